@@ -1,0 +1,149 @@
+// The composition root: builds the parts, starts them and stops them in a written order.
+//
+//   start   1 spool (lock)   2 recovery   3 health   4 janitor, uploader   5 recorder
+//   stop    1 recorder: ffmpeg gets SIGINT, the last chunk is finished and kept (at most 6 s)
+//           2 uploader: a moment to deliver it, then the attempt under way is given up
+//           3 janitor   4 health   5 spool (lock)
+//
+// It holds no logic of its own.
+
+import { join } from "@std/path/join";
+import { findMicrophone, type Microphone, Recorder } from "./capture/recorder.ts";
+import { type Clock, systemClock } from "./clock.ts";
+import { type Config, readToken } from "./config.ts";
+import type { Logger } from "./log.ts";
+import { Janitor } from "./spool/janitor.ts";
+import { recoverRecordings } from "./spool/recovery.ts";
+import { BYTES_PER_GB, estimateChunkBytes } from "./spool/retention.ts";
+import { Spool } from "./spool/spool.ts";
+import { type HealthServer, startHealthServer } from "./status/health_server.ts";
+import { type HealthReport, Status } from "./status/status.ts";
+import { TaskGroup } from "./task_group.ts";
+import { IngestClient } from "./upload/ingest_client.ts";
+import { Uploader } from "./upload/uploader.ts";
+import { VERSION } from "./version.ts";
+
+/** How long the uploader may still deliver what the recorder finished last. */
+const LAST_DELIVERY_MS = 2000;
+
+export interface AgentOptions {
+  readonly config: Config;
+  readonly log: Logger;
+  readonly clock?: Clock;
+  /** Another source of sound than the configuration's (the demo's). */
+  readonly microphone?: Microphone;
+  /** Called once everything runs. */
+  readonly onRunning?: (running: RunningAgent) => void;
+}
+
+export interface RunningAgent {
+  /** Null if the health port could not be had. */
+  readonly healthPort: number | null;
+  readonly report: () => HealthReport;
+}
+
+/**
+ * Runs the service until `stop` aborts, and resolves when everything has ended.
+ * @throws {SpoolLockedError} or an error naming what the service cannot do without.
+ */
+export async function runAgent(options: AgentOptions, stop: AbortSignal): Promise<void> {
+  const { config, log, clock = systemClock } = options;
+  const status = new Status({ ...config, version: VERSION }, clock);
+  const spool = await Spool.open(config.spoolDir);
+  try {
+    log.info("recorder-agent starts.", { version: VERSION, spool_dir: config.spoolDir });
+    await recoverRecordings(spool, log.getChild("recovery"));
+    using client = new IngestClient({
+      baseUrl: config.ingestBaseUrl,
+      readToken: () => readToken(config),
+      ids: config,
+      timestampFormat: config.timestampFormat,
+      timeoutMs: config.uploadTimeoutS * 1000,
+      tlsCaFile: config.tlsCaFile,
+    });
+    const report = () => status.report(spool);
+    const health = startHealthServer({
+      port: config.healthPort,
+      report,
+      status,
+      log: log.getChild("health"),
+    });
+    try {
+      await runWorkers({ ...options, clock, status, spool, client, health, report }, stop);
+    } finally {
+      await health?.close();
+    }
+    log.info("recorder-agent has stopped.", { waiting: spool.tally.outbox.files });
+  } finally {
+    spool.close();
+  }
+}
+
+interface Parts extends AgentOptions {
+  clock: Clock;
+  status: Status;
+  spool: Spool;
+  client: IngestClient;
+  health: HealthServer | null;
+  report: () => HealthReport;
+}
+
+async function runWorkers(parts: Parts, stop: AbortSignal): Promise<void> {
+  const { config, clock, log, status, spool } = parts;
+  const janitor = new Janitor(spool, {
+    maxSpoolDays: config.maxSpoolDays,
+    maxWaitingDays: config.maxWaitingDays,
+    maxSpoolBytes: config.maxSpoolGb * BYTES_PER_GB,
+    minFreeBytes: config.minFreeGb * BYTES_PER_GB,
+    chunkBytes: estimateChunkBytes(config.chunkSeconds, config.opusBitrateKbps),
+  }, { clock, status, log: log.getChild("janitor") });
+  const uploader = new Uploader(spool, parts.client, {
+    retryMinMs: config.retryMinS * 1000,
+    retryMaxMs: config.retryMaxS * 1000,
+  }, { clock, status, log: log.getChild("uploader") });
+  const recorder = makeRecorder(parts);
+
+  const delivery = new TaskGroup();
+  delivery.start("janitor", (signal) => janitor.run(signal));
+  delivery.start("uploader", (signal) => uploader.run(signal));
+  const capture = new TaskGroup();
+  capture.start("recorder", (signal) => recorder.run(signal));
+  parts.onRunning?.({ healthPort: parts.health?.port ?? null, report: parts.report });
+
+  const stopCapture = () => capture.stop();
+  for (const signal of [stop, delivery.signal]) signal.addEventListener("abort", stopCapture);
+  if (stop.aborted) stopCapture();
+  try {
+    await capture.join();
+    const giveUpMs = clock.monotonicMs() + LAST_DELIVERY_MS;
+    while (!uploader.idle && clock.monotonicMs() < giveUpMs) await clock.sleep(20, delivery.signal);
+  } finally {
+    stop.removeEventListener("abort", stopCapture);
+    delivery.stop();
+    await delivery.join();
+  }
+}
+
+function makeRecorder({ config, clock, log, status, spool, microphone }: Parts): Recorder {
+  return new Recorder({
+    schedule: { startMinute: config.scheduleStartMinute, endMinute: config.scheduleEndMinute },
+    timeZone: Temporal.Now.timeZoneId(),
+    stream: {
+      chunkSeconds: config.chunkSeconds,
+      sampleRate: config.sampleRate,
+      bitrateKbps: config.opusBitrateKbps,
+      levelsSocket: join(config.spoolDir, "levels.sock"),
+      syncIntervalMs: config.syncIntervalS * 1000,
+      vendor: `recorder-agent ${VERSION}`,
+    },
+    tags: {
+      POINT_ID: config.pointId,
+      REGISTER_ID: config.registerId,
+      DEVICE_ID: config.deviceId,
+    },
+    findMicrophone: () =>
+      microphone === undefined
+        ? findMicrophone(config.audioDevice, config.sampleRate)
+        : Promise.resolve(microphone),
+  }, { clock, status, spool, log: log.getChild("recorder") });
+}

@@ -1,0 +1,68 @@
+// What a chunk file says of itself: its header and tags, its samples, and where it is whole. Pure: it
+// reads bytes that others have read.
+
+import { END_OF_STREAM, NO_GRANULE, type OggPage, OggPageReader, withFlags } from "./ogg.ts";
+import { OPUS_RATE, type OpusHead, parseOpusHead, parseOpusTags } from "./opus.ts";
+
+export interface ChunkHeader {
+  readonly head: OpusHead;
+  /** Comments by upper-case name: POINT_ID, REGISTER_ID, DEVICE_ID, STREAM_SAMPLE, ... */
+  readonly tags: Readonly<Record<string, string>>;
+}
+
+/** Null if the file does not begin as a chunk of ours does. */
+export function readChunkHeader(file: Uint8Array): ChunkHeader | null {
+  const [headPage, tagsPage] = wholePages(file.subarray(0, 16_384));
+  const head = headPage && parseOpusHead(headPage.body);
+  const tags = tagsPage && parseOpusTags(tagsPage.body);
+  return head && tags ? { head, tags } : null;
+}
+
+/** The pages from the beginning up to the first that is torn, damaged or out of sequence. */
+function wholePages(file: Uint8Array): OggPage[] {
+  const pages: OggPage[] = [];
+  for (const found of new OggPageReader().push(file)) {
+    if (found.kind === "damage" || found.sequence !== pages.length) break;
+    pages.push(found);
+  }
+  return pages;
+}
+
+export interface WholeChunk {
+  /** The file up to its last whole page, that page marked as the end of the stream. */
+  readonly bytes: Uint8Array;
+  /** What can be heard of it, samples at 48 kHz. */
+  readonly samples: number;
+}
+
+/**
+ * A file that was cut off anywhere, cut back to its last whole page. Samples are 0 and bytes empty
+ * if no sound had been written yet; null if it does not begin with an Opus header.
+ */
+export function cutToLastPage(file: Uint8Array): WholeChunk | null {
+  const pages = wholePages(file);
+  const [first] = pages;
+  const last = pages.at(-1);
+  const head = first && parseOpusHead(first.body);
+  if (last === undefined) return isTorn(file) ? NO_SOUND : null;
+  if (!head) return null;
+  if (pages.length < 3 || last.granulePosition === NO_GRANULE) return NO_SOUND;
+  const samples = last.granulePosition - head.preSkip;
+  if (samples <= 0) return NO_SOUND;
+  const end = last.offset + last.byteLength;
+  const bytes = file.slice(0, end);
+  bytes.set(withFlags(file.subarray(last.offset, end), last.flags | END_OF_STREAM), last.offset);
+  return { bytes, samples };
+}
+
+const NO_SOUND: WholeChunk = { bytes: new Uint8Array(0), samples: 0 };
+
+/** A first page that was not wholly written, or is zeros after a power cut. */
+function isTorn(file: Uint8Array): boolean {
+  return file.length < 27 + 1 + 19 || file.every((byte) => byte === 0);
+}
+
+/** Microseconds that a number of samples at 48 kHz lasts. */
+export function samplesToUs(samples: number): number {
+  return Math.round(samples / OPUS_RATE * 1e6);
+}

@@ -1,0 +1,73 @@
+// Loudness: peak and RMS of a chunk from the samples that went into it. Pure: it is given PCM and
+// sample numbers, and never hears a device.
+
+/** Levels in dB relative to full scale (0 is the loudest there is); -Infinity is digital silence. */
+export interface Levels {
+  readonly peakDbfs: number;
+  readonly rmsDbfs: number;
+}
+
+/** Samples at 48 kHz in one bin: 20 ms, the length of a packet. */
+const BIN_SAMPLES = 960;
+
+/** Collects signed 16-bit little-endian mono samples of one stream and answers chunk by chunk. */
+export class LevelMeter {
+  readonly #binLength: number;
+  #odd: number | null = null;
+  #bins: { peak: number; squares: number }[] = [];
+  #firstBin = 0;
+  #filled = 0;
+  #peak = 0;
+  #squares = 0;
+
+  /** @param sampleRate of the samples pushed, Hz; a multiple of 50. */
+  constructor(sampleRate: number) {
+    this.#binLength = sampleRate / 50;
+  }
+
+  /** The next bytes of the stream, split anywhere. */
+  push(bytes: Uint8Array): void {
+    let at = 0;
+    if (this.#odd !== null && bytes.length > 0) {
+      this.#add(((bytes[0] ?? 0) << 24 >> 16) | this.#odd);
+      this.#odd = null;
+      at = 1;
+    }
+    for (; at + 1 < bytes.length; at += 2) {
+      this.#add(((bytes[at + 1] ?? 0) << 24 >> 16) | (bytes[at] ?? 0));
+    }
+    if (at < bytes.length) this.#odd = bytes[at] ?? 0;
+  }
+
+  /**
+   * Levels of what was heard since the last call up to `endSample` (48 kHz, from the stream's
+   * start), as far as it has arrived; null if nothing has.
+   */
+  take(endSample: number): Levels | null {
+    const count = Math.max(0, Math.round(endSample / BIN_SAMPLES) - this.#firstBin);
+    const bins = this.#bins.splice(0, count);
+    this.#firstBin += bins.length;
+    if (bins.length === 0) return null;
+    const peak = bins.reduce((max, bin) => Math.max(max, bin.peak), 0);
+    const squares = bins.reduce((sum, bin) => sum + bin.squares, 0);
+    return {
+      peakDbfs: decibels(peak / 32768),
+      rmsDbfs: decibels(Math.sqrt(squares / (bins.length * this.#binLength)) / 32768),
+    };
+  }
+
+  #add(sample: number): void {
+    const magnitude = Math.abs(sample);
+    if (magnitude > this.#peak) this.#peak = magnitude;
+    this.#squares += sample * sample;
+    if (++this.#filled < this.#binLength) return;
+    this.#bins.push({ peak: this.#peak, squares: this.#squares });
+    this.#filled = 0;
+    this.#peak = 0;
+    this.#squares = 0;
+  }
+}
+
+function decibels(ratio: number): number {
+  return Math.round(200 * Math.log10(ratio)) / 10;
+}

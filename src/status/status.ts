@@ -1,0 +1,174 @@
+// What the service is doing, as the workers report it: counters, problems, the state of recording. It
+// only watches: nothing it knows flows back into the work.
+
+import type { Clock } from "../clock.ts";
+import type { Levels } from "../capture/levels.ts";
+import type { Spool } from "../spool/spool.ts";
+
+/** So long may the microphone take to start, or be silent, before that is an error. */
+export const STARTING_MS = 10_000;
+
+/** Something that wants a person's attention. */
+export interface Problem {
+  readonly code: string;
+  /** What is wrong, and what mends it. */
+  readonly message: string;
+  /** Unix seconds. */
+  readonly since: number;
+}
+
+/** The answer of GET /health. The first ten fields are fixed: other software reads them. */
+export interface HealthReport {
+  status: "ok" | "degraded" | "error";
+  recording: boolean;
+  in_schedule: boolean;
+  queue_size: number;
+  uploaded_total: number;
+  upload_errors_total: number;
+  last_upload_ts: number | null;
+  spool_files: number;
+  spool_bytes: number;
+  point_id: string;
+  register_id: string;
+  device_id: string;
+  version: string;
+  started_ts: number;
+  microphone: string | null;
+  chunks_recorded_total: number;
+  chunks_rejected_total: number;
+  chunks_lost_total: number;
+  seconds_lost_total: number;
+  gaps_total: number;
+  gap_seconds_total: number;
+  last_chunk: { name: string; seconds: number; bytes: number; levels: Levels | null } | null;
+  problems: Problem[];
+}
+
+export interface StatusIdentity {
+  readonly pointId: string;
+  readonly registerId: string;
+  readonly deviceId: string;
+  readonly version: string;
+}
+
+export class Status {
+  readonly #clock: Clock;
+  readonly #identity: StatusIdentity;
+  readonly #startedUnixMs: number;
+  readonly #problems = new Map<string, Problem>();
+  readonly #totals = {
+    uploaded: 0,
+    uploadErrors: 0,
+    recorded: 0,
+    rejected: 0,
+    lostChunks: 0,
+    lostSeconds: 0,
+    gaps: 0,
+    gapMs: 0,
+  };
+  #inSchedule = false;
+  #scheduleSinceMs = 0;
+  #recording = false;
+  #microphone: string | null = null;
+  #lastUploadUnixMs: number | null = null;
+  #lastChunk: HealthReport["last_chunk"] = null;
+
+  constructor(identity: StatusIdentity, clock: Clock) {
+    this.#identity = identity;
+    this.#clock = clock;
+    this.#startedUnixMs = clock.unixMs();
+    this.#scheduleSinceMs = clock.monotonicMs();
+  }
+
+  /** Begins a problem, or gives a lasting one new words; it keeps the time it began. */
+  setProblem(code: string, message: string): void {
+    const since = this.#problems.get(code)?.since ?? this.#clock.unixMs() / 1000;
+    this.#problems.set(code, { code, message, since });
+  }
+
+  clearProblem(...codes: string[]): void {
+    for (const code of codes) this.#problems.delete(code);
+  }
+
+  hasProblem(code: string): boolean {
+    return this.#problems.has(code);
+  }
+
+  schedule(inSchedule: boolean): void {
+    if (inSchedule !== this.#inSchedule) this.#scheduleSinceMs = this.#clock.monotonicMs();
+    this.#inSchedule = inSchedule;
+  }
+
+  /** Sound arrives from this microphone; null: none does. */
+  recording(microphone: string | null): void {
+    if (microphone === null && this.#recording) this.#scheduleSinceMs = this.#clock.monotonicMs();
+    this.#recording = microphone !== null;
+    this.#microphone = microphone ?? this.#microphone;
+  }
+
+  chunkRecorded(chunk: NonNullable<HealthReport["last_chunk"]>): void {
+    this.#totals.recorded++;
+    this.#lastChunk = chunk;
+  }
+
+  gap(ms: number): void {
+    this.#totals.gaps++;
+    this.#totals.gapMs += ms;
+  }
+
+  uploaded(): void {
+    this.#totals.uploaded++;
+    this.#lastUploadUnixMs = this.#clock.unixMs();
+  }
+
+  uploadFailed(): void {
+    this.#totals.uploadErrors++;
+  }
+
+  chunkRejected(): void {
+    this.#totals.rejected++;
+  }
+
+  chunksLost(losses: { chunks: number; seconds: number }): void {
+    this.#totals.lostChunks += losses.chunks;
+    this.#totals.lostSeconds += losses.seconds;
+  }
+
+  /** Everything, as of now. */
+  report(spool: Pick<Spool, "tally" | "totalBytes">): HealthReport {
+    const totals = this.#totals;
+    const problems = [...this.#problems.values()];
+    const { outbox, uploaded, rejected } = spool.tally;
+    return {
+      status: this.#verdict(problems.length),
+      recording: this.#recording,
+      in_schedule: this.#inSchedule,
+      queue_size: outbox.files,
+      uploaded_total: totals.uploaded,
+      upload_errors_total: totals.uploadErrors,
+      last_upload_ts: this.#lastUploadUnixMs === null ? null : this.#lastUploadUnixMs / 1000,
+      spool_files: outbox.files + uploaded.files + rejected.files,
+      spool_bytes: spool.totalBytes,
+      point_id: this.#identity.pointId,
+      register_id: this.#identity.registerId,
+      device_id: this.#identity.deviceId,
+      version: this.#identity.version,
+      started_ts: this.#startedUnixMs / 1000,
+      microphone: this.#microphone,
+      chunks_recorded_total: totals.recorded,
+      chunks_rejected_total: totals.rejected,
+      chunks_lost_total: totals.lostChunks,
+      seconds_lost_total: totals.lostSeconds,
+      gaps_total: totals.gaps,
+      gap_seconds_total: totals.gapMs / 1000,
+      last_chunk: this.#lastChunk,
+      problems,
+    };
+  }
+
+  #verdict(problems: number): HealthReport["status"] {
+    const waitedMs = this.#clock.monotonicMs() - this.#scheduleSinceMs;
+    if (this.#inSchedule && !this.#recording && waitedMs > STARTING_MS) return "error";
+    return problems > 0 ? "degraded" : "ok";
+  }
+}

@@ -1,0 +1,39 @@
+// Structured concurrency: tasks that are started together, fail together and are all awaited. It
+// knows nothing of what the tasks do.
+
+/** The first failure of a task aborts the group's signal; nobody's rejection goes unseen. */
+export class TaskGroup {
+  readonly #controller = new AbortController();
+  readonly #tasks: Promise<void>[] = [];
+  #failure: { name: string; error: unknown } | null = null;
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  /** Starts a task at once. It should resolve soon after the signal aborts. */
+  start(name: string, run: (signal: AbortSignal) => Promise<void>): void {
+    const task = run(this.signal).catch((error: unknown) => {
+      if (this.signal.aborted && error === this.signal.reason) return;
+      this.#failure ??= { name, error };
+      this.stop();
+    });
+    this.#tasks.push(task);
+  }
+
+  /** Asks every task to end. */
+  stop(): void {
+    this.#controller.abort();
+  }
+
+  /**
+   * Resolves when every task has ended.
+   * @throws the first task's failure, with the task's name before its message.
+   */
+  async join(): Promise<void> {
+    await Promise.all(this.#tasks);
+    if (this.#failure === null) return;
+    const { name, error } = this.#failure;
+    throw new Error(`${name}: ${error instanceof Error ? error.message : error}`, { cause: error });
+  }
+}

@@ -1,0 +1,221 @@
+// The Ingest API: one attempt to deliver one chunk, and what its answer means. It never retries,
+// never waits and never touches the spool. The only place that translates network errors into words.
+
+import { deadline } from "../clock.ts";
+import { VERSION } from "../version.ts";
+import { readChunkHeader } from "../capture/chunk_file.ts";
+import type { ChunkName } from "../spool/chunk_name.ts";
+
+/** No answer of ours is longer; more is not read. */
+const MAX_ANSWER_BYTES = 65_536;
+
+/** What an answer, or the lack of one, means for the chunk. */
+export type Verdict =
+  | { readonly kind: "delivered"; readonly chunkId: string }
+  /** Try again later, not before `retryAfterMs` if the server said so. */
+  | { readonly kind: "retry"; readonly reason: string; readonly retryAfterMs: number | null }
+  /** The configuration is wrong, not the chunk. */
+  | { readonly kind: "misconfigured"; readonly reason: string }
+  /** This chunk is refused. */
+  | { readonly kind: "refused"; readonly status: number; readonly reason: string };
+
+export interface IngestClientOptions {
+  /** Base URL, without a slash at its end. */
+  readonly baseUrl: string;
+  /** Asked before every attempt, so that a token that was renewed is used at once. */
+  readonly readToken: () => Promise<string>;
+  readonly ids: DeviceIds;
+  readonly timestampFormat: "unix" | "iso8601";
+  /** For all of an attempt: connecting, sending, and the whole answer. */
+  readonly timeoutMs: number;
+  /** A PEM file with certificates to trust besides the public ones. */
+  readonly tlsCaFile: string | null;
+}
+
+export interface DeviceIds {
+  readonly pointId: string;
+  readonly registerId: string;
+  readonly deviceId: string;
+}
+
+export class IngestClient implements Disposable {
+  readonly #options: IngestClientOptions;
+  readonly #http: Deno.HttpClient;
+
+  /** @throws if the CA file cannot be read. */
+  constructor(options: IngestClientOptions) {
+    this.#options = options;
+    const caCerts = options.tlsCaFile === null ? [] : [Deno.readTextFileSync(options.tlsCaFile)];
+    // One connection is kept alive between chunks; a chunk a minute is well within the idle time.
+    this.#http = Deno.createHttpClient({
+      caCerts,
+      poolMaxIdlePerHost: 1,
+      poolIdleTimeout: 120_000,
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.#http.close();
+  }
+
+  /**
+   * One attempt. Resolves with a verdict whatever the network does.
+   * @throws only the reason of `signal`, when that aborts.
+   */
+  async upload(
+    name: ChunkName,
+    file: Uint8Array<ArrayBuffer>,
+    signal: AbortSignal,
+  ): Promise<Verdict> {
+    let token: string;
+    try {
+      token = await this.#options.readToken();
+    } catch (error) {
+      return { kind: "misconfigured", reason: error instanceof Error ? error.message : `${error}` };
+    }
+    using limit = deadline(this.#options.timeoutMs, signal);
+    try {
+      const hash = await sha256Base64(file);
+      const answer = await fetch(`${this.#options.baseUrl}/api/v1/chunks`, {
+        method: "POST",
+        client: this.#http,
+        headers: {
+          authorization: `Bearer ${token}`,
+          "user-agent": `recorder-agent/${VERSION}`,
+          "idempotency-key": name.key,
+          "repr-digest": `sha-256=:${hash}:`,
+          digest: `SHA-256=${hash}`,
+        },
+        body: chunkForm(name, file, this.#options),
+        redirect: "manual",
+        signal: limit.signal,
+      });
+      const body = await readBody(answer);
+      return judge(answer.status, answer.headers, body, Date.now());
+    } catch (error) {
+      if (signal.aborted) throw signal.reason;
+      return explain(error);
+    }
+  }
+}
+
+/** What an answer means; the table of the README. Pure. */
+export function judge(status: number, headers: Headers, body: string, unixMs: number): Verdict {
+  const chunkId = chunkIdOf(body);
+  const said = `the server answered ${status}${excerpt(body)}`;
+  if (status === 200 && chunkId !== null && statusOf(body) === "ok") {
+    return { kind: "delivered", chunkId };
+  }
+  if (status === 409 && chunkId !== null) return { kind: "delivered", chunkId };
+  if (status >= 300 && status < 400) {
+    const location = headers.get("location");
+    return {
+      kind: "misconfigured",
+      reason: `the server redirects (${status}) to ${location ?? "nowhere"}: ` +
+        `the token is not sent there; set ingest_base_url to the API itself`,
+    };
+  }
+  if (status === 401 || status === 403) {
+    return { kind: "misconfigured", reason: `${said}: the token is not accepted` };
+  }
+  if (status === 404) {
+    return { kind: "misconfigured", reason: `${said}: ingest_base_url is not an Ingest API` };
+  }
+  if ([400, 413, 415, 422].includes(status)) return { kind: "refused", status, reason: said };
+  return {
+    kind: "retry",
+    reason: status === 200 ? `${said}: not an answer of the Ingest API (a captive portal?)` : said,
+    retryAfterMs: parseRetryAfter(headers.get("retry-after"), unixMs),
+  };
+}
+
+/** Milliseconds to wait; seconds or an HTTP date (RFC 9110, section 10.2.3). Null if unreadable. */
+export function parseRetryAfter(value: string | null, unixMs: number): number | null {
+  if (value === null) return null;
+  if (/^\s*\d+\s*$/.test(value)) return Number(value) * 1000;
+  const date = Date.parse(value);
+  return Number.isNaN(date) ? null : Math.max(0, date - unixMs);
+}
+
+/** The body of an upload. The ids are those that the chunk was recorded under. */
+function chunkForm(
+  name: ChunkName,
+  file: Uint8Array<ArrayBuffer>,
+  options: Pick<IngestClientOptions, "ids" | "timestampFormat">,
+): FormData {
+  const recorded = readChunkHeader(file);
+  const form = new FormData();
+  form.set("point_id", recorded?.tags["POINT_ID"] ?? options.ids.pointId);
+  form.set("register_id", recorded?.tags["REGISTER_ID"] ?? options.ids.registerId);
+  form.set("device_id", recorded?.tags["DEVICE_ID"] ?? options.ids.deviceId);
+  form.set("start_ts", formatTimestamp(name.startUnixUs, options.timestampFormat));
+  form.set("end_ts", formatTimestamp(name.startUnixUs + name.durationUs, options.timestampFormat));
+  form.set("codec", "opus");
+  form.set("sample_rate", String(recorded?.head.inputSampleRate ?? 48_000));
+  form.set("channels", "1");
+  form.set("chunk_file", new Blob([file], { type: "audio/ogg" }), `${name.key}.ogg`);
+  return form;
+}
+
+/** Unix seconds with six digits of fraction, or ISO 8601 in UTC with the same. */
+export function formatTimestamp(unixUs: number, format: "unix" | "iso8601"): string {
+  const seconds = Math.floor(unixUs / 1e6);
+  const fraction = String(unixUs - seconds * 1e6).padStart(6, "0");
+  if (format === "unix") return `${seconds}.${fraction}`;
+  return `${new Date(seconds * 1000).toISOString().slice(0, 19)}.${fraction}Z`;
+}
+
+async function sha256Base64(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
+  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  return hash.toBase64();
+}
+
+async function readBody(answer: Response): Promise<string> {
+  if (answer.body === null) return "";
+  const decoder = new TextDecoder();
+  let text = "";
+  for await (const part of answer.body) {
+    text += decoder.decode(part, { stream: true });
+    if (text.length > MAX_ANSWER_BYTES) break; // leaving the loop cancels the rest
+  }
+  return text;
+}
+
+function parseObject(body: string): Record<string, unknown> {
+  try {
+    const value: unknown = JSON.parse(body);
+    return typeof value === "object" && value !== null ? { ...value } : {};
+  } catch {
+    return {};
+  }
+}
+
+function statusOf(body: string): unknown {
+  return parseObject(body)["status"];
+}
+
+function chunkIdOf(body: string): string | null {
+  const id = parseObject(body)["chunk_id"];
+  return typeof id === "string" && id !== "" ? id : typeof id === "number" ? String(id) : null;
+}
+
+function excerpt(body: string): string {
+  const text = body.replaceAll(/\s+/g, " ").trim();
+  return text === "" ? "" : `: ${text.slice(0, 200)}${text.length > 200 ? "…" : ""}`;
+}
+
+/** Network errors in words. Deno's fetch says little itself and hides the reason in causes. */
+function explain(error: unknown): Verdict {
+  if (error instanceof DOMException && error.name === "TimeoutError") {
+    return { kind: "retry", reason: `no whole answer: ${error.message}`, retryAfterMs: null };
+  }
+  const words: string[] = [];
+  for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
+    if (!words.some((word) => word.includes(cause.message))) words.push(cause.message);
+  }
+  const text = words.join(": ") || String(error);
+  const mend = /certificate|UnknownIssuer/i.test(text)
+    ? " (is the clock right? a private CA goes into tls_ca_file)"
+    : "";
+  return { kind: "retry", reason: `no answer: ${text}${mend}`, retryAfterMs: null };
+}
