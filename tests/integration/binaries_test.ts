@@ -41,7 +41,7 @@ async function checkBinary(t: Deno.TestContext, command: readonly string[]): Pro
   await t.step("--help names every command", async () => {
     const { code, stdout } = await run(command, ["--help"]);
     assertEquals(code, 0);
-    for (const word of ["recorder-agent", "check", "devices", "demo", "--log-level", "--version"]) {
+    for (const word of ["recorder-agent", "devices", "demo", "--log-level", "--version"]) {
       assertStringIncludes(stdout, word);
     }
   });

@@ -1,0 +1,179 @@
+import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { join } from "@std/path/join";
+import {
+  type CaptureSource,
+  diagnose,
+  Ffmpeg,
+  ffmpegArguments,
+  FfmpegMissingError,
+} from "../src/capture/ffmpeg.ts";
+import { systemClock } from "../src/clock.ts";
+import { OpusStreamReader } from "../src/capture/opus.ts";
+
+const ALSA: CaptureSource = { kind: "alsa", pcm: "hw:1,0", channels: 1, sampleRate: 48000 };
+const TONE: CaptureSource = { kind: "lavfi", graph: "sine=440:sample_rate=48000" };
+const OPTIONS = { sampleRate: 48000, bitrateKbps: 24, levelsSocket: null };
+
+/** Reads stdout to its end; resolves with the number of packets. */
+async function countPackets(ffmpeg: Ffmpeg, onPacket: () => void = () => {}): Promise<number> {
+  const reader = new OpusStreamReader();
+  let packets = 0;
+  for await (const bytes of ffmpeg.stdout) {
+    for (const event of reader.push(bytes)) {
+      if (event.kind !== "packet") continue;
+      packets++;
+      onPacket();
+    }
+  }
+  return packets;
+}
+
+/** Runs `test` with a PATH that has only this shell script, as `ffmpeg`. */
+async function withFakeFfmpeg(script: string | null, test: () => Promise<void>): Promise<void> {
+  const dir = await Deno.makeTempDir();
+  const path = Deno.env.get("PATH") ?? "";
+  if (script !== null) {
+    await Deno.writeTextFile(join(dir, "ffmpeg"), `#!/bin/sh\nPATH=${path}\n${script}\n`, {
+      mode: 0o755,
+    });
+  }
+  Deno.env.set("PATH", dir);
+  try {
+    await test();
+  } finally {
+    Deno.env.set("PATH", path);
+    await Deno.remove(dir, { recursive: true });
+  }
+}
+
+Deno.test("ffmpegArguments() asks ALSA for its format before the input, and for mono behind it", () => {
+  const args = ffmpegArguments({ ...ALSA, channels: 2, sampleRate: 44100 }, OPTIONS);
+  const input = args.indexOf("-i");
+  assertEquals(args[input + 1], "hw:1,0");
+  for (const [name, value] of [["-channels", "2"], ["-sample_rate", "44100"]] as const) {
+    assert(args.indexOf(name) < input);
+    assertEquals(args[args.indexOf(name) + 1], value);
+  }
+  for (const [name, value] of [["-ac", "1"], ["-ar", "48000"], ["-b:a", "24k"]] as const) {
+    assert(args.indexOf(name) > input, name);
+    assertEquals(args[args.indexOf(name) + 1], value);
+  }
+});
+
+Deno.test("diagnose() knows what ffmpeg and ALSA say of each cause", () => {
+  const said: [string, string | null][] = [
+    ["cannot set channel count to 2 (Invalid argument)", "microphone_format"],
+    ["cannot set sample format 0x10000 2 (Invalid argument)", "microphone_format"],
+    ["cannot open audio device hw:1,0 (Device or resource busy)", "microphone_busy"],
+    ["cannot open audio device hw:1,0 (Permission denied)", "microphone_forbidden"],
+    ["cannot open audio device hw:1,0 (No such device)", "microphone_missing"],
+    ["cannot open audio device hw:7,0 (No such file or directory)", "microphone_missing"],
+    [
+      "ALSA lib confmisc.c:165:(snd_config_get_card) Cannot get card index for Device",
+      "microphone_missing",
+    ],
+    ["ALSA lib pcm.c:2666:(snd_pcm_open_noupdate) Unknown PCM nosuch", "microphone_missing"],
+    ["Unknown encoder 'libopus'", "ffmpeg_incomplete"],
+    ["Unknown input format: 'alsa'", "ffmpeg_incomplete"],
+    ["ALSA buffer xrun.", null],
+  ];
+  for (const [line, code] of said) assertEquals(diagnose(line, ALSA)?.code ?? null, code, line);
+  assertStringIncludes(
+    diagnose("Unknown encoder 'libopus'", ALSA)?.message ?? "",
+    "apt-get install",
+  );
+});
+
+Deno.test("a real ffmpeg gives packets at once and levels, and ends cleanly when asked", async () => {
+  const dir = await Deno.makeTempDir();
+  const options = { ...OPTIONS, levelsSocket: join(dir, "levels.sock") };
+  const ffmpeg = Ffmpeg.start(TONE, options, () => {});
+  let stopped = Promise.resolve();
+  let count = 0;
+  const packets = await countPackets(ffmpeg, () => {
+    if (++count === 60) stopped = ffmpeg.stop(systemClock);
+  });
+  await stopped;
+  await ffmpeg.ended;
+  assert(packets >= 60 && packets < 90, `${packets} packets`);
+  // sine gives 1/8 of full scale: -18 dBFS of peak, 3 dB less of RMS.
+  const levels = ffmpeg.levels?.take(48_000);
+  assertEquals(Math.round(levels?.peakDbfs ?? 0), -18);
+  assertEquals(Math.round(levels?.rmsDbfs ?? 0), -21);
+  await Deno.remove(dir, { recursive: true });
+});
+
+Deno.test("a socket that cannot be made costs the levels, not the recording", async () => {
+  const ffmpeg = Ffmpeg.start(
+    TONE,
+    { ...OPTIONS, levelsSocket: "/nonexistent/levels.sock" },
+    () => {},
+  );
+  assertEquals(ffmpeg.levels, null);
+  let stopped: Promise<void> | undefined;
+  const packets = await countPackets(ffmpeg, () => {
+    stopped ??= ffmpeg.stop(systemClock);
+  });
+  await stopped;
+  assert(packets > 0);
+});
+
+Deno.test("a microphone that is not there is a diagnosis with its name", async () => {
+  const lines: string[] = [];
+  const absent: CaptureSource = { ...ALSA, pcm: "hw:CARD=Nowhere,DEV=0" };
+  const ffmpeg = Ffmpeg.start(absent, OPTIONS, (_, text) => lines.push(text));
+  assertEquals(await countPackets(ffmpeg), 0);
+  const { diagnosis } = await ffmpeg.ended;
+  assertEquals(diagnosis.code, "microphone_missing", lines.join("\n"));
+  assertStringIncludes(diagnosis.message, "hw:CARD=Nowhere,DEV=0");
+});
+
+Deno.test("an ffmpeg that ignores SIGINT and SIGTERM is killed", async () => {
+  await withFakeFfmpeg(
+    "trap '' INT TERM; echo ready >&2; while :; do sleep 0.1; done",
+    async () => {
+      const ready = Promise.withResolvers<void>();
+      const ffmpeg = Ffmpeg.start(ALSA, OPTIONS, () => ready.resolve());
+      await ready.promise;
+      // Waiting costs no time: what is tested is that each step is taken.
+      const hurried = {
+        ...systemClock,
+        sleep: (_: number, signal?: AbortSignal) => systemClock.sleep(50, signal),
+      };
+      await ffmpeg.stop(hurried);
+      assertEquals(await countPackets(ffmpeg), 0);
+      assertEquals((await ffmpeg.ended).exitCode, 128 + 9);
+    },
+  );
+});
+
+Deno.test("no ffmpeg is an error that says how to install it", async () => {
+  await withFakeFfmpeg(null, () => {
+    const error = assertThrows(() => Ffmpeg.start(ALSA, OPTIONS, () => {}), FfmpegMissingError);
+    assertStringIncludes(error.diagnosis.message, "apt-get install");
+    return Promise.resolve();
+  });
+});
+
+Deno.test("an ffmpeg without libopus is an error that says so", async () => {
+  const script = "echo \"[error] Unknown encoder 'libopus'\" >&2; exit 1";
+  await withFakeFfmpeg(script, async () => {
+    const ffmpeg = Ffmpeg.start(ALSA, OPTIONS, () => {});
+    await countPackets(ffmpeg);
+    assertEquals((await ffmpeg.ended).diagnosis.code, "ffmpeg_incomplete");
+  });
+});
+
+Deno.test("a flood on stderr, without line ends, neither blocks nor fills the memory", async () => {
+  const script =
+    "head -c 5000000 /dev/zero | tr '\\0' 'x' >&2; echo >&2; echo '[error] the end' >&2";
+  await withFakeFfmpeg(script, async () => {
+    let longest = 0;
+    const ffmpeg = Ffmpeg.start(ALSA, OPTIONS, (_, text) => {
+      longest = Math.max(longest, text.length);
+    });
+    await countPackets(ffmpeg);
+    assertStringIncludes((await ffmpeg.ended).diagnosis.message, "the end");
+    assert(longest <= 1000, `a line of ${longest} characters`);
+  });
+});

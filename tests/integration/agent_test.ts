@@ -1,0 +1,258 @@
+// The whole path with real parts: a microphone of PulseAudio, ffmpeg, the program as a process, and an
+// Ingest API over TLS.
+
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { join } from "@std/path/join";
+import { cutToLastPage, readChunkHeader } from "../../src/capture/chunk_file.ts";
+import { parseChunkName } from "../../src/spool/chunk_name.ts";
+import { AgentProcess, IDS } from "../fixtures/agent_process.ts";
+import { decodeToPcm, findLag, makeChirp, opusinfo, sampleRate } from "../fixtures/audio.ts";
+import { makeCertificates } from "../fixtures/certificates.ts";
+import { IngestServer, type ReceivedChunk } from "../fixtures/ingest_server.ts";
+import { PulseMicrophone } from "../fixtures/pulse_microphone.ts";
+
+const TOKEN = "a-token-that-is-nowhere-else";
+
+/** A microphone, an Ingest API over TLS, a folder, and a configuration that joins them. */
+async function rig(extra: Record<string, string | number> = {}) {
+  const dir = await Deno.makeTempDir({ prefix: "agent-test-" });
+  const microphone = await PulseMicrophone.start();
+  const { caFile, certPem, keyPem } = await makeCertificates(dir);
+  const ingest = await IngestServer.start({ tls: { certPem, keyPem }, token: TOKEN });
+  const spool = join(dir, "spool");
+  const tokenFile = join(dir, "token");
+  await Deno.writeTextFile(tokenFile, `${TOKEN}\n`);
+  const config = {
+    ingest_base_url: ingest.url,
+    ingest_token_file: tokenFile,
+    tls_ca_file: caFile,
+    audio_device: microphone.device,
+    spool_dir: spool,
+    schedule_start: "00:00",
+    schedule_end: "00:00",
+    retry_min_s: 0.1,
+    retry_max_s: 1,
+    min_free_gb: 0,
+    ...extra,
+  };
+  return {
+    dir,
+    microphone,
+    ingest,
+    spool,
+    start: () => AgentProcess.start({ config, env: microphone.env, dir }),
+    async [Symbol.asyncDispose]() {
+      await ingest[Symbol.asyncDispose]();
+      await microphone[Symbol.asyncDispose]();
+      await Deno.remove(dir, { recursive: true });
+    },
+  };
+}
+
+/** Samples a decoder makes of chunks, joined in the order given. */
+async function joinDecoded(chunks: readonly ReceivedChunk[]): Promise<Float32Array> {
+  const parts = [];
+  for (const { bytes } of chunks) parts.push(await decodeToPcm(bytes));
+  const joined = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    joined.set(part, at);
+    at += part.length;
+  }
+  return joined;
+}
+
+function names(dir: string): string[] {
+  return [...Deno.readDirSync(dir)].map(({ name }) => name).sort();
+}
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+Deno.test("what the microphone hears arrives whole, in order, once, with its time", async () => {
+  await using setup = await rig({ chunk_seconds: 2 });
+  const { microphone, ingest, spool } = setup;
+  const wav = join(setup.dir, "chirp.wav");
+  await makeChirp(wav, 14);
+  await using agent = await setup.start();
+  await agent.said("Recording.");
+  const heardFromMs = Date.now();
+  const played = microphone.play(wav);
+  const health = [];
+  for (let i = 0; i < 8; i++) {
+    await sleep(1800);
+    health.push(await agent.health());
+  }
+  await played;
+  const heardToMs = Date.now();
+  assertEquals(await agent.end("SIGTERM"), 0);
+
+  // Accepted: all of it, in time order, without a violation of the protocol.
+  const { chunks } = ingest;
+  assert(chunks.length >= 7, `${chunks.length} chunks`);
+  assertEquals(ingest.violations, []);
+  assertEquals(ingest.duplicates, 0);
+  assertEquals(ingest.connections, 1, "one connection is kept alive");
+  assertEquals(names(join(spool, "outbox")), []);
+  assertEquals(names(join(spool, "recording")), []);
+  const uploaded = names(join(spool, "uploaded"));
+  assertEquals(uploaded.map((name) => parseChunkName(name)?.key), chunks.map(({ key }) => key));
+
+  // Health held the contract all along.
+  for (const { status, body } of health) {
+    assertEquals(status, 200);
+    assertEquals(body.status, "ok", JSON.stringify(body.problems));
+    assertEquals(body.recording, true);
+    assertEquals(body.in_schedule, true);
+    assertEquals(body.point_id, IDS.point_id);
+    for (
+      const field of [
+        "queue_size",
+        "uploaded_total",
+        "upload_errors_total",
+        "spool_files",
+        "spool_bytes",
+      ]
+    ) assertEquals(typeof body[field], "number", field);
+  }
+  assert(typeof health.at(-1)?.body.last_upload_ts === "number");
+
+  // Each chunk says when, from where, and goes on where the one before ended.
+  let endSample = 0;
+  let endTs: unknown = null;
+  for (const { fields, bytes } of chunks) {
+    assertEquals(fields["point_id"], IDS.point_id);
+    assertEquals(fields["register_id"], IDS.register_id);
+    assertEquals(fields["device_id"], IDS.device_id);
+    assertEquals(fields["sample_rate"], "48000");
+    const header = readChunkHeader(bytes);
+    assertEquals(header?.tags["MICROPHONE"], "usbmic");
+    assertEquals(Number(header?.tags["STREAM_SAMPLE"]), endSample);
+    endSample += cutToLastPage(bytes)?.samples ?? NaN;
+    if (endTs !== null) assertEquals(fields["start_ts"], endTs, "no gap, to the microsecond");
+    endTs = fields["end_ts"];
+  }
+  const [first, last] = [chunks[0], chunks.at(-1)];
+  assert(first !== undefined && last !== undefined);
+  assert(Number(first.fields["start_ts"]) * 1000 < heardFromMs + 100);
+  assert(Number(last.fields["end_ts"]) * 1000 > heardToMs - 300);
+
+  // Joined, the chunks are the microphone's signal: the same shift at every place, seams included.
+  for (const [index, { bytes }] of chunks.entries()) {
+    const file = join(setup.dir, `${index}.ogg`);
+    await Deno.writeFile(file, bytes);
+    assert(!/WARNING|ERROR/.test(await opusinfo(file)));
+  }
+  const heard = await joinDecoded(chunks);
+  assertEquals(heard.length, endSample);
+  const reference = await decodeToPcm(wav);
+  const onset = heard.findIndex((sample) => Math.abs(sample) > 0.02);
+  const lags = [];
+  for (let second = 1; second <= 12; second += 0.5) {
+    const at = Math.round(second * sampleRate);
+    const window = { at, length: 4800, around: onset, reach: 480 };
+    const { lag, correlation } = findLag(reference, heard, window);
+    assert(correlation > 0.5, `at ${second} s: correlation ${correlation}`);
+    lags.push(lag);
+  }
+  const spread = Math.max(...lags) - Math.min(...lags);
+  assert(spread <= 2, `the same shift everywhere, to two samples: ${lags}`);
+
+  // The token is nowhere in what was said.
+  assert(!JSON.stringify(agent.log).includes(TOKEN));
+});
+
+Deno.test("after kill -9 in mid-chunk a restart delivers what was heard up to 1 s before", async () => {
+  await using setup = await rig({ chunk_seconds: 60 });
+  {
+    await using killed = await setup.start();
+    await killed.said("Recording.");
+    await sleep(6000);
+    const killedMs = Date.now();
+    await killed.end("SIGKILL");
+    const [part] = names(join(setup.spool, "recording"));
+    assertMatch(part ?? "", /\.part$/);
+
+    await using agent = await setup.start();
+    await setup.ingest.waitForChunks(1, 20_000);
+    const [chunk] = setup.ingest.chunks;
+    assert(chunk !== undefined);
+    const lostMs = killedMs - Number(chunk.fields["end_ts"]) * 1000;
+    assert(lostMs < 1000, `lost ${lostMs} ms`);
+    assert(part?.includes(chunk.key), "the key is the one the chunk was begun with");
+    const file = join(setup.dir, "recovered.ogg");
+    await Deno.writeFile(file, chunk.bytes);
+    assert(!/WARNING|ERROR/.test(await opusinfo(file)));
+    const seconds = (await decodeToPcm(chunk.bytes)).length / sampleRate;
+    const claimed = Number(chunk.fields["end_ts"]) - Number(chunk.fields["start_ts"]);
+    assert(Math.abs(seconds - claimed) < 0.001, `${seconds} s of sound, ${claimed} s claimed`);
+    assertEquals(await agent.end("SIGINT"), 0);
+  }
+});
+
+Deno.test("a microphone that is lost and comes back is recorded again, the gap declared", async () => {
+  await using setup = await rig({ chunk_seconds: 2 });
+  await using agent = await setup.start();
+  await agent.said("Recording.");
+  await sleep(1500);
+  await setup.microphone.unplug();
+  const lost = await agent.said("", { from: agent.log.length });
+  const from = agent.log.length;
+  while (!agent.log.some(({ code }) => String(code).startsWith("microphone_"))) await sleep(50);
+  const { body } = await agent.health();
+  assertEquals(body.recording, false, JSON.stringify(lost));
+  assertEquals(body.status, "degraded");
+  await setup.microphone.replug();
+  const back = await agent.said("Recording.", { from });
+  assert(Number(back["gap_ms"]) > 500 && Number(back["gap_ms"]) < 15_000, `${back["gap_ms"]} ms`);
+  const after = (await agent.health()).body;
+  assertEquals(after.recording, true);
+  assertEquals(after.problems, []);
+  assertEquals(after.gaps_total, 1);
+  await setup.ingest.waitForChunks(2, 20_000);
+  assertEquals(await agent.end("SIGTERM"), 0);
+  const streams = setup.ingest.chunks.map(({ bytes }) => readChunkHeader(bytes)?.tags["STREAM_ID"]);
+  assert(new Set(streams).size === 2, "what follows the loss is another stream, and says so");
+});
+
+Deno.test("a microphone that offers only stereo is recorded in mono", async () => {
+  await using setup = await rig({
+    chunk_seconds: 1,
+    audio_device: "stereo_only",
+    sample_rate: 16000,
+  });
+  await using agent = await setup.start();
+  await setup.ingest.waitForChunks(1, 20_000);
+  const [chunk] = setup.ingest.chunks;
+  assertEquals(chunk?.fields["sample_rate"], "16000");
+  assertEquals(chunk && readChunkHeader(chunk.bytes)?.head.channels, 1);
+  assertEquals(await agent.end("SIGTERM"), 0);
+});
+
+Deno.test("a server that is away loses nothing: chunks wait and follow in order", async () => {
+  await using setup = await rig({ chunk_seconds: 1 });
+  setup.ingest.goOffline();
+  await using agent = await setup.start();
+  await agent.said("Chunks wait");
+  while (Number((await agent.health()).body.queue_size) < 3) await sleep(200);
+  assertEquals((await agent.health()).body.status, "degraded");
+  await setup.ingest.goOnline();
+  await agent.said("Delivery works again.");
+  await setup.ingest.waitForChunks(4, 20_000);
+  assertEquals((await agent.health()).body.problems, []);
+  assertEquals(await agent.end("SIGTERM"), 0);
+  const starts = setup.ingest.chunks.map(({ fields }) => Number(fields["start_ts"]));
+  assertEquals(starts, starts.toSorted((a, b) => a - b));
+});
+
+Deno.test("a second agent on the same spool is refused, the first goes on", async () => {
+  await using setup = await rig({ chunk_seconds: 1 });
+  await using agent = await setup.start();
+  await agent.said("Recording.");
+  await using second = await setup.start();
+  const refusal = await second.said("cannot go on");
+  assertMatch(refusal.message, new RegExp(`another recorder-agent .*process ${agent.pid}`));
+  await setup.ingest.waitForChunks(1, 20_000);
+  assertEquals(await agent.end("SIGTERM"), 0);
+});

@@ -1,0 +1,173 @@
+import { assert, assertEquals } from "@std/assert";
+import { getLogger } from "@logtape/logtape";
+import { NoMicrophoneError } from "../src/capture/devices.ts";
+import { type Microphone, Recorder, type RecorderOptions } from "../src/capture/recorder.ts";
+import { type Clock, systemClock } from "../src/clock.ts";
+import { parseChunkName } from "../src/spool/chunk_name.ts";
+import { Spool } from "../src/spool/spool.ts";
+import { Status } from "../src/status/status.ts";
+import { PulseMicrophone } from "./fixtures/pulse_microphone.ts";
+import { SimulatedClock } from "./fixtures/simulated_clock.ts";
+
+const NOON = Date.UTC(2026, 5, 15, 12);
+const IDENTITY = { pointId: "p", registerId: "r", deviceId: "d", version: "0" };
+const TONE: Microphone = {
+  name: "tone",
+  reason: "a test",
+  attempts: [{ kind: "lavfi", graph: "sine=440:sample_rate=48000" }],
+};
+
+async function parts(clock: Clock) {
+  const dir = await Deno.makeTempDir();
+  const spool = await Spool.open(dir);
+  const status = new Status(IDENTITY, clock);
+  return {
+    spool,
+    status,
+    recorder: (options: Partial<RecorderOptions> = {}) =>
+      new Recorder({
+        schedule: { startMinute: 0, endMinute: 0 },
+        timeZone: "UTC",
+        stream: {
+          chunkSeconds: 1,
+          sampleRate: 48000,
+          bitrateKbps: 24,
+          levelsSocket: null,
+          syncIntervalMs: 5000,
+          vendor: "test",
+        },
+        tags: {},
+        findMicrophone: () => Promise.resolve(TONE),
+        ...options,
+      }, { clock, spool, status, log: getLogger("test") }),
+    async [Symbol.asyncDispose]() {
+      spool.close();
+      await Deno.remove(dir, { recursive: true });
+    },
+  };
+}
+
+Deno.test("a missing microphone is looked for after 2, 4, 8 … 60 s, without limit", async () => {
+  const clock = new SimulatedClock(NOON);
+  await using setup = await parts(clock);
+  const looks: number[] = [];
+  const recorder = setup.recorder({
+    findMicrophone: () => {
+      looks.push(clock.monotonicMs());
+      return Promise.reject(new NoMicrophoneError([]));
+    },
+  });
+  const stop = new AbortController();
+  const running = recorder.run(stop.signal);
+  await clock.advance(400_000);
+  const delays = looks.slice(1).map((at, index) => (at - (looks[index] ?? 0)) / 1000);
+  assertEquals(delays.slice(0, 9), [2, 4, 8, 16, 32, 60, 60, 60, 60]);
+  assertEquals(setup.status.report(setup.spool).problems.map(({ code }) => code), [
+    "microphone_missing",
+  ]);
+  assertEquals(setup.status.report(setup.spool).status, "error");
+  stop.abort();
+  await running;
+  assertEquals(clock.sleepers, 0);
+});
+
+Deno.test("outside the schedule nothing is opened; a step of the clock is seen within 5 s", async () => {
+  const clock = new SimulatedClock(NOON);
+  await using setup = await parts(clock);
+  let looks = 0;
+  const recorder = setup.recorder({
+    schedule: { startMinute: 20 * 60, endMinute: 22 * 60 },
+    findMicrophone: () => {
+      looks++;
+      return Promise.reject(new NoMicrophoneError([]));
+    },
+  });
+  const stop = new AbortController();
+  const running = recorder.run(stop.signal);
+  await clock.advance(900_000);
+  assertEquals(looks, 0);
+  assertEquals(setup.status.report(setup.spool).status, "ok");
+  clock.step(7.5 * 3_600_000); // 20:30
+  await clock.advance(5_000);
+  assert(looks > 0);
+  assertEquals(setup.status.report(setup.spool).in_schedule, true);
+  clock.step(-7.5 * 3_600_000); // 13:00 again
+  await clock.advance(5_000);
+  const before = looks;
+  await clock.advance(120_000);
+  assertEquals(looks, before);
+  assertEquals(setup.status.report(setup.spool).problems, []);
+  stop.abort();
+  await running;
+});
+
+Deno.test("recording begins and ends within 1 s of the schedule's edges", async () => {
+  // 2.5 s before 12:00 by a clock that runs as time does, recording from 12:00 to 12:01.
+  const offsetMs = NOON - 2_500 - Date.now();
+  let skippedMs = 0;
+  const clock: Clock = { ...systemClock, unixMs: () => Date.now() + offsetMs + skippedMs };
+  await using setup = await parts(clock);
+  const recorder = setup.recorder({ schedule: { startMinute: 720, endMinute: 721 } });
+  const stop = new AbortController();
+  const running = recorder.run(stop.signal);
+  await systemClock.sleep(4_500);
+  assertEquals(setup.status.report(setup.spool).recording, true);
+  skippedMs = 56_000; // 12:00:58, as if somebody had set the clock
+  await systemClock.sleep(8_000);
+  assertEquals(setup.status.report(setup.spool).recording, false);
+  stop.abort();
+  await running;
+  const chunks = setup.spool.list("outbox").map(parseChunkName).filter((name) => name !== null);
+  const startMs = (chunks[0]?.startUnixUs ?? 0) / 1000;
+  const last = chunks.at(-1);
+  const endMs = ((last?.startUnixUs ?? 0) + (last?.durationUs ?? 0)) / 1000;
+  assert(startMs >= NOON - 100 && startMs < NOON + 1000, `began ${startMs - NOON} ms late`);
+  const closing = NOON + 60_000;
+  assert(Math.abs(endMs - closing) < 1000, `ended ${endMs - closing} ms from the edge`);
+});
+
+Deno.test("a microphone that hangs is noticed after 10 s, named, and opened again", async () => {
+  await using microphone = await PulseMicrophone.start();
+  const saved = Object.keys(microphone.env).map((name) => [name, Deno.env.get(name)] as const);
+  for (const [name, value] of Object.entries(microphone.env)) Deno.env.set(name, value);
+  try {
+    await using setup = await parts(systemClock);
+    const recorder = setup.recorder({
+      findMicrophone: () =>
+        Promise.resolve({
+          name: "usbmic",
+          reason: "a test",
+          attempts: [{ kind: "alsa", pcm: microphone.device, channels: 1, sampleRate: 48000 }],
+        }),
+    });
+    const stop = new AbortController();
+    const running = recorder.run(stop.signal);
+    const until = async (what: string, condition: () => boolean) => {
+      const endMs = performance.now() + 25_000;
+      while (!condition()) {
+        assert(performance.now() < endMs, what);
+        await systemClock.sleep(50);
+      }
+    };
+    const report = () => setup.status.report(setup.spool);
+    await until("records", () => report().recording);
+    await systemClock.sleep(500);
+    await microphone.suspend();
+    const hungMs = performance.now();
+    await until("stall", () => setup.status.hasProblem("microphone_stalled"));
+    const noticedMs = performance.now() - hungMs;
+    assert(noticedMs > 9_000 && noticedMs < 18_000, `${noticedMs} ms`);
+    await microphone.resume();
+    await until("records again", () => report().recording);
+    assertEquals(report().problems, []);
+    assertEquals(report().gaps_total, 1);
+    assert(report().gap_seconds_total > 9, `${report().gap_seconds_total} s`);
+    stop.abort();
+    await running;
+  } finally {
+    for (const [name, value] of saved) {
+      if (value === undefined) Deno.env.delete(name);
+      else Deno.env.set(name, value);
+    }
+  }
+});
