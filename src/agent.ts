@@ -61,7 +61,9 @@ export async function runAgent(options: AgentOptions, stop: AbortSignal): Promis
       timeoutMs: config.uploadTimeoutS * 1000,
       tlsCaFile: config.tlsCaFile,
     });
-    const report = () => status.report(spool);
+    status.carriedOver(spool.tally.outbox.durationUs);
+    const recorder = makeRecorder({ ...options, clock, status, spool });
+    const report = () => status.report(spool, recorder.balance());
     const health = startHealthServer({
       port: config.healthPort,
       report,
@@ -69,7 +71,10 @@ export async function runAgent(options: AgentOptions, stop: AbortSignal): Promis
       log: log.getChild("health"),
     });
     try {
-      await runWorkers({ ...options, clock, status, spool, client, health, report }, stop);
+      await runWorkers(
+        { ...options, clock, status, spool, client, health, recorder, report },
+        stop,
+      );
     } finally {
       await health?.close();
     }
@@ -83,12 +88,16 @@ interface Parts extends AgentOptions {
   clock: Clock;
   status: Status;
   spool: Spool;
+}
+
+interface Workers extends Parts {
   client: IngestClient;
+  recorder: Recorder;
   health: HealthServer | null;
   report: () => HealthReport;
 }
 
-async function runWorkers(parts: Parts, stop: AbortSignal): Promise<void> {
+async function runWorkers(parts: Workers, stop: AbortSignal): Promise<void> {
   const { config, clock, log, status, spool } = parts;
   const janitor = new Janitor(spool, {
     maxSpoolDays: config.maxSpoolDays,
@@ -101,13 +110,12 @@ async function runWorkers(parts: Parts, stop: AbortSignal): Promise<void> {
     retryMinMs: config.retryMinS * 1000,
     retryMaxMs: config.retryMaxS * 1000,
   }, { clock, status, log: log.getChild("uploader") });
-  const recorder = makeRecorder(parts);
 
   const delivery = new TaskGroup();
   delivery.start("janitor", (signal) => janitor.run(signal));
   delivery.start("uploader", (signal) => uploader.run(signal));
   const capture = new TaskGroup();
-  capture.start("recorder", (signal) => recorder.run(signal));
+  capture.start("recorder", (signal) => parts.recorder.run(signal));
   parts.onRunning?.({ healthPort: parts.health?.port ?? null, report: parts.report });
 
   const stopCapture = () => capture.stop();
@@ -133,9 +141,9 @@ function makeRecorder({ config, clock, log, status, spool, microphone }: Parts):
       sampleRate: config.sampleRate,
       bitrateKbps: config.opusBitrateKbps,
       levelsSocket: join(config.spoolDir, "levels.sock"),
-      syncIntervalMs: config.syncIntervalS * 1000,
       vendor: `recorder-agent ${VERSION}`,
     },
+    syncIntervalMs: config.syncIntervalS * 1000,
     tags: {
       POINT_ID: config.pointId,
       REGISTER_ID: config.registerId,

@@ -38,13 +38,14 @@ export function startLog(options: LogOptions): Logger {
   const write = options.write ?? writeToStderr;
   const encoder = new TextEncoder();
   const sink: Sink = (record) => {
-    const line = JSON.stringify({
+    const head = {
       time: new Date(record.timestamp).toISOString(),
       level: record.level.toUpperCase(),
       part: record.category.slice(1).join("."),
       message: record.message.join(""),
-      ...record.properties,
-    });
+    };
+    // The head stands first, and no field of the same name takes its place.
+    const line = JSON.stringify({ ...head, ...record.properties, ...head }, inWords);
     const prefix = options.journal ? `<${JOURNAL_PRIORITY[record.level]}>` : "";
     write(encoder.encode(`${prefix}${line}\n`));
   };
@@ -61,6 +62,11 @@ export function startLog(options: LogOptions): Logger {
     ],
   });
   return getLogger("recorder-agent");
+}
+
+/** What JSON has no form for. */
+function inWords(_key: string, value: unknown): unknown {
+  return value instanceof Error || typeof value === "bigint" ? String(value) : value;
 }
 
 /** A log that nobody reads must not stop the recording: a closed or full stderr is passed over. */

@@ -13,7 +13,8 @@ export class TaskGroup {
 
   /** Starts a task at once. It should resolve soon after the signal aborts. */
   start(name: string, run: (signal: AbortSignal) => Promise<void>): void {
-    const task = run(this.signal).catch((error: unknown) => {
+    const started = async () => await run(this.signal);
+    const task = started().catch((error: unknown) => {
       if (this.signal.aborted && error === this.signal.reason) return;
       this.#failure ??= { name, error };
       this.stop();
@@ -31,7 +32,7 @@ export class TaskGroup {
    * @throws the first task's failure, with the task's name before its message.
    */
   async join(): Promise<void> {
-    await Promise.all(this.#tasks);
+    for (const task of this.#tasks) await task; // those that are started meanwhile, too
     if (this.#failure === null) return;
     const { name, error } = this.#failure;
     throw new Error(`${name}: ${error instanceof Error ? error.message : error}`, { cause: error });

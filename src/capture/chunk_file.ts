@@ -18,11 +18,12 @@ export function readChunkHeader(file: Uint8Array): ChunkHeader | null {
   return head && tags ? { head, tags } : null;
 }
 
-/** The pages from the beginning up to the first that is torn, damaged or out of sequence. */
+/** The pages from the beginning up to the first that is torn, damaged or not the next of the file. */
 function wholePages(file: Uint8Array): OggPage[] {
   const pages: OggPage[] = [];
   for (const found of new OggPageReader().push(file)) {
     if (found.kind === "damage" || found.sequence !== pages.length) break;
+    if (found.serial !== (pages[0] ?? found).serial) break;
     pages.push(found);
   }
   return pages;

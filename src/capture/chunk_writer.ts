@@ -4,9 +4,11 @@
 
 import type { Clock } from "../clock.ts";
 import type { Logger } from "../log.ts";
-import type { PartFile, Spool } from "../spool/spool.ts";
+import type { PartFile } from "../spool/part_file.ts";
+import type { Spool } from "../spool/spool.ts";
 import type { Status } from "../status/status.ts";
 import type { Levels } from "./levels.ts";
+import type { ChunkTimes } from "./timeline.ts";
 
 /** More than this (3 hours at 24 kbit/s) is not held for a disk that takes nothing. */
 export const MAX_PENDING_BYTES = 32 * 1024 * 1024;
@@ -20,8 +22,9 @@ export type WriteStep =
   | {
     kind: "close";
     bytes: Uint8Array;
-    startUnixUs: number;
-    durationUs: number;
+    times: ChunkTimes;
+    /** Why sound would be missing before this chunk, if it is. */
+    gapCause: string;
     levels: Levels | null;
   }
   /** The chunk holds no sound: it is dropped. */
@@ -33,6 +36,7 @@ export class ChunkWriter {
   readonly #clock: Clock;
   readonly #status: Status;
   readonly #log: Logger;
+  readonly #onSealed: (times: ChunkTimes, gapCause: string) => void;
   readonly #queue: { readonly step: WriteStep; readonly sizeBytes: number }[] = [];
   #pendingBytes = 0;
   #part: PartFile | null = null;
@@ -44,7 +48,13 @@ export class ChunkWriter {
   constructor(
     spool: Spool,
     syncIntervalMs: number,
-    deps: { clock: Clock; status: Status; log: Logger },
+    deps: {
+      clock: Clock;
+      status: Status;
+      log: Logger;
+      /** Told of every chunk that has become visible in outbox/. */
+      onSealed?: (times: ChunkTimes, gapCause: string) => void;
+    },
   ) {
     this.#spool = spool;
     // A page takes 0.4 s to fill and the disk some time to sync: the bound holds with both.
@@ -52,6 +62,12 @@ export class ChunkWriter {
     this.#clock = deps.clock;
     this.#status = deps.status;
     this.#log = deps.log;
+    this.#onSealed = deps.onSealed ?? (() => {});
+  }
+
+  /** Whether everything that was pushed has been written. */
+  get isIdle(): boolean {
+    return this.#queue.length === 0;
   }
 
   /** True when the disk has taken nothing for so long that no more can be held. */
@@ -74,11 +90,7 @@ export class ChunkWriter {
       this.#part.abandon();
       this.#part = null;
     }
-    if (this.#queue.length > 0) {
-      this.#log.error("The disk did not take the end of the recording.", {
-        bytes_lost: this.#pendingBytes,
-      });
-    }
+    if (this.#queue.length > 0) this.#lost();
   }
 
   async #work(): Promise<void> {
@@ -122,9 +134,12 @@ export class ChunkWriter {
         await this.#part.append(step.bytes);
         step.bytes = new Uint8Array(0);
         const { sizeBytes } = this.#part;
-        const name = await this.#part.seal(step);
+        const { startUnixUs } = step.times;
+        const durationUs = durationOf(step.times);
+        const name = await this.#part.seal({ startUnixUs, durationUs });
         this.#part = null;
-        this.#sealed(name, step, sizeBytes);
+        if (name === null) this.#vanished(step);
+        else this.#sealed(name, step, sizeBytes);
         return;
       }
       case "discard":
@@ -135,7 +150,8 @@ export class ChunkWriter {
   }
 
   #sealed(name: string, step: Extract<WriteStep, { kind: "close" }>, sizeBytes: number): void {
-    const seconds = step.durationUs / 1e6;
+    const seconds = durationOf(step.times) / 1e6;
+    this.#onSealed(step.times, step.gapCause);
     this.#status.chunkRecorded({ name, seconds, bytes: sizeBytes, levels: step.levels });
     this.#log.info("Recorded.", {
       chunk: name,
@@ -143,6 +159,29 @@ export class ChunkWriter {
       bytes: sizeBytes,
       peak_dbfs: step.levels?.peakDbfs ?? null,
       rms_dbfs: step.levels?.rmsDbfs ?? null,
+    });
+  }
+
+  /** Someone deleted the file while it was being recorded: no use in trying again. */
+  #vanished({ times }: Extract<WriteStep, { kind: "close" }>): void {
+    const seconds = durationOf(times) / 1e6;
+    this.#status.chunksLost({ chunks: 1, seconds });
+    this.#log.error("The file of a recording was deleted before it was finished.", { seconds });
+  }
+
+  /** Counts what still waited when the disk was given up; what a .part holds can be recovered. */
+  #lost(): void {
+    const steps = this.#queue.map(({ step }) => step);
+    const opened = steps.findIndex(({ kind }) => kind === "open");
+    const closed = opened < 0 ? [] : steps.slice(opened).filter((step) => step.kind === "close");
+    const losses = {
+      chunks: closed.length,
+      seconds: closed.reduce((sum, step) => sum + durationOf(step.times) / 1e6, 0),
+    };
+    this.#status.chunksLost(losses);
+    this.#log.error("The disk did not take the end of the recording.", {
+      ...losses,
+      bytes: this.#pendingBytes,
     });
   }
 
@@ -162,4 +201,8 @@ export class ChunkWriter {
     this.#status.clearProblem("disk_failing");
     this.#log.warning("The disk takes recordings again.");
   }
+}
+
+function durationOf(times: ChunkTimes): number {
+  return times.endUnixUs - times.startUnixUs;
 }

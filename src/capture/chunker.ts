@@ -8,8 +8,8 @@
 import { BEGIN_OF_STREAM, concatBytes, encodePage, END_OF_STREAM, segmentCount } from "./ogg.ts";
 import { encodeOpusHead, encodeOpusTags, type OpusHead, type OpusPacket } from "./opus.ts";
 
-/** 320 ms: measured, the first 20 ms behind a seam then differ by -110 dB or less (docs). */
-export const PREROLL_PACKETS = 16;
+/** 320 ms (16 packets): the first 20 ms behind a seam then differ by -110 dB or less (docs). */
+export const PREROLL_SAMPLES = 15_360;
 /** At most so many packets (400 ms) wait in memory before they become a page on disk. */
 export const PAGE_PACKETS = 20;
 
@@ -35,7 +35,7 @@ export type ChunkEvent =
   | { readonly kind: "close"; readonly bytes: Uint8Array; readonly endSample: number };
 
 export interface ChunkerOptions {
-  /** Length of a chunk, samples at 48 kHz. A chunk never gets longer. */
+  /** Length of a chunk, samples at 48 kHz. Packets being of one length, none gets longer. */
   readonly chunkSamples: number;
   readonly identify: (startSample: number) => ChunkIdentity;
 }
@@ -62,8 +62,7 @@ export class Chunker {
     }
     const chunk = this.#open;
     events.push(...chunk.add(packet));
-    this.#preroll.push(packet);
-    if (this.#preroll.length > PREROLL_PACKETS) this.#preroll.shift();
+    this.#remember(packet);
     if (chunk.bodySamples + packet.samples > this.#options.chunkSamples) events.push(...this.cut());
     return events;
   }
@@ -79,12 +78,20 @@ export class Chunker {
     return event === null ? [] : [event];
   }
 
+  /** Keeps as many packets as the pre-roll needs, and not one more: pre-skip is a 16-bit number. */
+  #remember(packet: OpusPacket): void {
+    this.#preroll.push(packet);
+    while (total(this.#preroll) - (this.#preroll[0]?.samples ?? 0) >= PREROLL_SAMPLES) {
+      this.#preroll.shift();
+    }
+  }
+
   #begin(packet: OpusPacket): { chunk: OpenChunk; event: ChunkEvent } {
     const startPosition = packet.endPosition - packet.samples;
-    const prerollSamples = this.#preroll.reduce((sum, { samples }) => sum + samples, 0);
-    const preSkip = startPosition === 0 ? this.#head.preSkip : prerollSamples;
-    // A stream's own pre-skip may be longer than its first chunk (never, with a chunk of 1 s).
-    const startSample = Math.max(0, startPosition - this.#head.preSkip);
+    // What is left of the stream's own pre-skip: all of it at its start, else nothing as a rule.
+    const ownPreSkip = Math.max(0, this.#head.preSkip - startPosition);
+    const preSkip = total(this.#preroll) + ownPreSkip;
+    const startSample = startPosition + ownPreSkip - this.#head.preSkip;
     const identity = this.#options.identify(startSample);
     const chunk = new OpenChunk(identity, this.#head.preSkip);
     const bytes = chunk.begin({ ...this.#head, preSkip }, this.#preroll);
@@ -148,7 +155,7 @@ class OpenChunk {
   }
 
   #flush(flags: number, trimSamples = 0): Uint8Array {
-    this.#granule += this.#pending.reduce((sum, { samples }) => sum + samples, 0) - trimSamples;
+    this.#granule += total(this.#pending) - trimSamples;
     const bytes = this.#page(this.#pending.map(({ data }) => data), flags);
     this.#pending = [];
     this.#pendingSegments = 0;
@@ -164,4 +171,8 @@ class OpenChunk {
       packets,
     });
   }
+}
+
+function total(packets: readonly OpusPacket[]): number {
+  return packets.reduce((sum, { samples }) => sum + samples, 0);
 }

@@ -28,7 +28,8 @@ export interface Diagnosis {
     | "ffmpeg_missing"
     | "ffmpeg_incomplete"
     | "microphone_lost"
-    | "microphone_stalled";
+    | "microphone_stalled"
+    | "recorder_failed";
   /** What is wrong, and what mends it. */
   readonly message: string;
 }

@@ -1,7 +1,10 @@
 // Loudness: peak and RMS of a chunk from the samples that went into it. Pure: it is given PCM and
 // sample numbers, and never hears a device.
 
-/** Levels in dB relative to full scale (0 is the loudest there is); -Infinity is digital silence. */
+/** What digital silence measures; 16 bits reach down to -90 dB, and JSON has no -Infinity. */
+export const FLOOR_DBFS = -120;
+
+/** Levels in dB relative to full scale: 0 is the loudest there is, FLOOR_DBFS the lowest. */
 export interface Levels {
   readonly peakDbfs: number;
   readonly rmsDbfs: number;
@@ -69,5 +72,5 @@ export class LevelMeter {
 }
 
 function decibels(ratio: number): number {
-  return Math.round(200 * Math.log10(ratio)) / 10;
+  return Math.max(FLOOR_DBFS, Math.round(200 * Math.log10(ratio)) / 10);
 }

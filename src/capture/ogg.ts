@@ -9,6 +9,9 @@ export const END_OF_STREAM = 0x04;
 /** Granule position of a page on which no packet ends (RFC 3533, section 6: -1). */
 export const NO_GRANULE = -1;
 
+/** The most that one packet may have to fit into a page of its own: 255 segments, the last not full. */
+export const MAX_PAGE_PACKET_BYTES = 255 * 255 - 1;
+
 const HEADER_BYTES = 27;
 const CAPTURE_PATTERN = [0x4f, 0x67, 0x67, 0x53]; // "OggS"
 
@@ -143,13 +146,19 @@ export class OggPageReader {
     this.#bufferOffset += position;
   }
 
-  /** What is left when the stream has ended: a torn page or damage up to its end, or null. */
-  end(): OggDamage | null {
-    const end = this.#bufferOffset + this.#buffer.length;
-    if (this.#buffer.length > 0) this.#markDamage(0, "the stream ends inside a page");
-    this.#buffer = new Uint8Array(0);
-    this.#bufferOffset = end;
-    return this.#takeDamage(end);
+  /**
+   * What is left when the stream has ended: damage up to its end, and the pages in it if a header
+   * had promised a longer page than came.
+   */
+  *end(): Generator<OggPage | OggDamage> {
+    while (this.#buffer.length > 0) {
+      this.#markDamage(0, "the stream ends inside a page");
+      this.#buffer = this.#buffer.subarray(1);
+      this.#bufferOffset += 1;
+      yield* this.push(new Uint8Array(0));
+    }
+    const damage = this.#takeDamage(this.#bufferOffset);
+    if (damage !== null) yield damage;
   }
 
   #append(bytes: Uint8Array): void {
@@ -198,13 +207,19 @@ export class OggPageReader {
       offset: this.#bufferOffset + position,
       byteLength: bytes.length,
       flags: header[5] ?? 0,
-      granulePosition: Number(view.getBigInt64(6, true)),
+      granulePosition: toGranule(view.getBigInt64(6, true)),
       serial: view.getUint32(14, true),
       sequence: view.getUint32(18, true),
       segments,
       body: this.#buffer.subarray(segmentsEnd, end),
     };
   }
+}
+
+/** A position that no number holds exactly (5,900 years at 48 kHz) is as good as none. */
+function toGranule(value: bigint): number {
+  const granule = Number(value);
+  return Number.isSafeInteger(granule) ? granule : NO_GRANULE;
 }
 
 /** A piece of a packet as one page holds it. */

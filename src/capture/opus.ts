@@ -5,6 +5,7 @@ import {
   concatBytes,
   CONTINUED,
   END_OF_STREAM,
+  MAX_PAGE_PACKET_BYTES,
   NO_GRANULE,
   type OggDamage,
   type OggPage,
@@ -37,12 +38,13 @@ export function encodeOpusHead(head: OpusHead): Uint8Array {
   return packet;
 }
 
-/** Null if the packet is no identification header of a version and mapping we read. */
+/** Null if the packet is no identification header of version 1 and mapping family 0. */
 export function parseOpusHead(packet: Uint8Array): OpusHead | null {
   if (packet.length < 19 || !startsWith(packet, "OpusHead")) return null;
   const view = new DataView(packet.buffer, packet.byteOffset, packet.byteLength);
   const channels = view.getUint8(9);
-  if ((view.getUint8(8) & 0xf0) !== 0 || channels === 0 || view.getUint8(18) > 1) return null;
+  if ((view.getUint8(8) & 0xf0) !== 0 || view.getUint8(18) !== 0) return null;
+  if (channels !== 1 && channels !== 2) return null;
   return {
     channels,
     preSkip: view.getUint16(10, true),
@@ -105,11 +107,12 @@ export function parseOpusTags(packet: Uint8Array): Record<string, string> | null
 
 /**
  * Samples at 48 kHz in a packet, from its first bytes (RFC 6716, section 3.1), or null if it is
- * no valid packet: empty, without its frame count, or longer than 120 ms.
+ * no valid packet: empty, without its frame count, longer than 120 ms, or with more bytes than a
+ * page takes (the largest there is has 61,310; RFC 7845, section 6).
  */
 export function packetSamples(packet: Uint8Array): number | null {
   const toc = packet[0];
-  if (toc === undefined) return null;
+  if (toc === undefined || packet.length > MAX_PAGE_PACKET_BYTES) return null;
   const config = toc >> 3;
   const frameSamples = config < 12
     ? [480, 960, 1920, 2880][config & 3]
@@ -135,7 +138,10 @@ export interface OpusPacket {
   readonly samples: number;
   /** Position of its last sample in the decoded stream, pre-skip included, 48 kHz. */
   readonly endPosition: number;
-  /** Samples at its end that are padding: the end trimming of a stream's last page (RFC 7845, 4.4). */
+  /**
+   * Samples at its end that are padding: the end trimming of a stream's last page (RFC 7845, 4.4).
+   * Always fewer than `samples`: a packet of padding alone is left out.
+   */
   readonly trimSamples: number;
 }
 
@@ -157,10 +163,9 @@ export class OpusStreamReader {
     for (const found of this.#pages.push(bytes)) yield* this.#read(found);
   }
 
-  /** The stream has ended: reports the torn page at its end, if there is one. */
+  /** The stream has ended: reads what is left, and reports the torn page at its end if there is one. */
   *end(): Generator<OpusEvent> {
-    const damage = this.#pages.end();
-    if (damage !== null) yield* this.#read(damage);
+    for (const found of this.#pages.end()) yield* this.#read(found);
   }
 
   *#read(found: OggPage | OggDamage): Generator<OpusEvent> {
@@ -181,7 +186,8 @@ export class OpusStreamReader {
       yield* this.#break(found.offset, `a page of another stream (serial ${found.serial})`);
       return;
     }
-    if (found.sequence !== this.#nextSequence) {
+    // Behind damage the sequence has a hole, of course: that is the same break.
+    if (found.sequence !== this.#nextSequence && !this.#resync) {
       const hole = `page ${found.sequence} follows page ${this.#nextSequence - 1}`;
       yield* this.#break(found.offset, hole);
     }
@@ -206,45 +212,53 @@ export class OpusStreamReader {
   }
 
   *#packets(page: OggPage): Generator<OpusEvent> {
-    const whole: { data: Uint8Array; samples: number }[] = [];
     const continued = (page.flags & CONTINUED) !== 0;
-    for (const [index, piece] of packetPieces(page).entries()) {
-      if (index === 0 && continued !== this.#partial.length > 0) {
-        this.#partial = [];
-        if (continued) continue; // its beginning was lost and has been reported as a break
-      }
-      this.#partial.push(piece.data);
-      if (!piece.complete) continue;
-      const data = concatBytes(this.#partial);
+    if (continued !== this.#partial.length > 0) {
+      // While resynchronizing, the part was lost with what the break has reported.
+      if (!this.#resync) yield* this.#break(page.offset, "a packet that lacks a part");
       this.#partial = [];
-      if (this.#headerPackets < 2) {
-        this.#headerPackets++;
-        if (startsWith(data, "OpusTags")) continue;
-      }
-      const samples = packetSamples(data);
+    }
+    const whole = this.#wholePackets(page, continued);
+    const isLast = (page.flags & END_OF_STREAM) !== 0;
+    let samplesLeft = whole.reduce((sum, packet) => sum + (packet.samples ?? 0), 0);
+    for (const { data, samples } of whole) {
       if (samples === null) {
         yield* this.#break(page.offset, "a packet that is no Opus packet");
-      } else {
-        whole.push({ data, samples });
+        continue;
       }
-    }
-    const pageSamples = whole.reduce((sum, packet) => sum + packet.samples, 0);
-    if (this.#resync && whole.length > 0 && page.granulePosition !== NO_GRANULE) {
-      this.#position = Math.max(this.#position, page.granulePosition - pageSamples);
-      this.#resync = false;
-    }
-    const surplus = this.#position + pageSamples - page.granulePosition;
-    const trim = (page.flags & END_OF_STREAM) !== 0 && page.granulePosition >= 0
-      ? Math.max(0, surplus)
-      : 0;
-    for (const [index, { data, samples }] of whole.entries()) {
+      if (this.#resync && page.granulePosition !== NO_GRANULE) {
+        this.#position = Math.max(this.#position, page.granulePosition - samplesLeft);
+        this.#resync = false;
+      }
       this.#position += samples;
-      const trimSamples = index === whole.length - 1 ? Math.min(trim, samples) : 0;
+      samplesLeft -= samples;
+      const surplus = isLast && page.granulePosition >= 0
+        ? this.#position - page.granulePosition
+        : 0;
+      if (surplus >= samples) continue; // nothing of it is to be heard
+      const trimSamples = Math.max(0, surplus);
       yield {
         kind: "packet",
         packet: { data, samples, endPosition: this.#position, trimSamples },
       };
     }
+  }
+
+  /** The packets that end on this page, headers excluded; samples are null where it is no Opus. */
+  #wholePackets(page: OggPage, continued: boolean): { data: Uint8Array; samples: number | null }[] {
+    const whole: { data: Uint8Array; samples: number | null }[] = [];
+    for (const [index, piece] of packetPieces(page).entries()) {
+      // The end of a packet whose beginning was lost; that has been reported as a break.
+      if (index === 0 && continued && this.#partial.length === 0) continue;
+      this.#partial.push(piece.data);
+      if (!piece.complete) continue;
+      const data = concatBytes(this.#partial);
+      this.#partial = [];
+      const isHeader = this.#headerPackets < 2 && startsWith(data, "OpusTags");
+      this.#headerPackets++;
+      if (!isHeader) whole.push({ data, samples: packetSamples(data) });
+    }
+    return whole;
   }
 
   *#break(offset: number, reason: string): Generator<OpusEvent> {

@@ -6,8 +6,11 @@ import type { Logger } from "../log.ts";
 import { isInSchedule, nextChange, type Schedule } from "../schedule.ts";
 import type { Spool } from "../spool/spool.ts";
 import type { Status } from "../status/status.ts";
+import { ChunkWriter } from "./chunk_writer.ts";
 import { captureAttempts, detectMicrophone, NoMicrophoneError } from "./devices.ts";
 import { type CaptureSource, type Diagnosis, FfmpegMissingError } from "./ffmpeg.ts";
+import { appendGap } from "./gap_log.ts";
+import { type Gap, Ledger, type LedgerBalance } from "./ledger.ts";
 import { recordStream, type StreamEnd, type StreamOptions } from "./stream.ts";
 
 /** The schedule is looked at at least so often: the clock may be stepped at any time. */
@@ -23,6 +26,7 @@ const MICROPHONE_PROBLEMS = [
   "microphone_stalled",
   "ffmpeg_missing",
   "ffmpeg_incomplete",
+  "recorder_failed",
 ];
 
 /** A microphone to record from, with the ways to open it, the best first. */
@@ -39,6 +43,8 @@ export interface RecorderOptions {
   /** IANA name of the zone whose wall clock the schedule means. */
   readonly timeZone: string;
   readonly stream: Omit<StreamOptions, "tags">;
+  /** What a power cut may cost, ms. */
+  readonly syncIntervalMs: number;
   /** Comments that every chunk carries, besides those about stream and microphone. */
   readonly tags: Readonly<Record<string, string>>;
   /** Asked before every start of ffmpeg. @throws {NoMicrophoneError} */
@@ -68,18 +74,47 @@ export async function findMicrophone(
 export class Recorder {
   readonly #options: RecorderOptions;
   readonly #deps: RecorderDeps;
+  readonly #writer: ChunkWriter;
+  readonly #ledger = new Ledger();
   #delayMs = RECONNECT_MIN_MS;
   /** Monotonic time at which sound was lost, while it should be recorded. */
   #lostMs: number | null = null;
+  /** Why no sound comes at the moment. */
+  #gapCause = "starting";
+  #gapsLogged: Promise<void> = Promise.resolve();
+  /** When the schedule ended, until the books are closed: the last chunk may still be written. */
+  #scheduleEndMs: number | null = null;
   #chosen = "";
 
   constructor(options: RecorderOptions, deps: RecorderDeps) {
     this.#options = options;
     this.#deps = deps;
+    // One for all streams: what a full disk keeps waiting outlives the loss of a microphone.
+    this.#writer = new ChunkWriter(deps.spool, options.syncIntervalMs, {
+      ...deps,
+      onSealed: ({ startMs, endMs }, gapCause) => {
+        this.#declare(this.#ledger.record(startMs, endMs), gapCause);
+      },
+    });
+  }
+
+  /** The books of this run: what was asked for, recorded, and is missing. */
+  balance(): LedgerBalance {
+    return this.#ledger.balance(this.#deps.clock.monotonicMs());
   }
 
   /** Works until the signal aborts; the current chunk is then finished and kept. */
   async run(signal: AbortSignal): Promise<void> {
+    try {
+      await this.#followSchedule(signal);
+    } finally {
+      await this.#writer.finish();
+      this.#closeBooks("stopping");
+      await this.#gapsLogged;
+    }
+  }
+
+  async #followSchedule(signal: AbortSignal): Promise<void> {
     const { clock, status, log } = this.#deps;
     while (!signal.aborted) {
       const inSchedule = this.#inSchedule();
@@ -88,14 +123,19 @@ export class Recorder {
         status.clearProblem(...MICROPHONE_PROBLEMS);
         this.#lostMs = null;
         this.#delayMs = RECONNECT_MIN_MS;
+        this.#scheduleEndMs ??= clock.monotonicMs();
+        if (this.#writer.isIdle) this.#closeBooks("schedule_end");
         await clock.sleep(this.#nextLookMs(), signal);
         continue;
       }
+      if (this.#scheduleEndMs !== null) this.#closeBooks("schedule_end");
+      this.#ledger.begin(clock.monotonicMs());
       await using hours = this.#scheduleWindow(signal);
       const diagnosis = await this.#recordOnce(hours.signal);
       status.recording(null);
       if (diagnosis === null || hours.signal.aborted) continue;
       this.#lostMs ??= clock.monotonicMs();
+      this.#gapCause = diagnosis.code;
       if (!status.hasProblem(diagnosis.code)) {
         log.warning("{problem}", { problem: diagnosis.message, code: diagnosis.code });
       }
@@ -124,7 +164,9 @@ export class Recorder {
       if (error instanceof NoMicrophoneError) {
         return { code: "microphone_missing", message: error.message };
       }
-      throw error;
+      // Whatever it is, the next try may succeed; giving up would surely lose the sound.
+      const message = `Recording failed: ${error instanceof Error ? error.stack : error}`;
+      return { code: "recorder_failed", message };
     }
     return diagnosis;
   }
@@ -139,7 +181,12 @@ export class Recorder {
     const end = await recordStream(
       source,
       { ...this.#options.stream, tags },
-      { ...this.#deps, onSound: (startMs) => this.#soundArrived(startMs, microphone) },
+      {
+        ...this.#deps,
+        writer: this.#writer,
+        onSound: (startMs) => this.#soundArrived(startMs, microphone),
+        gapCause: this.#gapCause,
+      },
       signal,
     );
     if (end.soundEndMs !== null) this.#lostMs = end.soundEndMs;
@@ -154,10 +201,33 @@ export class Recorder {
     this.#delayMs = RECONNECT_MIN_MS;
     const gapMs = this.#lostMs === null ? 0 : Math.max(0, startMs - this.#lostMs);
     this.#lostMs = null;
-    if (gapMs > 0) status.gap(gapMs);
     log.info("Recording.", {
       microphone: microphone.name,
       ...(gapMs > 0 ? { gap_ms: Math.round(gapMs) } : {}),
+    });
+  }
+
+  /** The schedule has ended, or the program: what it still asked for was not recorded. */
+  #closeBooks(cause: string): void {
+    this.#declare(this.#ledger.end(this.#scheduleEndMs ?? this.#deps.clock.monotonicMs()), cause);
+    this.#scheduleEndMs = null;
+    this.#gapCause = "starting";
+  }
+
+  /** A gap is declared, never hidden: in the log, in /health and in gaps.jsonl. */
+  #declare(gap: Gap | null, cause: string): void {
+    if (gap === null) return;
+    const { clock, log, spool } = this.#deps;
+    const offsetMs = clock.unixMs() - clock.monotonicMs();
+    const record = {
+      start: new Date(gap.startMs + offsetMs).toISOString(),
+      end: new Date(gap.endMs + offsetMs).toISOString(),
+      ms: Math.round(gap.endMs - gap.startMs),
+      cause,
+    };
+    log.warning("Sound is missing.", record);
+    this.#gapsLogged = this.#gapsLogged.then(() => appendGap(spool.dir, record)).catch((error) => {
+      log.warning("gaps.jsonl cannot be written.", { error: String(error) });
     });
   }
 

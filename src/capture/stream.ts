@@ -3,10 +3,8 @@
 
 import type { Clock } from "../clock.ts";
 import { type Logger, RepeatLimiter } from "../log.ts";
-import type { Spool } from "../spool/spool.ts";
-import type { Status } from "../status/status.ts";
 import { Chunker, type ChunkEvent } from "./chunker.ts";
-import { ChunkWriter } from "./chunk_writer.ts";
+import type { ChunkWriter } from "./chunk_writer.ts";
 import {
   type CaptureOptions,
   type CaptureSource,
@@ -27,10 +25,11 @@ import { Timeline } from "./timeline.ts";
 export const STALL_MS = 10_000;
 const TICK_MS = 500;
 const STDERR_INTERVAL_MS = 60_000;
+/** A gap that shows so soon after an overrun was made by it. */
+const OVERRUN_MS = 10_000;
 
 export interface StreamOptions extends CaptureOptions {
   readonly chunkSeconds: number;
-  readonly syncIntervalMs: number;
   /** Names the program in the chunks' tags. */
   readonly vendor: string;
   /** Comments that every chunk of the stream carries. */
@@ -39,9 +38,10 @@ export interface StreamOptions extends CaptureOptions {
 
 export interface StreamDeps {
   readonly clock: Clock;
-  readonly spool: Spool;
-  readonly status: Status;
+  readonly writer: ChunkWriter;
   readonly log: Logger;
+  /** Why sound would be missing before the stream's first chunk. */
+  readonly gapCause: string;
   /** Called when sound begins to arrive; `startMs`, monotonic, is when it was heard. */
   readonly onSound: (startMs: number) => void;
 }
@@ -55,7 +55,7 @@ export interface StreamEnd {
 
 /**
  * Records until the signal aborts or the stream ends by itself; when it resolves, everything that
- * was heard has been handed to the spool.
+ * was heard has been handed to the writer.
  * @throws {FfmpegMissingError} if there is no ffmpeg.
  */
 export async function recordStream(
@@ -65,7 +65,11 @@ export async function recordStream(
   signal: AbortSignal,
 ): Promise<StreamEnd> {
   const { clock, log } = deps;
-  const ffmpeg = Ffmpeg.start(source, options, stderrLogger(log, clock));
+  const logLine = stderrLogger(log, clock);
+  const ffmpeg = Ffmpeg.start(source, options, (level, text) => {
+    if (/buffer xrun/.test(text)) cutter.overrunMs = clock.monotonicMs();
+    logLine(level, text);
+  });
   const cutter = new StreamCutter(ffmpeg, options, deps);
   const stream = new AbortController();
   let stopped = Promise.resolve();
@@ -80,13 +84,13 @@ export async function recordStream(
     for await (const bytes of ffmpeg.stdout) {
       const nowMs = clock.monotonicMs();
       cutter.readMs = nowMs;
-      for (const event of reader.push(bytes)) cutter.take(event, nowMs);
+      cutter.take(reader.push(bytes), nowMs);
     }
-    for (const event of reader.end()) cutter.take(event, clock.monotonicMs());
+    cutter.take(reader.end(), clock.monotonicMs());
   } finally {
     signal.removeEventListener("abort", endAsked);
     stream.abort();
-    await cutter.finish();
+    cutter.finish();
   }
   await stopped;
   const stalled = await watched;
@@ -137,33 +141,47 @@ async function watchForStall(
 class StreamCutter {
   /** Monotonic time of the last read from ffmpeg. */
   readMs = 0;
+  /** Monotonic time at which ALSA last reported an overrun. */
+  overrunMs = -Infinity;
   soundEndMs: number | null = null;
   readonly #ffmpeg: Ffmpeg;
   readonly #options: StreamOptions;
   readonly #deps: StreamDeps;
-  readonly #writer: ChunkWriter;
   readonly #breaks = new RepeatLimiter(STDERR_INTERVAL_MS);
   #stream: { chunker: Chunker; timeline: Timeline; head: OpusHead } | null = null;
-  #chunkStart: number | null = null;
+  #chunkStart = 0;
+  /** A chunk whose first page is not full yet: its file is made together with that page. */
+  #opening: Extract<ChunkEvent, { kind: "open" }> | null = null;
   #dropping = false;
+  /** Why sound would be missing before the chunk that is open now. */
+  #gapCause: string;
 
   constructor(ffmpeg: Ffmpeg, options: StreamOptions, deps: StreamDeps) {
     this.#ffmpeg = ffmpeg;
     this.#options = options;
     this.#deps = deps;
-    this.#writer = new ChunkWriter(deps.spool, options.syncIntervalMs, deps);
+    this.#gapCause = deps.gapCause;
   }
 
-  take(event: OpusEvent, arrivalMs: number): void {
-    if (event.kind === "head") this.#begin(event.head);
-    else if (event.kind === "break") this.#break(event);
-    else this.#packet(event.packet, arrivalMs);
+  /** Takes what one read from ffmpeg, at `arrivalMs`, has completed. */
+  take(events: Iterable<OpusEvent>, arrivalMs: number): void {
+    let packets: OpusPacket[] = [];
+    for (const event of events) {
+      if (event.kind === "packet") {
+        packets.push(event.packet);
+        continue;
+      }
+      this.#packets(packets, arrivalMs);
+      packets = [];
+      if (event.kind === "head") this.#begin(event.head);
+      else this.#break(event);
+    }
+    this.#packets(packets, arrivalMs);
   }
 
-  /** Ends the last chunk and waits until all of it is written. */
-  async finish(): Promise<void> {
+  /** Ends the last chunk. */
+  finish(): void {
     if (this.#stream !== null) this.#apply(this.#stream.chunker.cut());
-    await this.#writer.finish();
   }
 
   #begin(head: OpusHead): void {
@@ -199,25 +217,32 @@ class StreamCutter {
       this.#deps.log.error("ffmpeg's stream is damaged.", { reason, offset, ...pass });
     }
     if (this.#stream !== null) this.#apply(this.#stream.chunker.cut({ lost: true }));
+    this.#gapCause = "stream_damaged";
   }
 
-  #packet(packet: OpusPacket, arrivalMs: number): void {
-    if (this.#stream === null) return;
+  /** Packets that arrived together: the last one has waited least and tells the time. */
+  #packets(packets: readonly OpusPacket[], arrivalMs: number): void {
+    const last = packets.at(-1);
+    if (this.#stream === null || last === undefined) return;
     const { chunker, timeline, head } = this.#stream;
     const isFirst = this.soundEndMs === null;
-    if (timeline.observe(packet.endPosition, arrivalMs) === "late") this.#apply(chunker.cut());
+    if (timeline.observe(last.endPosition, arrivalMs) === "late") {
+      this.#apply(chunker.cut());
+      this.#gapCause = arrivalMs - this.overrunMs < OVERRUN_MS ? "overrun" : "late";
+    }
     if (this.#isDropping()) return;
-    this.#apply(chunker.push(packet));
-    this.soundEndMs = timeline.timeOf(packet.endPosition - packet.trimSamples - head.preSkip);
+    for (const packet of packets) this.#apply(chunker.push(packet));
+    this.soundEndMs = timeline.timeOf(last.endPosition - last.trimSamples - head.preSkip);
     if (isFirst) this.#deps.onSound(timeline.timeOf(0));
   }
 
   /** Whether the disk has taken nothing for so long that what is heard now cannot be kept. */
   #isDropping(): boolean {
-    const dropping = this.#writer.isFull;
+    const dropping = this.#deps.writer.isFull;
     if (dropping && !this.#dropping) {
       this.#deps.log.error("The disk has taken nothing for too long: sound is being lost.");
       if (this.#stream !== null) this.#apply(this.#stream.chunker.cut({ lost: true }));
+      this.#gapCause = "disk_failing";
     }
     this.#dropping = dropping;
     return dropping;
@@ -225,42 +250,47 @@ class StreamCutter {
 
   #apply(events: ChunkEvent[]): void {
     for (const event of events) {
-      if (event.kind === "open") this.#open(event);
-      else if (event.kind === "close") this.#close(event);
-      else this.#writer.push(event);
+      if (event.kind === "open") {
+        this.#opening = event;
+        this.#chunkStart = event.startSample;
+        continue;
+      }
+      this.#open();
+      if (event.kind === "append") this.#deps.writer.push(event);
+      else this.#close(event);
     }
   }
 
-  #open(event: Extract<ChunkEvent, { kind: "open" }>): void {
-    const { key, startSample, bytes } = event;
+  /**
+   * Makes the file of a chunk that has begun, its first page at hand: by then the stream's start is
+   * known better than when the first packet came, in a burst perhaps. Should the chunk be cut off by
+   * a crash, the time in the name of this file is all that is left.
+   */
+  #open(): void {
+    if (this.#opening === null) return;
+    const { key, startSample, bytes } = this.#opening;
+    this.#opening = null;
     const startMs = this.#stream?.timeline.timeOf(startSample) ?? 0;
     const startUnixUs = Math.round((startMs + this.#utcOffsetMs()) * 1000);
-    this.#chunkStart = startSample;
-    this.#writer.push({ kind: "open", key, startUnixUs, bytes });
+    this.#deps.writer.push({ kind: "open", key, startUnixUs, bytes });
   }
 
   #close(event: Extract<ChunkEvent, { kind: "close" }>): void {
-    const startSample = this.#chunkStart ?? 0;
     const { timeline } = this.#stream ?? {};
     const levels = this.#ffmpeg.levels?.take(event.endSample) ?? null;
-    if (timeline === undefined || event.endSample <= startSample) {
-      this.#writer.push({ kind: "discard" });
+    if (timeline === undefined || event.endSample <= this.#chunkStart) {
+      this.#deps.writer.push({ kind: "discard" });
       return;
     }
-    const times = timeline.seal(startSample, event.endSample, this.#utcOffsetMs());
-    if (times.gapMs > 0) this.#gap(times.gapMs);
-    this.#writer.push({
+    const times = timeline.seal(this.#chunkStart, event.endSample, this.#utcOffsetMs());
+    this.#deps.writer.push({
       kind: "close",
       bytes: event.bytes,
-      startUnixUs: times.startUnixUs,
-      durationUs: times.endUnixUs - times.startUnixUs,
+      times,
+      gapCause: this.#gapCause,
       levels,
     });
-  }
-
-  #gap(gapMs: number): void {
-    this.#deps.status.gap(gapMs);
-    this.#deps.log.warning("Sound is missing before this chunk.", { gap_ms: Math.round(gapMs) });
+    this.#gapCause = "unknown";
   }
 
   #utcOffsetMs(): number {

@@ -3,25 +3,50 @@
 // sealed. Pure arithmetic: it asks no clock and cuts nothing.
 
 const SAMPLES_PER_MS = 48;
+/** Length of a packet as ffmpeg makes them. */
+const PACKET_MS = 20;
 /** In the first seconds the earliest arrival counts at once; afterwards the start only slews. */
 const SETTLE_MS = 30_000;
-/** One slew step a window: follows 200 ppm, twice what a poor microphone drifts. */
+/**
+ * Afterwards, half of what the earliest arrival of a window was off by is taken over: this follows
+ * the microphone's own clock (a poor one drifts 100 ppm) and an NTP daemon's slewing.
+ */
 const WINDOW_MS = 30_000;
-const MAX_SLEW_MS = WINDOW_MS * 200e-6;
+/** A whole window that was later, or earlier, than this has jumped and not drifted. */
+const JUMP_MS = 100;
 /** A packet that is later than this begins a late stretch: a stall, or a gap if it stays late. */
 export const LATE_MS = 250;
+/** A late stretch is over when a packet is less late than this. */
+const ON_TIME_MS = 125;
 /** A late stretch that keeps the microphone's pace for so long is a gap and not a burst. */
 const PLATEAU_MS = 2_000;
 /** Within this, two arrivals keep pace. */
 const PACE_MS = 60;
-/** Boundaries closer than this are the same instant. */
-const SAME_MS = 50;
+/** A packet that came more than this (half its length) after the one before had not waited with it. */
+const LIVE_MS = 10;
+/** A change of the system clock that is smaller is no step: the clocks are read in turn. */
+const STEP_MS = 50;
 
 export interface ChunkTimes {
   readonly startUnixUs: number;
   readonly endUnixUs: number;
+  /** The same on the monotonic clock. */
+  readonly startMs: number;
+  readonly endMs: number;
   /** How much is missing between the chunk before, of this stream, and this one; 0 if nothing. */
   readonly gapMs: number;
+}
+
+/** What is known of a late stretch; all are stream starts as single packets imply them, ms. */
+interface LateStretch {
+  /** Since when, on the monotonic clock, packets have kept pace. */
+  paceSinceMs: number;
+  /** The first that kept pace. */
+  paceStart: number;
+  earliest: number;
+  last: number;
+  /** That of the first packet in the chunk, or in what had waited before the stretch was seen. */
+  cutStart: number;
 }
 
 /** The times of one stream. Samples are counted at 48 kHz from the first one that can be heard. */
@@ -29,32 +54,35 @@ export class Timeline {
   #startMs = Infinity;
   #firstArrivalMs: number | null = null;
   #window: { endMs: number; earliest: number } | null = null;
-  #late: { sinceMs: number; first: number; earliest: number } | null = null;
+  #late: LateStretch | null = null;
+  #position = 0;
+  /** Jumps of the start (gaps) that no chunk has been charged with yet. */
+  #jumpMs = 0;
   #previous: { endSample: number; endMs: number; endUnixUs: number; offsetMs: number } | null =
     null;
 
   /**
-   * A packet whose last sample is at `endPosition` (pre-skip included) arrived at `arrivalMs`,
-   * monotonic. Returns "late" when a late stretch begins with it: if sound was lost, it was lost
-   * here, so the chunk should end before it.
+   * Packets arrived together at `arrivalMs`, monotonic; the last sample of the last one is at
+   * `endPosition` (pre-skip included). Returns "late" if the chunk should end before them, because
+   * sound that was lost was lost here: when a late stretch begins, but for a backlog not before it
+   * but behind it (what had been waiting in the pipe was heard before the loss).
    */
   observe(endPosition: number, arrivalMs: number): "late" | null {
     // The encoder can only give out position n of its stream once it has heard input sample n. What
     // is heard at position n is input sample n - preSkip; so sample 0 needs no correction here.
     const start = arrivalMs - endPosition / SAMPLES_PER_MS;
+    const waitedMs = (endPosition - this.#position) / SAMPLES_PER_MS - PACKET_MS;
+    this.#position = endPosition;
     this.#firstArrivalMs ??= arrivalMs;
-    if (start - this.#startMs > LATE_MS) return this.#observeLate(start, arrivalMs);
+    const lateness = start - this.#startMs;
+    if (lateness > (this.#late === null ? LATE_MS : ON_TIME_MS)) {
+      return this.#observeLate(start, arrivalMs, waitedMs);
+    }
     this.#late = null;
     if (arrivalMs - this.#firstArrivalMs < SETTLE_MS) {
       this.#startMs = Math.min(this.#startMs, start);
-      return null;
-    }
-    this.#window ??= { endMs: arrivalMs + WINDOW_MS, earliest: start };
-    this.#window.earliest = Math.min(this.#window.earliest, start);
-    if (arrivalMs >= this.#window.endMs) {
-      const error = this.#window.earliest - this.#startMs;
-      this.#startMs += Math.max(-MAX_SLEW_MS, Math.min(MAX_SLEW_MS, error / 2));
-      this.#window = null;
+    } else {
+      this.#slew(start, arrivalMs);
     }
     return null;
   }
@@ -71,41 +99,63 @@ export class Timeline {
    */
   seal(startSample: number, endSample: number, utcOffsetMs: number): ChunkTimes {
     const previous = this.#previous;
-    let startMs = this.timeOf(startSample);
-    let gapMs = 0;
-    let startUnixUs = Math.round((startMs + utcOffsetMs) * 1000);
-    if (previous !== null) {
-      const missing = startMs - previous.endMs;
-      const contiguous = Math.abs(missing) < SAME_MS && startSample === previous.endSample;
-      if (contiguous) startMs = previous.endMs;
-      else gapMs = Math.max(0, missing);
-      startUnixUs = contiguous && Math.abs(utcOffsetMs - previous.offsetMs) < SAME_MS
-        ? previous.endUnixUs
-        : Math.round((startMs + utcOffsetMs) * 1000);
-    }
+    const lostMs = previous === null ? 0 : (startSample - previous.endSample) / SAMPLES_PER_MS;
+    const shiftMs = this.#jumpMs + lostMs;
+    this.#jumpMs = 0;
+    const startMs = previous === null ? this.timeOf(startSample) : previous.endMs + shiftMs;
+    const stepped = previous === null || Math.abs(utcOffsetMs - previous.offsetMs) >= STEP_MS;
+    const startUnixUs = stepped
+      ? Math.round((startMs + utcOffsetMs) * 1000)
+      : previous.endUnixUs + Math.round(shiftMs * 1000);
     const endMs = Math.max(this.timeOf(endSample), startMs);
     const endUnixUs = Math.max(Math.round((endMs + utcOffsetMs) * 1000), startUnixUs);
     this.#previous = { endSample, endMs, endUnixUs, offsetMs: utcOffsetMs };
-    return { startUnixUs, endUnixUs, gapMs };
+    return { startUnixUs, endUnixUs, startMs, endMs, gapMs: Math.max(0, shiftMs) };
   }
 
-  #observeLate(start: number, arrivalMs: number): "late" | null {
+  #slew(start: number, arrivalMs: number): void {
+    this.#window ??= { endMs: arrivalMs + WINDOW_MS, earliest: start };
+    this.#window.earliest = Math.min(this.#window.earliest, start);
+    if (arrivalMs < this.#window.endMs) return;
+    const error = this.#window.earliest - this.#startMs;
+    this.#window = null;
+    if (Math.abs(error) > JUMP_MS) this.#jump(error);
+    else this.#startMs += error / 2;
+  }
+
+  #jump(byMs: number): void {
+    this.#startMs += byMs;
+    this.#jumpMs += byMs;
+  }
+
+  #observeLate(start: number, arrivalMs: number, waitedMs: number): "late" | null {
     const late = this.#late;
-    if (late === null) {
-      this.#late = { sinceMs: arrivalMs, first: start, earliest: start };
-      return "late";
+    if (late === null || start - late.earliest > LATE_MS) {
+      this.#late = {
+        paceSinceMs: arrivalMs,
+        paceStart: start,
+        earliest: start,
+        last: start,
+        cutStart: start + waitedMs,
+      };
+      return waitedMs > LATE_MS ? null : "late";
     }
-    if (start < late.first - PACE_MS) {
-      // Still catching up: what was held back arrives faster than it was heard.
-      this.#late = { sinceMs: arrivalMs, first: start, earliest: start };
-      return null;
-    }
+    const isLive = start - late.last > LIVE_MS - PACKET_MS;
+    late.last = start;
     late.earliest = Math.min(late.earliest, start);
-    if (arrivalMs - late.sinceMs >= PLATEAU_MS) {
-      this.#startMs = late.earliest;
+    if (start < late.paceStart - PACE_MS) {
+      // Still catching up: what was held back arrives faster than it was heard.
+      late.paceSinceMs = arrivalMs;
+      late.paceStart = start;
+    }
+    if (arrivalMs - late.paceSinceMs >= PLATEAU_MS) {
+      this.#jump(late.earliest - this.#startMs);
       this.#late = null;
       this.#window = null;
+      return null;
     }
-    return null;
+    if (!isLive || late.cutStart - start <= LATE_MS) return null;
+    late.cutStart = start;
+    return "late";
   }
 }

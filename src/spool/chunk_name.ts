@@ -4,6 +4,10 @@
 //   20261123T184500.123456Z_59993500us_4f6c1c1e-….ogg     in outbox/, uploaded/, rejected/
 //   20261123T184500.123456Z_4f6c1c1e-….part               in recording/, its length not known yet
 
+/** Where sealed chunks lie: waiting, delivered, refused by the server. */
+export const CHUNK_DIRS = ["outbox", "uploaded", "rejected"] as const;
+export type ChunkDir = typeof CHUNK_DIRS[number];
+
 export interface ChunkName {
   /** UTC of the first sample, Unix microseconds. */
   readonly startUnixUs: number;
@@ -43,7 +47,10 @@ export function parsePartName(fileName: string): Pick<ChunkName, "startUnixUs" |
   return { startUnixUs, key: match[8] ?? "" };
 }
 
-/** UTC as in ISO 8601's basic format, six digits of fraction: sorts by time from year 0 to 9999. */
+/**
+ * UTC as in ISO 8601's basic format, six digits of fraction. Sorts by time in all years whose
+ * microseconds a number holds exactly: 1684 to 2255.
+ */
 function formatTime(unixUs: number): string {
   const seconds = Math.floor(unixUs / 1e6);
   const basic = new Date(seconds * 1000).toISOString().slice(0, 19).replaceAll(/[-:]/g, "");
@@ -55,5 +62,6 @@ function parseTime(match: RegExpExecArray): number | null {
   const unixMs = Date.UTC(year ?? 0, (month ?? 0) - 1, day, hour, minute, second);
   const unixUs = unixMs * 1000 + (fraction ?? 0);
   // Dates that do not exist (month 13, 31 February) would roll over: they are no name of ours.
+  if (!Number.isSafeInteger(unixUs)) return null;
   return match[0].startsWith(formatTime(unixUs)) ? unixUs : null;
 }

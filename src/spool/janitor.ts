@@ -5,11 +5,19 @@
 import type { Clock } from "../clock.ts";
 import type { Logger } from "../log.ts";
 import type { Status } from "../status/status.ts";
-import { parseChunkName } from "./chunk_name.ts";
-import { EVICTION_ORDER, excessBytes, isExpired, type RetentionLimits } from "./retention.ts";
-import { CHUNK_DIRS, type ChunkDir, type Spool } from "./spool.ts";
+import { CHUNK_DIRS, type ChunkDir, parseChunkName } from "./chunk_name.ts";
+import {
+  EVICTION_ORDER,
+  excessBytes,
+  isExpired,
+  keptSinceMs,
+  type RetentionLimits,
+} from "./retention.ts";
+import type { Spool } from "./spool.ts";
 
 const PASS_INTERVAL_MS = 300_000;
+/** So many files that cannot be deleted are passed over; then the disk is what is wrong. */
+const MAX_STUCK = 10;
 
 interface Losses {
   chunks: number;
@@ -25,6 +33,8 @@ export class Janitor {
   readonly #limits: RetentionLimits;
   readonly #status: Status;
   readonly #log: Logger;
+  /** What went wrong in this pass. */
+  #stuck: string[] = [];
 
   constructor(
     spool: Spool,
@@ -38,35 +48,47 @@ export class Janitor {
     this.#log = deps.log;
   }
 
-  /** Works until the signal aborts. A pass that fails is reported and tried again at the next. */
+  /** Works until the signal aborts. What fails is reported and tried again at the next pass. */
   async run(signal: AbortSignal): Promise<void> {
-    let nextPassMs = -Infinity;
     while (!signal.aborted) {
-      try {
-        if (this.#clock.monotonicMs() >= nextPassMs) {
-          nextPassMs = this.#clock.monotonicMs() + PASS_INTERVAL_MS;
-          await this.removeExpired();
-        }
-        await this.makeRoom();
-        this.#status.clearProblem("janitor_failed");
-      } catch (error) {
-        this.#status.setProblem("janitor_failed", `The spool cannot be tidied: ${error}`);
-      }
-      const waitMs = Math.max(0, nextPassMs - this.#clock.monotonicMs());
-      await this.#spool.roomWanted.wait(this.#clock, waitMs, signal);
+      await this.#pass();
+      await this.#spool.roomWanted.wait(this.#clock, PASS_INTERVAL_MS, signal);
     }
+  }
+
+  async #pass(): Promise<void> {
+    this.#stuck = [];
+    for (const step of [() => this.removeExpired(), () => this.makeRoom()]) {
+      try {
+        await step();
+      } catch (error) {
+        this.#stuck.push(String(error));
+      }
+    }
+    const [stuck] = this.#stuck;
+    if (stuck === undefined) this.#status.clearProblem("janitor_failed");
+    else this.#problem("janitor_failed", `The spool cannot be tidied: ${stuck}`);
   }
 
   /** Removes what is older than it may get, delivered or not. */
   async removeExpired(): Promise<void> {
     for (const dir of CHUNK_DIRS) {
       const losses = noLosses();
-      for (const name of this.#spool.list(dir)) {
+      for (const name of await this.#spool.recount(dir)) {
         const chunk = parseChunkName(name);
         if (chunk === null || !isExpired(chunk, dir, this.#clock.unixMs(), this.#limits)) break;
         await this.#remove(dir, name, losses);
       }
-      this.#report(losses, "older than it may be kept");
+      this.#report(dir, losses, "older than it may be kept");
+    }
+    const strays = await this.#spool.removeStrays(
+      keptSinceMs("rejected", this.#clock.unixMs(), this.#limits),
+    );
+    if (strays.length > 0) {
+      this.#log.warning("Files that had been set aside in rejected/ were removed: too old.", {
+        files: strays.length,
+        first: strays[0],
+      });
     }
   }
 
@@ -78,16 +100,17 @@ export class Janitor {
         excessBytes(dir, { totalBytes: this.#spool.totalBytes, freeBytes }, this.#limits);
       if (excess() <= 0) continue;
       const losses = noLosses();
-      for (const name of this.#spool.list(dir)) {
+      // The count comes first: what others deleted by hand must not cost what still waits.
+      for (const name of await this.#spool.recount(dir)) {
         if (excess() <= 0) break;
         freeBytes += await this.#remove(dir, name, losses);
       }
-      this.#report(losses, "no room for it");
+      this.#report(dir, losses, "no room for it");
     }
     const tight = freeBytes < this.#limits.minFreeBytes;
     if (tight) {
       const freeMb = Math.round(freeBytes / 1e6);
-      this.#status.setProblem(
+      this.#problem(
         "disk_low",
         `${freeMb} MB are free on the disk of spool_dir and nothing delivered is left to remove: ` +
           `free some space, or lower min_free_gb`,
@@ -95,8 +118,15 @@ export class Janitor {
     } else this.#status.clearProblem("disk_low");
   }
 
+  /** Bytes that became free; a file that cannot be deleted is passed over. */
   async #remove(dir: ChunkDir, name: string, losses: Losses): Promise<number> {
-    const size = await this.#spool.remove(dir, name);
+    if (this.#stuck.length >= MAX_STUCK) return 0;
+    let size: number | null = null;
+    try {
+      size = await this.#spool.remove(dir, name);
+    } catch (error) {
+      this.#stuck.push(`${name}: ${error}`);
+    }
     if (size === null) return 0;
     if (dir !== "uploaded") {
       losses.chunks++;
@@ -108,11 +138,19 @@ export class Janitor {
     return size;
   }
 
-  #report(losses: Losses, reason: string): void {
+  /** Said once when it begins; /health has it for as long as it lasts. */
+  #problem(code: string, message: string): void {
+    if (!this.#status.hasProblem(code)) this.#log.warning("{problem}", { problem: message, code });
+    this.#status.setProblem(code, message);
+  }
+
+  #report(dir: ChunkDir, losses: Losses, reason: string): void {
     if (losses.chunks === 0) return;
     this.#status.chunksLost(losses);
+    if (dir === "outbox") this.#status.waitingEvicted(losses.seconds);
     this.#log.error("Chunks were removed that had never been delivered: {reason}.", {
       reason,
+      dir,
       ...losses,
     });
   }

@@ -6,65 +6,85 @@ import { join } from "@std/path/join";
 import type { Logger } from "../log.ts";
 import { cutToLastPage, samplesToUs } from "../capture/chunk_file.ts";
 import { parsePartName } from "./chunk_name.ts";
-import { type Spool, syncDirectory } from "./spool.ts";
+import { writeAll } from "./disk.ts";
+import type { Spool } from "./spool.ts";
 
 /** Finishes every file in recording/. Returns how many chunks were brought to outbox/. */
 export async function recoverRecordings(spool: Spool, log: Logger): Promise<number> {
-  const dir = join(spool.dir, "recording");
   let recovered = 0;
-  for (const { name } of [...Deno.readDirSync(dir)]) {
-    try {
-      if (name.endsWith(".tmp")) await Deno.remove(join(dir, name));
-      else if (await recoverOne(spool, name, log)) recovered++;
-    } catch (error) {
-      log.error("A recording that was cut off cannot be recovered; it stays where it is.", {
-        file: name,
-        error: String(error),
-      });
+  try {
+    for (const { name } of [...Deno.readDirSync(join(spool.dir, "recording"))]) {
+      if (await recoverOrReport(spool, name, log)) recovered++;
     }
+    await spool.syncAdmitted();
+  } catch (error) {
+    log.error("What was being recorded when the service ended cannot be recovered.", {
+      error: String(error),
+    });
   }
   return recovered;
 }
 
+async function recoverOrReport(spool: Spool, fileName: string, log: Logger): Promise<boolean> {
+  try {
+    return await recoverOne(spool, fileName, log);
+  } catch (error) {
+    log.error("A recording that was cut off cannot be recovered; it stays where it is.", {
+      file: fileName,
+      error: String(error),
+    });
+    return false;
+  }
+}
+
+/** Works in place: it needs no room on a full disk, and may itself be cut off at any moment. */
 async function recoverOne(spool: Spool, fileName: string, log: Logger): Promise<boolean> {
   const path = spool.path("recording", fileName);
+  const { isFile, size } = await Deno.lstat(path);
+  if (!isFile) throw new Error("it is not a file");
   const name = parsePartName(fileName);
+  if (name === null && size > 0) return await setAside(spool, fileName, "not a name of ours", log);
   const bytes = await Deno.readFile(path);
-  const whole = name === null ? null : cutToLastPage(bytes);
-  if (name === null || whole === null) {
-    if (bytes.length > 0) await setAside(spool, fileName, bytes.length, log);
-    else await Deno.remove(path);
-    return false;
-  }
-  if (whole.samples === 0) {
+  const whole = cutToLastPage(bytes);
+  if (whole === null) return await setAside(spool, fileName, "no Ogg/Opus header", log);
+  if (name === null || whole.samples === 0) {
     await Deno.remove(path);
+    log.info("A recording that was cut off held no sound yet.", { file: fileName, bytes: size });
     return false;
   }
-  const finished = `${path}.tmp`;
-  await Deno.writeFile(finished, whole.bytes);
-  using file = await Deno.open(finished, { write: true });
-  await file.sync();
-  const admitted = await spool.admit(finished, { ...name, durationUs: samplesToUs(whole.samples) });
-  await Deno.remove(path);
-  await syncDirectory(join(spool.dir, "recording"));
+  await overwrite(path, bytes, whole.bytes);
+  const durationUs = samplesToUs(whole.samples);
+  const chunk = await spool.admit(path, { ...name, durationUs });
   log.warning("A recording that was cut off has been finished and will be delivered.", {
-    chunk: admitted,
-    duration_s: samplesToUs(whole.samples) / 1e6,
-    bytes_cut: bytes.length - whole.bytes.length,
+    chunk,
+    seconds: durationUs / 1e6,
+    bytes_cut: size - whole.bytes.length,
   });
   return true;
 }
 
-async function setAside(spool: Spool, fileName: string, sizeBytes: number, log: Logger) {
-  const reason = "not a recording of ours: no Ogg/Opus header at its beginning";
-  const target = spool.path("rejected", fileName);
-  await Deno.rename(spool.path("recording", fileName), target);
-  await Deno.writeTextFile(
-    `${target}.reason.json`,
-    JSON.stringify({ reason, size_bytes: sizeBytes }, null, 2) + "\n",
-  );
-  log.error("A file in recording/ is not a recording; it was moved to rejected/.", {
+/** Cuts the file to its new length, and writes only from where it differs: in its last page. */
+async function overwrite(path: string, before: Uint8Array, after: Uint8Array): Promise<void> {
+  using file = await Deno.open(path, { write: true });
+  await file.truncate(after.length);
+  const changed = after.findIndex((byte, at) => byte !== before[at]);
+  if (changed >= 0) {
+    await file.seek(changed, Deno.SeekMode.Start);
+    await writeAll(file, after.subarray(changed));
+  }
+  await file.sync();
+}
+
+async function setAside(
+  spool: Spool,
+  fileName: string,
+  reason: string,
+  log: Logger,
+): Promise<false> {
+  await spool.setAside(fileName, { reason });
+  log.error("A file in recording/ is no recording; it was moved to rejected/.", {
     file: fileName,
-    size_bytes: sizeBytes,
+    reason,
   });
+  return false;
 }

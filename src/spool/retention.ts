@@ -2,8 +2,7 @@
 // out. Age is a promise to those who were recorded and spares nothing; for room, what was delivered
 // goes first, then what was refused, and what still waits only last.
 
-import type { ChunkName } from "./chunk_name.ts";
-import type { ChunkDir } from "./spool.ts";
+import type { ChunkDir, ChunkName } from "./chunk_name.ts";
 
 const MS_PER_DAY = 86_400_000;
 export const BYTES_PER_GB = 1e9;
@@ -20,6 +19,16 @@ export interface RetentionLimits {
   readonly chunkBytes: number;
 }
 
+/** What ended before this, Unix milliseconds, has been kept in its directory for long enough. */
+export function keptSinceMs(
+  dir: ChunkDir,
+  unixMs: number,
+  limits: Pick<RetentionLimits, "maxSpoolDays" | "maxWaitingDays">,
+): number {
+  const days = dir === "outbox" ? limits.maxWaitingDays : limits.maxSpoolDays;
+  return unixMs - days * MS_PER_DAY;
+}
+
 /** Whether a chunk's end lies further back than its directory keeps. */
 export function isExpired(
   chunk: ChunkName,
@@ -27,9 +36,8 @@ export function isExpired(
   unixMs: number,
   limits: Pick<RetentionLimits, "maxSpoolDays" | "maxWaitingDays">,
 ): boolean {
-  const days = dir === "outbox" ? limits.maxWaitingDays : limits.maxSpoolDays;
   const endMs = (chunk.startUnixUs + chunk.durationUs) / 1000;
-  return unixMs - endMs > days * MS_PER_DAY;
+  return endMs < keptSinceMs(dir, unixMs, limits);
 }
 
 /**

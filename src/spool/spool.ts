@@ -5,14 +5,22 @@
 import { statfs } from "node:fs/promises";
 import { join } from "@std/path/join";
 import { Wakeup } from "../wakeup.ts";
-import { type ChunkName, formatChunkName, formatPartName, parseChunkName } from "./chunk_name.ts";
-
-export const CHUNK_DIRS = ["outbox", "uploaded", "rejected"] as const;
-export type ChunkDir = typeof CHUNK_DIRS[number];
+import {
+  CHUNK_DIRS,
+  type ChunkDir,
+  type ChunkName,
+  formatChunkName,
+  formatPartName,
+  parseChunkName,
+} from "./chunk_name.ts";
+import { removeIfThere, sizeOf, syncDirectory, writeAll } from "./disk.ts";
+import { PartFile } from "./part_file.ts";
 
 export interface Tally {
   files: number;
   bytes: number;
+  /** Sound in them, microseconds. */
+  durationUs: number;
 }
 
 /** Another process has the spool. */
@@ -20,6 +28,9 @@ export class SpoolLockedError extends Error {}
 
 /** How many names of waiting chunks are held; the directory is listed again when they run out. */
 const HELD_NAMES = 500;
+/** Recordings are people's voices: nobody but the service's user reads them. */
+const PRIVATE_DIR = 0o700;
+const PRIVATE_FILE = 0o600;
 
 export class Spool {
   readonly dir: string;
@@ -27,14 +38,15 @@ export class Spool {
   readonly sealed = new Wakeup();
   /** Rings when something did not fit, or would not. */
   readonly roomWanted = new Wakeup();
-  /** Files and bytes in each directory, kept and not recounted. */
+  /** What is in each directory, kept and not recounted. */
   readonly tally: Readonly<Record<ChunkDir, Tally>> = {
-    outbox: { files: 0, bytes: 0 },
-    uploaded: { files: 0, bytes: 0 },
-    rejected: { files: 0, bytes: 0 },
+    outbox: { files: 0, bytes: 0, durationUs: 0 },
+    uploaded: { files: 0, bytes: 0, durationUs: 0 },
+    rejected: { files: 0, bytes: 0, durationUs: 0 },
   };
   readonly #lock: Deno.FsFile;
   #held: string[] = [];
+  #lastTurn: Promise<unknown> = Promise.resolve();
 
   private constructor(dir: string, lock: Deno.FsFile) {
     this.dir = dir;
@@ -49,30 +61,32 @@ export class Spool {
   static async open(dir: string): Promise<Spool> {
     let lock: Deno.FsFile;
     try {
-      for (const sub of ["recording", ...CHUNK_DIRS]) {
-        await Deno.mkdir(join(dir, sub), { recursive: true });
+      await Deno.mkdir(join(dir, ".."), { recursive: true });
+      for (const sub of ["", "recording", ...CHUNK_DIRS]) {
+        await Deno.mkdir(join(dir, sub), { recursive: true, mode: PRIVATE_DIR });
       }
       lock = await Deno.open(join(dir, "lock"), { create: true, read: true, write: true });
     } catch (error) {
-      throw new Error(
-        `Cannot use spool_dir as it must be a directory this user can write: ` +
-          `${dir}: ${error instanceof Error ? error.message : error}`,
-        { cause: error },
-      );
+      throw unusable(dir, error);
     }
     if (!await lock.tryLock(true)) {
-      const holder = (await new Response(lock.readable).text()).trim();
+      const holder = await holderOf(lock);
+      lock.close();
       throw new SpoolLockedError(
         `Cannot use spool_dir ${dir} as another recorder-agent is using it` +
-          (holder === "" ? "" : ` (process ${holder})`) +
+          (holder === null ? "" : ` (process ${holder})`) +
           `: stop that one, or give this one another spool_dir`,
       );
     }
-    await lock.truncate();
-    await lock.write(new TextEncoder().encode(`${Deno.pid}\n`));
+    await signLock(lock);
     const spool = new Spool(dir, lock);
-    spool.#count();
-    return spool;
+    try {
+      for (const sub of CHUNK_DIRS) await spool.recount(sub);
+      return spool;
+    } catch (error) {
+      spool.close();
+      throw unusable(dir, error);
+    }
   }
 
   /** Gives the lock back. */
@@ -104,11 +118,22 @@ export class Spool {
     return names.sort();
   }
 
+  /** As `list`; and if files came or went by other hands, the tally is put right. */
+  recount(dir: ChunkDir): Promise<string[]> {
+    return this.#inTurn(() => {
+      const names = this.list(dir);
+      if (names.length === this.tally[dir].files) return names;
+      const bytes = names.reduce((sum, name) => sum + sizeForTally(this.path(dir, name)), 0);
+      const durationUs = names.reduce((sum, name) => sum + durationOf(name), 0);
+      Object.assign(this.tally[dir], { files: names.length, bytes, durationUs });
+      return names;
+    });
+  }
+
   /** The chunk that has waited longest, or null if none waits. */
   oldestWaiting(): string | null {
-    if (this.#held.length === 0 && this.tally.outbox.files > 0) {
+    if (this.#held.length === 0) {
       this.#held = this.list("outbox").slice(0, HELD_NAMES).reverse();
-      if (this.#held.length === 0) this.tally.outbox.files = this.tally.outbox.bytes = 0;
     }
     return this.#held.at(-1) ?? null;
   }
@@ -116,24 +141,21 @@ export class Spool {
   /** Starts a file in recording/. */
   async create(name: Pick<ChunkName, "startUnixUs" | "key">): Promise<PartFile> {
     const path = this.path("recording", formatPartName(name));
-    const file = await Deno.open(path, { createNew: true, write: true });
+    const file = await Deno.open(path, { createNew: true, write: true, mode: PRIVATE_FILE });
     return new PartFile(this, file, path, name.key);
   }
 
-  /** Moves a finished, synced file into outbox/, durably, and rings `sealed`. */
+  /**
+   * Moves a finished, synced file into outbox/ and rings `sealed`; `syncAdmitted` makes that durable.
+   * @throws {Deno.errors.NotFound} if there is no such file any more.
+   */
   async admit(fromPath: string, name: ChunkName): Promise<string> {
     const fileName = formatChunkName(name);
-    const target = this.path("outbox", fileName);
-    const replaced = await sizeOf(target);
-    const size = await sizeOf(fromPath);
-    // No source but a target: an earlier call renamed and counted it, and failed at the fsync.
-    if (size !== null || replaced === null) {
-      await Deno.rename(fromPath, target);
-      if (replaced === null) this.tally.outbox.files++;
-      this.tally.outbox.bytes += (size ?? 0) - (replaced ?? 0);
-    }
-    await syncDirectory(join(this.dir, "outbox"));
-    await syncDirectory(join(this.dir, "recording"));
+    await this.#inTurn(async () => {
+      const { size } = await Deno.lstat(fromPath);
+      await Deno.rename(fromPath, this.path("outbox", fileName));
+      this.#tally("outbox", 1, fileName, size);
+    });
     const newestHeld = this.#held[0];
     // A chunk older than one that is held (recovered, or after a step of the clock) goes in order.
     if (newestHeld !== undefined && fileName < newestHeld) this.#held = [];
@@ -141,28 +163,58 @@ export class Spool {
     return fileName;
   }
 
-  /** Files a waiting chunk as delivered. */
-  async markUploaded(fileName: string): Promise<void> {
-    await this.#move(fileName, "uploaded");
+  /** What was admitted until now survives a power cut. */
+  async syncAdmitted(): Promise<void> {
+    await syncDirectory(join(this.dir, "outbox"));
+    await syncDirectory(join(this.dir, "recording"));
+  }
+
+  /** Files a waiting chunk as delivered. False: it was gone already, and is forgotten. */
+  async markUploaded(fileName: string): Promise<boolean> {
+    return await this.#move(fileName, "uploaded");
   }
 
   /** Files a waiting chunk as refused, its reason beside it as `NAME.reason.json`. */
   async reject(fileName: string, reason: Readonly<Record<string, unknown>>): Promise<void> {
-    const reasonPath = this.path("rejected", `${fileName}.reason.json`);
-    await Deno.writeTextFile(reasonPath, JSON.stringify(reason, null, 2) + "\n");
+    await this.#writeReason(fileName, reason);
     await this.#move(fileName, "rejected");
   }
 
+  /** Moves a file that is no recording from recording/ to rejected/, its reason beside it. */
+  async setAside(fileName: string, reason: Readonly<Record<string, unknown>>): Promise<void> {
+    await this.#writeReason(fileName, reason);
+    await Deno.rename(this.path("recording", fileName), this.path("rejected", fileName));
+  }
+
   /** Deletes a sealed chunk and returns its size; null if it was gone already. */
-  async remove(dir: ChunkDir, fileName: string): Promise<number | null> {
-    const path = this.path(dir, fileName);
-    const size = await sizeOf(path);
-    if (size === null) return null;
-    await Deno.remove(path);
-    if (dir === "rejected") await removeIfThere(`${path}.reason.json`);
-    this.#uncount(dir, size);
-    if (dir === "outbox") this.#forget(fileName);
-    return size;
+  remove(dir: ChunkDir, fileName: string): Promise<number | null> {
+    return this.#inTurn(async () => {
+      const path = this.path(dir, fileName);
+      const size = await sizeOf(path);
+      if (size !== null) {
+        await Deno.remove(path);
+        this.#tally(dir, -1, fileName, size);
+      }
+      if (dir === "rejected") await removeIfThere(reasonPath(path));
+      if (dir === "outbox") this.#forget(fileName);
+      return size;
+    });
+  }
+
+  /**
+   * Deletes what lies in rejected/ besides chunks (files set aside, reasons without a chunk) and was
+   * last written before `unixMs`. Returns the names of the files deleted.
+   */
+  async removeStrays(unixMs: number): Promise<string[]> {
+    const strays: string[] = [];
+    const dir = join(this.dir, "rejected");
+    for (const { name, isFile } of Deno.readDirSync(dir)) {
+      if (!isFile || parseChunkName(name) !== null) continue;
+      const { mtime } = await Deno.lstat(join(dir, name));
+      if (mtime !== null && mtime.getTime() < unixMs) strays.push(name);
+    }
+    for (const name of strays) await removeIfThere(join(dir, name));
+    return strays;
   }
 
   /** A waiting chunk is gone from outbox/, whoever took it: it is not offered again. */
@@ -170,15 +222,25 @@ export class Spool {
     this.#forget(fileName);
   }
 
-  async #move(fileName: string, to: "uploaded" | "rejected"): Promise<void> {
-    const from = this.path("outbox", fileName);
-    const { size } = await Deno.lstat(from);
-    await Deno.rename(from, this.path(to, fileName));
+  async #move(fileName: string, to: "uploaded" | "rejected"): Promise<boolean> {
+    const moved = await this.#inTurn(async () => {
+      const from = this.path("outbox", fileName);
+      const size = await sizeOf(from);
+      if (size !== null) {
+        await Deno.rename(from, this.path(to, fileName));
+        this.#tally("outbox", -1, fileName, size);
+        this.#tally(to, 1, fileName, size);
+      }
+      this.#forget(fileName);
+      return size !== null;
+    });
     await syncDirectory(join(this.dir, to));
-    this.#uncount("outbox", size);
-    this.tally[to].files++;
-    this.tally[to].bytes += size;
-    this.#forget(fileName);
+    return moved;
+  }
+
+  async #writeReason(fileName: string, reason: Readonly<Record<string, unknown>>): Promise<void> {
+    const path = reasonPath(this.path("rejected", fileName));
+    await Deno.writeTextFile(path, JSON.stringify(reason, null, 2) + "\n", { mode: PRIVATE_FILE });
   }
 
   #forget(fileName: string): void {
@@ -186,98 +248,56 @@ export class Spool {
     else this.#held = this.#held.filter((held) => held !== fileName);
   }
 
-  #uncount(dir: ChunkDir, size: number): void {
-    this.tally[dir].files--;
-    this.tally[dir].bytes -= size;
+  #tally(dir: ChunkDir, sign: 1 | -1, fileName: string, sizeBytes: number): void {
+    this.tally[dir].files += sign;
+    this.tally[dir].bytes += sign * sizeBytes;
+    this.tally[dir].durationUs += sign * durationOf(fileName);
   }
 
-  #count(): void {
-    for (const dir of CHUNK_DIRS) {
-      for (const name of this.list(dir)) {
-        this.tally[dir].files++;
-        this.tally[dir].bytes += Deno.lstatSync(this.path(dir, name)).size;
-      }
-    }
-  }
-}
-
-/** A chunk being recorded. Whole appends only: one that fails half-way is taken back. */
-export class PartFile {
-  readonly key: string;
-  readonly #spool: Spool;
-  readonly #file: Deno.FsFile;
-  readonly #path: string;
-  #sizeBytes = 0;
-
-  constructor(spool: Spool, file: Deno.FsFile, path: string, key: string) {
-    this.#spool = spool;
-    this.#file = file;
-    this.#path = path;
-    this.key = key;
-  }
-
-  get sizeBytes(): number {
-    return this.#sizeBytes;
-  }
-
-  /** @throws as the disk does (full, broken); the file is then as it was before. */
-  async append(bytes: Uint8Array): Promise<void> {
-    try {
-      for (let written = 0; written < bytes.length;) {
-        written += await this.#file.write(bytes.subarray(written));
-      }
-      this.#sizeBytes += bytes.length;
-    } catch (error) {
-      await this.#file.truncate(this.#sizeBytes);
-      await this.#file.seek(this.#sizeBytes, Deno.SeekMode.Start);
-      throw error;
-    }
-  }
-
-  /** fdatasync: what was appended survives a power cut. */
-  async sync(): Promise<void> {
-    await this.#file.syncData();
-  }
-
-  /** Makes the finished file visible in outbox/, durably. May be tried again when it has failed. */
-  async seal(times: Pick<ChunkName, "startUnixUs" | "durationUs">): Promise<string> {
-    await this.#file.sync();
-    const name = await this.#spool.admit(this.#path, { ...times, key: this.key });
-    this.#file.close();
-    return name;
-  }
-
-  /** Closes the file and leaves it in recording/, to be recovered at the next start. */
-  abandon(): void {
-    this.#file.close();
-  }
-
-  /** Closes the file and removes it: it holds no sound. */
-  async discard(): Promise<void> {
-    this.#file.close();
-    await Deno.remove(this.#path);
+  /** One change at a time: whoever lists a directory finds the tally in step with it. */
+  #inTurn<T>(change: () => T | Promise<T>): Promise<T> {
+    const done = this.#lastTurn.then(change);
+    this.#lastTurn = done.catch(() => {});
+    return done;
   }
 }
 
-/** fsync of a directory: renames and removals in it survive a power cut. */
-export async function syncDirectory(path: string): Promise<void> {
-  using directory = await Deno.open(path, { read: true });
-  await directory.sync();
+/** The number that the lock's holder has written into it, or null. */
+async function holderOf(lock: Deno.FsFile): Promise<string | null> {
+  const bytes = new Uint8Array(16);
+  await lock.read(bytes);
+  return /^\d+/.exec(new TextDecoder().decode(bytes))?.[0] ?? null;
 }
 
-async function sizeOf(path: string): Promise<number | null> {
+/** The process's number, for whoever finds the lock taken. A full disk must not stop a start. */
+async function signLock(lock: Deno.FsFile): Promise<void> {
   try {
-    return (await Deno.lstat(path)).size;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return null;
-    throw error;
-  }
+    await lock.truncate();
+    await writeAll(lock, new TextEncoder().encode(`${Deno.pid}\n`));
+  } catch { /* the lock holds without it */ }
 }
 
-async function removeIfThere(path: string): Promise<void> {
+function unusable(dir: string, error: unknown): Error {
+  return new Error(
+    `Cannot use spool_dir as it must be a directory this user can write: ` +
+      `${dir}: ${error instanceof Error ? error.message : error}`,
+    { cause: error },
+  );
+}
+
+function reasonPath(path: string): string {
+  return `${path}.reason.json`;
+}
+
+function durationOf(fileName: string): number {
+  return parseChunkName(fileName)?.durationUs ?? 0;
+}
+
+/** A file whose size a broken disk does not tell counts as empty: it must not stop a start. */
+function sizeForTally(path: string): number {
   try {
-    await Deno.remove(path);
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    return Deno.lstatSync(path).size;
+  } catch {
+    return 0;
   }
 }

@@ -1,8 +1,14 @@
 // GET /health on 127.0.0.1, for whoever supervises the till. It answers from what status.ts knows and
 // offers nothing that could change anything.
 
+import { delay } from "@std/async/delay";
 import type { Logger } from "../log.ts";
 import type { HealthReport, Status } from "./status.ts";
+
+/** Names under which this machine is asked. */
+const LOCAL_NAMES = ["localhost", "127.0.0.1", "[::1]"];
+/** An answer is made at once and fits into the socket; what is under way is through after this. */
+const CLOSING_MS = 50;
 
 export interface HealthServerOptions {
   /** 0 takes a free port. */
@@ -43,16 +49,18 @@ export function startHealthServer(options: HealthServerOptions): HealthServer | 
     return {
       port,
       async close() {
-        const cut = setTimeout(() => aborter.abort(), 500);
-        await server.shutdown();
-        clearTimeout(cut);
+        // Not shutdown(): Deno 2.7's waits for ever for a client that says nothing, and throws where
+        // nobody can catch it if the signal aborts meanwhile.
+        await delay(CLOSING_MS);
+        aborter.abort();
+        await server.finished;
       },
     };
   } catch (error) {
     options.status.setProblem(
       "health_port_unavailable",
       `The health server cannot listen on 127.0.0.1:${options.port}: ${error}: ` +
-        `stop what uses the port, or set health_port to another one`,
+        `stop what uses the port, or set health_port to another one, and restart`,
     );
     options.log.error("The health server cannot listen; recording goes on without it.", {
       port: options.port,
@@ -63,7 +71,12 @@ export function startHealthServer(options: HealthServerOptions): HealthServer | 
 }
 
 function handle(request: Request, report: () => HealthReport): Response {
-  if (new URL(request.url).pathname !== "/health") {
+  const url = URL.parse(request.url);
+  // A web page can give a name of its own this address, and read the answer (DNS rebinding).
+  if (url === null || !LOCAL_NAMES.includes(url.hostname)) {
+    return answer(403, { error: "forbidden: ask for localhost" });
+  }
+  if (url.pathname !== "/health") {
     return answer(404, { error: "not found: /health is here" });
   }
   if (request.method !== "GET" && request.method !== "HEAD") {

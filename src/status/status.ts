@@ -2,6 +2,7 @@
 // only watches: nothing it knows flows back into the work.
 
 import type { Clock } from "../clock.ts";
+import { type LedgerBalance, NO_BOOKS } from "../capture/ledger.ts";
 import type { Levels } from "../capture/levels.ts";
 import type { Spool } from "../spool/spool.ts";
 
@@ -15,6 +16,29 @@ export interface Problem {
   readonly message: string;
   /** Unix seconds. */
   readonly since: number;
+}
+
+/**
+ * Where every second is, since the program started. Two sums hold at every moment:
+ * `scheduled = recorded + gaps + open`, and
+ * `recorded + carried_over = delivered + waiting + refused + lost + unaccounted`.
+ */
+export interface LedgerReport {
+  /** Seconds for which the schedule was on. */
+  scheduled_s: number;
+  recorded_s: number;
+  gaps_s: number;
+  /** In the chunk being recorded, or in a gap that has not ended. */
+  open_s: number;
+  /** Waiting already when the program started, recovered recordings included. */
+  carried_over_s: number;
+  delivered_s: number;
+  waiting_s: number;
+  refused_s: number;
+  /** Evicted before they were delivered. */
+  lost_s: number;
+  /** Not 0 if somebody else moved or deleted chunks that waited. */
+  unaccounted_s: number;
 }
 
 /** The answer of GET /health. The first ten fields are fixed: other software reads them. */
@@ -40,6 +64,8 @@ export interface HealthReport {
   seconds_lost_total: number;
   gaps_total: number;
   gap_seconds_total: number;
+  ledger: LedgerReport;
+  /** Levels are null in JSON where they are -Infinity: digital silence. */
   last_chunk: { name: string; seconds: number; bytes: number; levels: Levels | null } | null;
   problems: Problem[];
 }
@@ -63,9 +89,9 @@ export class Status {
     rejected: 0,
     lostChunks: 0,
     lostSeconds: 0,
-    gaps: 0,
-    gapMs: 0,
   };
+  /** Microseconds of chunks, by what became of them. */
+  readonly #us = { recorded: 0, carriedOver: 0, delivered: 0, refused: 0, evicted: 0 };
   #inSchedule = false;
   #scheduleSinceMs = 0;
   #recording = false;
@@ -108,16 +134,18 @@ export class Status {
 
   chunkRecorded(chunk: NonNullable<HealthReport["last_chunk"]>): void {
     this.#totals.recorded++;
+    this.#us.recorded += Math.round(chunk.seconds * 1e6);
     this.#lastChunk = chunk;
   }
 
-  gap(ms: number): void {
-    this.#totals.gaps++;
-    this.#totals.gapMs += ms;
+  /** What waits when the program starts. */
+  carriedOver(durationUs: number): void {
+    this.#us.carriedOver += durationUs;
   }
 
-  uploaded(): void {
+  uploaded(durationUs: number): void {
     this.#totals.uploaded++;
+    this.#us.delivered += durationUs;
     this.#lastUploadUnixMs = this.#clock.unixMs();
   }
 
@@ -125,8 +153,9 @@ export class Status {
     this.#totals.uploadErrors++;
   }
 
-  chunkRejected(): void {
+  chunkRejected(durationUs: number): void {
     this.#totals.rejected++;
+    this.#us.refused += durationUs;
   }
 
   chunksLost(losses: { chunks: number; seconds: number }): void {
@@ -134,8 +163,13 @@ export class Status {
     this.#totals.lostSeconds += losses.seconds;
   }
 
-  /** Everything, as of now. */
-  report(spool: Pick<Spool, "tally" | "totalBytes">): HealthReport {
+  /** Waiting chunks were removed; they count as lost, and are no longer in outbox/. */
+  waitingEvicted(seconds: number): void {
+    this.#us.evicted += Math.round(seconds * 1e6);
+  }
+
+  /** Everything, as of now; `books` are the recorder's. */
+  report(spool: Pick<Spool, "tally" | "totalBytes">, books = NO_BOOKS): HealthReport {
     const totals = this.#totals;
     const problems = [...this.#problems.values()];
     const { outbox, uploaded, rejected } = spool.tally;
@@ -159,10 +193,28 @@ export class Status {
       chunks_rejected_total: totals.rejected,
       chunks_lost_total: totals.lostChunks,
       seconds_lost_total: totals.lostSeconds,
-      gaps_total: totals.gaps,
-      gap_seconds_total: totals.gapMs / 1000,
+      gaps_total: books.gaps,
+      gap_seconds_total: books.gapUs / 1e6,
+      ledger: this.#ledger(outbox.durationUs, books),
       last_chunk: this.#lastChunk,
       problems,
+    };
+  }
+
+  #ledger(waitingUs: number, books: LedgerBalance): LedgerReport {
+    const us = this.#us;
+    const accountedUs = us.delivered + waitingUs + us.refused + us.evicted;
+    return {
+      scheduled_s: books.scheduledUs / 1e6,
+      recorded_s: books.recordedUs / 1e6,
+      gaps_s: books.gapUs / 1e6,
+      open_s: books.openUs / 1e6,
+      carried_over_s: us.carriedOver / 1e6,
+      delivered_s: us.delivered / 1e6,
+      waiting_s: waitingUs / 1e6,
+      refused_s: us.refused / 1e6,
+      lost_s: us.evicted / 1e6,
+      unaccounted_s: (us.recorded + us.carriedOver - accountedUs) / 1e6,
     };
   }
 

@@ -4,19 +4,22 @@
 import { deadline } from "../clock.ts";
 import { VERSION } from "../version.ts";
 import { readChunkHeader } from "../capture/chunk_file.ts";
+import { OPUS_RATE } from "../capture/opus.ts";
 import type { ChunkName } from "../spool/chunk_name.ts";
 
 /** No answer of ours is longer; more is not read. */
 const MAX_ANSWER_BYTES = 65_536;
+/** So much of an answer is quoted, characters. */
+const MAX_EXCERPT = 200;
 
 /** What an answer, or the lack of one, means for the chunk. */
 export type Verdict =
-  | { readonly kind: "delivered"; readonly chunkId: string }
+  | { readonly kind: "delivered"; readonly chunkId: string | null }
   /** Try again later, not before `retryAfterMs` if the server said so. */
   | { readonly kind: "retry"; readonly reason: string; readonly retryAfterMs: number | null }
   /** The configuration is wrong, not the chunk. */
   | { readonly kind: "misconfigured"; readonly reason: string }
-  /** This chunk is refused. */
+  /** This chunk is refused, and would be again. */
   | { readonly kind: "refused"; readonly status: number; readonly reason: string };
 
 export interface IngestClientOptions {
@@ -47,8 +50,11 @@ export class IngestClient implements Disposable {
     this.#options = options;
     const caCerts = options.tlsCaFile === null ? [] : [Deno.readTextFileSync(options.tlsCaFile)];
     // One connection is kept alive between chunks; a chunk a minute is well within the idle time.
+    // HTTP/1.1 alone, as an attempt that times out then takes its connection with it. One of HTTP/2
+    // would stay in the pool, and if the network has forgotten it, every later attempt hangs in it.
     this.#http = Deno.createHttpClient({
       caCerts,
+      http2: false,
       poolMaxIdlePerHost: 1,
       poolIdleTimeout: 120_000,
     });
@@ -73,7 +79,10 @@ export class IngestClient implements Disposable {
     } catch (error) {
       return { kind: "misconfigured", reason: error instanceof Error ? error.message : `${error}` };
     }
+    // A server may repeat what it was sent, and reasons are logged and shown.
+    const hide = (text: string) => text.replaceAll(token, "[token]");
     using limit = deadline(this.#options.timeoutMs, signal);
+    let verdict: Verdict;
     try {
       const hash = await sha256Base64(file);
       const answer = await fetch(`${this.#options.baseUrl}/api/v1/chunks`, {
@@ -90,22 +99,25 @@ export class IngestClient implements Disposable {
         redirect: "manual",
         signal: limit.signal,
       });
-      const body = await readBody(answer);
-      return judge(answer.status, answer.headers, body, Date.now());
+      verdict = judge(answer.status, answer.headers, hide(await readBody(answer)));
     } catch (error) {
       if (signal.aborted) throw signal.reason;
-      return explain(error);
+      verdict = explain(error);
     }
+    return "reason" in verdict ? { ...verdict, reason: hide(verdict.reason) } : verdict;
   }
 }
 
-/** What an answer means; the table of the README. Pure. */
-export function judge(status: number, headers: Headers, body: string, unixMs: number): Verdict {
-  const chunkId = chunkIdOf(body);
+/**
+ * What an answer means; the table of the README. A status that is in no row of it never costs a chunk:
+ * other 2xx do not promise that it is stored (try again), other 4xx are a matter of the configuration.
+ * Pure.
+ */
+export function judge(status: number, headers: Headers, body: string): Verdict {
+  const content = parseObject(body);
+  const chunkId = chunkIdOf(content);
   const said = `the server answered ${status}${excerpt(body)}`;
-  if (status === 200 && chunkId !== null && statusOf(body) === "ok") {
-    return { kind: "delivered", chunkId };
-  }
+  if (status === 200 && content["status"] === "ok") return { kind: "delivered", chunkId };
   if (status === 409 && chunkId !== null) return { kind: "delivered", chunkId };
   if (status >= 300 && status < 400) {
     const location = headers.get("location");
@@ -118,23 +130,26 @@ export function judge(status: number, headers: Headers, body: string, unixMs: nu
   if (status === 401 || status === 403) {
     return { kind: "misconfigured", reason: `${said}: the token is not accepted` };
   }
-  if (status === 404) {
+  if ([400, 413, 415, 422].includes(status)) return { kind: "refused", status, reason: said };
+  if (status >= 400 && status < 500 && ![408, 409, 425, 429].includes(status)) {
     return { kind: "misconfigured", reason: `${said}: ingest_base_url is not an Ingest API` };
   }
-  if ([400, 413, 415, 422].includes(status)) return { kind: "refused", status, reason: said };
   return {
     kind: "retry",
-    reason: status === 200 ? `${said}: not an answer of the Ingest API (a captive portal?)` : said,
-    retryAfterMs: parseRetryAfter(headers.get("retry-after"), unixMs),
+    reason: status < 300 ? `${said}: not an answer of the Ingest API (a captive portal?)` : said,
+    retryAfterMs: parseRetryAfter(headers),
   };
 }
 
-/** Milliseconds to wait; seconds or an HTTP date (RFC 9110, section 10.2.3). Null if unreadable. */
-export function parseRetryAfter(value: string | null, unixMs: number): number | null {
-  if (value === null) return null;
-  if (/^\s*\d+\s*$/.test(value)) return Number(value) * 1000;
-  const date = Date.parse(value);
-  return Number.isNaN(date) ? null : Math.max(0, date - unixMs);
+/**
+ * The wait that an answer asks for, milliseconds: seconds, or a date (RFC 9110, section 10.2.3), which
+ * is taken relative to the answer's own, as our clock may be wrong. Null if there is none to be read.
+ */
+export function parseRetryAfter(headers: Headers): number | null {
+  const value = headers.get("retry-after")?.trim() ?? "";
+  if (/^\d+$/.test(value)) return Number(value) * 1000;
+  const waitMs = Date.parse(value) - Date.parse(headers.get("date") ?? "");
+  return Number.isNaN(waitMs) ? null : Math.max(0, waitMs);
 }
 
 /** The body of an upload. The ids are those that the chunk was recorded under. */
@@ -151,7 +166,7 @@ function chunkForm(
   form.set("start_ts", formatTimestamp(name.startUnixUs, options.timestampFormat));
   form.set("end_ts", formatTimestamp(name.startUnixUs + name.durationUs, options.timestampFormat));
   form.set("codec", "opus");
-  form.set("sample_rate", String(recorded?.head.inputSampleRate ?? 48_000));
+  form.set("sample_rate", String(recorded?.head.inputSampleRate || OPUS_RATE));
   form.set("channels", "1");
   form.set("chunk_file", new Blob([file], { type: "audio/ogg" }), `${name.key}.ogg`);
   return form;
@@ -190,18 +205,17 @@ function parseObject(body: string): Record<string, unknown> {
   }
 }
 
-function statusOf(body: string): unknown {
-  return parseObject(body)["status"];
-}
-
-function chunkIdOf(body: string): string | null {
-  const id = parseObject(body)["chunk_id"];
-  return typeof id === "string" && id !== "" ? id : typeof id === "number" ? String(id) : null;
+function chunkIdOf(content: Record<string, unknown>): string | null {
+  const id = content["chunk_id"];
+  if (typeof id === "number") return String(id);
+  return typeof id === "string" && id !== "" ? id.slice(0, MAX_EXCERPT) : null;
 }
 
 function excerpt(body: string): string {
   const text = body.replaceAll(/\s+/g, " ").trim();
-  return text === "" ? "" : `: ${text.slice(0, 200)}${text.length > 200 ? "…" : ""}`;
+  return text === ""
+    ? ""
+    : `: ${text.slice(0, MAX_EXCERPT)}${text.length > MAX_EXCERPT ? "…" : ""}`;
 }
 
 /** Network errors in words. Deno's fetch says little itself and hides the reason in causes. */

@@ -5,12 +5,12 @@
 import { retry } from "@std/async/retry";
 import type { Clock } from "../clock.ts";
 import type { Logger } from "../log.ts";
-import { parseChunkName } from "../spool/chunk_name.ts";
+import { type ChunkName, parseChunkName } from "../spool/chunk_name.ts";
 import type { Spool } from "../spool/spool.ts";
 import type { Status } from "../status/status.ts";
 import type { IngestClient, Verdict } from "./ingest_client.ts";
 
-/** A refused chunk is tried so often before it goes to rejected/. */
+/** A refused or unreadable chunk is tried so often before it goes to rejected/. */
 const REFUSALS = 3;
 /** Should a ring of the bell be missed, the outbox is looked at again after this. */
 const LOOK_AGAIN_MS = 60_000;
@@ -22,21 +22,26 @@ export interface UploaderOptions {
   readonly retryMaxMs: number;
 }
 
-/** Try this chunk again, after the backoff. */
+/** What became of an attempt: the client's verdict, or that the file made none possible. */
+type Outcome = Verdict | { kind: "unreadable"; reason: string } | { kind: "gone" };
+
+/** Try the oldest chunk again, after the backoff. */
 class TryAgain extends Error {}
 
 export class Uploader {
   readonly #spool: Spool;
-  readonly #client: IngestClient;
+  readonly #client: Pick<IngestClient, "upload">;
   readonly #options: UploaderOptions;
   readonly #clock: Clock;
   readonly #status: Status;
   readonly #log: Logger;
   #failures = 0;
+  /** How often the chunk with this key has been refused. */
+  #refused = { key: "", times: 0 };
 
   constructor(
     spool: Spool,
-    client: IngestClient,
+    client: Pick<IngestClient, "upload">,
     options: UploaderOptions,
     deps: { clock: Clock; status: Status; log: Logger },
   ) {
@@ -50,19 +55,22 @@ export class Uploader {
 
   /** Works until the signal aborts; an attempt under way is then given up, its chunk stays. */
   async run(signal: AbortSignal): Promise<void> {
+    this.#tellRejected();
     while (!signal.aborted) {
-      const fileName = this.#oldestWaiting();
-      if (fileName === null) {
-        await this.#spool.sealed.wait(this.#clock, LOOK_AGAIN_MS, signal);
-        continue;
-      }
       try {
-        const outcome = await this.#deliver(fileName, signal);
-        // The next chunk would fare no better: look again, slowly, whether it has been put right.
-        if (outcome === "misconfigured") await this.#clock.sleep(this.#options.retryMaxMs, signal);
+        // The backoff grows until something is settled, whichever chunk is then the oldest.
+        await retry(() => this.#deliverOldest(signal), {
+          minTimeout: this.#options.retryMinMs,
+          maxTimeout: this.#options.retryMaxMs,
+          multiplier: 2,
+          jitter: 1,
+          maxAttempts: Number.MAX_SAFE_INTEGER,
+          isRetriable: (error) => error instanceof TryAgain,
+          signal,
+        });
       } catch (error) {
         if (signal.aborted) return;
-        this.#failed("spool_failed", `A chunk cannot be read or filed away: ${error}`);
+        this.#failed("spool_failed", `Chunks cannot be listed or filed away: ${error}`);
         await this.#clock.sleep(this.#options.retryMaxMs, signal);
       }
     }
@@ -73,72 +81,54 @@ export class Uploader {
     return this.#failures > 0 || this.#spool.tally.outbox.files === 0;
   }
 
-  /** A listing that fails (a broken disk) is reported and tried again. */
-  #oldestWaiting(): string | null {
-    try {
-      return this.#spool.oldestWaiting();
-    } catch (error) {
-      this.#failed("spool_failed", `outbox/ cannot be listed: ${error}`);
-      return null;
-    }
-  }
-
   /**
-   * Tries until the chunk is delivered, refused or gone ("settled"), or the configuration proves
-   * wrong; throws when the signal aborts.
+   * One attempt with the oldest chunk, or a wait for one. Returns when the next may follow at once.
+   * @throws {TryAgain} when that is to wait for the backoff, or an error of the disk.
    */
-  async #deliver(fileName: string, signal: AbortSignal): Promise<"settled" | "misconfigured"> {
-    let refusals = 0;
-    return await retry(async () => {
-      const verdict = await this.#attempt(fileName, signal);
-      switch (verdict?.kind) {
-        case undefined: // the janitor took it meanwhile
-          this.#spool.forgetMissing(fileName);
-          return "settled";
-        case "delivered":
-          await this.#spool.markUploaded(fileName);
-          this.#delivered(fileName, verdict.chunkId);
-          return "settled";
-        case "refused":
-          this.#status.uploadFailed();
-          if (++refusals < REFUSALS) throw new TryAgain(verdict.reason);
-          await this.#reject(fileName, verdict);
-          return "settled";
-        case "misconfigured":
-          this.#failed("upload_misconfigured", `Nothing can be delivered: ${verdict.reason}`);
-          return "misconfigured";
-        case "retry":
-          this.#failed("upload_failing", `Chunks wait: ${verdict.reason}`);
-          await this.#clock.sleep(Math.min(verdict.retryAfterMs ?? 0, MAX_RETRY_AFTER_MS), signal);
-          throw new TryAgain(verdict.reason);
-      }
-    }, {
-      minTimeout: this.#options.retryMinMs,
-      maxTimeout: this.#options.retryMaxMs,
-      multiplier: 2,
-      jitter: 1,
-      maxAttempts: Number.MAX_SAFE_INTEGER,
-      isRetriable: (error) => error instanceof TryAgain,
-      signal,
-    });
-  }
-
-  /** Null: there is no such chunk any more. */
-  async #attempt(fileName: string, signal: AbortSignal): Promise<Verdict | null> {
+  async #deliverOldest(signal: AbortSignal): Promise<void> {
+    const fileName = this.#spool.oldestWaiting();
+    if (fileName === null) {
+      return await this.#spool.sealed.wait(this.#clock, LOOK_AGAIN_MS, signal);
+    }
     const name = parseChunkName(fileName);
     if (name === null) throw new Error(`not the name of a chunk: ${fileName}`);
-    try {
-      const file = await Deno.readFile(this.#spool.path("outbox", fileName));
-      return await this.#client.upload(name, file, signal);
-    } catch (error) {
-      if (error instanceof Deno.errors.NotFound) return null;
-      throw error;
+    const outcome = await this.#attempt(fileName, name, signal);
+    switch (outcome.kind) {
+      case "gone":
+        return this.#spool.forgetMissing(fileName);
+      case "delivered": {
+        const filed = await this.#spool.markUploaded(fileName);
+        // One that the janitor took meanwhile is in the books as lost already.
+        this.#status.uploaded(filed ? name.durationUs : 0);
+        return this.#delivered(fileName, outcome.chunkId);
+      }
+      case "refused":
+      case "unreadable":
+        return await this.#refuse(fileName, name, outcome);
+      case "misconfigured":
+        this.#failed("upload_misconfigured", `Nothing can be delivered: ${outcome.reason}`);
+        // The next chunk would fare no better: look again, slowly, whether it has been put right.
+        return await this.#clock.sleep(this.#options.retryMaxMs, signal);
+      case "retry":
+        this.#failed("upload_failing", `Chunks wait: ${outcome.reason}`);
+        await this.#clock.sleep(Math.min(outcome.retryAfterMs ?? 0, MAX_RETRY_AFTER_MS), signal);
+        throw new TryAgain();
     }
   }
 
-  #delivered(fileName: string, chunkId: string): void {
-    this.#status.uploaded();
-    this.#status.clearProblem("upload_failing", "upload_misconfigured", "spool_failed");
+  async #attempt(fileName: string, name: ChunkName, signal: AbortSignal): Promise<Outcome> {
+    let file: Uint8Array<ArrayBuffer>;
+    try {
+      file = await Deno.readFile(this.#spool.path("outbox", fileName));
+    } catch (error) {
+      if (error instanceof Deno.errors.NotFound) return { kind: "gone" };
+      return { kind: "unreadable", reason: `the file cannot be read: ${error}` };
+    }
+    return await this.#client.upload(name, file, signal);
+  }
+
+  #delivered(fileName: string, chunkId: string | null): void {
+    this.#settled();
     if (this.#failures > 0) {
       this.#log.warning("Delivery works again.", { failed_attempts: this.#failures });
       this.#failures = 0;
@@ -150,25 +140,41 @@ export class Uploader {
     });
   }
 
-  async #reject(
+  /** After the last of its tries, the chunk goes to rejected/ with the reason, and the queue goes on. */
+  async #refuse(
     fileName: string,
-    verdict: Extract<Verdict, { kind: "refused" }>,
+    { key, durationUs }: ChunkName,
+    outcome: Extract<Outcome, { kind: "refused" | "unreadable" }>,
   ): Promise<void> {
+    this.#status.uploadFailed();
+    this.#refused = { key, times: this.#refused.key === key ? this.#refused.times + 1 : 1 };
+    if (this.#refused.times < REFUSALS) throw new TryAgain();
+    const { reason } = outcome;
     await this.#spool.reject(fileName, {
-      reason: verdict.reason,
-      http_status: verdict.status,
+      reason,
+      http_status: outcome.kind === "refused" ? outcome.status : null,
       rejected_at: new Date(this.#clock.unixMs()).toISOString(),
-      attempts: REFUSALS,
+      attempts: this.#refused.times,
     });
-    this.#status.chunkRejected();
+    this.#status.chunkRejected(durationUs);
+    this.#settled();
+    this.#log.error("A chunk was given up; it is in rejected/.", { chunk: fileName, reason });
+  }
+
+  #settled(): void {
+    this.#status.clearProblem("upload_failing", "upload_misconfigured", "spool_failed");
+    this.#tellRejected();
+  }
+
+  /** A problem for as long as there are rejected chunks, also those of an earlier run. */
+  #tellRejected(): void {
+    const { files } = this.#spool.tally.rejected;
+    if (files === 0) return this.#status.clearProblem("chunks_rejected");
     this.#status.setProblem(
       "chunks_rejected",
-      `The server refused chunks; they are in rejected/ with the reason: ${verdict.reason}`,
+      `${files} chunks were given up; the reasons are beside them in ` +
+        `${this.#spool.path("rejected", "")}: once that is put right, move them back to outbox/`,
     );
-    this.#log.error("The server refuses a chunk; it was moved to rejected/.", {
-      chunk: fileName,
-      reason: verdict.reason,
-    });
   }
 
   /** Says what goes wrong when it begins or changes its nature, and counts the rest. */

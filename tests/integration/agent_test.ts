@@ -148,16 +148,18 @@ Deno.test("what the microphone hears arrives whole, in order, once, with its tim
   assertEquals(heard.length, endSample);
   const reference = await decodeToPcm(wav);
   const onset = heard.findIndex((sample) => Math.abs(sample) > 0.02);
+  const place = { length: 4800, around: onset, reach: 9600 };
+  const { lag: shift } = findLag(reference, heard, { ...place, at: 1.3 * sampleRate });
   const lags = [];
-  for (let second = 1; second <= 12; second += 0.5) {
-    const at = Math.round(second * sampleRate);
-    const window = { at, length: 4800, around: onset, reach: 480 };
+  for (let second = 1.3; second <= 12.5; second += 0.5) {
+    const window = { ...place, at: Math.round(second * sampleRate), around: shift, reach: 480 };
     const { lag, correlation } = findLag(reference, heard, window);
     assert(correlation > 0.5, `at ${second} s: correlation ${correlation}`);
     lags.push(lag);
   }
   const spread = Math.max(...lags) - Math.min(...lags);
-  assert(spread <= 2, `the same shift everywhere, to two samples: ${lags}`);
+  // What 24 kbit/s leave of the wave blurs a few samples; a seam of ffmpeg's own would lose 312.
+  assert(spread <= 16, `the same shift everywhere: ${lags}`);
 
   // The token is nowhere in what was said.
   assert(!JSON.stringify(agent.log).includes(TOKEN));
@@ -209,8 +211,21 @@ Deno.test("a microphone that is lost and comes back is recorded again, the gap d
   const after = (await agent.health()).body;
   assertEquals(after.recording, true);
   assertEquals(after.problems, []);
-  assertEquals(after.gaps_total, 1);
-  await setup.ingest.waitForChunks(2, 20_000);
+  const accepted = setup.ingest.chunks.length;
+  await setup.ingest.waitForChunks(accepted + 1, 20_000);
+  const books = (await agent.health()).body;
+  assertEquals(books.gaps_total, 2, "until the first sound, and the loss");
+  const ledger = books.ledger as Record<string, number>;
+  const sum = (...names: string[]) => names.reduce((sum, name) => sum + (ledger[name] ?? NaN), 0);
+  const difference = sum("scheduled_s") - sum("recorded_s", "gaps_s", "open_s");
+  assert(Math.abs(difference) < 1e-6, JSON.stringify(ledger));
+  assertEquals(ledger["unaccounted_s"], 0, JSON.stringify(ledger));
+  const declared = (await Deno.readTextFile(join(setup.spool, "gaps.jsonl"))).trim().split("\n")
+    .map((line) => JSON.parse(line));
+  assertEquals(declared.length, 2);
+  assertEquals(declared[0].cause, "starting");
+  assertMatch(declared[1].cause, /^microphone_/);
+  assert(Math.abs(declared[1].ms - Number(back["gap_ms"])) < 100, JSON.stringify(declared));
   assertEquals(await agent.end("SIGTERM"), 0);
   const streams = setup.ingest.chunks.map(({ bytes }) => readChunkHeader(bytes)?.tags["STREAM_ID"]);
   assert(new Set(streams).size === 2, "what follows the loss is another stream, and says so");

@@ -1,0 +1,106 @@
+// Whether the system clock can be trusted. A Pi has no battery for its clock: it boots in the past,
+// and only the answer of a time server makes its UTC true. This module watches for that answer; what
+// follows from it (new times for chunks that wait, what may be deleted as old) is others' work.
+
+import type { Clock } from "./clock.ts";
+import type { Logger } from "./log.ts";
+
+/** systemd-timesyncd makes this file when it has set the clock in this boot. */
+const TIMESYNCD_FLAG = "/run/systemd/timesync/synchronized";
+/** No clock that shows less can be right: the program is younger. */
+const EARLIEST_UNIX_MS = Date.UTC(2026, 0, 1);
+const LOOK_MS = 10_000;
+const LOOK_SELDOM_MS = 60_000;
+
+/** This boot of the machine: monotonic time means something only within one. */
+export interface Boot {
+  /** Eight hex digits of the kernel's boot id. */
+  readonly id: string;
+  /** Milliseconds since boot at the monotonic clock's zero. */
+  readonly zeroMs: number;
+}
+
+/** True, false, or null when nobody on this machine knows. */
+export type SyncProbe = () => Promise<boolean | null>;
+
+export class ClockSync {
+  readonly #clock: Clock;
+  readonly #probe: SyncProbe;
+  readonly #log: Logger;
+  #trusted = false;
+
+  constructor(deps: { clock: Clock; log: Logger; probe?: SyncProbe }) {
+    this.#clock = deps.clock;
+    this.#log = deps.log;
+    this.#probe = deps.probe ?? probeSystem;
+  }
+
+  get isTrusted(): boolean {
+    return this.#trusted;
+  }
+
+  /** Looks now. Where nobody knows, a clock that shows a possible date is taken for true. */
+  async look(): Promise<boolean> {
+    const possible = this.#clock.unixMs() >= EARLIEST_UNIX_MS;
+    this.#trusted = possible && (await this.#probe() ?? true);
+    return this.#trusted;
+  }
+
+  /** Looks until the clock is trusted or the signal aborts; then calls `onTrusted`, once. */
+  async run(signal: AbortSignal, onTrusted: () => Promise<void>): Promise<void> {
+    const sinceMs = this.#clock.monotonicMs();
+    if (!this.#trusted) {
+      this.#log.warning("The system clock is not synchronized: times are provisional.");
+    }
+    while (!signal.aborted && !this.#trusted && !await this.look()) {
+      const waitedMs = this.#clock.monotonicMs() - sinceMs;
+      await this.#clock.sleep(waitedMs < 600_000 ? LOOK_MS : LOOK_SELDOM_MS, signal);
+    }
+    if (signal.aborted) return;
+    this.#log.info("The system clock is synchronized.", {
+      waited_s: Math.round((this.#clock.monotonicMs() - sinceMs) / 1000),
+    });
+    await onTrusted();
+  }
+}
+
+/** timesyncd's flag, else the kernel's own state (adjtimex) as timedatectl tells it: any NTP daemon. */
+async function probeSystem(): Promise<boolean | null> {
+  try {
+    await Deno.stat(TIMESYNCD_FLAG);
+    return true;
+  } catch { /* not by timesyncd, or not yet */ }
+  try {
+    const { success, stdout } = await new Deno.Command("timedatectl", {
+      args: ["show", "--property=NTPSynchronized", "--value"],
+      stdin: "null",
+      stderr: "null",
+    }).output();
+    if (!success) return null;
+    const answer = new TextDecoder().decode(stdout).trim();
+    return answer === "yes" ? true : answer === "no" ? false : null;
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * This boot, from the kernel. Where it cannot be read a made-up one serves: monotonic times then mean
+ * something in this process only.
+ */
+export async function readBoot(clock: Clock): Promise<Boot> {
+  const [uptimePath, idPath] = ["/proc/uptime", "/proc/sys/kernel/random/boot_id"];
+  const { stdout } = await new Deno.Command("grep", {
+    args: ["-sh", "", uptimePath, idPath], // Deno itself may not read /proc
+    stdin: "null",
+    stderr: "null",
+  }).output();
+  const nowMs = clock.monotonicMs();
+  const text = new TextDecoder().decode(stdout);
+  const uptime = /^(\d+\.\d+) /m.exec(text)?.[1];
+  const id = /^([0-9a-f]{8})-/m.exec(text)?.[1];
+  if (uptime === undefined || id === undefined) {
+    return { id: crypto.randomUUID().slice(0, 8), zeroMs: 0 };
+  }
+  return { id, zeroMs: Number(uptime) * 1000 - nowMs };
+}

@@ -1,0 +1,34 @@
+// What a store that must survive power cuts asks of the file system, and Deno does not have as one
+// call. It knows nothing of chunks.
+
+/** Writes all of the bytes at the file's position. */
+export async function writeAll(file: Deno.FsFile, bytes: Uint8Array): Promise<void> {
+  for (let written = 0; written < bytes.length;) {
+    written += await file.write(bytes.subarray(written));
+  }
+}
+
+/** fsync of a directory: renames and removals in it survive a power cut. */
+export async function syncDirectory(path: string): Promise<void> {
+  using directory = await Deno.open(path, { read: true });
+  await directory.sync();
+}
+
+/** Bytes; null if there is no such file. */
+export async function sizeOf(path: string): Promise<number | null> {
+  try {
+    return (await Deno.lstat(path)).size;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return null;
+    throw error;
+  }
+}
+
+/** Deletes a file that may be gone already. */
+export async function removeIfThere(path: string): Promise<void> {
+  try {
+    await Deno.remove(path);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+}
