@@ -10,14 +10,16 @@
 import { join } from "@std/path/join";
 import { findMicrophone, type Microphone, Recorder } from "./capture/recorder.ts";
 import { type Clock, systemClock } from "./clock.ts";
+import { type Boot, ClockSync, readBoot, type SyncProbe } from "./clock_sync.ts";
 import { type Config, readToken } from "./config.ts";
 import type { Logger } from "./log.ts";
 import { Janitor } from "./spool/janitor.ts";
 import { recoverRecordings } from "./spool/recovery.ts";
 import { BYTES_PER_GB, estimateChunkBytes } from "./spool/retention.ts";
+import { retimeChunks } from "./spool/retiming.ts";
 import { Spool } from "./spool/spool.ts";
 import { type HealthServer, startHealthServer } from "./status/health_server.ts";
-import { type HealthReport, Status } from "./status/status.ts";
+import { CLOCK_PROBLEM, type HealthReport, Status } from "./status/status.ts";
 import { TaskGroup } from "./task_group.ts";
 import { IngestClient } from "./upload/ingest_client.ts";
 import { Uploader } from "./upload/uploader.ts";
@@ -32,6 +34,8 @@ export interface AgentOptions {
   readonly clock?: Clock;
   /** Another source of sound than the configuration's (the demo's). */
   readonly microphone?: Microphone;
+  /** Asks whether the system clock is synchronized, instead of the system (for tests). */
+  readonly clockProbe?: SyncProbe;
   /** Called once everything runs. */
   readonly onRunning?: (running: RunningAgent) => void;
 }
@@ -62,7 +66,14 @@ export async function runAgent(options: AgentOptions, stop: AbortSignal): Promis
       tlsCaFile: config.tlsCaFile,
     });
     status.carriedOver(spool.tally.outbox.durationUs);
-    const recorder = makeRecorder({ ...options, clock, status, spool });
+    const boot = await readBoot(clock);
+    const clockSync = new ClockSync({
+      clock,
+      log: log.getChild("clock"),
+      ...(options.clockProbe === undefined ? {} : { probe: options.clockProbe }),
+    });
+    const parts = { ...options, clock, status, spool, boot, clockSync };
+    const recorder = makeRecorder(parts);
     const report = () => status.report(spool, recorder.balance());
     const health = startHealthServer({
       port: config.healthPort,
@@ -71,10 +82,7 @@ export async function runAgent(options: AgentOptions, stop: AbortSignal): Promis
       log: log.getChild("health"),
     });
     try {
-      await runWorkers(
-        { ...options, clock, status, spool, client, health, recorder, report },
-        stop,
-      );
+      await runWorkers({ ...parts, client, health, recorder, report }, stop);
     } finally {
       await health?.close();
     }
@@ -88,6 +96,8 @@ interface Parts extends AgentOptions {
   clock: Clock;
   status: Status;
   spool: Spool;
+  boot: Boot;
+  clockSync: ClockSync;
 }
 
 interface Workers extends Parts {
@@ -98,20 +108,26 @@ interface Workers extends Parts {
 }
 
 async function runWorkers(parts: Workers, stop: AbortSignal): Promise<void> {
-  const { config, clock, log, status, spool } = parts;
+  const { config, clock, log, status, spool, clockSync } = parts;
   const janitor = new Janitor(spool, {
     maxSpoolDays: config.maxSpoolDays,
     maxWaitingDays: config.maxWaitingDays,
     maxSpoolBytes: config.maxSpoolGb * BYTES_PER_GB,
     minFreeBytes: config.minFreeGb * BYTES_PER_GB,
     chunkBytes: estimateChunkBytes(config.chunkSeconds, config.opusBitrateKbps),
-  }, { clock, status, log: log.getChild("janitor") });
+  }, { clock, status, log: log.getChild("janitor"), isClockTrusted: () => clockSync.isTrusted });
+  const clockWaitEndsMs = clock.monotonicMs() + config.maxClockWaitS * 1000;
   const uploader = new Uploader(spool, parts.client, {
     retryMinMs: config.retryMinS * 1000,
     retryMaxMs: config.retryMaxS * 1000,
+    clockWaitMs: ({ provisional }) =>
+      provisional?.bootId === parts.boot.id
+        ? Math.max(0, clockWaitEndsMs - clock.monotonicMs())
+        : 0,
   }, { clock, status, log: log.getChild("uploader") });
 
   const delivery = new TaskGroup();
+  delivery.start("clock", (signal) => followClock(parts, signal));
   delivery.start("janitor", (signal) => janitor.run(signal));
   delivery.start("uploader", (signal) => uploader.run(signal));
   const capture = new TaskGroup();
@@ -132,7 +148,26 @@ async function runWorkers(parts: Workers, stop: AbortSignal): Promise<void> {
   }
 }
 
-function makeRecorder({ config, clock, log, status, spool, microphone }: Parts): Recorder {
+/** Waits for the clock to be right; then the chunks that wait get their true time. */
+async function followClock(parts: Parts, signal: AbortSignal): Promise<void> {
+  const { clock, clockSync, log, spool, status, boot } = parts;
+  await clockSync.run(signal, () =>
+    status.setProblem(
+      CLOCK_PROBLEM,
+      "The system clock is not synchronized: chunks wait for their true time; is the network up " +
+        "(timedatectl)?",
+    ));
+  status.clearProblem(CLOCK_PROBLEM);
+  while (!signal.aborted) {
+    const { retimed, busy } = await retimeChunks(spool, boot, clock);
+    if (retimed > 0) log.info("Chunks that waited got their true time.", { chunks: retimed });
+    if (busy === 0) return;
+    await clock.sleep(1000, signal);
+  }
+}
+
+function makeRecorder(parts: Parts): Recorder {
+  const { config, clock, log, status, spool, microphone, boot, clockSync } = parts;
   return new Recorder({
     schedule: { startMinute: config.scheduleStartMinute, endMinute: config.scheduleEndMinute },
     timeZone: Temporal.Now.timeZoneId(),
@@ -149,6 +184,12 @@ function makeRecorder({ config, clock, log, status, spool, microphone }: Parts):
       REGISTER_ID: config.registerId,
       DEVICE_ID: config.deviceId,
     },
+    provisional: (startMs) =>
+      clockSync.isTrusted ? undefined : {
+        bootId: boot.id,
+        startBootUs: Math.max(0, Math.round((startMs + boot.zeroMs) * 1000)),
+        seenUnixS: null,
+      },
     findMicrophone: () =>
       microphone === undefined
         ? findMicrophone(config.audioDevice, config.sampleRate)

@@ -46,13 +46,16 @@ export class ClockSync {
     return this.#trusted;
   }
 
-  /** Looks until the clock is trusted or the signal aborts; then calls `onTrusted`, once. */
-  async run(signal: AbortSignal, onTrusted: () => Promise<void>): Promise<void> {
+  /** Looks until the clock is trusted or the signal aborts; `onWaiting` is called if it takes time. */
+  async run(signal: AbortSignal, onWaiting: () => void): Promise<void> {
     const sinceMs = this.#clock.monotonicMs();
-    if (!this.#trusted) {
-      this.#log.warning("The system clock is not synchronized: times are provisional.");
-    }
-    while (!signal.aborted && !this.#trusted && !await this.look()) {
+    let waiting = false;
+    while (!signal.aborted && !await this.look()) {
+      if (!waiting) {
+        this.#log.warning("The system clock is not synchronized: times are provisional.");
+        onWaiting();
+      }
+      waiting = true;
       const waitedMs = this.#clock.monotonicMs() - sinceMs;
       await this.#clock.sleep(waitedMs < 600_000 ? LOOK_MS : LOOK_SELDOM_MS, signal);
     }
@@ -60,7 +63,6 @@ export class ClockSync {
     this.#log.info("The system clock is synchronized.", {
       waited_s: Math.round((this.#clock.monotonicMs() - sinceMs) / 1000),
     });
-    await onTrusted();
   }
 }
 

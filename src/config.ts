@@ -53,6 +53,8 @@ export interface Config {
   readonly tlsCaFile: string | null;
   /** Time limit of one upload attempt as a whole. */
   readonly uploadTimeoutS: number;
+  /** So long chunks of unsure time wait for the system clock to be synchronized; may be 0. */
+  readonly maxClockWaitS: number;
   /** How `start_ts` and `end_ts` are written. */
   readonly timestampFormat: "unix" | "iso8601";
   /** Space on the disk that is kept free, in 10^9 bytes; may be 0. */
@@ -272,6 +274,11 @@ const KEYS: { readonly [Property in keyof Config]: Key<Config[Property]> } = {
     absent: "the usual authorities",
   },
   uploadTimeoutS: { name: "upload_timeout_s", kind: positive("seconds", 86_400), default: "30" },
+  maxClockWaitS: {
+    name: "max_clock_wait_s",
+    kind: number("a number of seconds from 0 to 86400", (value) => value >= 0 && value <= 86_400),
+    default: "600",
+  },
   timestampFormat: { name: "timestamp_format", kind: oneOf("unix", "iso8601"), default: "unix" },
   minFreeGb: {
     name: "min_free_gb",

@@ -56,10 +56,18 @@ function chunkSteps(index: number, pages: Uint8Array[]): WriteStep[] {
   const startUnixUs = (NOON + index * 1000) * 1000;
   const [first = bytes(), ...rest] = pages;
   const last = rest.pop() ?? bytes();
+  const name = { startUnixUs, key: crypto.randomUUID() };
   return [
-    { kind: "open", key: crypto.randomUUID(), startUnixUs, bytes: first },
+    { kind: "open", name, bytes: first },
     ...rest.map((page): WriteStep => ({ kind: "append", bytes: page })),
-    { kind: "close", bytes: last, times: secondFrom(startUnixUs), gapCause: "", levels: LEVELS },
+    {
+      kind: "close",
+      bytes: last,
+      times: secondFrom(startUnixUs),
+      name,
+      gapCause: "",
+      levels: LEVELS,
+    },
   ];
 }
 

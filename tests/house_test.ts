@@ -24,6 +24,7 @@ const LAYERS: readonly (readonly [layer: string, modules: readonly string[]])[] 
     "src/capture/devices.ts",
     "src/capture/gap_log.ts",
     "src/spool/recovery.ts",
+    "src/spool/retiming.ts",
     "src/spool/spool.ts",
     "src/spool/part_file.ts",
     "src/status/status.ts",

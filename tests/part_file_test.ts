@@ -4,7 +4,7 @@ import { type Outbox, PartFile } from "../src/spool/part_file.ts";
 import { chunkAt, TempSpool } from "./fixtures/temp_spool.ts";
 
 const NOON = Date.UTC(2026, 5, 15, 12);
-const TIMES = { startUnixUs: NOON * 1000, durationUs: 5e6 };
+const TIMES = chunkAt(NOON);
 
 /** Each call of `method` fails until it has failed `times` times; then it works. */
 function failing<T extends object>(target: T, method: keyof T, times: number): void {
@@ -22,7 +22,7 @@ function failing<T extends object>(target: T, method: keyof T, times: number): v
 async function openPart(temp: TempSpool, outbox: Outbox = temp.spool) {
   const path = join(temp.dir, "recording", "a.part");
   const file = await Deno.open(path, { createNew: true, write: true });
-  return { path, file, part: new PartFile(outbox, file, path, chunkAt(NOON).key) };
+  return { path, file, part: new PartFile(outbox, file, path) };
 }
 
 function bytes(length: number, value: number): Uint8Array {

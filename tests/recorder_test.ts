@@ -37,6 +37,7 @@ async function parts(clock: Clock) {
         },
         syncIntervalMs: 5000,
         tags: {},
+        provisional: () => undefined,
         findMicrophone: () => Promise.resolve(TONE),
         ...options,
       }, { clock, spool, status, log: getLogger("test") }),

@@ -45,6 +45,7 @@ Deno.test("a report has the contract's fields at the top level, with their types
     seconds_lost_total: 0,
     gaps_total: 0,
     gap_seconds_total: 0,
+    clock_synchronized: true,
     ledger: {
       scheduled_s: 0,
       recorded_s: 0,

@@ -4,6 +4,7 @@
 
 import type { Clock } from "../clock.ts";
 import type { Logger } from "../log.ts";
+import type { PartName } from "../spool/chunk_name.ts";
 import type { PartFile } from "../spool/part_file.ts";
 import type { Spool } from "../spool/spool.ts";
 import type { Status } from "../status/status.ts";
@@ -17,12 +18,14 @@ const TRY_AGAIN_MS = 1000;
 const LAST_TRIES_MS = 2000;
 
 export type WriteStep =
-  | { kind: "open"; key: string; startUnixUs: number; bytes: Uint8Array }
+  | { kind: "open"; name: PartName; bytes: Uint8Array }
   | { kind: "append"; bytes: Uint8Array }
   | {
     kind: "close";
     bytes: Uint8Array;
     times: ChunkTimes;
+    /** Its start is that of `times`. */
+    name: PartName;
     /** Why sound would be missing before this chunk, if it is. */
     gapCause: string;
     levels: Levels | null;
@@ -116,7 +119,7 @@ export class ChunkWriter {
     switch (step.kind) {
       case "open":
         this.#spool.roomWanted.ring(); // the janitor sees to it that a whole chunk fits
-        this.#part ??= await this.#spool.create(step);
+        this.#part ??= await this.#spool.create(step.name);
         await this.#part.append(step.bytes);
         this.#syncedMs = this.#clock.monotonicMs();
         return;
@@ -134,9 +137,8 @@ export class ChunkWriter {
         await this.#part.append(step.bytes);
         step.bytes = new Uint8Array(0);
         const { sizeBytes } = this.#part;
-        const { startUnixUs } = step.times;
         const durationUs = durationOf(step.times);
-        const name = await this.#part.seal({ startUnixUs, durationUs });
+        const name = await this.#part.seal({ ...step.name, durationUs });
         this.#part = null;
         if (name === null) this.#vanished(step);
         else this.#sealed(name, step, sizeBytes);

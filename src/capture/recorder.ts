@@ -11,7 +11,7 @@ import { captureAttempts, detectMicrophone, NoMicrophoneError } from "./devices.
 import { type CaptureSource, type Diagnosis, FfmpegMissingError } from "./ffmpeg.ts";
 import { appendGap } from "./gap_log.ts";
 import { type Gap, Ledger, type LedgerBalance } from "./ledger.ts";
-import { recordStream, type StreamEnd, type StreamOptions } from "./stream.ts";
+import { recordStream, type StreamDeps, type StreamEnd, type StreamOptions } from "./stream.ts";
 
 /** The schedule is looked at at least so often: the clock may be stepped at any time. */
 const LOOK_MS = 5_000;
@@ -47,6 +47,8 @@ export interface RecorderOptions {
   readonly syncIntervalMs: number;
   /** Comments that every chunk carries, besides those about stream and microphone. */
   readonly tags: Readonly<Record<string, string>>;
+  /** For a chunk that began at this monotonic time; undefined while the clock is synchronized. */
+  readonly provisional: StreamDeps["provisional"];
   /** Asked before every start of ffmpeg. @throws {NoMicrophoneError} */
   readonly findMicrophone: () => Promise<Microphone>;
 }
@@ -185,6 +187,7 @@ export class Recorder {
         ...this.#deps,
         writer: this.#writer,
         onSound: (startMs) => this.#soundArrived(startMs, microphone),
+        provisional: this.#options.provisional,
         gapCause: this.#gapCause,
       },
       signal,

@@ -3,6 +3,7 @@
 
 import type { Clock } from "../clock.ts";
 import { type Logger, RepeatLimiter } from "../log.ts";
+import type { PartName, Provisional } from "../spool/chunk_name.ts";
 import { Chunker, type ChunkEvent } from "./chunker.ts";
 import type { ChunkWriter } from "./chunk_writer.ts";
 import {
@@ -40,6 +41,8 @@ export interface StreamDeps {
   readonly clock: Clock;
   readonly writer: ChunkWriter;
   readonly log: Logger;
+  /** For a chunk that began at this monotonic time; undefined while the clock is synchronized. */
+  readonly provisional: (startMs: number) => Provisional | undefined;
   /** Why sound would be missing before the stream's first chunk. */
   readonly gapCause: string;
   /** Called when sound begins to arrive; `startMs`, monotonic, is when it was heard. */
@@ -150,6 +153,7 @@ class StreamCutter {
   readonly #breaks = new RepeatLimiter(STDERR_INTERVAL_MS);
   #stream: { chunker: Chunker; timeline: Timeline; head: OpusHead } | null = null;
   #chunkStart = 0;
+  #chunkKey = "";
   /** A chunk whose first page is not full yet: its file is made together with that page. */
   #opening: Extract<ChunkEvent, { kind: "open" }> | null = null;
   #dropping = false;
@@ -253,6 +257,7 @@ class StreamCutter {
       if (event.kind === "open") {
         this.#opening = event;
         this.#chunkStart = event.startSample;
+        this.#chunkKey = event.key;
         continue;
       }
       this.#open();
@@ -268,11 +273,17 @@ class StreamCutter {
    */
   #open(): void {
     if (this.#opening === null) return;
-    const { key, startSample, bytes } = this.#opening;
+    const { startSample, bytes } = this.#opening;
     this.#opening = null;
     const startMs = this.#stream?.timeline.timeOf(startSample) ?? 0;
     const startUnixUs = Math.round((startMs + this.#utcOffsetMs()) * 1000);
-    this.#deps.writer.push({ kind: "open", key, startUnixUs, bytes });
+    this.#deps.writer.push({ kind: "open", name: this.#name(startMs, startUnixUs), bytes });
+  }
+
+  #name(startMs: number, startUnixUs: number): PartName {
+    const provisional = this.#deps.provisional(startMs);
+    const name = { startUnixUs, key: this.#chunkKey };
+    return provisional === undefined ? name : { ...name, provisional };
   }
 
   #close(event: Extract<ChunkEvent, { kind: "close" }>): void {
@@ -287,6 +298,7 @@ class StreamCutter {
       kind: "close",
       bytes: event.bytes,
       times,
+      name: this.#name(times.startMs, times.startUnixUs),
       gapCause: this.#gapCause,
       levels,
     });

@@ -88,6 +88,7 @@ function demoConfig(spoolDir: string, url: string): Config {
     healthPort: 0,
     tlsCaFile: null,
     uploadTimeoutS: 10,
+    maxClockWaitS: 0,
     timestampFormat: "unix",
     minFreeGb: 0,
     maxWaitingDays: 1,

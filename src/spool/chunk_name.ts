@@ -3,6 +3,11 @@
 //
 //   20261123T184500.123456Z_59993500us_4f6c1c1e-….ogg     in outbox/, uploaded/, rejected/
 //   20261123T184500.123456Z_4f6c1c1e-….part               in recording/, its length not known yet
+//
+// Before the key's ending, "_b0a1b2c3d-61000000" says that the time is provisional: the clock was not
+// synchronized. It names the boot and the microseconds from it to the first sample, which give the
+// true time once the clock is right. A third number is when a right clock first saw a chunk of an
+// earlier boot, whose true time nobody knows any more: Unix seconds, from which its age counts.
 
 /** Where sealed chunks lie: waiting, delivered, refused by the server. */
 export const CHUNK_DIRS = ["outbox", "uploaded", "rejected"] as const;
@@ -14,21 +19,36 @@ export interface ChunkName {
   readonly durationUs: number;
   /** UUID: the Idempotency-Key of every attempt to deliver it. */
   readonly key: string;
+  /** Present if the system clock was not synchronized when the chunk was named. */
+  readonly provisional?: Provisional;
 }
+
+export interface Provisional {
+  /** Eight hex digits of the kernel's boot id. */
+  readonly bootId: string;
+  /** From boot to the first sample, microseconds. */
+  readonly startBootUs: number;
+  /** When a synchronized clock first saw it, Unix seconds; null: none has yet. */
+  readonly seenUnixS: number | null;
+}
+
+/** What is known of a chunk while it is being recorded. */
+export type PartName = Omit<ChunkName, "durationUs">;
 
 const UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}";
 const TIME = "(\\d{4})(\\d\\d)(\\d\\d)T(\\d\\d)(\\d\\d)(\\d\\d)\\.(\\d{6})Z";
-const CHUNK = new RegExp(`^${TIME}_(\\d{1,15})us_(${UUID})\\.ogg$`);
-const PART = new RegExp(`^${TIME}_(${UUID})\\.part$`);
+const PROVISIONAL = "(?:_b([0-9a-f]{8})-(\\d{1,15})(?:-(\\d{1,10}))?)?";
+const CHUNK = new RegExp(`^${TIME}_(\\d{1,15})us_(${UUID})${PROVISIONAL}\\.ogg$`);
+const PART = new RegExp(`^${TIME}_(${UUID})${PROVISIONAL}\\.part$`);
 
 /** The name of a sealed chunk. */
 export function formatChunkName(name: ChunkName): string {
-  return `${formatTime(name.startUnixUs)}_${name.durationUs}us_${name.key}.ogg`;
+  return `${formatTime(name.startUnixUs)}_${name.durationUs}us_${name.key}${suffix(name)}.ogg`;
 }
 
 /** The name of a chunk that is still being recorded. */
-export function formatPartName(name: Pick<ChunkName, "startUnixUs" | "key">): string {
-  return `${formatTime(name.startUnixUs)}_${name.key}.part`;
+export function formatPartName(name: PartName): string {
+  return `${formatTime(name.startUnixUs)}_${name.key}${suffix(name)}.part`;
 }
 
 /** Null if the name is not that of a sealed chunk. */
@@ -36,15 +56,30 @@ export function parseChunkName(fileName: string): ChunkName | null {
   const match = CHUNK.exec(fileName);
   const startUnixUs = match && parseTime(match);
   if (match === null || startUnixUs === null) return null;
-  return { startUnixUs, durationUs: Number(match[8]), key: match[9] ?? "" };
+  const key = match[9] ?? "";
+  return { startUnixUs, durationUs: Number(match[8]), key, ...provisional(match.slice(10)) };
 }
 
 /** Null if the name is not that of a chunk being recorded. */
-export function parsePartName(fileName: string): Pick<ChunkName, "startUnixUs" | "key"> | null {
+export function parsePartName(fileName: string): PartName | null {
   const match = PART.exec(fileName);
   const startUnixUs = match && parseTime(match);
   if (match === null || startUnixUs === null) return null;
-  return { startUnixUs, key: match[8] ?? "" };
+  return { startUnixUs, key: match[8] ?? "", ...provisional(match.slice(9)) };
+}
+
+function suffix({ provisional }: PartName): string {
+  if (provisional === undefined) return "";
+  const { bootId, startBootUs, seenUnixS } = provisional;
+  return `_b${bootId}-${startBootUs}${seenUnixS === null ? "" : `-${seenUnixS}`}`;
+}
+
+function provisional(
+  [bootId, startBootUs, seenUnixS]: (string | undefined)[],
+): Pick<ChunkName, "provisional"> {
+  if (bootId === undefined) return {};
+  const seen = seenUnixS === undefined ? null : Number(seenUnixS);
+  return { provisional: { bootId, startBootUs: Number(startBootUs), seenUnixS: seen } };
 }
 
 /**

@@ -33,16 +33,18 @@ export class Janitor {
   readonly #limits: RetentionLimits;
   readonly #status: Status;
   readonly #log: Logger;
+  readonly #isClockTrusted: () => boolean;
   /** What went wrong in this pass. */
   #stuck: string[] = [];
 
   constructor(
     spool: Spool,
     limits: RetentionLimits,
-    deps: { clock: Clock; status: Status; log: Logger },
+    deps: { clock: Clock; status: Status; log: Logger; isClockTrusted?: () => boolean },
   ) {
     this.#spool = spool;
     this.#limits = limits;
+    this.#isClockTrusted = deps.isClockTrusted ?? (() => true);
     this.#clock = deps.clock;
     this.#status = deps.status;
     this.#log = deps.log;
@@ -70,14 +72,16 @@ export class Janitor {
     else this.#problem("janitor_failed", `The spool cannot be tidied: ${stuck}`);
   }
 
-  /** Removes what is older than it may get, delivered or not. */
+  /** Removes what is older than it may get, delivered or not: by a clock that can be trusted. */
   async removeExpired(): Promise<void> {
+    if (!this.#isClockTrusted()) return;
     for (const dir of CHUNK_DIRS) {
       const losses = noLosses();
       for (const name of await this.#spool.recount(dir)) {
         const chunk = parseChunkName(name);
-        if (chunk === null || !isExpired(chunk, dir, this.#clock.unixMs(), this.#limits)) break;
-        await this.#remove(dir, name, losses);
+        if (chunk !== null && isExpired(chunk, dir, this.#clock.unixMs(), this.#limits)) {
+          await this.#remove(dir, name, losses);
+        }
       }
       this.#report(dir, losses, "older than it may be kept");
     }

@@ -13,7 +13,6 @@ export interface Outbox {
 }
 
 export class PartFile {
-  readonly key: string;
   readonly #outbox: Outbox;
   readonly #file: Deno.FsFile;
   readonly #path: string;
@@ -21,11 +20,10 @@ export class PartFile {
   #entrySynced = false;
   #sealedAs: string | null = null;
 
-  constructor(outbox: Outbox, file: Deno.FsFile, path: string, key: string) {
+  constructor(outbox: Outbox, file: Deno.FsFile, path: string) {
     this.#outbox = outbox;
     this.#file = file;
     this.#path = path;
-    this.key = key;
   }
 
   get sizeBytes(): number {
@@ -51,14 +49,14 @@ export class PartFile {
    * Makes the finished file visible in outbox/, durably, and closes it; null if someone has deleted
    * it. May be tried again when it has failed.
    */
-  async seal(times: Pick<ChunkName, "startUnixUs" | "durationUs">): Promise<string | null> {
+  async seal(name: ChunkName): Promise<string | null> {
     if (this.#sealedAs === null) {
       await this.#file.sync();
       if (await sizeOf(this.#path) === null) {
         this.#file.close();
         return null;
       }
-      this.#sealedAs = await this.#outbox.admit(this.#path, { ...times, key: this.key });
+      this.#sealedAs = await this.#outbox.admit(this.#path, name);
     }
     await this.#outbox.syncAdmitted();
     this.#file.close();

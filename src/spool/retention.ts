@@ -29,14 +29,21 @@ export function keptSinceMs(
   return unixMs - days * MS_PER_DAY;
 }
 
-/** Whether a chunk's end lies further back than its directory keeps. */
+/**
+ * Whether a chunk's end lies further back than its directory keeps. One whose true time is not known
+ * ages from the day on which a synchronized clock first saw it: never too early.
+ */
 export function isExpired(
   chunk: ChunkName,
   dir: ChunkDir,
   unixMs: number,
   limits: Pick<RetentionLimits, "maxSpoolDays" | "maxWaitingDays">,
 ): boolean {
-  const endMs = (chunk.startUnixUs + chunk.durationUs) / 1000;
+  const { provisional } = chunk;
+  if (provisional?.seenUnixS === null) return false;
+  const endMs = provisional === undefined
+    ? (chunk.startUnixUs + chunk.durationUs) / 1000
+    : provisional.seenUnixS * 1000;
   return endMs < keptSinceMs(dir, unixMs, limits);
 }
 

@@ -12,6 +12,7 @@ import {
   formatChunkName,
   formatPartName,
   parseChunkName,
+  type PartName,
 } from "./chunk_name.ts";
 import { removeIfThere, sizeOf, syncDirectory, writeAll } from "./disk.ts";
 import { PartFile } from "./part_file.ts";
@@ -44,6 +45,8 @@ export class Spool {
     uploaded: { files: 0, bytes: 0, durationUs: 0 },
     rejected: { files: 0, bytes: 0, durationUs: 0 },
   };
+  /** The chunk that is being sent: its name must not change under the sender. */
+  sending: string | null = null;
   readonly #lock: Deno.FsFile;
   #held: string[] = [];
   #lastTurn: Promise<unknown> = Promise.resolve();
@@ -139,10 +142,10 @@ export class Spool {
   }
 
   /** Starts a file in recording/. */
-  async create(name: Pick<ChunkName, "startUnixUs" | "key">): Promise<PartFile> {
+  async create(name: PartName): Promise<PartFile> {
     const path = this.path("recording", formatPartName(name));
     const file = await Deno.open(path, { createNew: true, write: true, mode: PRIVATE_FILE });
-    return new PartFile(this, file, path, name.key);
+    return new PartFile(this, file, path);
   }
 
   /**
@@ -161,6 +164,23 @@ export class Spool {
     if (newestHeld !== undefined && fileName < newestHeld) this.#held = [];
     this.sealed.ring();
     return fileName;
+  }
+
+  /**
+   * Gives a chunk another time in its name; its key stays. False: it is being sent just now. One
+   * that is gone is passed over.
+   */
+  async rename(dir: ChunkDir, fileName: string, name: ChunkName): Promise<boolean> {
+    const free = await this.#inTurn(async () => {
+      const from = this.path(dir, fileName);
+      if (fileName === this.sending) return false;
+      if (await sizeOf(from) === null) return true;
+      await Deno.rename(from, this.path(dir, formatChunkName(name)));
+      if (dir === "outbox") this.#held = [];
+      return true;
+    });
+    this.sealed.ring();
+    return free;
   }
 
   /** What was admitted until now survives a power cut. */

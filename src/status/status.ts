@@ -9,6 +9,9 @@ import type { Spool } from "../spool/spool.ts";
 /** So long may the microphone take to start, or be silent, before that is an error. */
 export const STARTING_MS = 10_000;
 
+/** Set for as long as the system clock is not synchronized. */
+export const CLOCK_PROBLEM = "clock_not_synchronized";
+
 /** Something that wants a person's attention. */
 export interface Problem {
   readonly code: string;
@@ -65,6 +68,7 @@ export interface HealthReport {
   gaps_total: number;
   gap_seconds_total: number;
   ledger: LedgerReport;
+  clock_synchronized: boolean;
   /** Levels are null in JSON where they are -Infinity: digital silence. */
   last_chunk: { name: string; seconds: number; bytes: number; levels: Levels | null } | null;
   problems: Problem[];
@@ -195,6 +199,7 @@ export class Status {
       seconds_lost_total: totals.lostSeconds,
       gaps_total: books.gaps,
       gap_seconds_total: books.gapUs / 1e6,
+      clock_synchronized: !this.#problems.has(CLOCK_PROBLEM),
       ledger: this.#ledger(outbox.durationUs, books),
       last_chunk: this.#lastChunk,
       problems,

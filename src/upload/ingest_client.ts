@@ -94,17 +94,21 @@ export class IngestClient implements Disposable {
           "idempotency-key": name.key,
           "repr-digest": `sha-256=:${hash}:`,
           digest: `SHA-256=${hash}`,
+          ...(name.provisional === undefined ? {} : { "x-clock-synchronized": "false" }),
         },
         body: chunkForm(name, file, this.#options),
         redirect: "manual",
         signal: limit.signal,
       });
-      verdict = judge(answer.status, answer.headers, hide(await readBody(answer)));
+      const body = await readBody(answer);
+      verdict = judge(answer.status, answer.headers, body, hide(body));
     } catch (error) {
       if (signal.aborted) throw signal.reason;
       verdict = explain(error);
     }
-    return "reason" in verdict ? { ...verdict, reason: hide(verdict.reason) } : verdict;
+    return verdict.kind === "delivered"
+      ? { ...verdict, chunkId: verdict.chunkId && hide(verdict.chunkId) }
+      : { ...verdict, reason: hide(verdict.reason) };
   }
 }
 
@@ -112,11 +116,12 @@ export class IngestClient implements Disposable {
  * What an answer means; the table of the README. A status that is in no row of it never costs a chunk:
  * other 2xx do not promise that it is stored (try again), other 4xx are a matter of the configuration.
  * Pure.
+ * @param shown the body as it may be quoted.
  */
-export function judge(status: number, headers: Headers, body: string): Verdict {
+export function judge(status: number, headers: Headers, body: string, shown = body): Verdict {
   const content = parseObject(body);
   const chunkId = chunkIdOf(content);
-  const said = `the server answered ${status}${excerpt(body)}`;
+  const said = `the server answered ${status}${excerpt(shown)}`;
   if (status === 200 && content["status"] === "ok") return { kind: "delivered", chunkId };
   if (status === 409 && chunkId !== null) return { kind: "delivered", chunkId };
   if (status >= 300 && status < 400) {

@@ -20,6 +20,8 @@ const MAX_RETRY_AFTER_MS = 3_600_000;
 export interface UploaderOptions {
   readonly retryMinMs: number;
   readonly retryMaxMs: number;
+  /** How long a chunk is still to wait for its true time, ms; 0: send it as it is. */
+  readonly clockWaitMs?: (name: ChunkName) => number;
 }
 
 /** What became of an attempt: the client's verdict, or that the file made none possible. */
@@ -92,7 +94,29 @@ export class Uploader {
     }
     const name = parseChunkName(fileName);
     if (name === null) throw new Error(`not the name of a chunk: ${fileName}`);
-    const outcome = await this.#attempt(fileName, name, signal);
+    const clockWaitMs = this.#options.clockWaitMs?.(name) ?? 0;
+    if (clockWaitMs > 0) {
+      return await this.#spool.sealed.wait(this.#clock, clockWaitMs, signal);
+    }
+    this.#spool.sending = fileName;
+    try {
+      return await this.#settle(
+        fileName,
+        name,
+        await this.#attempt(fileName, name, signal),
+        signal,
+      );
+    } finally {
+      this.#spool.sending = null;
+    }
+  }
+
+  async #settle(
+    fileName: string,
+    name: ChunkName,
+    outcome: Outcome,
+    signal: AbortSignal,
+  ): Promise<void> {
     switch (outcome.kind) {
       case "gone":
         return this.#spool.forgetMissing(fileName);
@@ -107,10 +131,12 @@ export class Uploader {
         return await this.#refuse(fileName, name, outcome);
       case "misconfigured":
         this.#failed("upload_misconfigured", `Nothing can be delivered: ${outcome.reason}`);
+        this.#spool.sending = null;
         // The next chunk would fare no better: look again, slowly, whether it has been put right.
         return await this.#clock.sleep(this.#options.retryMaxMs, signal);
       case "retry":
         this.#failed("upload_failing", `Chunks wait: ${outcome.reason}`);
+        this.#spool.sending = null;
         await this.#clock.sleep(Math.min(outcome.retryAfterMs ?? 0, MAX_RETRY_AFTER_MS), signal);
         throw new TryAgain();
     }

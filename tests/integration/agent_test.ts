@@ -149,9 +149,10 @@ Deno.test("what the microphone hears arrives whole, in order, once, with its tim
   const reference = await decodeToPcm(wav);
   const onset = heard.findIndex((sample) => Math.abs(sample) > 0.02);
   const place = { length: 4800, around: onset, reach: 9600 };
-  const { lag: shift } = findLag(reference, heard, { ...place, at: 1.3 * sampleRate });
+  const { lag: shift } = findLag(reference, heard, { ...place, at: 3.3 * sampleRate });
   const lags = [];
-  for (let second = 1.3; second <= 12.5; second += 0.5) {
+  // Not the first seconds: encoder and PulseAudio settle there.
+  for (let second = 3.3; second <= 12.5; second += 0.5) {
     const window = { ...place, at: Math.round(second * sampleRate), around: shift, reach: 480 };
     const { lag, correlation } = findLag(reference, heard, window);
     assert(correlation > 0.5, `at ${second} s: correlation ${correlation}`);

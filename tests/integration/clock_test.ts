@@ -1,0 +1,115 @@
+// A Pi that boots in the past: real ffmpeg, real files, a real server, and a clock that is set right in
+// the middle of it.
+
+import { assert, assertEquals } from "@std/assert";
+import { getLogger } from "@logtape/logtape";
+import { join } from "@std/path/join";
+import { runAgent } from "../../src/agent.ts";
+import { readChunkHeader } from "../../src/capture/chunk_file.ts";
+import { type Clock, systemClock } from "../../src/clock.ts";
+import { loadConfig } from "../../src/config.ts";
+import { IDS } from "../fixtures/agent_process.ts";
+import { IngestServer } from "../fixtures/ingest_server.ts";
+
+const TWO_WEEKS = 14 * 86_400_000;
+
+/** The agent, in this process, with a clock that is `offsetMs` wrong until it is set right. */
+async function wrongClock(offsetMs: number, config: Record<string, unknown>) {
+  const dir = await Deno.makeTempDir();
+  const ingest = await IngestServer.start({ token: "only-for-this-test" });
+  const state = { offsetMs, synchronized: false };
+  const clock: Clock = {
+    ...systemClock,
+    unixMs: () => Date.now() + state.offsetMs,
+    // Whoever would wait long for the clock looks again soon.
+    sleep: (ms, signal) => systemClock.sleep(Math.min(ms, 300), signal),
+  };
+  const settings = {
+    ...IDS,
+    ingest_base_url: ingest.url,
+    ingest_token: "only-for-this-test",
+    spool_dir: join(dir, "spool"),
+    schedule_start: "00:00",
+    schedule_end: "00:00",
+    chunk_seconds: 1,
+    health_port: 0,
+    min_free_gb: 0,
+    max_spool_days: 7,
+    ...config,
+  };
+  const text = Object.entries(settings).map(([key, value]) => `${key}: ${JSON.stringify(value)}\n`);
+  const stop = new AbortController();
+  const started = Promise.withResolvers<void>();
+  const running = runAgent({
+    onRunning: () => started.resolve(),
+    config: loadConfig({ path: "test.yaml", env: {}, readTextFile: () => text.join("") }),
+    log: getLogger("test"),
+    clock,
+    clockProbe: () => Promise.resolve(state.synchronized),
+    microphone: {
+      name: "tone",
+      reason: "a test",
+      attempts: [{ kind: "lavfi", graph: "sine=440:sample_rate=48000" }],
+    },
+  }, stop.signal);
+  await Promise.race([started.promise, running]);
+  return {
+    ingest,
+    outbox: () => [...Deno.readDirSync(join(dir, "spool", "outbox"))].map(({ name }) => name),
+    setRight() {
+      state.offsetMs = 0;
+      state.synchronized = true;
+    },
+    async stop() {
+      stop.abort();
+      await running;
+    },
+    async [Symbol.asyncDispose]() {
+      stop.abort();
+      await running;
+      await ingest[Symbol.asyncDispose]();
+      await Deno.remove(dir, { recursive: true });
+    },
+  };
+}
+
+for (const [what, offsetMs] of [["past", -TWO_WEEKS], ["future", TWO_WEEKS]] as const) {
+  Deno.test(`a clock two weeks in the ${what}: chunks wait for their true time, none is lost`, async () => {
+    await using agent = await wrongClock(offsetMs, {});
+    const startedMs = Date.now();
+    while (agent.outbox().length < 3) await systemClock.sleep(50);
+    assertEquals(agent.ingest.chunks.length, 0, "nothing is sent with a time that is wrong");
+    agent.setRight();
+    await agent.ingest.waitForChunks(5, 20_000);
+    const endedMs = Date.now();
+    await agent.stop();
+    const { chunks, violations, duplicates } = agent.ingest;
+    assertEquals([violations, duplicates], [[], 0]);
+    let sample = 0;
+    let endMs: number | null = null;
+    for (const { fields, headers, bytes } of chunks) {
+      assertEquals(headers["x-clock-synchronized"], undefined);
+      const [start, end] = [Number(fields["start_ts"]) * 1000, Number(fields["end_ts"]) * 1000];
+      assert(
+        start >= startedMs - 50 && start < endedMs,
+        `begins ${start - startedMs} ms after all`,
+      );
+      if (endMs !== null) {
+        assert(Math.abs(start - endMs) < 50, `${start - endMs} ms between chunks`);
+      }
+      endMs = end;
+      const header = readChunkHeader(bytes);
+      assertEquals(Number(header?.tags["STREAM_SAMPLE"]), sample, "the step cut nothing");
+      sample += sample === 0 ? 48_000 - 312 : 48_000;
+    }
+  });
+}
+
+Deno.test("a clock that is never set right is waited for only so long; then the chunks say so", async () => {
+  await using agent = await wrongClock(-TWO_WEEKS, { max_clock_wait_s: 2 });
+  await agent.ingest.waitForChunks(2, 20_000);
+  for (const { headers } of agent.ingest.chunks) {
+    assertEquals(headers["x-clock-synchronized"], "false");
+  }
+  assertEquals(agent.ingest.violations, []);
+});
