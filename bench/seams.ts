@@ -10,7 +10,7 @@
 import { join } from "@std/path/join";
 import { Chunker } from "../src/capture/chunker.ts";
 import { ffmpegArguments } from "../src/capture/ffmpeg.ts";
-import { concatBytes, segmentCount } from "../src/capture/ogg.ts";
+import { segmentCount } from "../src/capture/ogg.ts";
 import {
   OPUS_RATE,
   type OpusHead,
@@ -43,7 +43,7 @@ interface Case {
   readonly bitrateKbps: number;
   readonly cut: typeof CUTS[number];
   readonly signal: string;
-  /** Source of libavfilter, without an end. */
+  /** Endless source of libavfilter. */
   readonly graph: string;
 }
 
@@ -69,93 +69,76 @@ interface Result {
 
 async function measure({ bitrateKbps, cut, graph }: Case, folder: string): Promise<Result> {
   await Deno.mkdir(folder);
-  const seconds = cut.seams * cut.chunkSeconds + 0.9;
-  const source = { kind: "lavfi", graph: `${graph},atrim=duration=${seconds}` } as const;
+  // No whole number of packets, so that the stream's end is trimmed.
+  const samples = (cut.seams * cut.chunkSeconds + 0.91) * OPUS_RATE;
+  const source = { kind: "lavfi", graph: `${graph},atrim=end_sample=${samples}` } as const;
   const options = { sampleRate: cut.sampleRate, bitrateKbps, levelsSocket: null };
   const args = ffmpegArguments(source, options).filter((arg) => arg !== "-re");
-  const stream = (await run("ffmpeg", args)).stdout;
   const uncut = join(folder, "uncut.ogg");
-  await Deno.writeFile(uncut, stream);
-  const chunks = await cutIntoChunks(stream, cut.chunkSeconds, folder);
+  await Deno.writeFile(uncut, (await run("ffmpeg", args)).stdout);
+  const chunks = cutIntoChunks(uncut, cut.chunkSeconds, folder);
   const segments = await cutIntoSegments(uncut, cut.chunkSeconds, folder);
-  const samples = Math.round(seconds * OPUS_RATE);
   const result = {
     ours: await compare(chunks, uncut, samples, "opus"),
     oursByLibopus: await compare(chunks, uncut, samples, "libopus"),
     segments: await compare(segments, uncut, samples, "opus"),
-    prerollBytes: chunks.slice(1).map(({ prerollBytes }) => prerollBytes),
+    prerollBytes: chunks.slice(1).map(({ path }) => prerollBytes(path)),
   };
   await Deno.remove(folder, { recursive: true });
   return result;
 }
 
 /** The stream cut as the recorder cuts it. */
-async function cutIntoChunks(
-  stream: Uint8Array,
-  chunkSeconds: number,
-  folder: string,
-): Promise<(Piece & { prerollBytes: number })[]> {
-  const { head, packets } = readOpus(stream);
+function cutIntoChunks(uncut: string, chunkSeconds: number, folder: string): Piece[] {
+  const { head, packets } = readOpus(uncut);
   const chunker = new Chunker(head, {
     chunkSamples: chunkSeconds * OPUS_RATE,
     identify: (startSample) => ({ key: "", serial: startSample, vendor: "bench", comments: {} }),
   });
-  const files: { startSample: number; bytes: Uint8Array[] }[] = [];
+  const chunks: Piece[] = [];
   for (const event of [...packets.flatMap((packet) => chunker.push(packet)), ...chunker.cut()]) {
-    if (event.kind === "open") files.push({ startSample: event.startSample, bytes: [] });
-    files.at(-1)?.bytes.push(event.bytes);
+    if (event.kind === "open") {
+      const path = join(folder, `chunk-${chunks.length}.ogg`);
+      chunks.push({ path, startSample: event.startSample });
+    }
+    Deno.writeFileSync(chunks.at(-1)?.path ?? "", event.bytes, { append: true });
   }
-  return await Promise.all(files.map(async ({ startSample, bytes }, index) => {
-    const path = join(folder, `chunk-${index}.ogg`);
-    const file = concatBytes(bytes);
-    await Deno.writeFile(path, file);
-    return { path, startSample, prerollBytes: prerollBytes(file) };
-  }));
+  return chunks;
 }
 
 /** Bytes of the packets that a chunk's pre-skip covers, with their lengths in the page headers. */
-function prerollBytes(file: Uint8Array): number {
-  const { head, packets } = readOpus(file);
+function prerollBytes(path: string): number {
+  const { head, packets } = readOpus(path);
   return packets.filter(({ endPosition }) => endPosition <= head.preSkip)
     .reduce((sum, { data }) => sum + data.length + segmentCount(data.length), 0);
 }
 
 /**
- * The same packets in the files of ffmpeg's segment muxer, which are those it makes when it encodes
- * as well (`-c:a libopus -f segment`): every one repeats the stream's pre-skip, and plays that much
- * less than it holds.
+ * The same packets in the files of ffmpeg's segment muxer, which are those that it makes when it
+ * encodes as well (`-c:a libopus -f segment`). Every file repeats the stream's pre-skip.
  */
-async function cutIntoSegments(
-  uncut: string,
-  chunkSeconds: number,
-  folder: string,
-): Promise<Piece[]> {
+async function cutIntoSegments(uncut: string, chunkSeconds: number, folder: string) {
   const names = join(folder, "segment-%05d.ogg");
   const segment = ["-c", "copy", "-f", "segment", "-segment_time", String(chunkSeconds), names];
   await run("ffmpeg", ["-nostdin", "-v", "error", "-i", uncut, ...segment]);
-  const paths = [...Deno.readDirSync(folder)].map(({ name }) => name)
-    .filter((name) => name.startsWith("segment-")).sort().map((name) => join(folder, name));
-  const { head: { preSkip } } = readOpus(await Deno.readFile(uncut));
+  const paths = [...Deno.readDirSync(folder)].map(({ name }) => join(folder, name))
+    .filter((path) => path.includes("segment-")).sort();
   let startPosition = 0;
-  return paths.map((path) => {
-    const { head, packets } = readOpus(Deno.readFileSync(path));
-    const startSample = startPosition + head.preSkip - preSkip;
+  return paths.map((path): Piece => {
+    const { head, packets } = readOpus(path);
+    const startSample = startPosition + head.preSkip - readOpus(uncut).head.preSkip;
     startPosition += packets.reduce((sum, { samples }) => sum + samples, 0);
     return { path, startSample };
   });
 }
 
-function readOpus(file: Uint8Array): { head: OpusHead; packets: OpusPacket[] } {
-  let head: OpusHead | null = null;
-  const packets: OpusPacket[] = [];
+function readOpus(path: string): { head: OpusHead; packets: OpusPacket[] } {
   const reader = new OpusStreamReader();
-  for (const event of [...reader.push(file), ...reader.end()]) {
-    if (event.kind === "break") throw new Error(`Cannot read Ogg/Opus: ${event.reason}`);
-    if (event.kind === "head") head = event.head;
-    else packets.push(event.packet);
-  }
-  if (head === null) throw new Error("Cannot read Ogg/Opus: there is no OpusHead");
-  return { head, packets };
+  const events = [...reader.push(Deno.readFileSync(path)), ...reader.end()];
+  const [head, ...rest] = events;
+  const packets = rest.flatMap((event) => event.kind === "packet" ? event.packet : []);
+  if (head?.kind === "head" && packets.length === rest.length) return { ...head, packets };
+  throw new Error(`Cannot read ${path} as it must be one whole Ogg/Opus stream`);
 }
 
 /**
@@ -171,7 +154,7 @@ async function compare(
   const around = pieces.map(({ startSample }) => startSample - HALF_SECOND);
   const whole = await decode(uncut, decoder, around, 2 * HALF_SECOND);
   if (whole.samples !== samples) {
-    throw new Error(`Cannot compare: uncut, ${samples} samples became ${whole.samples}`);
+    throw new Error(`Cannot compare: ${samples} samples, uncut, became ${whole.samples}`);
   }
   let [missing, end] = [0, 0];
   const db: number[] = [];
@@ -191,9 +174,8 @@ async function compare(
 async function decode(path: string, decoder: string, starts: readonly number[], length: number) {
   const input = ["-nostdin", "-v", "error", "-c:a", decoder, "-i", path];
   const args = [...input, "-f", "f32le", "-ac", "1", "-ar", String(OPUS_RATE), "pipe:1"];
-  const command = new Deno.Command("ffmpeg", { args, stdout: "piped", stderr: "piped" });
-  const child = command.spawn();
-  const said = new Response(child.stderr).text();
+  const child = new Deno.Command("ffmpeg", { args, stdout: "piped", stderr: "piped" }).spawn();
+  const stderr = new Response(child.stderr).text();
   const windows = starts.map((start) => ({ from: start * 4, bytes: new Uint8Array(length * 4) }));
   let at = 0;
   for await (const read of child.stdout) {
@@ -204,9 +186,8 @@ async function decode(path: string, decoder: string, starts: readonly number[], 
     }
     at += read.length;
   }
-  if (!(await child.status).success || await said !== "") {
-    throw new Error(`Cannot decode ${path}: ${await said}`);
-  }
+  const said = await stderr;
+  if (!(await child.status).success || said !== "") throw new Error(`${path}: ${said}`);
   return { samples: at / 4, windows: windows.map(({ bytes }) => new Float32Array(bytes.buffer)) };
 }
 
@@ -214,98 +195,93 @@ function rms(samples: Float32Array): number {
   return Math.sqrt(samples.reduce((sum, value) => sum + value * value, 0) / samples.length);
 }
 
-const worst = (db: readonly number[]) => Math.max(...db);
-const median = (db: readonly number[]) => db.toSorted((a, b) => a - b)[db.length >> 1] ?? NaN;
-const showDb = (db: number) => db === -Infinity ? "equal" : db.toFixed(1).replace("-", "−");
+const HEADER = [
+  ...["kbit/s", "chunk, s", "kHz", "seams", "missing", "worst, dB", "median", "by libopus: worst"],
+  ...["median", "pre-roll, B", "segment muxer: missing", "worst, dB", "median"],
+];
 
 /** One row of the table: all signals that were cut in one way. */
 function makeRow({ bitrateKbps, cut }: Case, results: readonly Result[]): string[] {
-  const join = (of: (result: Result) => Seams) => ({
-    missing: results.reduce((sum, result) => sum + of(result).missing, 0),
-    db: results.flatMap((result) => of(result).db),
-  });
-  const [ours, segments] = [join(({ ours }) => ours), join(({ segments }) => segments)];
-  const libopus = join(({ oursByLibopus }) => oursByLibopus);
-  const preroll = results.flatMap(({ prerollBytes }) => prerollBytes);
+  const cells = (key: "ours" | "oursByLibopus" | "segments") => {
+    const db = results.flatMap((result) => result[key].db).sort((a, b) => a - b);
+    const missing = results.reduce((sum, result) => sum + result[key].missing, 0);
+    return [String(missing), showDb(db.at(-1)), showDb(db[db.length >> 1])];
+  };
+  const preroll = results.flatMap((result) => result.prerollBytes);
   const meanPreroll = preroll.reduce((sum, bytes) => sum + bytes, 0) / preroll.length;
   return [
-    ...[bitrateKbps, cut.chunkSeconds, cut.sampleRate / 1000, ours.db.length].map(String),
-    ...[String(ours.missing + libopus.missing), showDb(worst(ours.db)), showDb(median(ours.db))],
-    ...[showDb(worst(libopus.db)), showDb(median(libopus.db)), meanPreroll.toFixed(0)],
-    ...[String(segments.missing), showDb(worst(segments.db)), showDb(median(segments.db))],
+    ...[bitrateKbps, cut.chunkSeconds, cut.sampleRate / 1000, preroll.length].map(String),
+    ...[...cells("ours"), ...cells("oursByLibopus").slice(1)],
+    ...[meanPreroll.toFixed(0), ...cells("segments")],
   ];
 }
 
-const HEADER = [
-  ...["kbit/s", "chunk, s", "kHz", "seams", "missing", "worst, dB", "median, dB"],
-  ...["libopus: worst", "median", "pre-roll, B", "segment: missing", "worst, dB", "median, dB"],
-];
+function showDb(db = NaN): string {
+  return db === -Infinity ? "equal" : db.toFixed(0).replace("-", "−");
+}
 
 function printTable(rows: readonly string[][]): void {
   const widths = HEADER.map((title, at) =>
     Math.max(title.length, ...rows.map((row) => row[at]?.length ?? 0))
   );
-  const print = (cells: string[]) => console.log(`| ${cells.join(" | ")} |`);
-  print(HEADER.map((title, at) => title.padStart(widths[at] ?? 0)));
-  print(widths.map((width) => `${"-".repeat(width - 1)}:`));
-  for (const row of rows) print(row.map((cell, at) => cell.padStart(widths[at] ?? 0)));
+  const rule = widths.map((width) => `${"-".repeat(width - 1)}:`);
+  for (const row of [HEADER, rule, ...rows]) {
+    console.log(`| ${row.map((cell, at) => cell.padStart(widths[at] ?? 0)).join(" | ")} |`);
+  }
 }
 
 async function describeMachine(): Promise<string> {
   const cpu = /^(?:model name|Model)\s*: (.*)$/m.exec(await Deno.readTextFile("/proc/cpuinfo"));
   const version = new TextDecoder().decode((await run("ffmpeg", ["-version"])).stdout);
-  const ffmpeg = /^ffmpeg version (\S+)/.exec(version)?.[1];
-  const machine = `${navigator.hardwareConcurrency} × ${cpu?.[1] ?? "?"} (${Deno.build.arch})`;
+  const machine = `${navigator.hardwareConcurrency} × ${cpu?.[1]} (${Deno.build.arch})`;
   const date = new Date().toISOString().slice(0, 10);
-  return `${machine}, ${date}, ffmpeg ${ffmpeg}, Deno ${Deno.version.deno}`;
+  return `${machine}, ${date}, ffmpeg ${version.split(" ")[2]}, Deno ${Deno.version.deno}`;
 }
 
 /** The sounds to be cut, as endless sources of libavfilter. */
-async function makeSignals(folder: string): Promise<[signal: string, graph: string][]> {
+async function makeSignals(folder: string): Promise<{ signal: string; graph: string }[]> {
   const numbers = Array.from({ length: 150 }, (_, index) => index + 100).join(", ");
-  const speech = Object.entries(VOICES).map(async ([name, voice]): Promise<[string, string]> => {
-    const wav = join(folder, `${name.replace(" ", "-")}.wav`);
+  const speech = Object.entries(VOICES).map(async ([signal, voice]) => {
+    const wav = join(folder, `${signal.replace(" ", "-")}.wav`);
     await run("espeak-ng", [...voice, "-w", wav, numbers]);
     // amovie starts its timestamps anew in every round.
-    return [name, `amovie=${wav}:loop=0,asetpts=N/SR/TB,aresample=${OPUS_RATE}`];
+    return { signal, graph: `amovie=${wav}:loop=0,asetpts=N/SR/TB,aresample=${OPUS_RATE}` };
   });
-  const noise = NOISES.map((color): [string, string] => {
-    return [`${color} noise`, `anoisesrc=color=${color}:seed=1:amplitude=0.25:r=${OPUS_RATE}`];
+  const noise = NOISES.map((color) => {
+    const graph = `anoisesrc=color=${color}:seed=1:amplitude=0.25:r=${OPUS_RATE}`;
+    return { signal: `${color} noise`, graph };
   });
   return [...await Promise.all(speech), ...noise];
 }
 
-const startMs = performance.now();
 const folder = await Deno.makeTempDir({ prefix: "bench-seams-" });
 try {
   const signals = await makeSignals(folder);
   const table = BITRATES_KBPS.flatMap((bitrateKbps) =>
-    CUTS.map((cut) => signals.map(([signal, graph]): Case => ({ bitrateKbps, cut, signal, graph })))
+    CUTS.map((cut) => signals.map((signal): Case => ({ bitrateKbps, cut, ...signal })))
   );
   // The longest first, so that no processor waits for another at the end.
   const waiting = table.flat().toSorted((a, b) => b.cut.chunkSeconds - a.cut.chunkSeconds);
   const results = new Map<Case, Result>();
   const work = async () => {
     for (let next; (next = waiting.shift()) !== undefined;) {
-      const { bitrateKbps, cut, signal } = next;
       const result = await measure(next, join(folder, crypto.randomUUID()));
       results.set(next, result);
-      const what = `${bitrateKbps} kbit/s, ${cut.chunkSeconds} s, ${cut.sampleRate} Hz, ${signal}`;
-      const { missing, db } = result.ours;
-      const seconds = ((performance.now() - startMs) / 1000).toFixed(0);
-      console.error(`${seconds} s  ${what}: ${missing} missing, worst ${showDb(worst(db))} dB`);
+      const { ours, oursByLibopus } = result;
+      const [missing, worst] = [ours.missing + oursByLibopus.missing, Math.max(...ours.db)];
+      if (missing > 0 || worst > SEAM_DB) Deno.exitCode = 1;
+      const { bitrateKbps, cut: { chunkSeconds, sampleRate }, signal } = next;
+      const what = `${bitrateKbps} kbit/s, ${chunkSeconds} s, ${sampleRate} Hz, ${signal}`;
+      const seconds = (performance.now() / 1000).toFixed(0);
+      console.error(`${seconds} s  ${what}: ${missing} missing, worst ${showDb(worst)} dB`);
     }
   };
   await Promise.all(Array.from({ length: navigator.hardwareConcurrency }, work));
-  printTable(table.flatMap((cases) => {
-    const [first] = cases;
-    return first ? [makeRow(first, cases.flatMap((one) => results.get(one) ?? []))] : [];
+  printTable(table.map((cases) => {
+    const rowResults = cases.flatMap((one) => results.get(one) ?? []);
+    return makeRow(cases[0] as Case, rowResults);
   }));
   console.log(`\n${await describeMachine()}`);
-  for (const { ours, oursByLibopus } of results.values()) {
-    const isWhole = ours.missing === 0 && oursByLibopus.missing === 0;
-    if (!isWhole || worst(ours.db) > SEAM_DB) Deno.exitCode = 1;
-  }
 } finally {
   await Deno.remove(folder, { recursive: true });
 }

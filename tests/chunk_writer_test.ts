@@ -108,7 +108,8 @@ Deno.test("what is pushed is written in order, chunk by chunk", async () => {
     name: name ?? "",
     seconds: 1,
     bytes: 4,
-    levels: LEVELS,
+    peak_dbfs: LEVELS.peakDbfs,
+    rms_dbfs: LEVELS.rmsDbfs,
   });
   assertEquals(setup.lines.map(({ message }) => message), ["Recorded.", "Recorded.", "Recorded."]);
 });

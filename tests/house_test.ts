@@ -19,6 +19,7 @@ const LAYERS: readonly (readonly [layer: string, modules: readonly string[]])[] 
   ]],
   ["parts", [
     "src/capture/stream.ts",
+    "src/capture/stream_cutter.ts",
     "src/capture/chunk_writer.ts",
     "src/capture/ffmpeg.ts",
     "src/capture/devices.ts",

@@ -77,8 +77,8 @@ Deno.test("chunks, losses and gaps add up", async () => {
   const report = () => status.report(spool, books);
   status.carriedOver(299.5e6);
   const chunk = { name: "a.ogg", seconds: 60, bytes: 180_000 };
-  status.chunkRecorded({ ...chunk, levels: null });
-  status.chunkRecorded({ ...chunk, levels: { peakDbfs: -3, rmsDbfs: -20.5 } });
+  status.chunkRecorded({ ...chunk, peak_dbfs: null, rms_dbfs: null });
+  status.chunkRecorded({ ...chunk, peak_dbfs: -3, rms_dbfs: -20.5 });
   status.chunkRejected(60e6);
   status.chunksLost({ chunks: 2, seconds: 119.5 });
   status.chunksLost({ chunks: 1, seconds: 60 });
@@ -94,7 +94,7 @@ Deno.test("chunks, losses and gaps add up", async () => {
   assertEquals(ledger.scheduled_s, ledger.recorded_s + ledger.gaps_s + ledger.open_s);
   assertEquals(ledger.lost_s, 119.5);
   assertEquals(ledger.unaccounted_s, 0, "120 s and 299.5 s are 60 + 180 + 60 + 119.5 s");
-  assertEquals(now.last_chunk?.levels, { peakDbfs: -3, rmsDbfs: -20.5 });
+  assertEquals(now.last_chunk, { ...chunk, peak_dbfs: -3, rms_dbfs: -20.5 });
 });
 
 Deno.test("a problem keeps the time it began while its words change, until it is cleared", async () => {
@@ -163,8 +163,8 @@ Deno.test("a step of the system clock neither makes nor hides an error", async (
 
 Deno.test("a report is JSON whatever was measured", () => {
   const { status, report } = start();
-  const levels = { peakDbfs: -Infinity, rmsDbfs: -Infinity }; // digital silence
-  status.chunkRecorded({ name: "a.ogg", seconds: 60, bytes: 1000, levels });
+  const levels = { peak_dbfs: -Infinity, rms_dbfs: -Infinity };
+  status.chunkRecorded({ name: "a.ogg", seconds: 60, bytes: 1000, ...levels });
   const read = JSON.parse(JSON.stringify(report()));
-  assertEquals(read.last_chunk.levels, { peakDbfs: null, rmsDbfs: null });
+  assertEquals([read.last_chunk.peak_dbfs, read.last_chunk.rms_dbfs], [null, null]);
 });

@@ -33,13 +33,15 @@ export type WriteStep =
   /** The chunk holds no sound: it is dropped. */
   | { kind: "discard" };
 
+export type SealedChunk = Extract<WriteStep, { kind: "close" }>;
+
 export class ChunkWriter {
   readonly #spool: Spool;
   readonly #syncIntervalMs: number;
   readonly #clock: Clock;
   readonly #status: Status;
   readonly #log: Logger;
-  readonly #onSealed: (times: ChunkTimes, gapCause: string) => void;
+  readonly #onSealed: (chunk: SealedChunk) => void;
   readonly #queue: { readonly step: WriteStep; readonly sizeBytes: number }[] = [];
   #pendingBytes = 0;
   #part: PartFile | null = null;
@@ -56,7 +58,7 @@ export class ChunkWriter {
       status: Status;
       log: Logger;
       /** Told of every chunk that has become visible in outbox/. */
-      onSealed?: (times: ChunkTimes, gapCause: string) => void;
+      onSealed?: (chunk: SealedChunk) => void;
     },
   ) {
     this.#spool = spool;
@@ -151,21 +153,24 @@ export class ChunkWriter {
     }
   }
 
-  #sealed(name: string, step: Extract<WriteStep, { kind: "close" }>, sizeBytes: number): void {
+  #sealed(name: string, step: SealedChunk, sizeBytes: number): void {
     const seconds = durationOf(step.times) / 1e6;
-    this.#onSealed(step.times, step.gapCause);
-    this.#status.chunkRecorded({ name, seconds, bytes: sizeBytes, levels: step.levels });
+    this.#onSealed(step);
+    const levels = {
+      peak_dbfs: step.levels?.peakDbfs ?? null,
+      rms_dbfs: step.levels?.rmsDbfs ?? null,
+    };
+    this.#status.chunkRecorded({ name, seconds, bytes: sizeBytes, ...levels });
     this.#log.info("Recorded.", {
       chunk: name,
       seconds,
       bytes: sizeBytes,
-      peak_dbfs: step.levels?.peakDbfs ?? null,
-      rms_dbfs: step.levels?.rmsDbfs ?? null,
+      ...levels,
     });
   }
 
   /** Someone deleted the file while it was being recorded: no use in trying again. */
-  #vanished({ times }: Extract<WriteStep, { kind: "close" }>): void {
+  #vanished({ times }: SealedChunk): void {
     const seconds = durationOf(times) / 1e6;
     this.#status.chunksLost({ chunks: 1, seconds });
     this.#log.error("The file of a recording was deleted before it was finished.", { seconds });

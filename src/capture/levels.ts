@@ -13,6 +13,16 @@ export interface Levels {
 /** Samples at 48 kHz in one bin: 20 ms, the length of a packet. */
 const BIN_SAMPLES = 960;
 
+/**
+ * A peak below 16 of 32,768 steps: exact zeros, or the noise of a converter with no microphone behind
+ * it (-72 to -90 dBFS). An empty shop at night, which has a fridge, a street and a clock, is louder.
+ */
+const SILENT_PEAK_DBFS = -66;
+
+export function isSilent(levels: Levels): boolean {
+  return levels.peakDbfs < SILENT_PEAK_DBFS;
+}
+
 /** Collects signed 16-bit little-endian mono samples of one stream and answers chunk by chunk. */
 export class LevelMeter {
   readonly #binLength: number;

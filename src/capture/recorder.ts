@@ -11,6 +11,7 @@ import { captureAttempts, detectMicrophone, NoMicrophoneError } from "./devices.
 import { type CaptureSource, type Diagnosis, FfmpegMissingError } from "./ffmpeg.ts";
 import { appendGap } from "./gap_log.ts";
 import { type Gap, Ledger, type LedgerBalance } from "./ledger.ts";
+import { isSilent, type Levels } from "./levels.ts";
 import { recordStream, type StreamDeps, type StreamEnd, type StreamOptions } from "./stream.ts";
 
 /** The schedule is looked at at least so often: the clock may be stepped at any time. */
@@ -28,6 +29,9 @@ const MICROPHONE_PROBLEMS = [
   "ffmpeg_incomplete",
   "recorder_failed",
 ];
+
+const SILENT = "microphone_silent";
+const SILENT_CHUNKS = 2;
 
 /** A microphone to record from, with the ways to open it, the best first. */
 export interface Microphone {
@@ -87,6 +91,7 @@ export class Recorder {
   /** When the schedule ended, until the books are closed: the last chunk may still be written. */
   #scheduleEndMs: number | null = null;
   #chosen = "";
+  #silentChunks = 0;
 
   constructor(options: RecorderOptions, deps: RecorderDeps) {
     this.#options = options;
@@ -94,8 +99,9 @@ export class Recorder {
     // One for all streams: what a full disk keeps waiting outlives the loss of a microphone.
     this.#writer = new ChunkWriter(deps.spool, options.syncIntervalMs, {
       ...deps,
-      onSealed: ({ startMs, endMs }, gapCause) => {
+      onSealed: ({ times: { startMs, endMs }, gapCause, levels }) => {
         this.#declare(this.#ledger.record(startMs, endMs), gapCause);
+        if (levels !== null) this.#heard(levels);
       },
     });
   }
@@ -232,6 +238,21 @@ export class Recorder {
     this.#gapsLogged = this.#gapsLogged.then(() => appendGap(spool.dir, record)).catch((error) => {
       log.warning("gaps.jsonl cannot be written.", { error: String(error) });
     });
+  }
+
+  /** A microphone that hears nothing, chunk after chunk, is a problem; it is recorded all the same. */
+  #heard(levels: Levels): void {
+    const { status, log } = this.#deps;
+    this.#silentChunks = isSilent(levels) ? this.#silentChunks + 1 : 0;
+    if (this.#silentChunks === 0) {
+      if (status.hasProblem(SILENT)) log.warning("The microphone hears something again.");
+      status.clearProblem(SILENT);
+    }
+    if (this.#silentChunks !== SILENT_CHUNKS) return;
+    const message = `The microphone hears nothing (peak ${levels.peakDbfs} dBFS): is it muted, ` +
+      `switched off, or turned down (alsamixer)?`;
+    log.warning("{problem}", { problem: message, code: SILENT });
+    status.setProblem(SILENT, message);
   }
 
   /** Says which microphone and why, whenever that changes. */

@@ -15,9 +15,14 @@ const WINDOW_MS = 30_000;
 /** A whole window that was later, or earlier, than this has jumped and not drifted. */
 const JUMP_MS = 100;
 /** A packet that is later than this begins a late stretch: a stall, or a gap if it stays late. */
-export const LATE_MS = 250;
+const LATE_MS = 250;
 /** A late stretch is over when a packet is less late than this. */
 const ON_TIME_MS = 125;
+/** The same two after a reported overrun: what stays so late, above the jitter, was lost. */
+const OVERRUN_LATE_MS = 60;
+const OVERRUN_ON_TIME_MS = 40;
+/** So long after the report a gap may show. */
+const OVERRUN_SHOWS_MS = 5_000;
 /** A late stretch that keeps the microphone's pace for so long is a gap and not a burst. */
 const PLATEAU_MS = 2_000;
 /** Within this, two arrivals keep pace. */
@@ -56,6 +61,7 @@ export class Timeline {
   #window: { endMs: number; earliest: number } | null = null;
   #late: LateStretch | null = null;
   #position = 0;
+  #expectUntilMs = -Infinity;
   /** Jumps of the start (gaps) that no chunk has been charged with yet. */
   #jumpMs = 0;
   #previous: { endSample: number; endMs: number; endUnixUs: number; offsetMs: number } | null =
@@ -75,7 +81,7 @@ export class Timeline {
     this.#position = endPosition;
     this.#firstArrivalMs ??= arrivalMs;
     const lateness = start - this.#startMs;
-    if (lateness > (this.#late === null ? LATE_MS : ON_TIME_MS)) {
+    if (lateness > this.#tolerance(arrivalMs)) {
       return this.#observeLate(start, arrivalMs, waitedMs);
     }
     this.#late = null;
@@ -85,6 +91,17 @@ export class Timeline {
       this.#slew(start, arrivalMs);
     }
     return null;
+  }
+
+  /** ALSA has reported that sound was lost: for a while a smaller delay counts as late. */
+  expectGap(nowMs: number): void {
+    this.#expectUntilMs = nowMs + OVERRUN_SHOWS_MS;
+  }
+
+  #tolerance(arrivalMs: number): number {
+    const expected = arrivalMs < this.#expectUntilMs;
+    if (this.#late === null) return expected ? OVERRUN_LATE_MS : LATE_MS;
+    return expected ? OVERRUN_ON_TIME_MS : ON_TIME_MS;
   }
 
   /** Monotonic milliseconds at which a sample was heard. */

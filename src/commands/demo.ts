@@ -156,7 +156,7 @@ function printChunk(chunk: Received, agent: RunningAgent | undefined): void {
   const time = new Date(chunk.startUnixMs).toISOString().slice(11, 23);
   const length = `${chunk.seconds.toFixed(3)} s`.padEnd(8);
   const size = `${(chunk.bytes / 1000).toFixed(1)} kB`.padEnd(8);
-  const rms = agent?.report().last_chunk?.levels?.rmsDbfs;
+  const rms = agent?.report().last_chunk?.rms_dbfs ?? undefined;
   console.log(`  ${time}  ${length}  ${size}  ${levelBar(rms)}`);
 }
 

@@ -3,7 +3,6 @@
 
 import type { Clock } from "../clock.ts";
 import { type LedgerBalance, NO_BOOKS } from "../capture/ledger.ts";
-import type { Levels } from "../capture/levels.ts";
 import type { Spool } from "../spool/spool.ts";
 
 /** So long may the microphone take to start, or be silent, before that is an error. */
@@ -44,6 +43,15 @@ export interface LedgerReport {
   unaccounted_s: number;
 }
 
+/** What was recorded last. Levels are null if they were not measured. */
+export interface RecordedChunk {
+  readonly name: string;
+  readonly seconds: number;
+  readonly bytes: number;
+  readonly peak_dbfs: number | null;
+  readonly rms_dbfs: number | null;
+}
+
 /** The answer of GET /health. The first ten fields are fixed: other software reads them. */
 export interface HealthReport {
   status: "ok" | "degraded" | "error";
@@ -70,7 +78,7 @@ export interface HealthReport {
   ledger: LedgerReport;
   clock_synchronized: boolean;
   /** Levels are null in JSON where they are -Infinity: digital silence. */
-  last_chunk: { name: string; seconds: number; bytes: number; levels: Levels | null } | null;
+  last_chunk: RecordedChunk | null;
   problems: Problem[];
 }
 
@@ -136,7 +144,7 @@ export class Status {
     this.#microphone = microphone ?? this.#microphone;
   }
 
-  chunkRecorded(chunk: NonNullable<HealthReport["last_chunk"]>): void {
+  chunkRecorded(chunk: RecordedChunk): void {
     this.#totals.recorded++;
     this.#us.recorded += Math.round(chunk.seconds * 1e6);
     this.#lastChunk = chunk;

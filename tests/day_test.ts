@@ -1,0 +1,212 @@
+// A day of 14 h through the real cutter, timeline and ledger: packets as a microphone's clock makes
+// them, time as two clocks tell it. Only ffmpeg and the disk are left out.
+
+import { assert, assertEquals } from "@std/assert";
+import { getLogger } from "@logtape/logtape";
+import type { SealedChunk, WriteStep } from "../src/capture/chunk_writer.ts";
+import { Ledger } from "../src/capture/ledger.ts";
+import { isSilent, LevelMeter } from "../src/capture/levels.ts";
+import { StreamCutter } from "../src/capture/stream_cutter.ts";
+import { seededRandom } from "./fixtures/random.ts";
+
+const MORNING = Date.UTC(2026, 5, 15, 8);
+const HOUR = 3_600_000;
+const PRE_SKIP = 312;
+
+/** 20 ms of CELT silence: the content is of no interest here. */
+const PACKET = new Uint8Array([0xf8, 0xff, 0xfe]);
+
+interface DayChunk extends SealedChunk {
+  /** Unix milliseconds at which its last sample was really heard. */
+  readonly trueEndMs: number;
+}
+
+/** A world with a true time, a monotonic clock, a system clock that may be wrong, and a microphone. */
+class Day {
+  readonly chunks: DayChunk[] = [];
+  readonly ledger = new Ledger();
+  readonly gaps: { ms: number; cause: string }[] = [];
+  trueMs = MORNING;
+  /** What the system clock shows beyond the truth. */
+  stepMs = 0;
+  readonly #random = seededRandom(14);
+  readonly #ppm: number;
+  #cutter: StreamCutter;
+  #packets = 0;
+  /** True time of the stream's sample 0, by the microphone's clock. */
+  #streamStartMs = MORNING;
+  #cause = "starting";
+  #lastHeardMs = MORNING;
+  #lostFromMs = 0;
+  #lostUntilMs = 0;
+
+  constructor(ppm: number) {
+    this.#ppm = ppm;
+    this.ledger.begin(this.#monotonicMs());
+    this.#cutter = this.#newStream();
+  }
+
+  /** The microphone delivers for so long. */
+  hear(ms: number): void {
+    const endMs = this.trueMs + ms;
+    const packetMs = 20 * (1 - this.#ppm * 1e-6);
+    while (true) {
+      const heardMs = this.#streamStartMs + (this.#packets + 1) * packetMs;
+      if (heardMs > endMs) break;
+      this.trueMs = heardMs;
+      this.#lastHeardMs = heardMs - packetMs;
+      // A chunk that ends for a gap ends with the packet before, which was heard before the gap.
+      if (heardMs - packetMs < this.#lostUntilMs) this.#lastHeardMs = this.#lostFromMs;
+      this.#packets++;
+      const packet = {
+        data: PACKET,
+        samples: 960,
+        endPosition: this.#packets * 960,
+        trimSamples: 0,
+      };
+      // It arrives up to 30 ms later, never before the one before it.
+      const arrivalMs = this.#monotonicMs() + 2 + this.#random() * 28 * this.#random();
+      this.#cutter.take([{ kind: "packet", packet }], arrivalMs);
+      this.#lastHeardMs = heardMs;
+    }
+    this.trueMs = endMs;
+  }
+
+  /** ALSA loses so much and says so; ffmpeg goes on, and its stream knows nothing of it. */
+  overrun(ms: number): void {
+    this.#cutter.overrun(this.#monotonicMs());
+    this.#lostFromMs = this.#lastHeardMs;
+    this.trueMs += ms;
+    this.#lostUntilMs = this.trueMs;
+    this.#streamStartMs += ms;
+  }
+
+  /** The microphone is away for so long; then another ffmpeg begins another stream. */
+  reconnect(ms: number): void {
+    this.#cutter.finish();
+    this.trueMs += ms;
+    this.#streamStartMs = this.trueMs;
+    this.#packets = 0;
+    this.#cause = "microphone_lost";
+    this.#cutter = this.#newStream();
+  }
+
+  end(): void {
+    this.#cutter.finish();
+    this.ledger.end(this.#monotonicMs());
+  }
+
+  balance() {
+    return this.ledger.balance(this.#monotonicMs());
+  }
+
+  #monotonicMs(): number {
+    return this.trueMs - MORNING + 5000;
+  }
+
+  #newStream(): StreamCutter {
+    const clock = {
+      unixMs: () => Math.floor(this.trueMs + this.stepMs),
+      monotonicMs: () => this.#monotonicMs(),
+      sleep: () => Promise.resolve(),
+    };
+    const push = (step: WriteStep) => {
+      if (step.kind === "close") this.#sealed(step);
+    };
+    const cutter = new StreamCutter(null, { chunkSeconds: 60, vendor: "test", tags: {} }, {
+      clock,
+      writer: { push, isFull: false },
+      log: getLogger("test"),
+      provisional: () => undefined,
+      gapCause: this.#cause,
+      onSound: () => {},
+    });
+    const head = { channels: 1, preSkip: PRE_SKIP, inputSampleRate: 48_000 };
+    cutter.take([{ kind: "head", head }], this.#monotonicMs());
+    return cutter;
+  }
+
+  #sealed(step: SealedChunk): void {
+    const { startMs, endMs } = step.times;
+    const gap = this.ledger.record(startMs, endMs);
+    if (gap !== null) this.gaps.push({ ms: gap.endMs - gap.startMs, cause: step.gapCause });
+    const full = endMs - startMs > 59_900;
+    this.chunks.push({ ...step, trueEndMs: full ? this.trueMs : this.#lastHeardMs });
+  }
+}
+
+for (const ppm of [100, -100]) {
+  Deno.test(`a day of 14 h, the microphone ${ppm} ppm off, two steps, an overrun, a reconnect`, () => {
+    const day = new Day(ppm);
+    day.hear(3 * HOUR);
+    day.stepMs = HOUR; // the system clock is put forward
+    day.hear(2 * HOUR);
+    day.stepMs = -14 * 24 * HOUR; // and two weeks back
+    day.hear(2 * HOUR);
+    day.stepMs = 0;
+    day.hear(HOUR);
+    day.overrun(700);
+    day.hear(3 * HOUR);
+    day.reconnect(4200);
+    day.hear(3 * HOUR - 4900);
+    day.end();
+
+    // The books balance: the day is recorded or declared missing, to the microsecond.
+    const books = day.balance();
+    assertEquals(books.scheduledUs, 14 * HOUR * 1000);
+    assertEquals(books.scheduledUs, books.recordedUs + books.gapUs);
+    const gaps = day.gaps.filter(({ ms }) => ms > 50);
+    assertEquals(gaps.map(({ cause }) => cause), ["overrun", "microphone_lost"]);
+    for (const [index, trueMs] of [700, 4200].entries()) {
+      const { ms } = gaps[index] ?? { ms: NaN };
+      assert(Math.abs(ms - trueMs) < 60, `a gap of ${trueMs} ms is declared as ${ms} ms`);
+    }
+
+    // Nothing was cut for a step of the clock: 840 minutes, and a cut for each of the two gaps.
+    assert(day.chunks.length <= 843, `${day.chunks.length} chunks`);
+    let worst = 0;
+    for (const [index, { times, trueEndMs }] of day.chunks.entries()) {
+      const next = day.chunks[index + 1];
+      const unstepped = times.endUnixUs / 1000 - trueEndMs;
+      const step = [0, HOUR, -14 * 24 * HOUR]
+        .map((step) => Math.abs(unstepped - step)).toSorted((a, b) => a - b)[0] ?? NaN;
+      worst = Math.max(worst, step);
+      if (next === undefined) continue;
+      const between = next.times.startUnixUs - times.endUnixUs;
+      const joins = next.times.startMs === times.endMs && next.times.gapMs === 0;
+      if (joins && Math.abs(between) < 1e6) assertEquals(between, 0, `behind chunk ${index}`);
+    }
+    assert(worst < 100, `a chunk's end is ${worst} ms from the truth`);
+  });
+}
+
+Deno.test("an overrun of 100 ms is declared, though without the report it would be jitter", () => {
+  const day = new Day(0);
+  day.hear(90_000);
+  day.overrun(100);
+  day.hear(90_000);
+  day.end();
+  const [gap, ...more] = day.gaps.filter(({ ms }) => ms > 50);
+  assertEquals(more, []);
+  assertEquals(gap?.cause, "overrun");
+  assert(Math.abs((gap?.ms ?? NaN) - 100) < 40, `${gap?.ms} ms`);
+});
+
+Deno.test("exact zeros and a converter's noise are silent, a quiet shop is not", () => {
+  const levelsOf = (noise: number, click: number) => {
+    const meter = new LevelMeter(48_000);
+    const next = seededRandom(5);
+    const samples = Int16Array.from({ length: 48_000 * 2 }, (_, index) => {
+      const bang = index % 30_000 < 200 ? click : 0;
+      return Math.round((next() + next() + next() - 1.5) * noise + bang * Math.sin(index));
+    });
+    meter.push(new Uint8Array(samples.buffer));
+    const levels = meter.take(48_000 * 2);
+    assert(levels !== null);
+    return levels;
+  };
+  assertEquals(isSilent(levelsOf(0, 0)), true);
+  assertEquals(isSilent(levelsOf(6, 0)), true, "some steps of noise");
+  assertEquals(isSilent(levelsOf(12, 300)), false, "a fridge, and something that clicks");
+  assertEquals(isSilent(levelsOf(60, 0)), false, "a street behind the window");
+});
