@@ -70,7 +70,7 @@ interface Result {
 async function measure({ bitrateKbps, cut, graph }: Case, folder: string): Promise<Result> {
   await Deno.mkdir(folder);
   // No whole number of packets, so that the stream's end is trimmed.
-  const samples = (cut.seams * cut.chunkSeconds + 0.91) * OPUS_RATE;
+  const samples = cut.seams * cut.chunkSeconds * OPUS_RATE + 43_777;
   const source = { kind: "lavfi", graph: `${graph},atrim=end_sample=${samples}` } as const;
   const options = { sampleRate: cut.sampleRate, bitrateKbps, levelsSocket: null };
   const args = ffmpegArguments(source, options).filter((arg) => arg !== "-re");

@@ -8,8 +8,11 @@
 import { BEGIN_OF_STREAM, concatBytes, encodePage, END_OF_STREAM, segmentCount } from "./ogg.ts";
 import { encodeOpusHead, encodeOpusTags, type OpusHead, type OpusPacket } from "./opus.ts";
 
-/** 320 ms (16 packets): the first 20 ms behind a seam then differ by -110 dB or less (docs). */
-export const PREROLL_SAMPLES = 15_360;
+/**
+ * 960 ms (48 packets). A third of it would satisfy ffmpeg's decoder; libopus, which browsers use,
+ * takes so long until what it decodes is exactly what the uncut stream gives (docs/findings.md).
+ */
+export const PREROLL_SAMPLES = 46_080;
 /** At most so many packets (400 ms) wait in memory before they become a page on disk. */
 export const PAGE_PACKETS = 20;
 

@@ -1,0 +1,121 @@
+// 100,000 mutations of a real stream of ffmpeg: whatever happens to its bytes, reading ends, and what
+// the chunker makes of the rest are whole files that opusinfo accepts.
+
+import { assert, assertEquals } from "@std/assert";
+import { join } from "@std/path/join";
+import { cutToLastPage } from "../../src/capture/chunk_file.ts";
+import { Chunker, type ChunkEvent } from "../../src/capture/chunker.ts";
+import { ffmpegArguments } from "../../src/capture/ffmpeg.ts";
+import { concatBytes } from "../../src/capture/ogg.ts";
+import { OpusStreamReader } from "../../src/capture/opus.ts";
+import { run } from "../fixtures/command.ts";
+import { seededRandom } from "../fixtures/random.ts";
+
+const CASES = 100_000;
+/** So many of the files go to opusinfo, which takes its time. */
+const JUDGED = 60;
+
+/** A second of the stream as the recorder gets it. */
+async function realStream(): Promise<Uint8Array> {
+  const graph = "aevalsrc='0.3*sin(2*PI*(200*t+900*t*t))':s=48000:d=1";
+  const options = { sampleRate: 48_000, bitrateKbps: 24, levelsSocket: null };
+  const args = ffmpegArguments({ kind: "lavfi", graph }, options).filter((arg) => arg !== "-re");
+  return (await run("ffmpeg", args)).stdout;
+}
+
+/** One to four of the things that happen to bytes. */
+function mutate(stream: Uint8Array, below: (limit: number) => number): Uint8Array {
+  let bytes: Uint8Array = stream.slice();
+  for (let count = 1 + below(4); count > 0; count--) {
+    const at = below(bytes.length);
+    const length = 1 + below(400);
+    switch (below(6)) {
+      case 0: // a bit
+        bytes[at] = (bytes[at] ?? 0) ^ (1 << below(8));
+        break;
+      case 1: // a hole
+        bytes = concatBytes([bytes.subarray(0, at), bytes.subarray(at + length)]);
+        break;
+      case 2: { // a piece twice, or out of order
+        const from = below(stream.length);
+        const piece = stream.subarray(from, from + length);
+        bytes = concatBytes([bytes.subarray(0, at), piece, bytes.subarray(at)]);
+        break;
+      }
+      case 3: // rubbish
+        for (let i = at; i < Math.min(bytes.length, at + length); i++) bytes[i] = below(256);
+        break;
+      case 4: // another stream from here on
+        bytes = concatBytes([bytes.subarray(0, at), stream]);
+        break;
+      case 5: // the end
+        bytes = bytes.slice(0, Math.max(1, at));
+        break;
+    }
+  }
+  return bytes;
+}
+
+/** The chunk files that the recorder would make of these bytes. */
+function chunkFiles(bytes: Uint8Array): { file: Uint8Array; samples: number }[] {
+  const files: { parts: Uint8Array[]; start: number; end: number }[] = [];
+  const apply = (events: ChunkEvent[]) => {
+    for (const event of events) {
+      if (event.kind === "open") files.push({ parts: [], start: event.startSample, end: NaN });
+      files.at(-1)?.parts.push(event.bytes);
+      const open = files.at(-1);
+      if (event.kind === "close" && open !== undefined) open.end = event.endSample;
+    }
+  };
+  let chunker: Chunker | null = null;
+  const reader = new OpusStreamReader();
+  const events = function* () {
+    for (let at = 0; at < bytes.length; at += 1000) {
+      yield* reader.push(bytes.subarray(at, at + 1000));
+    }
+    yield* reader.end();
+  };
+  for (const event of events()) {
+    if (event.kind === "head") {
+      apply(chunker?.cut() ?? []);
+      chunker = new Chunker(event.head, {
+        chunkSamples: 9600,
+        identify: () => ({ key: "", serial: 1, vendor: "fuzz", comments: {} }),
+      });
+    } else if (event.kind === "break") apply(chunker?.cut({ lost: true }) ?? []);
+    else apply(chunker?.push(event.packet) ?? []);
+  }
+  apply(chunker?.cut() ?? []);
+  return files.map(({ parts, start, end }) => ({ file: concatBytes(parts), samples: end - start }))
+    .filter(({ samples }) => samples > 0);
+}
+
+Deno.test(`${CASES} mutations of a real stream end, and leave only whole chunks`, async () => {
+  const stream = await realStream();
+  const random = seededRandom(3533);
+  const below = (limit: number) => Math.floor(random() * limit);
+  const dir = await Deno.makeTempDir();
+  let made = 0;
+  let judged = 0;
+  for (let round = 0; round < CASES; round++) {
+    for (const { file, samples } of chunkFiles(mutate(stream, below))) {
+      made++;
+      // Its own reader finds it whole to the last byte: same bytes, same length, the end marked.
+      const whole = cutToLastPage(file);
+      assertEquals([whole?.samples, whole?.bytes.length], [samples, file.length], `round ${round}`);
+      if (round % Math.floor(CASES / JUDGED) !== 0) continue;
+      const path = join(dir, "chunk.ogg");
+      await Deno.writeFile(path, file);
+      const { stdout, stderr } = await new Deno.Command("opusinfo", { args: [path] }).output();
+      const complaints = new TextDecoder().decode(concatBytes([stdout, stderr])).split("\n")
+        .filter((line) => /WARNING|ERROR|invalid/i.test(line))
+        // Behind a loss there is nothing to warm a decoder up on: pre-skip is 0, and legal.
+        .filter((line) => !/Implausibly low preskip/.test(line));
+      assertEquals(complaints, [], `round ${round}`);
+      judged++;
+    }
+  }
+  await Deno.remove(dir, { recursive: true });
+  assert(made > CASES, `${made} chunks`);
+  assert(judged >= JUDGED, `${judged} judged`);
+});
