@@ -210,3 +210,22 @@ Deno.test("exact zeros and a converter's noise are silent, a quiet shop is not",
   assertEquals(isSilent(levelsOf(12, 300)), false, "a fridge, and something that clicks");
   assertEquals(isSilent(levelsOf(60, 0)), false, "a street behind the window");
 });
+
+Deno.test("a stream that is stopped before it has begun still has a time", () => {
+  const pushed: WriteStep[] = [];
+  const cutter = new StreamCutter(null, { chunkSeconds: 60, vendor: "test", tags: {} }, {
+    clock: { unixMs: () => MORNING, monotonicMs: () => 5000, sleep: () => Promise.resolve() },
+    writer: { push: (step) => void pushed.push(step), isFull: false },
+    log: getLogger("test"),
+    provisional: () => undefined,
+    gapCause: "starting",
+    onSound: () => {},
+  });
+  cutter.isFlushing = true;
+  cutter.take([{ kind: "head", head: { channels: 1, preSkip: 312, inputSampleRate: 48_000 } }], 0);
+  const packet = { data: PACKET, samples: 960, endPosition: 960, trimSamples: 100 };
+  cutter.take([{ kind: "packet", packet }], 5000);
+  cutter.finish();
+  const close = pushed.find((step) => step.kind === "close");
+  assertEquals(close?.times.startUnixUs, (MORNING - 20) * 1000);
+});

@@ -9,6 +9,7 @@ import {
   type Diagnosis,
   Ffmpeg,
   type FfmpegLogLevel,
+  MUXER_DELAY_MS,
 } from "./ffmpeg.ts";
 import { OpusStreamReader } from "./opus.ts";
 import { StreamCutter, type StreamCutterDeps, type StreamCutterOptions } from "./stream_cutter.ts";
@@ -49,6 +50,7 @@ export async function recordStream(
   const stream = new AbortController();
   let stopped = Promise.resolve();
   const endAsked = () => {
+    cutter.isFlushing = true;
     stopped = ffmpeg.stop(clock);
   };
   signal.addEventListener("abort", endAsked);
@@ -59,7 +61,7 @@ export async function recordStream(
     for await (const bytes of ffmpeg.stdout) {
       const nowMs = clock.monotonicMs();
       cutter.readMs = nowMs;
-      cutter.take(reader.push(bytes), nowMs);
+      cutter.take(reader.push(bytes), nowMs - MUXER_DELAY_MS);
     }
     cutter.take(reader.end(), clock.monotonicMs());
   } finally {

@@ -38,6 +38,8 @@ export interface StreamCutterDeps {
 export class StreamCutter {
   /** Monotonic time of the last read from ffmpeg. */
   readMs = 0;
+  /** ffmpeg was asked to end: what it still gives out comes at once and tells no time. */
+  isFlushing = false;
   soundEndMs: number | null = null;
   readonly #levels: Pick<LevelMeter, "take"> | null;
   readonly #options: StreamCutterOptions;
@@ -133,7 +135,8 @@ export class StreamCutter {
     if (this.#stream === null || last === undefined) return;
     const { chunker, timeline, head } = this.#stream;
     const isFirst = this.soundEndMs === null;
-    if (timeline.observe(last.endPosition, arrivalMs) === "late") {
+    const tellsTime = !timeline.hasBegun || (!this.isFlushing && last.trimSamples === 0);
+    if (tellsTime && timeline.observe(last.endPosition, arrivalMs) === "late") {
       this.#apply(chunker.cut());
       this.#gapCause = arrivalMs - this.#overrunMs < OVERRUN_MS ? "overrun" : "late";
     }

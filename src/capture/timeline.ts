@@ -93,6 +93,11 @@ export class Timeline {
     return null;
   }
 
+  /** Whether anything has arrived: before that, no sample has a time. */
+  get hasBegun(): boolean {
+    return this.#firstArrivalMs !== null;
+  }
+
   /** ALSA has reported that sound was lost: for a while a smaller delay counts as late. */
   expectGap(nowMs: number): void {
     this.#expectUntilMs = nowMs + OVERRUN_SHOWS_MS;

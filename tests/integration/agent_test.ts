@@ -62,6 +62,12 @@ async function joinDecoded(chunks: readonly ReceivedChunk[]): Promise<Float32Arr
   return joined;
 }
 
+/** What /health complains of; that nobody plays anything to the microphone is no matter here. */
+async function problemCodes(agent: AgentProcess): Promise<string[]> {
+  const problems = (await agent.health()).body.problems as { code: string }[];
+  return problems.map(({ code }) => code).filter((code) => code !== "microphone_silent");
+}
+
 function names(dir: string): string[] {
   return [...Deno.readDirSync(dir)].map(({ name }) => name).sort();
 }
@@ -211,11 +217,14 @@ Deno.test("a microphone that is lost and comes back is recorded again, the gap d
   assert(Number(back["gap_ms"]) > 500 && Number(back["gap_ms"]) < 15_000, `${back["gap_ms"]} ms`);
   const after = (await agent.health()).body;
   assertEquals(after.recording, true);
-  assertEquals(after.problems, []);
-  const accepted = setup.ingest.chunks.length;
-  await setup.ingest.waitForChunks(accepted + 1, 20_000);
-  const books = (await agent.health()).body;
-  assertEquals(books.gaps_total, 2, "until the first sound, and the loss");
+  assertEquals(await problemCodes(agent), []);
+  // A gap is in the books once the chunk behind it is: "starting" until the first sound, and the loss.
+  let books = after;
+  for (let i = 0; i < 100 && Number(books.gaps_total) < 2; i++) {
+    await sleep(100);
+    books = (await agent.health()).body;
+  }
+  assertEquals(books.gaps_total, 2);
   const ledger = books.ledger as Record<string, number>;
   const sum = (...names: string[]) => names.reduce((sum, name) => sum + (ledger[name] ?? NaN), 0);
   const difference = sum("scheduled_s") - sum("recorded_s", "gaps_s", "open_s");
@@ -256,7 +265,7 @@ Deno.test("a server that is away loses nothing: chunks wait and follow in order"
   await setup.ingest.goOnline();
   await agent.said("Delivery works again.");
   await setup.ingest.waitForChunks(4, 20_000);
-  assertEquals((await agent.health()).body.problems, []);
+  assertEquals(await problemCodes(agent), []);
   assertEquals(await agent.end("SIGTERM"), 0);
   const starts = setup.ingest.chunks.map(({ fields }) => Number(fields["start_ts"]));
   assertEquals(starts, starts.toSorted((a, b) => a - b));
