@@ -55,8 +55,7 @@ type Result = Record<"ours" | "oursByLibopus" | "segments", Seams> & { prerollBy
 /** @param graph an endless source of libavfilter */
 async function measure({ bitrateKbps, cut }: Row, graph: string, folder: string): Promise<Result> {
   await Deno.mkdir(folder);
-  // The end completes a packet behind libopus' 312 samples of look-ahead: there is no padding in it,
-  // which the segment muxer would play as well.
+  // The last packet gets full: padding behind it would be played by the segment muxer.
   const samples = cut.seams * cut.chunkSeconds * OPUS_RATE + 43_848;
   const source = { kind: "lavfi", graph: `${graph},atrim=end_sample=${samples}` } as const;
   const options = { sampleRate: cut.sampleRate, bitrateKbps, levelsSocket: null };
@@ -158,9 +157,7 @@ function compare(pieces: readonly Piece[], uncut: Piece, samples: number): Seams
   return { missing: missing + Math.abs(samples - end), db };
 }
 
-function readPcm({ path }: Piece): Float32Array {
-  return new Float32Array(Deno.readFileSync(`${path}.pcm`).buffer);
-}
+const readPcm = ({ path }: Piece) => new Float32Array(Deno.readFileSync(`${path}.pcm`).buffer);
 
 function rms(samples: Float32Array): number {
   return Math.sqrt(samples.reduce((sum, value) => sum + value * value, 0) / samples.length);
@@ -184,9 +181,7 @@ function describe({ bitrateKbps, cut, results }: Row): string[] {
   return [...named, ...cells("ours"), ...libopus, meanBytes.toFixed(0), ...cells("segments")];
 }
 
-function showDb(db = NaN): string {
-  return db === -Infinity ? "equal" : db.toFixed(0).replace("-", "−");
-}
+const showDb = (db = NaN) => db === -Infinity ? "equal" : db.toFixed(0).replace("-", "−");
 
 async function describeMachine(): Promise<string> {
   const cpu = /^(?:model name|Model)\s*: (.*)$/m.exec(await Deno.readTextFile("/proc/cpuinfo"));
