@@ -6,7 +6,7 @@ import { runAgent } from "./src/agent.ts";
 import { runDemo } from "./src/commands/demo.ts";
 import { runDevices } from "./src/commands/devices.ts";
 import { ConfigError, findConfigPath, loadConfig, readEnvironment } from "./src/config.ts";
-import { type LevelName, LOG_LEVELS, startLog } from "./src/log.ts";
+import { type LevelName, LOG_LEVELS, startLog, StderrQueue } from "./src/log.ts";
 import { VERSION } from "./src/version.ts";
 
 const HELP =
@@ -107,7 +107,12 @@ async function main(): Promise<number> {
   if (args.command === "demo") return await runDemo(args, stopSignal());
   const env = readEnvironment();
   const config = loadConfig({ path: findConfigPath(args.config), env });
-  const log = startLog({ level: args.logLevel ?? "INFO", journal: "JOURNAL_STREAM" in env });
+  const stderr = new StderrQueue();
+  const log = startLog({
+    level: args.logLevel ?? "INFO",
+    journal: "JOURNAL_STREAM" in env,
+    write: (line) => stderr.push(line),
+  });
   try {
     await runAgent({ config, log }, stopSignal());
     return 0;
@@ -116,6 +121,8 @@ async function main(): Promise<number> {
       reason: error instanceof Error ? error.message : String(error),
     });
     return 1;
+  } finally {
+    await stderr.flush(500);
   }
 }
 

@@ -16,7 +16,7 @@ import type { Logger } from "./log.ts";
 import { Janitor } from "./spool/janitor.ts";
 import { recoverRecordings } from "./spool/recovery.ts";
 import { BYTES_PER_GB, estimateChunkBytes } from "./spool/retention.ts";
-import { retimeChunks } from "./spool/retiming.ts";
+import { readTrueTime, retimeChunks } from "./spool/retiming.ts";
 import { Spool } from "./spool/spool.ts";
 import { type HealthServer, startHealthServer } from "./status/health_server.ts";
 import { CLOCK_PROBLEM, type HealthReport, Status } from "./status/status.ts";
@@ -140,7 +140,9 @@ async function runWorkers(parts: Workers, stop: AbortSignal): Promise<void> {
   try {
     await capture.join();
     const giveUpMs = clock.monotonicMs() + LAST_DELIVERY_MS;
-    while (!uploader.idle && clock.monotonicMs() < giveUpMs) await clock.sleep(20, delivery.signal);
+    while (!uploader.idle && !delivery.signal.aborted && clock.monotonicMs() < giveUpMs) {
+      await clock.sleep(20);
+    }
   } finally {
     stop.removeEventListener("abort", stopCapture);
     delivery.stop();
@@ -159,10 +161,17 @@ async function followClock(parts: Parts, signal: AbortSignal): Promise<void> {
     ));
   status.clearProblem(CLOCK_PROBLEM);
   while (!signal.aborted) {
-    const { retimed, busy } = await retimeChunks(spool, boot, clock);
-    if (retimed > 0) log.info("Chunks that waited got their true time.", { chunks: retimed });
-    if (busy === 0) return;
-    await clock.sleep(1000, signal);
+    let again = true;
+    try {
+      const { retimed, busy } = await retimeChunks(spool, readTrueTime(boot, clock));
+      if (retimed > 0) log.info("Chunks that waited got their true time.", { chunks: retimed });
+      again = busy > 0;
+    } catch (error) {
+      log.debug("The spool cannot be listed.", { error: String(error) });
+    }
+    // One that was named before the clock was right may be sealed later, behind a slow disk.
+    if (again) await clock.sleep(5000, signal);
+    else await spool.provisional.wait(clock, 3_600_000, signal);
   }
 }
 

@@ -2,6 +2,7 @@
 // and only the answer of a time server makes its UTC true. This module watches for that answer; what
 // follows from it (new times for chunks that wait, what may be deleted as old) is others' work.
 
+import { outputOf } from "./child.ts";
 import type { Clock } from "./clock.ts";
 import type { Logger } from "./log.ts";
 
@@ -73,11 +74,8 @@ async function probeSystem(): Promise<boolean | null> {
     return true;
   } catch { /* not by timesyncd, or not yet */ }
   try {
-    const { success, stdout } = await new Deno.Command("timedatectl", {
-      args: ["show", "--property=NTPSynchronized", "--value"],
-      stdin: "null",
-      stderr: "null",
-    }).output();
+    const args = ["show", "--property=NTPSynchronized", "--value"];
+    const { success, stdout } = await outputOf("timedatectl", args);
     if (!success) return null;
     const answer = new TextDecoder().decode(stdout).trim();
     return answer === "yes" ? true : answer === "no" ? false : null;
@@ -92,11 +90,8 @@ async function probeSystem(): Promise<boolean | null> {
  */
 export async function readBoot(clock: Clock): Promise<Boot> {
   const [uptimePath, idPath] = ["/proc/uptime", "/proc/sys/kernel/random/boot_id"];
-  const { stdout } = await new Deno.Command("grep", {
-    args: ["-sh", "", uptimePath, idPath], // Deno itself may not read /proc
-    stdin: "null",
-    stderr: "null",
-  }).output();
+  // Deno itself may not read /proc.
+  const { stdout } = await outputOf("grep", ["-sh", "", uptimePath, idPath]);
   const nowMs = clock.monotonicMs();
   const text = new TextDecoder().decode(stdout);
   const uptime = /^(\d+\.\d+) /m.exec(text)?.[1];

@@ -69,7 +69,60 @@ function inWords(_key: string, value: unknown): unknown {
   return value instanceof Error || typeof value === "bigint" ? String(value) : value;
 }
 
-/** A log that nobody reads must not stop the recording: a closed or full stderr is passed over. */
+/** Lines that wait for a reader of stderr; more are dropped and counted. */
+const MAX_WAITING_LINES = 1000;
+
+/**
+ * stderr for a service: a log that nobody reads (a journal that hangs, a paused terminal) must hold
+ * nothing up. Lines wait in a queue of bounded length and are written one after the other.
+ */
+export class StderrQueue {
+  readonly #write: (bytes: Uint8Array) => Promise<number>;
+  readonly #lines: Uint8Array[] = [];
+  #dropped = 0;
+  #writing: Promise<void> | null = null;
+
+  constructor(write = (bytes: Uint8Array): Promise<number> => Deno.stderr.write(bytes)) {
+    this.#write = write;
+  }
+
+  push(line: Uint8Array): void {
+    if (this.#lines.length >= MAX_WAITING_LINES) {
+      this.#dropped++;
+      return;
+    }
+    this.#lines.push(line);
+    this.#writing ??= this.#work();
+  }
+
+  /** Resolves when all is written, or after `ms`. */
+  async flush(ms: number): Promise<void> {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, ms);
+    });
+    await Promise.race([this.#writing, late]);
+    clearTimeout(timer);
+  }
+
+  async #work(): Promise<void> {
+    for (let line = this.#lines.shift(); line !== undefined; line = this.#lines.shift()) {
+      if (this.#dropped > 0) {
+        const words = JSON.stringify({ level: "WARNING", message: "Log lines were dropped." });
+        line = new TextEncoder().encode(
+          `${words.slice(0, -1)},"lines":${this.#dropped}}\n${new TextDecoder().decode(line)}`,
+        );
+        this.#dropped = 0;
+      }
+      try {
+        for (let at = 0; at < line.length;) at += await this.#write(line.subarray(at));
+      } catch { /* stderr is closed: nowhere left to say it */ }
+    }
+    this.#writing = null;
+  }
+}
+
+/** For programs that end soon: a closed stderr is passed over, a full one waited for. */
 function writeToStderr(line: Uint8Array): void {
   try {
     let written = 0;

@@ -120,6 +120,7 @@ class Day {
       provisional: () => undefined,
       gapCause: this.#cause,
       onSound: () => {},
+      onDropping: () => {},
     });
     const head = { channels: 1, preSkip: PRE_SKIP, inputSampleRate: 48_000 };
     cutter.take([{ kind: "head", head }], this.#monotonicMs());
@@ -220,6 +221,7 @@ Deno.test("a stream that is stopped before it has begun still has a time", () =>
     provisional: () => undefined,
     gapCause: "starting",
     onSound: () => {},
+    onDropping: () => {},
   });
   cutter.isFlushing = true;
   cutter.take([{ kind: "head", head: { channels: 1, preSkip: 312, inputSampleRate: 48_000 } }], 0);

@@ -36,6 +36,7 @@ const LAYERS: readonly (readonly [layer: string, modules: readonly string[]])[] 
     "src/systemd.ts",
   ]],
   ["seams", [
+    "src/child.ts",
     "src/clock.ts",
     "src/clock_sync.ts",
     "src/log.ts",

@@ -265,3 +265,18 @@ Deno.test("what is being recorded is left alone, however old its name and howeve
   assertEquals([...Deno.readDirSync(join(setup.temp.dir, "recording"))].length, 1);
   part.abandon();
 });
+
+Deno.test("a clock that is stepped two weeks ahead deletes nothing as old", async () => {
+  await using setup = await janitorAtNoon();
+  const { spool, clock, janitor } = setup;
+  await setup.aged("outbox", [3, 2, 1]);
+  await janitor.removeExpired();
+  clock.step(14 * 86_400_000);
+  await janitor.removeExpired();
+  await clock.advance(3_600_000);
+  await janitor.removeExpired();
+  assertEquals(spool.list("outbox").length, 3);
+  clock.step(-14 * 86_400_000);
+  await janitor.removeExpired();
+  assertEquals(spool.list("outbox").length, 3);
+});

@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { type ChunkName, formatChunkName, parseChunkName } from "../src/spool/chunk_name.ts";
 import { isExpired } from "../src/spool/retention.ts";
-import { retimeChunks, retimed } from "../src/spool/retiming.ts";
+import { readTrueTime, retimeChunks, retimed } from "../src/spool/retiming.ts";
 import { SimulatedClock } from "./fixtures/simulated_clock.ts";
 import { chunkAt, TempSpool } from "./fixtures/temp_spool.ts";
 
@@ -25,7 +25,7 @@ Deno.test("a provisional name goes to a file's name and back", () => {
 Deno.test("a chunk of this boot gets its true time: now less its age on the monotonic clock", () => {
   const clock = new SimulatedClock(NOW); // monotonic 1 s, which is 41 s after boot
   const name = provisional(NOW - 14 * DAY, BOOT.id, 31_000.5);
-  const better = retimed(name, BOOT, clock);
+  const better = retimed(name, readTrueTime(BOOT, clock));
   assertEquals(better, {
     startUnixUs: (NOW - 10_000) * 1000 + 500,
     durationUs: name.durationUs,
@@ -38,11 +38,11 @@ Deno.test("a chunk of an earlier boot keeps its time, and ages from when it was 
   const name = provisional(0, "ffffffff", 31_000);
   const limits = { maxSpoolDays: 7, maxWaitingDays: 7 };
   assertEquals(isExpired(name, "outbox", NOW, limits), false);
-  const seen = retimed(name, BOOT, clock);
+  const seen = retimed(name, readTrueTime(BOOT, clock));
   assertEquals(seen?.provisional?.seenUnixS, NOW / 1000);
   assertEquals(seen?.startUnixUs, 0);
   await clock.advance(DAY);
-  assertEquals(seen && retimed(seen, BOOT, clock), null, "once is enough");
+  assertEquals(seen && retimed(seen, readTrueTime(BOOT, clock)), null, "once is enough");
   assertEquals(seen && isExpired(seen, "outbox", NOW + 7 * DAY - 1000, limits), false);
   assertEquals(seen && isExpired(seen, "outbox", NOW + 7 * DAY + 1000, limits), true);
 });
@@ -58,10 +58,10 @@ Deno.test("retimeChunks() renames in every directory, keeps keys, and passes ove
   await temp.store("outbox", chunkAt(NOW - DAY));
   await temp.spool.recount("outbox");
   temp.spool.sending = formatChunkName(second);
-  assertEquals(await retimeChunks(temp.spool, BOOT, clock), { retimed: 2, busy: 1 });
+  assertEquals(await retimeChunks(temp.spool, readTrueTime(BOOT, clock)), { retimed: 2, busy: 1 });
   temp.spool.sending = null;
-  assertEquals(await retimeChunks(temp.spool, BOOT, clock), { retimed: 1, busy: 0 });
-  assertEquals(await retimeChunks(temp.spool, BOOT, clock), { retimed: 0, busy: 0 });
+  assertEquals(await retimeChunks(temp.spool, readTrueTime(BOOT, clock)), { retimed: 1, busy: 0 });
+  assertEquals(await retimeChunks(temp.spool, readTrueTime(BOOT, clock)), { retimed: 0, busy: 0 });
   const waiting = temp.spool.list("outbox").map(parseChunkName);
   assertEquals(waiting.map((name) => name?.key).slice(1), [first.key, second.key]);
   assertEquals(waiting.map((name) => name?.startUnixUs).slice(1), [

@@ -49,6 +49,8 @@ export class ChunkWriter {
   #working: Promise<void> = Promise.resolve();
   #isWorking = false;
   #giveUpMs = Infinity;
+  /** A step that hangs in a dead disk when the service ends; nobody waits for it any more. */
+  #abandoned: Promise<void> | null = null;
 
   constructor(
     spool: Spool,
@@ -90,8 +92,12 @@ export class ChunkWriter {
   /** Resolves when everything has been written, or a failing disk has had its last tries. */
   async finish(): Promise<void> {
     this.#giveUpMs = this.#clock.monotonicMs() + LAST_TRIES_MS;
-    await this.#working;
-    if (this.#part !== null) {
+    const working = new AbortController();
+    const worked = this.#working.then(() => working.abort());
+    // A disk that is slow, or hangs, is waited for no longer than one that fails.
+    await this.#clock.sleep(LAST_TRIES_MS + 500, working.signal);
+    if (this.#isWorking) this.#abandoned = worked;
+    else if (this.#part !== null) {
       this.#part.abandon();
       this.#part = null;
     }
@@ -101,6 +107,7 @@ export class ChunkWriter {
   async #work(): Promise<void> {
     this.#isWorking = true;
     for (let next = this.#queue[0]; next !== undefined; next = this.#queue[0]) {
+      if (this.#clock.monotonicMs() >= this.#giveUpMs) break;
       try {
         await this.#apply(next.step);
         this.#queue.shift();

@@ -3,6 +3,8 @@
 // Deno lets no program read those folders itself unless it may do everything. Never opens a sound
 // device, and never decides when to record.
 
+import { outputOf } from "../child.ts";
+
 /** A sound card as /proc/asound/cards lists it. */
 export interface SoundCard {
   readonly number: number;
@@ -271,13 +273,7 @@ function serialPath(card: number): string {
 
 /** Standard output whatever the exit code is: that a folder does not exist is an answer too. */
 async function run(command: string, args: string[]): Promise<string> {
-  const { stdout } = await new Deno.Command(command, {
-    args,
-    env: { LC_ALL: "C" },
-    stdin: "null",
-    stdout: "piped",
-    stderr: "null",
-  }).output();
+  const { stdout } = await outputOf(command, args, { env: { LC_ALL: "C" } });
   return new TextDecoder().decode(stdout);
 }
 

@@ -30,6 +30,8 @@ const MICROPHONE_PROBLEMS = [
   "recorder_failed",
 ];
 
+/** Gaps at the edges of a recording. */
+const EDGES = ["starting", "stopping", "schedule_end"];
 const SILENT = "microphone_silent";
 const SILENT_CHUNKS = 2;
 
@@ -195,6 +197,7 @@ export class Recorder {
         onSound: (startMs) => this.#soundArrived(startMs, microphone),
         provisional: this.#options.provisional,
         gapCause: this.#gapCause,
+        onDropping: (dropping) => status.recording(dropping ? null : microphone.name),
       },
       signal,
     );
@@ -226,7 +229,7 @@ export class Recorder {
   /** A gap is declared, never hidden: in the log, in /health and in gaps.jsonl. */
   #declare(gap: Gap | null, cause: string): void {
     if (gap === null) return;
-    const { clock, log, spool } = this.#deps;
+    const { clock, log, spool, status } = this.#deps;
     const offsetMs = clock.unixMs() - clock.monotonicMs();
     const record = {
       start: new Date(gap.startMs + offsetMs).toISOString(),
@@ -234,7 +237,10 @@ export class Recorder {
       ms: Math.round(gap.endMs - gap.startMs),
       cause,
     };
-    log.warning("Sound is missing.", record);
+    // To begin and to end take their moment; that is declared, but no reason to worry.
+    if (record.ms < 3000 && EDGES.includes(cause)) log.info("Sound is missing.", record);
+    else log.warning("Sound is missing.", record);
+    status.gapDeclared({ start: record.start, ms: record.ms, cause });
     this.#gapsLogged = this.#gapsLogged.then(() => appendGap(spool.dir, record)).catch((error) => {
       log.warning("gaps.jsonl cannot be written.", { error: String(error) });
     });

@@ -31,6 +31,8 @@ export interface StreamCutterDeps {
   readonly provisional: (startMs: number) => Provisional | undefined;
   /** Why sound would be missing before the stream's first chunk. */
   readonly gapCause: string;
+  /** Called when sound that arrives begins, or ceases, to be thrown away. */
+  readonly onDropping: (dropping: boolean) => void;
   /** Called when sound begins to arrive; `startMs`, monotonic, is when it was heard. */
   readonly onSound: (startMs: number) => void;
 }
@@ -140,7 +142,10 @@ export class StreamCutter {
       this.#apply(chunker.cut());
       this.#gapCause = arrivalMs - this.#overrunMs < OVERRUN_MS ? "overrun" : "late";
     }
-    if (this.#isDropping()) return;
+    if (this.#isDropping()) {
+      this.#levels?.take(last.endPosition);
+      return;
+    }
     for (const packet of packets) this.#apply(chunker.push(packet));
     this.soundEndMs = timeline.timeOf(last.endPosition - last.trimSamples - head.preSkip);
     if (isFirst) this.#deps.onSound(timeline.timeOf(0));
@@ -154,6 +159,7 @@ export class StreamCutter {
       if (this.#stream !== null) this.#apply(this.#stream.chunker.cut({ lost: true }));
       this.#gapCause = "disk_failing";
     }
+    if (dropping !== this.#dropping) this.#deps.onDropping(dropping);
     this.#dropping = dropping;
     return dropping;
   }

@@ -16,6 +16,9 @@ import {
 import type { Spool } from "./spool.ts";
 
 const PASS_INTERVAL_MS = 300_000;
+/** More than NTP slews between two passes. */
+const STEP_MS = 60_000;
+const DISBELIEF_MS = 86_400_000;
 /** So many files that cannot be deleted are passed over; then the disk is what is wrong. */
 const MAX_STUCK = 10;
 
@@ -34,6 +37,9 @@ export class Janitor {
   readonly #status: Status;
   readonly #log: Logger;
   readonly #isClockTrusted: () => boolean;
+  /** Unix less monotonic time when it was last looked at under a synchronized clock. */
+  #offsetMs: number | null = null;
+  #believeFromMs = -Infinity;
   /** What went wrong in this pass. */
   #stuck: string[] = [];
 
@@ -52,15 +58,22 @@ export class Janitor {
 
   /** Works until the signal aborts. What fails is reported and tried again at the next pass. */
   async run(signal: AbortSignal): Promise<void> {
+    let nextExpiryMs = -Infinity;
     while (!signal.aborted) {
-      await this.#pass();
-      await this.#spool.roomWanted.wait(this.#clock, PASS_INTERVAL_MS, signal);
+      // Room is made whenever it is asked for; age needs a look at every name, and can wait.
+      const expire = this.#clock.monotonicMs() >= nextExpiryMs;
+      if (expire) nextExpiryMs = this.#clock.monotonicMs() + PASS_INTERVAL_MS;
+      await this.#pass(expire);
+      const waitMs = Math.max(0, nextExpiryMs - this.#clock.monotonicMs());
+      await this.#spool.roomWanted.wait(this.#clock, waitMs, signal);
     }
   }
 
-  async #pass(): Promise<void> {
+  async #pass(expire: boolean): Promise<void> {
     this.#stuck = [];
-    for (const step of [() => this.removeExpired(), () => this.makeRoom()]) {
+    const steps = [() => this.makeRoom()];
+    if (expire) steps.unshift(() => this.removeExpired());
+    for (const step of steps) {
       try {
         await step();
       } catch (error) {
@@ -74,7 +87,7 @@ export class Janitor {
 
   /** Removes what is older than it may get, delivered or not: by a clock that can be trusted. */
   async removeExpired(): Promise<void> {
-    if (!this.#isClockTrusted()) return;
+    if (!this.#isClockTrusted() || this.#wasStepped()) return;
     for (const dir of CHUNK_DIRS) {
       const losses = noLosses();
       for (const name of await this.#spool.recount(dir)) {
@@ -94,6 +107,18 @@ export class Janitor {
         first: strays[0],
       });
     }
+  }
+
+  /** A clock that jumps while it counts as synchronized is believed when it has stood for a day. */
+  #wasStepped(): boolean {
+    const nowMs = this.#clock.monotonicMs();
+    const offsetMs = this.#clock.unixMs() - nowMs;
+    if (Math.abs(offsetMs - (this.#offsetMs ?? offsetMs)) > STEP_MS) {
+      this.#believeFromMs = nowMs + DISBELIEF_MS;
+      this.#log.warning("The system clock was stepped: for a day nothing is deleted as old.");
+    }
+    this.#offsetMs = offsetMs;
+    return nowMs < this.#believeFromMs;
   }
 
   /** Removes the oldest until the next chunk fits into the limits. */

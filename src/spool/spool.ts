@@ -14,7 +14,7 @@ import {
   parseChunkName,
   type PartName,
 } from "./chunk_name.ts";
-import { removeIfThere, sizeOf, syncDirectory, writeAll } from "./disk.ts";
+import { removeIfThere, renameIfThere, sizeOf, syncDirectory, writeAll } from "./disk.ts";
 import { PartFile } from "./part_file.ts";
 
 export interface Tally {
@@ -39,6 +39,8 @@ export class Spool {
   readonly sealed = new Wakeup();
   /** Rings when something did not fit, or would not. */
   readonly roomWanted = new Wakeup();
+  /** Rings when a chunk whose time is provisional was sealed. */
+  readonly provisional = new Wakeup();
   /** What is in each directory, kept and not recounted. */
   readonly tally: Readonly<Record<ChunkDir, Tally>> = {
     outbox: { files: 0, bytes: 0, durationUs: 0 },
@@ -163,6 +165,7 @@ export class Spool {
     // A chunk older than one that is held (recovered, or after a step of the clock) goes in order.
     if (newestHeld !== undefined && fileName < newestHeld) this.#held = [];
     this.sealed.ring();
+    if (name.provisional !== undefined) this.provisional.ring();
     return fileName;
   }
 
@@ -173,9 +176,12 @@ export class Spool {
   async rename(dir: ChunkDir, fileName: string, name: ChunkName): Promise<boolean> {
     const free = await this.#inTurn(async () => {
       const from = this.path(dir, fileName);
-      if (fileName === this.sending) return false;
+      const to = this.path(dir, formatChunkName(name));
       if (await sizeOf(from) === null) return true;
-      await Deno.rename(from, this.path(dir, formatChunkName(name)));
+      if (dir === "rejected") await renameIfThere(reasonPath(from), reasonPath(to));
+      // Nobody starts to send it between the question and the rename: there is no await.
+      if (fileName === this.sending) return false;
+      Deno.renameSync(from, to);
       if (dir === "outbox") this.#held = [];
       return true;
     });
@@ -206,13 +212,14 @@ export class Spool {
     await Deno.rename(this.path("recording", fileName), this.path("rejected", fileName));
   }
 
-  /** Deletes a sealed chunk and returns its size; null if it was gone already. */
+  /** Deletes a sealed chunk and returns its size; null if it was gone already, or is being sent. */
   remove(dir: ChunkDir, fileName: string): Promise<number | null> {
     return this.#inTurn(async () => {
       const path = this.path(dir, fileName);
       const size = await sizeOf(path);
+      if (dir === "outbox" && fileName === this.sending) return null;
       if (size !== null) {
-        await Deno.remove(path);
+        Deno.removeSync(path);
         this.#tally(dir, -1, fileName, size);
       }
       if (dir === "rejected") await removeIfThere(reasonPath(path));

@@ -23,13 +23,18 @@ export interface Problem {
 /**
  * Where every second is, since the program started. Two sums hold at every moment:
  * `scheduled = recorded + gaps + open`, and
- * `recorded + carried_over = delivered + waiting + refused + lost + unaccounted`.
+ * `recorded + adjusted + carried_over = delivered + waiting + refused + lost + unaccounted`.
  */
 export interface LedgerReport {
   /** Seconds for which the schedule was on. */
   scheduled_s: number;
   recorded_s: number;
   gaps_s: number;
+  /**
+   * What the system clock's own corrections added to the lengths that chunks carry; the first sum is
+   * kept on the monotonic clock.
+   */
+  adjusted_s: number;
   /** In the chunk being recorded, or in a gap that has not ended. */
   open_s: number;
   /** Waiting already when the program started, recovered recordings included. */
@@ -41,6 +46,14 @@ export interface LedgerReport {
   lost_s: number;
   /** Not 0 if somebody else moved or deleted chunks that waited. */
   unaccounted_s: number;
+}
+
+/** Sound that is missing, and why; all of them are in gaps.jsonl. */
+export interface DeclaredGap {
+  /** UTC, ISO 8601. */
+  readonly start: string;
+  readonly ms: number;
+  readonly cause: string;
 }
 
 /** What was recorded last. Levels are null if they were not measured. */
@@ -75,6 +88,7 @@ export interface HealthReport {
   seconds_lost_total: number;
   gaps_total: number;
   gap_seconds_total: number;
+  last_gap: DeclaredGap | null;
   ledger: LedgerReport;
   clock_synchronized: boolean;
   /** Levels are null in JSON where they are -Infinity: digital silence. */
@@ -110,6 +124,7 @@ export class Status {
   #microphone: string | null = null;
   #lastUploadUnixMs: number | null = null;
   #lastChunk: HealthReport["last_chunk"] = null;
+  #lastGap: DeclaredGap | null = null;
 
   constructor(identity: StatusIdentity, clock: Clock) {
     this.#identity = identity;
@@ -148,6 +163,10 @@ export class Status {
     this.#totals.recorded++;
     this.#us.recorded += Math.round(chunk.seconds * 1e6);
     this.#lastChunk = chunk;
+  }
+
+  gapDeclared(gap: DeclaredGap): void {
+    this.#lastGap = gap;
   }
 
   /** What waits when the program starts. */
@@ -207,6 +226,7 @@ export class Status {
       seconds_lost_total: totals.lostSeconds,
       gaps_total: books.gaps,
       gap_seconds_total: books.gapUs / 1e6,
+      last_gap: this.#lastGap,
       clock_synchronized: !this.#problems.has(CLOCK_PROBLEM),
       ledger: this.#ledger(outbox.durationUs, books),
       last_chunk: this.#lastChunk,
@@ -222,6 +242,7 @@ export class Status {
       recorded_s: books.recordedUs / 1e6,
       gaps_s: books.gapUs / 1e6,
       open_s: books.openUs / 1e6,
+      adjusted_s: (us.recorded - books.recordedUs) / 1e6,
       carried_over_s: us.carriedOver / 1e6,
       delivered_s: us.delivered / 1e6,
       waiting_s: waitingUs / 1e6,
