@@ -2,7 +2,7 @@
 // driver or on a dead bus, cannot hold the service. ffmpeg, which lives long, is not run here.
 
 /** So long may such a program take. */
-const LIMIT_MS = 5_000;
+const LIMIT_MS = 3_000;
 const DEATH_MS = 500;
 
 /** What a program writes to stdout, and whether it succeeded. @throws if it cannot run or hangs. */

@@ -8,6 +8,8 @@ import type { Logger } from "./log.ts";
 
 /** systemd-timesyncd makes this file when it has set the clock in this boot. */
 const TIMESYNCD_FLAG = "/run/systemd/timesync/synchronized";
+/** There if the machine was booted with systemd: sd_booted(3). */
+const SYSTEMD_RUNS = "/run/systemd/system";
 /** No clock that shows less can be right: the program is younger. */
 const EARLIEST_UNIX_MS = Date.UTC(2026, 0, 1);
 const LOOK_MS = 10_000;
@@ -67,20 +69,31 @@ export class ClockSync {
   }
 }
 
-/** timesyncd's flag, else the kernel's own state (adjtimex) as timedatectl tells it: any NTP daemon. */
+/**
+ * timesyncd's flag, else the kernel's own state (adjtimex) as timedatectl tells it, whichever NTP
+ * daemon set it. Null only where there is no systemd to ask: one that gives no answer, early in a
+ * boot perhaps, has not said yes.
+ */
 async function probeSystem(): Promise<boolean | null> {
-  try {
-    await Deno.stat(TIMESYNCD_FLAG);
-    return true;
-  } catch { /* not by timesyncd, or not yet */ }
+  if (await exists(TIMESYNCD_FLAG)) return true;
+  if (!await exists(SYSTEMD_RUNS)) return null;
   try {
     const args = ["show", "--property=NTPSynchronized", "--value"];
-    const { success, stdout } = await outputOf("timedatectl", args);
-    if (!success) return null;
-    const answer = new TextDecoder().decode(stdout).trim();
-    return answer === "yes" ? true : answer === "no" ? false : null;
+    const { stdout } = await outputOf("timedatectl", args);
+    return new TextDecoder().decode(stdout).trim() === "yes";
+  } catch (error) {
+    const missing = error instanceof Deno.errors.NotFound ||
+      error instanceof Deno.errors.NotCapable;
+    return missing ? null : false;
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await Deno.stat(path);
+    return true;
   } catch {
-    return null;
+    return false;
   }
 }
 
@@ -91,7 +104,8 @@ async function probeSystem(): Promise<boolean | null> {
 export async function readBoot(clock: Clock): Promise<Boot> {
   const [uptimePath, idPath] = ["/proc/uptime", "/proc/sys/kernel/random/boot_id"];
   // Deno itself may not read /proc.
-  const { stdout } = await outputOf("grep", ["-sh", "", uptimePath, idPath]);
+  const stdout = await outputOf("grep", ["-sh", "", uptimePath, idPath])
+    .then(({ stdout }) => stdout, () => new Uint8Array());
   const nowMs = clock.monotonicMs();
   const text = new TextDecoder().decode(stdout);
   const uptime = /^(\d+\.\d+) /m.exec(text)?.[1];

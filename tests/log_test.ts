@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { resetSync } from "@logtape/logtape";
-import { type LogOptions, RepeatLimiter, startLog } from "../src/log.ts";
+import { type LogOptions, RepeatLimiter, startLog, StderrQueue } from "../src/log.ts";
 
 /** A log and the text it writes; logging ends with the scope. */
 function logTo(options: Partial<LogOptions> = {}) {
@@ -129,4 +129,25 @@ Deno.test("RepeatLimiter does not grow with the number of messages", () => {
   // It holds the latest hundred at most: the last is known, the first has been forgotten.
   assertEquals(limiter.pass(word(9999), 10_000), null);
   assertEquals(limiter.pass(word(0), 10_000), { suppressed: 0 });
+});
+
+Deno.test("a stderr that nobody reads holds nothing up; what is dropped is counted", async () => {
+  const written: string[] = [];
+  let open = Promise.withResolvers<void>();
+  const queue = new StderrQueue(async (bytes) => {
+    await open.promise;
+    written.push(new TextDecoder().decode(bytes));
+    return bytes.length;
+  });
+  for (let line = 0; line < 1500; line++) queue.push(new TextEncoder().encode(`${line}\n`));
+  await queue.flush(20); // it gives up waiting, not the lines
+  assertEquals(written, []);
+  open.resolve();
+  open = Promise.withResolvers();
+  open.resolve();
+  await queue.flush(5000);
+  const lines = written.join("").trimEnd().split("\n");
+  assertEquals(lines[0], "0");
+  const dropped = lines.map((line) => line.startsWith("{") ? JSON.parse(line).lines : 0);
+  assertEquals(dropped.reduce((sum, count) => sum + count, 0), 1500 - (lines.length - 1));
 });
