@@ -231,3 +231,25 @@ Deno.test("a stream that is stopped before it has begun still has a time", () =>
   const close = pushed.find((step) => step.kind === "close");
   assertEquals(close?.times.startUnixUs, (MORNING - 20) * 1000);
 });
+
+Deno.test("sound that the disk does not take is told when it begins to be lost, and when it ends", () => {
+  const told: boolean[] = [];
+  const writer = { push: () => {}, isFull: false };
+  const cutter = new StreamCutter(null, { chunkSeconds: 60, vendor: "test", tags: {} }, {
+    clock: { unixMs: () => MORNING, monotonicMs: () => 5000, sleep: () => Promise.resolve() },
+    writer,
+    log: getLogger("test"),
+    provisional: () => undefined,
+    gapCause: "starting",
+    onSound: () => {},
+    onDropping: (dropping) => told.push(dropping),
+  });
+  cutter.take([{ kind: "head", head: { channels: 1, preSkip: 312, inputSampleRate: 48_000 } }], 0);
+  for (const [index, isFull] of [false, true, true, false, false].entries()) {
+    writer.isFull = isFull;
+    const endPosition = (index + 1) * 960;
+    const packet = { data: PACKET, samples: 960, endPosition, trimSamples: 0 };
+    cutter.take([{ kind: "packet", packet }], 5000 + index * 20);
+  }
+  assertEquals(told, [true, false]);
+});

@@ -284,3 +284,14 @@ Deno.test("freeBytes() is what the disk has", async () => {
   const free = await temp.spool.freeBytes();
   assert(Math.abs(free - avail) < 0.1 * avail + 1e8, `${free} free, df says ${avail}`);
 });
+
+Deno.test("a waiting chunk that is being sent is not removed until the attempt has ended", async () => {
+  await using temp = await TempSpool.open();
+  const name = await temp.store("outbox", chunkAt(NOON));
+  temp.spool.sending = name;
+  assertEquals(await temp.spool.remove("outbox", name), null);
+  assertEquals(temp.spool.list("outbox"), [name]);
+  temp.spool.sending = null;
+  assertEquals(typeof await temp.spool.remove("outbox", name), "number");
+  assertEquals(temp.spool.list("outbox"), []);
+});
