@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { join } from "@std/path/join";
+import { inOneLine } from "../src/capture/diagnosis.ts";
 import {
   type CaptureSource,
   diagnose,
@@ -18,7 +19,7 @@ const OPTIONS = { sampleRate: 48000, bitrateKbps: 24, levelsSocket: null };
 async function countPackets(ffmpeg: Ffmpeg, onPacket: () => void = () => {}): Promise<number> {
   const reader = new OpusStreamReader();
   let packets = 0;
-  for await (const bytes of ffmpeg.stdout) {
+  for await (const bytes of ffmpeg.stdout()) {
     for (const event of reader.push(bytes)) {
       if (event.kind !== "packet") continue;
       packets++;
@@ -28,7 +29,13 @@ async function countPackets(ffmpeg: Ffmpeg, onPacket: () => void = () => {}): Pr
   return packets;
 }
 
-/** Runs `test` with a PATH that has only this shell script, as `ffmpeg`. */
+/** Not ended, and not waiting for its parent to notice that it has. */
+async function isRunning(pid: string): Promise<boolean> {
+  const stat = await Deno.readTextFile(`/proc/${pid}/stat`).catch(() => "");
+  return stat !== "" && !/\) Z /.test(stat);
+}
+
+/** Runs `test` with a PATH that begins with this shell script, as `ffmpeg`; null: it has nothing. */
 async function withFakeFfmpeg(script: string | null, test: () => Promise<void>): Promise<void> {
   const dir = await Deno.makeTempDir();
   const path = Deno.env.get("PATH") ?? "";
@@ -37,7 +44,7 @@ async function withFakeFfmpeg(script: string | null, test: () => Promise<void>):
       mode: 0o755,
     });
   }
-  Deno.env.set("PATH", dir);
+  Deno.env.set("PATH", script === null ? dir : `${dir}:${path}`);
   try {
     await test();
   } finally {
@@ -76,10 +83,12 @@ Deno.test("diagnose() knows what ffmpeg and ALSA say of each cause", () => {
     ["Unknown encoder 'libopus'", "ffmpeg_incomplete"],
     ["Unknown input format: 'alsa'", "ffmpeg_incomplete"],
     ["ALSA buffer xrun.", null],
+    ["unix:/spool/levels.sock: No such file or directory", null],
+    ["setpriv: failed to execute ffmpeg: No such file or directory", "ffmpeg_missing"],
   ];
   for (const [line, code] of said) assertEquals(diagnose(line, ALSA)?.code ?? null, code, line);
   assertStringIncludes(
-    diagnose("Unknown encoder 'libopus'", ALSA)?.message ?? "",
+    diagnose("Unknown encoder 'libopus'", ALSA)?.mend ?? "",
     "apt-get install",
   );
 });
@@ -88,7 +97,7 @@ Deno.test("a real ffmpeg gives packets at once and levels, and ends cleanly when
   const dir = await Deno.makeTempDir();
   const options = { ...OPTIONS, levelsSocket: join(dir, "levels.sock") };
   const ffmpeg = Ffmpeg.start(TONE, options, () => {});
-  let stopped = Promise.resolve();
+  let stopped = Promise.resolve(true);
   let count = 0;
   const packets = await countPackets(ffmpeg, () => {
     if (++count === 60) stopped = ffmpeg.stop(systemClock);
@@ -110,7 +119,7 @@ Deno.test("a socket that cannot be made costs the levels, not the recording", as
     () => {},
   );
   assertEquals(ffmpeg.levels, null);
-  let stopped: Promise<void> | undefined;
+  let stopped: Promise<boolean> | undefined;
   const packets = await countPackets(ffmpeg, () => {
     stopped ??= ffmpeg.stop(systemClock);
   });
@@ -135,11 +144,6 @@ Deno.test("an ffmpeg that ignores SIGINT and SIGTERM is killed", async () => {
       const ready = Promise.withResolvers<void>();
       const ffmpeg = Ffmpeg.start(ALSA, OPTIONS, () => ready.resolve());
       await ready.promise;
-      // Waiting costs no time: what is tested is that each step is taken.
-      const hurried = {
-        ...systemClock,
-        sleep: (_: number, signal?: AbortSignal) => systemClock.sleep(50, signal),
-      };
       await ffmpeg.stop(hurried);
       assertEquals(await countPackets(ffmpeg), 0);
       assertEquals((await ffmpeg.ended).exitCode, 128 + 9);
@@ -147,11 +151,59 @@ Deno.test("an ffmpeg that ignores SIGINT and SIGTERM is killed", async () => {
   );
 });
 
+/** Waiting costs no time: what is tested is that each step is taken. */
+const hurried = {
+  ...systemClock,
+  sleep: (_: number, signal?: AbortSignal) => systemClock.sleep(50, signal),
+};
+
+Deno.test("an ffmpeg that is a script ends with everything it started", async () => {
+  await withFakeFfmpeg("trap : INT TERM; sleep 600 & echo $! >&2; wait; wait", async () => {
+    const child = Promise.withResolvers<string>();
+    const ffmpeg = Ffmpeg.start(ALSA, OPTIONS, (_, text) => child.resolve(text));
+    const pid = await child.promise;
+    assert(await isRunning(pid));
+    assertEquals(await ffmpeg.stop(hurried), true);
+    assertEquals(await countPackets(ffmpeg), 0);
+    assert(!await isRunning(pid));
+  });
+});
+
+Deno.test("an ffmpeg that not even SIGKILL ends is left behind, and holds nothing up", async () => {
+  // Its output stays open, as that of a process does that hangs in a driver.
+  await withFakeFfmpeg("setsid sh -c 'echo $$ >&2; exec sleep 600' & wait", async () => {
+    const child = Promise.withResolvers<string>();
+    const ffmpeg = Ffmpeg.start(ALSA, OPTIONS, (_, text) => child.resolve(text));
+    const packets = countPackets(ffmpeg);
+    const pid = Number(await child.promise);
+    assertEquals(await ffmpeg.stop(hurried, { stalled: true }), false);
+    assertEquals(await packets, 0);
+    Deno.kill(pid, "SIGKILL");
+  });
+});
+
+Deno.test("the noise that a mono microphone is mono is no warning", async () => {
+  const script = "echo '[warning] Guessed Channel Layout for Input Stream #0.0 : mono' >&2";
+  await withFakeFfmpeg(script, async () => {
+    const levels: string[] = [];
+    const ffmpeg = Ffmpeg.start(ALSA, OPTIONS, (level) => levels.push(level));
+    await countPackets(ffmpeg);
+    await ffmpeg.ended;
+    assertEquals(levels, ["info"]);
+  });
+});
+
 Deno.test("no ffmpeg is an error that says how to install it", async () => {
   await withFakeFfmpeg(null, () => {
     const error = assertThrows(() => Ffmpeg.start(ALSA, OPTIONS, () => {}), FfmpegMissingError);
-    assertStringIncludes(error.diagnosis.message, "apt-get install");
+    assertStringIncludes(inOneLine(error.diagnosis), "apt-get install");
     return Promise.resolve();
+  });
+  await withFakeFfmpeg(null, async () => {
+    await Deno.symlink("/usr/bin/setpriv", join(Deno.env.get("PATH") ?? "", "setpriv"));
+    const ffmpeg = Ffmpeg.start(ALSA, OPTIONS, () => {});
+    assertEquals(await countPackets(ffmpeg), 0);
+    assertEquals((await ffmpeg.ended).diagnosis.code, "ffmpeg_missing");
   });
 });
 

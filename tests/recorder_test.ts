@@ -1,62 +1,22 @@
+// The recorder by the schedule, with a microphone that is missing, and with one that hangs.
+
 import { assert, assertEquals } from "@std/assert";
-import { getLogger } from "@logtape/logtape";
-import { NoMicrophoneError } from "../src/capture/devices.ts";
-import { type Microphone, Recorder, type RecorderOptions } from "../src/capture/recorder.ts";
+import { singleMicrophone } from "../src/capture/microphones.ts";
 import { type Clock, systemClock } from "../src/clock.ts";
 import { parseChunkName } from "../src/spool/chunk_name.ts";
-import { Spool } from "../src/spool/spool.ts";
-import { Status } from "../src/status/status.ts";
 import { PulseMicrophone } from "./fixtures/pulse_microphone.ts";
+import { noMicrophone, recorderRig } from "./fixtures/recorder_rig.ts";
 import { SimulatedClock } from "./fixtures/simulated_clock.ts";
+import { chunksIn } from "./fixtures/temp_spool.ts";
 
 const NOON = Date.UTC(2026, 5, 15, 12);
-const IDENTITY = { pointId: "p", registerId: "r", deviceId: "d", version: "0" };
-const TONE: Microphone = {
-  name: "tone",
-  reason: "a test",
-  attempts: [{ kind: "lavfi", graph: "sine=440:sample_rate=48000" }],
-};
-
-async function parts(clock: Clock) {
-  const dir = await Deno.makeTempDir();
-  const spool = await Spool.open(dir);
-  const status = new Status(IDENTITY, clock);
-  return {
-    spool,
-    status,
-    recorder: (options: Partial<RecorderOptions> = {}) =>
-      new Recorder({
-        schedule: { startMinute: 0, endMinute: 0 },
-        timeZone: "UTC",
-        stream: {
-          chunkSeconds: 1,
-          sampleRate: 48000,
-          bitrateKbps: 24,
-          levelsSocket: null,
-          vendor: "test",
-        },
-        syncIntervalMs: 5000,
-        tags: {},
-        provisional: () => undefined,
-        findMicrophone: () => Promise.resolve(TONE),
-        ...options,
-      }, { clock, spool, status, log: getLogger("test") }),
-    async [Symbol.asyncDispose]() {
-      spool.close();
-      await Deno.remove(dir, { recursive: true });
-    },
-  };
-}
 
 Deno.test("a missing microphone is looked for after 2, 4, 8 … 60 s, without limit", async () => {
   const clock = new SimulatedClock(NOON);
-  await using setup = await parts(clock);
+  await using setup = await recorderRig(clock);
   const looks: number[] = [];
   const recorder = setup.recorder({
-    findMicrophone: () => {
-      looks.push(clock.monotonicMs());
-      return Promise.reject(new NoMicrophoneError([]));
-    },
+    microphones: noMicrophone(() => looks.push(clock.monotonicMs())),
   });
   const stop = new AbortController();
   const running = recorder.run(stop.signal);
@@ -74,14 +34,11 @@ Deno.test("a missing microphone is looked for after 2, 4, 8 … 60 s, without li
 
 Deno.test("outside the schedule nothing is opened; a step of the clock is seen within 5 s", async () => {
   const clock = new SimulatedClock(NOON);
-  await using setup = await parts(clock);
+  await using setup = await recorderRig(clock);
   let looks = 0;
   const recorder = setup.recorder({
     schedule: { startMinute: 20 * 60, endMinute: 22 * 60 },
-    findMicrophone: () => {
-      looks++;
-      return Promise.reject(new NoMicrophoneError([]));
-    },
+    microphones: noMicrophone(() => looks++),
   });
   const stop = new AbortController();
   const running = recorder.run(stop.signal);
@@ -107,7 +64,7 @@ Deno.test("recording begins and ends within 1 s of the schedule's edges", async 
   const offsetMs = NOON - 2_500 - Date.now();
   let skippedMs = 0;
   const clock: Clock = { ...systemClock, unixMs: () => Date.now() + offsetMs + skippedMs };
-  await using setup = await parts(clock);
+  await using setup = await recorderRig(clock);
   const recorder = setup.recorder({ schedule: { startMinute: 720, endMinute: 721 } });
   const stop = new AbortController();
   const running = recorder.run(stop.signal);
@@ -118,7 +75,9 @@ Deno.test("recording begins and ends within 1 s of the schedule's edges", async 
   assertEquals(setup.status.report(setup.spool).recording, false);
   stop.abort();
   await running;
-  const chunks = setup.spool.list("outbox").map(parseChunkName).filter((name) => name !== null);
+  const chunks = chunksIn(setup.spool, "outbox").map(parseChunkName).filter((name) =>
+    name !== null
+  );
   const startMs = (chunks[0]?.startUnixUs ?? 0) / 1000;
   const last = chunks.at(-1);
   const endMs = ((last?.startUnixUs ?? 0) + (last?.durationUs ?? 0)) / 1000;
@@ -132,14 +91,13 @@ Deno.test("a microphone that hangs is noticed after 10 s, named, and opened agai
   const saved = Object.keys(microphone.env).map((name) => [name, Deno.env.get(name)] as const);
   for (const [name, value] of Object.entries(microphone.env)) Deno.env.set(name, value);
   try {
-    await using setup = await parts(systemClock);
+    await using setup = await recorderRig(systemClock);
     const recorder = setup.recorder({
-      findMicrophone: () =>
-        Promise.resolve({
-          name: "usbmic",
-          reason: "a test",
-          attempts: [{ kind: "alsa", pcm: microphone.device, channels: 1, sampleRate: 48000 }],
-        }),
+      microphones: singleMicrophone({
+        name: "usbmic",
+        reason: "a test",
+        attempts: [{ kind: "alsa", pcm: microphone.device, channels: 1, sampleRate: 48000 }],
+      }),
     });
     const stop = new AbortController();
     const running = recorder.run(stop.signal);
@@ -161,6 +119,8 @@ Deno.test("a microphone that hangs is noticed after 10 s, named, and opened agai
     await microphone.resume();
     await until("records again", () => report().recording);
     assertEquals(report().problems, []);
+    const { microphone_stalls_total } = report();
+    assert(microphone_stalls_total >= 1 && microphone_stalls_total <= 2, "counted");
     stop.abort();
     await running;
     const { gapUs, scheduledUs, recordedUs, openUs } = recorder.balance();

@@ -1,8 +1,10 @@
 // One ffmpeg process: its arguments, its output, what it says on stderr and what that means, and its
 // end, which may have to be forced. It knows nothing of chunks, and never starts itself again.
 
+import { outputOf } from "../child.ts";
 import type { Clock } from "../clock.ts";
-import { LevelMeter } from "./levels.ts";
+import { diagnoses, type Diagnosis } from "./diagnosis.ts";
+import { LevelMeter, type Levels } from "./levels.ts";
 
 /** Where sound comes from. */
 export type CaptureSource =
@@ -16,22 +18,8 @@ export interface CaptureOptions {
   readonly bitrateKbps: number;
   /** Path of a unix socket to make, over which ffmpeg hands back PCM for the level; null: no level. */
   readonly levelsSocket: string | null;
-}
-
-/** Why no sound comes, with the code that `/health` shows. */
-export interface Diagnosis {
-  readonly code:
-    | "microphone_missing"
-    | "microphone_busy"
-    | "microphone_forbidden"
-    | "microphone_format"
-    | "ffmpeg_missing"
-    | "ffmpeg_incomplete"
-    | "microphone_lost"
-    | "microphone_stalled"
-    | "recorder_failed";
-  /** What is wrong, and what mends it. */
-  readonly message: string;
+  /** Told of the level of every 100 ms, as long as there is a level. */
+  readonly onLevels?: (levels: Levels) => void;
 }
 
 export interface FfmpegEnd {
@@ -48,10 +36,21 @@ export const MUXER_DELAY_MS = 20;
 
 export type FfmpegLogLevel = "error" | "warning" | "info";
 
-const INSTALL = "apt-get install --yes ffmpeg";
-const STOP_STEPS: readonly { signal: Deno.Signal; waitMs: number }[] = [
+interface StopStep {
+  readonly signal: Deno.Signal;
+  readonly waitMs: number;
+}
+
+/** For one that works: it may still give out what it has. */
+const STOP_STEPS: readonly StopStep[] = [
   { signal: "SIGINT", waitMs: 3000 },
   { signal: "SIGTERM", waitMs: 1500 },
+  { signal: "SIGKILL", waitMs: 1500 },
+];
+/** For one that gives nothing any more: there is nothing to wait for. */
+const STALLED_STOP_STEPS: readonly StopStep[] = [
+  { signal: "SIGINT", waitMs: 1000 },
+  { signal: "SIGTERM", waitMs: 500 },
   { signal: "SIGKILL", waitMs: 1500 },
 ];
 
@@ -92,65 +91,35 @@ export function ffmpegArguments(source: CaptureSource, options: CaptureOptions):
 /** What a line of ffmpeg's stderr says about the cause of a failure; null if nothing. */
 export function diagnose(line: string, source: CaptureSource): Diagnosis | null {
   const pcm = source.kind === "alsa" ? source.pcm : source.graph;
-  if (/Unknown encoder 'libopus'/.test(line)) {
-    return {
-      code: "ffmpeg_incomplete",
-      message: `This ffmpeg has no libopus encoder: install Debian's (${INSTALL})`,
-    };
-  }
-  if (/Unknown input format: '?alsa/.test(line)) {
-    return {
-      code: "ffmpeg_incomplete",
-      message: `This ffmpeg has no ALSA input: install Debian's (${INSTALL})`,
-    };
-  }
-  if (/cannot set (channel count|sample (rate|format))/.test(line)) {
-    return {
-      code: "microphone_format",
-      message: `The microphone ${pcm} does not offer the format that was asked for: ` +
-        `try audio_device: plughw:…, which converts`,
-    };
-  }
-  if (/resource busy/i.test(line)) {
-    return {
-      code: "microphone_busy",
-      message: `The microphone ${pcm} is in use by another program: stop that one`,
-    };
-  }
-  if (/Permission denied/i.test(line)) {
-    return {
-      code: "microphone_forbidden",
-      message: `The microphone ${pcm} may not be opened: put the user into the group audio`,
-    };
-  }
+  if (/^setpriv: failed to execute/.test(line)) return diagnoses.ffmpegMissing();
+  if (/Unknown encoder 'libopus'/.test(line)) return diagnoses.ffmpegIncomplete("libopus encoder");
+  if (/Unknown input format: '?alsa/.test(line)) return diagnoses.ffmpegIncomplete("ALSA input");
+  if (/^unix:/.test(line)) return null; // the levels' socket, not the microphone
+  if (/cannot set (channel count|sample (rate|format))/.test(line)) return diagnoses.format(pcm);
+  if (/resource busy/i.test(line)) return diagnoses.busy(pcm);
+  if (/Permission denied/i.test(line)) return diagnoses.forbidden(pcm);
   if (/No such (device|file)|Cannot get card index|Unknown PCM|Connection refused/i.test(line)) {
-    return {
-      code: "microphone_missing",
-      message: `The microphone ${pcm} is not there: plug it in, or see "recorder-agent devices"`,
-    };
+    return diagnoses.missing(pcm);
   }
   return null;
 }
 
 /** There is no ffmpeg to start. */
 export class FfmpegMissingError extends Error {
-  readonly diagnosis: Diagnosis = {
-    code: "ffmpeg_missing",
-    message: `ffmpeg is not installed: ${INSTALL}`,
-  };
+  readonly diagnosis: Diagnosis = diagnoses.ffmpegMissing();
 }
 
-/** A running ffmpeg. Its stdout must be read to the end, then `ended` awaited. */
+/** A running ffmpeg. Its packets must be read to the end, then `ended` awaited. */
 export class Ffmpeg {
-  /** The endless Ogg/Opus stream. */
-  readonly stdout: ReadableStream<Uint8Array>;
   /** Null if levels are not measured. */
   readonly levels: LevelMeter | null;
   readonly pid: number;
-  /** Never rejects. */
+  /** Never rejects; never resolves after `stop()` has given up. */
   readonly ended: Promise<FfmpegEnd>;
   readonly #child: Deno.ChildProcess;
   readonly #source: CaptureSource;
+  readonly #stdout: ReadableStreamDefaultReader<Uint8Array>;
+  readonly #stderr: ReadableStreamDefaultReader<Uint8Array>;
   #diagnosis: Diagnosis | null = null;
 
   private constructor(
@@ -160,29 +129,17 @@ export class Ffmpeg {
   ) {
     this.#source = source;
     const listener = options.levelsSocket === null ? null : listenForLevels(options.levelsSocket);
+    const levelsSocket = listener === null ? null : options.levelsSocket;
     try {
-      this.#child = new Deno.Command("ffmpeg", {
-        args: ffmpegArguments(
-          source,
-          listener === null ? { ...options, levelsSocket: null } : options,
-        ),
-        stdin: "null",
-        stdout: "piped",
-        stderr: "piped",
-        // Its own session: a Ctrl-C at the terminal is ours to handle, ffmpeg ends when we say so.
-        detached: true,
-      }).spawn();
+      this.#child = spawnFfmpeg(ffmpegArguments(source, { ...options, levelsSocket }));
     } catch (error) {
       listener?.close();
-      // Deno looks the program up when it starts; one installed later counts as not permitted.
-      if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotCapable) {
-        throw new FfmpegMissingError("ffmpeg cannot be started", { cause: error });
-      }
       throw error;
     }
     this.pid = this.#child.pid;
-    this.stdout = this.#child.stdout;
-    this.levels = listener === null ? null : new LevelMeter(options.sampleRate);
+    this.#stdout = this.#child.stdout.getReader();
+    this.#stderr = this.#child.stderr.getReader();
+    this.levels = listener === null ? null : new LevelMeter(options.sampleRate, options.onLevels);
     const levelsRead = listener === null || this.levels === null
       ? Promise.resolve()
       : readLevels(listener, this.levels);
@@ -201,18 +158,40 @@ export class Ffmpeg {
     return new Ffmpeg(source, options, onLine);
   }
 
-  /** Asks ffmpeg to end, then insists: SIGINT, SIGTERM, SIGKILL. Resolves when it has ended. */
-  async stop(clock: Clock): Promise<void> {
+  /** The endless Ogg/Opus stream, as it comes. */
+  stdout(): AsyncGenerator<Uint8Array> {
+    return chunksOf(this.#stdout);
+  }
+
+  /**
+   * Asks ffmpeg and whatever it started to end, then insists: SIGINT, SIGTERM, SIGKILL, with shorter
+   * deadlines if it has stalled. Resolves with true when it has ended; with false if not even
+   * SIGKILL did it, because a driver holds it: then it is left behind, and its output ends here.
+   */
+  async stop(clock: Clock, options: { stalled?: boolean } = {}): Promise<boolean> {
     const gone = new AbortController();
-    const ended = this.ended.then(() => gone.abort());
-    for (const { signal, waitMs } of STOP_STEPS) {
+    // Not awaited: it stays open for ever if ffmpeg does.
+    this.ended.then(() => gone.abort());
+    for (const { signal, waitMs } of options.stalled ? STALLED_STOP_STEPS : STOP_STEPS) {
       if (gone.signal.aborted) break;
-      try {
-        this.#child.kill(signal);
-      } catch { /* it ended by itself */ }
+      await this.#signalGroup(signal);
       await clock.sleep(waitMs, gone.signal);
     }
-    await ended;
+    if (gone.signal.aborted) return true;
+    this.#child.unref();
+    await Promise.all([this.#stdout.cancel(), this.#stderr.cancel()]);
+    return false;
+  }
+
+  /** To the whole process group, as this ffmpeg may be a script that starts the real one. */
+  async #signalGroup(signal: Deno.Signal): Promise<void> {
+    const args = ["-s", signal.slice("SIG".length), "--", `-${this.pid}`];
+    try {
+      if ((await outputOf("kill", args)).success) return;
+    } catch { /* there is no such program, or it hangs: then to ffmpeg alone */ }
+    try {
+      this.#child.kill(signal);
+    } catch { /* it ended by itself */ }
   }
 
   async #watch(
@@ -221,7 +200,7 @@ export class Ffmpeg {
     levelsRead: Promise<void>,
   ): Promise<FfmpegEnd> {
     let lastError = "";
-    for await (const line of lines(this.#child.stderr)) {
+    for await (const line of lines(chunksOf(this.#stderr))) {
       const { level, text } = parseLine(line);
       if (level === "error") lastError = text;
       const diagnosis = diagnose(text, this.#source);
@@ -232,11 +211,52 @@ export class Ffmpeg {
     const { code } = await this.#child.status;
     closeListener();
     await levelsRead;
-    const lost: Diagnosis = {
-      code: "microphone_lost",
-      message: `ffmpeg ended (exit code ${code})${lastError === "" ? "" : `: ${lastError}`}`,
-    };
-    return { exitCode: code, diagnosis: this.#diagnosis ?? lost };
+    return { exitCode: code, diagnosis: this.#diagnosis ?? diagnoses.lost(code, lastError) };
+  }
+}
+
+/**
+ * Starts ffmpeg in a session of its own (a Ctrl-C at the terminal is ours to handle), and so that the
+ * kernel kills it when this process is gone, by SIGKILL even: an ffmpeg whose microphone hangs would
+ * never write to the broken pipe, and hold the device for ever. The kernel does so at the end of the
+ * thread that started it (prctl(2), PR_SET_PDEATHSIG), which is the main one, Deno's event loop.
+ */
+function spawnFfmpeg(args: readonly string[]): Deno.ChildProcess {
+  const bound = ["--pdeathsig", "KILL", "--", "ffmpeg", ...args];
+  const spawn = (program: string, args: readonly string[]) =>
+    new Deno.Command(program, {
+      args: [...args],
+      stdin: "null",
+      stdout: "piped",
+      stderr: "piped",
+      detached: true,
+    }).spawn();
+  try {
+    return spawn("setpriv", bound);
+  } catch (error) {
+    if (!isMissing(error)) throw error;
+  }
+  try {
+    return spawn("ffmpeg", args);
+  } catch (error) {
+    if (!isMissing(error)) throw error;
+    throw new FfmpegMissingError("ffmpeg cannot be started", { cause: error });
+  }
+}
+
+/** Deno looks a program up when it starts; one installed later counts as not permitted. */
+function isMissing(error: unknown): boolean {
+  return error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotCapable;
+}
+
+/** What a reader gives until its end, or until it is cancelled; who stops listening cancels it. */
+async function* chunksOf(
+  reader: ReadableStreamDefaultReader<Uint8Array>,
+): AsyncGenerator<Uint8Array> {
+  try {
+    for (let read; !(read = await reader.read()).done;) yield read.value;
+  } finally {
+    await reader.cancel();
   }
 }
 
@@ -249,11 +269,13 @@ function parseLine(line: string): { level: FfmpegLogLevel; text: string } {
     : name === "warning"
     ? "warning"
     : "info";
-  return { level, text: match?.[2] ?? line };
+  const text = match?.[2] ?? line;
+  // That a mono microphone is mono, at every start.
+  return { level: /^Guessed Channel Layout/.test(text) ? "info" : level, text };
 }
 
 /** Text lines of at most 1,000 characters; a longer one is cut. */
-async function* lines(stream: ReadableStream<Uint8Array>): AsyncGenerator<string> {
+async function* lines(stream: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
   let rest = "";
   const decoder = new TextDecoder();
   for await (const bytes of stream) {

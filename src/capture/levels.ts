@@ -12,6 +12,8 @@ export interface Levels {
 
 /** Samples at 48 kHz in one bin: 20 ms, the length of a packet. */
 const BIN_SAMPLES = 960;
+/** Bins of 20 ms that make one live level: ten a second. */
+const LIVE_BINS = 5;
 
 /**
  * A peak below 16 of 32,768 steps: exact zeros, or the noise of a converter with no microphone behind
@@ -32,10 +34,16 @@ export class LevelMeter {
   #filled = 0;
   #peak = 0;
   #squares = 0;
+  readonly #onLevels: (levels: Levels) => void;
+  #live: { peak: number; squares: number }[] = [];
 
-  /** @param sampleRate of the samples pushed, Hz; a multiple of 50. */
-  constructor(sampleRate: number) {
+  /**
+   * @param sampleRate of the samples pushed, Hz; a multiple of 50.
+   * @param onLevels is told of each LIVE_BINS as soon as they are full.
+   */
+  constructor(sampleRate: number, onLevels: (levels: Levels) => void = () => {}) {
     this.#binLength = sampleRate / 50;
+    this.#onLevels = onLevels;
   }
 
   /** The next bytes of the stream, split anywhere. */
@@ -60,7 +68,10 @@ export class LevelMeter {
     const count = Math.max(0, Math.round(endSample / BIN_SAMPLES) - this.#firstBin);
     const bins = this.#bins.splice(0, count);
     this.#firstBin += bins.length;
-    if (bins.length === 0) return null;
+    return bins.length === 0 ? null : this.#levelsOf(bins);
+  }
+
+  #levelsOf(bins: readonly { peak: number; squares: number }[]): Levels {
     const peak = bins.reduce((max, bin) => Math.max(max, bin.peak), 0);
     const squares = bins.reduce((sum, bin) => sum + bin.squares, 0);
     return {
@@ -74,10 +85,14 @@ export class LevelMeter {
     if (magnitude > this.#peak) this.#peak = magnitude;
     this.#squares += sample * sample;
     if (++this.#filled < this.#binLength) return;
-    this.#bins.push({ peak: this.#peak, squares: this.#squares });
+    const bin = { peak: this.#peak, squares: this.#squares };
+    this.#bins.push(bin);
     this.#filled = 0;
     this.#peak = 0;
     this.#squares = 0;
+    if (this.#live.push(bin) < LIVE_BINS) return;
+    this.#onLevels(this.#levelsOf(this.#live));
+    this.#live = [];
   }
 }
 

@@ -6,43 +6,42 @@ import type { Logger } from "../log.ts";
 import { isInSchedule, nextChange, type Schedule } from "../schedule.ts";
 import type { Spool } from "../spool/spool.ts";
 import type { Status } from "../status/status.ts";
+import { openUntil } from "../window.ts";
 import { ChunkWriter } from "./chunk_writer.ts";
-import { captureAttempts, detectMicrophone, NoMicrophoneError } from "./devices.ts";
-import { type CaptureSource, type Diagnosis, FfmpegMissingError } from "./ffmpeg.ts";
+import { CaptureProblem } from "./capture_problem.ts";
+import { diagnoses, type Diagnosis, type DiagnosisCode } from "./diagnosis.ts";
+import { type CaptureSource, FfmpegMissingError } from "./ffmpeg.ts";
 import { appendGap } from "./gap_log.ts";
 import { type Gap, Ledger, type LedgerBalance } from "./ledger.ts";
 import { isSilent, type Levels } from "./levels.ts";
+import { NoMicrophoneError } from "./microphone_choice.ts";
+import type { Microphone, Microphones } from "./microphones.ts";
 import { recordStream, type StreamDeps, type StreamEnd, type StreamOptions } from "./stream.ts";
 
 /** The schedule is looked at at least so often: the clock may be stepped at any time. */
 const LOOK_MS = 5_000;
 const RECONNECT_MIN_MS = 2_000;
 const RECONNECT_MAX_MS = 60_000;
-const MICROPHONE_PROBLEMS = [
+/** While no sound comes, it is looked so often whether something was plugged in. */
+const PLUG_LOOK_MS = 1_000;
+/**
+ * So long after a plug udev may still be giving the node its group, and a sound server be trying the
+ * card: these failures are no news, and it is tried again at once.
+ */
+const SETTLE_MS = 3_000;
+const SETTLE_RETRY_MS = 250;
+const SETTLING: readonly DiagnosisCode[] = [
   "microphone_missing",
-  "microphone_busy",
   "microphone_forbidden",
-  "microphone_format",
+  "microphone_busy",
   "microphone_lost",
-  "microphone_stalled",
-  "ffmpeg_missing",
-  "ffmpeg_incomplete",
-  "recorder_failed",
 ];
+/** The microphone recorded last may be on its way (boot, brown-out) before another is taken. */
+const GRACE_MS = 5_000;
 
 /** Gaps at the edges of a recording. */
 const EDGES = ["starting", "stopping", "schedule_end"];
-const SILENT = "microphone_silent";
 const SILENT_CHUNKS = 2;
-
-/** A microphone to record from, with the ways to open it, the best first. */
-export interface Microphone {
-  /** For people: log, health and tags. */
-  readonly name: string;
-  /** Why this one. */
-  readonly reason: string;
-  readonly attempts: readonly CaptureSource[];
-}
 
 export interface RecorderOptions {
   readonly schedule: Schedule;
@@ -55,8 +54,7 @@ export interface RecorderOptions {
   readonly tags: Readonly<Record<string, string>>;
   /** For a chunk that began at this monotonic time; undefined while the clock is synchronized. */
   readonly provisional: StreamDeps["provisional"];
-  /** Asked before every start of ffmpeg. @throws {NoMicrophoneError} */
-  readonly findMicrophone: () => Promise<Microphone>;
+  readonly microphones: Microphones;
 }
 
 export interface RecorderDeps {
@@ -64,19 +62,8 @@ export interface RecorderDeps {
   readonly spool: Spool;
   readonly status: Status;
   readonly log: Logger;
-}
-
-/** The configured PCM, or the microphone that is plugged in. */
-export async function findMicrophone(
-  audioDevice: string | null,
-  sampleRate: number,
-): Promise<Microphone> {
-  const choice = audioDevice === null ? await detectMicrophone() : null;
-  const attempts = captureAttempts(choice?.device ?? audioDevice ?? "", sampleRate)
-    .map((attempt): CaptureSource => ({ kind: "alsa", ...attempt }));
-  return choice === null
-    ? { name: audioDevice ?? "", reason: "audio_device names it", attempts }
-    : { name: choice.device.name, reason: choice.reason, attempts };
+  /** Called when packets were processed, or the loop that waits for sound has turned. */
+  readonly onAlive?: () => void;
 }
 
 export class Recorder {
@@ -89,7 +76,15 @@ export class Recorder {
   #lostMs: number | null = null;
   /** Why no sound comes at the moment. */
   #gapCause = "starting";
-  #gapsLogged: Promise<void> = Promise.resolve();
+  /** What is written beside the sound: declared gaps, the microphone recorded last. */
+  #notes: Promise<void> = Promise.resolve();
+  /** Why no sound comes. */
+  readonly #problem: CaptureProblem;
+  readonly #silence: CaptureProblem;
+  /** Monotonic time at which what was plugged in last has settled. */
+  #settledMs = -Infinity;
+  /** Monotonic time since which the microphone recorded last is away. */
+  #awayMs: number | null = null;
   /** When the schedule ended, until the books are closed: the last chunk may still be written. */
   #scheduleEndMs: number | null = null;
   #chosen = "";
@@ -98,6 +93,8 @@ export class Recorder {
   constructor(options: RecorderOptions, deps: RecorderDeps) {
     this.#options = options;
     this.#deps = deps;
+    this.#problem = new CaptureProblem(deps);
+    this.#silence = new CaptureProblem(deps);
     // One for all streams: what a full disk keeps waiting outlives the loss of a microphone.
     this.#writer = new ChunkWriter(deps.spool, options.syncIntervalMs, {
       ...deps,
@@ -120,17 +117,18 @@ export class Recorder {
     } finally {
       await this.#writer.finish();
       this.#closeBooks("stopping");
-      await this.#gapsLogged;
+      await this.#notes;
     }
   }
 
   async #followSchedule(signal: AbortSignal): Promise<void> {
-    const { clock, status, log } = this.#deps;
+    const { clock, status } = this.#deps;
     while (!signal.aborted) {
+      this.#deps.onAlive?.();
       const inSchedule = this.#inSchedule();
       status.schedule(inSchedule);
       if (!inSchedule) {
-        status.clearProblem(...MICROPHONE_PROBLEMS);
+        this.#problem.clear();
         this.#lostMs = null;
         this.#delayMs = RECONNECT_MIN_MS;
         this.#scheduleEndMs ??= clock.monotonicMs();
@@ -140,45 +138,94 @@ export class Recorder {
       }
       if (this.#scheduleEndMs !== null) this.#closeBooks("schedule_end");
       this.#ledger.begin(clock.monotonicMs());
-      await using hours = this.#scheduleWindow(signal);
-      const diagnosis = await this.#recordOnce(hours.signal);
+      await using hours = openUntil(signal, (signal) => this.#scheduleEnds(signal));
+      const startedMs = clock.monotonicMs();
+      const { diagnosis, soundEndMs } = await this.#recordOnce(hours.signal);
       status.recording(null);
       if (diagnosis === null || hours.signal.aborted) continue;
+      if (startedMs < this.#settledMs && SETTLING.includes(diagnosis.code)) {
+        await clock.sleep(SETTLE_RETRY_MS, hours.signal);
+        continue;
+      }
       this.#lostMs ??= clock.monotonicMs();
       this.#gapCause = diagnosis.code;
-      if (!status.hasProblem(diagnosis.code)) {
-        log.warning("{problem}", { problem: diagnosis.message, code: diagnosis.code });
+      this.#problem.set(diagnosis);
+      if (diagnosis.code === "microphone_stalled") {
+        status.microphoneStalled();
+        if (soundEndMs !== null) continue; // it has been waited for already
       }
-      status.clearProblem(...MICROPHONE_PROBLEMS.filter((code) => code !== diagnosis.code));
-      status.setProblem(diagnosis.code, diagnosis.message);
-      log.debug("Trying the microphone again.", { delay_s: this.#delayMs / 1000 });
-      await clock.sleep(this.#delayMs, hours.signal);
+      await this.#waitToReconnect(hours.signal);
+    }
+  }
+
+  async #waitToReconnect(signal: AbortSignal): Promise<void> {
+    const { clock, log } = this.#deps;
+    log.debug("Trying the microphone again.", { delay_s: this.#delayMs / 1000 });
+    this.#deps.onAlive?.();
+    if (await this.#waitForPlug(this.#delayMs, signal)) {
+      this.#delayMs = RECONNECT_MIN_MS;
+      this.#settledMs = clock.monotonicMs() + SETTLE_MS;
+    } else {
       this.#delayMs = Math.min(this.#delayMs * 2, RECONNECT_MAX_MS);
     }
   }
 
-  /** One microphone from its choice to its loss. Null: the end was asked for. */
-  async #recordOnce(signal: AbortSignal): Promise<Diagnosis | null> {
-    let diagnosis: Diagnosis | null = null;
-    try {
-      const microphone = await this.#options.findMicrophone();
-      this.#announce(microphone);
-      for (const source of microphone.attempts) {
-        const end = await this.#recordFrom(source, microphone, signal);
-        diagnosis = end.diagnosis;
-        // Only a format that is not offered is worth the next way to open the same microphone.
-        if (end.soundEndMs !== null || diagnosis?.code !== "microphone_format") break;
-      }
-    } catch (error) {
-      if (error instanceof FfmpegMissingError) return error.diagnosis;
-      if (error instanceof NoMicrophoneError) {
-        return { code: "microphone_missing", message: error.message };
-      }
-      // Whatever it is, the next try may succeed; giving up would surely lose the sound.
-      const message = `Recording failed: ${error instanceof Error ? error.stack : error}`;
-      return { code: "recorder_failed", message };
+  /** Resolves with true as soon as something was plugged in, with false after `ms`. */
+  async #waitForPlug(ms: number, signal: AbortSignal): Promise<boolean> {
+    const { clock } = this.#deps;
+    const endMs = clock.monotonicMs() + ms;
+    while (!signal.aborted && clock.monotonicMs() < endMs) {
+      await clock.sleep(Math.min(endMs - clock.monotonicMs(), PLUG_LOOK_MS), signal);
+      if (await this.#options.microphones.plugged()) return true;
     }
-    return diagnosis;
+    return false;
+  }
+
+  /** The microphone to record now; one that stands in for the last one only after a while. */
+  async #findMicrophone(signal: AbortSignal): Promise<Microphone> {
+    const { clock } = this.#deps;
+    const { microphones } = this.#options;
+    let microphone = await microphones.find();
+    if (microphone.isStandIn) this.#awayMs ??= clock.monotonicMs();
+    while (microphone.isStandIn && this.#awayMs !== null && !signal.aborted) {
+      const leftMs = this.#awayMs + GRACE_MS - clock.monotonicMs();
+      if (leftMs <= 0) return microphone;
+      await this.#waitForPlug(leftMs, signal);
+      microphone = await microphones.find();
+    }
+    this.#awayMs = null;
+    return microphone;
+  }
+
+  /** One microphone from its choice to its loss. No diagnosis: the end was asked for. */
+  async #recordOnce(signal: AbortSignal): Promise<StreamEnd> {
+    const { microphones } = this.#options;
+    let end: StreamEnd = { diagnosis: null, soundEndMs: null };
+    try {
+      const microphone = await this.#findMicrophone(signal);
+      if (signal.aborted) return end;
+      this.#announce(microphone);
+      await using better = microphone.isStopgap
+        ? openUntil(signal, (signal) => this.#betterComes(signal))
+        : null;
+      for (const source of microphone.attempts) {
+        end = await this.#recordFrom(source, microphone, better?.signal ?? signal);
+        // Only a format that is not offered is worth the next way to open the same microphone.
+        if (end.soundEndMs !== null || end.diagnosis?.code !== "microphone_format") break;
+      }
+      if (better?.signal.aborted && !signal.aborted) this.#gapCause = "microphone_changed";
+      if (end.diagnosis === null) return end;
+      return { ...end, diagnosis: await microphones.explain(end.diagnosis, microphone) };
+    } catch (error) {
+      return { ...end, diagnosis: this.#diagnoseError(error) };
+    }
+  }
+
+  #diagnoseError(error: unknown): Diagnosis {
+    if (error instanceof FfmpegMissingError) return error.diagnosis;
+    if (error instanceof NoMicrophoneError) return error.diagnosis;
+    // Whatever it is, the next try may succeed; giving up would surely lose the sound.
+    return diagnoses.recorderFailed(error);
   }
 
   async #recordFrom(
@@ -188,6 +235,7 @@ export class Recorder {
   ): Promise<StreamEnd> {
     const { status } = this.#deps;
     const tags = { ...this.#options.tags, MICROPHONE: microphone.name };
+    status.counters.captureStarts++;
     const end = await recordStream(
       source,
       { ...this.#options.stream, tags },
@@ -201,6 +249,7 @@ export class Recorder {
       },
       signal,
     );
+    status.counters.captureEnded(end.diagnosis?.code ?? "asked");
     if (end.soundEndMs !== null) this.#lostMs = end.soundEndMs;
     status.recording(null);
     return end;
@@ -209,8 +258,10 @@ export class Recorder {
   #soundArrived(startMs: number, microphone: Microphone): void {
     const { status, log } = this.#deps;
     status.recording(microphone.name);
-    status.clearProblem(...MICROPHONE_PROBLEMS);
+    this.#problem.clear();
     this.#delayMs = RECONNECT_MIN_MS;
+    this.#settledMs = -Infinity;
+    this.#note("microphone.json", () => this.#options.microphones.remember(microphone));
     const gapMs = this.#lostMs === null ? 0 : Math.max(0, startMs - this.#lostMs);
     this.#lostMs = null;
     log.info("Recording.", {
@@ -241,24 +292,23 @@ export class Recorder {
     if (record.ms < 3000 && EDGES.includes(cause)) log.info("Sound is missing.", record);
     else log.warning("Sound is missing.", record);
     status.gapDeclared({ start: record.start, ms: record.ms, cause });
-    this.#gapsLogged = this.#gapsLogged.then(() => appendGap(spool.dir, record)).catch((error) => {
-      log.warning("gaps.jsonl cannot be written.", { error: String(error) });
+    this.#note("gaps.jsonl", () => appendGap(spool.dir, record));
+  }
+
+  /** Writes one after the other; that it cannot be done stops nothing. */
+  #note(file: string, write: () => Promise<void>): void {
+    this.#notes = this.#notes.then(write).catch((error) => {
+      this.#deps.log.warning("{file} cannot be written.", { file, error: String(error) });
     });
   }
 
   /** A microphone that hears nothing, chunk after chunk, is a problem; it is recorded all the same. */
   #heard(levels: Levels): void {
-    const { status, log } = this.#deps;
     this.#silentChunks = isSilent(levels) ? this.#silentChunks + 1 : 0;
-    if (this.#silentChunks === 0) {
-      if (status.hasProblem(SILENT)) log.warning("The microphone hears something again.");
-      status.clearProblem(SILENT);
+    if (this.#silentChunks === 0) this.#silence.clear();
+    if (this.#silentChunks === SILENT_CHUNKS) {
+      this.#silence.set(diagnoses.silent(levels.peakDbfs));
     }
-    if (this.#silentChunks !== SILENT_CHUNKS) return;
-    const message = `The microphone hears nothing (peak ${levels.peakDbfs} dBFS): is it muted, ` +
-      `switched off, or turned down (alsamixer)?`;
-    log.warning("{problem}", { problem: message, code: SILENT });
-    status.setProblem(SILENT, message);
   }
 
   /** Says which microphone and why, whenever that changes. */
@@ -266,10 +316,10 @@ export class Recorder {
     const chosen = `${microphone.name}\n${microphone.reason}`;
     if (chosen === this.#chosen) return;
     this.#chosen = chosen;
-    this.#deps.log.info("Microphone chosen.", {
-      microphone: microphone.name,
-      reason: microphone.reason,
-    });
+    const { name, reason, isStandIn = false } = microphone;
+    const { log } = this.#deps;
+    if (isStandIn) log.warning("Another microphone is taken.", { microphone: name, reason });
+    else log.info("Microphone chosen.", { microphone: name, reason });
   }
 
   #inSchedule(): boolean {
@@ -285,27 +335,19 @@ export class Recorder {
     return Math.min(LOOK_MS, edge === null ? LOOK_MS : Math.max(1, edge - nowMs));
   }
 
-  /** Aborts when the schedule ends, or `parent` does. */
-  #scheduleWindow(parent: AbortSignal): { signal: AbortSignal } & AsyncDisposable {
-    const { clock } = this.#deps;
-    const hours = new AbortController();
-    const close = () => hours.abort();
-    parent.addEventListener("abort", close);
-    if (parent.aborted) close();
-    const watch = async () => {
-      while (!hours.signal.aborted) {
-        await clock.sleep(this.#nextLookMs(), hours.signal);
-        if (!this.#inSchedule()) close();
-      }
-    };
-    const watched = watch();
-    return {
-      signal: hours.signal,
-      async [Symbol.asyncDispose]() {
-        parent.removeEventListener("abort", close);
-        close();
-        await watched;
-      },
-    };
+  async #scheduleEnds(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted && this.#inSchedule()) {
+      await this.#deps.clock.sleep(this.#nextLookMs(), signal);
+    }
+  }
+
+  /** Resolves when there is a microphone on USB. */
+  async #betterComes(signal: AbortSignal): Promise<void> {
+    const { microphones } = this.#options;
+    while (!signal.aborted) {
+      if (!await this.#waitForPlug(RECONNECT_MAX_MS, signal)) continue;
+      const isStopgap = await microphones.find().then(({ isStopgap }) => isStopgap, () => true);
+      if (!isStopgap) return;
+    }
   }
 }

@@ -3,10 +3,10 @@
 
 import type { Clock } from "../clock.ts";
 import { type Logger, RepeatLimiter } from "../log.ts";
+import { diagnoses, type Diagnosis } from "./diagnosis.ts";
 import {
   type CaptureOptions,
   type CaptureSource,
-  type Diagnosis,
   Ffmpeg,
   type FfmpegLogLevel,
   MUXER_DELAY_MS,
@@ -48,7 +48,7 @@ export async function recordStream(
   });
   const cutter = new StreamCutter(ffmpeg.levels, options, deps);
   const stream = new AbortController();
-  let stopped = Promise.resolve();
+  let stopped = Promise.resolve(true);
   const endAsked = () => {
     cutter.isFlushing = true;
     stopped = ffmpeg.stop(clock);
@@ -58,33 +58,36 @@ export async function recordStream(
   const watched = watchForStall(ffmpeg, cutter, clock, stream.signal);
   try {
     const reader = new OpusStreamReader();
-    for await (const bytes of ffmpeg.stdout) {
+    for await (const bytes of ffmpeg.stdout()) {
       const nowMs = clock.monotonicMs();
       cutter.readMs = nowMs;
       cutter.take(reader.push(bytes), nowMs - MUXER_DELAY_MS);
     }
     cutter.take(reader.end(), clock.monotonicMs());
+  } catch (error) {
+    await ffmpeg.stop(clock, { stalled: true }); // no two at once, whatever went wrong
+    throw error;
   } finally {
     signal.removeEventListener("abort", endAsked);
     stream.abort();
     cutter.finish();
   }
-  await stopped;
   const stalled = await watched;
-  const { diagnosis } = await endOf(ffmpeg, clock);
+  const isGone = await stopped && stalled?.code !== "ffmpeg_stuck";
+  const end = isGone ? await endOf(ffmpeg, clock) : diagnoses.ffmpegStuck(ffmpeg.pid);
   return {
-    diagnosis: signal.aborted ? null : stalled ?? diagnosis,
+    diagnosis: signal.aborted ? null : stalled ?? end,
     soundEndMs: cutter.soundEndMs,
   };
 }
 
 /** ffmpeg has closed its stdout; should it live on, it is made to end. */
-async function endOf(ffmpeg: Ffmpeg, clock: Clock) {
+async function endOf(ffmpeg: Ffmpeg, clock: Clock): Promise<Diagnosis> {
   const ended = new AbortController();
   const end = ffmpeg.ended.finally(() => ended.abort());
   await clock.sleep(1000, ended.signal);
-  if (!ended.signal.aborted) await ffmpeg.stop(clock);
-  return await end;
+  if (!ended.signal.aborted && !await ffmpeg.stop(clock)) return diagnoses.ffmpegStuck(ffmpeg.pid);
+  return (await end).diagnosis;
 }
 
 /** Stops an ffmpeg that lives and gives nothing. Resolves with the diagnosis, or null at the end. */
@@ -99,16 +102,13 @@ async function watchForStall(
   while (!signal.aborted) {
     await clock.sleep(TICK_MS, signal);
     const nowMs = clock.monotonicMs();
-    // This process itself was held up (suspended, starved): ffmpeg gets its full time again.
+    // This process itself was held up (stopped, starved): what ffmpeg gave meanwhile waits in the
+    // pipe, so it gets its full time again. While the board is suspended, this clock stands still.
     if (nowMs - tickedMs > 4 * TICK_MS) cutter.readMs = nowMs;
     tickedMs = nowMs;
     if (nowMs - cutter.readMs > STALL_MS) {
-      await ffmpeg.stop(clock);
-      return {
-        code: "microphone_stalled",
-        message: `The microphone gave nothing for ${STALL_MS / 1000} s though it is there: ` +
-          `it is opened again; if that goes on, plug it into another port`,
-      };
+      const isGone = await ffmpeg.stop(clock, { stalled: true });
+      return isGone ? diagnoses.stalled(STALL_MS / 1000) : diagnoses.ffmpegStuck(ffmpeg.pid);
     }
   }
   return null;

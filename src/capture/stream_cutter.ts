@@ -35,6 +35,8 @@ export interface StreamCutterDeps {
   readonly onDropping: (dropping: boolean) => void;
   /** Called when sound begins to arrive; `startMs`, monotonic, is when it was heard. */
   readonly onSound: (startMs: number) => void;
+  /** Called when packets were processed, even if the disk takes none. */
+  readonly onAlive?: () => void;
 }
 
 export class StreamCutter {
@@ -135,6 +137,7 @@ export class StreamCutter {
   #packets(packets: readonly OpusPacket[], arrivalMs: number): void {
     const last = packets.at(-1);
     if (this.#stream === null || last === undefined) return;
+    this.#deps.onAlive?.();
     const { chunker, timeline, head } = this.#stream;
     const isFirst = this.soundEndMs === null;
     const tellsTime = !timeline.hasBegun || (!this.isFlushing && last.trimSamples === 0);

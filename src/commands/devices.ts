@@ -1,16 +1,21 @@
-// The command `recorder-agent devices`: shows a person which microphones there are and which one
-// would be recorded. Reads no configuration, opens no device and changes nothing.
+// The command `recorder-agent devices`: shows a person which microphones there are, which one would
+// be recorded, and what to write in audio_device to name one. Reads no configuration, opens no device
+// and changes nothing.
 
+import { describeRates } from "../capture/capture_attempts.ts";
+import { readLastMicrophone } from "../capture/last_microphone.ts";
 import {
-  type CaptureDevice,
-  chooseDevice,
+  audioDeviceTexts,
+  chooseMicrophone,
   NoMicrophoneError,
-  readSoundSystem,
-  type SampleRates,
-  type SoundOptions,
-} from "../capture/devices.ts";
+} from "../capture/microphone_choice.ts";
+import type { CaptureDevice } from "../capture/sound_listing.ts";
+import { readSoundSystem, type SoundOptions } from "../capture/sound_system.ts";
+import { configKeys } from "../config.ts";
 
 export interface DevicesOptions extends SoundOptions {
+  /** Where the microphone recorded last is remembered; default: the usual spool directory. */
+  readonly spoolDir?: string;
   /** Receives the text, without a newline at its end; default: standard output. */
   readonly print?: (text: string) => void;
 }
@@ -18,12 +23,15 @@ export interface DevicesOptions extends SoundOptions {
 /** Prints the table. Returns the exit code: 0, or 1 when nothing here can capture. */
 export async function runDevices(options: DevicesOptions = {}): Promise<number> {
   // deno-lint-ignore no-console
-  const { print = console.log } = options;
-  const { cards, devices } = await readSoundSystem(options);
+  const { print = console.log, spoolDir = usualSpoolDir() } = options;
+  const system = await readSoundSystem(options);
   try {
-    const { device, reason } = chooseDevice(devices, cards);
-    print(formatTable(devices, device));
+    const last = await readLastMicrophone(spoolDir);
+    const { device, reason } = chooseMicrophone({ kind: "any" }, system, last);
+    print(formatTable(system.devices, device));
     print(`\n* recorded unless audio_device says otherwise: ${reason}.`);
+    print("\nTo name one, paste one of its lines into config.yaml:");
+    for (const device of system.devices) print(formatTexts(device, system.devices));
     return 0;
   } catch (error) {
     if (!(error instanceof NoMicrophoneError)) throw error;
@@ -32,18 +40,29 @@ export async function runDevices(options: DevicesOptions = {}): Promise<number> 
   }
 }
 
+function usualSpoolDir(): string {
+  return configKeys().find(({ name }) => name === "spool_dir")?.default ?? "";
+}
+
+function formatTexts(device: CaptureDevice, devices: readonly CaptureDevice[]): string {
+  const lines = audioDeviceTexts(device, devices)
+    .map((text) => `\n  audio_device: ${JSON.stringify(text)}`);
+  const place = device.device === 0 ? "" : `, device ${device.device}`;
+  return `${device.name} (card ${device.card}${place})${lines.join("")}`;
+}
+
 function formatTable(devices: readonly CaptureDevice[], chosen: CaptureDevice): string {
   const rows = [
-    ["", "CARD", "NAME", "AUDIO_DEVICE", "USB ID", "USB PATH", "CHANNELS", "RATES, HZ"],
+    ["", "CARD", "NAME", "USB PATH", "USB ID", "SERIAL", "CHANNELS", "RATES, HZ"],
     ...devices.map((device) => [
       device === chosen ? "*" : "",
       `${device.card}`,
       device.name,
-      device.alsaName,
-      device.usb?.vendorProduct ?? "-",
       device.usb?.path ?? "-",
+      device.usb?.vendorProduct ?? "-",
+      device.usb?.serial ?? "-",
       device.offers?.channels.join(", ") ?? "?",
-      device.offers === null ? "?" : formatRates(device.offers.rates),
+      device.offers === null ? "?" : describeRates(device.offers.rates),
     ]),
   ];
   const lengthOf = (text: string) => [...text].length;
@@ -53,8 +72,4 @@ function formatTable(devices: readonly CaptureDevice[], chosen: CaptureDevice): 
     row.map((cell, column) => cell + " ".repeat((widths[column] ?? 0) - lengthOf(cell)))
       .join("  ").trimEnd()
   ).join("\n");
-}
-
-function formatRates(rates: SampleRates): string {
-  return "min" in rates ? `${rates.min} to ${rates.max}` : rates.join(", ");
 }

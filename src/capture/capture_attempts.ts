@@ -1,0 +1,77 @@
+// With which parameters ffmpeg's ALSA input is asked for a microphone, from what the microphone says
+// it offers, and in words. Pure: it opens nothing.
+
+import type { Altset, CaptureDevice, CaptureOffers, SampleRates } from "./sound_listing.ts";
+
+/** One way to ask ffmpeg's ALSA input for a microphone. */
+export interface CaptureAttempt {
+  readonly pcm: string;
+  readonly channels: number;
+  /** Hz. */
+  readonly sampleRate: number;
+}
+
+/**
+ * The parameters to ask ffmpeg's ALSA input for, in the order to try them, for a device found here
+ * or a PCM named by hand; `sampleRate` is the wanted rate in Hz.
+ *
+ * ffmpeg 5.1 (libavdevice/alsa.c) asks for S16_LE and nothing else, then for the nearest rate, then
+ * for exactly `-channels`: a format or count the hardware lacks is an error, a rate is not. Because
+ * the rate comes first, it can rule a channel count out, so offers are tried as the combinations
+ * they are: the wanted rate first, else 48000 Hz, else the highest; of these the fewest channels.
+ * `plughw:`, which converts what the hardware lacks, is last, or alone where S16_LE is not offered.
+ */
+export function captureAttempts(
+  device: CaptureDevice | string,
+  sampleRate: number,
+): CaptureAttempt[] {
+  const pcm = typeof device === "string" ? device : device.alsaName;
+  const altsets = typeof device === "string" ? [] : device.offers?.altsets ?? [];
+  const native = altsets.filter((altset) => altset.formats.includes("S16_LE"));
+  const ladder = altsets.length > 0
+    ? rankAltsets(native.length > 0 ? native : altsets, sampleRate)
+    : COMMON_CHANNEL_COUNTS.map((channels) => ({ channels, sampleRate }));
+  const direct = altsets.length > 0 && native.length === 0 ? [] : ladder;
+  const converted = pcm.startsWith("hw:") ? ladder.slice(0, 1) : [];
+  return [
+    ...direct.map((parameters) => ({ pcm, ...parameters })),
+    ...converted.map((parameters) => ({ pcm: `plug${pcm}`, ...parameters })),
+  ];
+}
+
+/** Asked of a PCM that does not say what it offers; more than two are microphone arrays. */
+const COMMON_CHANNEL_COUNTS = [1, 2, 4, 6, 8];
+
+function rankAltsets(altsets: readonly Altset[], wanted: number): Omit<CaptureAttempt, "pcm">[] {
+  const rank = (rate: number) => rate === wanted ? 0 : rate === 48000 ? 1 : 2;
+  return altsets
+    .map(({ channels, rates }) => ({ channels, sampleRate: bestRate(rates, wanted) }))
+    .sort((a, b) =>
+      rank(a.sampleRate) - rank(b.sampleRate) ||
+      b.sampleRate - a.sampleRate ||
+      a.channels - b.channels
+    )
+    .filter((attempt, i, all) =>
+      attempt.channels !== all[i - 1]?.channels || attempt.sampleRate !== all[i - 1]?.sampleRate
+    );
+}
+
+function bestRate(rates: SampleRates, wanted: number): number {
+  const offered = (rate: number) =>
+    "min" in rates ? rates.min <= rate && rate <= rates.max : rates.includes(rate);
+  if (offered(wanted)) return wanted;
+  if (offered(48000)) return 48000;
+  return "min" in rates ? rates.max : Math.max(...rates);
+}
+
+/** For people: "1, 2 channels at 44100, 48000 Hz as S16_LE". */
+export function describeOffers({ altsets, channels, rates }: CaptureOffers): string {
+  const formats = [...new Set(altsets.flatMap((altset) => altset.formats))].join(", ");
+  const noun = channels.length === 1 && channels[0] === 1 ? "channel" : "channels";
+  return `${channels.join(", ")} ${noun} at ${describeRates(rates)} Hz as ${formats}`;
+}
+
+/** For people: "44100, 48000" or "8000 to 48000". */
+export function describeRates(rates: SampleRates): string {
+  return "min" in rates ? `${rates.min} to ${rates.max}` : rates.join(", ");
+}

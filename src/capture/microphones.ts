@@ -1,0 +1,149 @@
+// The microphones of this machine, for the recorder: which one to record now and how to open it,
+// whether one was plugged in, and what the system knows about a failure. It keeps no time and never
+// waits; when to look is recorder.ts's.
+
+import { captureAttempts } from "./capture_attempts.ts";
+import { diagnoses, type Diagnosis } from "./diagnosis.ts";
+import type { CaptureSource } from "./ffmpeg.ts";
+import { readLastMicrophone, writeLastMicrophone } from "./last_microphone.ts";
+import {
+  chooseMicrophone,
+  deviceOfPcm,
+  identify,
+  type MicrophoneIdentity,
+  parseAudioDevice,
+} from "./microphone_choice.ts";
+import type { CaptureDevice } from "./sound_listing.ts";
+import {
+  readHolders,
+  readNodeAccess,
+  readSoundNodes,
+  readSoundSystem,
+  type SoundOptions,
+} from "./sound_system.ts";
+
+/** A microphone to record from, with the ways to open it, the best first. */
+export interface Microphone {
+  /** For people: log, health and tags. */
+  readonly name: string;
+  /** Why this one. */
+  readonly reason: string;
+  readonly attempts: readonly CaptureSource[];
+  /** Undefined if ALSA's configuration alone knows what is behind the PCM. */
+  readonly device?: CaptureDevice;
+  /** The one recorded last is away: this one is taken if it does not come back soon. */
+  readonly isStandIn?: boolean;
+  /** Not on USB, and taken only because nothing is: one on USB ends it. */
+  readonly isStopgap?: boolean;
+}
+
+/** Where the recorder gets its microphones from. */
+export interface Microphones {
+  /** Looks anew. @throws {NoMicrophoneError} */
+  find(): Promise<Microphone>;
+  /** Whether something was plugged in, or may be opened now, since the last look. Never rejects. */
+  plugged(): Promise<boolean>;
+  /** Sound came from it. @throws as the disk does. */
+  remember(microphone: Microphone): Promise<void>;
+  /** The same diagnosis with what the system knows. Never rejects. */
+  explain(diagnosis: Diagnosis, microphone: Microphone): Promise<Diagnosis>;
+}
+
+export interface SystemMicrophonesOptions extends SoundOptions {
+  /** As configured; null: whatever there is. */
+  readonly audioDevice: string | null;
+  /** Hz. */
+  readonly sampleRate: number;
+  /** Where the microphone recorded last is remembered. */
+  readonly spoolDir: string;
+}
+
+/** The microphones that ALSA knows. */
+export class SystemMicrophones implements Microphones {
+  readonly #options: SystemMicrophonesOptions;
+  /** Undefined: not read yet. */
+  #last: MicrophoneIdentity | null | undefined;
+  #nodes: ReadonlySet<string> = new Set();
+
+  constructor(options: SystemMicrophonesOptions) {
+    this.#options = options;
+  }
+
+  async find(): Promise<Microphone> {
+    const { audioDevice, sampleRate } = this.#options;
+    // Before the system is read: what comes in between is noticed by the next plugged().
+    this.#nodes = await readSoundNodes(this.#options);
+    const system = await readSoundSystem(this.#options);
+    const wanted = parseAudioDevice(audioDevice) ?? { kind: "pcm", pcm: audioDevice ?? "" };
+    if (wanted.kind === "pcm") {
+      const device = deviceOfPcm(wanted.pcm, system.devices);
+      return {
+        name: wanted.pcm,
+        reason: "audio_device names it",
+        attempts: asSources(wanted.pcm, sampleRate),
+        ...(device === null ? {} : { device }),
+      };
+    }
+    const { device, reason, isExpected } = chooseMicrophone(wanted, system, await this.#lastOne());
+    return {
+      name: device.name,
+      reason,
+      attempts: asSources(device, sampleRate),
+      device,
+      isStandIn: !isExpected,
+      isStopgap: wanted.kind === "any" && device.usb === null,
+    };
+  }
+
+  async plugged(): Promise<boolean> {
+    try {
+      const before = this.#nodes;
+      this.#nodes = await readSoundNodes(this.#options);
+      return [...this.#nodes].some((line) => !before.has(line));
+    } catch {
+      return false; // find hung on a bus that is not well: the delays go on
+    }
+  }
+
+  async remember({ device }: Microphone): Promise<void> {
+    if (device === undefined) return;
+    const identity = identify(device);
+    if (JSON.stringify(identity) === JSON.stringify(await this.#lastOne())) return;
+    this.#last = identity;
+    await writeLastMicrophone(this.#options.spoolDir, identity);
+  }
+
+  async explain(diagnosis: Diagnosis, microphone: Microphone): Promise<Diagnosis> {
+    const { name, device } = microphone;
+    try {
+      if (diagnosis.code === "microphone_busy") {
+        return diagnoses.busy(name, await readHolders(device ?? null, this.#options));
+      }
+      if (device === undefined) return diagnosis;
+      if (diagnosis.code === "microphone_format") return diagnoses.format(name, device.offers);
+      if (diagnosis.code === "microphone_forbidden") {
+        return diagnoses.forbidden(name, await readNodeAccess(device, this.#options));
+      }
+    } catch { /* find or grep hung: what ffmpeg said has to do */ }
+    return diagnosis;
+  }
+
+  async #lastOne(): Promise<MicrophoneIdentity | null> {
+    if (this.#last === undefined) this.#last = await readLastMicrophone(this.#options.spoolDir);
+    return this.#last;
+  }
+}
+
+/** One microphone that is always there (the demo's). */
+export function singleMicrophone(microphone: Microphone): Microphones {
+  return {
+    find: () => Promise.resolve(microphone),
+    plugged: () => Promise.resolve(false),
+    remember: () => Promise.resolve(),
+    explain: (diagnosis) => Promise.resolve(diagnosis),
+  };
+}
+
+function asSources(device: CaptureDevice | string, sampleRate: number): CaptureSource[] {
+  return captureAttempts(device, sampleRate).map((attempt) => ({ kind: "alsa", ...attempt }));
+}

@@ -1,0 +1,214 @@
+// What ALSA and sysfs say of the sound cards, as text, becomes values: cards, devices that can capture,
+// what they offer, and how a USB device is known. It parses; it reads nothing and chooses nothing.
+
+/** A sound card as /proc/asound/cards lists it. */
+export interface SoundCard {
+  readonly number: number;
+  /** ALSA's short identifier, unique among the cards present, for instance `Device_1`. */
+  readonly id: string;
+  readonly driver: string;
+  readonly name: string;
+  /** The longer description; for USB it ends in where the card is plugged in. */
+  readonly longName: string;
+}
+
+/** Sample rates in Hz: a list in ascending order, or everything from `min` to `max`. */
+export type SampleRates = readonly number[] | { readonly min: number; readonly max: number };
+
+/** One alternate setting of a USB microphone: a combination that the hardware does. */
+export interface Altset {
+  /** ALSA's names of the sample formats, for instance `S16_LE`. */
+  readonly formats: readonly string[];
+  readonly channels: number;
+  readonly rates: SampleRates;
+}
+
+/** What a USB microphone offers, as its /proc/asound/cardN/streamM says. */
+export interface CaptureOffers {
+  /** Every channel count of any alternate setting, ascending. */
+  readonly channels: readonly number[];
+  /** Every rate of any alternate setting. */
+  readonly rates: SampleRates;
+  /** The combinations behind the two summaries above. */
+  readonly altsets: readonly Altset[];
+}
+
+/** How a USB device is known; null is what the system does not tell. */
+export interface UsbIdentity {
+  /** The socket as sysfs names it, for instance `1-1.2`: the same after every replug there. */
+  readonly path: string | null;
+  /** For instance `0d8c:0014`. */
+  readonly vendorProduct: string | null;
+  readonly serial: string | null;
+  /** Bus and address for instance `001/004`; the address counts up with every replug. */
+  readonly bus: string | null;
+}
+
+/** An ALSA device that can capture. */
+export interface CaptureDevice {
+  readonly card: number;
+  readonly device: number;
+  readonly cardId: string;
+  readonly name: string;
+  /** The PCM to open now, `hw:CARD=<id>,DEV=<device>`; a replug may change it. */
+  readonly alsaName: string;
+  /** Null for a card that is not on USB. */
+  readonly usb: UsbIdentity | null;
+  /** Null where the driver does not say, which is everywhere but on USB. */
+  readonly offers: CaptureOffers | null;
+}
+
+/** Everything found by one look at the system. */
+export interface SoundSystem {
+  readonly cards: readonly SoundCard[];
+  /** Ascending by card, then device. */
+  readonly devices: readonly CaptureDevice[];
+}
+
+/** The lines of each file that was read, by its path. */
+export type SoundFiles = ReadonlyMap<string, readonly string[]>;
+
+/** The USB socket (`1-1.2`) of each card number that sits on USB. */
+export type UsbSockets = ReadonlyMap<number, string>;
+
+/** Puts together what /proc/asound (`files`) and /sys/class/sound (`sockets`) say. */
+export function parseSoundSystem(files: SoundFiles, sockets: UsbSockets): SoundSystem {
+  const cards = parseCards(files.get("/proc/asound/cards") ?? []);
+  const devices: CaptureDevice[] = [];
+  for (const { card: number, device } of parseCapturePcms(files.get("/proc/asound/pcm") ?? [])) {
+    const card = cards.find((card) => card.number === number);
+    if (card === undefined) continue;
+    devices.push({
+      card: number,
+      device,
+      cardId: card.id,
+      name: card.name,
+      alsaName: pcmOf(card, device),
+      usb: usbIdentity(card, files, sockets),
+      offers: parseStream(files.get(`/proc/asound/card${number}/stream${device}`) ?? []),
+    });
+  }
+  devices.sort((a, b) => a.card - b.card || a.device - b.device);
+  return { cards, devices };
+}
+
+/** The sockets in lines of the form `card1 ../../devices/…/usb1/1-1/1-1.2/1-1.2:1.0/sound/card1`. */
+export function parseUsbSockets(links: readonly string[]): UsbSockets {
+  const sockets = new Map<number, string>();
+  for (const link of links) {
+    const [, card, socket] = /^card(\d+) .*\/(\d+-[\d.]+):[^/]*\/sound\/card\d+$/.exec(link) ?? [];
+    if (card !== undefined && socket !== undefined) sockets.set(Number(card), socket);
+  }
+  return sockets;
+}
+
+/** Where the serial number of a card's USB device is: `device` links to one of its interfaces. */
+export function serialPath(card: number): string {
+  return `/sys/class/sound/card${card}/device/../serial`;
+}
+
+// The formats of sound/core/init.c, sound/core/pcm.c and sound/usb/proc.c of Linux.
+
+/** By the card's id; one that ALSA's syntax would read otherwise by the number of this moment. */
+function pcmOf(card: SoundCard, device: number): string {
+  return /^[\w-]+$/.test(card.id)
+    ? `hw:CARD=${card.id},DEV=${device}`
+    : `hw:${card.number},${device}`;
+}
+
+function parseCards(lines: readonly string[]): SoundCard[] {
+  const cards: SoundCard[] = [];
+  lines.forEach((line, i) => {
+    // " 1 [Device         ]: USB-Audio - USB PnP Sound Device", then the long name on its own line
+    const [, number, id, driver, name] = /^ *(\d+) \[(.*?) *\]: (.*?) - (.*)$/.exec(line) ?? [];
+    if (number === undefined || id === undefined || driver === undefined) return;
+    cards.push({
+      number: Number(number),
+      id,
+      driver,
+      name: printable(name ?? "") || id,
+      longName: printable(lines[i + 1] ?? ""),
+    });
+  });
+  return cards;
+}
+
+/** Names come from the device: no control characters, and no half character where Linux cut it. */
+function printable(text: string): string {
+  return text.replace(/\p{Cc}/gu, "").replace(/\uFFFD+$/, "").trim();
+}
+
+function parseCapturePcms(lines: readonly string[]): { card: number; device: number }[] {
+  // "01-00: USB Audio : USB Audio : playback 1 : capture 1"
+  return lines.flatMap((line) => {
+    const [, card, device] = /^(\d+)-(\d+): .* : capture \d+$/.exec(line) ?? [];
+    return card === undefined ? [] : [{ card: Number(card), device: Number(device) }];
+  });
+}
+
+function usbIdentity(
+  card: SoundCard,
+  files: SoundFiles,
+  sockets: UsbSockets,
+): UsbIdentity | null {
+  const first = (path: string) => files.get(path)?.[0]?.trim() || null;
+  const socket = sockets.get(card.number);
+  const vendorProduct = first(`/proc/asound/card${card.number}/usbid`);
+  if (card.driver !== "USB-Audio" && socket === undefined && vendorProduct === null) return null;
+  const bus = first(`/proc/asound/card${card.number}/usbbus`);
+  return {
+    path: socket ?? socketFromName(card.longName, bus),
+    vendorProduct,
+    serial: first(serialPath(card.number)),
+    bus,
+  };
+}
+
+/** Without sysfs: "… at usb-0000:01:00.0-1.2, full speed" on bus 001 is the socket 1-1.2. */
+function socketFromName(longName: string, bus: string | null): string | null {
+  const [, ports] = / at usb-.*-([\d.]+),/.exec(longName) ?? [];
+  return ports === undefined || bus === null ? null : `${Number.parseInt(bus)}-${ports}`;
+}
+
+function parseStream(lines: readonly string[]): CaptureOffers | null {
+  const start = lines.indexOf("Capture:");
+  if (start < 0) return null;
+  const altsets: Altset[] = [];
+  let formats: string[] = [];
+  let channels = 0;
+  for (const line of lines.slice(start + 1)) { // to the end: "Playback:" comes before
+    const [, key, value] = /^ {4}(Format|Channels|Rates): ?(.*)$/.exec(line) ?? [];
+    if (key === undefined || value === undefined) continue;
+    if (key === "Format") formats = value.split(" ");
+    else if (key === "Channels") channels = Number(value);
+    else { // the rates come last in each block
+      const rates = parseRates(value);
+      if (channels > 0 && rates !== null) altsets.push({ formats, channels, rates });
+    }
+  }
+  if (altsets.length === 0) return null;
+  return {
+    channels: ascending(altsets.map((altset) => altset.channels)),
+    rates: allRates(altsets.map((altset) => altset.rates)),
+    altsets,
+  };
+}
+
+/** "8000, 16000, 44100, 48000" or "8000 - 48000 (continuous)"; null if it is neither. */
+function parseRates(text: string): SampleRates | null {
+  const [, min, max] = /^(\d+) - (\d+) \(continuous\)$/.exec(text) ?? [];
+  if (min !== undefined) return { min: Number(min), max: Number(max) };
+  const rates = ascending((text.match(/\d+/g) ?? []).map(Number));
+  return rates.length > 0 ? rates : null;
+}
+
+function allRates(rates: readonly SampleRates[]): SampleRates {
+  const numbers = rates.flatMap((rate) => "min" in rate ? [rate.min, rate.max] : rate);
+  return rates.some((rate) => "min" in rate)
+    ? { min: Math.min(...numbers), max: Math.max(...numbers) }
+    : ascending(numbers);
+}
+
+function ascending(numbers: readonly number[]): number[] {
+  return [...new Set(numbers)].sort((a, b) => a - b);
+}
