@@ -5,7 +5,7 @@ import type { PartFile } from "../src/spool/part_file.ts";
 import { Status } from "../src/status/status.ts";
 import { seededRandom } from "./fixtures/random.ts";
 import { SimulatedClock } from "./fixtures/simulated_clock.ts";
-import { capturedLog, TempSpool, until } from "./fixtures/temp_spool.ts";
+import { capturedLog, chunksIn, TempSpool, until } from "./fixtures/temp_spool.ts";
 
 const NOON = Date.UTC(2026, 5, 15, 12);
 const IDENTITY = { pointId: "p", registerId: "r", deviceId: "d", version: "0" };
@@ -37,7 +37,7 @@ async function writerAtNoon(syncIntervalMs = 5000) {
     },
     /** The bytes of the sealed chunks, in their order. */
     sealed: () =>
-      temp.spool.list("outbox").map((name) => [
+      chunksIn(temp.spool, "outbox").map((name) => [
         ...Deno.readFileSync(temp.spool.path("outbox", name)),
       ]),
     async [Symbol.asyncDispose]() {
@@ -103,7 +103,7 @@ Deno.test("what is pushed is written in order, chunk by chunk", async () => {
   assertEquals(setup.sealed(), [[1, 2, 3, 4, 5], [6], [7, 8, 9, 10]]);
   assertEquals(setup.temp.files("recording"), []);
   assertEquals(setup.report().chunks_recorded_total, 3);
-  const [, , name] = setup.spool.list("outbox");
+  const [, , name] = chunksIn(setup.spool, "outbox");
   assertEquals(setup.report().last_chunk, {
     name: name ?? "",
     seconds: 1,
@@ -176,6 +176,42 @@ Deno.test("nothing waits longer than the interval to be synced, and not every pa
       lastMs = syncMs;
     }
   }
+});
+
+Deno.test("pages and the next chunk are written while the disk takes its time to sync and to seal", async () => {
+  await using setup = await writerAtNoon(1000);
+  const { clock, writer, temp } = setup;
+  const card = Promise.withResolvers<void>();
+  const { prototype } = Deno.FsFile;
+  const { sync, syncData } = prototype;
+  try {
+    Object.assign(prototype, { sync: () => card.promise, syncData: () => card.promise });
+    const sizeOfParts = () =>
+      temp.files("recording").reduce(
+        (sum, name) => sum + Deno.statSync(temp.spool.path("recording", name)).size,
+        0,
+      );
+    const [open, close] = chunkSteps(0, [bytes(1)]);
+    const [nextOpen] = chunkSteps(1, [bytes(9)]);
+    assert(open && close && nextOpen);
+    writer.push(open);
+    for (let page = 2; page <= 5; page++) {
+      await until(() => sizeOfParts() === page - 1);
+      await clock.advance(1000); // every page asks for a sync, and none ends
+      writer.push({ kind: "append", bytes: bytes(page) });
+    }
+    await until(() => sizeOfParts() === 5);
+    pushAll(writer, [close, nextOpen]);
+    await until(() => temp.files("recording").length === 2 && sizeOfParts() === 6);
+    assertEquals(setup.sealed(), []);
+    assert(!writer.isIdle);
+  } finally {
+    Object.assign(prototype, { sync, syncData });
+    card.resolve();
+  }
+  await writer.finish();
+  assertEquals(setup.sealed(), [[1, 2, 3, 4, 5]]);
+  assertEquals(temp.files("recording").length, 1);
 });
 
 Deno.test("a disk that fails is reported once, tried every second, and nothing is lost", async () => {
@@ -300,8 +336,9 @@ Deno.test("a file that someone deletes while it grows is counted as lost, and re
   await setup.writer.finish();
   assertEquals(setup.sealed(), [[2]]);
   assertEquals(setup.problems(), []);
-  const { chunks_recorded_total, chunks_lost_total, seconds_lost_total } = setup.report();
-  assertEquals([chunks_recorded_total, chunks_lost_total, seconds_lost_total], [1, 1, 1]);
+  const { chunks_recorded_total, chunks_lost_total, ...report } = setup.report();
+  assertEquals([chunks_recorded_total, chunks_lost_total], [1, 1]);
+  assertEquals([report.bytes_lost_total, report.seconds_lost_total], [1, 1]);
   assertEquals(setup.lines[0]?.["level"], "ERROR");
 });
 
@@ -355,8 +392,8 @@ Deno.test("finish() on a dead disk ends within 3 s, and counts what is lost", as
   }
   await finished;
   assertEquals(setup.temp.files("recording").length, 1);
-  const { chunks_lost_total, seconds_lost_total } = setup.report();
-  assertEquals([chunks_lost_total, seconds_lost_total], [2, 2]);
+  const { chunks_lost_total, bytes_lost_total, seconds_lost_total } = setup.report();
+  assertEquals([chunks_lost_total, bytes_lost_total, seconds_lost_total], [2, 5, 2]);
   const { chunks, seconds, bytes: lostBytes } = setup.lines.at(-1) ?? {};
   assertEquals([chunks, seconds, lostBytes], [2, 2, 5]);
   assertEquals(clock.sleepers, 0);

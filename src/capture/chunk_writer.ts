@@ -1,6 +1,9 @@
 // Brings what the chunker makes to the spool, one step after the other, apart from the reading of the
 // microphone: a slow disk never holds the stream. A step that fails (disk full, disk broken) is tried
 // again until it succeeds, while what follows waits in memory. It decides neither cuts nor times.
+//
+// Writing is one lane, syncing and sealing another: what has been written survives the death of the
+// program at once, and must not wait for a card that takes a second to sync.
 
 import type { Clock } from "../clock.ts";
 import type { Logger } from "../log.ts";
@@ -8,12 +11,12 @@ import type { PartName } from "../spool/chunk_name.ts";
 import type { PartFile } from "../spool/part_file.ts";
 import type { Spool } from "../spool/spool.ts";
 import type { Status } from "../status/status.ts";
+import { DiskLane } from "./disk_lane.ts";
 import type { Levels } from "./levels.ts";
 import type { ChunkTimes } from "./timeline.ts";
 
 /** More than this (3 hours at 24 kbit/s) is not held for a disk that takes nothing. */
 export const MAX_PENDING_BYTES = 32 * 1024 * 1024;
-const TRY_AGAIN_MS = 1000;
 /** When the service stops, a disk that takes nothing is waited for no longer. */
 const LAST_TRIES_MS = 2000;
 
@@ -35,6 +38,11 @@ export type WriteStep =
 
 export type SealedChunk = Extract<WriteStep, { kind: "close" }>;
 
+/** What follows a write, and may take its time. */
+type SyncStep =
+  | { kind: "sync"; part: PartFile }
+  | { kind: "seal"; part: PartFile; step: SealedChunk };
+
 export class ChunkWriter {
   readonly #spool: Spool;
   readonly #syncIntervalMs: number;
@@ -42,15 +50,13 @@ export class ChunkWriter {
   readonly #status: Status;
   readonly #log: Logger;
   readonly #onSealed: (chunk: SealedChunk) => void;
-  readonly #queue: { readonly step: WriteStep; readonly sizeBytes: number }[] = [];
+  readonly #writes: DiskLane<{ readonly step: WriteStep; readonly sizeBytes: number }>;
+  readonly #syncs: DiskLane<SyncStep>;
   #pendingBytes = 0;
   #part: PartFile | null = null;
   #syncedMs = 0;
-  #working: Promise<void> = Promise.resolve();
-  #isWorking = false;
-  #giveUpMs = Infinity;
   /** A step that hangs in a dead disk when the service ends; nobody waits for it any more. */
-  #abandoned: Promise<void> | null = null;
+  #abandoned: Promise<unknown> | null = null;
 
   constructor(
     spool: Spool,
@@ -63,18 +69,27 @@ export class ChunkWriter {
       onSealed?: (chunk: SealedChunk) => void;
     },
   ) {
+    const { clock, status, log } = deps;
     this.#spool = spool;
     // A page takes 0.4 s to fill and the disk some time to sync: the bound holds with both.
     this.#syncIntervalMs = Math.max(0, syncIntervalMs - 900);
-    this.#clock = deps.clock;
-    this.#status = deps.status;
-    this.#log = deps.log;
+    this.#clock = clock;
+    this.#status = status;
+    this.#log = log;
     this.#onSealed = deps.onSealed ?? (() => {});
+    const onTrouble = (error: unknown) => error === null ? this.#recovered() : this.#failed(error);
+    this.#writes = new DiskLane({
+      apply: ({ step }) => this.#write(step),
+      onDone: ({ sizeBytes }) => this.#pendingBytes -= sizeBytes,
+      onTrouble,
+      clock,
+    });
+    this.#syncs = new DiskLane({ apply: (step) => this.#sync(step), onTrouble, clock });
   }
 
-  /** Whether everything that was pushed has been written. */
+  /** Whether everything that was pushed has been written, and every chunk sealed. */
   get isIdle(): boolean {
-    return this.#queue.length === 0;
+    return this.#writes.waiting.length === 0 && this.#syncs.waiting.length === 0;
   }
 
   /** True when the disk has taken nothing for so long that no more can be held. */
@@ -84,47 +99,35 @@ export class ChunkWriter {
 
   push(step: WriteStep): void {
     const sizeBytes = step.kind === "discard" ? 0 : step.bytes.length;
-    this.#queue.push({ step, sizeBytes });
     this.#pendingBytes += sizeBytes;
-    if (!this.#isWorking) this.#working = this.#work();
+    this.#writes.push({ step, sizeBytes });
   }
 
   /** Resolves when everything has been written, or a failing disk has had its last tries. */
   async finish(): Promise<void> {
-    this.#giveUpMs = this.#clock.monotonicMs() + LAST_TRIES_MS;
-    const working = new AbortController();
-    const worked = this.#working.then(() => working.abort());
+    const giveUpMs = this.#clock.monotonicMs() + LAST_TRIES_MS;
+    const finished = new AbortController();
+    const work = this.#writes.finish(giveUpMs)
+      .then(() => this.#syncs.finish(giveUpMs))
+      .then(() => {
+        this.#abandonParts();
+        finished.abort();
+      });
     // A disk that is slow, or hangs, is waited for no longer than one that fails.
-    await this.#clock.sleep(LAST_TRIES_MS + 500, working.signal);
-    if (this.#isWorking) this.#abandoned = worked;
-    else if (this.#part !== null) {
-      this.#part.abandon();
-      this.#part = null;
-    }
-    if (this.#queue.length > 0) this.#lost();
+    await this.#clock.sleep(LAST_TRIES_MS + 500, finished.signal);
+    if (!finished.signal.aborted) this.#abandoned = work;
+    if (this.#writes.waiting.length > 0) this.#lost();
   }
 
-  async #work(): Promise<void> {
-    this.#isWorking = true;
-    for (let next = this.#queue[0]; next !== undefined; next = this.#queue[0]) {
-      if (this.#clock.monotonicMs() >= this.#giveUpMs) break;
-      try {
-        await this.#apply(next.step);
-        this.#queue.shift();
-        this.#pendingBytes -= next.sizeBytes;
-        this.#recovered();
-      } catch (error) {
-        if (this.#clock.monotonicMs() >= this.#giveUpMs) break;
-        this.#failed(error);
-        this.#spool.roomWanted.ring();
-        await this.#clock.sleep(TRY_AGAIN_MS);
-      }
-    }
-    this.#isWorking = false;
+  /** They stay in recording/, to be recovered at the next start. */
+  #abandonParts(): void {
+    this.#part?.abandon();
+    this.#part = null;
+    for (const step of this.#syncs.waiting) if (step.kind === "seal") step.part.abandon();
   }
 
   /** May be called again with the same step after it has failed. */
-  async #apply(step: WriteStep): Promise<void> {
+  async #write(step: WriteStep): Promise<void> {
     switch (step.kind) {
       case "open":
         this.#spool.roomWanted.ring(); // the janitor sees to it that a whole chunk fits
@@ -133,31 +136,35 @@ export class ChunkWriter {
         this.#syncedMs = this.#clock.monotonicMs();
         return;
       case "append": {
-        await this.#part?.append(step.bytes);
-        step.bytes = new Uint8Array(0); // a repeat, should the sync fail, writes nothing twice
+        if (this.#part === null) return;
+        await this.#part.append(step.bytes);
         const nowMs = this.#clock.monotonicMs();
-        if (nowMs - this.#syncedMs < this.#syncIntervalMs) return;
-        await this.#part?.sync();
+        // While the disk is at it, the next page will ask again.
+        if (nowMs - this.#syncedMs < this.#syncIntervalMs || this.#syncs.waiting.length > 0) return;
+        this.#syncs.push({ kind: "sync", part: this.#part });
         this.#syncedMs = nowMs;
         return;
       }
-      case "close": {
+      case "close":
         if (this.#part === null) return;
         await this.#part.append(step.bytes);
-        step.bytes = new Uint8Array(0);
-        const { sizeBytes } = this.#part;
-        const durationUs = durationOf(step.times);
-        const name = await this.#part.seal({ ...step.name, durationUs });
+        this.#syncs.push({ kind: "seal", part: this.#part, step });
         this.#part = null;
-        if (name === null) this.#vanished(step);
-        else this.#sealed(name, step, sizeBytes);
         return;
-      }
       case "discard":
         await this.#part?.discard();
         this.#part = null;
         return;
     }
+  }
+
+  /** May be called again with the same step after it has failed. */
+  async #sync(next: SyncStep): Promise<void> {
+    if (next.kind === "sync") return await next.part.sync();
+    const { part, step } = next;
+    const name = await part.seal({ ...step.name, durationUs: durationOf(step.times) });
+    if (name === null) this.#vanished(step, part.sizeBytes);
+    else this.#sealed(name, step, part.sizeBytes);
   }
 
   #sealed(name: string, step: SealedChunk, sizeBytes: number): void {
@@ -177,29 +184,31 @@ export class ChunkWriter {
   }
 
   /** Someone deleted the file while it was being recorded: no use in trying again. */
-  #vanished({ times }: SealedChunk): void {
+  #vanished({ times }: SealedChunk, bytes: number): void {
     const seconds = durationOf(times) / 1e6;
-    this.#status.chunksLost({ chunks: 1, seconds });
-    this.#log.error("The file of a recording was deleted before it was finished.", { seconds });
+    this.#status.chunksLost({ chunks: 1, bytes, seconds });
+    this.#log.error("The file of a recording was deleted before it was finished.", {
+      bytes,
+      seconds,
+    });
   }
 
   /** Counts what still waited when the disk was given up; what a .part holds can be recovered. */
   #lost(): void {
-    const steps = this.#queue.map(({ step }) => step);
+    const steps = this.#writes.waiting.map(({ step }) => step);
     const opened = steps.findIndex(({ kind }) => kind === "open");
     const closed = opened < 0 ? [] : steps.slice(opened).filter((step) => step.kind === "close");
     const losses = {
       chunks: closed.length,
+      bytes: this.#pendingBytes,
       seconds: closed.reduce((sum, step) => sum + durationOf(step.times) / 1e6, 0),
     };
     this.#status.chunksLost(losses);
-    this.#log.error("The disk did not take the end of the recording.", {
-      ...losses,
-      bytes: this.#pendingBytes,
-    });
+    this.#log.error("The disk did not take the end of the recording.", losses);
   }
 
   #failed(error: unknown): void {
+    this.#spool.roomWanted.ring();
     const full = error instanceof Error && /ENOSPC|No space left|os error 28/.test(String(error));
     const message = full
       ? "The disk is full: recordings wait in memory until there is room"
@@ -211,7 +220,7 @@ export class ChunkWriter {
   }
 
   #recovered(): void {
-    if (!this.#status.hasProblem("disk_failing")) return;
+    if (this.#writes.isFailing || this.#syncs.isFailing) return;
     this.#status.clearProblem("disk_failing");
     this.#log.warning("The disk takes recordings again.");
   }

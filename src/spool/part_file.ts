@@ -37,9 +37,18 @@ export class PartFile {
     this.#sizeBytes += bytes.length;
   }
 
-  /** fdatasync: what was appended survives a power cut. */
+  /**
+   * fdatasync: what was appended survives a power cut. It may run beside an append: by a handle of its
+   * own, as Deno does one thing after the other with each.
+   */
   async sync(): Promise<void> {
-    await this.#file.syncData();
+    try {
+      using file = await Deno.open(this.#path, { read: true });
+      await file.syncData();
+    } catch (error) {
+      if (error instanceof Deno.errors.NotFound) return; // sealed, discarded or deleted meanwhile
+      throw error;
+    }
     if (this.#entrySynced) return;
     await syncDirectory(join(this.#path, ".."));
     this.#entrySynced = true;
