@@ -72,6 +72,16 @@ Deno.test("parseRetryAfter() reads seconds, and a date relative to the server's 
   assertEquals(wait({ "retry-after": "soon", date }), null);
   assertEquals(wait({ "retry-after": "", date }), null);
   assertEquals(wait({ date }), null);
+  assert((wait({ "retry-after": "9".repeat(400) }) ?? 0) > 1e12);
+  // Each form of a date, between clocks that are years off but agree with each other.
+  const asctime = { "retry-after": "Sun Nov  6 08:50:07 1994", date: "Sun Nov  6 08:49:37 1994" };
+  assertEquals(wait(asctime), 30_000);
+  const imf = "Sun, 06 Nov 1994 08:49:37 GMT";
+  assertEquals(wait({ "retry-after": "Sunday, 06-Nov-94 08:49:47 GMT", date: imf }), 10_000);
+  assertEquals(wait({ "retry-after": "Sun Nov  6 08:49:47 1994", date: imf }), 10_000);
+  for (const nonsense of ["-5", "12.5", "Sun 2090", "1e3", "0x10", "7 s", "7, 8"]) {
+    assertEquals(wait({ "retry-after": nonsense, date }), null, nonsense);
+  }
 });
 
 Deno.test("formatTimestamp() gives six digits of fraction, exactly", () => {

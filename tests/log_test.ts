@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { resetSync } from "@logtape/logtape";
 import { type LogOptions, RepeatLimiter, startLog, StderrQueue } from "../src/log.ts";
+import { SimulatedClock } from "./fixtures/simulated_clock.ts";
 
 /** A log and the text it writes; logging ends with the scope. */
 function logTo(options: Partial<LogOptions> = {}) {
@@ -91,7 +92,7 @@ Deno.test("errors and big integers among the fields are told in words", () => {
 
 Deno.test("without `write` lines go to stderr, and a closed stderr is no error", async () => {
   const script = `import { startLog } from "${new URL("../src/log.ts", import.meta.url)}";
-    const log = startLog({ level: "INFO", journal: false });
+    const log = startLog({ level: "DEBUG", journal: false });
     log.info("first");
     for (let i = 0; i < 5000; i++) log.info("x".repeat(100));
     console.log("still alive");`;
@@ -129,6 +130,52 @@ Deno.test("RepeatLimiter does not grow with the number of messages", () => {
   // It holds the latest hundred at most: the last is known, the first has been forgotten.
   assertEquals(limiter.pass(word(9999), 10_000), null);
   assertEquals(limiter.pass(word(0), 10_000), { suppressed: 0 });
+});
+
+Deno.test("RepeatLimiter doubles the interval while repeats go on, and starts over after a rest", () => {
+  const limiter = new RepeatLimiter(60, 240);
+  const passedAt = (untilMs: number, fromMs = 0) => {
+    const times: number[] = [];
+    for (let ms = fromMs; ms < untilMs; ms += 10) {
+      if (limiter.pass("flapping", ms) !== null) times.push(ms);
+    }
+    return times;
+  };
+  assertEquals(passedAt(1000), [0, 60, 180, 420, 660, 900]);
+  assertEquals(passedAt(1700, 1370), [1370, 1610]); // within an interval after the last was over
+  assertEquals(passedAt(2300, 2100), [2100, 2160, 2280]);
+});
+
+Deno.test("above DEBUG a kind of line that repeats is held back, and its last word said with a count", async () => {
+  const clock = new SimulatedClock(0);
+  using out = logTo({ level: "INFO", holdRepeatsBy: clock });
+  const said = () => out.lines().map(({ message, repeats }) => `${message} ${repeats ?? 0}`);
+  out.log.warning("{problem}", { problem: "401: request 1", code: "misconfigured" });
+  out.log.warning("Works again.");
+  out.log.warning("{problem}", { problem: "403: request b", code: "misconfigured" });
+  out.log.warning("{problem}", { problem: "404: request c", code: "misconfigured" });
+  out.log.warning("{problem}", { problem: "no answer", code: "failing" });
+  out.log.warning("Works again.");
+  assertEquals(said(), ["401: request 1 0", "Works again. 0", "no answer 0"]);
+  await clock.advance(60_000);
+  out.log.info("Chunk 1 recorded.");
+  assertEquals(said().slice(3), ["404: request c 1", "Works again. 0", "Chunk 1 recorded. 0"]);
+  out.log.info("Chunk 2 recorded."); // numbers make no other kind
+  out.log.info("Chunk 3 recorded.");
+  await clock.advance(60_000);
+  out.log.info("Chunk 4 recorded.");
+  assertEquals(said().slice(6), ["Chunk 4 recorded. 2"]);
+});
+
+Deno.test("at DEBUG, and of last words, nothing is held back", () => {
+  for (const level of ["DEBUG", "ERROR"] as const) {
+    using out = logTo({ level, holdRepeatsBy: new SimulatedClock(0) });
+    for (let i = 0; i < 3; i++) {
+      if (level === "DEBUG") out.log.info("same");
+      else out.log.fatal("same");
+    }
+    assertEquals(out.lines().length, 3);
+  }
 });
 
 Deno.test("a stderr that nobody reads holds nothing up; what is dropped is counted", async () => {

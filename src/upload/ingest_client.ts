@@ -9,8 +9,11 @@ import type { ChunkName } from "../spool/chunk_name.ts";
 
 /** No answer of ours is longer; more is not read. */
 const MAX_ANSWER_BYTES = 65_536;
-/** So much of an answer is quoted, characters. */
+/** So much of an answer is quoted in a reason, and kept for a refused chunk, characters. */
 const MAX_EXCERPT = 200;
+const MAX_KEPT_ANSWER = 2000;
+/** The three forms of RFC 9110, section 5.6.7; Date.parse() alone takes any number for a year. */
+const HTTP_DATE = /^[A-Z][a-z]+,? .*\d\d:\d\d:\d\d( GMT| \d{4})$/;
 
 /** What an answer, or the lack of one, means for the chunk. */
 export type Verdict =
@@ -20,7 +23,13 @@ export type Verdict =
   /** The configuration is wrong, not the chunk. */
   | { readonly kind: "misconfigured"; readonly reason: string }
   /** This chunk is refused, and would be again. */
-  | { readonly kind: "refused"; readonly status: number; readonly reason: string };
+  | {
+    readonly kind: "refused";
+    readonly status: number;
+    readonly reason: string;
+    /** What was sent where, and the beginning of the answer; the token is in neither. */
+    readonly exchange?: Readonly<Record<string, string>>;
+  };
 
 export interface IngestClientOptions {
   /** Base URL, without a slash at its end. */
@@ -82,10 +91,12 @@ export class IngestClient implements Disposable {
     // A server may repeat what it was sent, and reasons are logged and shown.
     const hide = (text: string) => text.replaceAll(token, "[token]");
     using limit = deadline(this.#options.timeoutMs, signal);
+    const url = `${this.#options.baseUrl}/api/v1/chunks`;
     let verdict: Verdict;
     try {
+      const form = chunkForm(name, file, this.#options);
       const hash = await sha256Base64(file);
-      const answer = await fetch(`${this.#options.baseUrl}/api/v1/chunks`, {
+      const answer = await fetch(url, {
         method: "POST",
         client: this.#http,
         headers: {
@@ -96,12 +107,17 @@ export class IngestClient implements Disposable {
           digest: `SHA-256=${hash}`,
           ...(name.provisional === undefined ? {} : { "x-clock-synchronized": "false" }),
         },
-        body: chunkForm(name, file, this.#options),
+        body: form,
         redirect: "manual",
         signal: limit.signal,
       });
       const body = await readBody(answer);
       verdict = judge(answer.status, answer.headers, body, hide(body));
+      if (verdict.kind === "refused") {
+        const answerBody = hide(body).slice(0, MAX_KEPT_ANSWER);
+        const exchange = { url: hide(url), ...textFields(form), answer: answerBody };
+        verdict = { ...verdict, exchange };
+      }
     } catch (error) {
       if (signal.aborted) throw signal.reason;
       verdict = explain(error);
@@ -153,8 +169,14 @@ export function judge(status: number, headers: Headers, body: string, shown = bo
 export function parseRetryAfter(headers: Headers): number | null {
   const value = headers.get("retry-after")?.trim() ?? "";
   if (/^\d+$/.test(value)) return Number(value) * 1000;
-  const waitMs = Date.parse(value) - Date.parse(headers.get("date") ?? "");
+  const waitMs = parseHttpDate(value) - parseHttpDate(headers.get("date") ?? "");
   return Number.isNaN(waitMs) ? null : Math.max(0, waitMs);
+}
+
+/** Unix milliseconds; NaN for anything else. The form without a zone means UTC, too. */
+function parseHttpDate(text: string): number {
+  if (!HTTP_DATE.test(text)) return NaN;
+  return Date.parse(text.endsWith("GMT") ? text : `${text} GMT`);
 }
 
 /** The body of an upload. The ids are those that the chunk was recorded under. */
@@ -175,6 +197,12 @@ function chunkForm(
   form.set("channels", "1");
   form.set("chunk_file", new Blob([file], { type: "audio/ogg" }), `${name.key}.ogg`);
   return form;
+}
+
+function textFields(form: FormData): Record<string, string> {
+  const fields: Record<string, string> = {};
+  for (const [name, value] of form) if (typeof value === "string") fields[name] = value;
+  return fields;
 }
 
 /** Unix seconds with six digits of fraction, or ISO 8601 in UTC with the same. */

@@ -1,6 +1,6 @@
 // Delivers what waits in outbox/, the oldest first, one at a time, and files it away once the server
-// has it. It decides when to try again; what an answer means is ingest_client.ts's. A chunk leaves
-// outbox/ only after an answer that says so.
+// has it. It decides when to try again; what an answer means is ingest_client.ts's, and which chunk is
+// next queue_order.ts's. A chunk leaves outbox/ only after an answer that says so.
 
 import { retry } from "@std/async/retry";
 import type { Clock } from "../clock.ts";
@@ -9,11 +9,15 @@ import { type ChunkName, parseChunkName } from "../spool/chunk_name.ts";
 import type { Spool } from "../spool/spool.ts";
 import type { Status } from "../status/status.ts";
 import type { IngestClient, Verdict } from "./ingest_client.ts";
+import { QueueOrder } from "./queue_order.ts";
 
 /** A refused or unreadable chunk is tried so often before it goes to rejected/. */
 const REFUSALS = 3;
 /** Should a ring of the bell be missed, the outbox is looked at again after this. */
 const LOOK_AGAIN_MS = 60_000;
+/** Chunks that were put back from rejected/ are looked for so often, and more often when idle. */
+const LOOK_FOR_RETURNED_MS = 60_000;
+const IDLE_LOOK_MS = 10_000;
 /** The longest Retry-After that is obeyed; no server may silence a till for longer. */
 const MAX_RETRY_AFTER_MS = 3_600_000;
 
@@ -27,6 +31,11 @@ export interface UploaderOptions {
 /** What became of an attempt: the client's verdict, or that the file made none possible. */
 type Outcome = Verdict | { kind: "unreadable"; reason: string } | { kind: "gone" };
 
+interface Chosen {
+  readonly fileName: string;
+  readonly name: ChunkName;
+}
+
 /** Try the oldest chunk again, after the backoff. */
 class TryAgain extends Error {}
 
@@ -37,9 +46,12 @@ export class Uploader {
   readonly #clock: Clock;
   readonly #status: Status;
   readonly #log: Logger;
-  #failures = 0;
-  /** How often the chunk with this key has been refused. */
-  #refused = { key: "", times: 0 };
+  readonly #order: QueueOrder;
+  /** Failed attempts, and since when on the monotonic clock; null: the server answers. */
+  #outage: { readonly sinceMs: number; readonly attempts: number } | null = null;
+  /** How often chunks were refused, by key. */
+  readonly #refusals = new Map<string, number>();
+  #lookForReturnedMs = -Infinity;
 
   constructor(
     spool: Spool,
@@ -50,6 +62,7 @@ export class Uploader {
     this.#spool = spool;
     this.#client = client;
     this.#options = options;
+    this.#order = new QueueOrder(options.retryMaxMs);
     this.#clock = deps.clock;
     this.#status = deps.status;
     this.#log = deps.log;
@@ -61,7 +74,7 @@ export class Uploader {
     while (!signal.aborted) {
       try {
         // The backoff grows until something is settled, whichever chunk is then the oldest.
-        await retry(() => this.#deliverOldest(signal), {
+        await retry(() => this.#deliverNext(signal), {
           minTimeout: this.#options.retryMinMs,
           maxTimeout: this.#options.retryMaxMs,
           multiplier: 2,
@@ -80,24 +93,31 @@ export class Uploader {
 
   /** Whether everything that waited has been dealt with, or delivering does not work just now. */
   get idle(): boolean {
-    return this.#failures > 0 || this.#spool.tally.outbox.files === 0;
+    const { files } = this.#spool.tally.outbox;
+    return this.#outage !== null || files <= this.#order.passedOver.size;
   }
 
   /**
-   * One attempt with the oldest chunk, or a wait for one. Returns when the next may follow at once.
+   * One attempt with one chunk, or a wait for one. Returns when the next may follow at once.
    * @throws {TryAgain} when that is to wait for the backoff, or an error of the disk.
    */
-  async #deliverOldest(signal: AbortSignal): Promise<void> {
-    const fileName = this.#spool.oldestWaiting();
-    if (fileName === null) {
-      return await this.#spool.sealed.wait(this.#clock, LOOK_AGAIN_MS, signal);
+  async #deliverNext(signal: AbortSignal): Promise<void> {
+    await this.#lookForReturned();
+    const next = await this.#chooseNext();
+    if (next === null) {
+      this.#lookForReturnedMs = -Infinity;
+      const waitMs = this.#spool.tally.rejected.files > 0 ? IDLE_LOOK_MS : LOOK_AGAIN_MS;
+      return await this.#spool.sealed.wait(this.#clock, waitMs, signal);
     }
-    const name = parseChunkName(fileName);
-    if (name === null) throw new Error(`not the name of a chunk: ${fileName}`);
-    const clockWaitMs = this.#options.clockWaitMs?.(name) ?? 0;
+    const clockWaitMs = this.#clockWaitMs(next.name);
     if (clockWaitMs > 0) {
       return await this.#spool.sealed.wait(this.#clock, clockWaitMs, signal);
     }
+    return await this.#deliver(next, signal);
+  }
+
+  /** One attempt. @throws as `#deliverNext`. */
+  async #deliver({ fileName, name }: Chosen, signal: AbortSignal): Promise<void> {
     this.#spool.sending = fileName;
     try {
       return await this.#settle(
@@ -111,6 +131,55 @@ export class Uploader {
     }
   }
 
+  /**
+   * The oldest chunk but those that are passed over, or one of these, if it is time and the server well.
+   */
+  async #chooseNext(): Promise<Chosen | null> {
+    const order = this.#order;
+    const again = this.#outage === null ? order.dueAgain(this.#clock.monotonicMs()) : null;
+    if (again !== null) {
+      const chosen = await this.#oldest(({ key }) => key === again);
+      if (chosen !== null) return chosen;
+      this.#forget(again); // the janitor took it
+    }
+    const isNext = ({ key }: ChunkName) => !order.passedOver.has(key);
+    return await this.#oldest(isNext);
+  }
+
+  /** One behind this chunk, if it failed so often that another is to show who is at fault. */
+  async #chooseProbe({ key }: ChunkName): Promise<Chosen | null> {
+    const order = this.#order;
+    if (!order.isSuspect(key)) return null;
+    return await this.#oldest((name) => order.isUnknown(name.key) && this.#clockWaitMs(name) === 0);
+  }
+
+  async #oldest(isWanted: (name: ChunkName) => boolean): Promise<Chosen | null> {
+    const fileName = await this.#spool.oldestWaiting((fileName) => {
+      const name = parseChunkName(fileName);
+      return name !== null && isWanted(name);
+    });
+    const name = fileName === null ? null : parseChunkName(fileName);
+    return fileName === null || name === null ? null : { fileName, name };
+  }
+
+  #clockWaitMs(name: ChunkName): number {
+    return this.#options.clockWaitMs?.(name) ?? 0;
+  }
+
+  /** `recorder-agent requeue`, or a person, may have moved refused chunks back to outbox/. */
+  async #lookForReturned(): Promise<void> {
+    const nowMs = this.#clock.monotonicMs();
+    if (nowMs < this.#lookForReturnedMs) return;
+    this.#lookForReturnedMs = nowMs + LOOK_FOR_RETURNED_MS;
+    try {
+      await this.#spool.noticeReturned();
+      this.#tellRejected();
+    } catch (error) {
+      // What waits in outbox/ is delivered all the same.
+      this.#log.debug("rejected/ cannot be looked at.", { error: String(error) });
+    }
+  }
+
   async #settle(
     fileName: string,
     name: ChunkName,
@@ -119,26 +188,43 @@ export class Uploader {
   ): Promise<void> {
     switch (outcome.kind) {
       case "gone":
+        this.#forget(name.key);
         return this.#spool.forgetMissing(fileName);
       case "delivered": {
         const filed = await this.#spool.markUploaded(fileName);
         // One that the janitor took meanwhile is in the books as lost already.
         this.#status.uploaded(filed ? name.durationUs : 0);
-        return this.#delivered(fileName, outcome.chunkId);
+        return this.#delivered(fileName, name.key, outcome.chunkId);
       }
       case "refused":
       case "unreadable":
         return await this.#refuse(fileName, name, outcome);
       case "misconfigured":
+        this.#order.absolve();
         this.#failed("upload_misconfigured", `Nothing can be delivered: ${outcome.reason}`);
         this.#spool.sending = null;
         // The next chunk would fare no better: look again, slowly, whether it has been put right.
         return await this.#clock.sleep(this.#options.retryMaxMs, signal);
-      case "retry":
+      case "retry": {
+        const waitMs = Math.min(outcome.retryAfterMs ?? 0, MAX_RETRY_AFTER_MS);
+        const isPassedOver = this.#order.passedOver.has(name.key);
+        // A server that says when to come back speaks of itself, not of the chunk.
+        const isAtFault = waitMs === 0 || isPassedOver;
+        if (isAtFault && this.#order.failed(name.key, this.#clock.monotonicMs(), waitMs)) {
+          const problem = "The server fails on one chunk and takes others: it is passed over.";
+          this.#log.warning(problem, { chunk: fileName, reason: outcome.reason });
+          this.#tellPassedOver();
+        }
+        // What is passed over holds nothing up: the next chunk shows how the server is.
+        if (this.#order.passedOver.has(name.key)) return this.#status.uploadFailed();
         this.#failed("upload_failing", `Chunks wait: ${outcome.reason}`);
         this.#spool.sending = null;
-        await this.#clock.sleep(Math.min(outcome.retryAfterMs ?? 0, MAX_RETRY_AFTER_MS), signal);
+        if (waitMs > 0) await this.#clock.sleep(waitMs, signal);
+        // At once, not after the backoff: a server that is back shows it with the oldest, in order.
+        const probe = waitMs > 0 ? null : await this.#chooseProbe(name);
+        if (probe !== null) return await this.#deliver(probe, signal);
         throw new TryAgain();
+      }
     }
   }
 
@@ -150,15 +236,18 @@ export class Uploader {
       if (error instanceof Deno.errors.NotFound) return { kind: "gone" };
       return { kind: "unreadable", reason: `the file cannot be read: ${error}` };
     }
-    return await this.#client.upload(name, file, signal);
+    const { counters } = this.#status;
+    counters.oldestWaitingMs = name.startUnixUs / 1000;
+    const startedMs = this.#clock.monotonicMs();
+    const verdict = await this.#client.upload(name, file, signal);
+    if (!signal.aborted) counters.attempted(verdict.kind, this.#clock.monotonicMs() - startedMs);
+    return verdict;
   }
 
-  #delivered(fileName: string, chunkId: string | null): void {
-    this.#settled();
-    if (this.#failures > 0) {
-      this.#log.warning("Delivery works again.", { failed_attempts: this.#failures });
-      this.#failures = 0;
-    }
+  #delivered(fileName: string, key: string, chunkId: string | null): void {
+    this.#order.accepted(key, this.#clock.monotonicMs());
+    this.#forget(key);
+    this.#answered();
     this.#log.info("Delivered.", {
       chunk: fileName,
       chunk_id: chunkId,
@@ -173,23 +262,56 @@ export class Uploader {
     outcome: Extract<Outcome, { kind: "refused" | "unreadable" }>,
   ): Promise<void> {
     this.#status.uploadFailed();
-    this.#refused = { key, times: this.#refused.key === key ? this.#refused.times + 1 : 1 };
-    if (this.#refused.times < REFUSALS) throw new TryAgain();
+    const attempts = (this.#refusals.get(key) ?? 0) + 1;
+    this.#refusals.set(key, attempts);
+    if (attempts < REFUSALS) throw new TryAgain();
     const { reason } = outcome;
     await this.#spool.reject(fileName, {
       reason,
       http_status: outcome.kind === "refused" ? outcome.status : null,
       rejected_at: new Date(this.#clock.unixMs()).toISOString(),
-      attempts: this.#refused.times,
+      attempts,
+      key,
+      ...(outcome.kind === "refused" ? outcome.exchange : {}),
     });
     this.#status.chunkRejected(durationUs);
-    this.#settled();
+    this.#forget(key);
+    this.#tellRejected();
+    if (outcome.kind === "refused") this.#answered();
     this.#log.error("A chunk was given up; it is in rejected/.", { chunk: fileName, reason });
   }
 
-  #settled(): void {
+  /** The server has judged a chunk: it is there, and so is the disk. */
+  #answered(): void {
     this.#status.clearProblem("upload_failing", "upload_misconfigured", "spool_failed");
     this.#tellRejected();
+    if (this.#outage === null) return;
+    const { sinceMs, attempts } = this.#outage;
+    this.#outage = null;
+    this.#log.warning("Delivery works again.", {
+      failed_attempts: attempts,
+      lasted_s: Math.round((this.#clock.monotonicMs() - sinceMs) / 1000),
+    });
+  }
+
+  /** This chunk has been dealt with, or is gone. */
+  #forget(key: string): void {
+    this.#refusals.delete(key);
+    this.#order.forget(key);
+    this.#tellPassedOver();
+  }
+
+  #tellPassedOver(): void {
+    const { size } = this.#order.passedOver;
+    if (size === 0) return this.#status.clearProblem("chunks_passed_over");
+    this.#status.setProblem(
+      "chunks_passed_over",
+      `The server fails on ${size} chunks again and again, and takes others: they stay in outbox/ ` +
+        `and are tried again, one every ${
+          this.#options.retryMaxMs / 1000
+        } s; the first has the key ` +
+        `${[...this.#order.passedOver][0]}`,
+    );
   }
 
   /** A problem for as long as there are rejected chunks, also those of an earlier run. */
@@ -199,14 +321,17 @@ export class Uploader {
     this.#status.setProblem(
       "chunks_rejected",
       `${files} chunks were given up; the reasons are beside them in ` +
-        `${this.#spool.path("rejected", "")}: once that is put right, move them back to outbox/`,
+        `${this.#spool.path("rejected", "")}: once that is put right, \`recorder-agent requeue\` ` +
+        `puts them back`,
     );
   }
 
   /** Says what goes wrong when it begins or changes its nature, and counts the rest. */
   #failed(code: string, message: string): void {
     this.#status.uploadFailed();
-    this.#failures++;
+    const { sinceMs, attempts } = this.#outage ??
+      { sinceMs: this.#clock.monotonicMs(), attempts: 0 };
+    this.#outage = { sinceMs, attempts: attempts + 1 };
     if (!this.#status.hasProblem(code)) this.#log.warning("{problem}", { problem: message, code });
     this.#status.clearProblem("upload_failing", "upload_misconfigured");
     this.#status.setProblem(code, message);

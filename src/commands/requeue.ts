@@ -1,0 +1,204 @@
+// The command `recorder-agent requeue`: shows which chunks the server refused and why, and puts them
+// back into outbox/. It works beside a running agent, which notices by itself: each chunk is moved by
+// one rename, and keeps its name, key and owner. It never touches what is no chunk.
+
+import { join } from "@std/path/join";
+import { type ChunkName, parseChunkName } from "../spool/chunk_name.ts";
+import { removeIfThere, sizeOf, syncDirectory } from "../spool/disk.ts";
+
+export interface RequeueOptions {
+  readonly spoolDir: string;
+  /** All that was refused. */
+  readonly all: boolean;
+  /** Keys or file names of chunks; without any, and without `all`, what there is is shown. */
+  readonly wanted: readonly string[];
+  /** Says what would be done, and does nothing. */
+  readonly dryRun: boolean;
+  /** Receives the text, without a newline at its end; default: standard output. */
+  readonly print?: (text: string) => void;
+}
+
+interface RefusedChunk {
+  readonly fileName: string;
+  readonly name: ChunkName;
+  readonly reason: Reason;
+}
+
+/** What the file beside a chunk says; see the uploader. */
+interface Reason {
+  readonly text: string;
+  readonly answer: string;
+  /** ISO 8601, to the second. */
+  readonly refusedAt: string;
+  /** When the file was written, Unix ms; null: there is none. */
+  readonly writtenMs: number | null;
+}
+
+interface Rejected {
+  /** The oldest first. */
+  readonly chunks: readonly RefusedChunk[];
+  /** Names of other files: recordings that could not be recovered, reasons without a chunk. */
+  readonly others: readonly string[];
+}
+
+/** Returns the exit code: 0, or 1 if a chunk that was named is not there or cannot be moved. */
+export async function runRequeue(options: RequeueOptions): Promise<number> {
+  // deno-lint-ignore no-console
+  const { spoolDir, all, wanted, dryRun, print = console.log } = options;
+  let rejected: Rejected;
+  try {
+    rejected = await readRejected(join(spoolDir, "rejected"));
+  } catch (error) {
+    print(`Cannot look for refused chunks in spool_dir ${spoolDir}: ${inWords(error)}`);
+    return 1;
+  }
+  const { chunks } = rejected;
+  const matches = (want: string, { fileName, name }: RefusedChunk) =>
+    want.toLowerCase() === name.key || want.slice(want.lastIndexOf("/") + 1) === fileName;
+  const missing = wanted.filter((want) => !chunks.some((chunk) => matches(want, chunk)));
+  if (missing.length > 0) {
+    print(`Nothing was moved, as there is no such chunk in rejected/: ${missing.join(", ")}\n`);
+    show(rejected, print);
+    return 1;
+  }
+  const chosen = chunks.filter((chunk) => all || wanted.some((want) => matches(want, chunk)));
+  if (chosen.length === 0) {
+    show(rejected, print);
+    return 0;
+  }
+  const failed = dryRun ? [] : await putBack(spoolDir, chosen);
+  const done = chosen.filter(({ fileName }) => !failed.some((one) => one.fileName === fileName));
+  for (const { fileName, reason } of done) print(`${fileName}\n    ${reason.text}`);
+  print(`${count(done)} ${dryRun ? "would go" : "went"} back into outbox/.`);
+  for (const { fileName, problem } of failed) print(`Cannot put back ${fileName}: ${problem}`);
+  showOthers(rejected, print);
+  return failed.length === 0 ? 0 : 1;
+}
+
+async function readRejected(dir: string): Promise<Rejected> {
+  const names: string[] = [];
+  for await (const { name, isFile } of Deno.readDir(dir)) if (isFile) names.push(name);
+  const chunks: RefusedChunk[] = [];
+  const others = new Set(names.sort());
+  for (const fileName of names) {
+    const name = parseChunkName(fileName);
+    if (name === null) continue;
+    chunks.push({ fileName, name, reason: await readReason(reasonPath(dir, fileName)) });
+    others.delete(fileName);
+    others.delete(reasonPath("", fileName));
+  }
+  return { chunks, others: [...others] };
+}
+
+/** A reason that is missing or damaged keeps no chunk from going back. */
+async function readReason(path: string): Promise<Reason> {
+  const writtenMs = await writtenAtMs(path);
+  const unknown = { text: "the reason is not known", answer: "-", refusedAt: "-", writtenMs };
+  try {
+    const { reason, http_status, rejected_at } = JSON.parse(await Deno.readTextFile(path));
+    return {
+      text: typeof reason === "string" ? reason : unknown.text,
+      answer: typeof http_status === "number" ? String(http_status) : "-",
+      refusedAt: typeof rejected_at === "string" ? `${rejected_at.slice(0, 19)}Z` : "-",
+      writtenMs,
+    };
+  } catch {
+    return unknown;
+  }
+}
+
+/**
+ * Moves chunks durably. After a power cut each is either in outbox/, or in rejected/ with its reason:
+ * the reason goes only when the move is certain.
+ */
+async function putBack(
+  spoolDir: string,
+  chunks: readonly RefusedChunk[],
+): Promise<{ fileName: string; problem: string }[]> {
+  const [rejected, outbox] = [join(spoolDir, "rejected"), join(spoolDir, "outbox")];
+  const failed: { fileName: string; problem: string }[] = [];
+  const moved: RefusedChunk[] = [];
+  for (const chunk of chunks) {
+    const { fileName } = chunk;
+    try {
+      if (await sizeOf(join(outbox, fileName)) !== null) {
+        throw new Error("it is in outbox/ already");
+      }
+      await Deno.rename(join(rejected, fileName), join(outbox, fileName));
+      moved.push(chunk);
+    } catch (error) {
+      failed.push({ fileName, problem: inWords(error) });
+    }
+  }
+  await syncDirectory(outbox);
+  await syncDirectory(rejected);
+  for (const { fileName, reason } of moved) {
+    const path = reasonPath(rejected, fileName);
+    // It is another reason if the agent has offered the chunk, and it was refused, meanwhile.
+    if (await writtenAtMs(path) === reason.writtenMs) await removeIfThere(path);
+  }
+  await syncDirectory(rejected);
+  return failed;
+}
+
+function show({ chunks, others }: Rejected, print: (text: string) => void): void {
+  if (chunks.length === 0) {
+    print("No chunk is in rejected/.");
+  } else {
+    print(formatTable([
+      ["REFUSED AT", "HEARD AT", "SECONDS", "ANSWER", "KEY", "REASON"],
+      ...chunks.map(({ name, reason }) => [
+        reason.refusedAt,
+        `${new Date(name.startUnixUs / 1000).toISOString().slice(0, 19)}Z`,
+        (name.durationUs / 1e6).toFixed(1),
+        reason.answer,
+        name.key,
+        reason.text,
+      ]),
+    ]));
+    print(
+      `\n${count(chunks)} in rejected/. When what the server refused has been put right: ` +
+        `recorder-agent requeue --all, or with the keys of some.`,
+    );
+  }
+  showOthers({ others }, print);
+}
+
+function showOthers({ others }: Pick<Rejected, "others">, print: (text: string) => void): void {
+  if (others.length === 0) return;
+  print(`Not chunks, they stay in rejected/:\n${others.map((name) => `    ${name}`).join("\n")}`);
+}
+
+function formatTable(rows: readonly (readonly string[])[]): string {
+  const widths =
+    rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
+  return rows.map((row) =>
+    row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  ").trimEnd()
+  ).join("\n");
+}
+
+function count({ length }: readonly unknown[]): string {
+  return length === 1 ? "1 chunk" : `${length} chunks`;
+}
+
+function reasonPath(dir: string, fileName: string): string {
+  return `${dir === "" ? "" : `${dir}/`}${fileName}.reason.json`;
+}
+
+/** Unix ms; null if there is no such file. */
+async function writtenAtMs(path: string): Promise<number | null> {
+  try {
+    return (await Deno.lstat(path)).mtime?.getTime() ?? null;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return null;
+    throw error;
+  }
+}
+
+function inWords(error: unknown): string {
+  if (error instanceof Deno.errors.NotFound) return "it is not there";
+  if (error instanceof Deno.errors.PermissionDenied) {
+    return "this user may not; run it as root, or as the user of the service";
+  }
+  return error instanceof Error ? error.message : String(error);
+}

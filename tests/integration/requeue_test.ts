@@ -1,0 +1,98 @@
+// `recorder-agent requeue` as a person runs it, beside the service as a process of its own and after
+// it has ended.
+
+import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { join } from "@std/path/join";
+import { formatChunkName, parseChunkName } from "../../src/spool/chunk_name.ts";
+import { AgentProcess } from "../fixtures/agent_process.ts";
+import { makeCertificates } from "../fixtures/certificates.ts";
+import { makeChunk, makeName } from "../fixtures/chunks.ts";
+import { IngestServer } from "../fixtures/ingest_server.ts";
+import { until } from "../fixtures/temp_spool.ts";
+
+const MAIN = new URL("../../main.ts", import.meta.url).pathname;
+const TOKEN = "a-token-that-is-nowhere-else";
+
+async function requeue(dir: string, ...args: string[]) {
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--no-check", MAIN, "requeue", "-c", join(dir, "config.yaml"), ...args],
+    stdin: "null",
+  }).output();
+  const text = new TextDecoder();
+  return { code, out: text.decode(stdout), err: text.decode(stderr) };
+}
+
+Deno.test("refused chunks go back beside a running agent, which delivers them, and after it has ended", async () => {
+  const dir = await Deno.makeTempDir({ prefix: "requeue-test-" });
+  try {
+    const { caFile, certPem, keyPem } = await makeCertificates(dir);
+    await using server = await IngestServer.start({
+      tls: { certPem, keyPem },
+      token: TOKEN,
+      behaviour: { kind: "status", status: 422, body: `{"error":"unknown register"}` },
+    });
+    const spool = join(dir, "spool");
+    const files = (sub: string) => [...Deno.readDirSync(join(spool, sub))].map(({ name }) => name);
+    await Deno.mkdir(join(spool, "outbox"), { recursive: true });
+    const startS = Math.floor(Date.now() / 1000) - 600;
+    const names = [0, 1, 2].map((minute) =>
+      formatChunkName({ ...makeName(), startUnixUs: (startS + minute * 60) * 1e6 })
+    );
+    for (const name of names) await Deno.writeFile(join(spool, "outbox", name), makeChunk());
+    const keys = names.map((name) => parseChunkName(name)?.key ?? "");
+
+    await using agent = await AgentProcess.start({
+      dir,
+      config: {
+        ingest_base_url: server.url,
+        ingest_token: TOKEN,
+        tls_ca_file: caFile,
+        audio_device: "no-such-microphone",
+        spool_dir: spool,
+        retry_min_s: 0.1,
+        retry_max_s: 1,
+        min_free_gb: 0,
+        max_clock_wait_s: 0,
+      },
+    });
+    const health = async () => (await agent.health()).body;
+    await server.waitUntil(({ requests }) => requests.length === 9, 30_000, "three tries each");
+    await until(() => files("rejected").filter((name) => name.endsWith(".ogg")).length === 3);
+
+    // What there is, and a key that is not there.
+    const shown = await requeue(dir);
+    assertEquals([shown.code, shown.err], [0, ""]);
+    for (const key of keys) assertStringIncludes(shown.out, key);
+    assertMatch(shown.out, / 422 .*unknown register/);
+    const wrong = await requeue(dir, "no-such-key");
+    assertEquals(wrong.code, 1);
+    assertStringIncludes(wrong.out, "no such chunk in rejected/: no-such-key");
+    const usage = await requeue(dir, "--all", "a-key");
+    assertEquals(usage.code, 2);
+
+    // Two go back while the agent runs, and are delivered under their keys.
+    server.behaviour = { kind: "ok" };
+    const moved = await requeue(dir, keys[0] ?? "", names[2] ?? "");
+    assertEquals([moved.code, moved.err], [0, ""]);
+    assertStringIncludes(moved.out, "2 chunks went back into outbox/.");
+    await server.waitForChunks(2, 15_000);
+    assertEquals(server.chunks.map(({ key }) => key), [keys[0], keys[2]]);
+    await agent.said("Delivered.");
+    await until(() => files("uploaded").length === 2);
+    const { queue_size, spool_files, ledger, problems } = await health();
+    assertEquals([queue_size, spool_files], [0, 3]);
+    assertEquals((ledger as { unaccounted_s: number }).unaccounted_s, 0);
+    const codes = (problems as { code: string }[]).map(({ code }) => code);
+    assertEquals(codes.includes("chunks_rejected"), true);
+    assertEquals(await agent.end("SIGTERM"), 0);
+
+    // The last one goes back while no agent runs.
+    const rest = await requeue(dir, "--all");
+    assertStringIncludes(rest.out, "1 chunk went back into outbox/.");
+    assertEquals([files("outbox"), files("rejected")], [[names[1]], []]);
+    assertEquals((await requeue(dir, "--all")).out, "No chunk is in rejected/.\n");
+    assertEquals(server.violations, []);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});
