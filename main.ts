@@ -1,92 +1,23 @@
 // deno-lint-ignore-file no-console -- help, version and usage errors go to a person
 // Arguments, signals, exit code. The only Deno.exit.
 
-import { parseArgs } from "node:util";
 import { runAgent } from "./src/agent.ts";
+import { systemClock } from "./src/clock.ts";
+import { runCheck } from "./src/commands/check.ts";
+import {
+  type CommandLine,
+  HELP,
+  parseCommandLine,
+  UsageError,
+} from "./src/commands/command_line.ts";
 import { runDemo } from "./src/commands/demo.ts";
 import { runDevices } from "./src/commands/devices.ts";
+import { runInstall } from "./src/commands/install.ts";
+import { runRequeue } from "./src/commands/requeue.ts";
+import { runUninstall } from "./src/commands/uninstall.ts";
 import { ConfigError, findConfigPath, loadConfig, readEnvironment } from "./src/config.ts";
-import { type LevelName, LOG_LEVELS, startLog, StderrQueue } from "./src/log.ts";
-import { VERSION } from "./src/version.ts";
-
-const HELP =
-  `recorder-agent ${VERSION}: records a USB microphone by schedule, delivers it to an Ingest API
-
-Usage:
-  recorder-agent [-c FILE] [--log-level LEVEL]   run the service
-  recorder-agent devices                         list the microphones and which one would be taken
-  recorder-agent demo [--seconds N] [--dir DIR]  try it without a microphone or a server
-
-Options:
-  -c, --config FILE    configuration (default: /etc/recorder-agent/config.yaml if it exists,
-                       else environment variables alone); RA_… variables override the file
-      --log-level L    ${LOG_LEVELS.join(", ")} (default: INFO)
-      --seconds N      demo: end by itself after N seconds (default: 20; 0: at Ctrl-C)
-      --dir DIR        demo: where the received recordings go (default: ./demo-recordings)
-  -h, --help           this text
-      --version        the version
-
-Exit codes:
-  0  ended as asked (SIGTERM, SIGINT, end of the demo)
-  1  cannot go on (the spool is in use or cannot be written, no microphone listed, demo failed)
-  2  the command line or the configuration is wrong; every problem is listed
-`;
-
-class UsageError extends Error {}
-
-interface Arguments {
-  command: string;
-  config: string | undefined;
-  logLevel: LevelName | undefined;
-  seconds: number;
-  dir: string;
-}
-
-/** Null when only `--help` or `--version` was asked for, which has then been answered. */
-function parseCommandLine(args: string[]): Arguments | null {
-  let parsed;
-  try {
-    parsed = parseArgs({
-      args,
-      allowPositionals: true,
-      options: {
-        config: { type: "string", short: "c" },
-        "log-level": { type: "string" },
-        seconds: { type: "string", default: "20" },
-        dir: { type: "string", default: "demo-recordings" },
-        help: { type: "boolean", short: "h" },
-        version: { type: "boolean" },
-      },
-    });
-  } catch (error) {
-    throw new UsageError(error instanceof Error ? error.message : String(error));
-  }
-  const { values, positionals: [command = "run", ...surplus] } = parsed;
-  if (values.help) {
-    console.log(HELP.trimEnd());
-    return null;
-  }
-  if (values.version) {
-    const { deno } = Deno.version;
-    console.log(`recorder-agent ${VERSION} (deno ${deno}, ${Deno.build.target})`);
-    return null;
-  }
-  if (!["run", "devices", "demo"].includes(command)) {
-    throw new UsageError(`Unknown command "${command}": expected devices or demo, or none to run`);
-  }
-  if (surplus.length > 0) throw new UsageError(`Unexpected argument "${surplus[0]}"`);
-  const logLevel = LOG_LEVELS.find((level) => level === values["log-level"]?.toUpperCase());
-  if (values["log-level"] !== undefined && logLevel === undefined) {
-    throw new UsageError(
-      `--log-level "${values["log-level"]}" is not a level: expected ${LOG_LEVELS.join(", ")}`,
-    );
-  }
-  const seconds = Number(values.seconds);
-  if (!(seconds >= 0 && seconds <= 86_400)) {
-    throw new UsageError(`--seconds "${values.seconds}" is not a number from 0 to 86400`);
-  }
-  return { command, config: values.config, logLevel, seconds, dir: values.dir };
-}
+import { startLog, StderrQueue } from "./src/log.ts";
+import { COMMIT, VERSION } from "./src/version.ts";
 
 /** Aborts at the first SIGTERM or SIGINT; a second one ends the process at once. */
 function stopSignal(): AbortSignal {
@@ -102,19 +33,49 @@ function stopSignal(): AbortSignal {
 
 async function main(): Promise<number> {
   const args = parseCommandLine(Deno.args);
-  if (args === null) return 0;
-  if (args.command === "devices") return await runDevices();
-  if (args.command === "demo") return await runDemo(args, stopSignal());
   const env = readEnvironment();
+  switch (args.command) {
+    case "help":
+      console.log(HELP.trimEnd());
+      return 0;
+    case "version":
+      console.log(
+        `recorder-agent ${VERSION} (commit ${COMMIT ?? "unknown"}, deno ${Deno.version.deno}, ` +
+          `${Deno.build.target})`,
+      );
+      return 0;
+    case "devices":
+      return await runDevices();
+    case "demo":
+      return await runDemo(args, stopSignal());
+    case "check":
+      return await runCheck({ ...args, env });
+    case "install": {
+      const executable = Deno.build.standalone ? Deno.execPath() : "";
+      return await runInstall({ ...args, env, executable });
+    }
+    case "uninstall":
+      return await runUninstall(args);
+    case "requeue": {
+      const { spoolDir } = loadConfig({ path: findConfigPath(args.config), env });
+      return await runRequeue({ ...args, spoolDir, wanted: args.operands });
+    }
+    case "run":
+      return await runService(args, env);
+  }
+}
+
+async function runService(args: CommandLine, env: Record<string, string>): Promise<number> {
   const config = loadConfig({ path: findConfigPath(args.config), env });
   const stderr = new StderrQueue();
   const log = startLog({
     level: args.logLevel ?? "INFO",
     journal: "JOURNAL_STREAM" in env,
+    holdRepeatsBy: systemClock,
     write: (line) => stderr.push(line),
   });
   try {
-    await runAgent({ config, log }, stopSignal());
+    await runAgent({ config, log, env }, stopSignal());
     return 0;
   } catch (error) {
     log.fatal("recorder-agent cannot go on: {reason}", {

@@ -5,19 +5,19 @@
 const LIMIT_MS = 3_000;
 const DEATH_MS = 500;
 
-/** What a program writes to stdout, and whether it succeeded. @throws if it cannot run or hangs. */
+/** What a program writes, and whether it succeeded. @throws if it cannot run or hangs. */
 export async function outputOf(
   program: string,
   args: readonly string[],
   options: { env?: Record<string, string>; limitMs?: number } = {},
-): Promise<{ success: boolean; stdout: Uint8Array<ArrayBuffer> }> {
+): Promise<{ success: boolean; stdout: Uint8Array<ArrayBuffer>; stderr: Uint8Array<ArrayBuffer> }> {
   const { env = {}, limitMs = LIMIT_MS } = options;
   const child = new Deno.Command(program, {
     args: [...args],
     env,
     stdin: "null",
     stdout: "piped",
-    stderr: "null",
+    stderr: "piped",
   }).spawn();
   const output = child.output();
   const answer = await within(limitMs, output);

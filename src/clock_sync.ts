@@ -74,7 +74,7 @@ export class ClockSync {
  * daemon set it. Null only where there is no systemd to ask: one that gives no answer, early in a
  * boot perhaps, has not said yes.
  */
-async function probeSystem(): Promise<boolean | null> {
+export async function probeSystem(): Promise<boolean | null> {
   if (await exists(TIMESYNCD_FLAG)) return true;
   if (!await exists(SYSTEMD_RUNS)) return null;
   try {

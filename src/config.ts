@@ -6,6 +6,7 @@
  */
 
 import { parse as parseYaml } from "@std/yaml/parse";
+import { parseAudioDevice } from "./capture/microphone_choice.ts";
 import { parseMinute } from "./schedule.ts";
 
 /** Where the configuration is looked for when no file is named. */
@@ -33,7 +34,7 @@ export interface Config {
   readonly chunkSeconds: number;
   /** An integer 6..256. */
   readonly opusBitrateKbps: number;
-  /** ALSA PCM name, or null to find the microphone. */
+  /** ALSA PCM name, or a well-formed `usb:…` or `name:…`; null to find the microphone. */
   readonly audioDevice: string | null;
   /** Capture rate in Hz: 8000, 12000, 16000, 24000 or 48000. */
   readonly sampleRate: number;
@@ -225,8 +226,13 @@ const TOKEN_FILE: Kind<string> = {
 };
 
 const AUDIO_DEVICE = text(
-  "an ALSA PCM name such as plughw:1,0",
-  (value) => value === "" || CONTROL.test(value) ? new Refusal("is not a PCM name") : value,
+  "usb:PATH (usb:1-1.2), usb:VID:PID[:SERIAL] (usb:0d8c:0014), name:TEXT or an ALSA PCM name " +
+    '(plughw:1,0); "recorder-agent devices" lists what there is, with the words to paste',
+  (value) => {
+    if (value === "" || CONTROL.test(value)) return new Refusal("is not a PCM name");
+    if (parseAudioDevice(value) === null) return new Refusal("names no microphone");
+    return value;
+  },
 );
 
 /** The rates that Opus knows (RFC 6716, section 2.1.3). */
@@ -301,6 +307,14 @@ const TABLE: readonly Key<unknown>[] = Object.values(KEYS);
 
 /** The two ways to give the token. */
 const TOKEN_NAMES = [KEYS.ingestToken.name, KEYS.ingestTokenFile.name];
+/** The systemd credential that holds the token if neither is given: LoadCredential= of the unit. */
+const CREDENTIAL = "ingest-token";
+/** Where `install` puts the token and the unit takes the credential from; commands run by root use it. */
+export const INSTALLED_TOKEN_PATH = "/etc/recorder-agent/token";
+const CREDENTIAL_PLACE =
+  `ingest_token: is not given, so the credential ${CREDENTIAL} is used, which the unit loads from ` +
+  `${INSTALLED_TOKEN_PATH} (write the token there, or set ingest_token)`;
+const INSTALLED_TOKEN_PLACE = `ingest_token: is not given, so ${INSTALLED_TOKEN_PATH} is used`;
 
 /** Every key in the order of the documentation. */
 export function configKeys(): readonly ConfigKey[] {
@@ -399,7 +413,10 @@ export async function readToken(
  * the environment gives those it is permitted.
  */
 export function readEnvironment(): Record<string, string> {
-  const system = ["NOTIFY_SOCKET", "JOURNAL_STREAM", "WATCHDOG_USEC", "TZ"];
+  const system = [
+    ...["NOTIFY_SOCKET", "WATCHDOG_USEC", "RUNTIME_DIRECTORY", "CREDENTIALS_DIRECTORY"],
+    ...["JOURNAL_STREAM", "TZ"],
+  ];
   return Object.fromEntries(
     Object.entries(Deno.env.toObject())
       .filter(([name]) => name.startsWith("RA_") || system.includes(name)),
@@ -484,7 +501,25 @@ function mergeSources(
     const variable = variableOf(name);
     if (isSet(name)) given.set(name, { place: variable, value: env[variable] });
   }
+  if (!TOKEN_NAMES.some((name) => given.has(name))) {
+    const credentials = env.CREDENTIALS_DIRECTORY ?? "";
+    const place = credentials === "" ? INSTALLED_TOKEN_PLACE : CREDENTIAL_PLACE;
+    if (credentials !== "") {
+      given.set(KEYS.ingestTokenFile.name, { place, value: `${credentials}/${CREDENTIAL}` });
+    } else if (isThere(INSTALLED_TOKEN_PATH)) {
+      given.set(KEYS.ingestTokenFile.name, { place, value: INSTALLED_TOKEN_PATH });
+    }
+  }
   return given;
+}
+
+function isThere(path: string): boolean {
+  try {
+    Deno.statSync(path);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** The value of a key, or undefined after saying what is wrong with it. */

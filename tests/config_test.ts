@@ -467,7 +467,8 @@ Deno.test("findConfigPath() prefers the named file, else takes the usual one if 
 Deno.test("readEnvironment() finds every RA_ variable, compiled and from source", async () => {
   const env = { RA_CHUNK_SECONDS: "5", RA_COLOUR: "blue", TZ: "UTC", SECRET_OF_OTHERS: "x" };
   const expected = { RA_CHUNK_SECONDS: "5", RA_COLOUR: "blue", TZ: "UTC" };
-  const compiled = "--allow-env=RA_*,NOTIFY_SOCKET,JOURNAL_STREAM,WATCHDOG_USEC,TZ";
+  const compiled = "--allow-env=RA_*,NOTIFY_SOCKET,WATCHDOG_USEC,RUNTIME_DIRECTORY," +
+    "CREDENTIALS_DIRECTORY,JOURNAL_STREAM,TZ";
   const [all, some] = await Promise.all([
     environmentIn(["--allow-env"], env),
     environmentIn([compiled, "--ignore-env"], env),

@@ -1,0 +1,186 @@
+// The checks of the machine: the service's user, the spool, the clock, the unit, the power supply.
+
+import { statfs } from "node:fs/promises";
+import { join } from "@std/path/join";
+import { outputOf } from "../child.ts";
+import type { Config } from "../config.ts";
+import { probeSystem } from "../clock_sync.ts";
+import { BYTES_PER_GB } from "../spool/retention.ts";
+import { failed, type Finding, ok, skipped, warning } from "./finding.ts";
+import { USER } from "./install.ts";
+import { idOf } from "./install_steps.ts";
+import { readHealth, SERVICE, SYSTEMCTL } from "./service.ts";
+
+/** The service's user must be in the group that may open sound devices. */
+export async function checkUser(root = "/"): Promise<Finding[]> {
+  const name = "user";
+  if (await idOf(root, "passwd", USER) === null) {
+    return [failed(name, `there is no user ${USER}`, "sudo recorder-agent install makes it")];
+  }
+  const groups = await Deno.readTextFile(join(root, "/etc/group"));
+  const audio = /^audio:[^:]*:\d+:(.*)$/m.exec(groups)?.[1]?.split(",") ?? [];
+  return audio.includes(USER)
+    ? [ok(name, `${USER} is in the group audio`)]
+    : [failed(name, `${USER} is not in the group audio`, `sudo usermod -aG audio ${USER}`)];
+}
+
+/** Can it be written, is there room, what waits. */
+export async function checkSpool({ spoolDir, minFreeGb }: Config): Promise<Finding[]> {
+  const name = "spool";
+  const trial = join(spoolDir, `.check-${Deno.pid}`);
+  try {
+    using file = await Deno.open(trial, { createNew: true, write: true });
+    await file.write(new Uint8Array(4096));
+    await file.sync();
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) {
+      return [
+        warning(name, `${spoolDir} does not exist yet`, "The service makes it when it starts"),
+      ];
+    }
+    return [
+      failed(
+        name,
+        `${spoolDir} cannot be written: ${error instanceof Error ? error.message : error}`,
+        `Is it a folder that ${USER} owns, on a disk that is not full or read-only (mount)?`,
+      ),
+    ];
+  } finally {
+    await Deno.remove(trial).catch(() => {});
+  }
+  const { bavail, bsize } = await statfs(spoolDir);
+  const freeGb = bavail * bsize / BYTES_PER_GB;
+  const found = [ok(name, `${spoolDir} can be written, ${freeGb.toFixed(1)} GB are free`)];
+  if (freeGb < minFreeGb) {
+    found.push(
+      warning(name, `less than min_free_gb (${minFreeGb}) is free`, "Free some space on that disk"),
+    );
+  }
+  const refused = await countChunks(join(spoolDir, "rejected"));
+  if (refused > 0) {
+    found.push(
+      warning(
+        name,
+        `${refused} chunks were refused by the server`,
+        "recorder-agent requeue lists them with the reasons and puts them back",
+      ),
+    );
+  }
+  return found;
+}
+
+async function countChunks(dir: string): Promise<number> {
+  let count = 0;
+  try {
+    for await (const { name } of Deno.readDir(dir)) if (name.endsWith(".ogg")) count++;
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+  return count;
+}
+
+/** Without a right clock the chunks wait for their true time. */
+export async function checkClock(): Promise<Finding[]> {
+  const name = "clock";
+  const synchronized = await probeSystem();
+  if (synchronized === null) {
+    return [
+      warning(name, "nobody here says whether it is right", "Is systemd-timesyncd installed?"),
+    ];
+  }
+  return synchronized ? [ok(name, "is synchronized")] : [
+    failed(
+      name,
+      "is not synchronized",
+      "Is NTP on (timedatectl set-ntp true) and let through by the shop's firewall (UDP 123)?",
+    ),
+  ];
+}
+
+/** Whether the unit is there, starts at boot, runs, and is content. */
+export async function checkService(config: Config | null): Promise<Finding[]> {
+  const name = "service";
+  const properties = await readUnit();
+  if (properties === null) return [warning(name, "there is no systemd to ask", "See --help")];
+  if (properties.LoadState !== "loaded") {
+    return [failed(name, `the unit ${SERVICE} is not installed`, "sudo recorder-agent install")];
+  }
+  const found: Finding[] = [];
+  if (properties.UnitFileState !== "enabled") {
+    found.push(
+      failed(name, "it does not start at boot", `sudo systemctl enable ${SERVICE}`),
+    );
+  }
+  if (properties.ActiveState !== "active") {
+    found.push(
+      failed(
+        name,
+        `it is ${properties.ActiveState} (${properties.SubState}), after ` +
+          `${properties.NRestarts} restarts`,
+        `sudo systemctl restart ${SERVICE}; journalctl -u ${SERVICE} -n 20 says why it ended`,
+      ),
+    );
+    return found;
+  }
+  found.push(
+    ok(name, `runs since ${properties.ActiveEnterTimestamp}: ${properties.StatusText}`),
+  );
+  const health = config === null ? null : await readHealth(config.healthPort);
+  if (health === null) {
+    const message = `/health on port ${config?.healthPort ?? "?"} does not answer`;
+    found.push(failed("health", message, `Is health_port taken by another program (ss -ltnp)?`));
+    return found;
+  }
+  const problems = Array.isArray(health.problems) ? health.problems : [];
+  found.push(
+    health.status === "ok" && problems.length === 0
+      ? ok("health", "ok")
+      : health.status === "error"
+      ? failed("health", sayProblems(problems), "docs/operations.md has each code")
+      : warning("health", sayProblems(problems), "docs/operations.md has each code"),
+  );
+  return found;
+}
+
+function sayProblems(problems: readonly { code: string; message: string }[]): string {
+  return problems.map(({ code, message }) => `${code}: ${message}`).join("\n") || "not ok";
+}
+
+async function readUnit(): Promise<Record<string, string> | null> {
+  const names =
+    "LoadState,UnitFileState,ActiveState,SubState,NRestarts,ActiveEnterTimestamp,StatusText";
+  try {
+    const { success, stdout } = await outputOf(SYSTEMCTL, ["show", SERVICE, `--property=${names}`]);
+    if (!success) return null;
+    const lines = new TextDecoder().decode(stdout).trim().split("\n");
+    return Object.fromEntries(lines.map((line) => {
+      const at = line.indexOf("=");
+      return [line.slice(0, at), line.slice(at + 1)];
+    }));
+  } catch {
+    return null;
+  }
+}
+
+/** Bits of `vcgencmd get_throttled` (Raspberry Pi documentation, "vcgencmd"). */
+const UNDER_VOLTAGE_NOW = 0x1;
+const UNDER_VOLTAGE_SINCE_BOOT = 0x10000;
+
+/** A weak supply is the usual cause of microphones that vanish and of broken SD cards. */
+export async function checkPower(): Promise<Finding[]> {
+  const name = "power";
+  let flags: number;
+  try {
+    const { stdout } = await outputOf("/usr/bin/vcgencmd", ["get_throttled"]);
+    flags = Number(/0x[0-9a-f]+/i.exec(new TextDecoder().decode(stdout))?.[0] ?? NaN);
+  } catch {
+    return [skipped(name, "only a Raspberry Pi can tell (vcgencmd)")];
+  }
+  if (Number.isNaN(flags)) return [skipped(name, "vcgencmd does not answer")];
+  const mend = "Use the official power supply and a short cable; a hub for the microphone helps";
+  if (flags & UNDER_VOLTAGE_NOW) return [failed(name, "the voltage is too low just now", mend)];
+  if (flags & UNDER_VOLTAGE_SINCE_BOOT) {
+    return [warning(name, "the voltage has been too low since the last boot", mend)];
+  }
+  return [ok(name, "the voltage is and was sufficient")];
+}

@@ -1,0 +1,122 @@
+// The checks of what the sound comes through: ffmpeg and the microphone, listened to for two seconds.
+// A microphone that the service records just now is not opened: its level is asked of the service.
+
+import { join } from "@std/path/join";
+import type { Config } from "../config.ts";
+import { systemClock } from "../clock.ts";
+import { diagnoses, type Diagnosis } from "../capture/diagnosis.ts";
+import { type CaptureSource, Ffmpeg, FfmpegMissingError } from "../capture/ffmpeg.ts";
+import { isSilent, type Levels } from "../capture/levels.ts";
+import { NoMicrophoneError } from "../capture/microphone_choice.ts";
+import { type Microphone, SystemMicrophones } from "../capture/microphones.ts";
+import { outputOf } from "../child.ts";
+import { failed, type Finding, ok, skipped, warning } from "./finding.ts";
+import { readHealth } from "./service.ts";
+
+const LISTEN_MS = 2000;
+/** ffmpeg takes its time to start on a slow board. */
+const START_MS = 8000;
+
+/** ffmpeg, the microphone that would be recorded, and what it hears. */
+export async function checkMicrophone(config: Config | null): Promise<Finding[]> {
+  const ffmpeg = await checkFfmpeg();
+  const name = "microphone";
+  const microphones = new SystemMicrophones({
+    audioDevice: config?.audioDevice ?? null,
+    sampleRate: config?.sampleRate ?? 48_000,
+    spoolDir: config?.spoolDir ?? "/nonexistent",
+  });
+  let microphone: Microphone;
+  try {
+    microphone = await microphones.find();
+  } catch (error) {
+    if (!(error instanceof NoMicrophoneError)) throw error;
+    return [ffmpeg, inWords(name, error.diagnosis)];
+  }
+  const found = ok(name, `${microphone.name}: ${microphone.reason}`);
+  const health = config === null ? null : await readHealth(config.healthPort);
+  if (health?.recording === true) {
+    return [ffmpeg, found, ok("level", "the service is recording it: its /health has the level")];
+  }
+  if (ffmpeg.verdict === "failed") return [ffmpeg, found, skipped("level", "needs ffmpeg")];
+  return [ffmpeg, found, await checkLevel(microphones, microphone)];
+}
+
+async function checkFfmpeg(): Promise<Finding> {
+  const name = "ffmpeg";
+  try {
+    const { success, stdout } = await outputOf("ffmpeg", ["-hide_banner", "-encoders"], {
+      limitMs: START_MS,
+    });
+    const encoders = new TextDecoder().decode(stdout);
+    if (!success || !/\blibopus\b/.test(encoders)) {
+      return inWords(name, diagnoses.ffmpegIncomplete("libopus encoder"));
+    }
+    return ok(name, "is there and can encode Opus");
+  } catch (error) {
+    const missing = error instanceof Deno.errors.NotFound ||
+      error instanceof Deno.errors.NotCapable;
+    if (!missing) throw error;
+    return inWords(name, diagnoses.ffmpegMissing());
+  }
+}
+
+async function checkLevel(
+  microphones: SystemMicrophones,
+  microphone: Microphone,
+): Promise<Finding> {
+  const name = "level";
+  let diagnosis: Diagnosis = diagnoses.missing(microphone.name);
+  for (const source of microphone.attempts) {
+    const heard = await listen(source);
+    if ("rmsDbfs" in heard) {
+      if (isSilent(heard)) {
+        const { message, mend } = diagnoses.silent(heard.peakDbfs);
+        return warning(name, message, mend);
+      }
+      return ok(name, `peak ${heard.peakDbfs} dBFS, mean ${heard.rmsDbfs} dBFS in 2 s`);
+    }
+    diagnosis = heard;
+    if (diagnosis.code !== "microphone_format") break;
+  }
+  return inWords(name, await microphones.explain(diagnosis, microphone));
+}
+
+/** What a way to open the microphone lets hear in two seconds, or why it cannot be opened. */
+async function listen(source: CaptureSource): Promise<Levels | Diagnosis> {
+  const dir = await Deno.makeTempDir({ prefix: "recorder-agent-check-" });
+  try {
+    const sampleRate = source.kind === "alsa" ? source.sampleRate : 48_000;
+    const levelsSocket = join(dir, "levels.sock");
+    const ffmpeg = Ffmpeg.start(source, { bitrateKbps: 24, sampleRate, levelsSocket }, () => {});
+    let isStopping = false;
+    let limit = setTimeout(() => stop(), START_MS);
+    const stop = () => {
+      isStopping = true;
+      stopped = ffmpeg.stop(systemClock);
+    };
+    let stopped: Promise<boolean> | null = null;
+    let heardMs = 0;
+    for await (const _bytes of ffmpeg.stdout()) {
+      if (heardMs > 0) continue;
+      heardMs = systemClock.monotonicMs();
+      clearTimeout(limit);
+      limit = setTimeout(() => stop(), LISTEN_MS);
+    }
+    clearTimeout(limit);
+    if (stopped !== null) await stopped;
+    const levels = ffmpeg.levels?.take(Number.MAX_SAFE_INTEGER) ?? null;
+    if (levels !== null) return levels;
+    const { diagnosis } = await ffmpeg.ended;
+    return isStopping ? diagnoses.stalled(START_MS / 1000) : diagnosis;
+  } catch (error) {
+    if (error instanceof FfmpegMissingError) return error.diagnosis;
+    throw error;
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+}
+
+function inWords(name: string, { message, mend }: Diagnosis): Finding {
+  return failed(name, message, mend);
+}

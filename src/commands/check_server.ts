@@ -1,0 +1,166 @@
+// The checks of the way to the server: its name, its port, its certificate, the token. Reads the
+// configuration's URL and nothing else of the machine; sends no chunk unless asked to.
+
+import { deadline, systemClock } from "../clock.ts";
+import { type Config, readToken } from "../config.ts";
+import { IngestClient, judge } from "../upload/ingest_client.ts";
+import { VERSION } from "../version.ts";
+import { failed, type Finding, ok, skipped, warning } from "./finding.ts";
+import { silentChunk } from "./test_chunk.ts";
+
+const LIMIT_MS = 10_000;
+
+/** DNS, the connection, TLS and the token, each only if the one before it holds. */
+export async function checkServer(config: Config, sendTestChunk: boolean): Promise<Finding[]> {
+  const url = new URL(config.ingestBaseUrl);
+  const isTls = url.protocol === "https:";
+  const port = Number(url.port) || (isTls ? 443 : 80);
+  const hostname = url.hostname.replace(/^\[|\]$/g, "");
+  const reached = await reach(hostname, port);
+  if (reached.some(({ verdict }) => verdict === "failed")) {
+    return [...reached, skipped("token", "the server cannot be asked")];
+  }
+  const secured = isTls ? await greet(config, hostname, port) : [
+    warning("tls", "the connection is not encrypted", "Use an https:// URL in ingest_base_url"),
+  ];
+  if (secured.some(({ verdict }) => verdict === "failed")) {
+    return [...reached, ...secured, skipped("token", "the server cannot be asked")];
+  }
+  return [
+    ...reached,
+    ...secured,
+    await askWithToken(config),
+    ...await maybeSend(config, sendTestChunk),
+  ];
+}
+
+async function reach(hostname: string, port: number): Promise<Finding[]> {
+  const isAddress = /^[\d.]+$|:/.test(hostname);
+  using limit = deadline(LIMIT_MS);
+  try {
+    (await Deno.connect({ hostname, port, signal: limit.signal })).close();
+  } catch (error) {
+    const said = error instanceof Error ? error.message : String(error);
+    if (!isAddress && /lookup|resolve|Name or service/i.test(said)) {
+      return [
+        failed(
+          "dns",
+          `the name ${hostname} is not known: ${said}`,
+          "Is it spelled right in ingest_base_url? Is there a network (ip addr), a name server " +
+            "(cat /etc/resolv.conf)?",
+        ),
+      ];
+    }
+    return [
+      ...(isAddress ? [] : [ok("dns", `${hostname} has an address`)]),
+      failed(
+        "connection",
+        `${hostname} port ${port} does not answer: ${said}`,
+        "Is the server up, and does the shop's firewall let this port out?",
+      ),
+    ];
+  }
+  return [
+    ...(isAddress ? [] : [ok("dns", `${hostname} has an address`)]),
+    ok("connection", `${hostname} port ${port} answers`),
+  ];
+}
+
+async function greet(config: Config, hostname: string, port: number): Promise<Finding[]> {
+  const caCerts = config.tlsCaFile === null ? [] : [await Deno.readTextFile(config.tlsCaFile)];
+  using limit = deadline(LIMIT_MS);
+  try {
+    const connection = await Deno.connectTls({ hostname, port, caCerts });
+    using _closed = { [Symbol.dispose]: () => connection.close() };
+    const shaken = connection.handshake();
+    await Promise.race([shaken, aborted(limit.signal)]);
+    return [ok("tls", "the server's certificate is good")];
+  } catch (error) {
+    return [
+      failed(
+        "tls",
+        `the server's certificate is not accepted: ${
+          error instanceof Error ? error.message : error
+        }`,
+        /expired|NotValidYet/i.test(String(error))
+          ? "Is this machine's clock right (timedatectl)? Else the server's certificate is to be renewed"
+          : "A private CA goes into tls_ca_file; a proxy that opens TLS has a CA of its own",
+      ),
+    ];
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+  });
+}
+
+/**
+ * Asks with an upload that has no chunk in it: a server that does not know the token says so before
+ * it says that, and no server can make a chunk of it.
+ */
+async function askWithToken(config: Config): Promise<Finding> {
+  const name = "token";
+  let token: string;
+  try {
+    token = await readToken(config);
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    return failed(name, message, "Write the token alone into that file");
+  }
+  const caCerts = config.tlsCaFile === null ? [] : [await Deno.readTextFile(config.tlsCaFile)];
+  using client = Deno.createHttpClient({ caCerts, http2: false });
+  using limit = deadline(LIMIT_MS);
+  try {
+    const answer = await fetch(`${config.ingestBaseUrl}/api/v1/chunks`, {
+      method: "POST",
+      client,
+      headers: { authorization: `Bearer ${token}`, "user-agent": `recorder-agent/${VERSION}` },
+      body: new FormData(),
+      redirect: "manual",
+      signal: limit.signal,
+    });
+    const body = (await answer.text()).slice(0, 2000).replaceAll(token, "[token]");
+    const verdict = judge(answer.status, answer.headers, body);
+    if (verdict.kind === "refused") return ok(name, "the server accepts the token");
+    if (verdict.kind === "misconfigured") {
+      return failed(
+        name,
+        verdict.reason,
+        "Compare ingest_base_url and the token with what the Ingest API's operator gave you",
+      );
+    }
+    const said = verdict.kind === "retry" ? verdict.reason : `the server took an empty upload`;
+    return warning(name, said, "Try again later, or with --send-test-chunk");
+  } catch (error) {
+    const message = `no answer: ${error instanceof Error ? error.message : error}`;
+    return failed(name, message.replaceAll(token, "[token]"), "Try again; is the server up?");
+  }
+}
+
+async function maybeSend(config: Config, sendTestChunk: boolean): Promise<Finding[]> {
+  if (!sendTestChunk) return [];
+  const name = "test chunk";
+  using client = new IngestClient({
+    baseUrl: config.ingestBaseUrl,
+    readToken: () => readToken(config),
+    ids: config,
+    timestampFormat: config.timestampFormat,
+    timeoutMs: config.uploadTimeoutS * 1000,
+    tlsCaFile: config.tlsCaFile,
+  });
+  const chunk = silentChunk({
+    POINT_ID: config.pointId,
+    REGISTER_ID: config.registerId,
+    DEVICE_ID: config.deviceId,
+    COMMENT: "recorder-agent check --send-test-chunk",
+  }, systemClock.unixMs());
+  const verdict = await client.upload(chunk.name, chunk.bytes, new AbortController().signal);
+  if (verdict.kind === "delivered") {
+    return [
+      ok(name, `a second of silence was delivered, chunk_id ${verdict.chunkId ?? "none given"}`),
+    ];
+  }
+  return [failed(name, verdict.reason, "The server's operator can say what it misses")];
+}

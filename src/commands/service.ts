@@ -1,0 +1,50 @@
+// The systemd service as the commands see it from outside: whether it runs, what it last said, what
+// its /health answers. It changes nothing; install and uninstall do.
+
+import { outputOf } from "../child.ts";
+import { deadline } from "../clock.ts";
+
+export const SERVICE = "recorder-agent.service";
+export const SYSTEMCTL = "/usr/bin/systemctl";
+
+/** What `systemctl is-active` says: active, activating, failed, inactive …; null without systemd. */
+export async function serviceState(): Promise<string | null> {
+  try {
+    const { stdout } = await outputOf(SYSTEMCTL, ["is-active", SERVICE]);
+    return new TextDecoder().decode(stdout).trim();
+  } catch {
+    return null;
+  }
+}
+
+/** Whether nobody listens on this port of 127.0.0.1. */
+export function isPortFree(port: number): boolean {
+  try {
+    Deno.listen({ hostname: "127.0.0.1", port }).close();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** The last lines of the service in the journal, as people read them. */
+export async function lastLines(count: number): Promise<string[]> {
+  try {
+    const args = ["-u", SERVICE, "-n", String(count), "-o", "cat", "--no-pager"];
+    const { stdout } = await outputOf("/usr/bin/journalctl", args);
+    return new TextDecoder().decode(stdout).trim().split("\n").filter((line) => line !== "");
+  } catch {
+    return [];
+  }
+}
+
+/** What /health answers; null if nobody does. */
+export async function readHealth(port: number): Promise<Record<string, unknown> | null> {
+  using limit = deadline(3000);
+  try {
+    const response = await fetch(`http://127.0.0.1:${port}/health`, { signal: limit.signal });
+    return await response.json();
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,51 @@
+// Questions to the person at the terminal. It neither knows what is asked nor judges the answer.
+
+import type { Ask } from "./install_settings.ts";
+
+/** Asks on the terminal; null if there is none. */
+export function askOnTerminal(): Ask | null {
+  if (!Deno.stdin.isTerminal() || !Deno.stdout.isTerminal()) return null;
+  return async (question, { suggestion, secret = false }) => {
+    const hint = suggestion === undefined ? "" : ` [${suggestion}]`;
+    await write(`${question}${hint}: `);
+    const answer = secret ? await readHidden() : await readLine();
+    return answer === "" && suggestion !== undefined ? suggestion : answer;
+  };
+}
+
+async function write(text: string): Promise<void> {
+  const bytes = new TextEncoder().encode(text);
+  for (let at = 0; at < bytes.length;) at += await Deno.stdout.write(bytes.subarray(at));
+}
+
+/** One line, without its end; null at the end of the input. */
+async function readLine(): Promise<string | null> {
+  return await readUntilReturn(null);
+}
+
+/** One line that is not shown while it is typed; null at Ctrl-C, Ctrl-D or the end of the input. */
+async function readHidden(): Promise<string | null> {
+  Deno.stdin.setRaw(true);
+  try {
+    return await readUntilReturn({ backspace: [0x7f, 0x08], cancel: [0x03, 0x04] });
+  } finally {
+    Deno.stdin.setRaw(false);
+    await write("\n");
+  }
+}
+
+/** In raw mode the keys that a terminal handles itself come as bytes: `keys` says which. */
+async function readUntilReturn(
+  keys: { backspace: readonly number[]; cancel: readonly number[] } | null,
+): Promise<string | null> {
+  const typed: number[] = [];
+  const byte = new Uint8Array(1);
+  while (await Deno.stdin.read(byte) !== null) {
+    const [key = 0] = byte;
+    if (key === 0x0a || key === 0x0d) return new TextDecoder().decode(new Uint8Array(typed));
+    if (keys?.cancel.includes(key)) return null;
+    if (keys?.backspace.includes(key)) typed.pop();
+    else typed.push(key);
+  }
+  return null;
+}

@@ -1,0 +1,149 @@
+// `recorder-agent check` as a person runs it: on a machine where six things are wrong, and on one
+// where what can be right here is.
+
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { join } from "@std/path/join";
+import { IDS } from "../fixtures/agent_process.ts";
+import { makeCertificates } from "../fixtures/certificates.ts";
+import { IngestServer } from "../fixtures/ingest_server.ts";
+import { PulseMicrophone } from "../fixtures/pulse_microphone.ts";
+
+const MAIN = new URL("../../main.ts", import.meta.url).pathname;
+const TOKEN = "a-token-that-is-nowhere-else";
+
+interface Finding {
+  name: string;
+  verdict: string;
+  message: string;
+  mend: string | null;
+}
+
+/** Runs the command with this configuration; gives exit code and text, and checks the token is hidden. */
+async function check(
+  dir: string,
+  config: Record<string, string | number>,
+  options: { args?: string[]; env?: Record<string, string> } = {},
+): Promise<{ code: number; text: string }> {
+  const path = join(dir, "config.yaml");
+  const entries = Object.entries({ ...IDS, health_port: 1, ...config });
+  await Deno.writeTextFile(path, entries.map(([k, v]) => `${k}: ${JSON.stringify(v)}\n`).join(""), {
+    mode: 0o640,
+  });
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--no-check", MAIN, "check", "-c", path, ...options.args ?? []],
+    env: options.env ?? {},
+    stdin: "null",
+  }).output();
+  const text = new TextDecoder().decode(stdout);
+  assertEquals(new TextDecoder().decode(stderr), "");
+  assert(!text.includes(TOKEN), "the token is shown");
+  return { code, text };
+}
+
+/** A folder with programs that stand in for the system's. */
+async function makePrograms(dir: string, programs: Record<string, string>): Promise<string> {
+  const bin = join(dir, "bin");
+  await Deno.mkdir(bin);
+  for (const [name, script] of Object.entries(programs)) {
+    await Deno.writeTextFile(join(bin, name), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+  }
+  return `${bin}:/usr/bin:/bin`;
+}
+
+Deno.test("check names six things that are wrong, each with its mend", async () => {
+  const dir = await Deno.makeTempDir({ prefix: "check-test-" });
+  const { caFile, certPem, keyPem } = await makeCertificates(dir);
+  await using ingest = await IngestServer.start({ tls: { certPem, keyPem }, token: "another" });
+  try {
+    await Deno.writeTextFile(join(dir, "a-file"), "in the way");
+    const path = await makePrograms(dir, {
+      ffmpeg: "echo ' V..... libx264 H.264'",
+      vcgencmd: "echo throttled=0x50001",
+    });
+    const config = {
+      ingest_base_url: ingest.url,
+      ingest_token: TOKEN,
+      audio_device: "usb:zz9",
+      spool_dir: join(dir, "a-file"),
+    };
+    const planted: [string, RegExp, RegExp][] = [
+      ["ffmpeg", /no libopus/, /apt-get install --yes ffmpeg/],
+      ["microphone", /usb:zz9|no sound cards/, /recorder-agent devices|plug|audio_device/i],
+      ["user", /no user recorder-agent/, /recorder-agent install/],
+      ["spool", /a-file cannot be written/, /folder that recorder-agent owns/],
+      ["tls", /certificate is not accepted/, /tls_ca_file/],
+      ["power", /voltage is too low/, /power supply/],
+    ];
+    const { code, text } = await check(dir, config, { env: { PATH: path }, args: ["--json"] });
+    assertEquals(code, 1);
+    const report: { ok: boolean; checks: Finding[] } = JSON.parse(text);
+    assertEquals(report.ok, false);
+    for (const [name, message, mend] of planted) {
+      const found = report.checks.find((finding) =>
+        finding.name === name && finding.verdict === "failed"
+      );
+      assert(found !== undefined, `${name} is not named: ${text}`);
+      assertMatch(found.message, message);
+      assertMatch(found.mend ?? "", mend);
+    }
+
+    // With the CA the certificate is good; then it is the token that is not.
+    const trusted = await check(dir, { ...config, tls_ca_file: caFile }, { env: { PATH: path } });
+    assertEquals(trusted.code, 1);
+    assertMatch(trusted.text, /✔ tls/);
+    assertMatch(trusted.text, /✘ token +the server answered 401[^\n]*\n +→ Compare/);
+    assertMatch(trusted.text, /\n\d wrong: mend these first\.\n$/);
+    assertEquals(ingest.chunks.length, 0);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});
+
+Deno.test("check hears the microphone, finds the server, and makes a chunk only if asked to", async () => {
+  const dir = await Deno.makeTempDir({ prefix: "check-test-" });
+  const { caFile, certPem, keyPem } = await makeCertificates(dir);
+  await using ingest = await IngestServer.start({ tls: { certPem, keyPem }, token: TOKEN });
+  await using microphone = await PulseMicrophone.start();
+  try {
+    await Deno.mkdir(join(dir, "spool"));
+    const config = {
+      ingest_base_url: ingest.url,
+      ingest_token: TOKEN,
+      tls_ca_file: caFile,
+      audio_device: microphone.device,
+      spool_dir: join(dir, "spool"),
+      min_free_gb: 0,
+    };
+    const { text } = await check(dir, config, { env: microphone.env });
+    for (
+      const name of ["configuration", "ffmpeg", "microphone", "spool", "connection", "tls", "token"]
+    ) {
+      assertMatch(text, new RegExp(`^✔ ${name}`, "m"));
+    }
+    // Nobody plays anything to it.
+    assertMatch(text, /^! level +The microphone hears nothing/m);
+    assertEquals(ingest.chunks.length, 0);
+    assertEquals([...Deno.readDirSync(join(dir, "spool"))], []);
+
+    const sent = await check(dir, config, { env: microphone.env, args: ["--send-test-chunk"] });
+    assertMatch(sent.text, /✔ test chunk +a second of silence was delivered/);
+    assertEquals(ingest.chunks.length, 1);
+    assertEquals(ingest.chunks[0]?.fields.point_id, IDS.point_id);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});
+
+Deno.test("check says what is wrong with a configuration and looks at the rest all the same", async () => {
+  const dir = await Deno.makeTempDir({ prefix: "check-test-" });
+  try {
+    const { code, text } = await check(dir, { chunk_second: 5, ingest_token: TOKEN });
+    assertEquals(code, 1);
+    assertMatch(text, /^✘ configuration .*ingest_base_url: is missing/m);
+    assertMatch(text, /^✘ configuration .*did you mean chunk_seconds/m);
+    assertMatch(text, /^– spool +needs a configuration/m);
+    assertMatch(text, /^✔ ffmpeg/m);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});
