@@ -1,0 +1,289 @@
+// deno-lint-ignore-file no-console -- a benchmark talks to a person
+// What a fleet does to a server that comes back: 10,000 agents lose it for an hour, all at the same
+// moment, then deliver what has waited. It compares ways to wait between attempts; it sends nothing
+// and says nothing about how long a real server takes.
+//
+// Ours is the uploader's own `retry` of @std/async, unchanged, with the uploader's options, on
+// simulated time: while a simulation runs, the global setTimeout and Math.random, which `retry` reads,
+// are a simulated clock and a seeded generator. An agent is the uploader's loop: the oldest chunk, one
+// attempt at a time, the backoff from its beginning after every success. A chunk is sealed each minute,
+// each agent at its own moment of it; `--within 3` lets all of them seal within 3 s of each other, as
+// tills do whose schedule starts at the same minute.
+//
+// `bench/fleet.ts [--agents N] [--seed S] [--within SECONDS]`. The tables go to stdout; the exit code is 1 if our peak is
+// more than 3 times the mean, be it of first attempts or of all requests.
+
+import { parseArgs } from "node:util";
+import { delay } from "@std/async/delay";
+import { retry } from "@std/async/retry";
+import { seededRandom } from "../tests/fixtures/random.ts";
+
+const RETRY = { minTimeout: 2_000, maxTimeout: 300_000, multiplier: 2 };
+const CHUNK_MS = 60_000;
+const OUTAGE_MS = 3_600_000;
+/** Of a chunk of 60 s that is accepted; of a connection refused, or a 503. */
+const SERVICE_MS = 200;
+const REFUSAL_MS = 20;
+/** A simulation is given up so long after the server's return. */
+const LIMIT_MS = 3 * 3_600_000;
+export const MOST_PEAK_TO_MEAN = 3;
+
+/** Calls `attempt` until it succeeds. */
+type Backoff = (attempt: () => Promise<void>) => Promise<void>;
+
+/** Waits `delayMs(the backoff before cap and jitter)` between attempts. */
+function backoff(delayMs: (exponentialMs: number) => number): Backoff {
+  return async (attempt) => {
+    for (let exponentialMs = RETRY.minTimeout;; exponentialMs *= RETRY.multiplier) {
+      try {
+        return await attempt();
+      } catch {
+        await delay(delayMs(exponentialMs));
+      }
+    }
+  };
+}
+
+const MAX_ATTEMPTS = { maxAttempts: Number.MAX_SAFE_INTEGER };
+
+/** Ways to wait, by name. The first is ours. */
+export const BACKOFFS = {
+  "cap, then full jitter (ours)": (attempt) =>
+    retry(attempt, { ...RETRY, ...MAX_ATTEMPTS, jitter: 1 }),
+  // As in many a manual: min(2^n s + a random number of ms up to 1,000, the longest wait).
+  "1 s of jitter, then cap": backoff((ms) => Math.min(RETRY.maxTimeout, ms + Math.random() * 1000)),
+  "full jitter, then cap": backoff((ms) => Math.min(RETRY.maxTimeout, ms * Math.random())),
+  "no jitter": (attempt) => retry(attempt, { ...RETRY, ...MAX_ATTEMPTS, jitter: 0 }),
+} satisfies Record<string, Backoff>;
+
+/** What the fleet asked of the server; seconds count from the server's return. */
+export interface FleetResult {
+  /** Each agent's first request after the return, until the last agent has made it. */
+  readonly first: Load;
+  /** All requests until no agent has anything waiting but what is being recorded. */
+  readonly all: Load;
+  /** Requests answered 503 until then. */
+  readonly refused: number;
+  /** Until each agent has delivered something, and until no backlog is left; null: not in 3 hours. */
+  readonly allBackS: number | null;
+  readonly drainedS: number | null;
+}
+
+/** Requests a second; the peak is that of the busiest bin. */
+export interface Load {
+  readonly peak: number;
+  readonly mean: number;
+  readonly peakToMean: number;
+}
+
+export interface FleetOptions {
+  readonly agents: number;
+  readonly seed: number;
+  readonly backoff: Backoff;
+  /** How many requests the server works on at a time; it answers 503 to more. */
+  readonly capacity: number;
+  /** Moments of the minute at which the agents seal their chunks are so far apart; default 60 s. */
+  readonly withinS?: number;
+  /**
+   * Width of the bins in which the peak is sought, seconds; default 1. Fewer agents want wider ones:
+   * chance alone makes a peak where a bin holds few requests.
+   */
+  readonly binS?: number;
+}
+
+/** An hour without the server, then its return. The same options give the same result. */
+export async function simulateFleet(options: FleetOptions): Promise<FleetResult> {
+  const { setTimeout } = globalThis;
+  const { random } = Math;
+  const time = new SimulatedTime(options.agents);
+  Object.assign(globalThis, { setTimeout: (wake: () => void, ms = 0) => time.at(ms, wake) });
+  Math.random = seededRandom(options.seed);
+  try {
+    const fleet = new Fleet(time, options);
+    await time.run(OUTAGE_MS + LIMIT_MS, () => fleet.isDrained);
+    return fleet.result();
+  } finally {
+    globalThis.setTimeout = setTimeout;
+    Math.random = random;
+  }
+}
+
+/** Time that goes on when everybody sleeps. Whole milliseconds, as in setTimeout. */
+class SimulatedTime {
+  nowMs = 0;
+  readonly #sleepersInAll: number;
+  #sleepers = 0;
+  readonly #due = new Map<number, (() => void)[]>();
+
+  constructor(sleepersInAll: number) {
+    this.#sleepersInAll = sleepersInAll;
+  }
+
+  at(inMs: number, wake: () => void): number {
+    const dueMs = this.nowMs + Math.trunc(Math.max(0, inMs));
+    const others = this.#due.get(dueMs);
+    if (others === undefined) this.#due.set(dueMs, [wake]);
+    else others.push(wake);
+    return ++this.#sleepers;
+  }
+
+  async run(endMs: number, isDone: () => boolean): Promise<void> {
+    for (; this.nowMs < endMs && !isDone(); this.nowMs++) {
+      for (let due; (due = this.#due.get(this.nowMs)) !== undefined;) {
+        this.#due.delete(this.nowMs);
+        this.#sleepers -= due.length;
+        for (const wake of due) wake();
+        while (this.#sleepers < this.#sleepersInAll) await null;
+      }
+    }
+  }
+}
+
+/** The agents, and the server they share. */
+class Fleet {
+  readonly #time: SimulatedTime;
+  readonly #options: FleetOptions;
+  readonly #firsts: number[] = [];
+  readonly #requests: number[] = [];
+  #refused = 0;
+  #busy = 0;
+  #away: number;
+  #behind: number;
+  #allBackMs: number | null = null;
+  #drainedMs: number | null = null;
+
+  constructor(time: SimulatedTime, options: FleetOptions) {
+    this.#time = time;
+    this.#options = options;
+    this.#away = this.#behind = options.agents;
+    for (let agent = 0; agent < options.agents; agent++) this.#runAgent();
+  }
+
+  get isDrained(): boolean {
+    return this.#drainedMs !== null;
+  }
+
+  result(): FleetResult {
+    return {
+      first: this.#load(this.#firsts, this.#firsts.length * 1000),
+      all: this.#load(this.#requests, this.#drainedMs ?? LIMIT_MS),
+      refused: this.#refused,
+      allBackS: this.#allBackMs && this.#allBackMs / 1000,
+      drainedS: this.#drainedMs && this.#drainedMs / 1000,
+    };
+  }
+
+  async #runAgent(): Promise<never> {
+    const time = this.#time;
+    const { withinS = 60 } = this.#options;
+    // The first chunk sealed after the loss; what was sealed before has been delivered.
+    let oldestSealedMs = Math.floor(Math.random() * withinS * 1000);
+    let hasTried = false;
+    let isAway = true;
+    let isBehind = true;
+    const deliverOldest = async () => {
+      if (oldestSealedMs > time.nowMs) return await delay(oldestSealedMs - time.nowMs);
+      const isFirst = time.nowMs >= OUTAGE_MS && !hasTried;
+      hasTried ||= isFirst;
+      await this.#request(isFirst);
+      oldestSealedMs += CHUNK_MS;
+      if (isAway && --this.#away === 0) this.#allBackMs = time.nowMs - OUTAGE_MS;
+      isAway = false;
+      if (!isBehind || oldestSealedMs <= time.nowMs || time.nowMs < OUTAGE_MS) return;
+      isBehind = false;
+      if (--this.#behind === 0) this.#drainedMs = time.nowMs - OUTAGE_MS;
+    };
+    while (true) await this.#options.backoff(deliverOldest);
+  }
+
+  /** @throws when the server is away, or answers 503. */
+  async #request(isFirst: boolean): Promise<void> {
+    const sinceMs = this.#time.nowMs - OUTAGE_MS;
+    if (sinceMs >= 0) count(this.#requests, sinceMs);
+    if (isFirst) count(this.#firsts, sinceMs);
+    if (sinceMs < 0 || this.#busy >= this.#options.capacity) {
+      if (sinceMs >= 0) this.#refused++;
+      await delay(REFUSAL_MS);
+      throw new Error("refused");
+    }
+    this.#busy++;
+    await delay(SERVICE_MS);
+    this.#busy--;
+  }
+
+  #load(seconds: readonly number[], endMs: number): Load {
+    const { binS = 1 } = this.#options;
+    const bins: number[] = [];
+    seconds.forEach((requests, second) => {
+      const bin = Math.floor(second / binS);
+      bins[bin] = (bins[bin] ?? 0) + requests;
+    });
+    const peak = bins.reduce((most, requests) => Math.max(most, requests), 0) / binS;
+    const mean = seconds.reduce((sum, requests) => sum + requests, 0) / (endMs / 1000);
+    return { peak, mean, peakToMean: peak / mean };
+  }
+}
+
+function count(seconds: number[], ms: number): void {
+  const second = Math.floor(ms / 1000);
+  seconds[second] = (seconds[second] ?? 0) + 1;
+}
+
+const COLUMNS = [
+  "between attempts            ",
+  ...["first attempts/s: peak", "mean", "peak/mean", "requests/s: peak", "mean", "peak/mean"],
+  ...["503s", "all back, s", "no backlog, s"],
+];
+
+function printRow(cells: readonly string[]): void {
+  const padded = cells.map((cell, at) =>
+    at === 0 ? cell.padEnd(COLUMNS[0]?.length ?? 0) : cell.padStart(COLUMNS[at]?.length ?? 0)
+  );
+  console.log(`| ${padded.join(" | ")} |`);
+}
+
+function cellsOf({ first, all, refused, allBackS, drainedS }: FleetResult): string[] {
+  const loads = [first, all].flatMap(({ peak, mean, peakToMean }) => [
+    String(peak),
+    mean.toFixed(1),
+    peakToMean.toFixed(2),
+  ]);
+  const times = [allBackS, drainedS].map((s) => s === null ? "> 10800" : s.toFixed(0));
+  return [...loads, String(refused), ...times];
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    args: Deno.args,
+    options: {
+      agents: { type: "string", default: "10000" },
+      seed: { type: "string", default: "1" },
+      within: { type: "string", default: "60" },
+    },
+  });
+  const [agents, seed, withinS] = [values.agents, values.seed, values.within].map(Number);
+  if (!agents || seed === undefined || !withinS) throw new Error("Cannot read the numbers given");
+  const normal = agents / (CHUNK_MS / 1000);
+  for (const capacity of [Infinity, Math.round(agents / 50)]) {
+    const perSecond = capacity * 1000 / SERVICE_MS;
+    console.log(
+      `${agents} agents, an hour without the server, then ` +
+        (capacity === Infinity ? "one that takes everything" : `one that takes ${perSecond}/s`) +
+        ` (normal load ${normal.toFixed(0)}/s; chunks sealed within ${withinS} s)\n`,
+    );
+    printRow(COLUMNS);
+    printRow(
+      COLUMNS.map(({ length }, at) => at === 0 ? "-".repeat(length) : ":".padStart(length, "-")),
+    );
+    for (const [name, backoff] of Object.entries(BACKOFFS)) {
+      const result = await simulateFleet({ agents, seed, backoff, capacity, withinS });
+      printRow([name, ...cellsOf(result)]);
+      const isOurs = name === Object.keys(BACKOFFS)[0];
+      const worst = Math.max(result.first.peakToMean, result.all.peakToMean);
+      if (isOurs && !(worst <= MOST_PEAK_TO_MEAN)) Deno.exitCode = 1;
+    }
+    console.log();
+  }
+}
+
+if (import.meta.main) await main();

@@ -1,0 +1,219 @@
+// What the kills have cost, judged by sound: every chunk is decoded and looked for in what the
+// microphone really heard. What the agent says of itself counts only where it is to be held to it.
+
+import { cutToLastPage, readChunkHeader } from "../../src/capture/chunk_file.ts";
+import { decodeToPcm, opusinfo, sampleRate } from "../fixtures/audio.ts";
+import type { ReceivedChunk } from "../fixtures/ingest_server.ts";
+import { keyOf, type KillRecord, type Life } from "./kill_runs.ts";
+import { objectionTo } from "./strict_chunk.ts";
+import { type Witness, WITNESS_RATE } from "./witness.ts";
+
+/** The bound: SIGKILL costs at most this, ms. */
+export const MOST_LOST_MS = 1000;
+/** How far from its claimed time a chunk is looked for, ms. */
+const REACH_MS = 2000;
+/** What is compared at a time, and how far apart, ms. */
+const PIECE_MS = 200;
+const STEP_MS = 500;
+/** Sound is continuous where pieces are off by no more than this, ms. */
+const SEAM_MS = 2;
+/** A chunk's times are as true as this, ms: far more than a till needs, far less than a mistake. */
+const MOST_OFF_MS = 100;
+/** From hearing a first sound to saying that it records, at most, ms. */
+const SAYING_MS = 100;
+
+/** A chunk as sound: which of the witness's samples it holds. */
+export interface HeardChunk {
+  readonly key: string;
+  readonly start: number;
+  readonly end: number;
+  /** What its start_ts and its end_ts are off by, ms; positive: later than the truth. */
+  readonly claimsMs: readonly [number, number];
+}
+
+export interface Verdict {
+  /** One for each life that recorded. */
+  readonly losses: readonly { readonly life: Life; readonly lostMs: number }[];
+  /** Files that opusinfo or the strict reader objects to, or that were begun under another key. */
+  readonly invalid: readonly string[];
+  /** Keys of chunks that were visible once and did not arrive, and what was left lying. */
+  readonly lost: readonly string[];
+  /** Keys with two contents. */
+  readonly changed: readonly string[];
+  /** Pairs of keys under which the same sound arrived. */
+  readonly twice: readonly string[];
+  /** Where sound is missing inside a life. */
+  readonly holes: readonly string[];
+  /** Chunks whose sound was not heard within 2 s of the time they claim. */
+  readonly unknown: readonly string[];
+  /** Lives whose children outlived them for too long. */
+  readonly orphans: readonly Life[];
+  readonly heard: readonly HeardChunk[];
+}
+
+/** What is wrong, a line for each thing; empty if everything is as it should be. */
+export function faultsOf(verdict: Verdict): string[] {
+  const { losses, invalid, lost, changed, twice, holes, unknown, orphans, heard } = verdict;
+  const costly = losses.filter(({ lostMs }) => !(lostMs <= MOST_LOST_MS))
+    .map(({ life, lostMs }) => `${lostMs.toFixed(0)} ms lost at "${life.moment}"`);
+  const untimely = heard.filter(({ claimsMs }) =>
+    claimsMs.some((ms) => !(Math.abs(ms) <= MOST_OFF_MS))
+  );
+  return [
+    ...costly,
+    ...invalid.map((what) => `invalid: ${what}`),
+    ...lost.map((what) => `lost: ${what}`),
+    ...changed.map((what) => `changed: ${what}`),
+    ...twice.map((what) => `twice: ${what}`),
+    ...holes.map((what) => `hole: ${what}`),
+    ...unknown.map((what) => `not what was heard: ${what}`),
+    ...untimely.map(({ key, claimsMs }) => `time off by ${claimsMs} ms: ${key}`),
+    ...orphans.map(({ moment }) => `orphan of "${moment}"`),
+  ];
+}
+
+/** Listens to everything. Takes about 0.3 s a chunk. */
+export async function judge(record: KillRecord): Promise<Verdict> {
+  const { lives, received, visible, witness } = record;
+  const [invalid, changed]: [string[], string[]] = [[], [...record.violations]];
+  const contents = new Map(received.map(({ key, bytes }) => [key, bytes]));
+  for (const file of visible) {
+    const key = keyOf(file);
+    const name = `${file.dir}/${file.name}`;
+    if (key === null) invalid.push(`${name}: not a chunk's name`);
+    else if (!contents.has(key)) contents.set(key, file.bytes);
+    else if (!same(contents.get(key), file.bytes)) changed.push(name);
+  }
+  for (const [key, bytes] of contents) {
+    const begunAs = readChunkHeader(bytes)?.tags["CHUNK_ID"];
+    const objection = objectionTo(bytes) ?? await opusinfoObjection(bytes) ??
+      (begunAs === key ? null : `it was begun as ${begunAs}`);
+    if (objection !== null) invalid.push(`${key}: ${objection}`);
+  }
+
+  const [heard, unknown, holes]: [HeardChunk[], string[], string[]] = [[], [], []];
+  for (const chunk of received) {
+    const found = await listen(chunk, witness);
+    if (found === null) unknown.push(chunk.fileName);
+    else {
+      heard.push(found.heard);
+      holes.push(...found.holes.map((ms) => `${ms.toFixed(0)} ms inside ${chunk.fileName}`));
+    }
+  }
+  const joined = judgeJoins(lives, heard, witness);
+  const kept = (key: string) =>
+    received.some((chunk) => chunk.key === key) ||
+    record.waiting.some((name) => name.includes(key));
+  return {
+    losses: lives.flatMap((life) => lossOf(life, heard, witness) ?? []),
+    invalid,
+    lost: [...[...contents.keys()].filter((key) => !kept(key)), ...record.left],
+    changed,
+    twice: joined.twice,
+    holes: [...holes, ...joined.holes],
+    unknown,
+    orphans: lives.filter(({ survivedMs }) => survivedMs === Infinity),
+    heard,
+  };
+}
+
+/** What the kill cost; null if the agent did not record when it came. */
+function lossOf(life: Life, heard: readonly HeardChunk[], witness: Witness) {
+  const untilMs = life.askedMs ?? life.killedMs;
+  const chunks = chunksOf(life, heard, witness);
+  if (chunks.length === 0) {
+    if (life.recordingMs === null || life.recordingMs > untilMs) return null;
+    return { life, lostMs: untilMs - life.recordingMs + SAYING_MS };
+  }
+  const lastEnd = Math.max(...chunks.map(({ end }) => end));
+  return { life, lostMs: Math.max(0, toMs(witness.sampleAt(untilMs) - lastEnd)) };
+}
+
+/** What was heard in a life, in order. */
+function chunksOf(life: Life, heard: readonly HeardChunk[], witness: Witness): HeardChunk[] {
+  const [from, to] = [witness.sampleAt(life.spawnedMs), witness.sampleAt(life.killedMs)];
+  return heard.filter(({ start }) => start >= from && start < to)
+    .sort((a, b) => a.start - b.start);
+}
+
+/** Between the chunks of a life nothing is missing; no sound is in two. */
+function judgeJoins(lives: readonly Life[], heard: readonly HeardChunk[], witness: Witness) {
+  const holes = lives.flatMap((life) =>
+    joins(chunksOf(life, heard, witness)).filter(({ gapMs }) => gapMs > SEAM_MS)
+      .map(({ gapMs, after }) => `${gapMs.toFixed(0)} ms behind ${after.key}`)
+  );
+  const twice = joins(heard.toSorted((a, b) => a.start - b.start))
+    .filter(({ gapMs }) => gapMs < -SEAM_MS)
+    .map(({ after, before, gapMs }) => `${-gapMs.toFixed(0)} ms in ${after.key} and ${before.key}`);
+  return { holes, twice };
+}
+
+function joins(chunks: readonly HeardChunk[]) {
+  return chunks.slice(1).flatMap((before, index) => {
+    const after = chunks[index];
+    return after === undefined ? [] : [{ after, before, gapMs: toMs(before.start - after.end) }];
+  });
+}
+
+/** Finds a chunk in what was heard, piece by piece, and sees to it that the pieces follow on each other. */
+async function listen(
+  { key, bytes, fields }: ReceivedChunk,
+  witness: Witness,
+): Promise<{ heard: HeardChunk; holes: number[] } | null> {
+  const unixMs = Date.now() - performance.now();
+  const [startMs = 0, endMs = 0] = [fields["start_ts"], fields["end_ts"]]
+    .map((ts) => Number(ts) * 1000 - unixMs);
+  const pcm = thin(await decodeToPcm(bytes));
+  const piece = Math.min(pcm.length, fromMs(PIECE_MS));
+  const offsets = [];
+  for (let at = 0; at < pcm.length - piece; at += fromMs(STEP_MS)) offsets.push(at);
+  offsets.push(pcm.length - piece);
+  let shift = witness.sampleAt(startMs);
+  const shifts: number[] = [];
+  for (const at of offsets) {
+    const sound = pcm.subarray(at, at + piece);
+    const near = shifts.length === 0 ? null : witness.find(sound, shift + at, fromMs(20));
+    const place = near ?? witness.find(sound, shift + at, fromMs(REACH_MS));
+    if (place === null) return null;
+    shift = place.at - at;
+    shifts.push(shift);
+  }
+  const holes = shifts.slice(1).map((shift, index) => toMs(shift - (shifts[index] ?? shift)))
+    .filter((ms) => Math.abs(ms) > SEAM_MS);
+  const [start, end] = [shifts[0] ?? 0, shift + pcm.length];
+  const claimsMs = [startMs - witness.timeOf(start), endMs - witness.timeOf(end)] as const;
+  return { heard: { key, start, end, claimsMs }, holes };
+}
+
+async function opusinfoObjection(bytes: Uint8Array): Promise<string | null> {
+  const whole = cutToLastPage(bytes);
+  if (whole?.bytes.length !== bytes.length) return "recovery would cut it shorter";
+  const path = await Deno.makeTempFile({ suffix: ".ogg" });
+  try {
+    await Deno.writeFile(path, bytes);
+    await opusinfo(path);
+    return null;
+  } catch (error) {
+    return String(error);
+  } finally {
+    await Deno.remove(path);
+  }
+}
+
+/** From the decoder's rate to the witness's; the noise has nothing that would fold back. */
+function thin(pcm: Float32Array): Float32Array {
+  const step = sampleRate / WITNESS_RATE;
+  return Float32Array.from({ length: Math.floor(pcm.length / step) }, (_, i) => pcm[i * step] ?? 0);
+}
+
+function same(a: Uint8Array | undefined, b: Uint8Array): boolean {
+  return a?.length === b.length && a.every((byte, index) => byte === b[index]);
+}
+
+function toMs(samples: number): number {
+  return samples * 1000 / WITNESS_RATE;
+}
+
+function fromMs(ms: number): number {
+  return ms * WITNESS_RATE / 1000;
+}
