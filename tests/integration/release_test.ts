@@ -1,0 +1,70 @@
+// `deno task release` on a copy of the source, for this machine's architecture: what comes out, and
+// that it comes out the same again.
+
+import { assertEquals, assertMatch } from "@std/assert";
+import { join } from "@std/path/join";
+import manifest from "../../deno.json" with { type: "json" };
+import { runtime } from "../fixtures/binaries.ts";
+import { run } from "../fixtures/command.ts";
+
+const ROOT = new URL("../..", import.meta.url).pathname;
+const TARGET = "x86_64-unknown-linux-gnu";
+const SOURCES = [
+  ...["main.ts", "src", "deno.json", "deno.lock", ".ci", ".gitignore", "LICENSE", "README.md"],
+  ...["recorder-agent.service", "config.yaml.example"],
+];
+
+Deno.test("a release is made of a commit, names it, can be verified, and comes out the same again", async () => {
+  const dir = await Deno.makeTempDir({ prefix: "release-test-" });
+  try {
+    const denort = join(dir, "denort");
+    await Deno.mkdir(denort);
+    await Deno.symlink(await runtime("x64"), join(denort, `denort-${TARGET}`));
+    const source = join(dir, "source");
+    await Deno.mkdir(source);
+    await run("cp", ["-r", ...SOURCES.map((name) => join(ROOT, name)), source]);
+    const git = (...args: string[]) =>
+      run("git", ["-C", source, "-c", "user.name=t", "-c", "user.email=t@localhost", ...args]);
+    await git("init", "--quiet");
+    await git("add", "--all");
+    await git("commit", "--quiet", "--message", "all of it");
+    const commit = new TextDecoder().decode((await git("rev-parse", "HEAD")).stdout).slice(0, 12);
+
+    // npx puts the Deno that made the runtime on the PATH; the script calls it.
+    const release = () =>
+      run("npx", ["-y", "-p", "deno@2.7.11", join(source, ".ci/release"), TARGET], {
+        env: { DENORT_DIR: denort, DENO_TLS_CA_STORE: "mozilla,system" },
+      });
+    await release();
+    const dist = join(source, "dist");
+    const name = `recorder-agent-${manifest.version}-x86_64`;
+    const sums = await Deno.readTextFile(join(dist, "SHA256SUMS"));
+    assertEquals(sums.trim().split("\n").map((line) => line.split("  ")[1]), [
+      name,
+      `${name}.tar.gz`,
+    ]);
+    await run("sh", ["-c", `cd ${dist} && sha256sum --check --strict SHA256SUMS`]);
+    const { stdout } = await run("tar", ["-tzf", join(dist, `${name}.tar.gz`)]);
+    assertEquals(new TextDecoder().decode(stdout).trim().split("\n"), [
+      `${name}/`,
+      ...["LICENSE", "README.md", "config.yaml.example", "recorder-agent", "recorder-agent.service"]
+        .map((file) => `${name}/${file}`),
+    ]);
+    const version = await run(join(dist, name), ["--version"]);
+    assertMatch(
+      new TextDecoder().decode(version.stdout),
+      new RegExp(
+        `^recorder-agent ${manifest.version} \\(commit ${commit}, deno 2\\S+, ${TARGET}\\)`,
+      ),
+    );
+
+    await release();
+    assertEquals(await Deno.readTextFile(join(dist, "SHA256SUMS")), sums);
+
+    await Deno.writeTextFile(join(source, "README.md"), "changed");
+    const refused = await release().then(() => "", (error) => String(error));
+    assertMatch(refused, /working tree has changes/);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});
