@@ -276,7 +276,7 @@ async function start(plan: Plan, print: (line: string) => void): Promise<number>
   print(`Running: ${health === null ? "the health page does not answer yet" : sayHealth(health)}`);
   print(`
 Next:
-  recorder-agent check            is everything as it should be?
+  sudo recorder-agent check       is everything as it should be?
   systemctl status recorder-agent
   ssh -L ${plan.healthPort}:127.0.0.1:${plan.healthPort} THIS-MACHINE, then http://127.0.0.1:${plan.healthPort}/`);
   return 0;

@@ -1,7 +1,7 @@
 // `deno task release` on a copy of the source, for this machine's architecture: what comes out, and
 // that it comes out the same again.
 
-import { assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path/join";
 import manifest from "../../deno.json" with { type: "json" };
 import { runtime } from "../fixtures/binaries.ts";
@@ -11,6 +11,7 @@ const ROOT = new URL("../..", import.meta.url).pathname;
 const TARGET = "x86_64-unknown-linux-gnu";
 const SOURCES = [
   ...["main.ts", "src", "deno.json", "deno.lock", ".ci", ".gitignore", "LICENSE", "README.md"],
+  ...["docs"],
   ...["recorder-agent.service", "config.yaml.example"],
 ];
 
@@ -45,7 +46,9 @@ Deno.test("a release is made of a commit, names it, can be verified, and comes o
     ]);
     await run("sh", ["-c", `cd ${dist} && sha256sum --check --strict SHA256SUMS`]);
     const { stdout } = await run("tar", ["-tzf", join(dist, `${name}.tar.gz`)]);
-    assertEquals(new TextDecoder().decode(stdout).trim().split("\n"), [
+    const entries = new TextDecoder().decode(stdout).trim().split("\n");
+    assert(entries.includes(`${name}/docs/operations.md`));
+    assertEquals(entries.filter((entry) => !entry.startsWith(`${name}/docs/`)), [
       `${name}/`,
       ...["LICENSE", "README.md", "config.yaml.example", "recorder-agent", "recorder-agent.service"]
         .map((file) => `${name}/${file}`),
