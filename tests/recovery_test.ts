@@ -5,7 +5,7 @@ import { formatPartName, parseChunkName } from "../src/spool/chunk_name.ts";
 import { recoverRecordings } from "../src/spool/recovery.ts";
 import { makePacket, makeStreamPages } from "./fixtures/ogg_stream.ts";
 import { seededRandom } from "./fixtures/random.ts";
-import { capturedLog, chunkAt, TempSpool } from "./fixtures/temp_spool.ts";
+import { capturedLog, chunkAt, chunksIn, TempSpool } from "./fixtures/temp_spool.ts";
 
 const NOON = Date.UTC(2026, 5, 15, 12);
 const PRE_SKIP = 312;
@@ -66,7 +66,7 @@ Deno.test("a recording cut off at any byte is cut to its last whole page, finish
   ));
   let expected = 0;
   for (const [{ key, startUnixUs }, cut] of lengths) {
-    const name = result.spool.list("outbox").find((file) => file.includes(key));
+    const name = chunksIn(result.spool, "outbox").find((file) => file.includes(key));
     let kept = 0;
     let keptBytes = 0;
     while (keptBytes + (pages[kept]?.length ?? Infinity) <= cut) {
@@ -97,7 +97,7 @@ Deno.test("a finished recording that was not moved yet is delivered as it is", a
   const whole = concat(makePages());
   const name = chunkAt(NOON);
   await using result = await recovered({ [formatPartName(name)]: whole });
-  const [file = ""] = result.spool.list("outbox");
+  const [file = ""] = chunksIn(result.spool, "outbox");
   assertEquals(await Deno.readFile(result.spool.path("outbox", file)), whole);
   assertEquals(result.messages("WARNING").map(({ bytes_cut }) => bytes_cut), [0]);
 });
@@ -108,7 +108,7 @@ Deno.test("damage in the middle ends a recording at the last whole page before i
   const at = concat(pages.slice(0, 7)).length + 40;
   damaged[at] = (damaged[at] ?? 0) ^ 1;
   await using result = await recovered({ [formatPartName(chunkAt(NOON))]: damaged });
-  const [file = ""] = result.spool.list("outbox");
+  const [file = ""] = chunksIn(result.spool, "outbox");
   assertEquals(readPages(await Deno.readFile(result.spool.path("outbox", file))).length, 7);
 });
 

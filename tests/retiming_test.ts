@@ -3,7 +3,7 @@ import { type ChunkName, formatChunkName, parseChunkName } from "../src/spool/ch
 import { isExpired } from "../src/spool/retention.ts";
 import { readTrueTime, retimeChunks, retimed } from "../src/spool/retiming.ts";
 import { SimulatedClock } from "./fixtures/simulated_clock.ts";
-import { chunkAt, TempSpool } from "./fixtures/temp_spool.ts";
+import { chunkAt, chunksIn, TempSpool } from "./fixtures/temp_spool.ts";
 
 const NOW = Date.UTC(2026, 5, 15, 12);
 const DAY = 86_400_000;
@@ -62,7 +62,7 @@ Deno.test("retimeChunks() renames in every directory, keeps keys, and passes ove
   temp.spool.sending = null;
   assertEquals(await retimeChunks(temp.spool, readTrueTime(BOOT, clock)), { retimed: 1, busy: 0 });
   assertEquals(await retimeChunks(temp.spool, readTrueTime(BOOT, clock)), { retimed: 0, busy: 0 });
-  const waiting = temp.spool.list("outbox").map(parseChunkName);
+  const waiting = chunksIn(temp.spool, "outbox").map(parseChunkName);
   assertEquals(waiting.map((name) => name?.key).slice(1), [first.key, second.key]);
   assertEquals(waiting.map((name) => name?.startUnixUs).slice(1), [
     (NOW - 21_000) * 1000,

@@ -8,7 +8,7 @@ import {
 } from "../src/spool/chunk_name.ts";
 import { Spool, SpoolLockedError } from "../src/spool/spool.ts";
 import { seededRandom } from "./fixtures/random.ts";
-import { chunkAt, TempSpool } from "./fixtures/temp_spool.ts";
+import { chunkAt, chunksIn, TempSpool } from "./fixtures/temp_spool.ts";
 
 const NOON = Date.UTC(2026, 5, 15, 12);
 
@@ -130,8 +130,8 @@ Deno.test("what is not a chunk is passed over in every directory, and not counte
     const strange = join(dir, "outbox", "$(printf '\\377\\376').ogg"); // no UTF-8
     await new Deno.Command("sh", { args: ["-c", `: > "${strange}"`] }).output();
   });
-  assertEquals(temp.spool.list("outbox"), [name]);
-  assertEquals(temp.spool.oldestWaiting(), name);
+  assertEquals(chunksIn(temp.spool, "outbox"), [name]);
+  assertEquals(await temp.spool.oldestWaiting(), name);
   assertEquals([temp.spool.tally.outbox.files, temp.spool.tally.outbox.bytes], [1, 10]);
 });
 
@@ -143,8 +143,8 @@ Deno.test("the tally and the oldest are right after every one of 300 random oper
   for (let step = 0; step < 300; step++) {
     const { spool } = temp;
     const dir = pick(CHUNK_DIRS) ?? "outbox";
-    const stored = pick(spool.list(dir));
-    const waiting = pick(spool.list("outbox"));
+    const stored = pick(chunksIn(spool, dir));
+    const waiting = pick(chunksIn(spool, "outbox"));
     const dice = random();
     if (dice < 0.4) await temp.store("outbox", newChunk(), Math.floor(random() * 1000));
     else if (dice < 0.5) await (await spool.create(newChunk())).discard();
@@ -158,13 +158,17 @@ Deno.test("the tally and the oldest are right after every one of 300 random oper
       await spool.recount(dir);
     }
     assertEquals<unknown>(temp.spool.tally, counted(temp), `step ${step}`);
-    assertEquals(temp.spool.oldestWaiting(), temp.spool.list("outbox")[0] ?? null, `step ${step}`);
+    assertEquals(
+      await temp.spool.oldestWaiting(),
+      chunksIn(temp.spool, "outbox")[0] ?? null,
+      `step ${step}`,
+    );
     const { outbox, uploaded, rejected } = temp.spool.tally;
     assertEquals(temp.spool.totalBytes, outbox.bytes + uploaded.bytes + rejected.bytes);
   }
   assertEquals(temp.files("recording"), []);
   const files = temp.files("rejected");
-  assert(temp.spool.list("rejected").every((name) => files.includes(`${name}.reason.json`)));
+  assert(chunksIn(temp.spool, "rejected").every((name) => files.includes(`${name}.reason.json`)));
 });
 
 Deno.test("the tally is right when many operations run at once, recounts among them", async () => {
@@ -194,26 +198,26 @@ Deno.test("files that others delete or bring are found, and counted again", asyn
   assertEquals([spool.tally.uploaded.files, spool.tally.uploaded.bytes], [1, 10]);
   // Chunks put back into outbox/ by hand are delivered, though the tally knows nothing of them.
   putByHand(temp.dir, "outbox", [third]);
-  assertEquals(spool.oldestWaiting(), third);
+  assertEquals(await spool.oldestWaiting(), third);
   await spool.recount("outbox");
   assertEquals([spool.tally.outbox.files, spool.tally.outbox.bytes], [1, 10]);
   // One that disappears while it is being delivered is gone, and no error.
   await Deno.remove(spool.path("outbox", third));
   await spool.markUploaded(third);
-  assertEquals(spool.oldestWaiting(), null);
+  assertEquals(await spool.oldestWaiting(), null);
   assertEquals(await spool.remove("outbox", third), null);
   assertEquals(await spool.remove("uploaded", third), null);
 });
 
-Deno.test("oldestWaiting() is the oldest throughout 1200 chunks, whatever comes and goes", async () => {
+Deno.test("oldestWaiting() is the oldest throughout 1200 chunks of which 50 are held, whatever comes and goes", async () => {
   const random = seededRandom(3);
   const names = Array.from({ length: 1200 }, () => formatChunkName(chunkAt(NOON + random() * 1e7)));
-  await using temp = await TempSpool.open((dir) => putByHand(dir, "outbox", names));
+  await using temp = await TempSpool.open((dir) => putByHand(dir, "outbox", names), 50);
   const { spool } = temp;
   const model = names.toSorted();
   const forget = (name: string) => model.splice(model.indexOf(name), 1);
   for (let step = 0; model.length > 0; step++) {
-    const oldest = spool.oldestWaiting();
+    const oldest = await spool.oldestWaiting();
     assertEquals(oldest, model[0] ?? null);
     assert(oldest !== null);
     if (step % 50 === 7) {
@@ -236,7 +240,7 @@ Deno.test("oldestWaiting() is the oldest throughout 1200 chunks, whatever comes 
       forget(oldest);
     }
   }
-  assertEquals(spool.oldestWaiting(), null);
+  assertEquals(await spool.oldestWaiting(), null);
   await spool.recount("outbox");
   assertEquals([spool.tally.outbox.files, spool.tally.outbox.bytes], [0, 0]);
 });
@@ -290,8 +294,8 @@ Deno.test("a waiting chunk that is being sent is not removed until the attempt h
   const name = await temp.store("outbox", chunkAt(NOON));
   temp.spool.sending = name;
   assertEquals(await temp.spool.remove("outbox", name), null);
-  assertEquals(temp.spool.list("outbox"), [name]);
+  assertEquals(chunksIn(temp.spool, "outbox"), [name]);
   temp.spool.sending = null;
   assertEquals(typeof await temp.spool.remove("outbox", name), "number");
-  assertEquals(temp.spool.list("outbox"), []);
+  assertEquals(chunksIn(temp.spool, "outbox"), []);
 });

@@ -43,6 +43,13 @@ type SyncStep =
   | { kind: "sync"; part: PartFile }
   | { kind: "seal"; part: PartFile; step: SealedChunk };
 
+interface QueuedStep {
+  readonly step: WriteStep;
+  readonly sizeBytes: number;
+  /** When it was pushed, monotonic ms: it may have waited since for a disk that failed. */
+  readonly sinceMs: number;
+}
+
 export class ChunkWriter {
   readonly #spool: Spool;
   readonly #syncIntervalMs: number;
@@ -50,10 +57,11 @@ export class ChunkWriter {
   readonly #status: Status;
   readonly #log: Logger;
   readonly #onSealed: (chunk: SealedChunk) => void;
-  readonly #writes: DiskLane<{ readonly step: WriteStep; readonly sizeBytes: number }>;
+  readonly #writes: DiskLane<QueuedStep>;
   readonly #syncs: DiskLane<SyncStep>;
   #pendingBytes = 0;
   #part: PartFile | null = null;
+  /** Sound that was pushed until then is synced, or will be by a sync that has been asked for. */
   #syncedMs = 0;
   /** A step that hangs in a dead disk when the service ends; nobody waits for it any more. */
   #abandoned: Promise<unknown> | null = null;
@@ -79,7 +87,7 @@ export class ChunkWriter {
     this.#onSealed = deps.onSealed ?? (() => {});
     const onTrouble = (error: unknown) => error === null ? this.#recovered() : this.#failed(error);
     this.#writes = new DiskLane({
-      apply: ({ step }) => this.#write(step),
+      apply: ({ step, sinceMs }) => this.#write(step, sinceMs),
       onDone: ({ sizeBytes }) => this.#pendingBytes -= sizeBytes,
       onTrouble,
       clock,
@@ -100,7 +108,7 @@ export class ChunkWriter {
   push(step: WriteStep): void {
     const sizeBytes = step.kind === "discard" ? 0 : step.bytes.length;
     this.#pendingBytes += sizeBytes;
-    this.#writes.push({ step, sizeBytes });
+    this.#writes.push({ step, sizeBytes, sinceMs: this.#clock.monotonicMs() });
   }
 
   /** Resolves when everything has been written, or a failing disk has had its last tries. */
@@ -127,13 +135,13 @@ export class ChunkWriter {
   }
 
   /** May be called again with the same step after it has failed. */
-  async #write(step: WriteStep): Promise<void> {
+  async #write(step: WriteStep, sinceMs: number): Promise<void> {
     switch (step.kind) {
       case "open":
         this.#spool.roomWanted.ring(); // the janitor sees to it that a whole chunk fits
         this.#part ??= await this.#spool.create(step.name);
         await this.#part.append(step.bytes);
-        this.#syncedMs = this.#clock.monotonicMs();
+        this.#syncedMs = sinceMs;
         return;
       case "append": {
         if (this.#part === null) return;
@@ -142,7 +150,7 @@ export class ChunkWriter {
         // While the disk is at it, the next page will ask again.
         if (nowMs - this.#syncedMs < this.#syncIntervalMs || this.#syncs.waiting.length > 0) return;
         this.#syncs.push({ kind: "sync", part: this.#part });
-        this.#syncedMs = nowMs;
+        this.#syncedMs = sinceMs;
         return;
       }
       case "close":

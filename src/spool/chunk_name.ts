@@ -36,7 +36,8 @@ export interface Provisional {
 export type PartName = Omit<ChunkName, "durationUs">;
 
 const UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}";
-const TIME = "(\\d{4})(\\d\\d)(\\d\\d)T(\\d\\d)(\\d\\d)(\\d\\d)\\.(\\d{6})Z";
+const DATE = "([1-9]\\d{3})(0[1-9]|1[0-2])([0-3]\\d)";
+const TIME = `${DATE}T([01]\\d|2[0-3])([0-5]\\d)([0-5]\\d)\\.(\\d{6})Z`;
 const PROVISIONAL = "(?:_b([0-9a-f]{8})-(\\d{1,15})(?:-(\\d{1,10}))?)?";
 const CHUNK = new RegExp(`^${TIME}_(\\d{1,15})us_(${UUID})${PROVISIONAL}\\.ogg$`);
 const PART = new RegExp(`^${TIME}_(${UUID})${PROVISIONAL}\\.part$`);
@@ -92,11 +93,11 @@ function formatTime(unixUs: number): string {
   return `${basic}.${String(unixUs - seconds * 1e6).padStart(6, "0")}Z`;
 }
 
+/** Cheap, as every name of a backlog passes here; the ranges of all but the day are the pattern's. */
 function parseTime(match: RegExpExecArray): number | null {
   const [year, month, day, hour, minute, second, fraction] = match.slice(1, 8).map(Number);
   const unixMs = Date.UTC(year ?? 0, (month ?? 0) - 1, day, hour, minute, second);
   const unixUs = unixMs * 1000 + (fraction ?? 0);
-  // Dates that do not exist (month 13, 31 February) would roll over: they are no name of ours.
-  if (!Number.isSafeInteger(unixUs)) return null;
-  return match[0].startsWith(formatTime(unixUs)) ? unixUs : null;
+  // A day that does not exist (31 February) rolls over into another month: it is no name of ours.
+  return Number.isSafeInteger(unixUs) && new Date(unixMs).getUTCDate() === day ? unixUs : null;
 }

@@ -8,6 +8,16 @@ export async function writeAll(file: Deno.FsFile, bytes: Uint8Array): Promise<vo
   }
 }
 
+/**
+ * Bytes that may still be written to a file system; 0, too, if it takes no further file. One that
+ * says it has 0 of 0 files counts none (btrfs).
+ */
+export function freeBytesOf(
+  { bavail, bsize, files, ffree }: Record<"bavail" | "bsize" | "files" | "ffree", number>,
+): number {
+  return files > 0 && ffree === 0 ? 0 : bavail * bsize;
+}
+
 /** fsync of a directory: renames and removals in it survive a power cut. */
 export async function syncDirectory(path: string): Promise<void> {
   using directory = await Deno.open(path, { read: true });
@@ -28,14 +38,6 @@ export async function sizeOf(path: string): Promise<number | null> {
 export async function removeIfThere(path: string): Promise<void> {
   try {
     await Deno.remove(path);
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-  }
-}
-
-export async function renameIfThere(from: string, to: string): Promise<void> {
-  try {
-    await Deno.rename(from, to);
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
   }

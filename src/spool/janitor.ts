@@ -1,11 +1,16 @@
 // Keeps the spool within its limits: every five minutes, and at once when something would not fit.
 // What it takes that was never delivered is counted and logged as lost. It decides nothing itself
 // (retention.ts does) and touches no file that is being recorded.
+//
+// It does not evict on a wrong number. What is free on the disk is asked of the disk. The tally, which
+// max_spool_gb is held to, is put right before anything goes for it, unless that was done within
+// RECOUNT_MS. While sizes are still being counted, after the start, it is too low: what goes then would
+// have to go in any case, and the rest goes when the count is through, long before a chunk is.
 
 import type { Clock } from "../clock.ts";
 import type { Logger } from "../log.ts";
 import type { Status } from "../status/status.ts";
-import { CHUNK_DIRS, type ChunkDir, parseChunkName } from "./chunk_name.ts";
+import { CHUNK_DIRS, type ChunkDir, type ChunkName, parseChunkName } from "./chunk_name.ts";
 import {
   EVICTION_ORDER,
   excessBytes,
@@ -16,6 +21,8 @@ import {
 import type { Spool } from "./spool.ts";
 
 const PASS_INTERVAL_MS = 300_000;
+/** A spool that is full is not listed more often, however short its chunks are. */
+const RECOUNT_MS = 30_000;
 /** More than NTP slews between two passes. */
 const STEP_MS = 60_000;
 const DISBELIEF_MS = 86_400_000;
@@ -40,6 +47,8 @@ export class Janitor {
   /** Unix less monotonic time when it was last looked at under a synchronized clock. */
   #offsetMs: number | null = null;
   #believeFromMs = -Infinity;
+  /** When other hands' work was last looked for, on the monotonic clock. */
+  #recountedMs = -Infinity;
   /** What went wrong in this pass. */
   #stuck: string[] = [];
 
@@ -59,6 +68,7 @@ export class Janitor {
   /** Works until the signal aborts. What fails is reported and tried again at the next pass. */
   async run(signal: AbortSignal): Promise<void> {
     let nextExpiryMs = -Infinity;
+    await this.#pass(false); // the first chunk must not wait until everything has been looked at
     while (!signal.aborted) {
       // Room is made whenever it is asked for; age needs a look at every name, and can wait.
       const expire = this.#clock.monotonicMs() >= nextExpiryMs;
@@ -85,21 +95,26 @@ export class Janitor {
     else this.#problem("janitor_failed", `The spool cannot be tidied: ${stuck}`);
   }
 
-  /** Removes what is older than it may get, delivered or not: by a clock that can be trusted. */
+  /**
+   * Looks at every name, puts the tally right, and removes what is older than it may get, delivered or
+   * not: by a clock that can be trusted.
+   */
   async removeExpired(): Promise<void> {
-    if (!this.#isClockTrusted() || this.#wasStepped()) return;
+    const isTrusted = this.#isClockTrusted() && !this.#wasStepped();
+    const unixMs = this.#clock.unixMs();
+    await this.#spool.countSizes();
     for (const dir of CHUNK_DIRS) {
       const losses = noLosses();
-      for (const name of await this.#spool.recount(dir)) {
-        const chunk = parseChunkName(name);
-        if (chunk !== null && isExpired(chunk, dir, this.#clock.unixMs(), this.#limits)) {
-          await this.#remove(dir, name, losses);
-        }
+      const isOld = (chunk: ChunkName) => isTrusted && isExpired(chunk, dir, unixMs, this.#limits);
+      for (const name of await this.#spool.recount(dir, isOld)) {
+        await this.#remove(dir, name, losses);
       }
       this.#report(dir, losses, "older than it may be kept");
     }
+    this.#recountedMs = this.#clock.monotonicMs();
+    if (!isTrusted) return;
     const strays = await this.#spool.removeStrays(
-      keptSinceMs("rejected", this.#clock.unixMs(), this.#limits),
+      keptSinceMs("rejected", unixMs, this.#limits),
     );
     if (strays.length > 0) {
       this.#log.warning("Files that had been set aside in rejected/ were removed: too old.", {
@@ -123,19 +138,25 @@ export class Janitor {
 
   /** Removes the oldest until the next chunk fits into the limits. */
   async makeRoom(): Promise<void> {
+    await this.#recountIfTooMuch();
     let freeBytes = await this.#spool.freeBytes();
     for (const dir of EVICTION_ORDER) {
-      const excess = () =>
-        excessBytes(dir, { totalBytes: this.#spool.totalBytes, freeBytes }, this.#limits);
-      if (excess() <= 0) continue;
       const losses = noLosses();
-      // The count comes first: what others deleted by hand must not cost what still waits.
-      for (const name of await this.#spool.recount(dir)) {
-        if (excess() <= 0) break;
-        freeBytes += await this.#remove(dir, name, losses);
+      let last = "";
+      try {
+        while (this.#stuck.length < MAX_STUCK) {
+          const now = { totalBytes: this.#spool.totalBytes, freeBytes };
+          if (excessBytes(dir, now, this.#limits) <= 0) break;
+          const name = await this.#spool.oldest(dir, (other) => other > last);
+          if (name === null) break;
+          freeBytes += await this.#remove(dir, name, losses);
+          last = name;
+        }
+      } finally {
+        this.#report(dir, losses, "no room for it"); // also if the disk failed in the middle
       }
-      this.#report(dir, losses, "no room for it");
     }
+    this.#status.counters.freeBytes = freeBytes;
     const tight = freeBytes < this.#limits.minFreeBytes;
     if (tight) {
       const freeMb = Math.round(freeBytes / 1e6);
@@ -145,6 +166,15 @@ export class Janitor {
           `free some space, or lower min_free_gb`,
       );
     } else this.#status.clearProblem("disk_low");
+  }
+
+  /** What others deleted by hand must not cost what still waits. */
+  async #recountIfTooMuch(): Promise<void> {
+    const nowMs = this.#clock.monotonicMs();
+    if (this.#spool.totalBytes + this.#limits.chunkBytes <= this.#limits.maxSpoolBytes) return;
+    if (nowMs - this.#recountedMs < RECOUNT_MS) return;
+    for (const dir of CHUNK_DIRS) await this.#spool.recount(dir, () => false);
+    this.#recountedMs = nowMs;
   }
 
   /** Bytes that became free; a file that cannot be deleted is passed over. */

@@ -53,7 +53,7 @@ export async function retimeChunks(
   const count = { retimed: 0, busy: 0 };
   for (const dir of CHUNK_DIRS) {
     let endUnixUs = -Infinity;
-    for (const fileName of spool.list(dir)) {
+    for (const fileName of await spool.recount(dir, (name) => retimed(name, now) !== null)) {
       const name = parseChunkName(fileName);
       let better = name === null ? null : retimed(name, now);
       if (better === null) continue;

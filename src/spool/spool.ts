@@ -1,8 +1,10 @@
 // The storage: recording/ -> outbox/ -> uploaded/ or rejected/. The directories are the truth; what is
-// kept in memory are counters and the oldest few hundred names. It moves files durably and never
-// decides which ones, and never looks into them.
+// kept in memory are counters and the oldest few thousand names. It moves files durably and never
+// decides which ones, and never looks into them. A directory of any size is listed in small portions:
+// the event loop goes on meanwhile, and so does the recording.
 
 import { statfs } from "node:fs/promises";
+import { delay } from "@std/async/delay";
 import { join } from "@std/path/join";
 import { Wakeup } from "../wakeup.ts";
 import {
@@ -14,8 +16,12 @@ import {
   parseChunkName,
   type PartName,
 } from "./chunk_name.ts";
-import { removeIfThere, renameIfThere, sizeOf, syncDirectory, writeAll } from "./disk.ts";
+import { freeBytesOf, removeIfThere, sizeOf, syncDirectory, writeAll } from "./disk.ts";
+import { OldestNames } from "./oldest_names.ts";
 import { PartFile } from "./part_file.ts";
+import { lockSpool, SpoolLockedError } from "./spool_lock.ts";
+
+export { SpoolLockedError };
 
 export interface Tally {
   files: number;
@@ -24,11 +30,11 @@ export interface Tally {
   durationUs: number;
 }
 
-/** Another process has the spool. */
-export class SpoolLockedError extends Error {}
-
-/** How many names of waiting chunks are held; the directory is listed again when they run out. */
-const HELD_NAMES = 500;
+/** Half a megabyte of names; a backlog of 110,000 is listed 28 times while it is delivered. */
+const HELD_NAMES = 4000;
+const LISTED_AT_ONCE = 2000;
+/** So many files are asked for their size at once. */
+const SIZES_AT_ONCE = 16;
 /** Recordings are people's voices: nobody but the service's user reads them. */
 const PRIVATE_DIR = 0o700;
 const PRIVATE_FILE = 0o600;
@@ -41,7 +47,10 @@ export class Spool {
   readonly roomWanted = new Wakeup();
   /** Rings when a chunk whose time is provisional was sealed. */
   readonly provisional = new Wakeup();
-  /** What is in each directory, kept and not recounted. */
+  /**
+   * What is in each directory, kept and not recounted. After `open` and after other hands changed
+   * something `bytes` is too low, never too high, until `countSizes` is through.
+   */
   readonly tally: Readonly<Record<ChunkDir, Tally>> = {
     outbox: { files: 0, bytes: 0, durationUs: 0 },
     uploaded: { files: 0, bytes: 0, durationUs: 0 },
@@ -49,48 +58,58 @@ export class Spool {
   };
   /** The chunk that is being sent: its name must not change under the sender. */
   sending: string | null = null;
+  /** Sound in chunks that other hands put into outbox/ since the spool was opened, microseconds. */
+  returnedUs = 0;
+  /** When rejected/ was last changed, as it was last seen; Unix ms. */
+  #rejectedChangedMs: number | null = null;
   readonly #lock: Deno.FsFile;
-  #held: string[] = [];
+  readonly #heldNames: number;
+  /** The oldest names; null: to be listed when they are asked for. */
+  readonly #held: Record<ChunkDir, OldestNames | null> = {
+    outbox: null,
+    uploaded: null,
+    rejected: null,
+  };
+  /** Chunks whose size is not in the tally yet. */
+  readonly #unsized: Record<ChunkDir, Set<string>> = {
+    outbox: new Set(),
+    uploaded: new Set(),
+    rejected: new Set(),
+  };
+  /** On their way into outbox/ just now. */
+  readonly #admitting = new Set<string>();
+  /** Came into outbox/ since a listing of it began; null: none is under way. */
+  #admittedMeanwhile: Set<string> | null = null;
   #lastTurn: Promise<unknown> = Promise.resolve();
 
-  private constructor(dir: string, lock: Deno.FsFile) {
+  private constructor(dir: string, lock: Deno.FsFile, heldNames: number) {
     this.dir = dir;
     this.#lock = lock;
+    this.#heldNames = heldNames;
   }
 
   /**
-   * Makes the directories, takes the lock and counts what is there.
+   * Makes the directories, takes the lock and counts the files that are there. Their sizes wait for
+   * `countSizes`, so that a start takes no longer than one listing.
+   * @param heldNames of each directory; it is listed again when they run out.
    * @throws {SpoolLockedError} if another process has it.
    * @throws an error that names the directory if it cannot be made or written.
    */
-  static async open(dir: string): Promise<Spool> {
-    let lock: Deno.FsFile;
+  static async open(dir: string, heldNames = HELD_NAMES): Promise<Spool> {
+    let lock: Deno.FsFile | null = null;
     try {
       await Deno.mkdir(join(dir, ".."), { recursive: true });
       for (const sub of ["", "recording", ...CHUNK_DIRS]) {
         await Deno.mkdir(join(dir, sub), { recursive: true, mode: PRIVATE_DIR });
       }
-      lock = await Deno.open(join(dir, "lock"), { create: true, read: true, write: true });
-    } catch (error) {
-      throw unusable(dir, error);
-    }
-    if (!await lock.tryLock(true)) {
-      const holder = await holderOf(lock);
-      lock.close();
-      throw new SpoolLockedError(
-        `Cannot use spool_dir ${dir} as another recorder-agent is using it` +
-          (holder === null ? "" : ` (process ${holder})`) +
-          `: stop that one, or give this one another spool_dir`,
-      );
-    }
-    await signLock(lock);
-    const spool = new Spool(dir, lock);
-    try {
-      for (const sub of CHUNK_DIRS) await spool.recount(sub);
+      lock = await lockSpool(dir);
+      const spool = new Spool(dir, lock, heldNames);
+      spool.#rejectedChangedMs = await spool.#readRejectedChangedMs();
+      for (const sub of CHUNK_DIRS) await spool.#countAnew(sub);
       return spool;
     } catch (error) {
-      spool.close();
-      throw unusable(dir, error);
+      lock?.close();
+      throw error instanceof SpoolLockedError ? error : unusable(dir, error);
     }
   }
 
@@ -110,37 +129,91 @@ export class Spool {
 
   /** Bytes that this user may still write to the disk. */
   async freeBytes(): Promise<number> {
-    const { bavail, bsize } = await statfs(this.dir);
-    return bavail * bsize;
+    return freeBytesOf(await statfs(this.dir));
   }
 
-  /** Names of the sealed chunks in a directory, the oldest first. Other files are passed over. */
-  list(dir: ChunkDir): string[] {
-    const names: string[] = [];
-    for (const entry of Deno.readDirSync(join(this.dir, dir))) {
-      if (entry.isFile && parseChunkName(entry.name) !== null) names.push(entry.name);
-    }
-    return names.sort();
-  }
-
-  /** As `list`; and if files came or went by other hands, the tally is put right. */
-  recount(dir: ChunkDir): Promise<string[]> {
-    return this.#inTurn(() => {
-      const names = this.list(dir);
-      if (names.length === this.tally[dir].files) return names;
-      const bytes = names.reduce((sum, name) => sum + sizeForTally(this.path(dir, name)), 0);
-      const durationUs = names.reduce((sum, name) => sum + durationOf(name), 0);
-      Object.assign(this.tally[dir], { files: names.length, bytes, durationUs });
-      return names;
+  /**
+   * Names of the sealed chunks in a directory that are wanted, the oldest first. Other files are passed
+   * over. If files came or went by other hands, the tally is put right, sizes included.
+   */
+  async recount(
+    dir: ChunkDir,
+    isWanted: (chunk: ChunkName) => boolean = () => true,
+  ): Promise<string[]> {
+    const wanted: string[] = [];
+    const wasRight = await this.#inTurn(async () => {
+      const found = { files: 0, durationUs: 0 };
+      const isRight = await this.#scan(dir, (fileName, chunk) => {
+        found.files++;
+        found.durationUs += chunk.durationUs;
+        if (isWanted(chunk)) wanted.push(fileName);
+      }, () => {
+        const { files, durationUs } = this.tally[dir];
+        return found.files === files && found.durationUs === durationUs;
+      });
+      const moreUs = isRight ? 0 : await this.#countAnew(dir);
+      if (dir === "outbox") this.returnedUs += Math.max(0, moreUs);
+      return isRight;
     });
+    if (!wasRight) await this.countSizes([dir]);
+    return wanted.sort();
   }
 
-  /** The chunk that has waited longest, or null if none waits. */
-  oldestWaiting(): string | null {
-    if (this.#held.length === 0) {
-      this.#held = this.list("outbox").slice(0, HELD_NAMES).reverse();
+  /**
+   * Brings into the tally the sizes that are not in it yet, a few files at a time, while chunks come
+   * and go. One whose size a broken disk does not tell counts as empty until then.
+   */
+  async countSizes(dirs: readonly ChunkDir[] = CHUNK_DIRS): Promise<void> {
+    for (const dir of dirs) {
+      const unsized = this.#unsized[dir];
+      const names = [...unsized];
+      for (let at = 0; at < names.length; at += SIZES_AT_ONCE) {
+        await Promise.all(
+          names.slice(at, at + SIZES_AT_ONCE).map(async (name) => {
+            const size = await sizeOf(this.path(dir, name)).catch(() => null);
+            // One that is gone is left to whoever takes it out of the tally; one whose size the disk
+            // does not tell now, to the next count.
+            if (size !== null && unsized.delete(name)) this.tally[dir].bytes += size;
+          }),
+        );
+      }
     }
-    return this.#held.at(-1) ?? null;
+  }
+
+  /**
+   * Chunks that were put back from rejected/ into outbox/ by other hands, while this process has the
+   * spool, are counted and offered in their order. Cheap if nothing has changed there.
+   */
+  async noticeReturned(): Promise<void> {
+    const changedMs = await this.#readRejectedChangedMs();
+    if (changedMs === this.#rejectedChangedMs) return;
+    this.#rejectedChangedMs = changedMs;
+    const { files } = this.tally.rejected;
+    await this.recount("rejected");
+    if (this.tally.rejected.files !== files) await this.recount("outbox");
+  }
+
+  /** The chunk that has waited longest of those that are wanted, or null if none waits. */
+  async oldestWaiting(
+    isWanted: (fileName: string) => boolean = () => true,
+  ): Promise<string | null> {
+    return await this.oldest("outbox", isWanted);
+  }
+
+  /** The oldest chunk of those that are wanted in a directory, or null. */
+  async oldest(
+    dir: ChunkDir,
+    isWanted: (fileName: string) => boolean = () => true,
+  ): Promise<string | null> {
+    const held = this.#held[dir]?.find(isWanted) ?? null;
+    if (held !== null) return held;
+    return await this.#inTurn(async () => {
+      const oldest = new OldestNames(this.#heldNames);
+      return await this.#scan(dir, (fileName) => oldest.offer(fileName), () => {
+        this.#held[dir] = oldest;
+        return oldest.find(isWanted);
+      });
+    });
   }
 
   /** Starts a file in recording/. */
@@ -156,14 +229,16 @@ export class Spool {
    */
   async admit(fromPath: string, name: ChunkName): Promise<string> {
     const fileName = formatChunkName(name);
-    await this.#inTurn(async () => {
-      const { size } = await Deno.lstat(fromPath);
+    const { size } = await Deno.lstat(fromPath);
+    // Not in turn: what is being recorded does not wait until a directory has been listed.
+    this.#admitting.add(fileName);
+    try {
       await Deno.rename(fromPath, this.path("outbox", fileName));
-      this.#tally("outbox", 1, fileName, size);
-    });
-    const newestHeld = this.#held[0];
-    // A chunk older than one that is held (recovered, or after a step of the clock) goes in order.
-    if (newestHeld !== undefined && fileName < newestHeld) this.#held = [];
+      this.#admittedMeanwhile?.add(fileName);
+      this.#came("outbox", fileName, size);
+    } finally {
+      this.#admitting.delete(fileName);
+    }
     this.sealed.ring();
     if (name.provisional !== undefined) this.provisional.ring();
     return fileName;
@@ -176,13 +251,18 @@ export class Spool {
   async rename(dir: ChunkDir, fileName: string, name: ChunkName): Promise<boolean> {
     const free = await this.#inTurn(async () => {
       const from = this.path(dir, fileName);
-      const to = this.path(dir, formatChunkName(name));
-      if (await sizeOf(from) === null) return true;
-      if (dir === "rejected") await renameIfThere(reasonPath(from), reasonPath(to));
+      const newName = formatChunkName(name);
+      const to = this.path(dir, newName);
+      const size = await sizeOf(from);
+      if (size === null) return true;
+      if (dir === "rejected") await this.#copyReason(fileName, newName);
       // Nobody starts to send it between the question and the rename: there is no await.
       if (fileName === this.sending) return false;
       Deno.renameSync(from, to);
-      if (dir === "outbox") this.#held = [];
+      this.#held[dir]?.forget(fileName);
+      this.#held[dir]?.offer(newName);
+      if (this.#unsized[dir].delete(fileName)) this.tally[dir].bytes += size;
+      if (dir === "rejected") await removeIfThere(reasonPath(from)).catch(() => {});
       return true;
     });
     this.sealed.ring();
@@ -220,10 +300,11 @@ export class Spool {
       if (dir === "outbox" && fileName === this.sending) return null;
       if (size !== null) {
         Deno.removeSync(path);
-        this.#tally(dir, -1, fileName, size);
+        this.#left(dir, fileName, size);
       }
-      if (dir === "rejected") await removeIfThere(reasonPath(path));
-      if (dir === "outbox") this.#forget(fileName);
+      this.#held[dir]?.forget(fileName);
+      // The chunk is gone and must be counted; a reason that is left goes when it is old.
+      if (dir === "rejected") await removeIfThere(reasonPath(path)).catch(() => {});
       return size;
     });
   }
@@ -235,18 +316,33 @@ export class Spool {
   async removeStrays(unixMs: number): Promise<string[]> {
     const strays: string[] = [];
     const dir = join(this.dir, "rejected");
-    for (const { name, isFile } of Deno.readDirSync(dir)) {
+    for await (const { name, isFile } of Deno.readDir(dir)) {
       if (!isFile || parseChunkName(name) !== null) continue;
+      // A reason is younger than its chunk: most need not be looked at.
+      const chunk = parseChunkName(name.replace(/\.reason\.json$/, ""));
+      if (chunk !== null && chunk.startUnixUs / 1000 >= unixMs) continue;
       const { mtime } = await Deno.lstat(join(dir, name));
       if (mtime !== null && mtime.getTime() < unixMs) strays.push(name);
     }
-    for (const name of strays) await removeIfThere(join(dir, name));
-    return strays;
+    const removed: string[] = [];
+    // A file set aside sorts before its reason, which goes with it.
+    for (const name of strays.sort()) if (await this.#removeStray(name)) removed.push(name);
+    return removed;
+  }
+
+  /** A reason stays as long as its chunk, whose time may only now be known. */
+  #removeStray(fileName: string): Promise<boolean> {
+    return this.#inTurn(async () => {
+      const chunk = fileName.replace(/\.reason\.json$/, "");
+      const isReason = chunk !== fileName && await sizeOf(this.path("rejected", chunk)) !== null;
+      if (!isReason) await removeIfThere(this.path("rejected", fileName));
+      return !isReason;
+    });
   }
 
   /** A waiting chunk is gone from outbox/, whoever took it: it is not offered again. */
   forgetMissing(fileName: string): void {
-    this.#forget(fileName);
+    this.#held.outbox?.forget(fileName);
   }
 
   async #move(fileName: string, to: "uploaded" | "rejected"): Promise<boolean> {
@@ -255,30 +351,120 @@ export class Spool {
       const size = await sizeOf(from);
       if (size !== null) {
         await Deno.rename(from, this.path(to, fileName));
-        this.#tally("outbox", -1, fileName, size);
-        this.#tally(to, 1, fileName, size);
+        this.#left("outbox", fileName, size);
+        this.#came(to, fileName, size);
       }
-      this.#forget(fileName);
+      this.#held.outbox?.forget(fileName);
       return size !== null;
     });
-    await syncDirectory(join(this.dir, to));
+    try {
+      // In this order, so that a power cut leaves it in one of them at least.
+      for (const dir of [to, "outbox"]) await syncDirectory(join(this.dir, dir));
+    } catch {
+      /* it has been moved; at worst it waits again after a power cut, under the same key */
+    }
     return moved;
   }
 
   async #writeReason(fileName: string, reason: Readonly<Record<string, unknown>>): Promise<void> {
     const path = reasonPath(this.path("rejected", fileName));
-    await Deno.writeTextFile(path, JSON.stringify(reason, null, 2) + "\n", { mode: PRIVATE_FILE });
+    try {
+      await this.#storeReason(path, JSON.stringify(reason, null, 2) + "\n");
+    } catch {
+      // A full disk must not hold up the queue: then only the log has the reason.
+      await removeIfThere(path).catch(() => {});
+    }
   }
 
-  #forget(fileName: string): void {
-    if (this.#held.at(-1) === fileName) this.#held.pop();
-    else this.#held = this.#held.filter((held) => held !== fileName);
+  /** Under the chunk's next name, before it gets that: at no moment it is without its reason. */
+  async #copyReason(fileName: string, nextName: string): Promise<void> {
+    let text: string;
+    try {
+      text = await Deno.readTextFile(reasonPath(this.path("rejected", fileName)));
+    } catch (error) {
+      if (error instanceof Deno.errors.NotFound) return;
+      throw error;
+    }
+    await this.#storeReason(reasonPath(this.path("rejected", nextName)), text);
   }
 
-  #tally(dir: ChunkDir, sign: 1 | -1, fileName: string, sizeBytes: number): void {
-    this.tally[dir].files += sign;
-    this.tally[dir].bytes += sign * sizeBytes;
-    this.tally[dir].durationUs += sign * durationOf(fileName);
+  /** Durably, if the disk can, so that no power cut leaves a chunk in rejected/ without it. */
+  async #storeReason(path: string, text: string): Promise<void> {
+    const options = { create: true, truncate: true, write: true, mode: PRIVATE_FILE };
+    using file = await Deno.open(path, options);
+    await writeAll(file, new TextEncoder().encode(text));
+    await file.sync();
+    await syncDirectory(join(this.dir, "rejected")).catch(() => {});
+  }
+
+  async #readRejectedChangedMs(): Promise<number | null> {
+    return (await Deno.stat(join(this.dir, "rejected"))).mtime?.getTime() ?? null;
+  }
+
+  /**
+   * Lists a directory and counts its files; their sizes are still to be counted. Returns by how much
+   * more sound that is than there was, microseconds.
+   */
+  async #countAnew(dir: ChunkDir): Promise<number> {
+    const oldest = new OldestNames(this.#heldNames);
+    const unsized = new Set<string>();
+    let durationUs = 0;
+    return await this.#scan(dir, (fileName, chunk) => {
+      oldest.offer(fileName);
+      unsized.add(fileName);
+      durationUs += chunk.durationUs;
+    }, () => {
+      const moreUs = durationUs - this.tally[dir].durationUs;
+      Object.assign(this.tally[dir], { files: unsized.size, bytes: 0, durationUs });
+      this.#unsized[dir].clear(); // a count of sizes that is under way does not add to this tally
+      this.#unsized[dir] = unsized;
+      this.#held[dir] = oldest;
+      return moreUs;
+    });
+  }
+
+  /**
+   * Shows every sealed chunk in a directory once, in any order, and returns what `conclude` does: at
+   * that moment what was shown agrees with the tally, if no other hands were at work. In turn only, so
+   * that none leaves meanwhile; what comes into outbox/ meanwhile is shown last.
+   */
+  async #scan<T>(
+    dir: ChunkDir,
+    visit: (fileName: string, chunk: ChunkName) => void,
+    conclude: () => T,
+  ): Promise<T> {
+    let listed = 0;
+    const show = (fileName: string) => {
+      const chunk = parseChunkName(fileName);
+      if (chunk !== null) visit(fileName, chunk);
+    };
+    const meanwhile = new Set<string>();
+    if (dir === "outbox") this.#admittedMeanwhile = meanwhile;
+    try {
+      for await (const { name, isFile } of Deno.readDir(join(this.dir, dir))) {
+        if (isFile && !meanwhile.has(name) && !this.#admitting.has(name)) show(name);
+        // Deno 2.7 reads all of a directory first, and gives it out without a pause.
+        if (++listed % LISTED_AT_ONCE === 0) await delay(0);
+      }
+      for (const name of meanwhile) show(name);
+      return conclude();
+    } finally {
+      this.#admittedMeanwhile = null;
+    }
+  }
+
+  #came(dir: ChunkDir, fileName: string, sizeBytes: number): void {
+    this.tally[dir].files++;
+    this.tally[dir].bytes += sizeBytes;
+    this.tally[dir].durationUs += durationOf(fileName);
+    this.#held[dir]?.offer(fileName);
+  }
+
+  #left(dir: ChunkDir, fileName: string, sizeBytes: number): void {
+    const isCounted = !this.#unsized[dir].delete(fileName);
+    this.tally[dir].files--;
+    this.tally[dir].bytes -= isCounted ? sizeBytes : 0;
+    this.tally[dir].durationUs -= durationOf(fileName);
   }
 
   /** One change at a time: whoever lists a directory finds the tally in step with it. */
@@ -287,21 +473,6 @@ export class Spool {
     this.#lastTurn = done.catch(() => {});
     return done;
   }
-}
-
-/** The number that the lock's holder has written into it, or null. */
-async function holderOf(lock: Deno.FsFile): Promise<string | null> {
-  const bytes = new Uint8Array(16);
-  await lock.read(bytes);
-  return /^\d+/.exec(new TextDecoder().decode(bytes))?.[0] ?? null;
-}
-
-/** The process's number, for whoever finds the lock taken. A full disk must not stop a start. */
-async function signLock(lock: Deno.FsFile): Promise<void> {
-  try {
-    await lock.truncate();
-    await writeAll(lock, new TextEncoder().encode(`${Deno.pid}\n`));
-  } catch { /* the lock holds without it */ }
 }
 
 function unusable(dir: string, error: unknown): Error {
@@ -318,13 +489,4 @@ function reasonPath(path: string): string {
 
 function durationOf(fileName: string): number {
   return parseChunkName(fileName)?.durationUs ?? 0;
-}
-
-/** A file whose size a broken disk does not tell counts as empty: it must not stop a start. */
-function sizeForTally(path: string): number {
-  try {
-    return Deno.lstatSync(path).size;
-  } catch {
-    return 0;
-  }
 }

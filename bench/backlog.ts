@@ -1,0 +1,211 @@
+// deno-lint-ignore-file no-console -- a benchmark talks to a person
+// What a backlog costs: 1,000, 10,000 and 110,000 small chunks wait in a folder. The real agent, from
+// source, is started on it outside its schedule, with a server that refuses everything; then a process
+// of its own serves /health and makes the janitor's passes, and at last all chunks are taken in their
+// order, as the uploader does. `ls` and `find` read the same folder in the same run.
+//
+// `bench/backlog.ts [CHUNKS ...]`. The table goes to stdout. It takes about a minute, and room for
+// 110,000 files in the temporary folder.
+
+import { join } from "@std/path/join";
+import { systemClock } from "../src/clock.ts";
+import { startLog } from "../src/log.ts";
+import { formatChunkName } from "../src/spool/chunk_name.ts";
+import { Janitor } from "../src/spool/janitor.ts";
+import { Spool } from "../src/spool/spool.ts";
+import { startHealthServer } from "../src/status/health_server.ts";
+import { Status } from "../src/status/status.ts";
+import { AgentProcess } from "../tests/fixtures/agent_process.ts";
+import { ids, makeChunk } from "../tests/fixtures/chunks.ts";
+
+const SIZES = [1_000, 10_000, 110_000];
+const PASSES = 3;
+
+type Row = Record<string, string | number>;
+
+/** Fills a spool's outbox/ with as many chunks of 2 s, the newest of them an hour old. */
+function makeBacklog(spoolDir: string, chunks: number): void {
+  const outbox = join(spoolDir, "outbox");
+  Deno.mkdirSync(outbox, { recursive: true });
+  const bytes = makeChunk();
+  const startUnixMs = Date.now() - 3_600_000 - chunks * 2000;
+  for (let index = 0; index < chunks; index++) {
+    const startUnixUs = (startUnixMs + index * 2000) * 1000;
+    const name = { startUnixUs, durationUs: 2e6, key: crypto.randomUUID() };
+    Deno.writeFileSync(join(outbox, formatChunkName(name)), bytes);
+  }
+}
+
+/** The real program: until its first chunk arrives, and its memory a moment later. */
+async function measureAgent(dir: string, spoolDir: string): Promise<Row> {
+  const arrived = Promise.withResolvers<number>();
+  await using server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, () => {
+    arrived.resolve(performance.now());
+    return new Response("no", { status: 503 });
+  });
+  const later = (hours: number) =>
+    new Date(Date.now() + hours * 3_600_000).toTimeString().slice(0, 5);
+  const startedMs = performance.now();
+  await using agent = await AgentProcess.start({
+    dir,
+    config: {
+      spool_dir: spoolDir,
+      ingest_base_url: `http://127.0.0.1:${server.addr.port}`,
+      ingest_token: "backlog",
+      schedule_start: later(3),
+      schedule_end: later(4),
+      min_free_gb: 0,
+    },
+  });
+  const firstUploadMs = await arrived.promise - startedMs;
+  await systemClock.sleep(3000);
+  const rss = /VmRSS:\s+(\d+)/.exec(Deno.readTextFileSync(`/proc/${agent.pid}/status`))?.[1];
+  return {
+    "start to first upload, ms": Math.round(firstUploadMs),
+    "memory (RSS), MB": Math.round(Number(rss) * 1024 / 1e6),
+  };
+}
+
+/** How long /health takes to answer, asked from outside while passes follow each other. */
+async function measureHealth(spoolDir: string): Promise<Row> {
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--no-check", new URL(import.meta.url).pathname, "--passes", spoolDir],
+    stdin: "null",
+    stdout: "piped",
+    stderr: "inherit",
+  }).spawn();
+  const latenciesMs: number[] = [];
+  let result: Row | null = null;
+  let asking: Promise<void> = Promise.resolve();
+  for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) {
+    const { port, ...row } = JSON.parse(text);
+    if (port === undefined) result = row;
+    else asking = ask(port, latenciesMs, () => result !== null);
+  }
+  await asking;
+  await child.status;
+  latenciesMs.sort((a, b) => a - b);
+  return {
+    ...result,
+    "/health p50, ms": (latenciesMs[latenciesMs.length >> 1] ?? NaN).toFixed(1),
+    "/health max, ms": (latenciesMs.at(-1) ?? NaN).toFixed(0),
+  };
+}
+
+async function ask(port: number, latenciesMs: number[], isOver: () => boolean): Promise<void> {
+  while (!isOver()) {
+    const askedMs = performance.now();
+    const answer = await fetch(`http://127.0.0.1:${port}/health`).catch(() => null);
+    if (answer === null) return; // it has ended
+    await answer.body?.cancel();
+    latenciesMs.push(performance.now() - askedMs);
+    await systemClock.sleep(2);
+  }
+}
+
+/** The process that `measureHealth` starts: /health, and the janitor's passes beside it. */
+async function makePasses(spoolDir: string): Promise<void> {
+  const log = startLog({ level: "ERROR", journal: false });
+  const clock = systemClock;
+  const status = new Status({ ...ids, version: "0" }, clock);
+  const spool = await Spool.open(spoolDir);
+  const report = () => status.report(spool);
+  const health = startHealthServer({ port: 0, report, status, log });
+  console.log(JSON.stringify({ port: health?.port }));
+  await clock.sleep(300);
+  const limits = {
+    maxSpoolDays: 7,
+    maxWaitingDays: 7,
+    maxSpoolBytes: 20e9,
+    minFreeBytes: 0,
+    chunkBytes: 250_000,
+  };
+  const janitor = new Janitor(spool, limits, { clock, status, log });
+  let lastMs = performance.now();
+  let longestMs = 0;
+  const heart = setInterval(() => {
+    longestMs = Math.max(longestMs, performance.now() - lastMs - 1);
+    lastMs = performance.now();
+  }, 1);
+  const passesMs: number[] = [];
+  for (let pass = 0; pass < PASSES; pass++) {
+    const startMs = performance.now();
+    await janitor.removeExpired();
+    await janitor.makeRoom();
+    passesMs.push(performance.now() - startMs);
+    await clock.sleep(50);
+  }
+  clearInterval(heart);
+  const [firstMs = NaN, ...laterMs] = passesMs;
+  console.log(JSON.stringify({
+    "first pass, ms": Math.round(firstMs),
+    "pass, ms": Math.round(Math.min(...laterMs)),
+    "longest block, ms": Math.round(longestMs),
+  }));
+  await health?.close();
+  spool.close();
+}
+
+/** Takes every chunk in its order: what the choice of the next costs in a whole drain. */
+async function measureDrain(spoolDir: string): Promise<Row> {
+  const spool = await Spool.open(spoolDir);
+  let count = 0;
+  let choosingMs = 0;
+  while (true) {
+    const startMs = performance.now();
+    const name = await spool.oldestWaiting();
+    choosingMs += performance.now() - startMs;
+    if (name === null) break;
+    Deno.removeSync(spool.path("outbox", name));
+    spool.forgetMissing(name);
+    count++;
+  }
+  spool.close();
+  return {
+    "drain, choosing: s": (choosingMs / 1000).toFixed(1),
+    "ms a chunk": (choosingMs / count).toFixed(2),
+  };
+}
+
+async function timed(program: string, ...args: string[]): Promise<number> {
+  const startMs = performance.now();
+  await new Deno.Command(program, { args, stdout: "null" }).output();
+  return Math.round(performance.now() - startMs);
+}
+
+async function measure(chunks: number): Promise<Row> {
+  const dir = await Deno.makeTempDir({ prefix: "recorder-agent-backlog-" });
+  const spoolDir = join(dir, "spool");
+  const outbox = join(spoolDir, "outbox");
+  try {
+    makeBacklog(spoolDir, chunks);
+    const agent = await measureAgent(dir, spoolDir);
+    const passes = await measureHealth(spoolDir);
+    const others = {
+      "ls -U, ms": await timed("ls", "-U", outbox),
+      "find, ms": await timed("find", outbox),
+      "find -printf %s, ms": await timed("find", outbox, "-printf", "%s\n"),
+    };
+    return { chunks, ...agent, ...passes, ...await measureDrain(spoolDir), ...others };
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+}
+
+function printTable(rows: readonly Row[]): void {
+  for (const label of Object.keys(rows[0] ?? {})) {
+    console.log([label.padEnd(28), ...rows.map((row) => String(row[label]).padStart(9))].join(" "));
+  }
+}
+
+if (import.meta.main) {
+  const [first, second] = Deno.args;
+  if (first === "--passes") {
+    await makePasses(second ?? "");
+  } else {
+    const sizes = Deno.args.length > 0 ? Deno.args.map(Number) : SIZES;
+    const rows: Row[] = [];
+    for (const chunks of sizes) rows.push(await measure(chunks));
+    printTable(rows);
+  }
+}

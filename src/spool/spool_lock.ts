@@ -1,0 +1,41 @@
+// One agent a spool: a lock on a file in it, which ends with the process, however that ends.
+
+import { join } from "@std/path/join";
+import { writeAll } from "./disk.ts";
+
+/** Another process has the spool. */
+export class SpoolLockedError extends Error {}
+
+/**
+ * Takes the lock of a spool; closing the file gives it back.
+ * @throws {SpoolLockedError} that names the process which has it.
+ */
+export async function lockSpool(dir: string): Promise<Deno.FsFile> {
+  const lock = await Deno.open(join(dir, "lock"), { create: true, read: true, write: true });
+  if (await lock.tryLock(true)) {
+    await signLock(lock);
+    return lock;
+  }
+  const holder = await holderOf(lock);
+  lock.close();
+  throw new SpoolLockedError(
+    `Cannot use spool_dir ${dir} as another recorder-agent is using it` +
+      (holder === null ? "" : ` (process ${holder})`) +
+      `: stop that one, or give this one another spool_dir`,
+  );
+}
+
+/** The number that the lock's holder has written into it, or null. */
+async function holderOf(lock: Deno.FsFile): Promise<string | null> {
+  const bytes = new Uint8Array(16);
+  await lock.read(bytes);
+  return /^\d+/.exec(new TextDecoder().decode(bytes))?.[0] ?? null;
+}
+
+/** The process's number, for whoever finds the lock taken. A full disk must not stop a start. */
+async function signLock(lock: Deno.FsFile): Promise<void> {
+  try {
+    await lock.truncate();
+    await writeAll(lock, new TextEncoder().encode(`${Deno.pid}\n`));
+  } catch { /* the lock holds without it */ }
+}
