@@ -110,7 +110,10 @@ async function makePasses(spoolDir: string): Promise<void> {
   const status = new Status({ ...ids, version: "0" }, clock);
   const spool = await Spool.open(spoolDir);
   const report = () => status.report(spool);
-  const health = startHealthServer({ port: 0, report, status, log });
+  const view = () => {
+    throw new Error("only /health is asked for here");
+  };
+  const health = startHealthServer({ port: 0, report, view, status, clock, log });
   console.log(JSON.stringify({ port: health?.port }));
   await clock.sleep(300);
   const limits = {

@@ -1,14 +1,16 @@
 // The composition root: builds the parts, starts them and stops them in a written order.
 //
 //   start   1 spool (lock)   2 recovery   3 health   4 janitor, uploader   5 recorder
+//           6 what systemd is told
 //   stop    1 recorder: ffmpeg gets SIGINT, the last chunk is finished and kept (at most 6 s)
 //           2 uploader: a moment to deliver it, then the attempt under way is given up
-//           3 janitor   4 health   5 spool (lock)
+//           3 janitor, systemd   4 health   5 spool (lock)
 //
 // It holds no logic of its own.
 
 import { join } from "@std/path/join";
-import { findMicrophone, type Microphone, Recorder } from "./capture/recorder.ts";
+import { type Microphone, singleMicrophone, SystemMicrophones } from "./capture/microphones.ts";
+import { Recorder } from "./capture/recorder.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { type Boot, ClockSync, readBoot, type SyncProbe } from "./clock_sync.ts";
 import { type Config, readToken } from "./config.ts";
@@ -18,8 +20,14 @@ import { recoverRecordings } from "./spool/recovery.ts";
 import { BYTES_PER_GB, estimateChunkBytes } from "./spool/retention.ts";
 import { readTrueTime, retimeChunks } from "./spool/retiming.ts";
 import { Spool } from "./spool/spool.ts";
+import type { Schedule } from "./schedule.ts";
 import { type HealthServer, startHealthServer } from "./status/health_server.ts";
+import { collectMetrics } from "./status/metrics.ts";
+import { restoreHistory } from "./status/restore.ts";
+import { exportMetrics } from "./status/telemetry.ts";
 import { CLOCK_PROBLEM, type HealthReport, Status } from "./status/status.ts";
+import { connectServiceManager, Supervision } from "./systemd.ts";
+import type { StatusView } from "./status/view.ts";
 import { TaskGroup } from "./task_group.ts";
 import { IngestClient } from "./upload/ingest_client.ts";
 import { Uploader } from "./upload/uploader.ts";
@@ -36,6 +44,8 @@ export interface AgentOptions {
   readonly microphone?: Microphone;
   /** Asks whether the system clock is synchronized, instead of the system (for tests). */
   readonly clockProbe?: SyncProbe;
+  /** What the service manager says in the environment; without it nobody is told anything. */
+  readonly env?: Readonly<Record<string, string>>;
   /** Called once everything runs. */
   readonly onRunning?: (running: RunningAgent) => void;
 }
@@ -51,11 +61,15 @@ export interface RunningAgent {
  * @throws {SpoolLockedError} or an error naming what the service cannot do without.
  */
 export async function runAgent(options: AgentOptions, stop: AbortSignal): Promise<void> {
-  const { config, log, clock = systemClock } = options;
-  const status = new Status({ ...config, version: VERSION }, clock);
+  const { config, log, clock = systemClock, env = {} } = options;
+  const timeZone = Temporal.Now.timeZoneId();
+  const status = new Status({ ...config, version: VERSION }, clock, timeZone);
   const spool = await Spool.open(config.spoolDir);
   try {
     log.info("recorder-agent starts.", { version: VERSION, spool_dir: config.spoolDir });
+    using notifier = connectServiceManager(env, config.spoolDir, log.getChild("systemd"));
+    const watchdogUsec = env.WATCHDOG_USEC;
+    const supervision = new Supervision({ notifier, watchdogUsec, timeZone }, clock);
     await recoverRecordings(spool, log.getChild("recovery"));
     using client = new IngestClient({
       baseUrl: config.ingestBaseUrl,
@@ -72,13 +86,17 @@ export async function runAgent(options: AgentOptions, stop: AbortSignal): Promis
       log: log.getChild("clock"),
       ...(options.clockProbe === undefined ? {} : { probe: options.clockProbe }),
     });
-    const parts = { ...options, clock, status, spool, boot, clockSync };
+    const parts = { ...options, clock, status, spool, boot, clockSync, supervision, timeZone };
     const recorder = makeRecorder(parts);
     const report = () => status.report(spool, recorder.balance());
+    const view = () => viewStatus(parts, report());
+    exportMetrics(() => collectMetrics(view()));
     const health = startHealthServer({
       port: config.healthPort,
       report,
+      view,
       status,
+      clock,
       log: log.getChild("health"),
     });
     try {
@@ -98,6 +116,9 @@ interface Parts extends AgentOptions {
   spool: Spool;
   boot: Boot;
   clockSync: ClockSync;
+  supervision: Supervision;
+  /** IANA name of the zone whose wall clock counts. */
+  timeZone: string;
 }
 
 interface Workers extends Parts {
@@ -130,8 +151,13 @@ async function runWorkers(parts: Workers, stop: AbortSignal): Promise<void> {
   delivery.start("clock", (signal) => followClock(parts, signal));
   delivery.start("janitor", (signal) => janitor.run(signal));
   delivery.start("uploader", (signal) => uploader.run(signal));
+  delivery.start("history", () => restoreHistory(status.history, spool, clock.unixMs()));
   const capture = new TaskGroup();
   capture.start("recorder", (signal) => parts.recorder.run(signal));
+  delivery.start(
+    "systemd",
+    (signal) => parts.supervision.run(parts.report, capture.signal, signal),
+  );
   parts.onRunning?.({ healthPort: parts.health?.port ?? null, report: parts.report });
 
   const stopCapture = () => capture.stop();
@@ -164,7 +190,11 @@ async function followClock(parts: Parts, signal: AbortSignal): Promise<void> {
     let again = true;
     try {
       const { retimed, busy } = await retimeChunks(spool, readTrueTime(boot, clock));
-      if (retimed > 0) log.info("Chunks that waited got their true time.", { chunks: retimed });
+      if (retimed > 0) {
+        log.info("Chunks that waited got their true time.", { chunks: retimed });
+        status.history.forgetDay();
+        await restoreHistory(status.history, spool, clock.unixMs());
+      }
       again = busy > 0;
     } catch (error) {
       log.debug("The spool cannot be listed.", { error: String(error) });
@@ -175,17 +205,39 @@ async function followClock(parts: Parts, signal: AbortSignal): Promise<void> {
   }
 }
 
+/** All there is to see, as of now. */
+function viewStatus(parts: Parts, report: HealthReport): StatusView {
+  const { clock, config, spool, status, timeZone } = parts;
+  return {
+    nowMs: clock.unixMs(),
+    timeZone,
+    schedule: scheduleOf(config),
+    report,
+    history: status.history,
+    counters: status.counters,
+    tally: spool.tally,
+    maxSpoolBytes: config.maxSpoolGb * BYTES_PER_GB,
+    minFreeBytes: config.minFreeGb * BYTES_PER_GB,
+    rssBytes: Deno.memoryUsage().rss,
+  };
+}
+
+function scheduleOf({ scheduleStartMinute, scheduleEndMinute }: Config): Schedule {
+  return { startMinute: scheduleStartMinute, endMinute: scheduleEndMinute };
+}
+
 function makeRecorder(parts: Parts): Recorder {
-  const { config, clock, log, status, spool, microphone, boot, clockSync } = parts;
+  const { config, clock, log, status, spool, microphone, boot, clockSync, timeZone } = parts;
   return new Recorder({
-    schedule: { startMinute: config.scheduleStartMinute, endMinute: config.scheduleEndMinute },
-    timeZone: Temporal.Now.timeZoneId(),
+    schedule: scheduleOf(config),
+    timeZone,
     stream: {
       chunkSeconds: config.chunkSeconds,
       sampleRate: config.sampleRate,
       bitrateKbps: config.opusBitrateKbps,
       levelsSocket: join(config.spoolDir, "levels.sock"),
       vendor: `recorder-agent ${VERSION}`,
+      onLevels: (levels) => status.history.heard(levels),
     },
     syncIntervalMs: config.syncIntervalS * 1000,
     tags: {
@@ -199,9 +251,14 @@ function makeRecorder(parts: Parts): Recorder {
         startBootUs: Math.max(0, Math.round((startMs + boot.zeroMs) * 1000)),
         seenUnixS: null,
       },
-    findMicrophone: () =>
-      microphone === undefined
-        ? findMicrophone(config.audioDevice, config.sampleRate)
-        : Promise.resolve(microphone),
-  }, { clock, status, spool, log: log.getChild("recorder") });
+    microphones: microphone === undefined
+      ? new SystemMicrophones(config)
+      : singleMicrophone(microphone),
+  }, {
+    clock,
+    status,
+    spool,
+    log: log.getChild("recorder"),
+    onAlive: () => parts.supervision.alive(),
+  });
 }

@@ -24,6 +24,26 @@ declare module "@std/async/retry" {
   export function retry<T>(fn: () => Promise<T> | T, options?: RetryOptions): Promise<T>;
 }
 
+declare module "@std/http/negotiation" {
+  /** The one of `types` that the request's Accept likes best; undefined if it takes none. */
+  export function accepts(
+    request: Pick<Request, "headers">,
+    ...types: string[]
+  ): string | undefined;
+}
+
+declare module "@std/http/server-sent-event-stream" {
+  export interface ServerSentEventMessage {
+    comment?: string;
+    event?: string;
+    data?: string;
+    id?: string | number;
+    retry?: number;
+  }
+  export class ServerSentEventStream
+    extends TransformStream<ServerSentEventMessage, Uint8Array<ArrayBuffer>> {}
+}
+
 declare module "@std/path/join" {
   export function join(...parts: string[]): string;
 }

@@ -45,6 +45,7 @@ const LAYERS: readonly (readonly [layer: string, modules: readonly string[]])[] 
     "src/status/page_style.ts",
     "src/status/page_words.ts",
     "src/status/restore.ts",
+    "src/status/telemetry.ts",
     "src/status/view.ts",
     "src/upload/ingest_client.ts",
     "src/config.ts",

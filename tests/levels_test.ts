@@ -81,3 +81,18 @@ Deno.test("take() is null when nothing has arrived, and a late sample counts for
   meter.push(sine(0.05, 1));
   assertAlmostEquals(meter.take(2 * SECOND)?.peakDbfs ?? NaN, -26, 0.1);
 });
+
+Deno.test("LevelMeter tells the level of every 100 ms as soon as it is heard", () => {
+  const told: Levels[] = [];
+  const meter = new LevelMeter(RATE, (levels) => told.push(levels));
+  meter.push(sine(0.5, 1).subarray(0, 2 * RATE * 0.25));
+  assertEquals(told.length, 2);
+  for (const { peakDbfs, rmsDbfs } of told) {
+    assertAlmostEquals(peakDbfs, -6, 0.15);
+    assertAlmostEquals(rmsDbfs, -9, 0.15);
+  }
+  meter.push(new Uint8Array(2 * RATE * 0.25));
+  assertEquals(told.length, 5);
+  assertEquals(told.at(-1), { peakDbfs: FLOOR_DBFS, rmsDbfs: FLOOR_DBFS });
+  assertAlmostEquals(meter.take(SECOND)?.peakDbfs ?? 0, -6, 0.15);
+});

@@ -39,9 +39,11 @@ Deno.test("a report has the contract's fields at the top level, with their types
     version: "1.2.3",
     started_ts: START_MS / 1000,
     microphone: null,
+    microphone_stalls_total: 0,
     chunks_recorded_total: 0,
     chunks_rejected_total: 0,
     chunks_lost_total: 0,
+    bytes_lost_total: 0,
     seconds_lost_total: 0,
     gaps_total: 0,
     gap_seconds_total: 0,
@@ -82,14 +84,15 @@ Deno.test("chunks, losses and gaps add up", async () => {
   status.chunkRecorded({ ...chunk, peak_dbfs: null, rms_dbfs: null });
   status.chunkRecorded({ ...chunk, peak_dbfs: -3, rms_dbfs: -20.5 });
   status.chunkRejected(60e6);
-  status.chunksLost({ chunks: 2, seconds: 119.5 });
-  status.chunksLost({ chunks: 1, seconds: 60 });
+  status.chunksLost({ chunks: 2, bytes: 300, seconds: 119.5 });
+  status.chunksLost({ chunks: 1, bytes: 150, seconds: 60 });
   status.waitingEvicted(119.5);
   await clock.advance(60_000);
   status.uploaded(60e6);
   const now = report();
   assertEquals([now.chunks_recorded_total, now.chunks_rejected_total], [2, 1]);
-  assertEquals([now.chunks_lost_total, now.seconds_lost_total], [3, 179.5]);
+  assertEquals([now.chunks_lost_total, now.bytes_lost_total], [3, 450]);
+  assertEquals(now.seconds_lost_total, 179.5);
   assertEquals([now.gaps_total, now.gap_seconds_total], [2, 1.25]);
   assertEquals(now.last_upload_ts, START_MS / 1000 + 60);
   const { ledger } = now;

@@ -3,22 +3,18 @@
 
 import type { Clock } from "../clock.ts";
 import { type LedgerBalance, NO_BOOKS } from "../capture/ledger.ts";
+import { parseChunkName } from "../spool/chunk_name.ts";
 import type { Spool } from "../spool/spool.ts";
+import { Counters } from "./counters.ts";
+import { type DeclaredGap, History, type Problem } from "./history.ts";
+
+export type { DeclaredGap, Problem };
 
 /** So long may the microphone take to start, or be silent, before that is an error. */
 export const STARTING_MS = 10_000;
 
 /** Set for as long as the system clock is not synchronized. */
 export const CLOCK_PROBLEM = "clock_not_synchronized";
-
-/** Something that wants a person's attention. */
-export interface Problem {
-  readonly code: string;
-  /** What is wrong, and what mends it. */
-  readonly message: string;
-  /** Unix seconds. */
-  readonly since: number;
-}
 
 /**
  * Where every second is, since the program started. Two sums hold at every moment:
@@ -37,7 +33,10 @@ export interface LedgerReport {
   adjusted_s: number;
   /** In the chunk being recorded, or in a gap that has not ended. */
   open_s: number;
-  /** Waiting already when the program started, recovered recordings included. */
+  /**
+   * Waiting already when the program started, recovered recordings included, or put back since by
+   * `recorder-agent requeue`.
+   */
   carried_over_s: number;
   delivered_s: number;
   waiting_s: number;
@@ -46,14 +45,6 @@ export interface LedgerReport {
   lost_s: number;
   /** Not 0 if somebody else moved or deleted chunks that waited. */
   unaccounted_s: number;
-}
-
-/** Sound that is missing, and why; all of them are in gaps.jsonl. */
-export interface DeclaredGap {
-  /** UTC, ISO 8601. */
-  readonly start: string;
-  readonly ms: number;
-  readonly cause: string;
 }
 
 /** What was recorded last. Levels are null if they were not measured. */
@@ -82,9 +73,12 @@ export interface HealthReport {
   version: string;
   started_ts: number;
   microphone: string | null;
+  /** How often it was there and gave nothing for 10 s. */
+  microphone_stalls_total: number;
   chunks_recorded_total: number;
   chunks_rejected_total: number;
   chunks_lost_total: number;
+  bytes_lost_total: number;
   seconds_lost_total: number;
   gaps_total: number;
   gap_seconds_total: number;
@@ -103,7 +97,14 @@ export interface StatusIdentity {
   readonly version: string;
 }
 
+/** What a report says of the spool. */
+type ReportedSpool = Pick<Spool, "tally" | "totalBytes"> & Partial<Pick<Spool, "returnedUs">>;
+
 export class Status {
+  /** For /metrics. */
+  readonly counters = new Counters();
+  /** For the status page. */
+  readonly history: History;
   readonly #clock: Clock;
   readonly #identity: StatusIdentity;
   readonly #startedUnixMs: number;
@@ -114,7 +115,9 @@ export class Status {
     recorded: 0,
     rejected: 0,
     lostChunks: 0,
+    lostBytes: 0,
     lostSeconds: 0,
+    stalls: 0,
   };
   /** Microseconds of chunks, by what became of them. */
   readonly #us = { recorded: 0, carriedOver: 0, delivered: 0, refused: 0, evicted: 0 };
@@ -126,9 +129,11 @@ export class Status {
   #lastChunk: HealthReport["last_chunk"] = null;
   #lastGap: DeclaredGap | null = null;
 
-  constructor(identity: StatusIdentity, clock: Clock) {
+  /** @param timeZone IANA name of the zone whose days the status page shows. */
+  constructor(identity: StatusIdentity, clock: Clock, timeZone = "UTC") {
     this.#identity = identity;
     this.#clock = clock;
+    this.history = new History(clock, timeZone);
     this.#startedUnixMs = clock.unixMs();
     this.#scheduleSinceMs = clock.monotonicMs();
   }
@@ -140,7 +145,11 @@ export class Status {
   }
 
   clearProblem(...codes: string[]): void {
-    for (const code of codes) this.#problems.delete(code);
+    for (const code of codes) {
+      const problem = this.#problems.get(code);
+      if (problem !== undefined) this.history.problemEnded(problem);
+      this.#problems.delete(code);
+    }
   }
 
   hasProblem(code: string): boolean {
@@ -156,17 +165,26 @@ export class Status {
   recording(microphone: string | null): void {
     if (microphone === null && this.#recording) this.#scheduleSinceMs = this.#clock.monotonicMs();
     this.#recording = microphone !== null;
+    this.history.sound(this.#recording);
     this.#microphone = microphone ?? this.#microphone;
+  }
+
+  microphoneStalled(): void {
+    this.#totals.stalls++;
   }
 
   chunkRecorded(chunk: RecordedChunk): void {
     this.#totals.recorded++;
     this.#us.recorded += Math.round(chunk.seconds * 1e6);
     this.#lastChunk = chunk;
+    const startMs = (parseChunkName(chunk.name)?.startUnixUs ?? NaN) / 1000;
+    if (startMs > 0) this.history.recorded(startMs, startMs + chunk.seconds * 1000);
   }
 
   gapDeclared(gap: DeclaredGap): void {
     this.#lastGap = gap;
+    this.history.gapDeclared(gap);
+    this.counters.missing(gap.cause, gap.ms);
   }
 
   /** What waits when the program starts. */
@@ -189,8 +207,9 @@ export class Status {
     this.#us.refused += durationUs;
   }
 
-  chunksLost(losses: { chunks: number; seconds: number }): void {
+  chunksLost(losses: { chunks: number; bytes: number; seconds: number }): void {
     this.#totals.lostChunks += losses.chunks;
+    this.#totals.lostBytes += losses.bytes;
     this.#totals.lostSeconds += losses.seconds;
   }
 
@@ -200,7 +219,7 @@ export class Status {
   }
 
   /** Everything, as of now; `books` are the recorder's. */
-  report(spool: Pick<Spool, "tally" | "totalBytes">, books = NO_BOOKS): HealthReport {
+  report(spool: ReportedSpool, books = NO_BOOKS): HealthReport {
     const totals = this.#totals;
     const problems = [...this.#problems.values()];
     const { outbox, uploaded, rejected } = spool.tally;
@@ -220,22 +239,25 @@ export class Status {
       version: this.#identity.version,
       started_ts: this.#startedUnixMs / 1000,
       microphone: this.#microphone,
+      microphone_stalls_total: totals.stalls,
       chunks_recorded_total: totals.recorded,
       chunks_rejected_total: totals.rejected,
       chunks_lost_total: totals.lostChunks,
+      bytes_lost_total: totals.lostBytes,
       seconds_lost_total: totals.lostSeconds,
       gaps_total: books.gaps,
       gap_seconds_total: books.gapUs / 1e6,
       last_gap: this.#lastGap,
       clock_synchronized: !this.#problems.has(CLOCK_PROBLEM),
-      ledger: this.#ledger(outbox.durationUs, books),
+      ledger: this.#ledger(spool, books),
       last_chunk: this.#lastChunk,
       problems,
     };
   }
 
-  #ledger(waitingUs: number, books: LedgerBalance): LedgerReport {
-    const us = this.#us;
+  #ledger({ tally, returnedUs = 0 }: ReportedSpool, books: LedgerBalance): LedgerReport {
+    const us = { ...this.#us, carriedOver: this.#us.carriedOver + returnedUs };
+    const waitingUs = tally.outbox.durationUs;
     const accountedUs = us.delivered + waitingUs + us.refused + us.evicted;
     return {
       scheduled_s: books.scheduledUs / 1e6,
