@@ -32,10 +32,10 @@ Deno.test("the sentence says what it is doing, and what mends it", async () => {
   tally.outbox.files = 1;
   assertEquals(look(), "recording | Recording from USB <Mic> | 1 chunk waits to be delivered.");
   status.setProblem("upload_failing", "chunks wait: no network");
-  assertEquals(look(), "trouble | Recording from USB <Mic> | Chunks wait: no network.");
+  assertEquals(look(), "trouble | Recording from USB <Mic> | chunks wait: no network.");
   status.recording(null);
   status.setProblem("microphone_lost", "it is gone: plug it in?");
-  assertEquals(look(), "failure | Not recording | It is gone: plug it in? (and 1 more below)");
+  assertEquals(look(), "failure | Not recording | it is gone: plug it in? (and 1 more below)");
   status.schedule(false);
   clock.skip(9 * 3_600_000);
   assertMatch(look(), /^trouble \| Paused by schedule until tomorrow 08:00 \|/);
@@ -101,6 +101,8 @@ Deno.test("what was heard is drawn second by second, with holes", () => {
     describeWave([level(-20), ...missing]),
     "−20 dBFS; no sound for 7 s of them",
   );
+  const begun = describeWave([...missing, level(-20)]);
+  assertEquals(begun, "Loudest in the last 5 minutes: −20 dBFS");
 });
 
 Deno.test("amounts and times are written for people", () => {

@@ -80,7 +80,8 @@ export function describeWave(seconds: readonly (Levels | null)[]): string {
   const heard = seconds.filter((levels) => levels !== null);
   if (heard.length === 0) return "No sound came in the last 5 minutes.";
   const peak = Math.max(...heard.map(({ peakDbfs }) => peakDbfs));
-  const silent = seconds.length - heard.length;
+  const begin = seconds.findIndex((levels) => levels !== null);
+  const silent = seconds.length - begin - heard.length;
   return `Loudest in the last 5 minutes: ${decibels(peak, 0)} dBFS` +
     (silent > 2 ? `; no sound for ${silent} s of them` : "");
 }

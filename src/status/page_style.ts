@@ -26,7 +26,7 @@ h1{font-size:1rem;font-weight:650;color:var(--ink);letter-spacing:.01em}
 #link.live:before{content:"\\25CF\\A0"}
 main{display:grid;grid-template-columns:minmax(0,1fr);gap:14px}
 .now,.panel{background:#fff;background:var(--panel);border:1px solid var(--line);border-radius:10px}
-.now{display:flex;gap:16px;align-items:flex-start;padding:18px 20px;min-height:6.5rem}
+.now{display:flex;gap:16px;align-items:flex-start;padding:18px 20px;min-height:7.5rem}
 .lamp{flex:none;fill:var(--soft)}
 .lamp .cut{fill:var(--panel)}
 .lamp.recording,.lamp.starting{fill:var(--good)}

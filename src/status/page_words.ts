@@ -55,7 +55,8 @@ export function bySeverity(problems: readonly Problem[]): Problem[] {
 
 /** "microphone_lost" as a person would say it. */
 export function spoken(code: string): string {
-  return asSentence(code.replaceAll("_", " "), "");
+  const words = code.replaceAll("_", " ");
+  return words.charAt(0).toUpperCase() + words.slice(1);
 }
 
 export function count(number: number, noun: string): string {
@@ -111,7 +112,6 @@ export function wallClock(unixMs: number, { timeZone }: Zone): Temporal.ZonedDat
   return Temporal.Instant.fromEpochMilliseconds(Math.round(unixMs)).toZonedDateTimeISO(timeZone);
 }
 
-function asSentence(text: string, end = "."): string {
-  const capital = text.charAt(0).toUpperCase() + text.slice(1);
-  return end === "" || /[.?!]$/.test(capital) ? capital : capital + end;
+function asSentence(text: string): string {
+  return /[.?!]$/.test(text) ? text : `${text}.`;
 }

@@ -1,0 +1,347 @@
+// The one question that is asked of every schedule: where is the sound? It is told what was heard,
+// sealed, answered, deleted and counted, looks into the folder itself, and says what must not be.
+// It drives nothing and forgives nothing that is not written here.
+
+import { join } from "@std/path/join";
+import {
+  CHUNK_DIRS,
+  formatChunkName,
+  parseChunkName,
+  parsePartName,
+} from "../../src/spool/chunk_name.ts";
+import type { Spool } from "../../src/spool/spool.ts";
+import type { Status } from "../../src/status/status.ts";
+import type { FaultDisk } from "../fixtures/fault_disk.ts";
+import type { IngestServer } from "../fixtures/ingest_server.ts";
+import { Packets, type Stop } from "./packets.ts";
+import { readSound, type Sound } from "./sound.ts";
+
+/** What was sent in vain so often no longer holds those behind it. */
+const SUSPECT_AFTER = 8;
+/** The length in a name may differ so much from the sound's: the system clock's slewing. */
+const SLEWED_US = 20_000;
+
+const REASON = ".reason.json";
+
+/** What the oracle does not accept. */
+export class Violation extends Error {}
+
+interface Place {
+  readonly dir: string;
+  readonly fileName: string;
+  readonly sound: Sound;
+}
+
+interface Removal {
+  readonly key: string;
+  readonly bytes: number;
+  readonly seconds: number;
+}
+
+/** What became of the chunks, for the table. */
+export interface Outcome {
+  sealed: number;
+  accepted: number;
+  waiting: number;
+  refused: number;
+  evicted: number;
+  /** Deleted by a pass that a crash cut off before it could count them. */
+  uncounted: number;
+  /** Deleted and counted; the deletion was undone by a power cut. */
+  returned: number;
+  /** The same chunk under the same key, again. */
+  repeats: number;
+}
+
+export class Oracle {
+  readonly packets = new Packets();
+  readonly #disk: FaultDisk;
+  readonly #server: IngestServer;
+  readonly #sealed = new Set<string>();
+  /** Keys of chunks that were deleted before they were delivered, and what could be heard of them. */
+  readonly #evicted = new Map<string, "counted" | "uncounted">();
+  readonly #soundOf = new Map<string, readonly number[]>();
+  readonly #acceptedKeyOf = new Map<number, string>();
+  #acceptedSeen = 0;
+  #removals: Removal[] = [];
+  /** Attempts of this run of the program that brought no delivery, by key. */
+  #failures = new Map<string, number>();
+  /** Deleted, and brought back by a power cut: at worst without the reason beside it. */
+  readonly #returned = new Set<string>();
+  /** Names of the chunks in outbox/ when time last moved. */
+  #waiting: ReadonlySet<string> = new Set();
+  /** Reasons that the disk refused. */
+  readonly #unwritable = new Set<string>();
+  /** Sizes that the disk had not told when this run began. */
+  #untold = 0;
+  #violation: Violation | null = null;
+
+  constructor(disk: FaultDisk, server: IngestServer) {
+    this.#disk = disk;
+    this.#server = server;
+    disk.onCall = (call, path) => {
+      if (call === "read" && path.startsWith(join(disk.dir, "outbox"))) this.#sends(path);
+    };
+    disk.onRemoved = (path, content) => this.#removed(path, content);
+    disk.onFault = (path) => {
+      this.packets.diskFailed();
+      if (path.endsWith(REASON)) this.#unwritable.add(path);
+    };
+  }
+
+  /** A packet comes from the microphone. Returns its number. */
+  heard(): number {
+    return this.packets.heard();
+  }
+
+  /** The program says that this chunk is in outbox/, durably. */
+  sealed(key: string): void {
+    this.#sealed.add(key);
+  }
+
+  /** The program starts. */
+  started(): void {
+    this.#failures = new Map();
+    this.#untold = this.#disk.injected["EIO look"] ?? 0;
+    this.packets.started();
+  }
+
+  /** The start has dealt with what the last run left in recording/. */
+  recovered(): void {
+    this.#waiting = new Set(this.#list("outbox"));
+    this.packets.recovered(this.#list("recording").length === 0);
+  }
+
+  /** All that came from the chunker has been written. */
+  everythingWritten(): void {
+    this.packets.written();
+  }
+
+  answered(key: string, verdict: string): void {
+    if (verdict !== "delivered") this.#failures.set(key, (this.#failures.get(key) ?? 0) + 1);
+  }
+
+  /** The program counts chunks as lost: the janitor's had names, those that were never sealed none. */
+  countedLost(losses: { chunks: number; seconds: number; bytes: number; first?: string }): void {
+    if (losses.first === undefined) return;
+    const removed = this.#removals.splice(0);
+    const sum = (of: (removal: Removal) => number) => removed.reduce((a, b) => a + of(b), 0);
+    const matches = losses.chunks === removed.length &&
+      losses.bytes === sum(({ bytes }) => bytes) &&
+      Math.abs(losses.seconds - sum(({ seconds }) => seconds)) < 1e-3;
+    this.#must(
+      matches,
+      () => `counted as lost: ${JSON.stringify(losses)}; deleted: ${JSON.stringify(removed)}`,
+    );
+    for (const { key } of removed) this.#evicted.set(key, "counted");
+  }
+
+  /** While nothing moves: the program's tally agrees with the folder. */
+  checkTally(spool: Spool): void {
+    this.#must(
+      this.#removals.length === 0,
+      () => `deleted and not counted: ${JSON.stringify(this.#removals)}`,
+    );
+    for (const dir of CHUNK_DIRS) {
+      const names = this.#list(dir).filter((name) => parseChunkName(name) !== null);
+      if (dir === "outbox") this.#waiting = new Set(names);
+      const bytes = names.reduce((sum, name) => sum + this.#size(dir, name), 0);
+      const { files, bytes: tallied } = spool.tally[dir];
+      // A size that the disk did not tell counts as 0 until the directory is counted again.
+      const isTold = (this.#disk.injected["EIO look"] ?? 0) === this.#untold;
+      this.#must(
+        files === names.length && (tallied === bytes || !isTold),
+        () => `${dir}/ has ${names.length} chunks, ${bytes} bytes; the tally: ${files}, ${tallied}`,
+      );
+    }
+  }
+
+  /** While nothing moves and no chunk is on its way to outbox/: the seconds add up. */
+  checkBooks(spool: Spool, status: Status): void {
+    const { ledger } = status.report(spool);
+    this.#must(
+      Math.abs(ledger.unaccounted_s) < 1e-6,
+      () => `the books do not balance: ${JSON.stringify(ledger)}`,
+    );
+  }
+
+  /** @throws the first violation that was found, whoever was told of it. */
+  verify(): void {
+    if (this.#violation !== null) throw this.#violation;
+  }
+
+  /** The program has ended: everything is somewhere, and what can be seen is whole. */
+  check(stop: Stop): void {
+    this.#differences();
+    if (stop !== "end") {
+      for (const { key } of this.#removals) {
+        this.#evicted.set(key, "uncounted");
+      }
+    }
+    this.#removals = [];
+    this.#readAccepted();
+    const places = this.#places();
+    for (const [key, found] of places) {
+      const where = found.map(({ dir, fileName }) => `${dir}/${fileName}`).join(", ");
+      this.#must(found.length === 1, () => `${key} is there more than once: ${where}`);
+      if (!this.#evicted.has(key)) continue;
+      this.#must(stop === "power cut", () => `${key} was deleted, and is there: ${where}`);
+      this.#evicted.delete(key);
+      this.#returned.add(key);
+    }
+    const found = new Set<number>(this.#acceptedKeyOf.keys());
+    for (const [key, [place]] of places) {
+      for (const number of place?.sound.packets ?? []) found.add(number);
+      this.#soundOf.set(key, place?.sound.packets ?? []);
+    }
+    for (const key of this.#evicted.keys()) {
+      for (const number of this.#soundOf.get(key) ?? []) found.add(number);
+    }
+    const accepted = new Set(this.#server.chunks.map(({ key }) => key));
+    for (const key of this.#sealed) {
+      this.#must(
+        accepted.has(key) || places.has(key) || this.#evicted.has(key),
+        () => `a sealed chunk is nowhere: ${key}`,
+      );
+    }
+    const [missing] = this.packets.account(stop, found);
+    this.#must(missing === undefined, () => `sound is missing: ${missing}`);
+    this.#must(this.#server.violations.length === 0, () => this.#server.violations.join("; "));
+    this.verify();
+  }
+
+  outcome(): Outcome {
+    const places = [...this.#places().values()].flat();
+    const count = (dir: string) => places.filter((place) => place.dir === dir).length;
+    const evicted = [...this.#evicted.values()].filter((how) => how === "counted").length;
+    return {
+      sealed: this.#soundOf.size,
+      accepted: this.#server.chunks.length,
+      waiting: count("outbox"),
+      refused: count("rejected"),
+      evicted,
+      uncounted: this.#evicted.size - evicted,
+      returned: this.#returned.size,
+      repeats: this.#server.duplicates,
+    };
+  }
+
+  /** What was accepted since the last look: whole, and nothing of it before under another key. */
+  #readAccepted(): void {
+    for (const { key, bytes } of this.#server.chunks.slice(this.#acceptedSeen)) {
+      const sound = readSound(bytes);
+      this.#must(
+        sound?.isWhole === true && sound.key === key,
+        () => `the server accepted a file that is not whole: ${key}`,
+      );
+      for (const number of sound?.packets ?? []) {
+        const other = this.#acceptedKeyOf.get(number);
+        this.#must(
+          other === undefined,
+          () => `packet ${number} was accepted under two keys: ${other}, ${key}`,
+        );
+        this.#acceptedKeyOf.set(number, key);
+      }
+    }
+    this.#acceptedSeen = this.#server.chunks.length;
+  }
+
+  /** Every file with sound, by key. What can be seen must be whole, and be what its name says. */
+  #places(): Map<string, Place[]> {
+    const places = new Map<string, Place[]>();
+    for (const dir of ["recording", ...CHUNK_DIRS]) {
+      for (const fileName of this.#list(dir)) {
+        const name = dir === "recording" ? parsePartName(fileName) : parseChunkName(fileName);
+        if (name === null) continue;
+        const sound = readSound(Deno.readFileSync(join(this.#disk.dir, dir, fileName)));
+        if (dir !== "recording") this.#checkVisible(dir, fileName, sound);
+        if (sound === null || sound.packets.length === 0) continue;
+        this.#must(sound.key === name.key, () => `${dir}/${fileName} holds ${sound.key}`);
+        places.set(name.key, [...places.get(name.key) ?? [], { dir, fileName, sound }]);
+      }
+    }
+    return places;
+  }
+
+  #checkVisible(dir: string, fileName: string, sound: Sound | null): void {
+    const name = parseChunkName(fileName);
+    this.#must(sound?.isWhole === true, () => `${dir}/${fileName} is not whole`);
+    const offUs = Math.abs((sound?.durationUs ?? 0) - (name?.durationUs ?? 0));
+    this.#must(offUs < SLEWED_US, () => `${dir}/${fileName} is ${sound?.durationUs} us long`);
+    if (dir === "uploaded") {
+      const isAccepted = this.#server.chunks.some(({ key }) => key === name?.key);
+      this.#must(isAccepted, () => `uploaded/${fileName} was never accepted`);
+    }
+    const key = name?.key ?? "";
+    if (dir === "rejected" && !this.#evicted.has(key) && !this.#returned.has(key)) {
+      const reason = this.#readReason(fileName);
+      this.#must(typeof reason === "string", () => `rejected/${fileName} has no reason beside it`);
+    }
+  }
+
+  #readReason(fileName: string): unknown {
+    const path = join(this.#disk.dir, "rejected", `${fileName}${REASON}`);
+    try {
+      return JSON.parse(Deno.readTextFileSync(path)).reason;
+    } catch {
+      // The log has it, where the disk took none.
+      return this.#unwritable.has(path) ? "the disk did not take it" : null;
+    }
+  }
+
+  /**
+   * The uploader takes up a chunk. It is the oldest of those that have waited since time last moved;
+   * or the oldest has been tried eight times in vain in this run, and all others before this one at
+   * least once (but for those that wait for their true time). The order of acceptance follows from
+   * it: only what came, or got its name, after a younger one was sent, or the server failed on, is
+   * behind that.
+   */
+  #sends(path: string): void {
+    const fileName = path.slice(path.lastIndexOf("/") + 1);
+    const waiting = this.#list("outbox");
+    if (!waiting.includes(fileName)) return; // it has got its true time this moment
+    const older = waiting.filter((name) => this.#waiting.has(name)).map(parseChunkName)
+      .filter((name) => name !== null)
+      .filter((name) => formatChunkName(name) < fileName);
+    for (const [index, { key, provisional }] of older.entries()) {
+      const failures = this.#failures.get(key) ?? 0;
+      const isTried = failures >= (index === 0 ? SUSPECT_AFTER : 1);
+      this.#must(
+        isTried || (provisional !== undefined && index > 0),
+        () => `${fileName} is sent while ${key} waits, which was tried ${failures} times`,
+      );
+    }
+  }
+
+  #removed(path: string, content: Uint8Array): void {
+    const [dir, fileName = ""] = path.split("/").slice(-2);
+    const name = parseChunkName(fileName);
+    if (name === null || dir === "uploaded") return;
+    this.#soundOf.set(name.key, readSound(content)?.packets ?? []);
+    const seconds = name.durationUs / 1e6;
+    this.#removals.push({ key: name.key, bytes: content.length, seconds });
+  }
+
+  #differences(): void {
+    const [path] = this.#disk.differences();
+    if (path !== undefined) throw new Error(`fault_disk.ts is wrong about ${path}`);
+  }
+
+  #list(dir: string): string[] {
+    try {
+      return [...Deno.readDirSync(join(this.#disk.dir, dir))].map(({ name }) => name).sort();
+    } catch (error) {
+      if (error instanceof Deno.errors.NotFound) return []; // the first start did not come so far
+      throw error;
+    }
+  }
+
+  #size(dir: string, fileName: string): number {
+    return Deno.lstatSync(join(this.#disk.dir, dir, fileName)).size;
+  }
+
+  #must(isSo: boolean, message: () => string): void {
+    // Kept: thrown into the program it might be taken for an error of the disk.
+    if (!isSo) this.#violation ??= new Violation(message());
+  }
+}

@@ -1,0 +1,324 @@
+// One run of the program, from its start to its end or its death: the parts that agent.ts puts together
+// around the spool, the real ones, on a disk that fails and a clock that jumps. Sound comes from the
+// schedule instead of a microphone.
+
+import { setImmediate } from "node:timers";
+import { delay } from "@std/async/delay";
+import { getLogger } from "@logtape/logtape";
+import { ChunkWriter } from "../../src/capture/chunk_writer.ts";
+import { StreamCutter } from "../../src/capture/stream_cutter.ts";
+import type { Boot } from "../../src/clock_sync.ts";
+import type { ChunkName } from "../../src/spool/chunk_name.ts";
+import { Janitor } from "../../src/spool/janitor.ts";
+import { recoverRecordings } from "../../src/spool/recovery.ts";
+import type { RetentionLimits } from "../../src/spool/retention.ts";
+import { readTrueTime, retimeChunks } from "../../src/spool/retiming.ts";
+import { Spool } from "../../src/spool/spool.ts";
+import { Status } from "../../src/status/status.ts";
+import { IngestClient, type Verdict } from "../../src/upload/ingest_client.ts";
+import { Uploader } from "../../src/upload/uploader.ts";
+import { Wakeup } from "../../src/wakeup.ts";
+import { ids } from "../fixtures/chunks.ts";
+import { DiskProcess, type FaultDisk } from "../fixtures/fault_disk.ts";
+import { TOKEN } from "../fixtures/upload_rig.ts";
+import type { ScheduleClock, WorkerClock } from "./clock.ts";
+import type { Oracle } from "./oracle.ts";
+import { numberedPacket, PACKET_MS } from "./sound.ts";
+
+/** What outlasts the program. */
+export interface World {
+  readonly disk: FaultDisk;
+  readonly clock: ScheduleClock;
+  readonly oracle: Oracle;
+  readonly random: () => number;
+  /** The kernel's boot; a power cut makes another. */
+  boot: Boot;
+  clockIsTrusted: boolean;
+}
+
+export interface ProgramOptions {
+  readonly baseUrl: string;
+  readonly tlsCaFile: string | null;
+  readonly timeoutMs: number;
+  readonly chunkSeconds: number;
+  readonly syncIntervalMs: number;
+  readonly limits: RetentionLimits;
+  readonly clockWaitMs: number;
+}
+
+/** No step takes longer, in real time: who does has got stuck. */
+const STUCK_MS = 10_000;
+
+export class Program {
+  readonly process = new DiskProcess();
+  readonly status: Status;
+  readonly #world: World;
+  readonly #options: ProgramOptions;
+  readonly #stop = new AbortController();
+  readonly #client: IngestClient;
+  readonly #log = getLogger(["faults"]);
+  readonly #clockTrusted = new Wakeup();
+  readonly #workers: { clock: WorkerClock; ended: Promise<void> }[] = [];
+  readonly #writerClock: WorkerClock;
+  #spool: Spool | null = null;
+  #writer: ChunkWriter | null = null;
+  #cutter: StreamCutter | null = null;
+  #packets = 0;
+  #hasPushed = false;
+  #sending: Promise<unknown> | null = null;
+
+  constructor(world: World, options: ProgramOptions) {
+    this.#world = world;
+    this.#options = options;
+    this.#writerClock = world.clock.worker();
+    this.status = new Status({ ...ids, version: "1" }, this.#writerClock);
+    this.#client = new IngestClient({
+      baseUrl: options.baseUrl,
+      readToken: () => Promise.resolve(TOKEN),
+      ids,
+      timestampFormat: "unix",
+      timeoutMs: options.timeoutMs,
+      tlsCaFile: options.tlsCaFile,
+    });
+  }
+
+  get spool(): Spool | null {
+    return this.#spool;
+  }
+
+  get isAlive(): boolean {
+    return !this.process.isDead;
+  }
+
+  /** Starts everything. The program may die in it, or give up as the disk does not let it start. */
+  async start(): Promise<void> {
+    const { disk, oracle } = this.#world;
+    oracle.started();
+    const starting = disk.run(this.process, () => this.#start()).catch(() => this.process.kill());
+    await Promise.race([starting, this.process.died]);
+    await this.settle();
+  }
+
+  async #start(): Promise<void> {
+    const { clock, disk, oracle } = this.#world;
+    const { limits } = this.#options;
+    const spool = await Spool.open(disk.dir);
+    Object.assign(spool, { freeBytes: () => Promise.resolve(Math.min(disk.freeBytes, 1e12)) });
+    await recoverRecordings(spool, this.#log);
+    oracle.recovered();
+    this.status.carriedOver(spool.tally.outbox.durationUs);
+    const { chunksLost } = this.status;
+    this.status.chunksLost = (losses) => {
+      chunksLost.call(this.status, losses);
+      if (this.isAlive) oracle.countedLost(losses);
+    };
+    this.#writer = new ChunkWriter(spool, this.#options.syncIntervalMs, {
+      clock: this.#writerClock,
+      status: this.status,
+      log: this.#log,
+      onSealed: ({ name }) => oracle.sealed(name.key),
+    });
+    this.#spool = spool;
+    this.#work(clock.worker(), (workerClock, signal) => {
+      const deps = { clock: workerClock, status: this.status, log: this.#log };
+      const isClockTrusted = () => this.#world.clockIsTrusted;
+      return new Janitor(spool, limits, { ...deps, isClockTrusted }).run(signal);
+    });
+    this.#work(clock.worker(), (workerClock, signal) => {
+      const deps = { clock: workerClock, status: this.status, log: this.#log };
+      const upload = this.#upload.bind(this, workerClock);
+      const clockWaitEndsMs = clock.monotonicMs + this.#options.clockWaitMs;
+      const clockWaitMs = ({ provisional }: ChunkName) =>
+        provisional?.bootId === this.#world.boot.id
+          ? Math.max(0, clockWaitEndsMs - clock.monotonicMs)
+          : 0;
+      return new Uploader(spool, { upload }, { retryMinMs: 0.1, retryMaxMs: 1, clockWaitMs }, deps)
+        .run(signal);
+    });
+    this.#work(
+      clock.worker(),
+      (workerClock, signal) => this.#followClock(spool, workerClock, signal),
+    );
+  }
+
+  #work(
+    clock: WorkerClock,
+    run: (clock: WorkerClock, signal: AbortSignal) => Promise<void>,
+  ): void {
+    this.#workers.push({ clock, ended: run(clock, this.#stop.signal) });
+  }
+
+  /** As agent.ts does it. */
+  async #followClock(spool: Spool, clock: WorkerClock, signal: AbortSignal): Promise<void> {
+    const { boot } = this.#world;
+    while (!signal.aborted) {
+      let again = false;
+      if (this.#world.clockIsTrusted) {
+        const done = await retimeChunks(spool, readTrueTime(boot, clock)).catch(() => ({
+          busy: 1,
+        }));
+        again = done.busy > 0;
+      }
+      if (again) await clock.sleep(5000, signal);
+      else if (this.#world.clockIsTrusted) await spool.provisional.wait(clock, 3_600_000, signal);
+      else await this.#clockTrusted.wait(clock, 3_600_000, signal);
+    }
+  }
+
+  /**
+   * The real client, watched. What is no delivery is heard of when time moves on: else the retries
+   * would go on in real time, for as long as a server fails.
+   */
+  async #upload(
+    clock: WorkerClock,
+    name: ChunkName,
+    file: Uint8Array<ArrayBuffer>,
+    signal: AbortSignal,
+  ): Promise<Verdict> {
+    const sending = this.#client.upload(name, file, signal);
+    this.#sending = sending.catch(() => {});
+    const verdict = await sending;
+    this.#sending = null;
+    this.#world.oracle.answered(name.key, verdict.kind);
+    if (verdict.kind !== "delivered") await clock.sleep(1, signal);
+    return verdict;
+  }
+
+  /** The system clock has become right. */
+  clockTrusted(): void {
+    this.#world.clockIsTrusted = true;
+    this.#clockTrusted.ring();
+  }
+
+  /**
+   * The microphone delivers for so long, a packet every 20 ms; everybody gets to run when there is
+   * something to write. False: the program has died meanwhile.
+   */
+  async hear(ms: number): Promise<boolean> {
+    const { clock, disk, oracle, random } = this.#world;
+    for (let left = Math.ceil(ms / PACKET_MS); left > 0 && this.isAlive; left--) {
+      clock.jump(PACKET_MS);
+      disk.run(this.process, () => {
+        const stream = this.#stream;
+        const packet = numberedPacket(oracle.heard(), ++this.#packets, random);
+        stream.take([{ kind: "packet", packet }], clock.monotonicMs);
+      });
+      if (this.#hasPushed || left === 1 || random() < 0.05) await this.settle();
+      this.#hasPushed = false;
+    }
+    return this.isAlive;
+  }
+
+  /** The microphone is away: what comes next is another stream. */
+  endStream(): void {
+    this.#world.disk.run(this.process, () => this.#cutter?.finish());
+    this.#cutter = null;
+  }
+
+  get #stream(): StreamCutter {
+    if (this.#cutter !== null) return this.#cutter;
+    const { clock, boot } = this.#world;
+    const writer = this.#writer;
+    if (writer === null) throw new Error("the program does not run");
+    this.#packets = 0;
+    this.#cutter = new StreamCutter(null, {
+      chunkSeconds: this.#options.chunkSeconds,
+      vendor: "test",
+      tags: { POINT_ID: ids.pointId, REGISTER_ID: ids.registerId, DEVICE_ID: ids.deviceId },
+    }, {
+      clock: this.#writerClock,
+      writer: {
+        push: (step) => {
+          this.#hasPushed = true;
+          writer.push(step);
+        },
+        get isFull() {
+          return writer.isFull;
+        },
+      },
+      log: this.#log,
+      provisional: (startMs) =>
+        this.#world.clockIsTrusted ? undefined : {
+          bootId: boot.id,
+          startBootUs: Math.max(0, Math.round((startMs + boot.zeroMs) * 1000)),
+          seenUnixS: null,
+        },
+      gapCause: "starting",
+      onSound: () => {},
+      onDropping: () => {},
+    });
+    const head = { channels: 1, preSkip: 312, inputSampleRate: 48_000 };
+    this.#cutter.take([{ kind: "head", head }], clock.monotonicMs);
+    return this.#cutter;
+  }
+
+  /** Time passes without sound. */
+  async wait(ms: number): Promise<boolean> {
+    this.#world.clock.jump(ms);
+    await this.settle();
+    return this.isAlive;
+  }
+
+  /** Resolves when the program has nothing to do at this moment of its time, or is dead. */
+  async settle(): Promise<void> {
+    const startMs = performance.now();
+    for (let turn = 0; this.isAlive; turn++) {
+      if (this.#sending !== null) await Promise.race([this.#sending, this.process.died]);
+      if (turn < 100) await new Promise((resolve) => setImmediate(resolve));
+      else await delay(1);
+      if (this.#isQuiet) return this.#quiet();
+      if (performance.now() - startMs > STUCK_MS) throw new Error("the program has got stuck");
+    }
+  }
+
+  get #isQuiet(): boolean {
+    return this.#workers.every(({ clock }) => clock.isAsleep) &&
+      (this.#writer?.isIdle !== false || this.#writerClock.isAsleep);
+  }
+
+  #quiet(): void {
+    const { oracle } = this.#world;
+    if (this.#spool === null) return;
+    oracle.checkTally(this.#spool);
+    if (this.#writer?.isIdle) {
+      oracle.everythingWritten();
+      oracle.checkBooks(this.#spool, this.status);
+    }
+    oracle.verify();
+  }
+
+  /** As SIGTERM does. False: it died before it had ended. */
+  async stop(): Promise<boolean> {
+    const { clock, disk, oracle } = this.#world;
+    this.endStream();
+    let isFinished = false;
+    disk.run(this.process, () => Promise.resolve(this.#writer?.finish()))
+      .then(() => isFinished = true);
+    while (!isFinished && this.isAlive) {
+      await new Promise((resolve) => setImmediate(resolve));
+      // It waits for itself to end while a disk that fails is tried again.
+      if (this.#writerClock.sleepers.size > 1) clock.jump(500);
+    }
+    this.#stop.abort();
+    await Promise.race([Promise.all(this.#workers.map(({ ended }) => ended)), this.process.died]);
+    if (!this.isAlive || this.#spool === null) return false;
+    oracle.checkTally(this.#spool);
+    if (this.#writer?.isIdle) oracle.checkBooks(this.#spool, this.status);
+    this.#spool.close();
+    this.process.kill();
+    this.#clear();
+    return true;
+  }
+
+  /** kill -9, unless it is dead already. */
+  die(): void {
+    this.process.kill();
+    this.#stop.abort();
+    this.#clear();
+  }
+
+  #clear(): void {
+    this.#world.clock.forgetWorkers();
+    this.#client[Symbol.dispose]();
+  }
+}

@@ -1,0 +1,63 @@
+// Sound that can be told apart: every packet carries its number, counted over all streams of a run.
+// What is heard goes through the real cutter; what lies in a file, or has reached the server, is read
+// with the real page reader and named by these numbers.
+
+import { OggPageReader } from "../../src/capture/ogg.ts";
+import { cutToLastPage, readChunkHeader, samplesToUs } from "../../src/capture/chunk_file.ts";
+import type { OpusPacket } from "../../src/capture/opus.ts";
+
+export const PACKET_MS = 20;
+const PACKET_SAMPLES = 960;
+/** TOC of one 20 ms SILK frame, then the number. */
+const HEADER_BYTES = 5;
+
+/** Packet `number` of all, the `position`th of its stream, from 1. */
+export function numberedPacket(
+  number: number,
+  position: number,
+  random: () => number,
+): OpusPacket {
+  const data = new Uint8Array(HEADER_BYTES + Math.floor(random() * 12));
+  data[0] = 0x08;
+  new DataView(data.buffer).setUint32(1, number);
+  data.fill(Math.floor(random() * 256), HEADER_BYTES);
+  return { data, samples: PACKET_SAMPLES, endPosition: position * PACKET_SAMPLES, trimSamples: 0 };
+}
+
+/** What can be heard of a chunk file. */
+export interface Sound {
+  /** Its CHUNK_ID, which is its key. */
+  readonly key: string;
+  /** Numbers of the packets that can be heard: without pre-roll. */
+  readonly packets: readonly number[];
+  readonly durationUs: number;
+  /** Whether the file is whole, to the last byte, and says so. */
+  readonly isWhole: boolean;
+}
+
+/** Null if it holds no sound; of a file that is cut off, what is there up to its last whole page. */
+export function readSound(file: Uint8Array): Sound | null {
+  const whole = cutToLastPage(file);
+  const header = whole === null ? null : readChunkHeader(whole.bytes);
+  if (whole === null || header === null) return null;
+  const packets: number[] = [];
+  let endSample = 0;
+  for (const page of new OggPageReader().push(whole.bytes)) {
+    if (page.kind === "damage") throw new Error(`damage in a file that was cut: ${page.reason}`);
+    if (page.sequence < 2) continue;
+    let at = page.body.byteOffset;
+    for (const length of page.segments) {
+      endSample += PACKET_SAMPLES;
+      const number = new DataView(page.body.buffer, at, length).getUint32(1);
+      if (endSample > header.head.preSkip) packets.push(number);
+      at += length;
+    }
+  }
+  return {
+    key: header.tags["CHUNK_ID"] ?? "",
+    packets,
+    durationUs: samplesToUs(whole.samples),
+    isWhole: whole.bytes.length === file.length &&
+      whole.bytes.every((byte, at) => byte === file[at]),
+  };
+}

@@ -1,0 +1,33 @@
+// A thousand schedules of faults through the real spool, recovery, writer, uploader and janitor: kills
+// and power cuts at every system call, disks that fail, servers that lie. `deno task test:faults` runs
+// more of them, and prints what became of the sound.
+
+import { assert, assertEquals } from "@std/assert";
+import { runJobs, runSeeds } from "../faults/jobs.ts";
+
+Deno.test("no fault of 1,000 schedules loses a chunk, doubles one or tears one", async () => {
+  const { report, failure } = await runJobs({ seed: 1, seeds: 1000, jobs: 4 });
+  assertEquals(failure, null, failure ?? "");
+  assertEquals(report.schedules, 1000);
+  // And they did what they are for.
+  const { chunks, injected } = report;
+  assert(report.boots > 3000 && report.faults > 8000 && chunks.accepted > 3000, report.table(0));
+  for (
+    const kind of ["kill", "power cut", "ENOSPC", "EIO rename", "422", "accepted, answer lost"]
+  ) {
+    assert((injected[kind] ?? 0) > 20, report.table(0));
+  }
+  for (const some of [chunks.refused, chunks.evicted, chunks.waiting, chunks.repeats]) {
+    assert(some > 20, report.table(0));
+  }
+  assert(report.killLossMs <= 1000 && report.powerCutLossMs <= 5000, report.table(0));
+});
+
+Deno.test("the same seed does the same again", async () => {
+  const run = async () => {
+    const { report, failure } = await runSeeds({ seed: 5, seeds: 3, step: 1 }, 40);
+    assertEquals(failure, null, failure ?? "");
+    return [report.chunks.sealed, report.chunks.evicted, report.boots, report.killLossMs];
+  };
+  assertEquals(await run(), await run());
+});

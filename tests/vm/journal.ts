@@ -1,0 +1,118 @@
+// What the service says in the guest's journal, followed as it is written, each entry with the time of
+// the guest's own monotonic clock.
+
+import { type Guest, SLOWEST } from "./guest.ts";
+
+export interface Entry {
+  /** Seconds since the guest's boot. */
+  readonly atS: number;
+  /** The guest's system clock, Unix seconds. */
+  readonly unixS: number;
+  /** The message alone; fields of a JSON line are in `fields`. */
+  readonly message: string;
+  readonly fields: Readonly<Record<string, unknown>>;
+  readonly line: string;
+}
+
+export class Journal implements AsyncDisposable {
+  readonly entries: Entry[] = [];
+  readonly #child: Deno.ChildProcess;
+  readonly #read: Promise<void>;
+  readonly #watchers = new Set<() => void>();
+
+  constructor(guest: Guest, unit: string, onEntry: (entry: Entry) => void = () => {}) {
+    this.#child = guest.start(`journalctl -b -f -n all -o json -u ${unit}`);
+    this.#read = this.#follow(onEntry);
+  }
+
+  /**
+   * The first entry since `sinceS` (seconds since boot) for which this is true, when it comes within
+   * about `limitS` seconds of the guest.
+   */
+  async next(
+    what: string | ((entry: Entry) => boolean),
+    options: { sinceS: number; limitS: number },
+  ): Promise<Entry> {
+    const found = await this.find(what, options);
+    if (found !== null) return found;
+    const { sinceS, limitS } = options;
+    const said = this.entries.filter(({ atS }) => atS >= sinceS).map(({ line }) => line);
+    throw new Error(`No entry ${what} within ${limitS} s since ${sinceS}:\n${said.join("\n")}`);
+  }
+
+  /** As `next`; null if it does not come. */
+  async find(
+    what: string | ((entry: Entry) => boolean),
+    { sinceS, limitS }: { sinceS: number; limitS: number },
+  ): Promise<Entry | null> {
+    const fits = typeof what === "string" ? ({ message }: Entry) => message.startsWith(what) : what;
+    const endMs = performance.now() + limitS * 1000 * SLOWEST;
+    while (true) {
+      const entry = this.entries.find((entry) => entry.atS >= sinceS && fits(entry));
+      if (entry !== undefined) return entry;
+      const leftMs = endMs - performance.now();
+      if (leftMs <= 0) return null;
+      await this.#more(leftMs);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    try {
+      this.#child.kill("SIGKILL");
+    } catch { /* it has ended */ }
+    await this.#child.status;
+    await this.#read;
+  }
+
+  #more(limitMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const done = () => {
+        clearTimeout(timer);
+        this.#watchers.delete(done);
+        resolve();
+      };
+      const timer = setTimeout(done, limitMs);
+      this.#watchers.add(done);
+    });
+  }
+
+  async #follow(onEntry: (entry: Entry) => void): Promise<void> {
+    let rest = "";
+    try {
+      for await (const text of this.#child.stdout.pipeThrough(new TextDecoderStream())) {
+        const lines = (rest + text).split("\n");
+        rest = lines.pop() ?? "";
+        for (const line of lines) {
+          const entry = parseEntry(line);
+          if (entry === null) continue;
+          this.entries.push(entry);
+          onEntry(entry);
+        }
+        for (const wake of [...this.#watchers]) wake();
+      }
+    } catch { /* the guest is off */ }
+  }
+}
+
+function parseEntry(line: string): Entry | null {
+  const record = parseObject(line);
+  const { MESSAGE: said } = record;
+  if (typeof said !== "string") return null;
+  const fields = said.startsWith("{") ? parseObject(said) : {};
+  return {
+    atS: Number(record.__MONOTONIC_TIMESTAMP) / 1e6,
+    unixS: Number(record.__REALTIME_TIMESTAMP) / 1e6,
+    message: typeof fields.message === "string" ? fields.message : said,
+    fields,
+    line: said,
+  };
+}
+
+function parseObject(text: string): Record<string, unknown> {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === "object" && value !== null ? { ...value } : {};
+  } catch {
+    return {};
+  }
+}

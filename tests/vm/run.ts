@@ -1,0 +1,119 @@
+// deno-lint-ignore-file no-console -- the rig talks to a person
+// Runs the scenarios in a guest and prints what each measured, and a table at the end. docs/rig.md has
+// what it needs. It builds image and program when they are missing or out of date.
+//
+//   ARCH=amd64|arm64 deno task test:vm [--list] [--only NAME[,NAME…]] [--record-sound FOLDER]
+//
+// The exit code is 1 if anything does not hold.
+
+import { join } from "@std/path/join";
+import { buildBinaries } from "../fixtures/binaries.ts";
+import type { Arch } from "./guest.ts";
+import { Rig } from "./rig.ts";
+import { checkAfter, type Finding, Report, type Scenario } from "./scenario.ts";
+import { recordSound } from "./record_sound.ts";
+import { hostScenarios } from "./scenarios/host.ts";
+import { microphoneScenarios } from "./scenarios/microphone.ts";
+import { serviceScenarios } from "./scenarios/service.ts";
+import { startScenarios } from "./scenarios/start.ts";
+
+const SCENARIOS: readonly Scenario[] = [
+  ...startScenarios,
+  ...microphoneScenarios,
+  ...hostScenarios,
+  ...serviceScenarios,
+];
+
+interface Row extends Finding {
+  readonly scenario: string;
+}
+
+async function main(args: readonly string[]): Promise<number> {
+  if (args.includes("--list")) {
+    for (const { name, what } of SCENARIOS) console.log(`${name.padEnd(16)} ${what}`);
+    return 0;
+  }
+  const arch = Deno.env.get("ARCH") ?? "amd64";
+  if (arch !== "amd64" && arch !== "arm64") {
+    throw new Error(`Cannot run as ARCH must be amd64 or arm64: it is ${arch}`);
+  }
+  const only = valueOf(args, "--only")?.split(",");
+  const unknown = only?.filter((name) => !SCENARIOS.some((known) => known.name === name)) ?? [];
+  if (unknown.length > 0) throw new Error(`Cannot run ${unknown} as --list does not have it`);
+  const chosen = SCENARIOS.filter(({ name }) => only?.includes(name) ?? true);
+
+  const folder = join(Deno.env.get("RECORDER_VM_DIR") ?? "/tmp/recorder-agent-vm", arch);
+  await buildImage(arch, folder);
+  await using rig = await startRig(arch, folder);
+  const record = valueOf(args, "--record-sound");
+  if (record !== null) {
+    await recordSound(rig, record);
+    return 0;
+  }
+  const rows: Row[] = [];
+  for (const scenario of chosen) rows.push(...await runOne(scenario, rig));
+  console.log(`\n${table(arch, rows)}`);
+  return rows.every(({ holds }) => holds) ? 0 : 1;
+}
+
+async function runOne(scenario: Scenario, rig: Rig): Promise<Row[]> {
+  const report = new Report();
+  const [atMs, seenChunks] = [performance.now(), rig.ingest.chunks.length];
+  console.log(`\n${scenario.name}: ${scenario.what}`);
+  rig.note(scenario.name);
+  try {
+    await rig.settled();
+    await scenario.run(rig, report);
+    await checkAfter(rig, report, seenChunks);
+  } catch (error) {
+    report.holds(error instanceof Error ? error.message : String(error), false);
+    await rig.mend();
+  }
+  for (const { what, value, limit, holds } of report.findings) {
+    console.log(`  ${holds ? " " : "✘"} ${what}: ${value}${limit === "" ? "" : ` (${limit})`}`);
+  }
+  console.log(`    (${Math.round((performance.now() - atMs) / 1000)} s)`);
+  return report.findings.map((finding) => ({ scenario: scenario.name, ...finding }));
+}
+
+async function startRig(arch: Arch, folder: string): Promise<Rig> {
+  const unit = new URL("../../recorder-agent.service", import.meta.url).pathname;
+  const given = Deno.env.get("RECORDER_VM_BINARY");
+  if (given !== undefined) return await Rig.start({ arch, folder, unit, binary: given });
+  await using binaries = await buildBinaries();
+  const binary = arch === "amd64" ? binaries.x64 : binaries.arm64;
+  return await Rig.start({ arch, folder, unit, binary });
+}
+
+/** Anew if what it is made from is younger than it. */
+async function buildImage(arch: Arch, folder: string): Promise<void> {
+  const here = new URL(".", import.meta.url).pathname;
+  const guest = [...Deno.readDirSync(`${here}guest`)].map(({ name }) => `guest/${name}`);
+  const sources = ["build_image.sh", ...guest].map((name) => Deno.statSync(here + name).mtime);
+  const image = await Deno.stat(join(folder, "rootfs.ext4")).catch(() => null);
+  const builtMs = image?.mtime?.getTime() ?? 0;
+  if (sources.every((mtime) => mtime !== null && mtime.getTime() <= builtMs)) return;
+  console.log(`Building the ${arch} image in ${folder}; the first time takes minutes.`);
+  const { code } = await new Deno.Command(`${here}build_image.sh`, { args: [arch, folder] })
+    .spawn().status;
+  if (code !== 0) throw new Error(`Cannot build the image: exit ${code}; see docs/rig.md`);
+}
+
+function table(arch: Arch, rows: readonly Row[]): string {
+  const cells = rows.map(({ scenario, what, value, limit, holds }) => [
+    scenario,
+    what.split("\n")[0] ?? "",
+    value.replaceAll("|", "\\|"),
+    limit,
+    holds ? "✔" : "✘",
+  ]);
+  const lines = [["scenario", "measured", arch, "limit", ""], ["---", "---", "---", "---", "---"]];
+  return [...lines, ...cells].map((row) => `| ${row.join(" | ")} |`).join("\n");
+}
+
+function valueOf(args: readonly string[], option: string): string | null {
+  const at = args.indexOf(option);
+  return at < 0 ? null : args[at + 1] ?? "";
+}
+
+if (import.meta.main) Deno.exit(await main(Deno.args));

@@ -1,0 +1,70 @@
+// What a scenario is, what it reports, and what must hold after each, whatever it did.
+
+import type { Rig } from "./rig.ts";
+import { ledgerFaults } from "./service.ts";
+import { faultOf } from "./sound.ts";
+
+export interface Scenario {
+  readonly name: string;
+  /** A sentence for `--list`. */
+  readonly what: string;
+  readonly run: (rig: Rig, report: Report) => Promise<void>;
+}
+
+/** A line of the summary table. */
+export interface Finding {
+  readonly what: string;
+  readonly value: string;
+  readonly limit: string;
+  readonly holds: boolean;
+}
+
+/** Collects what a scenario measured. */
+export class Report {
+  readonly findings: Finding[] = [];
+
+  /** Something worth knowing, without a limit. */
+  measured(what: string, value: string): void {
+    this.findings.push({ what, value, limit: "", holds: true });
+  }
+
+  /** Seconds that must not be more than `limitS`. */
+  atMost(what: string, seconds: number, limitS: number): void {
+    const [value, limit] = [`${seconds.toFixed(2)} s`, `≤ ${limitS} s`];
+    this.findings.push({ what, value, limit, holds: seconds <= limitS });
+  }
+
+  /** Something that must be so; `value` is what is. */
+  holds(what: string, holds: boolean, value: string | number = holds ? "yes" : "no"): void {
+    this.findings.push({ what, value: String(value), limit: "must", holds });
+  }
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[sorted.length >> 1] ?? NaN;
+}
+
+/** Looks at what must hold after every scenario; a line of the table only for what does not. */
+export async function checkAfter(rig: Rig, report: Report, seenChunks: number): Promise<void> {
+  const { service } = rig.running;
+  const { pid, restarts, active } = await service.state();
+  const health = await service.health();
+  const faults = [
+    ...active === "active" ? [] : [`the unit is ${active}`],
+    ...restarts === rig.expectedRestarts
+      ? []
+      : [`NRestarts is ${restarts}, not ${rig.expectedRestarts}`],
+    ...(await service.orphans(pid)).map((line) => `orphan ffmpeg: ${line}`),
+    ...health === null ? ["/health gives no answer"] : ledgerFaults(health),
+    ...(await service.list("rejected")).map((name) => `in rejected/: ${name}`),
+    ...rig.ingest.violations.map((violation) => `the server objects: ${violation}`),
+  ];
+  for (const chunk of rig.ingest.chunks.slice(seenChunks)) {
+    const fault = await faultOf(chunk);
+    if (fault !== null) faults.push(`${chunk.fileName}: ${fault}`);
+  }
+  const files = rig.ingest.chunks.length - seenChunks;
+  report.holds(`no orphan, ledger balanced, no restart, ${files} files valid`, faults.length === 0);
+  for (const fault of faults) report.holds(fault, false);
+}

@@ -1,0 +1,117 @@
+// Scenarios of the machine around the service: its power, its clock, its disk, its network.
+
+import { delay } from "@std/async/delay";
+import { SLOWEST } from "../guest.ts";
+import type { Rig } from "../rig.ts";
+import type { Report, Scenario } from "../scenario.ts";
+import { CHUNK_SECONDS } from "../service.ts";
+import { endS, inOrder, silenceIn, startS, worstOverlapS } from "../sound.ts";
+
+const TWO_WEEKS_S = 14 * 24 * 3600;
+
+async function powerCut(rig: Rig, report: Report): Promise<void> {
+  const { guest, service } = rig.running;
+  rig.ingest.goOffline(); // so that chunks wait when it happens
+  await rig.running.guest.pass(2.5 * CHUNK_SECONDS);
+  const waiting = [...await service.list("outbox"), ...await service.list("uploaded")];
+  const cutUnixS = Number(await guest.run("date +%s.%N"));
+  await rig.switchOff("cut");
+  rig.ingest.goOnline();
+  await rig.boot();
+  await rig.settled();
+  const arrived = inOrder(rig.ingest.chunks);
+  const missing = waiting.filter((name) => !arrived.some(({ key }) => name.includes(key)));
+  const verdict = missing.length === 0 ? "all at the server" : `lost: ${missing.join(", ")}`;
+  report.holds(`of ${waiting.length} finished chunks none is lost`, missing.length === 0, verdict);
+  const last = arrived.findLast((chunk) => startS(chunk) < cutUnixS);
+  const lostS = Math.max(0, cutUnixS - (last ? endS(last) : 0));
+  report.atMost("power cut in mid-chunk: sound lost", lostS, 5);
+}
+
+async function clock(rig: Rig, report: Report): Promise<void> {
+  await rig.switchOff("poweroff");
+  const seen = rig.ingest.chunks.length;
+  const unixMs = Date.now() - TWO_WEEKS_S * 1000;
+  const { guest, microphone, journal } = await rig.boot({ unixMs, synced: false });
+  await journal.next("Recording.", { sinceS: 0, limitS: 60 });
+  await rig.running.guest.pass(1.5 * CHUNK_SECONDS);
+  const muteUnixS = Number(await guest.run("date +%s.%N; systemctl kill -s USR2 vmic@0"));
+  await rig.running.guest.pass(2);
+  await microphone.toggleMute();
+  await rig.running.guest.pass(CHUNK_SECONDS);
+  report.holds(
+    "chunks wait for their true time",
+    rig.ingest.chunks.length === seen,
+    `${rig.ingest.chunks.length - seen} sent`,
+  );
+  await guest.run(`guest_clock step ${TWO_WEEKS_S}; guest_clock synced`);
+  const correctedS = await guest.uptimeS();
+  await rig.settled();
+  await rig.ingest.waitForChunks(seen + 4, 60_000 * SLOWEST);
+  report.measured("corrected → all sent", `${(await guest.uptimeS() - correctedS).toFixed(0)} s`);
+  const chunks = rig.ingest.chunks.slice(seen);
+  const silences = await Promise.all(chunks.map(silenceIn));
+  const heardUnixS = silences.find((atS) => atS !== null) ?? 0;
+  const errorS = Math.abs(heardUnixS - (muteUnixS + TWO_WEEKS_S));
+  report.atMost("a sound before the correction is dated wrong by", errorS, 0.5);
+  report.atMost("two chunks claim the same time for", worstOverlapS(chunks), 0.1);
+  report.holds(
+    "all of them are dated after the boot",
+    chunks.every((chunk) => startS(chunk) > unixMs / 1000 + TWO_WEEKS_S),
+  );
+}
+
+async function diskFull(rig: Rig, report: Report): Promise<void> {
+  const { guest, service, journal } = rig.running;
+  const before = await service.health();
+  const fullS = await guest.uptimeS();
+  // All that the service's user could have; ext4 keeps some for root, who takes that, too.
+  await guest.run(
+    "fallocate -l 20G /filling 2>/dev/null; dd if=/dev/zero of=/filling bs=1M " +
+      "oflag=append conv=notrunc 2>/dev/null; df --output=avail / | tail -n 1",
+  );
+  const said = await journal.find(
+    ({ fields }) => typeof fields.code === "string" && fields.code.startsWith("disk"),
+    { sinceS: fullS, limitS: 2 * CHUNK_SECONDS },
+  );
+  report.measured("the log says", said?.message ?? "nothing");
+  await rig.running.guest.pass(3 * CHUNK_SECONDS);
+  const freedS = await guest.uptimeS();
+  await guest.run("rm /filling");
+  const health = await rig.settled();
+  report.measured("full for", `${(freedS - fullS).toFixed(0)} s`);
+  report.measured(
+    "freed → all written and sent",
+    `${(await guest.uptimeS() - freedS).toFixed(0)} s`,
+  );
+  const [gaps, lost] = [
+    health.gap_seconds_total - (before?.gap_seconds_total ?? 0),
+    health.seconds_lost_total - (before?.seconds_lost_total ?? 0),
+  ];
+  report.atMost("sound not recorded", gaps, 0);
+  report.atMost("sound recorded and lost", lost, 0);
+}
+
+async function networkAway(rig: Rig, report: Report): Promise<void> {
+  const { guest } = rig.running;
+  const before = await rig.settled();
+  const seen = rig.ingest.chunks.length;
+  await guest.plugNetwork(false);
+  await delay(60_000); // no command gets through
+  await guest.plugNetwork(true);
+  const backS = await guest.uptimeS();
+  report.holds("nothing arrives while the cable is out", rig.ingest.chunks.length <= seen + 1);
+  const waiting = await rig.running.service.health();
+  report.measured("waiting when it is back", `${waiting?.queue_size} chunks`);
+  const health = await rig.settled();
+  report.atMost("cable back → all sent", await guest.uptimeS() - backS, 45);
+  report.atMost("sound not recorded", health.gap_seconds_total - before.gap_seconds_total, 0);
+  report.measured("chunks sent twice", String(rig.ingest.duplicates));
+}
+
+export const hostScenarios: readonly Scenario[] = [
+  { name: "power-cut", what: "the guest is killed in mid-chunk, and booted again", run: powerCut },
+  { name: "clock", what: "booted two weeks in the past, corrected later", run: clock },
+  { name: "disk-full", what: "the disk is full for half a minute", run: diskFull },
+  { name: "network", what: "the network cable is out for a minute", run: networkAway },
+];

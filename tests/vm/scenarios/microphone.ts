@@ -1,0 +1,164 @@
+// Scenarios of the microphone: pulled out and put back, confused with another one, hung, mute, broken,
+// held by somebody else.
+
+import { SLOWEST } from "../guest.ts";
+import type { Rig } from "../rig.ts";
+import { median, type Report, type Scenario } from "../scenario.ts";
+import { CHUNK_SECONDS } from "../service.ts";
+import { startS, toneOf } from "../sound.ts";
+
+const TONES = { first: 440, second: 880 };
+
+/** Pulled out for so many seconds each time: shorter and longer than the delays between tries. */
+const PAUSES_S = [0, 1, 2, 3, 5, 0, 7, 1, 10, 15];
+
+async function replug(rig: Rig, report: Report): Promise<void> {
+  const { microphone, journal } = rig.running;
+  const delays: number[] = [];
+  for (const pauseS of PAUSES_S) {
+    await microphone.unplug();
+    await rig.running.guest.pass(pauseS);
+    const pluggedS = await microphone.plug();
+    const sound = await journal.next("Recording.", { sinceS: pluggedS, limitS: 70 });
+    delays.push(sound.atS - pluggedS);
+    await rig.running.guest.pass(3);
+  }
+  const list = delays.map((seconds) => seconds.toFixed(1)).join(", ");
+  report.measured(`replug → first packet, ${delays.length} times`, `${list} s`);
+  report.measured("of these the median", `${median(delays).toFixed(2)} s`);
+  report.atMost("of these the worst", Math.max(...delays), 5);
+}
+
+async function order(rig: Rig, report: Report): Promise<void> {
+  const { microphone, second, service, guest } = rig.running;
+  await second.configure(`-f ${TONES.second}`);
+  await second.plug();
+  await swap(rig);
+  report.measured("cards", await cards(rig));
+  const settledS = await keepsTo(rig, report, "auto-detect keeps to the one it had", TONES.first);
+  report.measured("both back → recorded again", `${settledS.toFixed(1)} s`);
+
+  await service.configure({ audio_device: "usb:1-2" });
+  await keepsTo(rig, report, "audio_device usb:1-2 takes the other", TONES.second);
+  await microphone.unplug();
+  await second.unplug();
+  await microphone.plug();
+  await second.plug();
+  await keepsTo(rig, report, "and again after a replug in the first order", TONES.second);
+
+  await second.unplug();
+  const health = await rig.healthy("missing usb:1-2", ({ recording }) => !recording);
+  const { message = "" } = health.problems.find(({ code }) => code.startsWith("microphone")) ?? {};
+  report.holds("the other one is not taken in its place", !health.recording, message);
+  await guest.run("rm -f /etc/vmic1");
+  await service.configure({});
+  await rig.settled();
+}
+
+/** Both are pulled out, and put back in the other order: numbers and ids change places. */
+async function swap({ running: { microphone, second } }: Rig): Promise<void> {
+  await microphone.unplug();
+  await second.unplug();
+  await second.plug();
+  await microphone.plug();
+}
+
+async function cards({ running: { guest } }: Rig): Promise<string> {
+  return (await guest.run("readlink /sys/class/sound/card[0-9]*")).trim().split("\n")
+    .map((link) => link.replace(/.*\/(\d-\d):.*\/(card\d)$/, "$2 at usb:$1")).join(", ");
+}
+
+/** Judges the next whole chunk. Returns how many seconds after now its recording had begun. */
+async function keepsTo(rig: Rig, report: Report, what: string, hz: number): Promise<number> {
+  const sinceS = await rig.running.guest.uptimeS();
+  const sound = await rig.running.journal.find("Recording.", { sinceS, limitS: 60 });
+  // If it was recording already, of what is recorded from now on.
+  const sinceUnixS = sound?.unixS ?? Number(await rig.running.guest.run("date +%s"));
+  await rig.ingest.waitUntil(
+    ({ chunks }) => chunks.some((chunk) => startS(chunk) >= sinceUnixS - 1),
+    60_000 * SLOWEST,
+    "a chunk",
+  );
+  const chunk = rig.ingest.chunks.find((chunk) => startS(chunk) >= sinceUnixS - 1);
+  const heard = chunk === undefined ? 0 : await toneOf(chunk, Object.values(TONES));
+  report.holds(what, heard === hz, `${heard} Hz`);
+  return sound === null ? 0 : sound.atS - sinceS;
+}
+
+async function hang(rig: Rig, report: Report): Promise<void> {
+  const { microphone, journal } = rig.running;
+  const hungS = await microphone.hangUntilOpened();
+  const sound = await journal.next("Recording.", { sinceS: hungS, limitS: 90 });
+  report.atMost("hung until it is opened anew: stall → recovered", sound.atS - hungS, 20);
+  await rig.running.guest.pass(5);
+
+  const deadS = await microphone.toggleHang();
+  await rig.running.guest.pass(40);
+  const { recording, problems } = await rig.healthy("stalled", ({ recording }) => !recording);
+  const problem = problems.find(({ code }) => code.startsWith("microphone"));
+  report.holds("hung for 40 s: /health says so", !recording, problem?.message ?? "nothing");
+  const aliveS = await microphone.toggleHang();
+  const again = await journal.next("Recording.", { sinceS: aliveS, limitS: 90 });
+  report.measured("alive again → first packet", `${(again.atS - aliveS).toFixed(1)} s`);
+  report.measured("hung", `${(aliveS - deadS).toFixed(0)} s`);
+}
+
+async function mute(rig: Rig, report: Report): Promise<void> {
+  const { microphone, guest } = rig.running;
+  const has = (code: string) => (health: { problems: readonly { code: string }[] }) =>
+    health.problems.some((problem) => problem.code === code);
+  const mutedS = await microphone.toggleMute();
+  const { problems } = await rig.healthy("silent", has("microphone_silent"), 5 * CHUNK_SECONDS);
+  report.atMost("mute → reported", await guest.uptimeS() - mutedS, 4 * CHUNK_SECONDS);
+  const said = problems.find(({ code }) => code === "microphone_silent")?.message ?? "";
+  report.measured("/health says", said);
+  const heardS = await microphone.toggleMute();
+  await rig.settled();
+  report.measured("heard again → no problem", `${(await guest.uptimeS() - heardS).toFixed(0)} s`);
+}
+
+async function errors(rig: Rig, report: Report): Promise<void> {
+  const { microphone, journal } = rig.running;
+  await microphone.toggleErrors();
+  await rig.running.guest.pass(25);
+  const health = await rig.running.service.health();
+  const said = health?.problems.find(({ code }) => code.startsWith("microphone"))?.message;
+  report.holds(
+    "errors on every packet for 25 s: /health says so",
+    said !== undefined,
+    said ?? "no",
+  );
+  const goodS = await microphone.toggleErrors();
+  const sound = await journal.next("Recording.", { sinceS: goodS, limitS: 90 });
+  report.measured("good again → first packet", `${(sound.atS - goodS).toFixed(1)} s`);
+}
+
+async function busy(rig: Rig, report: Report): Promise<void> {
+  const { guest, journal } = rig.running;
+  await guest.run("systemctl stop recorder-agent");
+  await guest.run(
+    "systemd-run -q --unit=holder arecord -q -D hw:CARD=Device -f S16_LE -r 48000 -c 1 /dev/null; " +
+      "sleep 2; systemctl start recorder-agent",
+  );
+  rig.expectedRestarts = 0;
+  const { problems } = await rig.healthy(
+    "busy",
+    ({ problems }) => problems.some(({ code }) => code === "microphone_busy"),
+  );
+  const said = problems.find(({ code }) => code === "microphone_busy")?.message ?? "";
+  const pid = (await guest.run("pgrep -x arecord")).trim();
+  report.holds("/health names who holds it", said.includes(pid), said);
+  const freeS = await guest.uptimeS();
+  await guest.run("systemctl stop holder");
+  const sound = await journal.next("Recording.", { sinceS: freeS, limitS: 90 });
+  report.measured("given back → first packet", `${(sound.atS - freeS).toFixed(1)} s`);
+}
+
+export const microphoneScenarios: readonly Scenario[] = [
+  { name: "replug", what: "pulled out and put back ten times", run: replug },
+  { name: "order", what: "two equal microphones, put back in the other order", run: order },
+  { name: "hang", what: "plugged in, and delivers nothing", run: hang },
+  { name: "mute", what: "delivers digital silence", run: mute },
+  { name: "errors", what: "an error on every packet", run: errors },
+  { name: "busy", what: "held by arecord when the service starts", run: busy },
+];

@@ -1,0 +1,127 @@
+// recorder-agent inside a guest: installed as a user would, asked for its health, and judged for what
+// must hold at any time. What makes it suffer is the scenarios' business.
+
+import { join } from "@std/path/join";
+import type { HealthReport } from "../../src/status/status.ts";
+import { IDS } from "../fixtures/agent_process.ts";
+import { type Guest, INGEST_ADDRESS } from "./guest.ts";
+
+export const UNIT = "recorder-agent.service";
+export const TOKEN = "token-of-the-vm-rig";
+export const CHUNK_SECONDS = 10;
+const SPOOL = "/var/lib/recorder-agent/spool";
+const INGEST_PORT = INGEST_ADDRESS.split(":")[1];
+
+const CONFIG: Readonly<Record<string, string | number>> = {
+  ...IDS,
+  ingest_base_url: `https://ingest.test:${INGEST_PORT}`, // /etc/hosts of the guest has the name
+  ingest_token: TOKEN,
+  tls_ca_file: "/etc/recorder-agent/ca.pem",
+  schedule_start: "00:00",
+  schedule_end: "00:00",
+  chunk_seconds: CHUNK_SECONDS,
+  min_free_gb: 0.1,
+  retry_max_s: 10,
+};
+
+/** What `systemctl show` says. */
+export interface ServiceState {
+  readonly pid: number;
+  readonly restarts: number;
+  /** Such as active, activating, failed. */
+  readonly active: string;
+  /** Such as success, watchdog, exit-code. */
+  readonly result: string;
+}
+
+export class Service {
+  readonly #guest: Guest;
+
+  constructor(guest: Guest) {
+    this.#guest = guest;
+  }
+
+  /**
+   * Installs program, unit and configuration from the shared folder by the steps of the README, and
+   * starts the service; it is to write every line of its log, the repeats as well.
+   */
+  async install(share: string, binary: string, unit: string, caFile: string): Promise<void> {
+    await Deno.copyFile(binary, join(share, "recorder-agent"));
+    await Deno.copyFile(unit, join(share, UNIT));
+    await Deno.copyFile(caFile, join(share, "ca.pem"));
+    await Deno.writeTextFile(join(share, "config.yaml"), configText({}));
+    await this.#guest.run([
+      "set -e; cd /share",
+      "install -m 755 recorder-agent /usr/local/bin/recorder-agent",
+      "useradd --system --no-create-home --shell /usr/sbin/nologin --groups audio recorder-agent",
+      "install -d -m 750 -g recorder-agent /etc/recorder-agent",
+      "install -m 640 -g recorder-agent config.yaml ca.pem /etc/recorder-agent",
+      `install -m 644 ${UNIT} /etc/systemd/system/`,
+      "mkdir -p /etc/systemd/system/recorder-agent.service.d",
+      "printf '[Service]\\nExecStart=\\nExecStart=/usr/local/bin/recorder-agent --log-level DEBUG\\n' " +
+      "> /etc/systemd/system/recorder-agent.service.d/rig.conf",
+      "systemctl daemon-reload",
+      "systemctl enable --now recorder-agent",
+      "sync",
+    ].join("\n"));
+  }
+
+  /** Puts these keys into the configuration beside the usual ones and restarts the service. */
+  async configure(keys: Readonly<Record<string, string | number>>): Promise<void> {
+    const text = configText(keys);
+    await this.#guest.run(
+      `cat > /etc/recorder-agent/config.yaml <<'END'\n${text}END\nsystemctl restart ${UNIT}`,
+    );
+  }
+
+  /** The answer of /health; null if there is none. */
+  async health(): Promise<HealthReport | null> {
+    const text = await this.#guest.try("curl -s -m 5 http://127.0.0.1:8042/health");
+    return text === "" ? null : JSON.parse(text);
+  }
+
+  async state(): Promise<ServiceState> {
+    const text = await this.#guest.run(
+      `systemctl show ${UNIT} -p MainPID -p NRestarts -p ActiveState -p Result`,
+    );
+    const value = (key: string) => new RegExp(`^${key}=(.*)$`, "m").exec(text)?.[1] ?? "";
+    return {
+      pid: Number(value("MainPID")),
+      restarts: Number(value("NRestarts")),
+      active: value("ActiveState"),
+      result: value("Result"),
+    };
+  }
+
+  /** Names in a folder of the spool, in order. */
+  async list(folder: "recording" | "outbox" | "uploaded" | "rejected"): Promise<string[]> {
+    const text = await this.#guest.run(`ls ${SPOOL}/${folder}`);
+    return text.split("\n").filter((name) => name !== "");
+  }
+
+  /** The processes named ffmpeg that are not children of the service's main process. */
+  async orphans(mainPid: number): Promise<string[]> {
+    const text = await this.#guest.try("ps -C ffmpeg -o pid=,ppid=,stat=");
+    return text.split("\n").filter((line) => {
+      const [pid, parent] = line.trim().split(/ +/);
+      return pid !== undefined && pid !== "" && Number(parent) !== mainPid;
+    });
+  }
+}
+
+function configText(keys: Readonly<Record<string, string | number>>): string {
+  return Object.entries({ ...CONFIG, ...keys })
+    .map(([key, value]) => `${key}: ${JSON.stringify(value)}\n`).join("");
+}
+
+/** What does not hold of the two sums that the ledger promises; empty if all does. */
+export function ledgerFaults({ ledger }: HealthReport): string[] {
+  const asked = ledger.scheduled_s - ledger.recorded_s - ledger.gaps_s - ledger.open_s;
+  const kept = ledger.recorded_s + ledger.adjusted_s + ledger.carried_over_s - ledger.delivered_s -
+    ledger.waiting_s - ledger.refused_s - ledger.lost_s - ledger.unaccounted_s;
+  const faults: string[] = [];
+  if (Math.abs(asked) > 1e-3) faults.push(`${asked.toFixed(6)} s were scheduled and are nowhere`);
+  if (Math.abs(kept) > 1e-3) faults.push(`${kept.toFixed(6)} s were recorded and are nowhere`);
+  if (ledger.unaccounted_s !== 0) faults.push(`unaccounted_s is ${ledger.unaccounted_s}`);
+  return faults;
+}
