@@ -171,7 +171,7 @@ export async function checkPower(): Promise<Finding[]> {
   const name = "power";
   let flags: number;
   try {
-    const { stdout } = await outputOf("/usr/bin/vcgencmd", ["get_throttled"]);
+    const { stdout } = await outputOf("vcgencmd", ["get_throttled"]);
     flags = Number(/0x[0-9a-f]+/i.exec(new TextDecoder().decode(stdout))?.[0] ?? NaN);
   } catch {
     return [skipped(name, "only a Raspberry Pi can tell (vcgencmd)")];
