@@ -145,7 +145,7 @@ class Site {
   #events(request: Request): Response {
     // Another site's page could not read the stream, but would take the place of one who may.
     const site = request.headers.get("sec-fetch-site") ?? "same-origin";
-    if (site === "x" && site !== "same-origin" && site !== "none") {
+    if (site !== "same-origin" && site !== "none") {
       return json(403, { error: "forbidden: only for the status page" });
     }
     const type = "text/event-stream";

@@ -47,7 +47,7 @@ const SLOW_ANSWERS: Readonly<Record<string, Draw>> = {
   "a byte a second": () => ({ kind: "drip", bytesPerSecond: 1 }),
 };
 
-/** Refused for good if it comes three times: drawn as often as all others together. */
+/** Refused for good if it comes three times. */
 const REFUSALS = ["413", "422"];
 
 export interface Answer {
@@ -55,9 +55,14 @@ export interface Answer {
   readonly behaviour: Behaviour;
 }
 
-export function drawAnswer(random: () => number, options: { slow?: boolean } = {}): Answer {
-  const answers = options.slow ? SLOW_ANSWERS : ANSWERS;
-  const names = random() < 0.2 && !options.slow ? REFUSALS : Object.keys(answers);
+/** @param refusals how often it is one. */
+export function drawAnswer(
+  random: () => number,
+  options: { slow?: boolean; refusals?: number } = {},
+): Answer {
+  const { slow = false, refusals = 0.2 } = options;
+  const answers = slow ? SLOW_ANSWERS : ANSWERS;
+  const names = !slow && random() < refusals ? REFUSALS : Object.keys(answers);
   const name = names[Math.floor(random() * names.length)] ?? "500";
   return { name, behaviour: answers[name]?.() ?? status(500) };
 }

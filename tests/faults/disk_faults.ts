@@ -4,25 +4,27 @@ import type { Death, DiskCall, FaultDisk } from "../fixtures/fault_disk.ts";
 
 type Random = () => number;
 
+const CALLS = ["open", "list", "look", "read", "write", "sync", "rename", "remove"] as const;
+
 function pick<T>(random: Random, of: readonly [T, ...T[]]): T {
   return of[Math.floor(random() * of.length)] ?? of[0];
 }
 
 /** From now on the disk is nearly full, read-only, or fails in calls of one kind. Returns which. */
-export function breakDisk({ faults, usedBytes }: FaultDisk, random: Random): string {
+export function breakDisk(
+  { faults, usedBytes }: FaultDisk,
+  random: Random,
+  calls: readonly [DiskCall, ...DiskCall[]] = CALLS,
+): string {
   const kind = pick(random, ["full", "full", "read-only", "eio", "eio"]);
   if (kind === "full") faults.capacityBytes = usedBytes + Math.floor(random() * 15_000);
   else if (kind === "read-only") faults.readOnly = true;
-  else faults.eio = { [drawCall(random)]: pick(random, [0.1, 0.5, 1]) };
+  else faults.eio = { [pick(random, calls)]: pick(random, [0.1, 0.5, 1]) };
   return kind;
 }
 
 export function mendDisk({ faults }: FaultDisk): void {
   Object.assign(faults, { capacityBytes: Infinity, readOnly: false, eio: {} });
-}
-
-function drawCall(random: Random): DiskCall {
-  return pick(random, ["open", "list", "look", "read", "write", "sync", "rename", "remove"]);
 }
 
 /** At any call, or at one of those that change where something is. */

@@ -57,6 +57,8 @@ class Schedule implements Disposable {
   readonly #options: Omit<ProgramOptions, "baseUrl" | "timeoutMs">;
   readonly #randomUUID = crypto.randomUUID;
   readonly #counts: Record<string, number> = {};
+  /** What there is more of than of other things: some faults only meet if each is frequent. */
+  readonly #theme: "any" | "refusals" | "evictions";
   /** Names of the server's answers, for the count. */
   readonly #answers = new Map<Behaviour, string>();
   #boots = 0;
@@ -78,23 +80,26 @@ class Schedule implements Disposable {
     this.#disk = new FaultDisk(dir, seededRandom(seed + 1e9), () => this.#clock.unixMs());
     this.#oracle = new Oracle(this.#disk, server);
     this.#trueOffsetMs = this.#clock.offsetMs;
+    this.#theme = this.#pick(["any", "any", "any", "refusals", "evictions"]);
+    const isTight = this.#theme === "evictions";
     this.#world = {
       disk: this.#disk,
       clock: this.#clock,
       oracle: this.#oracle,
       random,
       boot: this.#newBoot(),
-      clockIsTrusted: true,
+      clockIsTrusted: this.#theme !== "refusals",
     };
+    if (!this.#world.clockIsTrusted) this.#clock.offsetMs -= 30 * DAY_MS;
     this.#options = {
       tlsCaFile: null,
       chunkSeconds: this.#pick([1, 2, 4, 8]),
       syncIntervalMs: 5000,
-      clockWaitMs: this.#pick([0, 60_000]),
+      clockWaitMs: this.#theme === "refusals" ? 0 : this.#pick([0, 60_000]),
       limits: {
         maxSpoolDays: this.#pick([7, 7, 0.02]),
         maxWaitingDays: this.#pick([7, 7, 0.01]),
-        maxSpoolBytes: this.#pick([1e9, 1e9, 12_000, 40_000]),
+        maxSpoolBytes: this.#pick(isTight ? [9000, 12_000] : [1e9, 1e9, 12_000, 40_000]),
         minFreeBytes: this.#pick([0, 5000]),
         chunkBytes: 6000,
       },
@@ -225,7 +230,9 @@ class Schedule implements Disposable {
         }
         return;
       case "window":
-        server.behaviour = this.#random() < 0.6 ? { kind: "ok" } : this.#answer();
+        server.behaviour = this.#random() < (this.#theme === "refusals" ? 0.2 : 0.6)
+          ? { kind: "ok" }
+          : this.#answer();
         return;
       case "offline":
         this.#count("connection refused");
@@ -239,7 +246,8 @@ class Schedule implements Disposable {
   }
 
   #answer(options: { slow?: boolean } = {}) {
-    const { name, behaviour } = drawAnswer(this.#random, options);
+    const refusals = this.#theme === "refusals" ? 0.7 : 0.2;
+    const { name, behaviour } = drawAnswer(this.#random, { ...options, refusals });
     this.#note(`  ${name}`);
     this.#answers.set(behaviour, name);
     return behaviour;
@@ -260,7 +268,8 @@ class Schedule implements Disposable {
   }
 
   #breakDisk(): void {
-    this.#note(`  disk: ${breakDisk(this.#disk, this.#random)}`);
+    const calls = this.#theme === "evictions" ? ["list", "remove"] as const : undefined;
+    this.#note(`  disk: ${breakDisk(this.#disk, this.#random, calls)}`);
   }
 
   #makeProgram(baseUrl: string, timeoutMs = 3000): Program {

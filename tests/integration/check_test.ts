@@ -63,12 +63,12 @@ Deno.test("check names six things that are wrong, each with its mend", async () 
     const config = {
       ingest_base_url: ingest.url,
       ingest_token: TOKEN,
-      audio_device: "usb:zz9",
+      audio_device: "usb:9-9",
       spool_dir: join(dir, "a-file"),
     };
     const planted: [string, RegExp, RegExp][] = [
       ["ffmpeg", /no libopus/, /apt-get install --yes ffmpeg/],
-      ["microphone", /usb:zz9|no sound cards/, /recorder-agent devices|plug|audio_device/i],
+      ["microphone", /usb:9-9|no sound cards/, /recorder-agent devices|plug|audio_device/i],
       ["user", /no user recorder-agent/, /recorder-agent install/],
       ["spool", /a-file cannot be written/, /folder that recorder-agent owns/],
       ["tls", /certificate is not accepted/, /tls_ca_file/],

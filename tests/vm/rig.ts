@@ -132,12 +132,17 @@ export class Rig implements AsyncDisposable {
 
   /** Waits until all is as it should be on a quiet day. */
   async settled(limitS = 90): Promise<HealthReport> {
-    return await this.healthy(
+    const health = await this.healthy(
       "settled",
       ({ recording, problems, queue_size }) =>
         recording && problems.length === 0 && queue_size === 0,
       limitS,
     );
+    // Sound comes a moment before the service says that it is ready.
+    await this.running.guest.try(
+      `timeout 15 sh -c 'until systemctl -q is-active ${UNIT}; do sleep 0.5; done'`,
+    );
+    return health;
   }
 
   /** After a scenario that failed: everything back to what the next one expects. */
