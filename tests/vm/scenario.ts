@@ -1,7 +1,8 @@
 // What a scenario is, what it reports, and what must hold after each, whatever it did.
 
+import { delay } from "@std/async/delay";
 import type { Rig } from "./rig.ts";
-import { ledgerFaults } from "./service.ts";
+import { ledgerFaults, type Service, type ServiceState } from "./service.ts";
 import { faultOf } from "./sound.ts";
 
 export interface Scenario {
@@ -45,10 +46,20 @@ export function median(values: readonly number[]): number {
   return sorted[sorted.length >> 1] ?? NaN;
 }
 
+/** READY follows the first packet within 2 s. */
+async function settled(service: Service): Promise<ServiceState> {
+  for (let look = 0; look < 10; look++) {
+    const state = await service.state();
+    if (state.active !== "activating") return state;
+    await delay(1000);
+  }
+  return await service.state();
+}
+
 /** Looks at what must hold after every scenario; a line of the table only for what does not. */
 export async function checkAfter(rig: Rig, report: Report, seenChunks: number): Promise<void> {
   const { service } = rig.running;
-  const { pid, restarts, active } = await service.state();
+  const { pid, restarts, active } = await settled(service);
   const health = await service.health();
   const faults = [
     ...active === "active" ? [] : [`the unit is ${active}`],
