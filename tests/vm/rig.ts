@@ -18,7 +18,6 @@ export interface RigOptions {
   readonly folder: string;
   /** The compiled program for `arch`. */
   readonly binary: string;
-  readonly unit: string;
 }
 
 /** The guest as it is between being switched on and off. */
@@ -48,7 +47,7 @@ export class Rig implements AsyncDisposable {
 
   /** A new disk, the program installed, and the microphone plugged in. The image has to be there. */
   static async start(options: RigOptions): Promise<Rig> {
-    const { folder, binary, unit } = options;
+    const { folder, binary } = options;
     await Deno.mkdir(join(folder, "share"), { recursive: true });
     const { caFile, certPem, keyPem } = await makeCertificates(folder);
     const ingest = await IngestServer.start({
@@ -63,7 +62,7 @@ export class Rig implements AsyncDisposable {
       const { microphone, service } = await rig.boot();
       await microphone.atBoot(true);
       await microphone.plug();
-      await service.install(join(folder, "share"), binary, unit, caFile);
+      await service.install(join(folder, "share"), binary, caFile);
     } catch (error) {
       await rig[Symbol.asyncDispose]();
       throw error;

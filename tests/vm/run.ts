@@ -77,12 +77,11 @@ async function runOne(scenario: Scenario, rig: Rig): Promise<Row[]> {
 }
 
 async function startRig(arch: Arch, folder: string): Promise<Rig> {
-  const unit = new URL("../../recorder-agent.service", import.meta.url).pathname;
   const given = Deno.env.get("RECORDER_VM_BINARY");
-  if (given !== undefined) return await Rig.start({ arch, folder, unit, binary: given });
+  if (given !== undefined) return await Rig.start({ arch, folder, binary: given });
   await using binaries = await buildBinaries();
   const binary = arch === "amd64" ? binaries.x64 : binaries.arm64;
-  return await Rig.start({ arch, folder, unit, binary });
+  return await Rig.start({ arch, folder, binary });
 }
 
 /** Anew if what it is made from is younger than it. */

@@ -42,26 +42,21 @@ export class Service {
   }
 
   /**
-   * Installs program, unit and configuration from the shared folder by the steps of the README, and
-   * starts the service; it is to write every line of its log, the repeats as well.
+   * Installs the program from the shared folder with its own command, as a technician would; the
+   * service is to write every line of its log, the repeats as well.
    */
-  async install(share: string, binary: string, unit: string, caFile: string): Promise<void> {
+  async install(share: string, binary: string, caFile: string): Promise<void> {
     await Deno.copyFile(binary, join(share, "recorder-agent"));
-    await Deno.copyFile(unit, join(share, UNIT));
     await Deno.copyFile(caFile, join(share, "ca.pem"));
-    await Deno.writeTextFile(join(share, "config.yaml"), configText({}));
+    const settings = Object.entries(CONFIG).map(([key, value]) => `--set '${key}=${value}'`);
     await this.#guest.run([
       "set -e; cd /share",
-      "install -m 755 recorder-agent /usr/local/bin/recorder-agent",
-      "useradd --system --no-create-home --shell /usr/sbin/nologin --groups audio recorder-agent",
-      "install -d -m 750 -g recorder-agent /etc/recorder-agent",
-      "install -m 640 -g recorder-agent config.yaml ca.pem /etc/recorder-agent",
-      `install -m 644 ${UNIT} /etc/systemd/system/`,
-      "mkdir -p /etc/systemd/system/recorder-agent.service.d",
+      "mkdir -p /etc/recorder-agent /etc/systemd/system/recorder-agent.service.d",
+      "install -m 644 ca.pem /etc/recorder-agent",
       "printf '[Service]\\nExecStart=\\nExecStart=/usr/local/bin/recorder-agent --log-level DEBUG\\n' " +
       "> /etc/systemd/system/recorder-agent.service.d/rig.conf",
-      "systemctl daemon-reload",
-      "systemctl enable --now recorder-agent",
+      `./recorder-agent install ${settings.join(" ")}`,
+      "recorder-agent check || true",
       "sync",
     ].join("\n"));
   }
