@@ -134,7 +134,7 @@ export function programStep(what: string, root: string, source: string, path: st
     what,
     isDone: async () => await exists(target) && await haveSameBytes(source, target),
     async apply() {
-      await Deno.mkdir(join(target, ".."), { recursive: true });
+      await makeParents(target);
       await Deno.copyFile(source, fresh);
       await Deno.chown(fresh, 0, 0);
       await Deno.chmod(fresh, 0o755);
@@ -249,7 +249,9 @@ async function makeParents(target: string): Promise<string | null> {
   const parent = join(target, "..");
   let made: string | null = null;
   for (let dir = parent; !await exists(dir); dir = join(dir, "..")) made = dir;
-  await Deno.mkdir(parent, { recursive: true, mode: 0o755 });
+  // Deno 2.7 refuses to make the folder of a program it may run, ffmpeg in /usr/local/bin, even if it is
+  // there already.
+  if (made !== null) await Deno.mkdir(parent, { recursive: true, mode: 0o755 });
   return made;
 }
 

@@ -147,6 +147,7 @@ export class Rig implements AsyncDisposable {
   /** After a scenario that failed: everything back to what the next one expects. */
   async mend(): Promise<void> {
     this.ingest.goOnline();
+    if (this.#running?.guest.hasEnded) await this.switchOff("cut");
     if (this.#running === null) await this.boot();
     const { guest, microphone, second, service } = this.running;
     await guest.plugNetwork(true);

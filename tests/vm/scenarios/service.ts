@@ -50,7 +50,7 @@ async function watchdog(rig: Rig, report: Report): Promise<void> {
   const { guest, journal, service } = rig.running;
   const dropIn = "/run/systemd/system/recorder-agent.service.d";
   await guest.run(
-    `mkdir -p ${dropIn}; printf '[Service]\\nWatchdogSec=${WATCHDOG_S}\\n' > ${dropIn}/rig.conf; ` +
+    `mkdir -p ${dropIn}; printf '[Service]\\nWatchdogSec=${WATCHDOG_S}\\n' > ${dropIn}/watchdog.conf; ` +
       "systemctl daemon-reload; systemctl restart recorder-agent",
   );
   rig.expectedRestarts = 0;
