@@ -70,7 +70,9 @@ Deno.test("a chunk is admitted while a directory is listed: no wait, and nothing
   const listing = (async () => {
     while (listings < 5) {
       const names = await spool.recount("outbox");
-      assertEquals(names.length, spool.tally.outbox.files);
+      // One may have been admitted between the count and this line.
+      const since = spool.tally.outbox.files - names.length;
+      assert(since === 0 || since === 1, `${since} chunks more than were listed`);
       listings++;
     }
   })();

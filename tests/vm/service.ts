@@ -56,7 +56,6 @@ export class Service {
       "printf '[Service]\\nExecStart=\\nExecStart=/usr/local/bin/recorder-agent --log-level DEBUG\\n' " +
       "> /etc/systemd/system/recorder-agent.service.d/rig.conf",
       `./recorder-agent install ${settings.join(" ")}`,
-      "recorder-agent check || true",
       "sync",
     ].join("\n"));
   }
