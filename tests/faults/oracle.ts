@@ -40,6 +40,7 @@ interface Removal {
 
 /** What became of the chunks, for the table. */
 export interface Outcome {
+  /** The sum of the six that follow. */
   sealed: number;
   accepted: number;
   waiting: number;
@@ -47,6 +48,9 @@ export interface Outcome {
   evicted: number;
   /** Deleted by a pass that a crash cut off before it could count them. */
   uncounted: number;
+  lost: number;
+  /** Accepted, and the same sound under another key as well. */
+  doubled: number;
   /** Deleted and counted; the deletion was undone by a power cut. */
   returned: number;
   /** The same chunk under the same key, again. */
@@ -210,17 +214,31 @@ export class Oracle {
     this.verify();
   }
 
+  /** Where every chunk is, each once: what was accepted may lie elsewhere, too, if the answer was lost. */
   outcome(): Outcome {
-    const places = [...this.#places().values()].flat();
-    const count = (dir: string) => places.filter((place) => place.dir === dir).length;
-    const evicted = [...this.#evicted.values()].filter((how) => how === "counted").length;
+    const accepted = new Set(this.#server.chunks.map(({ key }) => key));
+    const known = new Set([...accepted, ...this.#sealed, ...this.#evicted.keys()]);
+    const dirOf = new Map<string, string>();
+    for (const [key, [place]] of this.#places()) {
+      known.add(key);
+      dirOf.set(key, place?.dir ?? "");
+    }
+    const counts = { accepted: 0, outbox: 0, rejected: 0, counted: 0, uncounted: 0, nowhere: 0 };
+    for (const key of known) {
+      const where = accepted.has(key) ? "accepted" : dirOf.get(key) ?? this.#evicted.get(key);
+      counts[
+        where === undefined || !(where in counts) ? "nowhere" : where as keyof typeof counts
+      ]++;
+    }
     return {
-      sealed: this.#soundOf.size,
-      accepted: this.#server.chunks.length,
-      waiting: count("outbox"),
-      refused: count("rejected"),
-      evicted,
-      uncounted: this.#evicted.size - evicted,
+      sealed: known.size,
+      accepted: counts.accepted,
+      waiting: counts.outbox,
+      refused: counts.rejected,
+      evicted: counts.counted,
+      uncounted: counts.uncounted,
+      lost: counts.nowhere,
+      doubled: this.#server.chunks.length - new Set(this.#acceptedKeyOf.values()).size,
       returned: this.#returned.size,
       repeats: this.#server.duplicates,
     };

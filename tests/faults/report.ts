@@ -25,6 +25,8 @@ export class Report implements Totals {
     refused: 0,
     evicted: 0,
     uncounted: 0,
+    lost: 0,
+    doubled: 0,
     returned: 0,
     repeats: 0,
   };
@@ -59,7 +61,6 @@ export class Report implements Totals {
     return Object.values(this.injected).reduce((sum, count) => sum + count, 0);
   }
 
-  /** The oracle ends a run at the first chunk that is lost or doubled: those lines are always 0. */
   table(seconds: number): string {
     const { chunks } = this;
     const kinds = Object.entries(this.injected).sort(([a], [b]) => a < b ? -1 : 1);
@@ -74,8 +75,8 @@ export class Report implements Totals {
       ["  refused, with the reason", chunks.refused],
       ["  evicted or expired, and counted", chunks.evicted],
       ["  the same, the crash came before the count", chunks.uncounted],
-      ["  lost", 0],
-      ["  accepted under two keys", 0],
+      ["  lost", chunks.lost],
+      ["accepted under two keys", chunks.doubled],
       ["sent again under the same key", chunks.repeats],
       ["evicted, brought back by a power cut", chunks.returned],
       ["largest loss by kill -9, ms", this.killLossMs],

@@ -9,6 +9,7 @@ Deno.test("no fault of 1,000 schedules loses a chunk, doubles one or tears one",
   const { report, failure } = await runJobs({ seed: 1, seeds: 1000, jobs: 4 });
   assertEquals(failure, null, failure ?? "");
   assertEquals(report.schedules, 1000);
+  assertEquals([report.chunks.lost, report.chunks.doubled], [0, 0]);
   // And they did what they are for.
   const { chunks, injected } = report;
   assert(report.boots > 3000 && report.faults > 8000 && chunks.accepted > 3000, report.table(0));
