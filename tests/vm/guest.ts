@@ -25,6 +25,9 @@ export interface GuestOptions {
 /** The one address outside of itself that a guest can reach. */
 export const INGEST_ADDRESS = "10.0.2.100:8443";
 
+/** `-icount shift=1`: each instruction takes 2 ns of the guest's time. */
+export const NS_PER_INSTRUCTION = 2;
+
 /** A second of the guest may take so many of this machine. */
 export const SLOWEST = 6;
 const BOOT_LIMIT_MS = 60_000 * SLOWEST;

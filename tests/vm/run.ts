@@ -12,6 +12,7 @@ import type { Arch } from "./guest.ts";
 import { Rig } from "./rig.ts";
 import { checkAfter, type Finding, Report, type Scenario } from "./scenario.ts";
 import { recordSound } from "./record_sound.ts";
+import { costScenarios } from "./scenarios/cost.ts";
 import { hostScenarios } from "./scenarios/host.ts";
 import { microphoneScenarios } from "./scenarios/microphone.ts";
 import { serviceScenarios } from "./scenarios/service.ts";
@@ -22,6 +23,7 @@ const SCENARIOS: readonly Scenario[] = [
   ...microphoneScenarios,
   ...hostScenarios,
   ...serviceScenarios,
+  ...costScenarios,
 ];
 
 interface Row extends Finding {
