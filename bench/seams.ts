@@ -58,7 +58,7 @@ async function measure({ bitrateKbps, cut }: Row, graph: string, folder: string)
   // The last packet gets full: padding behind it would be played by the segment muxer.
   const samples = cut.seams * cut.chunkSeconds * OPUS_RATE + 43_848;
   const source = { kind: "lavfi", graph: `${graph},atrim=end_sample=${samples}` } as const;
-  const options = { sampleRate: cut.sampleRate, bitrateKbps, levelsSocket: null };
+  const options = { sampleRate: cut.sampleRate, bitrateKbps, socketDir: null };
   const args = ffmpegArguments(source, options).filter((arg) => arg !== "-re");
   const uncut = { path: join(folder, "uncut.ogg"), startSample: 0 };
   await Deno.writeFile(uncut.path, (await run("ffmpeg", args)).stdout);

@@ -8,7 +8,6 @@
 //
 // It holds no logic of its own.
 
-import { join } from "@std/path/join";
 import { type Microphone, singleMicrophone, SystemMicrophones } from "./capture/microphones.ts";
 import { Recorder } from "./capture/recorder.ts";
 import { type Clock, systemClock } from "./clock.ts";
@@ -235,7 +234,7 @@ function makeRecorder(parts: Parts): Recorder {
       chunkSeconds: config.chunkSeconds,
       sampleRate: config.sampleRate,
       bitrateKbps: config.opusBitrateKbps,
-      levelsSocket: join(config.spoolDir, "levels.sock"),
+      socketDir: config.spoolDir,
       vendor: `recorder-agent ${VERSION}`,
       onLevels: (levels) => status.history.heard(levels),
     },

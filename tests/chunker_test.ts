@@ -148,7 +148,7 @@ Deno.test("Chunker closes a chunk with the packet that fills it, without waiting
   const chunker = makeChunker();
   const kinds = somePackets(51).map((packet) => chunker.push(packet).map(({ kind }) => kind));
   assertEquals(kinds[0], ["open"]);
-  assertEquals(kinds[20], ["append"]);
+  assertEquals(kinds[PAGE_PACKETS], ["append"]);
   assertEquals(kinds[49], ["close"]);
   assertEquals(kinds[50], ["open"]);
 });

@@ -13,13 +13,13 @@ import { OpusStreamReader } from "../src/capture/opus.ts";
 
 const ALSA: CaptureSource = { kind: "alsa", pcm: "hw:1,0", channels: 1, sampleRate: 48000 };
 const TONE: CaptureSource = { kind: "lavfi", graph: "sine=440:sample_rate=48000" };
-const OPTIONS = { sampleRate: 48000, bitrateKbps: 24, levelsSocket: null };
+const OPTIONS = { sampleRate: 48000, bitrateKbps: 24, socketDir: null };
 
 /** Reads stdout to its end; resolves with the number of packets. */
 async function countPackets(ffmpeg: Ffmpeg, onPacket: () => void = () => {}): Promise<number> {
   const reader = new OpusStreamReader();
   let packets = 0;
-  for await (const bytes of ffmpeg.stdout()) {
+  for await (const bytes of ffmpeg.sound()) {
     for (const event of reader.push(bytes)) {
       if (event.kind !== "packet") continue;
       packets++;
@@ -95,7 +95,7 @@ Deno.test("diagnose() knows what ffmpeg and ALSA say of each cause", () => {
 
 Deno.test("a real ffmpeg gives packets at once and levels, and ends cleanly when asked", async () => {
   const dir = await Deno.makeTempDir();
-  const options = { ...OPTIONS, levelsSocket: join(dir, "levels.sock") };
+  const options = { ...OPTIONS, socketDir: dir };
   const ffmpeg = Ffmpeg.start(TONE, options, () => {});
   let stopped = Promise.resolve(true);
   let count = 0;
@@ -112,10 +112,37 @@ Deno.test("a real ffmpeg gives packets at once and levels, and ends cleanly when
   await Deno.remove(dir, { recursive: true });
 });
 
+Deno.test("an ffmpeg that ends before it has connected ends the sound, and leaves no socket", async () => {
+  const dir = await Deno.makeTempDir();
+  for (const script of ["exit 1", "sleep 0.3; exit 1"]) {
+    await withFakeFfmpeg(script, async () => {
+      const ffmpeg = Ffmpeg.start(TONE, { ...OPTIONS, socketDir: dir }, () => {});
+      assertEquals(await countPackets(ffmpeg), 0);
+      assertEquals((await ffmpeg.ended).exitCode, 1);
+    });
+    assertEquals([...Deno.readDirSync(dir)], []);
+  }
+  await Deno.remove(dir, { recursive: true });
+});
+
+Deno.test("sound and levels of an ffmpeg that lived for a moment are read to their end", async () => {
+  const dir = await Deno.makeTempDir();
+  const short: CaptureSource = { kind: "lavfi", graph: "sine=440:sample_rate=48000:duration=0.1" };
+  for (let run = 0; run < 5; run++) {
+    const ffmpeg = Ffmpeg.start(short, { ...OPTIONS, socketDir: dir }, () => {});
+    // Nobody reads until it has ended.
+    await systemClock.sleep(400);
+    assertEquals(await countPackets(ffmpeg), 6); // 4,800 samples and the pre-skip of 312
+    await ffmpeg.ended;
+    assertEquals(Math.round(ffmpeg.levels?.take(48_000)?.peakDbfs ?? 0), -18);
+  }
+  await Deno.remove(dir, { recursive: true });
+});
+
 Deno.test("a socket that cannot be made costs the levels, not the recording", async () => {
   const ffmpeg = Ffmpeg.start(
     TONE,
-    { ...OPTIONS, levelsSocket: "/nonexistent/levels.sock" },
+    { ...OPTIONS, socketDir: "/nonexistent" },
     () => {},
   );
   assertEquals(ffmpeg.levels, null);

@@ -152,7 +152,7 @@ Deno.test("a day with a microphone that is missing in two ways in turn writes at
       chunkSeconds: 60,
       sampleRate: 48_000,
       bitrateKbps: 24,
-      levelsSocket: null,
+      socketDir: null,
       vendor: "test",
     },
     syncIntervalMs: 5000,

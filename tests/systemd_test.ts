@@ -271,7 +271,7 @@ async function longestSilence(
       chunkSeconds: 60,
       sampleRate: 48000,
       bitrateKbps: 24,
-      levelsSocket: null,
+      socketDir: null,
       vendor: "",
     },
     syncIntervalMs: 5000,

@@ -3,6 +3,9 @@ import { type ChunkTimes, Timeline } from "../src/capture/timeline.ts";
 import { seededRandom } from "./fixtures/random.ts";
 
 const PACKET_SAMPLES = 960;
+/** What ffmpeg gives out at once. */
+const PAGE_MS = 400;
+const PAGE_PACKETS = PAGE_MS / 20;
 const PRE_SKIP = 312;
 /** Unix time minus monotonic time in most tests, ms. */
 const OFFSET_MS = 1_785_000_000_000;
@@ -21,17 +24,20 @@ interface Chunk {
  * where the timeline says "late".
  */
 class Recording {
-  readonly timeline = new Timeline();
+  readonly timeline = new Timeline(PAGE_MS);
   readonly chunks: Chunk[] = [];
   /** The worst that the timeline was off by, ms, once it had settled. */
   worstErrorMs = 0;
   lateCuts = 0;
   offsetMs = OFFSET_MS;
-  /** What was held back arrives at this pace, ms a packet; 0 is all at once. */
+  /** What was held back arrives at this pace, ms a page; 0 is all at once. */
   trickleMs = 0;
   #heldUntilMs = 0;
   /** When the packets that arrive together were heard. */
   #together: number[] = [];
+  /** The same of the page that is not full yet, and of the full one before it, which ffmpeg holds. */
+  #page: number[] = [];
+  #held: number[] = [];
   #position = 0;
   #heardMs = START_MS;
   #arrivedMs = 0;
@@ -55,6 +61,8 @@ class Recording {
     const endMs = this.#heardMs + ms - 1;
     while (this.#heardMs < endMs) {
       this.#heardMs += this.#packetMs;
+      this.#page.push(this.#heardMs);
+      if (this.#page.length < PAGE_PACKETS) continue;
       const arrivalMs = Math.max(
         this.#heardMs + this.#jitterMs(),
         this.#heldUntilMs,
@@ -62,7 +70,9 @@ class Recording {
       );
       if (arrivalMs > this.#arrivedMs) this.#read();
       this.#arrivedMs = arrivalMs;
-      this.#together.push(this.#heardMs);
+      this.#together.push(...this.#held);
+      this.#held = this.#page;
+      this.#page = [];
     }
     return this;
   }
@@ -81,6 +91,8 @@ class Recording {
 
   end(): Chunk[] {
     this.#read();
+    this.#together = [...this.#held, ...this.#page];
+    this.#read();
     this.#seal();
     return this.chunks;
   }
@@ -88,10 +100,7 @@ class Recording {
   #read(): void {
     if (this.#together.length === 0) return;
     const endPosition = this.#position + this.#together.length * PACKET_SAMPLES;
-    if (this.timeline.observe(endPosition, this.#arrivedMs) !== null) {
-      this.lateCuts++;
-      this.#seal();
-    }
+    const late = this.timeline.observe(endPosition, this.#arrivedMs - PAGE_MS);
     for (const heardMs of this.#together) {
       this.#position += PACKET_SAMPLES;
       if (this.#arrivedMs > START_MS + 1000) {
@@ -101,6 +110,9 @@ class Recording {
       if (this.#position - this.#chunkStart >= this.#chunkSamples) this.#seal();
     }
     this.#together = [];
+    if (late === null) return;
+    this.lateCuts++;
+    this.#seal();
   }
 
   #seal(): void {
@@ -194,7 +206,9 @@ Deno.test("A stall of 5 s without loss leaves no gap and moves no time, soon aft
 });
 
 Deno.test("A loss is a gap before the chunk that follows it, as long as it was, and later times are right", () => {
-  for (const beforeMs of [10_500, 605_500]) {
+  // The first two at the end of a page, the last in the middle of one.
+  for (const beforeMs of [10_600, 605_600, 10_500]) {
+    const placedWithinUs = 20_000 + beforeMs % PAGE_MS * 1000;
     for (const lostMs of [150, 245, 260, 500, 5000, 60_000]) {
       const recording = new Recording({ chunkMs: 60_000 });
       recording.record(beforeMs);
@@ -211,7 +225,7 @@ Deno.test("A loss is a gap before the chunk that follows it, as long as it was, 
       assertLessOrEqual(recording.lateCuts, 1);
       if (lostMs < 500) continue;
       const behind = chunks.find(({ times }) => times.gapMs > 0)?.times.startUnixUs ?? 0;
-      assertAlmostEquals(behind, unixUs(lostAtMs + lostMs), 20_000, what);
+      assertAlmostEquals(behind, unixUs(lostAtMs + lostMs), placedWithinUs, what);
       assertEquals(chunks.findIndex(({ times }) => times.gapMs > 0), before + 1, what);
     }
   }
@@ -220,7 +234,7 @@ Deno.test("A loss is a gap before the chunk that follows it, as long as it was, 
 Deno.test("Behind a reader that paused, the gap lies between what had waited in the pipe and what is heard live", () => {
   for (const lostMs of [500, 5000]) {
     for (const [trickleMs, lateCuts] of [[0, 1], [1, 2]] as const) {
-      const recording = new Recording().record(100_500);
+      const recording = new Recording().record(100_600);
       const [pausedMs, backlogMs] = [recording.nowMs, 13_000];
       recording.trickleMs = trickleMs;
       // The pipe takes 13 s; what comes after it is lost until the reader reads again.
@@ -239,7 +253,7 @@ Deno.test("Behind a reader that paused, the gap lies between what had waited in 
 });
 
 Deno.test("A second loss on the heels of the first is cut at its own place", () => {
-  const recording = new Recording().record(100_000).lose(1000).record(300).lose(1000);
+  const recording = new Recording().record(100_000).lose(1000).record(400).lose(1000);
   const secondUnixUs = unixUs(recording.nowMs);
   const chunks = recording.record(150_000).end();
   assertEquals(recording.lateCuts, 2);
@@ -276,7 +290,7 @@ Deno.test("A start that was taken too late is corrected once packets arrive befo
 });
 
 Deno.test("Samples missing in the stream itself are a gap of their own length", () => {
-  const timeline = new Timeline();
+  const timeline = new Timeline(PAGE_MS);
   timeline.observe(960, 1020);
   const [first, second, third] = [[0, 48_000], [48_960, 96_000], [96_000, 144_000]].map(
     ([start = 0, end = 0]) => timeline.seal(start, end, OFFSET_MS),

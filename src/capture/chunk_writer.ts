@@ -79,8 +79,9 @@ export class ChunkWriter {
   ) {
     const { clock, status, log } = deps;
     this.#spool = spool;
-    // A page takes 0.4 s to fill and the disk some time to sync: the bound holds with both.
-    this.#syncIntervalMs = Math.max(0, syncIntervalMs - 900);
+    // ffmpeg holds up to two pages of 0.4 s, and the disk takes some time to sync: the bound holds with
+    // both.
+    this.#syncIntervalMs = Math.max(0, syncIntervalMs - 1300);
     this.#clock = clock;
     this.#status = status;
     this.#log = log;

@@ -50,6 +50,7 @@ export class Chunker {
   readonly #head: OpusHead;
   #open: OpenChunk | null = null;
   #preroll: OpusPacket[] = [];
+  #prerollSamples = 0;
 
   constructor(head: OpusHead, options: ChunkerOptions) {
     this.#head = head;
@@ -72,29 +73,46 @@ export class Chunker {
   }
 
   /**
+   * Makes a page of what waits in memory, but for the last packet, if that is a page's worth: no more is to
+   * come for a while.
+   */
+  flush(): ChunkEvent[] {
+    return this.#open?.flush() ?? [];
+  }
+
+  /**
    * Ends the open chunk behind the last packet. The next packet opens another, without a seam
    * between them, unless `lost` says that packets are missing there: then it starts afresh.
    */
   cut(options: { lost?: boolean } = {}): ChunkEvent[] {
     const event = this.#open?.finish() ?? null;
     this.#open = null;
-    if (options.lost) this.#preroll = [];
+    if (options.lost) this.#forget();
     return event === null ? [] : [event];
   }
 
   /** Keeps as many packets as the pre-roll needs, and not one more: pre-skip is a 16-bit number. */
   #remember(packet: OpusPacket): void {
     this.#preroll.push(packet);
-    while (total(this.#preroll) - (this.#preroll[0]?.samples ?? 0) >= PREROLL_SAMPLES) {
+    this.#prerollSamples += packet.samples;
+    while (true) {
+      const surplus = this.#prerollSamples - (this.#preroll[0]?.samples ?? 0);
+      if (surplus < PREROLL_SAMPLES) return;
       this.#preroll.shift();
+      this.#prerollSamples = surplus;
     }
+  }
+
+  #forget(): void {
+    this.#preroll = [];
+    this.#prerollSamples = 0;
   }
 
   #begin(packet: OpusPacket): { chunk: OpenChunk; event: ChunkEvent } {
     const startPosition = packet.endPosition - packet.samples;
     // What is left of the stream's own pre-skip: all of it at its start, else nothing as a rule.
     const ownPreSkip = Math.max(0, this.#head.preSkip - startPosition);
-    const preSkip = total(this.#preroll) + ownPreSkip;
+    const preSkip = this.#prerollSamples + ownPreSkip;
     const startSample = startPosition + ownPreSkip - this.#head.preSkip;
     const identity = this.#options.identify(startSample);
     const chunk = new OpenChunk(identity, this.#head.preSkip);
@@ -139,6 +157,15 @@ class OpenChunk {
     this.bodySamples += packet.samples;
     this.#last = packet;
     return events;
+  }
+
+  flush(): ChunkEvent[] {
+    const last = this.#pending.at(-1);
+    if (last === undefined || this.#pending.length < PAGE_PACKETS) return [];
+    this.#pending.pop();
+    const bytes = this.#flush(0);
+    this.#hold(last);
+    return [{ kind: "append", bytes }];
   }
 
   finish(): ChunkEvent | null {

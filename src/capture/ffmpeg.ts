@@ -1,9 +1,11 @@
 // One ffmpeg process: its arguments, its output, what it says on stderr and what that means, and its
 // end, which may have to be forced. It knows nothing of chunks, and never starts itself again.
 
+import { join } from "@std/path/join";
 import { outputOf } from "../child.ts";
 import type { Clock } from "../clock.ts";
 import { diagnoses, type Diagnosis } from "./diagnosis.ts";
+import { FfmpegSocket } from "./ffmpeg_socket.ts";
 import { LevelMeter, type Levels } from "./levels.ts";
 
 /** Where sound comes from. */
@@ -16,8 +18,11 @@ export interface CaptureOptions {
   /** Rate that Opus gets, Hz; whatever the microphone offers is resampled to it. */
   readonly sampleRate: number;
   readonly bitrateKbps: number;
-  /** Path of a unix socket to make, over which ffmpeg hands back PCM for the level; null: no level. */
-  readonly levelsSocket: string | null;
+  /**
+   * Folder for the unix sockets over which ffmpeg hands back the sound, and PCM for the level. Null, or
+   * one in which no socket can be made: the sound comes over a pipe, and there is no level.
+   */
+  readonly socketDir: string | null;
   /** Told of the level of every 100 ms, as long as there is a level. */
   readonly onLevels?: (levels: Levels) => void;
 }
@@ -29,10 +34,20 @@ export interface FfmpegEnd {
 }
 
 /**
+ * Sound on a page of what ffmpeg gives out, ms. Each page wakes this process, and that is what costs: with a
+ * packet a page it took 62 % of the processor time of an ffmpeg alone (bench:cost). The price: ffmpeg
+ * holds up to two pages, which are lost when it is killed, and a loss that ALSA does not report can be
+ * placed no better than to a page.
+ */
+export const PAGE_MS = 400;
+/**
  * ffmpeg's Ogg muxer gives a page out when it has the next one: what arrives was heard this much
  * earlier than it could have arrived. Measured with a time code (bench:time).
  */
-export const MUXER_DELAY_MS = 20;
+export const MUXER_DELAY_MS = PAGE_MS;
+/** What one read takes: a page at 320 kbit/s, and a second of PCM at 48 kHz. */
+const SOUND_BUFFER_BYTES = 16_384;
+const LEVELS_BUFFER_BYTES = 98_304;
 
 export type FfmpegLogLevel = "error" | "warning" | "info";
 
@@ -56,10 +71,14 @@ const STALLED_STOP_STEPS: readonly StopStep[] = [
 
 /**
  * ffmpeg's arguments. The timestamps are made from the sample count, so that a step of the system
- * clock, from which ffmpeg stamps ALSA input, cannot disturb the stream; one page holds one packet
- * and is written at once.
+ * clock, from which ffmpeg stamps ALSA input, cannot disturb the stream; one page holds PAGE_MS and
+ * is written at once, and so is the PCM for the levels.
  */
-export function ffmpegArguments(source: CaptureSource, options: CaptureOptions): string[] {
+export function ffmpegArguments(
+  source: CaptureSource,
+  options: Pick<CaptureOptions, "sampleRate" | "bitrateKbps">,
+  sockets: { readonly sound?: string | undefined; readonly levels?: string | undefined } = {},
+): string[] {
   const input = source.kind === "lavfi" ? ["-re", "-f", "lavfi", "-i", source.graph] : [
     "-f",
     "alsa",
@@ -71,17 +90,20 @@ export function ffmpegArguments(source: CaptureSource, options: CaptureOptions):
     source.pcm,
   ];
   const mono = ["-map", "0:a:0", "-ac", "1", "-ar", String(options.sampleRate)];
-  const stamps = ["-af", "asetpts=N/SR/TB"];
+  const stamps = "asetpts=N/SR/TB";
   const stream = ["-c:a", "libopus", "-b:a", `${options.bitrateKbps}k`, "-frame_duration", "20"];
-  const ogg = ["-map_metadata", "-1", "-f", "ogg", "-page_duration", "20000", "pipe:1"];
-  const levels = options.levelsSocket === null
-    ? []
-    : [...mono, ...stamps, "-f", "s16le", `unix:${options.levelsSocket}`];
+  const pages = ["-f", "ogg", "-page_duration", String(PAGE_MS * 1000)];
+  const ogg = ["-map_metadata", "-1", ...pages, sockets.sound ? `unix:${sockets.sound}` : "pipe:1"];
+  const levels = sockets.levels === undefined ? [] : [
+    ...mono,
+    ...["-af", `${stamps},asetnsamples=n=${options.sampleRate * PAGE_MS / 1000}:p=0`],
+    ...["-f", "s16le", `unix:${sockets.levels}`],
+  ];
   return [
     ...["-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+warning"],
     ...input,
     ...mono,
-    ...stamps,
+    ...["-af", stamps],
     ...stream,
     ...ogg,
     ...levels,
@@ -118,7 +140,8 @@ export class Ffmpeg {
   readonly ended: Promise<FfmpegEnd>;
   readonly #child: Deno.ChildProcess;
   readonly #source: CaptureSource;
-  readonly #stdout: ReadableStreamDefaultReader<Uint8Array>;
+  readonly #sound: FfmpegSocket | ReadableStreamDefaultReader<Uint8Array>;
+  readonly #levelsReader: LevelsReader | null;
   readonly #stderr: ReadableStreamDefaultReader<Uint8Array>;
   #diagnosis: Diagnosis | null = null;
 
@@ -128,22 +151,22 @@ export class Ffmpeg {
     onLine: (level: FfmpegLogLevel, text: string) => void,
   ) {
     this.#source = source;
-    const listener = options.levelsSocket === null ? null : listenForLevels(options.levelsSocket);
-    const levelsSocket = listener === null ? null : options.levelsSocket;
+    const { socketDir: dir } = options;
+    const sound = dir === null ? null : FfmpegSocket.listen(join(dir, "sound.sock"));
+    const levels = dir === null ? null : FfmpegSocket.listen(join(dir, "levels.sock"));
     try {
-      this.#child = spawnFfmpeg(ffmpegArguments(source, { ...options, levelsSocket }));
+      const paths = { sound: sound?.path, levels: levels?.path };
+      this.#child = spawnFfmpeg(ffmpegArguments(source, options, paths), sound ? "null" : "piped");
     } catch (error) {
-      listener?.close();
+      for (const socket of [sound, levels]) socket?.close();
       throw error;
     }
     this.pid = this.#child.pid;
-    this.#stdout = this.#child.stdout.getReader();
+    this.#sound = sound ?? this.#child.stdout.getReader();
     this.#stderr = this.#child.stderr.getReader();
-    this.levels = listener === null ? null : new LevelMeter(options.sampleRate, options.onLevels);
-    const levelsRead = listener === null || this.levels === null
-      ? Promise.resolve()
-      : readLevels(listener, this.levels);
-    this.ended = this.#watch(onLine, () => listener?.close(), levelsRead);
+    this.levels = levels ? new LevelMeter(options.sampleRate, options.onLevels) : null;
+    this.#levelsReader = levels && this.levels ? new LevelsReader(levels, this.levels) : null;
+    this.ended = this.#watch(onLine);
   }
 
   /**
@@ -158,9 +181,18 @@ export class Ffmpeg {
     return new Ffmpeg(source, options, onLine);
   }
 
-  /** The endless Ogg/Opus stream, as it comes. */
-  stdout(): AsyncGenerator<Uint8Array> {
-    return chunksOf(this.#stdout);
+  /** The endless Ogg/Opus stream, as it comes. What it gives is overwritten by what comes next. */
+  async *sound(): AsyncGenerator<Uint8Array> {
+    if (!(this.#sound instanceof FfmpegSocket)) return yield* chunksOf(this.#sound);
+    const buffer = new Uint8Array(SOUND_BUFFER_BYTES);
+    try {
+      for (let count; (count = await this.#sound.read(buffer)) !== null;) {
+        this.#levelsReader?.look();
+        yield buffer.subarray(0, count);
+      }
+    } finally {
+      await this.#sound.close();
+    }
   }
 
   /**
@@ -179,7 +211,11 @@ export class Ffmpeg {
     }
     if (gone.signal.aborted) return true;
     this.#child.unref();
-    await Promise.all([this.#stdout.cancel(), this.#stderr.cancel()]);
+    await Promise.all([
+      closeSound(this.#sound),
+      this.#stderr.cancel(),
+      this.#levelsReader?.close(),
+    ]);
     return false;
   }
 
@@ -194,11 +230,7 @@ export class Ffmpeg {
     } catch { /* it ended by itself */ }
   }
 
-  async #watch(
-    onLine: (level: FfmpegLogLevel, text: string) => void,
-    closeListener: () => void,
-    levelsRead: Promise<void>,
-  ): Promise<FfmpegEnd> {
+  async #watch(onLine: (level: FfmpegLogLevel, text: string) => void): Promise<FfmpegEnd> {
     let lastError = "";
     for await (const line of lines(chunksOf(this.#stderr))) {
       const { level, text } = parseLine(line);
@@ -209,8 +241,8 @@ export class Ffmpeg {
       onLine(level, text);
     }
     const { code } = await this.#child.status;
-    closeListener();
-    await levelsRead;
+    if (this.#sound instanceof FfmpegSocket) await this.#sound.ended();
+    await this.#levelsReader?.end();
     return { exitCode: code, diagnosis: this.#diagnosis ?? diagnoses.lost(code, lastError) };
   }
 }
@@ -221,13 +253,13 @@ export class Ffmpeg {
  * never write to the broken pipe, and hold the device for ever. The kernel does so at the end of the
  * thread that started it (prctl(2), PR_SET_PDEATHSIG), which is the main one, Deno's event loop.
  */
-function spawnFfmpeg(args: readonly string[]): Deno.ChildProcess {
+function spawnFfmpeg(args: readonly string[], stdout: "null" | "piped"): Deno.ChildProcess {
   const bound = ["--pdeathsig", "KILL", "--", "ffmpeg", ...args];
   const spawn = (program: string, args: readonly string[]) =>
     new Deno.Command(program, {
       args: [...args],
       stdin: "null",
-      stdout: "piped",
+      stdout,
       stderr: "piped",
       detached: true,
     }).spawn();
@@ -286,26 +318,56 @@ async function* lines(stream: AsyncIterable<Uint8Array>): AsyncGenerator<string>
   if (rest !== "") yield rest;
 }
 
-/** Null if the socket cannot be made (its path too long, a foreign file there): no level then. */
-function listenForLevels(path: string): Deno.UnixListener | null {
-  try {
-    try {
-      Deno.removeSync(path);
-    } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
+/**
+ * Reads the PCM that ffmpeg hands back over a socket, into a meter: when the sound has come and this
+ * process is awake for it anyhow, as what belongs to it is then there. A wake of its own for each
+ * piece cost as much as the sound itself.
+ */
+class LevelsReader {
+  readonly #socket: FfmpegSocket;
+  readonly #read: Promise<void>;
+  #isOver = false;
+  #lookNow: () => void = () => {};
+
+  constructor(socket: FfmpegSocket, meter: LevelMeter) {
+    this.#socket = socket;
+    this.#read = this.#readInto(meter);
+  }
+
+  /** Takes what has arrived. */
+  look(): void {
+    this.#lookNow();
+  }
+
+  /** ffmpeg has ended: reads the rest. */
+  async end(): Promise<void> {
+    this.#isOver = true;
+    this.#lookNow();
+    await this.#socket.ended();
+    await this.#read;
+  }
+
+  /** Reads no more. */
+  async close(): Promise<void> {
+    this.#isOver = true;
+    this.#lookNow();
+    await this.#socket.close();
+    await this.#read;
+  }
+
+  async #readInto(meter: LevelMeter): Promise<void> {
+    const buffer = new Uint8Array(LEVELS_BUFFER_BYTES);
+    for (let count; (count = await this.#socket.read(buffer)) !== null;) {
+      meter.push(buffer.subarray(0, count));
+      if (!this.#isOver) await new Promise<void>((resolve) => this.#lookNow = resolve);
     }
-    return Deno.listen({ transport: "unix", path });
-  } catch {
-    return null;
+    await this.#socket.close();
   }
 }
 
-async function readLevels(listener: Deno.UnixListener, meter: LevelMeter): Promise<void> {
-  try {
-    using connection = await listener.accept();
-    const buffer = new Uint8Array(32_768);
-    for (let count; (count = await connection.read(buffer)) !== null;) {
-      meter.push(buffer.subarray(0, count));
-    }
-  } catch { /* ffmpeg ended before it connected, or in the middle: the level ends there */ }
+async function closeSound(
+  sound: FfmpegSocket | ReadableStreamDefaultReader<Uint8Array>,
+): Promise<void> {
+  if (sound instanceof FfmpegSocket) await sound.close();
+  else await sound.cancel();
 }

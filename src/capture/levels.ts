@@ -1,6 +1,8 @@
 // Loudness: peak and RMS of a chunk from the samples that went into it. Pure: it is given PCM and
 // sample numbers, and never hears a device.
 
+import { concatBytes } from "./ogg.ts";
+
 /** What digital silence measures; 16 bits reach down to -90 dB, and JSON has no -Infinity. */
 export const FLOOR_DBFS = -120;
 
@@ -28,7 +30,8 @@ export function isSilent(levels: Levels): boolean {
 /** Collects signed 16-bit little-endian mono samples of one stream and answers chunk by chunk. */
 export class LevelMeter {
   readonly #binLength: number;
-  #odd: number | null = null;
+  /** The first half of a sample. */
+  #half = new Uint8Array(0);
   #bins: { peak: number; squares: number }[] = [];
   #firstBin = 0;
   #filled = 0;
@@ -48,16 +51,17 @@ export class LevelMeter {
 
   /** The next bytes of the stream, split anywhere. */
   push(bytes: Uint8Array): void {
-    let at = 0;
-    if (this.#odd !== null && bytes.length > 0) {
-      this.#add(((bytes[0] ?? 0) << 24 >> 16) | this.#odd);
-      this.#odd = null;
-      at = 1;
+    const whole = this.#half.length === 0 ? bytes : concatBytes([this.#half, bytes]);
+    const count = whole.length >> 1;
+    this.#half = whole.slice(count * 2);
+    const aligned = whole.byteOffset % 2 === 0 ? whole : whole.slice();
+    // Little-endian, as is every machine that Deno runs on.
+    const samples = new Int16Array(aligned.buffer, aligned.byteOffset, count);
+    for (let at = 0; at < count;) {
+      const end = Math.min(count, at + this.#binLength - this.#filled);
+      this.#add(samples.subarray(at, end));
+      at = end;
     }
-    for (; at + 1 < bytes.length; at += 2) {
-      this.#add(((bytes[at + 1] ?? 0) << 24 >> 16) | (bytes[at] ?? 0));
-    }
-    if (at < bytes.length) this.#odd = bytes[at] ?? 0;
   }
 
   /**
@@ -80,11 +84,20 @@ export class LevelMeter {
     };
   }
 
-  #add(sample: number): void {
-    const magnitude = Math.abs(sample);
-    if (magnitude > this.#peak) this.#peak = magnitude;
-    this.#squares += sample * sample;
-    if (++this.#filled < this.#binLength) return;
+  /** Samples of one bin, or of a part of it. */
+  #add(samples: Int16Array): void {
+    let peak = this.#peak;
+    let squares = 0;
+    // An index and Math.max: half the time of an iterator and a comparison.
+    for (let at = 0; at < samples.length; at++) {
+      const sample = samples[at] ?? 0;
+      peak = Math.max(peak, Math.abs(sample));
+      squares += sample * sample;
+    }
+    this.#peak = peak;
+    this.#squares += squares;
+    this.#filled += samples.length;
+    if (this.#filled < this.#binLength) return;
     const bin = { peak: this.#peak, squares: this.#squares };
     this.#bins.push(bin);
     this.#filled = 0;

@@ -16,7 +16,10 @@ import { StreamCutter, type StreamCutterDeps, type StreamCutterOptions } from ".
 
 /** An ffmpeg that gives no packet for so long has hung. */
 export const STALL_MS = 10_000;
-const TICK_MS = 500;
+/** A wake that is later than this was not this process's to decide. */
+const HELD_UP_MS = 2_000;
+/** What waits in the pipe is read within this. */
+const LAST_LOOK_MS = 500;
 const STDERR_INTERVAL_MS = 60_000;
 
 export type StreamOptions = CaptureOptions & StreamCutterOptions;
@@ -58,7 +61,7 @@ export async function recordStream(
   const watched = watchForStall(ffmpeg, cutter, clock, stream.signal);
   try {
     const reader = new OpusStreamReader();
-    for await (const bytes of ffmpeg.stdout()) {
+    for await (const bytes of ffmpeg.sound()) {
       const nowMs = clock.monotonicMs();
       cutter.readMs = nowMs;
       cutter.take(reader.push(bytes), nowMs - MUXER_DELAY_MS);
@@ -97,19 +100,19 @@ async function watchForStall(
   clock: Clock,
   signal: AbortSignal,
 ): Promise<Diagnosis | null> {
-  let tickedMs = clock.monotonicMs();
-  cutter.readMs = tickedMs;
+  cutter.readMs = clock.monotonicMs();
   while (!signal.aborted) {
-    await clock.sleep(TICK_MS, signal);
+    const dueMs = cutter.readMs + STALL_MS;
+    await clock.sleep(Math.max(0, dueMs - clock.monotonicMs()), signal);
     const nowMs = clock.monotonicMs();
     // This process itself was held up (stopped, starved): what ffmpeg gave meanwhile waits in the
     // pipe, so it gets its full time again. While the board is suspended, this clock stands still.
-    if (nowMs - tickedMs > 4 * TICK_MS) cutter.readMs = nowMs;
-    tickedMs = nowMs;
-    if (nowMs - cutter.readMs > STALL_MS) {
-      const isGone = await ffmpeg.stop(clock, { stalled: true });
-      return isGone ? diagnoses.stalled(STALL_MS / 1000) : diagnoses.ffmpegStuck(ffmpeg.pid);
-    }
+    if (nowMs - dueMs > HELD_UP_MS) cutter.readMs = nowMs;
+    // Held up for less, it may have been woken for the time before the pipe was read.
+    if (nowMs >= cutter.readMs + STALL_MS) await clock.sleep(LAST_LOOK_MS, signal);
+    if (signal.aborted || clock.monotonicMs() < cutter.readMs + STALL_MS) continue;
+    const isGone = await ffmpeg.stop(clock, { stalled: true });
+    return isGone ? diagnoses.stalled(STALL_MS / 1000) : diagnoses.ffmpegStuck(ffmpeg.pid);
   }
   return null;
 }

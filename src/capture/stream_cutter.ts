@@ -7,6 +7,7 @@ import type { PartName, Provisional } from "../spool/chunk_name.ts";
 import { Chunker, type ChunkEvent } from "./chunker.ts";
 import type { ChunkWriter } from "./chunk_writer.ts";
 import type { LevelMeter } from "./levels.ts";
+import { PAGE_MS } from "./ffmpeg.ts";
 import { OPUS_RATE, type OpusEvent, type OpusHead, type OpusPacket } from "./opus.ts";
 import { Timeline } from "./timeline.ts";
 
@@ -56,6 +57,8 @@ export class StreamCutter {
   #opening: Extract<ChunkEvent, { kind: "open" }> | null = null;
   #dropping = false;
   #overrunMs = -Infinity;
+  /** Where sound is missing in this stream that is still to come; a position as packets have them. */
+  #lossAt = Infinity;
   /** Why sound would be missing before the chunk that is open now. */
   #gapCause: string;
 
@@ -104,7 +107,8 @@ export class StreamCutter {
       chunkSamples: this.#options.chunkSeconds * OPUS_RATE,
       identify: (startSample) => this.#identify(streamId, startSample),
     });
-    this.#stream = { chunker, timeline: new Timeline(), head };
+    this.#stream = { chunker, timeline: new Timeline(PAGE_MS), head };
+    this.#lossAt = Infinity;
   }
 
   #identify(streamId: string, startSample: number) {
@@ -141,17 +145,33 @@ export class StreamCutter {
     const { chunker, timeline, head } = this.#stream;
     const isFirst = this.soundEndMs === null;
     const tellsTime = !timeline.hasBegun || (!this.isFlushing && last.trimSamples === 0);
-    if (tellsTime && timeline.observe(last.endPosition, arrivalMs) === "late") {
-      this.#apply(chunker.cut());
-      this.#gapCause = arrivalMs - this.#overrunMs < OVERRUN_MS ? "overrun" : "late";
-    }
+    const isLate = tellsTime && timeline.observe(last.endPosition, arrivalMs) === "late";
     if (this.#isDropping()) {
       this.#levels?.take(last.endPosition);
       return;
     }
-    for (const packet of packets) this.#apply(chunker.push(packet));
+    if (isLate) this.#lossAt = this.#placeLoss(last, arrivalMs);
+    for (const packet of packets) {
+      if (packet.endPosition > this.#lossAt) {
+        this.#apply(chunker.cut());
+        this.#gapCause = arrivalMs - this.#overrunMs < OVERRUN_MS ? "overrun" : "late";
+        this.#lossAt = Infinity;
+      }
+      this.#apply(chunker.push(packet));
+    }
+    this.#apply(chunker.flush());
     this.soundEndMs = timeline.timeOf(last.endPosition - last.trimSamples - head.preSkip);
     if (isFirst) this.#deps.onSound(timeline.timeOf(0));
+  }
+
+  /**
+   * The position up to which sound was heard before a loss that shows in the arrival of `last`. ffmpeg
+   * reports an overrun as it starts the microphone anew. Without a report the loss lies somewhere in
+   * the page that ffmpeg was filling when it should have given this one out: before it.
+   */
+  #placeLoss(last: OpusPacket, arrivalMs: number): number {
+    if (arrivalMs - this.#overrunMs >= OVERRUN_MS) return last.endPosition;
+    return last.endPosition + (this.#overrunMs - arrivalMs) * OPUS_RATE / 1000;
   }
 
   /** Whether the disk has taken nothing for so long that what is heard now cannot be kept. */

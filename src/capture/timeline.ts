@@ -3,8 +3,6 @@
 // sealed. Pure arithmetic: it asks no clock and cuts nothing.
 
 const SAMPLES_PER_MS = 48;
-/** Length of a packet as ffmpeg makes them. */
-const PACKET_MS = 20;
 /** In the first seconds the earliest arrival counts at once; afterwards the start only slews. */
 const SETTLE_MS = 30_000;
 /**
@@ -27,8 +25,6 @@ const OVERRUN_SHOWS_MS = 5_000;
 const PLATEAU_MS = 2_000;
 /** Within this, two arrivals keep pace. */
 const PACE_MS = 60;
-/** A packet that came more than this (half its length) after the one before had not waited with it. */
-const LIVE_MS = 10;
 /** A change of the system clock that is smaller is no step: the clocks are read in turn. */
 const STEP_MS = 50;
 
@@ -56,6 +52,7 @@ interface LateStretch {
 
 /** The times of one stream. Samples are counted at 48 kHz from the first one that can be heard. */
 export class Timeline {
+  readonly #pageMs: number;
   #startMs = Infinity;
   #firstArrivalMs: number | null = null;
   #window: { endMs: number; earliest: number } | null = null;
@@ -67,22 +64,27 @@ export class Timeline {
   #previous: { endSample: number; endMs: number; endUnixUs: number; offsetMs: number } | null =
     null;
 
+  /** @param pageMs sound that arrives at once when nothing holds it up. */
+  constructor(pageMs: number) {
+    this.#pageMs = pageMs;
+  }
+
   /**
    * Packets arrived together at `arrivalMs`, monotonic; the last sample of the last one is at
-   * `endPosition` (pre-skip included). Returns "late" if the chunk should end before them, because
-   * sound that was lost was lost here: when a late stretch begins, but for a backlog not before it
-   * but behind it (what had been waiting in the pipe was heard before the loss).
+   * `endPosition` (pre-skip included). Returns "late" if the chunk should end behind them, because
+   * sound that was lost was lost here: in the page that ffmpeg was filling when it should have given
+   * these out. For a backlog that is behind all of it (what had been waiting was heard before the loss).
    */
   observe(endPosition: number, arrivalMs: number): "late" | null {
     // The encoder can only give out position n of its stream once it has heard input sample n. What
     // is heard at position n is input sample n - preSkip; so sample 0 needs no correction here.
     const start = arrivalMs - endPosition / SAMPLES_PER_MS;
-    const waitedMs = (endPosition - this.#position) / SAMPLES_PER_MS - PACKET_MS;
+    const soundMs = (endPosition - this.#position) / SAMPLES_PER_MS;
     this.#position = endPosition;
     this.#firstArrivalMs ??= arrivalMs;
     const lateness = start - this.#startMs;
     if (lateness > this.#tolerance(arrivalMs)) {
-      return this.#observeLate(start, arrivalMs, waitedMs);
+      return this.#observeLate(start, arrivalMs, soundMs);
     }
     this.#late = null;
     if (arrivalMs - this.#firstArrivalMs < SETTLE_MS) {
@@ -150,8 +152,9 @@ export class Timeline {
     this.#jumpMs += byMs;
   }
 
-  #observeLate(start: number, arrivalMs: number, waitedMs: number): "late" | null {
+  #observeLate(start: number, arrivalMs: number, soundMs: number): "late" | null {
     const late = this.#late;
+    const waitedMs = Math.max(0, soundMs - this.#pageMs);
     if (late === null || start - late.earliest > LATE_MS) {
       this.#late = {
         paceSinceMs: arrivalMs,
@@ -162,7 +165,8 @@ export class Timeline {
       };
       return waitedMs > LATE_MS ? null : "late";
     }
-    const isLive = start - late.last > LIVE_MS - PACKET_MS;
+    // What came more than half its length after what came before had not waited with it.
+    const isLive = start - late.last > -soundMs / 2;
     late.last = start;
     late.earliest = Math.min(late.earliest, start);
     if (start < late.paceStart - PACE_MS) {

@@ -1,7 +1,6 @@
 // The checks of what the sound comes through: ffmpeg and the microphone, listened to for two seconds.
 // A microphone that the service records just now is not opened: its level is asked of the service.
 
-import { join } from "@std/path/join";
 import type { Config } from "../config.ts";
 import { systemClock } from "../clock.ts";
 import { diagnoses, type Diagnosis } from "../capture/diagnosis.ts";
@@ -87,8 +86,7 @@ async function listen(source: CaptureSource): Promise<Levels | Diagnosis> {
   const dir = await Deno.makeTempDir({ prefix: "recorder-agent-check-" });
   try {
     const sampleRate = source.kind === "alsa" ? source.sampleRate : 48_000;
-    const levelsSocket = join(dir, "levels.sock");
-    const ffmpeg = Ffmpeg.start(source, { bitrateKbps: 24, sampleRate, levelsSocket }, () => {});
+    const ffmpeg = Ffmpeg.start(source, { bitrateKbps: 24, sampleRate, socketDir: dir }, () => {});
     let isStopping = false;
     let limit = setTimeout(() => stop(), START_MS);
     const stop = () => {
@@ -97,7 +95,7 @@ async function listen(source: CaptureSource): Promise<Levels | Diagnosis> {
     };
     let stopped: Promise<boolean> | null = null;
     let heardMs = 0;
-    for await (const _bytes of ffmpeg.stdout()) {
+    for await (const _bytes of ffmpeg.sound()) {
       if (heardMs > 0) continue;
       heardMs = systemClock.monotonicMs();
       clearTimeout(limit);

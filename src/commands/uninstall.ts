@@ -19,7 +19,7 @@ import { SERVICE, serviceState, SYSTEMCTL } from "./service.ts";
 /** What is ours in spool_dir; whatever else lies there is nobody's to remove. */
 const SPOOL_ENTRIES = [
   ...["recording", "outbox", "uploaded", "rejected"],
-  ...["lock", "gaps.jsonl", "microphone.json", "levels.sock"],
+  ...["lock", "gaps.jsonl", "microphone.json", "levels.sock", "sound.sock"],
 ];
 
 export interface UninstallOptions {

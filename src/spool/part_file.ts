@@ -17,6 +17,8 @@ export class PartFile {
   readonly #file: Deno.FsFile;
   readonly #path: string;
   #sizeBytes = 0;
+  /** Whether the next write goes where the last whole append ended. */
+  #isAtEnd = true;
   #entrySynced = false;
   #sealedAs: string | null = null;
 
@@ -32,8 +34,10 @@ export class PartFile {
 
   /** @throws as the disk does (full, broken); it may be tried again: nothing is written twice. */
   async append(bytes: Uint8Array): Promise<void> {
-    await this.#file.seek(this.#sizeBytes, Deno.SeekMode.Start);
+    if (!this.#isAtEnd) await this.#file.seek(this.#sizeBytes, Deno.SeekMode.Start);
+    this.#isAtEnd = false;
     await writeAll(this.#file, bytes);
+    this.#isAtEnd = true;
     this.#sizeBytes += bytes.length;
   }
 

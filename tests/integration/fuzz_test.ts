@@ -18,7 +18,7 @@ const JUDGED = 60;
 /** A second of the stream as the recorder gets it. */
 async function realStream(): Promise<Uint8Array> {
   const graph = "aevalsrc='0.3*sin(2*PI*(200*t+900*t*t))':s=48000:d=1";
-  const options = { sampleRate: 48_000, bitrateKbps: 24, levelsSocket: null };
+  const options = { sampleRate: 48_000, bitrateKbps: 24, socketDir: null };
   const args = ffmpegArguments({ kind: "lavfi", graph }, options).filter((arg) => arg !== "-re");
   return (await run("ffmpeg", args)).stdout;
 }

@@ -32,7 +32,7 @@ interface CutChunk {
 
 /** What ffmpeg makes of a sound file, with the very arguments of a recording but not at its pace. */
 async function encode(wav: string, sampleRate: number, bitrateKbps: number): Promise<Uint8Array> {
-  const options = { sampleRate, bitrateKbps, levelsSocket: null };
+  const options = { sampleRate, bitrateKbps, socketDir: null };
   const source = { kind: "lavfi", graph: `amovie=${wav}` } as const;
   const args = ffmpegArguments(source, options).filter((arg) => arg !== "-re");
   return (await run("ffmpeg", args)).stdout;
