@@ -1,6 +1,7 @@
 // Stands in for ffmpeg where an agent is to live fast: to stdout an endless Ogg/Opus stream, a packet a
 // page, and to the socket in its arguments the PCM, both as much faster than sound as asked, or as fast
-// as they are taken. The packets are those of a real recording, over and over.
+// as they are taken. The packets are those of a real recording, over and over. While too much waits in
+// the spool, which is where that socket is, it gives nothing: the agent is to be busy, not behind.
 //
 // Environment: FAST_FFMPEG_SOUND, an Ogg/Opus file; FAST_FFMPEG_SPEED, seconds of sound a second.
 
@@ -14,6 +15,9 @@ const PACKET_SAMPLES = 960;
 const PACKETS_PER_S = 50;
 const BEAT_MS = 10;
 const PRE_SKIP = 312;
+/** Files in recording/ and outbox/ together. */
+const MOST_WAITING = 100;
+const LOOK_MS = 50;
 
 /** Writes all of it. @throws when the reader is gone. */
 async function writeAll(to: { write(bytes: Uint8Array): Promise<number> }, bytes: Uint8Array) {
@@ -53,6 +57,11 @@ class Pages {
   }
 }
 
+function isBehind(spoolDir: string): boolean {
+  const files = ["recording", "outbox"].map((sub) => [...Deno.readDirSync(`${spoolDir}/${sub}`)]);
+  return files.flat().length > MOST_WAITING;
+}
+
 const socket = Deno.args.find((arg) => arg.startsWith("unix:"))?.slice("unix:".length);
 const levels = socket === undefined
   ? null
@@ -61,13 +70,18 @@ const pcm = crypto.getRandomValues(new Uint8Array(2 * PACKET_SAMPLES));
 const packets = packetsOf(SOUND);
 const pages = new Pages();
 await writeAll(Deno.stdout, pages.head());
-const startedMs = performance.now();
-let written = 0;
+let [written, dueFromMs, lookMs] = [0, performance.now(), 0];
 while (true) {
-  const due = Math.floor((performance.now() - startedMs) / 1000 * SPEED * PACKETS_PER_S);
-  // One that was held up does not catch up: no more than a beat and a half at once.
-  const now = Math.min(due - written, Math.ceil(1.5 * BEAT_MS / 1000 * SPEED * PACKETS_PER_S));
+  const nowMs = performance.now();
+  if (socket !== undefined && nowMs > lookMs) {
+    while (isBehind(socket.slice(0, socket.lastIndexOf("/")))) await delay(LOOK_MS);
+    lookMs = performance.now() + LOOK_MS;
+  }
+  // One that was held up does not catch up: no more than two beats at once.
+  const dueS = Math.min(nowMs - dueFromMs, 2 * BEAT_MS) / 1000;
+  const now = Math.floor(dueS * SPEED * PACKETS_PER_S);
   if (now > 0) {
+    dueFromMs = nowMs;
     const batch = Array.from(
       { length: now },
       (_, i) => pages.sound(packets[(written + i) % packets.length] ?? pcm),

@@ -2,8 +2,9 @@
 // Whether memory grows: the compiled program records and delivers 50,000 chunks, as many as in 35 days
 // of 24 h, within minutes. A program of our own stands in its PATH as ffmpeg and gives sound many times
 // faster than real; the chunks are of 1 s, and go over TLS to a server. What has been delivered is kept
-// until `max_spool_gb` is full, so the janitor has its work, too. Times in the chunks' names mean
-// nothing, as the sound is faster than the clock; nothing here looks at them.
+// until `max_spool_gb` is full, so the janitor has its work, too. The spool is in memory, as it is not
+// the disk that is measured. Times in the chunks' names mean nothing, as the sound is faster than the
+// clock; nothing here looks at them.
 //
 // `bench/memory.ts [--chunks N] [--speed X] [--binary PROGRAM]`. The table goes to stdout.
 
@@ -13,6 +14,7 @@ import { join } from "@std/path/join";
 import { AgentProcess } from "../tests/fixtures/agent_process.ts";
 import { buildBinaries } from "../tests/fixtures/binaries.ts";
 import { makeCertificates } from "../tests/fixtures/certificates.ts";
+import { SmallDisk } from "../tests/fixtures/small_disk.ts";
 import { FastServer } from "./fast_server.ts";
 import { type Footprint, footprintOf } from "./process.ts";
 import { makeRealChunks } from "./real_chunks.ts";
@@ -20,7 +22,7 @@ import { type Table, toMarkdown } from "./table.ts";
 
 const TOKEN = "memory";
 const CHUNKS = 50_000;
-/** Seconds of sound a second. */
+/** Seconds of sound a second, at most: what is not delivered in time slows it down. */
 const SPEED = 100;
 const ROWS = 10;
 const SAMPLES = 100;
@@ -28,6 +30,7 @@ const SAMPLES = 100;
 const PATIENCE_MS = 60_000;
 /** Holds some 7,000 chunks of 1 s at 24 kbit/s. */
 const SPOOL_GB = 0.05;
+const DISK_MB = 150;
 
 interface Sample extends Footprint {
   readonly chunks: number;
@@ -48,13 +51,14 @@ export async function measure(options: MemoryOptions = {}): Promise<Table[]> {
   try {
     const certificates = await makeCertificates(dir);
     await using server = await FastServer.start(certificates);
+    await using disk = await SmallDisk.open(DISK_MB);
     await using agent = await AgentProcess.start({
       dir,
       program: [options.program ?? binaries?.x64 ?? ""],
       logLevel: "INFO",
       env: await placeFastFfmpeg(dir, speed),
       config: {
-        spool_dir: join(dir, "spool"),
+        spool_dir: join(disk.dir, "spool"),
         ingest_base_url: server.url,
         ingest_token: TOKEN,
         tls_ca_file: certificates.caFile,

@@ -1,6 +1,8 @@
 // What /proc tells of another process: its memory, its descriptors, its children. It starts and ends
 // nothing.
 
+const TICKS_PER_S = 100; // CLK_TCK of every Linux that Deno runs on
+
 /** What a process holds now; KiB. */
 export interface Footprint {
   readonly rssKb: number;
@@ -34,6 +36,13 @@ export function peakRssKb(pid: number): number {
 export function writtenBytes(pid: number): { calls: number; asked: number; toDisk: number } {
   const io = Deno.readTextFileSync(`/proc/${pid}/io`);
   return { calls: field(io, "syscw"), asked: field(io, "wchar"), toDisk: field(io, "write_bytes") };
+}
+
+/** Processor time of all threads since its start, seconds. */
+export function cpuSeconds(pid: number): number {
+  // proc(5): behind the name in brackets, utime is the 12th field and stime the 13th.
+  const fields = Deno.readTextFileSync(`/proc/${pid}/stat`).replace(/^.*\) /, "").split(" ");
+  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_S;
 }
 
 /** The children of a process with this name that have not ended. */
