@@ -105,7 +105,7 @@ export async function measure(options: BytesOptions = {}): Promise<Table[]> {
     await server.waitForChunks(1 + chunks, patienceMs);
     const after = await Promise.all(contestants.map(look));
     const tookS = (performance.now() - beforeMs) / 1000;
-    const traced = await trace(contestants, dir);
+    const traced = await Promise.all(contestants.map((contestant) => trace(contestant, dir)));
     return [
       tabulateBytes(contestants, before, after, tookS),
       tabulateCalls(contestants, traced, before, after, tookS),
@@ -162,32 +162,25 @@ interface Traced {
   readonly cpuS: number;
 }
 
-/** One after the other, so that the one does not wait for the other's strace. */
-async function trace(contestants: readonly Contestant[], dir: string): Promise<(Traced | null)[]> {
-  const traced: (Traced | null)[] = [];
-  for (const { pid } of contestants) {
-    const path = join(dir, `strace-${pid}`);
-    const cpuS = cpuSeconds(pid);
-    try {
-      const strace = new Deno.Command("strace", {
-        args: ["-f", "-c", "-o", path, "-p", String(pid)],
-        stdin: "null",
-        stdout: "null",
-        stderr: "null",
-      }).spawn();
-      await delay(STRACE_S * 1000);
-      strace.kill("SIGINT");
-      await strace.status;
-      traced.push({
-        calls: parseSummary(await Deno.readTextFile(path)),
-        cpuS: cpuSeconds(pid) - cpuS,
-      });
-    } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
-      traced.push(null);
-    }
+async function trace(contestant: Contestant, dir: string): Promise<Traced | null> {
+  const { pid } = contestant;
+  const path = join(dir, `strace-${pid}`);
+  const cpuS = cpuSeconds(pid);
+  try {
+    const strace = new Deno.Command("strace", {
+      args: ["-f", "-c", "-o", path, "-p", String(pid)],
+      stdin: "null",
+      stdout: "null",
+      stderr: "null",
+    }).spawn();
+    await delay(STRACE_S * 1000);
+    strace.kill("SIGINT");
+    await strace.status;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return null;
+    throw error;
   }
-  return traced;
+  return { calls: parseSummary(await Deno.readTextFile(path)), cpuS: cpuSeconds(pid) - cpuS };
 }
 
 /** "% time  seconds  usecs/call  calls  [errors]  syscall", as `strace -c` prints it. */
@@ -241,8 +234,7 @@ function tabulateCalls(
   const perMinute = (count: number) => (count * 60 / STRACE_S).toFixed(0);
   return {
     title: "System calls",
-    note:
-      `Counted by \`strace -f -c\` for ${STRACE_S} s each, behind the window above; processor ` +
+    note: `Counted by \`strace -f -c\` for ${STRACE_S} s, behind the window above; processor ` +
       "time with it and without says what it costs.",
     header: [
       "",

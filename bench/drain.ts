@@ -4,7 +4,7 @@
 // and by curl with a connection for each chunk (what a script does). All send the same files with the
 // same fields and headers to the same server, which is a process of its own, as is the link.
 //
-// `bench/drain.ts [--chunks N] [--runs N] [--binary PROGRAM]`. The tables go to stdout. The rate counts
+// `bench/drain.ts [--chunks N] [--runs N] [--seconds S] [--binary PROGRAM]`. The tables go to stdout. The rate counts
 // from the first acceptance to the last. Contestants take turns; the medians are shown.
 
 import { parseArgs } from "node:util";
@@ -35,6 +35,8 @@ interface Drain {
 
 interface Contestant {
   readonly name: string;
+  /** Of the chunks that there are, with latency: one that is slower gets fewer. */
+  readonly share?: number;
   /** Null: it cannot take part. */
   readonly deliver: (place: Place, chunks: number) => Promise<Drain | null>;
 }
@@ -50,20 +52,17 @@ interface Place {
 }
 
 export interface DrainOptions {
-  /** Chunks at no latency; default 5,000. With latency there are fewer: see `chunksAt`. */
+  /** Chunks at no latency; default 5,000. With latency there are fewer. */
   readonly chunks?: number;
   readonly runs?: number;
+  /** How long a run with latency takes, one request at a time, about; default 12. */
+  readonly seconds?: number;
   /** The compiled program; made if it is not given. */
   readonly program?: string;
 }
 
-/** So many that a run with one request at a time takes 10 s or a little more, and no more than asked. */
-function chunksAt(roundTripMs: number, most: number): number {
-  return roundTripMs === 0 ? most : Math.min(most, Math.round(12_000 / roundTripMs));
-}
-
 export async function measure(options: DrainOptions = {}): Promise<Table[]> {
-  const { chunks: most = 5000, runs = 3 } = options;
+  const { chunks: most = 5000, runs = 3, seconds = 12 } = options;
   await using binaries = options.program === undefined ? await buildBinaries() : null;
   const program = options.program ?? binaries?.x64 ?? "";
   const dir = await Deno.makeTempDir({ prefix: "drain-" });
@@ -80,7 +79,7 @@ export async function measure(options: DrainOptions = {}): Promise<Table[]> {
       await using link = roundTripMs === 0 ? null : await SlowLink.start(server.port, roundTripMs);
       const url = `https://127.0.0.1:${link?.port ?? server.port}`;
       const place = { url, server, dir, originals, digests, certificates };
-      const chunks = chunksAt(roundTripMs, most);
+      const chunks = roundTripMs === 0 ? most : Math.round(seconds * 1000 / roundTripMs);
       const drains = await takeTurns(contestants(program), place, { chunks, runs });
       tables.push(tabulate(drains, { roundTripMs, chunks, runs, bytes }));
     }
@@ -101,6 +100,7 @@ function contestants(program: string): Contestant[] {
     { name: CURL, deliver: (place, chunks) => drainByCurl([], place, chunks) },
     {
       name: "curl, a connection for each chunk",
+      share: 1 / 3,
       deliver: (place, chunks) => drainByCurl(["Connection: close"], place, chunks),
     },
     agent(AGENT, {}),
@@ -121,9 +121,9 @@ async function takeTurns(
 ): Promise<Map<string, Drain[]>> {
   const drains = new Map<string, Drain[]>(all.map(({ name }) => [name, []]));
   for (let turn = 0; turn < runs; turn++) {
-    for (const { name, deliver } of all) {
+    for (const { name, share = 1, deliver } of all) {
       if (turn > 0 && drains.get(name)?.length === 0) continue;
-      const drain = await deliver(place, chunks);
+      const drain = await deliver(place, Math.ceil(chunks * share));
       if (drain !== null) drains.get(name)?.push(drain);
     }
   }
@@ -264,7 +264,7 @@ function tabulate(
     note:
       `${at.chunks} chunks of 60 s (${at.bytes} B) over TLS, the server on the same machine; median ` +
       `of ${at.runs} runs in turn. "Displaced" is how many places a chunk was accepted from where ` +
-      "time puts it, at most.",
+      "time puts it, at most. A connection for each chunk gets a third of the chunks.",
     header: ["", "chunks/s", "of curl", "of one at a time", "displaced", "peak RSS, MB"],
     rows,
   };
@@ -284,12 +284,14 @@ if (import.meta.main) {
     options: {
       chunks: { type: "string" },
       runs: { type: "string" },
+      seconds: { type: "string" },
       binary: { type: "string" },
     },
   });
   const tables = await measure({
     ...(values.chunks === undefined ? {} : { chunks: Number(values.chunks) }),
     ...(values.runs === undefined ? {} : { runs: Number(values.runs) }),
+    ...(values.seconds === undefined ? {} : { seconds: Number(values.seconds) }),
     ...(values.binary === undefined ? {} : { program: values.binary }),
   });
   for (const table of tables) console.log(toMarkdown(table));

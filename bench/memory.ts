@@ -32,6 +32,8 @@ const PATIENCE_MS = 60_000;
 const SPOOL_GB = 0.05;
 const DISK_MB = 150;
 
+const MEMORY = ["rssKb", "pssKb", "privateKb", "anonymousKb"] as const;
+
 interface Sample extends Footprint {
   readonly chunks: number;
   readonly atS: number;
@@ -133,7 +135,7 @@ function tabulate(
   const half = samples.filter((sample) => sample.chunks >= chunks / 2);
   const slopeMb = (key: keyof Footprint) =>
     slope(half.map((sample) => [sample.chunks, sample[key] / 1024])) * 10_000;
-  const growth = (["rssKb", "pssKb", "privateKb"] as const).map((key) => slopeMb(key).toFixed(2));
+  const growth = MEMORY.map((key) => slopeMb(key).toFixed(2));
   const tookS = samples.at(-1)?.atS ?? NaN;
   return {
     title: "Memory",
@@ -143,11 +145,19 @@ function tabulate(
         body["queue_size"]
       } waited. Growth is ` +
       "a straight line through the second half, for 10,000 chunks (7 days).",
-    header: ["chunks", "RSS, MB", "PSS, MB", "private, MB", "descriptors", "threads"],
+    header: [
+      "chunks",
+      "RSS, MB",
+      "PSS, MB",
+      "private, MB",
+      "anonymous, MB",
+      "descriptors",
+      "threads",
+    ],
     rows: [
       ...shown.map((sample) => [
         sample.chunks,
-        ...[sample.rssKb, sample.pssKb, sample.privateKb].map(mb),
+        ...MEMORY.map((key) => mb(sample[key])),
         sample.descriptors,
         sample.threads,
       ]),

@@ -6,6 +6,8 @@ const TICKS_PER_S = 100; // CLK_TCK of every Linux that Deno runs on
 /** What a process holds now; KiB. */
 export interface Footprint {
   readonly rssKb: number;
+  /** Without what is mapped from files: what others run does not change it. */
+  readonly anonymousKb: number;
   /** Its share of what it shares with others (proc(5), smaps_rollup). */
   readonly pssKb: number;
   /** What would be free if it ended: Private_Clean and Private_Dirty. */
@@ -20,6 +22,7 @@ export async function footprintOf(pid: number): Promise<Footprint> {
   const rollup = await Deno.readTextFile(`/proc/${pid}/smaps_rollup`);
   return {
     rssKb: field(rollup, "Rss"),
+    anonymousKb: field(rollup, "Anonymous"),
     pssKb: field(rollup, "Pss"),
     privateKb: field(rollup, "Private_Clean") + field(rollup, "Private_Dirty"),
     descriptors: [...Deno.readDirSync(`/proc/${pid}/fd`)].length,

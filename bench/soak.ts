@@ -458,29 +458,30 @@ class Soak {
     const grown = (key: keyof Sample) =>
       least(counted.slice(-third), key) - least(counted.slice(-2 * third, -third), key);
     const [descriptors, threads] = [grown("descriptors"), grown("threads")];
-    const [rssKb, privateKb] = [grown("rssKb"), grown("privateKb")];
+    const [rssKb, anonymousKb] = [grown("rssKb"), grown("anonymousKb")];
     console.log(
       `growth from the second third to the last: ${descriptors} descriptors, ${threads} threads, ` +
-        `RSS ${mb(rssKb)} MB, private ${mb(privateKb)} MB`,
+        `RSS ${mb(rssKb)} MB, anonymous ${mb(anonymousKb)} MB`,
     );
     if (descriptors > MOST_DESCRIPTORS_MORE) this.#wrong.push(`${descriptors} more descriptors`);
     if (threads > MOST_DESCRIPTORS_MORE) this.#wrong.push(`${threads} more threads`);
-    if (privateKb > MOST_MEMORY_MORE_KB) this.#wrong.push(`${mb(privateKb)} MB more memory`);
+    // Not what is private: the pages of the program's file are that only while no other runs it.
+    if (anonymousKb > MOST_MEMORY_MORE_KB) this.#wrong.push(`${mb(anonymousKb)} MB more memory`);
   }
 
   async #print(): Promise<void> {
     const ledger = await this.#ledger();
     const { server } = this.#rig;
-    const { atMs, rssKb, pssKb, privateKb, descriptors, threads } = this.#samples.at(-1) ??
-      { atMs: 0, rssKb: 0, pssKb: 0, privateKb: 0, descriptors: 0, threads: 0 };
+    const last = this.#samples.at(-1);
+    if (last === undefined) return;
     const seconds = ["recorded", "gaps", "delivered", "waiting", "lost", "unaccounted"]
       .map((key) => (ledger[`${key}_s`] ?? NaN).toFixed(1));
     const faults = [...this.#struck.values()].reduce((a, b) => a + b, 0);
     printRow([
-      (atMs / 60_000).toFixed(0),
-      ...[rssKb, pssKb, privateKb].map(mb),
-      descriptors,
-      threads,
+      (last.atMs / 60_000).toFixed(0),
+      ...[last.rssKb, last.pssKb, last.anonymousKb].map(mb),
+      last.descriptors,
+      last.threads,
       ...seconds,
       server.chunks.length,
       server.duplicates,
@@ -497,7 +498,7 @@ class Soak {
 }
 
 const COLUMNS = [
-  ...["min", "RSS MB", "PSS MB", "private MB", "descriptors", "threads", "recorded s", "gaps s"],
+  ...["min", "RSS MB", "PSS MB", "anonymous MB", "descriptors", "threads", "recorded s", "gaps s"],
   ...["delivered s", "waiting s", "lost s", "unaccounted s", "accepted", "again", "violations"],
   ...["faults", "wrong"],
 ];
