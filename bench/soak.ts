@@ -27,6 +27,9 @@ import { childrenOf, type Footprint, footprintOf, processesWith } from "./proces
 const TOKEN = "soak";
 const CHUNK_SECONDS = 5;
 const SAMPLE_MS = 15_000;
+/** Between faults, shortest and longest: a microphone that is back is found within 64 s. */
+const SERVER_PAUSE_S = [5, 40] as const;
+const MICROPHONE_PAUSE_S = [15, 120] as const;
 /** Behind the last fault: the longest wait for a microphone is 64 s, for the server 10 s. */
 const CALM_MS = 90_000;
 /** A chunk that is being filed away is in two places, or in none, for so long at most. */
@@ -176,8 +179,13 @@ class Soak {
   async to(endMs: number, { seed, everyMinutes = 10 }: SoakOptions): Promise<string[]> {
     const calm = new AbortController();
     const afflicted = Promise.all([
-      this.#afflict(this.#serverFaults(), seededRandom(seed), calm.signal),
-      this.#afflict(this.#microphoneFaults(), seededRandom(seed + 1), calm.signal),
+      this.#afflict(this.#serverFaults(), SERVER_PAUSE_S, seededRandom(seed), calm.signal),
+      this.#afflict(
+        this.#microphoneFaults(),
+        MICROPHONE_PAUSE_S,
+        seededRandom(seed + 1),
+        calm.signal,
+      ),
     ]);
     // It is awaited at the end of the faults; what goes wrong in it before must not end the process.
     afflicted.catch((error) => this.#wrong.push(`A fault could not be made: ${error}`));
@@ -202,12 +210,17 @@ class Soak {
   }
 
   /** One fault after the other, with pauses. */
-  async #afflict(faults: readonly Fault[], random: () => number, calm: AbortSignal): Promise<void> {
+  async #afflict(
+    faults: readonly Fault[],
+    pauseS: readonly [number, number],
+    random: () => number,
+    calm: AbortSignal,
+  ): Promise<void> {
     const between = ([least, most]: readonly [number, number]) =>
       1000 * (least + (most - least) * random());
     const pause = (ms: number) => delay(ms, { signal: calm }).catch(() => {});
     while (true) {
-      await pause(between([5, 40]));
+      await pause(between(pauseS));
       const fault = faults[Math.floor(random() * faults.length)];
       if (calm.aborted || fault === undefined) return;
       this.#struck.set(fault.name, (this.#struck.get(fault.name) ?? 0) + 1);
