@@ -73,8 +73,9 @@ async function pump(from: Deno.TcpConn, to: Deno.TcpConn, delayMs: number, notBe
         await new Promise<void>((resolve) => wake = resolve);
         continue;
       }
-      const leftMs = flight.dueMs - performance.now();
-      if (leftMs > 0) await new Promise((resolve) => setTimeout(resolve, leftMs));
+      for (let leftMs; (leftMs = flight.dueMs - performance.now()) > 0;) {
+        await new Promise((resolve) => setTimeout(resolve, leftMs));
+      }
       if (flight.bytes === null) return await to.closeWrite();
       for (let sent = 0; sent < flight.bytes.length;) {
         sent += await to.write(flight.bytes.subarray(sent));
