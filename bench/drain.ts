@@ -27,6 +27,7 @@ const CONCURRENCIES = [1, 2, 4, 8];
 
 /** Of one run of a contestant. */
 interface Drain {
+  readonly chunks: number;
   readonly perSecond: number;
   /** How many places a chunk was accepted from where time puts it, at most. */
   readonly displaced: number;
@@ -35,14 +36,15 @@ interface Drain {
 
 interface Contestant {
   readonly name: string;
-  /** Of the chunks that there are, with latency: one that is slower gets fewer. */
-  readonly share?: number;
+  /** Of the chunks of one request at a time, with latency, so that all runs take about as long. */
+  readonly share: number;
   /** Null: it cannot take part. */
   readonly deliver: (place: Place, chunks: number) => Promise<Drain | null>;
 }
 
 /** What the contestants share at one latency. */
 interface Place {
+  readonly roundTripMs: number;
   readonly url: string;
   readonly server: FastServer;
   readonly dir: string;
@@ -78,10 +80,10 @@ export async function measure(options: DrainOptions = {}): Promise<Table[]> {
     for (const roundTripMs of [0, 20, 100]) {
       await using link = roundTripMs === 0 ? null : await SlowLink.start(server.port, roundTripMs);
       const url = `https://127.0.0.1:${link?.port ?? server.port}`;
-      const place = { url, server, dir, originals, digests, certificates };
+      const place = { roundTripMs, url, server, dir, originals, digests, certificates };
       const chunks = roundTripMs === 0 ? most : Math.round(seconds * 1000 / roundTripMs);
       const drains = await takeTurns(contestants(program), place, { chunks, runs });
-      tables.push(tabulate(drains, { roundTripMs, chunks, runs, bytes }));
+      tables.push(tabulate(drains, { roundTripMs, runs, bytes }));
     }
     return tables;
   } finally {
@@ -92,20 +94,21 @@ export async function measure(options: DrainOptions = {}): Promise<Table[]> {
 const X = new Uint8Array(0);
 
 function contestants(program: string): Contestant[] {
-  const agent = (name: string, config: Record<string, number>): Contestant => ({
+  const agent = (name: string, share: number, config: Record<string, number>): Contestant => ({
     name,
+    share,
     deliver: (place, chunks) => drainByAgent(program, config, place, chunks),
   });
   return [
-    { name: CURL, deliver: (place, chunks) => drainByCurl([], place, chunks) },
+    { name: CURL, share: 1, deliver: (place, chunks) => drainByCurl([], place, chunks) },
     {
       name: "curl, a connection for each chunk",
       share: 1 / 3,
       deliver: (place, chunks) => drainByCurl(["Connection: close"], place, chunks),
     },
-    agent(AGENT, {}),
+    agent(AGENT, 2, {}),
     ...CONCURRENCIES.map((n) =>
-      agent(`${AGENT}, \`upload_concurrency: ${n}\``, { upload_concurrency: n })
+      agent(`${AGENT}, \`upload_concurrency: ${n}\``, n, { upload_concurrency: n })
     ),
   ];
 }
@@ -121,9 +124,9 @@ async function takeTurns(
 ): Promise<Map<string, Drain[]>> {
   const drains = new Map<string, Drain[]>(all.map(({ name }) => [name, []]));
   for (let turn = 0; turn < runs; turn++) {
-    for (const { name, share = 1, deliver } of all) {
+    for (const { name, share, deliver } of all) {
       if (turn > 0 && drains.get(name)?.length === 0) continue;
-      const drain = await deliver(place, Math.ceil(chunks * share));
+      const drain = await deliver(place, Math.ceil(chunks * (place.roundTripMs > 0 ? share : 1)));
       if (drain !== null) drains.get(name)?.push(drain);
     }
   }
@@ -230,6 +233,7 @@ function judge(
   }
   const tookMs = (accepted.at(-1)?.atMs ?? NaN) - (accepted[0]?.atMs ?? NaN);
   return {
+    chunks: accepted.length,
     perSecond: (accepted.length - 1) * 1000 / tookMs,
     displaced: distances.reduce((a, b) => Math.max(a, b), 0),
     peakRssKb: rssKb,
@@ -238,7 +242,7 @@ function judge(
 
 function tabulate(
   drains: ReadonlyMap<string, readonly Drain[]>,
-  at: { roundTripMs: number; chunks: number; runs: number; bytes: number },
+  at: { roundTripMs: number; runs: number; bytes: number },
 ): Table {
   const rate = (name: string) => {
     const rates = (drains.get(name) ?? []).map(({ perSecond }) => perSecond);
@@ -248,10 +252,11 @@ function tabulate(
   const single = rate(`${AGENT}, \`upload_concurrency: 1\``) ?? rate(AGENT) ?? NaN;
   const rows = [...drains].map(([name, runs]) => {
     const perSecond = rate(name);
-    if (perSecond === null) return [name, "not known to this program", "", "", "", ""];
+    if (perSecond === null) return [name, "", "not known to this program", "", "", "", ""];
     const rss = runs.map(({ peakRssKb }) => peakRssKb).filter((kb) => kb !== null);
     return [
       name,
+      runs[0]?.chunks ?? 0,
       perSecond.toFixed(perSecond < 100 ? 1 : 0),
       `${(perSecond / curl).toFixed(2)} ×`,
       name.startsWith(AGENT) ? `${(perSecond / single).toFixed(2)} ×` : "",
@@ -261,11 +266,10 @@ function tabulate(
   });
   return {
     title: `Delivery of a backlog, ${at.roundTripMs} ms of latency`,
-    note:
-      `${at.chunks} chunks of 60 s (${at.bytes} B) over TLS, the server on the same machine; median ` +
+    note: `Chunks of 60 s (${at.bytes} B) over TLS, the server on the same machine; median ` +
       `of ${at.runs} runs in turn. "Displaced" is how many places a chunk was accepted from where ` +
-      "time puts it, at most. A connection for each chunk gets a third of the chunks.",
-    header: ["", "chunks/s", "of curl", "of one at a time", "displaced", "peak RSS, MB"],
+      "time puts it, at most.",
+    header: ["", "chunks", "chunks/s", "of curl", "of one at a time", "displaced", "peak RSS, MB"],
     rows,
   };
 }
