@@ -17,9 +17,11 @@ import { startHealthServer } from "../src/status/health_server.ts";
 import { Status } from "../src/status/status.ts";
 import { AgentProcess } from "../tests/fixtures/agent_process.ts";
 import { ids, makeChunk } from "../tests/fixtures/chunks.ts";
+import { type Table, toMarkdown } from "./table.ts";
 
 const SIZES = [1_000, 10_000, 110_000];
 const PASSES = 3;
+const CHUNKS = "chunks";
 
 type Row = Record<string, string | number>;
 
@@ -176,7 +178,7 @@ async function timed(program: string, ...args: string[]): Promise<number> {
   return Math.round(performance.now() - startMs);
 }
 
-async function measure(chunks: number): Promise<Row> {
+async function measureOne(chunks: number): Promise<Row> {
   const dir = await Deno.makeTempDir({ prefix: "recorder-agent-backlog-" });
   const spoolDir = join(dir, "spool");
   const outbox = join(spoolDir, "outbox");
@@ -189,16 +191,23 @@ async function measure(chunks: number): Promise<Row> {
       "find, ms": await timed("find", outbox),
       "find -printf %s, ms": await timed("find", outbox, "-printf", "%s\n"),
     };
-    return { chunks, ...agent, ...passes, ...await measureDrain(spoolDir), ...others };
+    return { [CHUNKS]: chunks, ...agent, ...passes, ...await measureDrain(spoolDir), ...others };
   } finally {
     await Deno.remove(dir, { recursive: true });
   }
 }
 
-function printTable(rows: readonly Row[]): void {
-  for (const label of Object.keys(rows[0] ?? {})) {
-    console.log([label.padEnd(28), ...rows.map((row) => String(row[label]).padStart(9))].join(" "));
-  }
+/** A column for each size. */
+export async function measure(sizes: readonly number[] = SIZES): Promise<Table[]> {
+  const columns: Row[] = [];
+  for (const chunks of sizes) columns.push(await measureOne(chunks));
+  const labels = Object.keys(columns[0] ?? {}).filter((label) => label !== CHUNKS);
+  return [{
+    title: "What a backlog costs",
+    note: "The agent from source, outside its schedule, beside `ls` and `find` on the same folder.",
+    header: ["chunks waiting", ...columns.map((row) => Number(row[CHUNKS]).toLocaleString("en"))],
+    rows: labels.map((label) => [label, ...columns.map((row) => row[label] ?? "")]),
+  }];
 }
 
 if (import.meta.main) {
@@ -206,9 +215,7 @@ if (import.meta.main) {
   if (first === "--passes") {
     await makePasses(second ?? "");
   } else {
-    const sizes = Deno.args.length > 0 ? Deno.args.map(Number) : SIZES;
-    const rows: Row[] = [];
-    for (const chunks of sizes) rows.push(await measure(chunks));
-    printTable(rows);
+    const tables = await measure(Deno.args.length > 0 ? Deno.args.map(Number) : SIZES);
+    for (const table of tables) console.log(toMarkdown(table));
   }
 }

@@ -25,7 +25,9 @@ const OPERATIONS = new Document("docs/operations.md");
 const MANUALS = [README, RUSSIAN, OPERATIONS];
 const ALL = [
   ...MANUALS,
-  ...["architecture", "findings", "rig"].map((name) => new Document(`docs/${name}.md`)),
+  ...["architecture", "findings", "performance", "rig"].map((name) =>
+    new Document(`docs/${name}.md`)
+  ),
 ];
 const EXAMPLE = {
   point_id: "11111111-1111-4111-8111-111111111111",
