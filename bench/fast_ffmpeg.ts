@@ -1,18 +1,20 @@
-// Stands in for ffmpeg where an agent is to live fast: to stdout an endless Ogg/Opus stream, a packet a
-// page, and to the socket in its arguments the PCM, both as much faster than sound as asked, or as fast
-// as they are taken. The packets are those of a real recording, over and over. While too much waits in
-// the spool, which is where that socket is, it gives nothing: the agent is to be busy, not behind.
+// Stands in for ffmpeg where an agent is to live fast: to the first socket in its arguments an endless
+// Ogg/Opus stream, to the second the PCM, both as much faster than sound as asked, or as fast as they are
+// taken. The packets are those of a real recording, over and over. While too much waits in the spool,
+// which is where the sockets are, it gives nothing: the agent is to be busy, not behind.
 //
 // Environment: FAST_FFMPEG_SOUND, an Ogg/Opus file; FAST_FFMPEG_SPEED, seconds of sound a second.
 
 import { delay } from "@std/async/delay";
 import { BEGIN_OF_STREAM, concatBytes, encodePage } from "../src/capture/ogg.ts";
+import { PAGE_MS } from "../src/capture/ffmpeg.ts";
 import { encodeOpusHead, encodeOpusTags, OpusStreamReader } from "../src/capture/opus.ts";
 
 const SOUND = Deno.env.get("FAST_FFMPEG_SOUND") ?? "";
 const SPEED = Number(Deno.env.get("FAST_FFMPEG_SPEED") ?? 1);
 const PACKET_SAMPLES = 960;
-const PACKETS_PER_S = 50;
+const PAGE_PACKETS = PAGE_MS / 20;
+const PAGES_PER_S = 1000 / PAGE_MS;
 const BEAT_MS = 10;
 const PRE_SKIP = 312;
 /** Files in recording/ and outbox/ together. */
@@ -30,7 +32,7 @@ function packetsOf(path: string): Uint8Array[] {
     .flatMap((event) => event.kind === "packet" ? [event.packet.data] : []);
 }
 
-/** Pages as ffmpeg's muxer makes them with `-page_duration 20000`. */
+/** Pages as ffmpeg's muxer makes them. */
 class Pages {
   #sequence = 0;
   #granulePosition = 0;
@@ -38,21 +40,21 @@ class Pages {
   head(): Uint8Array {
     const head = encodeOpusHead({ channels: 1, preSkip: PRE_SKIP, inputSampleRate: 48_000 });
     const tags = encodeOpusTags("fast ffmpeg", {});
-    return concatBytes([this.#page(head, BEGIN_OF_STREAM), this.#page(tags, 0)]);
+    return concatBytes([this.#page([head], BEGIN_OF_STREAM), this.#page([tags], 0)]);
   }
 
-  sound(packet: Uint8Array): Uint8Array {
-    this.#granulePosition += PACKET_SAMPLES;
-    return this.#page(packet, 0);
+  sound(packets: readonly Uint8Array[]): Uint8Array {
+    this.#granulePosition += packets.length * PACKET_SAMPLES;
+    return this.#page(packets, 0);
   }
 
-  #page(packet: Uint8Array, flags: number): Uint8Array {
+  #page(packets: readonly Uint8Array[], flags: number): Uint8Array {
     return encodePage({
       flags,
       granulePosition: this.#granulePosition,
       serial: 1,
       sequence: this.#sequence++,
-      packets: [packet],
+      packets,
     });
   }
 }
@@ -62,35 +64,31 @@ function isBehind(spoolDir: string): boolean {
   return files.flat().length > MOST_WAITING;
 }
 
-const socket = Deno.args.find((arg) => arg.startsWith("unix:"))?.slice("unix:".length);
-const levels = socket === undefined
-  ? null
-  : await Deno.connect({ transport: "unix", path: socket });
-const pcm = crypto.getRandomValues(new Uint8Array(2 * PACKET_SAMPLES));
+const paths = Deno.args.filter((arg) => arg.startsWith("unix:")).map((arg) => arg.slice(5));
+const [sound, levels] = await Promise.all(
+  paths.map((path) => Deno.connect({ transport: "unix", path })),
+);
+if (sound === undefined || levels === undefined) throw new Error(`Not two sockets: ${Deno.args}`);
+const spoolDir = paths[0]?.slice(0, paths[0].lastIndexOf("/")) ?? "";
+const pcm = crypto.getRandomValues(new Uint8Array(2 * PACKET_SAMPLES * PAGE_PACKETS));
 const packets = packetsOf(SOUND);
 const pages = new Pages();
-await writeAll(Deno.stdout, pages.head());
+await writeAll(sound, pages.head());
 let [written, dueFromMs, lookMs] = [0, performance.now(), 0];
 while (true) {
   const nowMs = performance.now();
-  if (socket !== undefined && nowMs > lookMs) {
-    while (isBehind(socket.slice(0, socket.lastIndexOf("/")))) await delay(LOOK_MS);
+  if (nowMs > lookMs) {
+    while (isBehind(spoolDir)) await delay(LOOK_MS);
     lookMs = performance.now() + LOOK_MS;
   }
   // One that was held up does not catch up: no more than two beats at once.
   const dueS = Math.min(nowMs - dueFromMs, 2 * BEAT_MS) / 1000;
-  const now = Math.floor(dueS * SPEED * PACKETS_PER_S);
-  if (now > 0) {
+  for (let left = Math.floor(dueS * SPEED * PAGES_PER_S); left > 0; left--) {
     dueFromMs = nowMs;
-    const batch = Array.from(
-      { length: now },
-      (_, i) => pages.sound(packets[(written + i) % packets.length] ?? pcm),
-    );
-    written += now;
-    await writeAll(Deno.stdout, concatBytes(batch));
-    if (levels !== null) {
-      await writeAll(levels, concatBytes(batch.map(() => pcm)));
-    }
+    const from = written % (packets.length - PAGE_PACKETS);
+    written += PAGE_PACKETS;
+    await writeAll(levels, pcm);
+    await writeAll(sound, pages.sound(packets.slice(from, from + PAGE_PACKETS)));
   }
   await delay(BEAT_MS);
 }
