@@ -79,6 +79,7 @@ const LAYERS: readonly (readonly [layer: string, modules: readonly string[]])[] 
     "src/spool/chunk_name.ts",
     "src/spool/oldest_names.ts",
     "src/spool/retention.ts",
+    "src/upload/multipart.ts",
     "src/upload/queue_order.ts",
   ]],
 ];
