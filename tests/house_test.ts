@@ -59,6 +59,7 @@ const LAYERS: readonly (readonly [layer: string, modules: readonly string[]])[] 
     "src/task_group.ts",
     "src/wakeup.ts",
     "src/window.ts",
+    "src/spool/coalesced_sync.ts",
     "src/spool/disk.ts",
     "src/spool/spool_lock.ts",
     "src/version.ts",

@@ -71,6 +71,14 @@ export class Uploader {
   /** Works until the signal aborts; an attempt under way is then given up, its chunk stays. */
   async run(signal: AbortSignal): Promise<void> {
     this.#tellRejected();
+    try {
+      await this.#deliverAll(signal);
+    } finally {
+      await this.#spool.uploadedSynced();
+    }
+  }
+
+  async #deliverAll(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       try {
         // The backoff grows until something is settled, whichever chunk is then the oldest.
@@ -118,7 +126,7 @@ export class Uploader {
 
   /** One attempt. @throws as `#deliverNext`. */
   async #deliver({ fileName, name }: Chosen, signal: AbortSignal): Promise<void> {
-    this.#spool.sending = fileName;
+    this.#spool.sending.add(fileName);
     try {
       return await this.#settle(
         fileName,
@@ -127,7 +135,7 @@ export class Uploader {
         signal,
       );
     } finally {
-      this.#spool.sending = null;
+      this.#spool.sending.delete(fileName);
     }
   }
 
@@ -202,7 +210,7 @@ export class Uploader {
       case "misconfigured":
         this.#order.absolve();
         this.#failed("upload_misconfigured", `Nothing can be delivered: ${outcome.reason}`);
-        this.#spool.sending = null;
+        this.#spool.sending.delete(fileName);
         // The next chunk would fare no better: look again, slowly, whether it has been put right.
         return await this.#clock.sleep(this.#options.retryMaxMs, signal);
       case "retry": {
@@ -218,7 +226,7 @@ export class Uploader {
         // What is passed over holds nothing up: the next chunk shows how the server is.
         if (this.#order.passedOver.has(name.key)) return this.#status.uploadFailed();
         this.#failed("upload_failing", `Chunks wait: ${outcome.reason}`);
-        this.#spool.sending = null;
+        this.#spool.sending.delete(fileName);
         if (waitMs > 0) await this.#clock.sleep(waitMs, signal);
         // At once, not after the backoff: a server that is back shows it with the oldest, in order.
         const probe = waitMs > 0 ? null : await this.#chooseProbe(name);
