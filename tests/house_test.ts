@@ -82,6 +82,7 @@ const LAYERS: readonly (readonly [layer: string, modules: readonly string[]])[] 
     "src/spool/retention.ts",
     "src/upload/multipart.ts",
     "src/upload/queue_order.ts",
+    "src/upload/send_window.ts",
   ]],
 ];
 

@@ -43,6 +43,8 @@ export interface IngestClientOptions {
   readonly timeoutMs: number;
   /** A PEM file with certificates to trust besides the public ones. */
   readonly tlsCaFile: string | null;
+  /** So many connections are kept; default 1. */
+  readonly concurrency?: number;
 }
 
 export interface DeviceIds {
@@ -54,18 +56,20 @@ export interface DeviceIds {
 export class IngestClient implements Disposable {
   readonly #options: IngestClientOptions;
   readonly #http: Deno.HttpClient;
+  /** Resolves when the request that was asked for last has been handed to the network. */
+  #handedOver: Promise<void> = Promise.resolve();
 
   /** @throws if the CA file cannot be read. */
   constructor(options: IngestClientOptions) {
     this.#options = options;
     const caCerts = options.tlsCaFile === null ? [] : [Deno.readTextFileSync(options.tlsCaFile)];
-    // One connection is kept alive between chunks; a chunk a minute is well within the idle time.
+    // Connections are kept alive between chunks; a chunk a minute is well within the idle time.
     // HTTP/1.1 alone, as an attempt that times out then takes its connection with it. One of HTTP/2
     // would stay in the pool, and if the network has forgotten it, every later attempt hangs in it.
     this.#http = Deno.createHttpClient({
       caCerts,
       http2: false,
-      poolMaxIdlePerHost: 1,
+      poolMaxIdlePerHost: options.concurrency ?? 1,
       poolIdleTimeout: 120_000,
     });
   }
@@ -75,12 +79,29 @@ export class IngestClient implements Disposable {
   }
 
   /**
-   * One attempt. Resolves with a verdict whatever the network does.
+   * One attempt. Resolves with a verdict whatever the network does. Several may be under way: they go
+   * out in the order in which they were asked for.
    * @throws only the reason of `signal`, when that aborts.
    */
   async upload(
     name: ChunkName,
     file: Uint8Array<ArrayBuffer>,
+    signal: AbortSignal,
+  ): Promise<Verdict> {
+    const before = this.#handedOver;
+    const { promise, resolve: handOver } = Promise.withResolvers<void>();
+    this.#handedOver = promise;
+    try {
+      return await this.#attempt(name, file, { before, handOver }, signal);
+    } finally {
+      handOver(); // also if there was nothing to be handed over
+    }
+  }
+
+  async #attempt(
+    name: ChunkName,
+    file: Uint8Array<ArrayBuffer>,
+    turn: { readonly before: Promise<void>; readonly handOver: () => void },
     signal: AbortSignal,
   ): Promise<Verdict> {
     let token: string;
@@ -104,7 +125,8 @@ export class IngestClient implements Disposable {
         bytes: file,
       };
       const { contentType, body } = encodeMultipart(fields, chunkFile, randomBoundary());
-      const answer = await fetch(url, {
+      await turn.before;
+      const answering = fetch(url, {
         method: "POST",
         client: this.#http,
         headers: {
@@ -120,6 +142,8 @@ export class IngestClient implements Disposable {
         redirect: "manual",
         signal: limit.signal,
       });
+      turn.handOver();
+      const answer = await answering;
       const said = await readBody(answer);
       verdict = judge(answer.status, answer.headers, said, hide(said));
       if (verdict.kind === "refused") {
