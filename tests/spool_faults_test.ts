@@ -176,19 +176,24 @@ Deno.test("filing many delivered chunks waits for no sync, and costs few: upload
   assertEquals(syncs, [...round, ...round]);
 });
 
-Deno.test("a refused chunk that gets its true time keeps its reason, if the program dies at any call", async () => {
-  for (let afterCalls = 1, isDone = false; !isDone; afterCalls++) {
-    using rig = new Rig(afterCalls);
-    const { spool, names: [name = ""] } = await rig.spool(NOON - DAY_MS);
-    await rig.run(() => spool.reject(name, { reason: "test" }));
-    rig.process.death = { afterCalls, of: null, how: "before" };
-    const better = chunkAt(NOON);
-    await rig.run(() => spool.rename("rejected", name, better));
-    isDone = !rig.process.isDead;
-    const files = rig.files("rejected");
-    const chunk = files.find((file) => file.endsWith(".ogg")) ?? "";
-    assert(files.includes(`${chunk}.reason.json`), files.join("\n"));
-    if (isDone) assertEquals(files.length, 2);
+Deno.test("a refused chunk that gets its true time keeps its reason after a crash at any call, whatever the crash", async () => {
+  const crashes = [null, "journal", ...Array<"scattered">(6).fill("scattered")] as const;
+  for (const [seed, survival] of crashes.entries()) {
+    for (let afterCalls = 1, isDone = false; !isDone; afterCalls++) {
+      using rig = new Rig(seed * 100 + afterCalls);
+      const { spool, names: [name = ""] } = await rig.spool(NOON - DAY_MS);
+      await rig.run(() => spool.reject(name, { reason: "test" }));
+      rig.process.death = { afterCalls, of: null, how: "before" };
+      const better = chunkAt(NOON);
+      await rig.run(() => spool.rename("rejected", name, better));
+      isDone = !rig.process.isDead;
+      if (isDone) assertEquals(rig.files("rejected").length, 2);
+      rig.process.kill();
+      if (survival !== null) rig.disk.cutPower(survival);
+      const files = rig.files("rejected");
+      const chunk = files.find((file) => file.endsWith(".ogg")) ?? "";
+      assert(files.includes(`${chunk}.reason.json`), files.join("\n"));
+    }
   }
 });
 

@@ -264,7 +264,7 @@ export class Spool {
       this.#held[dir]?.forget(fileName);
       this.#held[dir]?.offer(newName);
       if (this.#unsized[dir].delete(fileName)) this.tally[dir].bytes += size;
-      if (dir === "rejected") await removeIfThere(reasonPath(from)).catch(() => {});
+      if (dir === "rejected") await this.#removeOldReason(from).catch(() => {});
       return true;
     });
     this.sealed.ring();
@@ -401,6 +401,15 @@ export class Spool {
       throw error;
     }
     await this.#storeReason(reasonPath(this.path("rejected", nextName)), text);
+  }
+
+  /**
+   * After the chunk's next name is durable: a power cut may bring the old one back, and would not bring
+   * its reason. One that is left goes when it is old.
+   */
+  async #removeOldReason(oldPath: string): Promise<void> {
+    await syncDirectory(join(this.dir, "rejected"));
+    await removeIfThere(reasonPath(oldPath));
   }
 
   /** Durably, if the disk can, so that no power cut leaves a chunk in rejected/ without it. */
