@@ -84,7 +84,7 @@ export class Oracle {
   #begunBehind = 0;
   /** Names of the chunks in outbox/ when time last moved. */
   #waiting: ReadonlySet<string> = new Set();
-  /** Reasons that the disk refused. */
+  /** Keys of chunks whose reason the disk refused, whatever they are called by now. */
   readonly #unwritable = new Set<string>();
   /** Sizes that the disk had not told when this run began. */
   #untold = 0;
@@ -99,7 +99,7 @@ export class Oracle {
     disk.onRemoved = (path, content) => this.#removed(path, content);
     disk.onFault = (path) => {
       this.packets.diskFailed();
-      if (path.endsWith(REASON)) this.#unwritable.add(path);
+      if (path.endsWith(REASON)) this.#unwritable.add(keyOfReason(path));
     };
   }
 
@@ -321,7 +321,7 @@ export class Oracle {
       return JSON.parse(Deno.readTextFileSync(path)).reason;
     } catch {
       // The log has it, where the disk took none.
-      return this.#unwritable.has(path) ? "the disk did not take it" : null;
+      return this.#unwritable.has(keyOfReason(path)) ? "the disk did not take it" : null;
     }
   }
 
@@ -387,4 +387,10 @@ export class Oracle {
     // Kept: thrown into the program it might be taken for an error of the disk.
     if (!isSo) this.#violation ??= new Violation(message());
   }
+}
+
+/** The key of the chunk that a reason lies beside. */
+function keyOfReason(path: string): string {
+  const fileName = path.slice(path.lastIndexOf("/") + 1, -REASON.length);
+  return parseChunkName(fileName)?.key ?? fileName;
 }
