@@ -77,6 +77,7 @@ export async function runAgent(options: AgentOptions, stop: AbortSignal): Promis
       timestampFormat: config.timestampFormat,
       timeoutMs: config.uploadTimeoutS * 1000,
       tlsCaFile: config.tlsCaFile,
+      concurrency: config.uploadConcurrency,
     });
     status.carriedOver(spool.tally.outbox.durationUs);
     const boot = await readBoot(clock);
@@ -140,6 +141,8 @@ async function runWorkers(parts: Workers, stop: AbortSignal): Promise<void> {
   const uploader = new Uploader(spool, parts.client, {
     retryMinMs: config.retryMinS * 1000,
     retryMaxMs: config.retryMaxS * 1000,
+    concurrency: config.uploadConcurrency,
+    timeoutMs: config.uploadTimeoutS * 1000,
     clockWaitMs: ({ provisional }) =>
       provisional?.bootId === parts.boot.id
         ? Math.max(0, clockWaitEndsMs - clock.monotonicMs())

@@ -54,6 +54,8 @@ export interface Config {
   readonly tlsCaFile: string | null;
   /** Time limit of one upload attempt as a whole. */
   readonly uploadTimeoutS: number;
+  /** Requests in flight while a backlog is delivered, an integer 1..16. */
+  readonly uploadConcurrency: number;
   /** So long chunks of unsure time wait for the system clock to be synchronized; may be 0. */
   readonly maxClockWaitS: number;
   /** How `start_ts` and `end_ts` are written. */
@@ -280,6 +282,7 @@ const KEYS: { readonly [Property in keyof Config]: Key<Config[Property]> } = {
     absent: "the usual authorities",
   },
   uploadTimeoutS: { name: "upload_timeout_s", kind: positive("seconds", 86_400), default: "30" },
+  uploadConcurrency: { name: "upload_concurrency", kind: integer(1, 16), default: "4" },
   maxClockWaitS: {
     name: "max_clock_wait_s",
     kind: number("a number of seconds from 0 to 86400", (value) => value >= 0 && value <= 86_400),

@@ -47,6 +47,7 @@ const DEFAULTS: Config = {
   healthPort: 8042,
   tlsCaFile: null,
   uploadTimeoutS: 30,
+  uploadConcurrency: 4,
   maxClockWaitS: 600,
   timestampFormat: "unix",
   minFreeGb: 1,

@@ -50,6 +50,7 @@ async function recordingOn(disk: SmallDisk) {
       stop.abort();
       await janitor;
       captured[Symbol.dispose]();
+      await spool.uploadedSynced();
       spool.close();
     },
   };

@@ -60,6 +60,7 @@ const LAYERS: readonly (readonly [layer: string, modules: readonly string[]])[] 
     "src/task_group.ts",
     "src/wakeup.ts",
     "src/window.ts",
+    "src/spool/coalesced_sync.ts",
     "src/spool/disk.ts",
     "src/spool/spool_lock.ts",
     "src/version.ts",
@@ -80,7 +81,9 @@ const LAYERS: readonly (readonly [layer: string, modules: readonly string[]])[] 
     "src/spool/chunk_name.ts",
     "src/spool/oldest_names.ts",
     "src/spool/retention.ts",
+    "src/upload/multipart.ts",
     "src/upload/queue_order.ts",
+    "src/upload/send_window.ts",
   ]],
 ];
 

@@ -137,6 +137,26 @@ Deno.test("timestamps are sent as ISO 8601 in UTC where that is configured", asy
   assertEquals(server.violations, []);
 });
 
+Deno.test("several go out in the order in which they were asked for, whatever the first waits for", async () => {
+  await using server = await IngestServer.start({ token: TOKEN });
+  let asked = 0;
+  const readToken = async () => {
+    const waitMs = 40 - 10 * asked++;
+    await delay(waitMs);
+    if (waitMs === 30) throw new Error("no token");
+    return TOKEN;
+  };
+  using client = makeClient(server.url, { readToken, concurrency: 4 });
+  assertEquals((await client.upload(makeName(), makeChunk(), never)).kind, "delivered");
+  const names = [0, 1, 2].map(makeName);
+  const stop = new AbortController();
+  const stopped = client.upload(makeName(), makeChunk(), stop.signal).catch(() => "stopped");
+  stop.abort();
+  await Promise.all(names.map((name) => client.upload(name, makeChunk(), never)));
+  assertEquals(await stopped, { kind: "misconfigured", reason: "no token" });
+  assertEquals(server.requests.slice(1).map(({ key }) => key), names.map(({ key }) => key));
+});
+
 // ---- connections
 
 for (const scheme of ["http", "https"] as const) {

@@ -57,9 +57,9 @@ Deno.test("retimeChunks() renames in every directory, keeps keys, and passes ove
   await temp.store("uploaded", third);
   await temp.store("outbox", chunkAt(NOW - DAY));
   await temp.spool.recount("outbox");
-  temp.spool.sending = formatChunkName(second);
+  temp.spool.sending.add(formatChunkName(second));
   assertEquals(await retimeChunks(temp.spool, readTrueTime(BOOT, clock)), { retimed: 2, busy: 1 });
-  temp.spool.sending = null;
+  temp.spool.sending.clear();
   assertEquals(await retimeChunks(temp.spool, readTrueTime(BOOT, clock)), { retimed: 1, busy: 0 });
   assertEquals(await retimeChunks(temp.spool, readTrueTime(BOOT, clock)), { retimed: 0, busy: 0 });
   const waiting = chunksIn(temp.spool, "outbox").map(parseChunkName);

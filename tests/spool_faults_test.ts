@@ -135,19 +135,65 @@ Deno.test("a refused chunk has its reason beside it after a crash at any call, w
   }
 });
 
-Deno.test("a refused chunk that gets its true time keeps its reason, if the program dies at any call", async () => {
-  for (let afterCalls = 1, isDone = false; !isDone; afterCalls++) {
-    using rig = new Rig(afterCalls);
-    const { spool, names: [name = ""] } = await rig.spool(NOON - DAY_MS);
-    await rig.run(() => spool.reject(name, { reason: "test" }));
-    rig.process.death = { afterCalls, of: null, how: "before" };
-    const better = chunkAt(NOON);
-    await rig.run(() => spool.rename("rejected", name, better));
-    isDone = !rig.process.isDead;
-    const files = rig.files("rejected");
-    const chunk = files.find((file) => file.endsWith(".ogg")) ?? "";
-    assert(files.includes(`${chunk}.reason.json`), files.join("\n"));
-    if (isDone) assertEquals(files.length, 2);
+Deno.test("a delivered chunk is in outbox/ or uploaded/ after a crash at any call, and in uploaded/ once that is synced", async () => {
+  for (const survival of ["journal", "scattered"] as const) {
+    for (let afterCalls = 1, isDone = false; !isDone; afterCalls++) {
+      using rig = new Rig(afterCalls);
+      const { spool, names } = await rig.spool(NOON, NOON + 1, NOON + 2, NOON + 3);
+      rig.process.death = { afterCalls, of: null, how: "before" };
+      await rig.run(async () => {
+        for (const name of names) await spool.markUploaded(name);
+        await spool.uploadedSynced();
+      });
+      isDone = !rig.process.isDead;
+      rig.process.kill();
+      rig.disk.cutPower(survival);
+      const [waiting, uploaded] = [rig.files("outbox"), rig.files("uploaded")];
+      assertEquals([...waiting, ...uploaded].sort(), names);
+      if (isDone) assertEquals(uploaded, names);
+    }
+  }
+});
+
+Deno.test("filing many delivered chunks waits for no sync, and costs few: uploaded/ first, then outbox/", async () => {
+  using rig = new Rig();
+  const { spool, names } = await rig.spool(...Array.from({ length: 50 }, (_, at) => NOON + at));
+  const release = Promise.withResolvers<void>();
+  const { callLater } = rig.disk;
+  rig.disk.callLater = async (process, call, ...rest) => {
+    if (call === "sync") await release.promise;
+    return await callLater.call(rig.disk, process, call, ...rest) as never;
+  };
+  rig.disk.trace.length = 0;
+  await rig.run(async () => {
+    for (const name of names) await spool.markUploaded(name);
+  });
+  assertEquals(rig.files("uploaded"), names);
+  release.resolve();
+  await rig.run(() => spool.uploadedSynced());
+  const syncs = rig.disk.trace.filter((line) => line.startsWith("sync "));
+  const round = ["sync spool/uploaded", "sync spool/outbox"];
+  assertEquals(syncs, [...round, ...round]);
+});
+
+Deno.test("a refused chunk that gets its true time keeps its reason after a crash at any call, whatever the crash", async () => {
+  const crashes = [null, "journal", ...Array<"scattered">(6).fill("scattered")] as const;
+  for (const [seed, survival] of crashes.entries()) {
+    for (let afterCalls = 1, isDone = false; !isDone; afterCalls++) {
+      using rig = new Rig(seed * 100 + afterCalls);
+      const { spool, names: [name = ""] } = await rig.spool(NOON - DAY_MS);
+      await rig.run(() => spool.reject(name, { reason: "test" }));
+      rig.process.death = { afterCalls, of: null, how: "before" };
+      const better = chunkAt(NOON);
+      await rig.run(() => spool.rename("rejected", name, better));
+      isDone = !rig.process.isDead;
+      if (isDone) assertEquals(rig.files("rejected").length, 2);
+      rig.process.kill();
+      if (survival !== null) rig.disk.cutPower(survival);
+      const files = rig.files("rejected");
+      const chunk = files.find((file) => file.endsWith(".ogg")) ?? "";
+      assert(files.includes(`${chunk}.reason.json`), files.join("\n"));
+    }
   }
 });
 

@@ -292,10 +292,10 @@ Deno.test("freeBytes() is what the disk has", async () => {
 Deno.test("a waiting chunk that is being sent is not removed until the attempt has ended", async () => {
   await using temp = await TempSpool.open();
   const name = await temp.store("outbox", chunkAt(NOON));
-  temp.spool.sending = name;
+  temp.spool.sending.add(name);
   assertEquals(await temp.spool.remove("outbox", name), null);
   assertEquals(chunksIn(temp.spool, "outbox"), [name]);
-  temp.spool.sending = null;
+  temp.spool.sending.clear();
   assertEquals(typeof await temp.spool.remove("outbox", name), "number");
   assertEquals(chunksIn(temp.spool, "outbox"), []);
 });

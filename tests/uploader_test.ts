@@ -27,7 +27,7 @@ function gaps(server: IngestServer, first = 0): number[] {
 // ---- delivered
 
 Deno.test("what waits is delivered oldest first over one connection, and filed in uploaded/", async () => {
-  await using rig = await UploadRig.start([3, 1, 0, 2]);
+  await using rig = await UploadRig.start([3, 1, 0, 2], { concurrency: 1 });
   await rig.delivered(4);
   await rig.put(4); // rings the bell
   await rig.delivered(5);
@@ -66,13 +66,40 @@ Deno.test("an answer that was lost is asked for again under the same key, in the
 });
 
 Deno.test("an older chunk that turns up during an outage goes before those that wait", async () => {
-  await using rig = await UploadRig.start([5, 6], { behaviour: { kind: "status", status: 500 } });
+  const behaviour: Behaviour = { kind: "status", status: 500 };
+  await using rig = await UploadRig.start([5, 6], { behaviour, concurrency: 1 });
   await rig.requests(3);
   await rig.put(1);
   rig.server.behaviour = { kind: "ok" };
   await rig.delivered(3);
   const times = rig.server.chunks.map(({ fields }) => Number(fields.start_ts));
   assertEquals(times, times.toSorted());
+});
+
+// ---- several requests in flight
+
+/** Starts of the accepted chunks that were accepted after a newer one. */
+function late(server: IngestServer): number[] {
+  const times = server.chunks.map(({ fields }) => Number(fields.start_ts));
+  return times.filter((time, at) => times.slice(0, at).some((before) => before > time));
+}
+
+Deno.test("a backlog is accepted in the order of time, though the way there takes 100 ms, give or take 5", async () => {
+  await using rig = await UploadRig.start();
+  rig.server.behaviour = { kind: "status", status: 500 };
+  rig.server.connectMs = 150;
+  for (let minute = 0; minute < 30; minute++) await rig.put(minute);
+  for (let request = 0; request < 60; request++) {
+    rig.server.script.push({ kind: "late", ms: 95 + 10 * Math.random() });
+  }
+  await rig.delivered(30);
+  const { server } = rig;
+  assertEquals([late(server), server.duplicates, server.violations], [[], 0, []]);
+  // Four at a time, but for the first: 30 chunks after each other take 3 s.
+  const times = server.requests.map(({ atMs }) => atMs);
+  const tookMs = (times.at(-1) ?? 0) - (times[0] ?? 0);
+  assert(tookMs < 2400, `it took ${tookMs} ms`);
+  assert(server.connections <= 5, `${server.connections} connections`);
 });
 
 // ---- outages

@@ -16,6 +16,7 @@ import {
   parseChunkName,
   type PartName,
 } from "./chunk_name.ts";
+import { CoalescedSync } from "./coalesced_sync.ts";
 import { freeBytesOf, removeIfThere, sizeOf, syncDirectory, writeAll } from "./disk.ts";
 import { OldestNames } from "./oldest_names.ts";
 import { PartFile } from "./part_file.ts";
@@ -56,8 +57,8 @@ export class Spool {
     uploaded: { files: 0, bytes: 0, durationUs: 0 },
     rejected: { files: 0, bytes: 0, durationUs: 0 },
   };
-  /** The chunk that is being sent: its name must not change under the sender. */
-  sending: string | null = null;
+  /** Chunks that are being sent, or filed: their names must not change under the sender. */
+  readonly sending = new Set<string>();
   /** Sound in chunks that other hands put into outbox/ since the spool was opened, microseconds. */
   returnedUs = 0;
   /** When rejected/ was last changed, as it was last seen; Unix ms. */
@@ -81,6 +82,7 @@ export class Spool {
   /** Came into outbox/ since a listing of it began; null: none is under way. */
   #admittedMeanwhile: Set<string> | null = null;
   #lastTurn: Promise<unknown> = Promise.resolve();
+  readonly #uploadedSync = new CoalescedSync(() => this.#syncMove("uploaded"));
 
   private constructor(dir: string, lock: Deno.FsFile, heldNames: number) {
     this.dir = dir;
@@ -113,7 +115,7 @@ export class Spool {
     }
   }
 
-  /** Gives the lock back. */
+  /** Gives the lock back; `uploadedSynced` is to be awaited before. */
   close(): void {
     this.#lock.close();
   }
@@ -257,12 +259,12 @@ export class Spool {
       if (size === null) return true;
       if (dir === "rejected") await this.#copyReason(fileName, newName);
       // Nobody starts to send it between the question and the rename: there is no await.
-      if (fileName === this.sending) return false;
+      if (this.sending.has(fileName)) return false;
       Deno.renameSync(from, to);
       this.#held[dir]?.forget(fileName);
       this.#held[dir]?.offer(newName);
       if (this.#unsized[dir].delete(fileName)) this.tally[dir].bytes += size;
-      if (dir === "rejected") await removeIfThere(reasonPath(from)).catch(() => {});
+      if (dir === "rejected") await this.#removeOldReason(from).catch(() => {});
       return true;
     });
     this.sealed.ring();
@@ -275,15 +277,26 @@ export class Spool {
     await syncDirectory(join(this.dir, "recording"));
   }
 
-  /** Files a waiting chunk as delivered. False: it was gone already, and is forgotten. */
+  /**
+   * Files a waiting chunk as delivered; it survives a power cut a moment later, without the next one
+   * waiting for that. False: it was gone already, and is forgotten.
+   */
   async markUploaded(fileName: string): Promise<boolean> {
-    return await this.#move(fileName, "uploaded");
+    const isMoved = await this.#move(fileName, "uploaded");
+    this.#uploadedSync.request();
+    return isMoved;
+  }
+
+  /** Resolves when what was filed as delivered survives a power cut, or the disk has refused that. */
+  async uploadedSynced(): Promise<void> {
+    await this.#uploadedSync.settled();
   }
 
   /** Files a waiting chunk as refused, its reason beside it as `NAME.reason.json`. */
   async reject(fileName: string, reason: Readonly<Record<string, unknown>>): Promise<void> {
     await this.#writeReason(fileName, reason);
     await this.#move(fileName, "rejected");
+    await this.#syncMove("rejected").catch(() => {}); // it has been moved; see #syncMove
   }
 
   /** Moves a file that is no recording from recording/ to rejected/, its reason beside it. */
@@ -297,7 +310,7 @@ export class Spool {
     return this.#inTurn(async () => {
       const path = this.path(dir, fileName);
       const size = await sizeOf(path);
-      if (dir === "outbox" && fileName === this.sending) return null;
+      if (dir === "outbox" && this.sending.has(fileName)) return null;
       if (size !== null) {
         Deno.removeSync(path);
         this.#left(dir, fileName, size);
@@ -346,7 +359,7 @@ export class Spool {
   }
 
   async #move(fileName: string, to: "uploaded" | "rejected"): Promise<boolean> {
-    const moved = await this.#inTurn(async () => {
+    return await this.#inTurn(async () => {
       const from = this.path("outbox", fileName);
       const size = await sizeOf(from);
       if (size !== null) {
@@ -357,13 +370,15 @@ export class Spool {
       this.#held.outbox?.forget(fileName);
       return size !== null;
     });
-    try {
-      // In this order, so that a power cut leaves it in one of them at least.
-      for (const dir of [to, "outbox"]) await syncDirectory(join(this.dir, dir));
-    } catch {
-      /* it has been moved; at worst it waits again after a power cut, under the same key */
-    }
-    return moved;
+  }
+
+  /**
+   * What was moved out of outbox/ survives a power cut. If the disk does not do it, a chunk at worst
+   * waits again after one, under the same key.
+   */
+  async #syncMove(to: "uploaded" | "rejected"): Promise<void> {
+    // In this order, so that a power cut leaves a chunk in one of them at least.
+    for (const dir of [to, "outbox"]) await syncDirectory(join(this.dir, dir));
   }
 
   async #writeReason(fileName: string, reason: Readonly<Record<string, unknown>>): Promise<void> {
@@ -386,6 +401,15 @@ export class Spool {
       throw error;
     }
     await this.#storeReason(reasonPath(this.path("rejected", nextName)), text);
+  }
+
+  /**
+   * After the chunk's next name is durable: a power cut may bring the old one back, and would not bring
+   * its reason. One that is left goes when it is old.
+   */
+  async #removeOldReason(oldPath: string): Promise<void> {
+    await syncDirectory(join(this.dir, "rejected"));
+    await removeIfThere(reasonPath(oldPath));
   }
 
   /** Durably, if the disk can, so that no power cut leaves a chunk in rejected/ without it. */

@@ -6,6 +6,7 @@ import { VERSION } from "../version.ts";
 import { readChunkHeader } from "../capture/chunk_file.ts";
 import { OPUS_RATE } from "../capture/opus.ts";
 import type { ChunkName } from "../spool/chunk_name.ts";
+import { encodeMultipart } from "./multipart.ts";
 
 /** No answer of ours is longer; more is not read. */
 const MAX_ANSWER_BYTES = 65_536;
@@ -42,6 +43,8 @@ export interface IngestClientOptions {
   readonly timeoutMs: number;
   /** A PEM file with certificates to trust besides the public ones. */
   readonly tlsCaFile: string | null;
+  /** So many connections are kept; default 1. */
+  readonly concurrency?: number;
 }
 
 export interface DeviceIds {
@@ -53,18 +56,20 @@ export interface DeviceIds {
 export class IngestClient implements Disposable {
   readonly #options: IngestClientOptions;
   readonly #http: Deno.HttpClient;
+  /** Resolves when the request that was asked for last has been handed to the network. */
+  #handedOver: Promise<void> = Promise.resolve();
 
   /** @throws if the CA file cannot be read. */
   constructor(options: IngestClientOptions) {
     this.#options = options;
     const caCerts = options.tlsCaFile === null ? [] : [Deno.readTextFileSync(options.tlsCaFile)];
-    // One connection is kept alive between chunks; a chunk a minute is well within the idle time.
+    // Connections are kept alive between chunks; a chunk a minute is well within the idle time.
     // HTTP/1.1 alone, as an attempt that times out then takes its connection with it. One of HTTP/2
     // would stay in the pool, and if the network has forgotten it, every later attempt hangs in it.
     this.#http = Deno.createHttpClient({
       caCerts,
       http2: false,
-      poolMaxIdlePerHost: 1,
+      poolMaxIdlePerHost: options.concurrency ?? 1,
       poolIdleTimeout: 120_000,
     });
   }
@@ -74,12 +79,29 @@ export class IngestClient implements Disposable {
   }
 
   /**
-   * One attempt. Resolves with a verdict whatever the network does.
+   * One attempt. Resolves with a verdict whatever the network does. Several may be under way: they go
+   * out in the order in which they were asked for.
    * @throws only the reason of `signal`, when that aborts.
    */
   async upload(
     name: ChunkName,
     file: Uint8Array<ArrayBuffer>,
+    signal: AbortSignal,
+  ): Promise<Verdict> {
+    const before = this.#handedOver;
+    const { promise, resolve: handOver } = Promise.withResolvers<void>();
+    this.#handedOver = promise;
+    try {
+      return await this.#attempt(name, file, { before, handOver }, signal);
+    } finally {
+      handOver(); // also if there was nothing to be handed over
+    }
+  }
+
+  async #attempt(
+    name: ChunkName,
+    file: Uint8Array<ArrayBuffer>,
+    turn: { readonly before: Promise<void>; readonly handOver: () => void },
     signal: AbortSignal,
   ): Promise<Verdict> {
     let token: string;
@@ -94,28 +116,39 @@ export class IngestClient implements Disposable {
     const url = `${this.#options.baseUrl}/api/v1/chunks`;
     let verdict: Verdict;
     try {
-      const form = chunkForm(name, file, this.#options);
+      const fields = chunkFields(name, file, this.#options);
       const hash = await sha256Base64(file);
-      const answer = await fetch(url, {
+      const chunkFile = {
+        field: "chunk_file",
+        fileName: `${name.key}.ogg`,
+        type: "audio/ogg",
+        bytes: file,
+      };
+      const { contentType, body } = encodeMultipart(fields, chunkFile, randomBoundary());
+      await turn.before;
+      const answering = fetch(url, {
         method: "POST",
         client: this.#http,
         headers: {
           authorization: `Bearer ${token}`,
+          "content-type": contentType,
           "user-agent": `recorder-agent/${VERSION}`,
           "idempotency-key": name.key,
           "repr-digest": `sha-256=:${hash}:`,
           digest: `SHA-256=${hash}`,
           ...(name.provisional === undefined ? {} : { "x-clock-synchronized": "false" }),
         },
-        body: form,
+        body,
         redirect: "manual",
         signal: limit.signal,
       });
-      const body = await readBody(answer);
-      verdict = judge(answer.status, answer.headers, body, hide(body));
+      turn.handOver();
+      const answer = await answering;
+      const said = await readBody(answer);
+      verdict = judge(answer.status, answer.headers, said, hide(said));
       if (verdict.kind === "refused") {
-        const answerBody = hide(body).slice(0, MAX_KEPT_ANSWER);
-        const exchange = { url: hide(url), ...textFields(form), answer: answerBody };
+        const answerBody = hide(said).slice(0, MAX_KEPT_ANSWER);
+        const exchange = { url: hide(url), ...fields, answer: answerBody };
         verdict = { ...verdict, exchange };
       }
     } catch (error) {
@@ -179,30 +212,29 @@ function parseHttpDate(text: string): number {
   return Date.parse(text.endsWith("GMT") ? text : `${text} GMT`);
 }
 
-/** The body of an upload. The ids are those that the chunk was recorded under. */
-function chunkForm(
+/** The text fields of an upload. The ids are those that the chunk was recorded under. */
+function chunkFields(
   name: ChunkName,
   file: Uint8Array<ArrayBuffer>,
   options: Pick<IngestClientOptions, "ids" | "timestampFormat">,
-): FormData {
+): Record<string, string> {
   const recorded = readChunkHeader(file);
-  const form = new FormData();
-  form.set("point_id", recorded?.tags["POINT_ID"] ?? options.ids.pointId);
-  form.set("register_id", recorded?.tags["REGISTER_ID"] ?? options.ids.registerId);
-  form.set("device_id", recorded?.tags["DEVICE_ID"] ?? options.ids.deviceId);
-  form.set("start_ts", formatTimestamp(name.startUnixUs, options.timestampFormat));
-  form.set("end_ts", formatTimestamp(name.startUnixUs + name.durationUs, options.timestampFormat));
-  form.set("codec", "opus");
-  form.set("sample_rate", String(recorded?.head.inputSampleRate || OPUS_RATE));
-  form.set("channels", "1");
-  form.set("chunk_file", new Blob([file], { type: "audio/ogg" }), `${name.key}.ogg`);
-  return form;
+  const { ids, timestampFormat } = options;
+  return {
+    point_id: recorded?.tags["POINT_ID"] ?? ids.pointId,
+    register_id: recorded?.tags["REGISTER_ID"] ?? ids.registerId,
+    device_id: recorded?.tags["DEVICE_ID"] ?? ids.deviceId,
+    start_ts: formatTimestamp(name.startUnixUs, timestampFormat),
+    end_ts: formatTimestamp(name.startUnixUs + name.durationUs, timestampFormat),
+    codec: "opus",
+    sample_rate: String(recorded?.head.inputSampleRate || OPUS_RATE),
+    channels: "1",
+  };
 }
 
-function textFields(form: FormData): Record<string, string> {
-  const fields: Record<string, string> = {};
-  for (const [name, value] of form) if (typeof value === "string") fields[name] = value;
-  return fields;
+/** 128 bits: no file has it by chance. */
+function randomBoundary(): string {
+  return `recorder-agent-${crypto.getRandomValues(new Uint8Array(16)).toHex()}`;
 }
 
 /** Unix seconds with six digits of fraction, or ISO 8601 in UTC with the same. */

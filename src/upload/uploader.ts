@@ -1,15 +1,23 @@
-// Delivers what waits in outbox/, the oldest first, one at a time, and files it away once the server
-// has it. It decides when to try again; what an answer means is ingest_client.ts's, and which chunk is
-// next queue_order.ts's. A chunk leaves outbox/ only after an answer that says so.
+// Delivers what waits in outbox/, the oldest first, and files it away once the server has it. It decides
+// when to try again; what an answer means is ingest_client.ts's, which chunk is next queue_order.ts's, and
+// how many are sent at a time send_window.ts's. A chunk leaves outbox/ only after an answer that says so.
+//
+// As long as all goes well and more than one chunk waits, several requests are in flight: a round. They
+// are begun in the order of time and settled in the same order, so that a newer chunk is never more than
+// `concurrency` - 1 ahead of an older one. At the first thing that is not plainly well nothing more is
+// begun, what is in flight is awaited, and one chunk at a time goes on from there.
 
 import { retry } from "@std/async/retry";
 import type { Clock } from "../clock.ts";
 import type { Logger } from "../log.ts";
 import { type ChunkName, parseChunkName } from "../spool/chunk_name.ts";
+import { sizeOf } from "../spool/disk.ts";
 import type { Spool } from "../spool/spool.ts";
 import type { Status } from "../status/status.ts";
+import { Wakeup } from "../wakeup.ts";
 import type { IngestClient, Verdict } from "./ingest_client.ts";
 import { QueueOrder } from "./queue_order.ts";
+import { type InFlight, SendWindow } from "./send_window.ts";
 
 /** A refused or unreadable chunk is tried so often before it goes to rejected/. */
 const REFUSALS = 3;
@@ -20,10 +28,18 @@ const LOOK_FOR_RETURNED_MS = 60_000;
 const IDLE_LOOK_MS = 10_000;
 /** The longest Retry-After that is obeyed; no server may silence a till for longer. */
 const MAX_RETRY_AFTER_MS = 3_600_000;
+/** Files in flight together, bytes; one that is larger goes alone. */
+const MAX_IN_FLIGHT_BYTES = 8 * 1024 * 1024;
+/** An answer that takes more than this part of an attempt's time is a slow one. */
+const SLOW_PART = 1 / 4;
 
 export interface UploaderOptions {
   readonly retryMinMs: number;
   readonly retryMaxMs: number;
+  /** Requests in flight while a backlog is delivered; default 1. */
+  readonly concurrency?: number;
+  /** What an attempt has for all of it, ms, as the client holds it; default 30 s. */
+  readonly timeoutMs?: number;
   /** How long a chunk is still to wait for its true time, ms; 0: send it as it is. */
   readonly clockWaitMs?: (name: ChunkName) => number;
 }
@@ -31,9 +47,37 @@ export interface UploaderOptions {
 /** What became of an attempt: the client's verdict, or that the file made none possible. */
 type Outcome = Verdict | { kind: "unreadable"; reason: string } | { kind: "gone" };
 
+type Refusal = Extract<Outcome, { kind: "refused" | "unreadable" }>;
+
 interface Chosen {
   readonly fileName: string;
   readonly name: ChunkName;
+}
+
+/** A chunk whose request has been begun and is not settled yet. */
+interface Flight extends Chosen {
+  readonly sizeBytes: number;
+  /** Rejects with the signal's reason only. */
+  readonly outcome: Promise<Outcome>;
+  /** It needs a new connection. */
+  readonly isConnecting: boolean;
+  isAnswered: boolean;
+  /** Until the answer, ms. */
+  tookMs: number;
+}
+
+interface Failed {
+  readonly chosen: Chosen;
+  readonly outcome: Exclude<Outcome, { kind: "delivered" | "gone" }>;
+}
+
+/** Requests that are in flight together, from the first that is begun to the last that is settled. */
+interface Round {
+  /** The oldest first. */
+  readonly inFlight: Flight[];
+  readonly failed: Failed[];
+  /** Nothing more is begun. */
+  isOver: boolean;
 }
 
 /** Try the oldest chunk again, after the backoff. */
@@ -47,6 +91,9 @@ export class Uploader {
   readonly #status: Status;
   readonly #log: Logger;
   readonly #order: QueueOrder;
+  readonly #window: SendWindow;
+  /** Rings when a request in flight has its answer. */
+  readonly #answer = new Wakeup();
   /** Failed attempts, and since when on the monotonic clock; null: the server answers. */
   #outage: { readonly sinceMs: number; readonly attempts: number } | null = null;
   /** How often chunks were refused, by key. */
@@ -63,6 +110,8 @@ export class Uploader {
     this.#client = client;
     this.#options = options;
     this.#order = new QueueOrder(options.retryMaxMs);
+    const { concurrency = 1, timeoutMs = 30_000 } = options;
+    this.#window = new SendWindow(concurrency, timeoutMs * SLOW_PART);
     this.#clock = deps.clock;
     this.#status = deps.status;
     this.#log = deps.log;
@@ -71,6 +120,14 @@ export class Uploader {
   /** Works until the signal aborts; an attempt under way is then given up, its chunk stays. */
   async run(signal: AbortSignal): Promise<void> {
     this.#tellRejected();
+    try {
+      await this.#deliverAll(signal);
+    } finally {
+      await this.#spool.uploadedSynced();
+    }
+  }
+
+  async #deliverAll(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       try {
         // The backoff grows until something is settled, whichever chunk is then the oldest.
@@ -98,7 +155,7 @@ export class Uploader {
   }
 
   /**
-   * One attempt with one chunk, or a wait for one. Returns when the next may follow at once.
+   * One round, or a wait for a chunk. Returns when the next may follow at once.
    * @throws {TryAgain} when that is to wait for the backoff, or an error of the disk.
    */
   async #deliverNext(signal: AbortSignal): Promise<void> {
@@ -116,19 +173,136 @@ export class Uploader {
     return await this.#deliver(next, signal);
   }
 
-  /** One attempt. @throws as `#deliverNext`. */
-  async #deliver({ fileName, name }: Chosen, signal: AbortSignal): Promise<void> {
-    this.#spool.sending = fileName;
+  /**
+   * An attempt with this chunk and, while all goes well, with those behind it. @throws as `#deliverNext`.
+   */
+  async #deliver(first: Chosen, signal: AbortSignal): Promise<void> {
+    const round: Round = { inFlight: [], failed: [], isOver: false };
+    const errors: unknown[] = [];
     try {
-      return await this.#settle(
-        fileName,
-        name,
-        await this.#attempt(fileName, name, signal),
-        signal,
-      );
+      await this.#begin(first, round, signal);
+      for (let oldest = round.inFlight[0]; oldest !== undefined; oldest = round.inFlight[0]) {
+        this.#status.counters.oldestWaitingMs = oldest.name.startUnixUs / 1000;
+        if (await this.#beginBehind(oldest, round, signal)) continue;
+        try {
+          await this.#land(oldest, round);
+        } catch (error) {
+          // The disk, or the end: what else is in flight may still be filed, and is not sent again.
+          errors.push(error);
+          round.isOver = true;
+        }
+        round.inFlight.shift();
+        // A chunk that failed keeps its name until it has been acted on.
+        if (round.failed.at(-1)?.chosen !== oldest) this.#spool.sending.delete(oldest.fileName);
+      }
+      if (errors.length > 0 || round.failed.length > 0) this.#window.failed();
+      if (errors.length > 0) throw errors[0];
+      await this.#settleFailed(round.failed, signal);
     } finally {
-      this.#spool.sending = null;
+      this.#spool.sending.clear();
     }
+  }
+
+  /** Reads a chunk and begins its request. */
+  async #begin({ fileName, name }: Chosen, round: Round, signal: AbortSignal): Promise<void> {
+    this.#spool.sending.add(fileName);
+    let sizeBytes = 0;
+    let isConnecting = false;
+    let outcome: Promise<Outcome>;
+    try {
+      const file = await Deno.readFile(this.#spool.path("outbox", fileName));
+      sizeBytes = file.length;
+      isConnecting = this.#window.begun(count(round), this.#clock.monotonicMs());
+      outcome = this.#client.upload(name, file, signal);
+    } catch (error) {
+      const isGone = error instanceof Deno.errors.NotFound;
+      outcome = Promise.resolve(
+        isGone
+          ? { kind: "gone" }
+          : { kind: "unreadable", reason: `the file cannot be read: ${error}` },
+      );
+    }
+    const attempt = { sizeBytes, outcome, isConnecting, isAnswered: false, tookMs: 0 };
+    const flight: Flight = { fileName, name, ...attempt };
+    const begunMs = this.#clock.monotonicMs();
+    const answered = (isWell: boolean) => {
+      flight.isAnswered = true;
+      flight.tookMs = this.#clock.monotonicMs() - begunMs;
+      if (!isWell) round.isOver = true;
+      this.#answer.ring();
+    };
+    outcome.then(({ kind }) => answered(kind === "delivered"), () => answered(false));
+    round.inFlight.push(flight);
+  }
+
+  /**
+   * Begins one more request when its time has come, if all is well. False: the oldest is to be settled
+   * first.
+   */
+  async #beginBehind(oldest: Flight, round: Round, signal: AbortSignal): Promise<boolean> {
+    if (oldest.isAnswered || round.isOver || signal.aborted) return false;
+    const waitMs = () => this.#window.waitMs(count(round), this.#clock.monotonicMs());
+    if (waitMs() === null) return false;
+    const next = await this.#chooseBehind(round);
+    if (next === null || oldest.isAnswered || round.isOver || signal.aborted) return false;
+    const paceMs = waitMs() ?? 0;
+    if (paceMs > 0) await this.#answer.wait(this.#clock, paceMs, signal);
+    else await this.#begin(next, round, signal);
+    return true;
+  }
+
+  /**
+   * The oldest chunk that is not in flight, if it may be sent beside those that are: nothing is wrong
+   * with the server or a chunk, nothing else is to be done first, and it fits into the memory.
+   */
+  async #chooseBehind({ inFlight }: Round): Promise<Chosen | null> {
+    const order = this.#order;
+    const nowMs = this.#clock.monotonicMs();
+    const { files } = this.#spool.tally.outbox;
+    const isOther = this.#outage !== null || order.dueAgain(nowMs) !== null ||
+      nowMs >= this.#lookForReturnedMs || files <= inFlight.length + order.passedOver.size;
+    if (isOther) return null;
+    const { sending } = this.#spool;
+    const next = await this.#oldest(({ key }, fileName) =>
+      !order.passedOver.has(key) && !sending.has(fileName)
+    );
+    if (next === null || this.#clockWaitMs(next.name) > 0) return null;
+    if ([...inFlight, next].some(({ name }) => this.#refusals.has(name.key))) return null;
+    const sizeBytes = await sizeOf(this.#spool.path("outbox", next.fileName)).catch(() => null);
+    const bytes = inFlight.reduce((sum, flight) => sum + flight.sizeBytes, 0);
+    return sizeBytes === null || bytes + sizeBytes > MAX_IN_FLIGHT_BYTES ? null : next;
+  }
+
+  /** Waits for an answer: a delivery is filed, a failure put by until nothing is in flight any more. */
+  async #land(flight: Flight, round: Round): Promise<void> {
+    const outcome = await flight.outcome;
+    const { fileName, name, isConnecting, tookMs } = flight;
+    if (outcome.kind === "gone") {
+      this.#forget(name.key);
+      this.#spool.forgetMissing(fileName);
+      return;
+    }
+    if (outcome.kind !== "unreadable") this.#status.counters.attempted(outcome.kind, tookMs);
+    if (outcome.kind !== "delivered") return void round.failed.push({ chosen: flight, outcome });
+    const isFiled = await this.#spool.markUploaded(fileName);
+    // One that other hands took meanwhile is in the books as lost already.
+    this.#status.uploaded(isFiled ? name.durationUs : 0);
+    this.#window.accepted(tookMs, isConnecting, this.#clock.monotonicMs());
+    this.#delivered(fileName, name.key, outcome.chunkId);
+  }
+
+  /**
+   * Of attempts that failed together one is acted on: one that speaks of the server itself, else that
+   * with the oldest chunk. The others count as failed, and are made again in their turn.
+   */
+  async #settleFailed(failed: readonly Failed[], signal: AbortSignal): Promise<void> {
+    const acted = failed.find(({ outcome }) => speaksOfServer(outcome)) ?? failed[0];
+    if (acted === undefined) return;
+    for (const { chosen, outcome } of failed.filter((other) => other !== acted)) {
+      this.#status.uploadFailed();
+      if (isRefusal(outcome)) this.#countRefusal(chosen.name.key);
+    }
+    await this.#settle(acted, signal);
   }
 
   /**
@@ -153,10 +327,12 @@ export class Uploader {
     return await this.#oldest((name) => order.isUnknown(name.key) && this.#clockWaitMs(name) === 0);
   }
 
-  async #oldest(isWanted: (name: ChunkName) => boolean): Promise<Chosen | null> {
+  async #oldest(
+    isWanted: (name: ChunkName, fileName: string) => boolean,
+  ): Promise<Chosen | null> {
     const fileName = await this.#spool.oldestWaiting((fileName) => {
       const name = parseChunkName(fileName);
-      return name !== null && isWanted(name);
+      return name !== null && isWanted(name, fileName);
     });
     const name = fileName === null ? null : parseChunkName(fileName);
     return fileName === null || name === null ? null : { fileName, name };
@@ -180,29 +356,19 @@ export class Uploader {
     }
   }
 
+  /** @throws as `#deliverNext`. */
   async #settle(
-    fileName: string,
-    name: ChunkName,
-    outcome: Outcome,
+    { chosen: { fileName, name }, outcome }: Failed,
     signal: AbortSignal,
   ): Promise<void> {
     switch (outcome.kind) {
-      case "gone":
-        this.#forget(name.key);
-        return this.#spool.forgetMissing(fileName);
-      case "delivered": {
-        const filed = await this.#spool.markUploaded(fileName);
-        // One that the janitor took meanwhile is in the books as lost already.
-        this.#status.uploaded(filed ? name.durationUs : 0);
-        return this.#delivered(fileName, name.key, outcome.chunkId);
-      }
       case "refused":
       case "unreadable":
         return await this.#refuse(fileName, name, outcome);
       case "misconfigured":
         this.#order.absolve();
         this.#failed("upload_misconfigured", `Nothing can be delivered: ${outcome.reason}`);
-        this.#spool.sending = null;
+        this.#spool.sending.clear();
         // The next chunk would fare no better: look again, slowly, whether it has been put right.
         return await this.#clock.sleep(this.#options.retryMaxMs, signal);
       case "retry": {
@@ -218,7 +384,7 @@ export class Uploader {
         // What is passed over holds nothing up: the next chunk shows how the server is.
         if (this.#order.passedOver.has(name.key)) return this.#status.uploadFailed();
         this.#failed("upload_failing", `Chunks wait: ${outcome.reason}`);
-        this.#spool.sending = null;
+        this.#spool.sending.clear();
         if (waitMs > 0) await this.#clock.sleep(waitMs, signal);
         // At once, not after the backoff: a server that is back shows it with the oldest, in order.
         const probe = waitMs > 0 ? null : await this.#chooseProbe(name);
@@ -226,22 +392,6 @@ export class Uploader {
         throw new TryAgain();
       }
     }
-  }
-
-  async #attempt(fileName: string, name: ChunkName, signal: AbortSignal): Promise<Outcome> {
-    let file: Uint8Array<ArrayBuffer>;
-    try {
-      file = await Deno.readFile(this.#spool.path("outbox", fileName));
-    } catch (error) {
-      if (error instanceof Deno.errors.NotFound) return { kind: "gone" };
-      return { kind: "unreadable", reason: `the file cannot be read: ${error}` };
-    }
-    const { counters } = this.#status;
-    counters.oldestWaitingMs = name.startUnixUs / 1000;
-    const startedMs = this.#clock.monotonicMs();
-    const verdict = await this.#client.upload(name, file, signal);
-    if (!signal.aborted) counters.attempted(verdict.kind, this.#clock.monotonicMs() - startedMs);
-    return verdict;
   }
 
   #delivered(fileName: string, key: string, chunkId: string | null): void {
@@ -259,11 +409,10 @@ export class Uploader {
   async #refuse(
     fileName: string,
     { key, durationUs }: ChunkName,
-    outcome: Extract<Outcome, { kind: "refused" | "unreadable" }>,
+    outcome: Refusal,
   ): Promise<void> {
     this.#status.uploadFailed();
-    const attempts = (this.#refusals.get(key) ?? 0) + 1;
-    this.#refusals.set(key, attempts);
+    const attempts = this.#countRefusal(key);
     if (attempts < REFUSALS) throw new TryAgain();
     const { reason } = outcome;
     await this.#spool.reject(fileName, {
@@ -279,6 +428,12 @@ export class Uploader {
     this.#tellRejected();
     if (outcome.kind === "refused") this.#answered();
     this.#log.error("A chunk was given up; it is in rejected/.", { chunk: fileName, reason });
+  }
+
+  #countRefusal(key: string): number {
+    const attempts = (this.#refusals.get(key) ?? 0) + 1;
+    this.#refusals.set(key, attempts);
+    return attempts;
   }
 
   /** The server has judged a chunk: it is there, and so is the disk. */
@@ -336,4 +491,19 @@ export class Uploader {
     this.#status.clearProblem("upload_failing", "upload_misconfigured");
     this.#status.setProblem(code, message);
   }
+}
+
+function count({ inFlight }: Round): InFlight {
+  const unanswered = inFlight.filter(({ isAnswered }) => !isAnswered).length;
+  return { inFlight: inFlight.length, unanswered };
+}
+
+function isRefusal(outcome: Outcome): outcome is Refusal {
+  return outcome.kind === "refused" || outcome.kind === "unreadable";
+}
+
+/** Whether it says nothing of the chunk: the configuration is wrong, or the server names a time. */
+function speaksOfServer(outcome: Outcome): boolean {
+  return outcome.kind === "misconfigured" ||
+    (outcome.kind === "retry" && (outcome.retryAfterMs ?? 0) > 0);
 }

@@ -55,6 +55,8 @@ export interface Outcome {
   returned: number;
   /** The same chunk under the same key, again. */
   repeats: number;
+  /** Sent while an older one was in flight. */
+  begunBehind: number;
 }
 
 export class Oracle {
@@ -72,9 +74,17 @@ export class Oracle {
   #failures = new Map<string, number>();
   /** Deleted, and brought back by a power cut: at worst without the reason beside it. */
   readonly #returned = new Set<string>();
+  /** Requests that may be in flight together. */
+  #concurrency = 1;
+  /** Keys of chunks that have been taken up, and of which the program has not heard that they failed. */
+  readonly #inFlight = new Set<string>();
+  /** Those of them that were accepted: filed at the latest when nothing moves. */
+  readonly #landed = new Set<string>();
+  /** Requests that were begun while an older one was in flight. */
+  #begunBehind = 0;
   /** Names of the chunks in outbox/ when time last moved. */
   #waiting: ReadonlySet<string> = new Set();
-  /** Reasons that the disk refused. */
+  /** Keys of chunks whose reason the disk refused, whatever they are called by now. */
   readonly #unwritable = new Set<string>();
   /** Sizes that the disk had not told when this run began. */
   #untold = 0;
@@ -89,7 +99,7 @@ export class Oracle {
     disk.onRemoved = (path, content) => this.#removed(path, content);
     disk.onFault = (path) => {
       this.packets.diskFailed();
-      if (path.endsWith(REASON)) this.#unwritable.add(path);
+      if (path.endsWith(REASON)) this.#unwritable.add(keyOfReason(path));
     };
   }
 
@@ -103,8 +113,11 @@ export class Oracle {
     this.#sealed.add(key);
   }
 
-  /** The program starts. */
-  started(): void {
+  /** The program starts. @param concurrency requests that it may have in flight. */
+  started(concurrency: number): void {
+    this.#concurrency = concurrency;
+    this.#inFlight.clear();
+    this.#landed.clear();
     this.#failures = new Map();
     this.#untold = this.#disk.injected["EIO look"] ?? 0;
     this.packets.started();
@@ -122,7 +135,9 @@ export class Oracle {
   }
 
   answered(key: string, verdict: string): void {
-    if (verdict !== "delivered") this.#failures.set(key, (this.#failures.get(key) ?? 0) + 1);
+    if (verdict === "delivered") return void this.#landed.add(key);
+    this.#inFlight.delete(key);
+    this.#failures.set(key, (this.#failures.get(key) ?? 0) + 1);
   }
 
   /** The program counts chunks as lost: the janitor's had names, those that were never sealed none. */
@@ -142,6 +157,8 @@ export class Oracle {
 
   /** While nothing moves: the program's tally agrees with the folder. */
   checkTally(spool: Spool): void {
+    for (const key of this.#landed) this.#inFlight.delete(key);
+    this.#landed.clear();
     this.#must(
       this.#removals.length === 0,
       () => `deleted and not counted: ${JSON.stringify(this.#removals)}`,
@@ -241,6 +258,7 @@ export class Oracle {
       doubled: this.#server.chunks.length - new Set(this.#acceptedKeyOf.values()).size,
       returned: this.#returned.size,
       repeats: this.#server.duplicates,
+      begunBehind: this.#begunBehind,
     };
   }
 
@@ -303,16 +321,16 @@ export class Oracle {
       return JSON.parse(Deno.readTextFileSync(path)).reason;
     } catch {
       // The log has it, where the disk took none.
-      return this.#unwritable.has(path) ? "the disk did not take it" : null;
+      return this.#unwritable.has(keyOfReason(path)) ? "the disk did not take it" : null;
     }
   }
 
   /**
-   * The uploader takes up a chunk. It is the oldest of those that have waited since time last moved;
-   * or the oldest has been tried eight times in vain in this run, and all others before this one at
-   * least once (but for those that wait for their true time). The order of acceptance follows from
-   * it: only what came, or got its name, after a younger one was sent, or the server failed on, is
-   * behind that.
+   * The uploader takes up a chunk. Of those that have waited since time last moved, every older one is in
+   * flight, or has just been accepted, and they are fewer than may be in flight; or the oldest has been
+   * tried eight times in vain in this run, and all others before this one at least once (but for those
+   * that wait for their true time). The order of acceptance follows from it: only what came, or got its
+   * name, after a younger one was sent, or the server failed on, is more than that behind.
    */
   #sends(path: string): void {
     const fileName = path.slice(path.lastIndexOf("/") + 1);
@@ -321,14 +339,21 @@ export class Oracle {
     const older = waiting.filter((name) => this.#waiting.has(name)).map(parseChunkName)
       .filter((name) => name !== null)
       .filter((name) => formatChunkName(name) < fileName);
+    const ahead = older.filter(({ key }) => this.#inFlight.has(key));
+    this.#must(
+      ahead.length < this.#concurrency,
+      () => `${fileName} is sent while ${ahead.length} older ones are in flight`,
+    );
     for (const [index, { key, provisional }] of older.entries()) {
       const failures = this.#failures.get(key) ?? 0;
       const isTried = failures >= (index === 0 ? SUSPECT_AFTER : 1);
       this.#must(
-        isTried || (provisional !== undefined && index > 0),
+        this.#inFlight.has(key) || isTried || (provisional !== undefined && index > 0),
         () => `${fileName} is sent while ${key} waits, which was tried ${failures} times`,
       );
     }
+    this.#inFlight.add(parseChunkName(fileName)?.key ?? "");
+    if (ahead.length > 0) this.#begunBehind++;
   }
 
   #removed(path: string, content: Uint8Array): void {
@@ -362,4 +387,10 @@ export class Oracle {
     // Kept: thrown into the program it might be taken for an error of the disk.
     if (!isSo) this.#violation ??= new Violation(message());
   }
+}
+
+/** The key of the chunk that a reason lies beside. */
+function keyOfReason(path: string): string {
+  const fileName = path.slice(path.lastIndexOf("/") + 1, -REASON.length);
+  return parseChunkName(fileName)?.key ?? fileName;
 }

@@ -44,6 +44,8 @@ export interface ProgramOptions {
   readonly syncIntervalMs: number;
   readonly limits: RetentionLimits;
   readonly clockWaitMs: number;
+  /** Requests in flight, as configured. */
+  readonly concurrency: number;
 }
 
 /** No step takes longer, in real time: who does has got stuck. */
@@ -65,7 +67,8 @@ export class Program {
   #cutter: StreamCutter | null = null;
   #packets = 0;
   #hasPushed = false;
-  #sending: Promise<unknown> | null = null;
+  /** Requests that have no answer yet. */
+  readonly #sending = new Set<Promise<unknown>>();
 
   constructor(world: World, options: ProgramOptions) {
     this.#world = world;
@@ -79,6 +82,7 @@ export class Program {
       timestampFormat: "unix",
       timeoutMs: options.timeoutMs,
       tlsCaFile: options.tlsCaFile,
+      concurrency: options.concurrency,
     });
   }
 
@@ -93,7 +97,7 @@ export class Program {
   /** Starts everything. The program may die in it, or give up as the disk does not let it start. */
   async start(): Promise<void> {
     const { disk, oracle } = this.#world;
-    oracle.started();
+    oracle.started(this.#options.concurrency);
     const starting = disk.run(this.process, () => this.#start()).catch(() => this.process.kill());
     await Promise.race([starting, this.process.died]);
     await this.settle();
@@ -132,8 +136,9 @@ export class Program {
         provisional?.bootId === this.#world.boot.id
           ? Math.max(0, clockWaitEndsMs - clock.monotonicMs)
           : 0;
-      return new Uploader(spool, { upload }, { retryMinMs: 0.1, retryMaxMs: 1, clockWaitMs }, deps)
-        .run(signal);
+      const { concurrency } = this.#options;
+      const options = { retryMinMs: 0.1, retryMaxMs: 1, concurrency, clockWaitMs };
+      return new Uploader(spool, { upload }, options, deps).run(signal);
     });
     this.#work(
       clock.worker(),
@@ -176,11 +181,11 @@ export class Program {
     signal: AbortSignal,
   ): Promise<Verdict> {
     const sending = this.#client.upload(name, file, signal);
-    this.#sending = sending.catch(() => {});
-    const verdict = await sending;
-    this.#sending = null;
-    this.#world.oracle.answered(name.key, verdict.kind);
+    const answered = sending.catch(() => {});
+    this.#sending.add(answered);
+    const verdict = await sending.finally(() => this.#sending.delete(answered));
     if (verdict.kind !== "delivered") await clock.sleep(1, signal);
+    this.#world.oracle.answered(name.key, verdict.kind);
     return verdict;
   }
 
@@ -263,7 +268,7 @@ export class Program {
   async settle(): Promise<void> {
     const startMs = performance.now();
     for (let turn = 0; this.isAlive; turn++) {
-      if (this.#sending !== null) await Promise.race([this.#sending, this.process.died]);
+      await Promise.race([Promise.all(this.#sending), this.process.died]);
       if (turn < 100) await new Promise((resolve) => setImmediate(resolve));
       else await delay(1);
       if (this.#isQuiet) return this.#quiet();
@@ -272,7 +277,8 @@ export class Program {
   }
 
   get #isQuiet(): boolean {
-    return this.#workers.every(({ clock }) => clock.isAsleep) &&
+    return this.#sending.size === 0 &&
+      this.#workers.every(({ clock }) => clock.isAsleep) &&
       (this.#writer?.isIdle !== false || this.#writerClock.isAsleep);
   }
 

@@ -29,6 +29,7 @@ export class Report implements Totals {
     doubled: 0,
     returned: 0,
     repeats: 0,
+    begunBehind: 0,
   };
   killLossMs = 0;
   powerCutLossMs = 0;
@@ -78,6 +79,7 @@ export class Report implements Totals {
       ["  lost", chunks.lost],
       ["accepted under two keys", chunks.doubled],
       ["sent again under the same key", chunks.repeats],
+      ["sent while an older one was in flight", chunks.begunBehind],
       ["evicted, brought back by a power cut", chunks.returned],
       ["largest loss by kill -9, ms", this.killLossMs],
       ["largest loss by a power cut, ms", this.powerCutLossMs],

@@ -95,6 +95,7 @@ class Schedule implements Disposable {
       tlsCaFile: null,
       chunkSeconds: this.#pick([1, 2, 4, 8]),
       syncIntervalMs: 5000,
+      concurrency: this.#pick([1, 2, 3, 4]),
       clockWaitMs: this.#theme === "refusals" ? 0 : this.#pick([0, 60_000]),
       limits: {
         maxSpoolDays: this.#pick([7, 7, 0.02]),
@@ -207,6 +208,7 @@ class Schedule implements Disposable {
       "answers",
       "window",
       "offline",
+      "backlog",
       ...Array<"clock">(this.#world.clockIsTrusted ? 1 : 4).fill("clock"),
     ]);
     this.#note(`- ${action}`);
@@ -240,9 +242,25 @@ class Schedule implements Disposable {
         await program.hear(1000);
         if (this.#random() < 0.7) await this.#goOnline();
         return;
+      case "backlog":
+        return await this.#drainBacklog(program);
       case "clock":
         return this.#changeClock(program);
     }
+  }
+
+  /** Chunks have waited for a server that is back, and well but for an answer here and there. */
+  async #drainBacklog(program: Program): Promise<void> {
+    const { server } = this.#surroundings;
+    this.#count("connection refused");
+    server.goOffline();
+    await program.hear(3000 + this.#draw(12_000));
+    program.endStream();
+    for (let count = 12; count > 0; count--) {
+      server.script.push(this.#random() < 0.85 ? { kind: "ok" } : this.#answer());
+    }
+    await this.#goOnline();
+    await program.wait(this.#pick([1000, 60_000, 301_000]));
   }
 
   #answer(options: { slow?: boolean } = {}) {

@@ -18,7 +18,8 @@ Deno.test("no fault of 1,000 schedules loses a chunk, doubles one or tears one",
   ) {
     assert((injected[kind] ?? 0) > 20, report.table(0));
   }
-  for (const some of [chunks.refused, chunks.evicted, chunks.waiting, chunks.repeats]) {
+  const { refused, evicted, waiting, repeats, begunBehind } = chunks;
+  for (const some of [refused, evicted, waiting, repeats, begunBehind]) {
     assert(some > 20, report.table(0));
   }
   assert(report.killLossMs <= 1000 && report.powerCutLossMs <= 5000, report.table(0));
