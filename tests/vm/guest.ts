@@ -28,8 +28,8 @@ export const INGEST_ADDRESS = "10.0.2.100:8443";
 /** `-icount shift=1`: each instruction takes 2 ns of the guest's time. */
 export const NS_PER_INSTRUCTION = 2;
 
-/** A second of the guest may take so many of this machine. */
-export const SLOWEST = 6;
+/** A second of the guest may take so many of this machine; with more the guest is taken for dead. */
+export const SLOWEST = 20;
 const BOOT_LIMIT_MS = 60_000 * SLOWEST;
 const COMMAND_LIMIT_MS = 60_000 * SLOWEST;
 const POWER_OFF_LIMIT_MS = 30_000 * SLOWEST;
