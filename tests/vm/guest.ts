@@ -122,6 +122,27 @@ export class Guest implements AsyncDisposable {
     await this.run(`sleep ${seconds}`, (10 + seconds) * 1000 * SLOWEST);
   }
 
+  /** As `pass`, with its network cable out. Returns when it was put back, seconds since boot. */
+  async passWithoutNetwork(seconds: number): Promise<number> {
+    const over = join(this.#options.share, "over");
+    await Deno.remove(over).catch(() => {});
+    const script =
+      `sleep ${seconds}; cut -d" " -f1 /proc/uptime >/share/now; mv /share/now /share/over`;
+    await this.run(`systemd-run -q sh -c '${script}'`);
+    await this.plugNetwork(false);
+    const endMs = performance.now() + (10 + seconds) * 1000 * SLOWEST;
+    while (performance.now() < endMs) {
+      const text = await Deno.readTextFile(over).catch(() => null);
+      if (text === null) {
+        await delay(100);
+        continue;
+      }
+      await this.plugNetwork(true);
+      return Number(text.trim());
+    }
+    throw new Error(`The guest did not pass ${seconds} s without network`);
+  }
+
   /** Pulls the network cable out or puts it back; meanwhile no command gets through. */
   async plugNetwork(isPlugged: boolean): Promise<void> {
     const path = join(this.#options.dir, "qmp.sock");
