@@ -1,7 +1,7 @@
 // What the service says in the guest's journal, followed as it is written, each entry with the time of
 // the guest's own monotonic clock.
 
-import { type Guest, SLOWEST } from "./guest.ts";
+import type { Guest } from "./guest.ts";
 
 export interface Entry {
   /** Seconds since the guest's boot. */
@@ -16,18 +16,20 @@ export interface Entry {
 
 export class Journal implements AsyncDisposable {
   readonly entries: Entry[] = [];
+  readonly #guest: Guest;
   readonly #child: Deno.ChildProcess;
   readonly #read: Promise<void>;
   readonly #watchers = new Set<() => void>();
 
   constructor(guest: Guest, unit: string, onEntry: (entry: Entry) => void = () => {}) {
+    this.#guest = guest;
     this.#child = guest.start(`journalctl -b -f -n all -o json -u ${unit}`);
     this.#read = this.#follow(onEntry);
   }
 
   /**
    * The first entry since `sinceS` (seconds since boot) for which this is true, when it comes within
-   * about `limitS` seconds of the guest.
+   * `limitS` seconds from now by the guest's clock.
    */
   async next(
     what: string | ((entry: Entry) => boolean),
@@ -46,14 +48,16 @@ export class Journal implements AsyncDisposable {
     { sinceS, limitS }: { sinceS: number; limitS: number },
   ): Promise<Entry | null> {
     const fits = typeof what === "string" ? ({ message }: Entry) => message.startsWith(what) : what;
-    const endMs = performance.now() + limitS * 1000 * SLOWEST;
-    while (true) {
-      const entry = this.entries.find((entry) => entry.atS >= sinceS && fits(entry));
-      if (entry !== undefined) return entry;
-      const leftMs = endMs - performance.now();
-      if (leftMs <= 0) return null;
-      await this.#more(leftMs);
+    const found = () => this.entries.find((entry) => entry.atS >= sinceS && fits(entry));
+    let endS: number | null = null;
+    while (found() === undefined) {
+      const nowS = await this.#guest.uptimeS();
+      endS ??= nowS + limitS;
+      if (found() !== undefined) break;
+      if (nowS >= endS) return null;
+      await this.#more((endS - nowS) * 1000);
     }
+    return found() ?? null;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

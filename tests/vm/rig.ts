@@ -7,7 +7,7 @@ import type { HealthReport } from "../../src/status/status.ts";
 import { makeCertificates } from "../fixtures/certificates.ts";
 import { run } from "../fixtures/command.ts";
 import { IngestServer } from "../fixtures/ingest_server.ts";
-import { type Arch, Guest, type GuestOptions, SLOWEST } from "./guest.ts";
+import { type Arch, Guest, type GuestOptions } from "./guest.ts";
 import { Journal } from "./journal.ts";
 import { VirtualMicrophone } from "./microphone.ts";
 import { Service, TOKEN, UNIT } from "./service.ts";
@@ -113,20 +113,25 @@ export class Rig implements AsyncDisposable {
     this.#write(`---- ${how}`);
   }
 
-  /** Waits for a health of which this is true, looking every half second. @throws with the last one. */
+  /**
+   * Waits so long by the guest's clock for a health of which this is true, looking every half second.
+   * @throws with the last one.
+   */
   async healthy(
     what: string,
     fits: (health: HealthReport) => boolean,
     limitS = 60,
   ): Promise<HealthReport> {
-    const endMs = performance.now() + limitS * 1000 * SLOWEST;
-    let health: HealthReport | null = null;
-    while (performance.now() < endMs) {
-      health = await this.running.service.health();
+    const { guest, service } = this.running;
+    const endS = await guest.uptimeS() + limitS;
+    while (true) {
+      const health = await service.health();
       if (health !== null && fits(health)) return health;
+      if (await guest.uptimeS() >= endS) {
+        throw new Error(`Not ${what} within ${limitS} s; /health: ${JSON.stringify(health)}`);
+      }
       await delay(500);
     }
-    throw new Error(`Not ${what} within ${limitS} s; /health: ${JSON.stringify(health)}`);
   }
 
   /** Waits until all is as it should be on a quiet day. */

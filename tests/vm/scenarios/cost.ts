@@ -10,61 +10,71 @@ import { UNIT } from "../service.ts";
 const WINDOW_S = 120;
 const SETTLE_S = 20;
 
-/** Processor time so far, microseconds. */
 interface Usage {
-  readonly unit: number;
-  readonly ffmpeg: number;
+  /** Seconds since boot. */
+  readonly atS: number;
+  readonly ffmpegPid: string;
+  /** Processor time so far of the whole unit, seconds. */
+  readonly unitS: number;
+  /** Of the ffmpeg in it, seconds. */
+  readonly ffmpegS: number;
 }
 
 async function cost(rig: Rig, report: Report): Promise<void> {
   const { guest, service } = rig.running;
   await service.configure({ chunk_seconds: 60 });
   await rig.settled();
-  await guest.pass(SETTLE_S);
-  const before = await usageOf(rig, UNIT);
-  await guest.pass(WINDOW_S);
-  const after = await usageOf(rig, UNIT);
-  const ffmpeg = after.ffmpeg - before.ffmpeg;
-  const agent = after.unit - before.unit - ffmpeg;
+  const { unit, ffmpeg } = await measure(rig, UNIT);
 
   await guest.run(`systemctl stop ${UNIT}`);
   await guest.run(
     "systemd-run -q --unit=bare ffmpeg -nostdin -nostats -loglevel error -f alsa -channels 1 " +
       "-sample_rate 48000 -i hw:CARD=Device -c:a libopus -b:a 24k -f ogg /var/tmp/bare.ogg",
   );
-  await guest.pass(SETTLE_S);
-  const bareBefore = await usageOf(rig, "bare.service");
-  await guest.pass(WINDOW_S);
-  const bare = (await usageOf(rig, "bare.service")).unit - bareBefore.unit;
-  await guest.run(`systemctl stop bare; rm /var/tmp/bare.ogg`);
+  const { unit: bare } = await measure(rig, "bare.service");
+  await guest.run("systemctl stop bare; systemctl -q reset-failed bare; rm /var/tmp/bare.ogg");
   await service.configure({});
-  await guest.run(`systemctl start ${UNIT}`);
   rig.expectedRestarts = 0;
   await rig.settled();
 
-  report.measured("the program, a second of sound", instructions(agent));
+  report.measured("the program, a second of sound", instructions(unit - ffmpeg));
   report.measured("its ffmpeg, a second of sound", instructions(ffmpeg));
   report.measured("ffmpeg alone, a second of sound", instructions(bare));
-  report.measured("the program ÷ ffmpeg alone", `${(100 * agent / bare).toFixed(1)} %`);
+  report.measured("the program ÷ ffmpeg alone", `${(100 * (unit - ffmpeg) / bare).toFixed(1)} %`);
 }
 
-/** Of the unit's cgroup, and of the ffmpeg in it with all its threads. */
-async function usageOf({ running: { guest } }: Rig, unit: string): Promise<Usage> {
-  const text = await guest.run(
-    `cut -d' ' -f1 /proc/$(pgrep -x ffmpeg)/task/*/schedstat; ` +
-      `grep usage_usec /sys/fs/cgroup/system.slice/${unit}/cpu.stat`,
-  );
-  const lines = text.trim().split("\n");
-  const threads = lines.slice(0, -1).map(Number);
+/** Processor time a second of the guest's time. @throws if it was not one ffmpeg throughout. */
+async function measure(rig: Rig, unit: string): Promise<{ unit: number; ffmpeg: number }> {
+  await rig.running.guest.pass(SETTLE_S);
+  const before = await usageOf(rig, unit);
+  await rig.running.guest.pass(WINDOW_S);
+  const after = await usageOf(rig, unit);
+  if (after.ffmpegPid !== before.ffmpegPid) throw new Error(`${unit} began again while measured`);
+  const seconds = after.atS - before.atS;
   return {
-    unit: Number(lines.at(-1)?.split(" ")[1]),
-    ffmpeg: threads.reduce((sum, ns) => sum + ns, 0) / 1000,
+    unit: (after.unitS - before.unitS) / seconds,
+    ffmpeg: (after.ffmpegS - before.ffmpegS) / seconds,
   };
 }
 
-function instructions(usageUs: number): string {
-  const millions = usageUs * 1000 / NS_PER_INSTRUCTION / WINDOW_S / 1e6;
-  return `${millions.toFixed(2)} million instructions`;
+async function usageOf({ running: { guest } }: Rig, unit: string): Promise<Usage> {
+  const text = await guest.run(
+    "cut -d' ' -f1 /proc/uptime; pgrep -x ffmpeg; " +
+      `grep usage_usec /sys/fs/cgroup/system.slice/${unit}/cpu.stat; ` +
+      "cut -d' ' -f1 /proc/$(pgrep -x ffmpeg)/task/*/schedstat", // of each of its threads, nanoseconds
+  );
+  const [atS, ffmpegPid = "", usage, ...threads] = text.trim().split("\n");
+  return {
+    atS: Number(atS),
+    ffmpegPid,
+    unitS: Number(usage?.split(" ")[1]) / 1e6,
+    ffmpegS: threads.reduce((sum, ns) => sum + Number(ns), 0) / 1e9,
+  };
+}
+
+/** `share`: processor time a second of sound. */
+function instructions(share: number): string {
+  return `${(share * 1000 / NS_PER_INSTRUCTION).toFixed(1)} million instructions`;
 }
 
 export const costScenarios: readonly Scenario[] = [

@@ -1,6 +1,7 @@
 // Scenarios of the microphone: pulled out and put back, confused with another one, hung, mute, broken,
 // held by somebody else.
 
+import type { ReceivedChunk } from "../../fixtures/ingest_server.ts";
 import { SLOWEST } from "../guest.ts";
 import type { Rig } from "../rig.ts";
 import { median, type Report, type Scenario } from "../scenario.ts";
@@ -33,18 +34,20 @@ async function order(rig: Rig, report: Report): Promise<void> {
   const { microphone, second, service, guest } = rig.running;
   await second.configure(`-f ${TONES.second}`);
   await second.plug();
-  await swap(rig);
+  const swappedS = await swap(rig);
   report.measured("cards", await cards(rig));
-  const settledS = await keepsTo(rig, report, "auto-detect keeps to the one it had", TONES.first);
-  report.measured("both back → recorded again", `${settledS.toFixed(1)} s`);
+  const keeps = "auto-detect keeps to the one it had";
+  const soundS = await keepsTo(rig, report, keeps, TONES.first, swappedS);
+  report.measured("both back → recorded again", `${(soundS - swappedS).toFixed(1)} s`);
 
+  const configuredS = await guest.uptimeS();
   await service.configure({ audio_device: "usb:1-2" });
-  await keepsTo(rig, report, "audio_device usb:1-2 takes the other", TONES.second);
+  await keepsTo(rig, report, "audio_device usb:1-2 takes the other", TONES.second, configuredS);
   await microphone.unplug();
   await second.unplug();
   await microphone.plug();
-  await second.plug();
-  await keepsTo(rig, report, "and again after a replug in the first order", TONES.second);
+  const backS = await second.plug();
+  await keepsTo(rig, report, "and again after a replug in the first order", TONES.second, backS);
 
   await second.unplug();
   const health = await rig.healthy("missing usb:1-2", ({ recording }) => !recording);
@@ -55,12 +58,15 @@ async function order(rig: Rig, report: Report): Promise<void> {
   await rig.settled();
 }
 
-/** Both are pulled out, and put back in the other order: numbers and ids change places. */
-async function swap({ running: { microphone, second } }: Rig): Promise<void> {
+/**
+ * Both are pulled out, and put back in the other order: numbers and ids change places. Returns when the
+ * last plug went in, seconds since boot.
+ */
+async function swap({ running: { microphone, second } }: Rig): Promise<number> {
   await microphone.unplug();
   await second.unplug();
   await second.plug();
-  await microphone.plug();
+  return await microphone.plug();
 }
 
 async function cards({ running: { guest } }: Rig): Promise<string> {
@@ -68,21 +74,21 @@ async function cards({ running: { guest } }: Rig): Promise<string> {
     .map((link) => link.replace(/.*\/(\d-\d):.*\/(card\d)$/, "$2 at usb:$1")).join(", ");
 }
 
-/** Judges the next whole chunk. Returns how many seconds after now its recording had begun. */
-async function keepsTo(rig: Rig, report: Report, what: string, hz: number): Promise<number> {
-  const sinceS = await rig.running.guest.uptimeS();
-  const sound = await rig.running.journal.find("Recording.", { sinceS, limitS: 60 });
-  // If it was recording already, of what is recorded from now on.
-  const sinceUnixS = sound?.unixS ?? Number(await rig.running.guest.run("date +%s"));
-  await rig.ingest.waitUntil(
-    ({ chunks }) => chunks.some((chunk) => startS(chunk) >= sinceUnixS - 1),
-    60_000 * SLOWEST,
-    "a chunk",
-  );
-  const chunk = rig.ingest.chunks.find((chunk) => startS(chunk) >= sinceUnixS - 1);
+/** Judges the next whole chunk of what is recorded since `sinceS`. Returns when that began. */
+async function keepsTo(
+  rig: Rig,
+  report: Report,
+  what: string,
+  hz: number,
+  sinceS: number,
+): Promise<number> {
+  const sound = await rig.running.journal.next("Recording.", { sinceS, limitS: 60 });
+  const isOfIt = (chunk: ReceivedChunk) => startS(chunk) >= sound.unixS - 1;
+  await rig.ingest.waitUntil(({ chunks }) => chunks.some(isOfIt), 60_000 * SLOWEST, "a chunk");
+  const chunk = rig.ingest.chunks.find(isOfIt);
   const heard = chunk === undefined ? 0 : await toneOf(chunk, Object.values(TONES));
   report.holds(what, heard === hz, `${heard} Hz`);
-  return sound === null ? 0 : sound.atS - sinceS;
+  return sound.atS;
 }
 
 async function hang(rig: Rig, report: Report): Promise<void> {
