@@ -56,6 +56,7 @@ const LAYERS: readonly (readonly [layer: string, modules: readonly string[]])[] 
     "src/child.ts",
     "src/clock.ts",
     "src/clock_sync.ts",
+    "src/heap.ts",
     "src/log.ts",
     "src/task_group.ts",
     "src/wakeup.ts",

@@ -327,7 +327,9 @@ class LevelsReader {
   readonly #socket: FfmpegSocket;
   readonly #read: Promise<void>;
   #isOver = false;
-  #lookNow: () => void = () => {};
+  /** It was asked to look while it did. */
+  #isAsked = false;
+  #lookNow: (() => void) | null = null;
 
   constructor(socket: FfmpegSocket, meter: LevelMeter) {
     this.#socket = socket;
@@ -336,13 +338,14 @@ class LevelsReader {
 
   /** Takes what has arrived. */
   look(): void {
-    this.#lookNow();
+    this.#isAsked = true;
+    this.#lookNow?.();
   }
 
   /** ffmpeg has ended: reads the rest. */
   async end(): Promise<void> {
     this.#isOver = true;
-    this.#lookNow();
+    this.look();
     await this.#socket.ended();
     await this.#read;
   }
@@ -350,7 +353,7 @@ class LevelsReader {
   /** Reads no more. */
   async close(): Promise<void> {
     this.#isOver = true;
-    this.#lookNow();
+    this.look();
     await this.#socket.close();
     await this.#read;
   }
@@ -359,9 +362,18 @@ class LevelsReader {
     const buffer = new Uint8Array(LEVELS_BUFFER_BYTES);
     for (let count; (count = await this.#socket.read(buffer)) !== null;) {
       meter.push(buffer.subarray(0, count));
-      if (!this.#isOver) await new Promise<void>((resolve) => this.#lookNow = resolve);
+      // A full buffer: there is more. What is left would fill the socket, and then ffmpeg waits for us.
+      if (count < buffer.length) await this.#asked();
     }
     await this.#socket.close();
+  }
+
+  async #asked(): Promise<void> {
+    if (!this.#isAsked && !this.#isOver) {
+      await new Promise<void>((resolve) => this.#lookNow = resolve);
+      this.#lookNow = null;
+    }
+    this.#isAsked = false;
   }
 }
 

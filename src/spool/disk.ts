@@ -34,6 +34,18 @@ export async function sizeOf(path: string): Promise<number | null> {
   }
 }
 
+/** False if there is no such file. */
+export async function renameIfThere(from: string, to: string): Promise<boolean> {
+  try {
+    await Deno.rename(from, to);
+    return true;
+  } catch (error) {
+    // It may also be the folder that is missing.
+    if (!(error instanceof Deno.errors.NotFound) || await sizeOf(from) !== null) throw error;
+    return false;
+  }
+}
+
 /** Deletes a file that may be gone already. */
 export async function removeIfThere(path: string): Promise<void> {
   try {

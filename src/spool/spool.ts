@@ -17,7 +17,14 @@ import {
   type PartName,
 } from "./chunk_name.ts";
 import { CoalescedSync } from "./coalesced_sync.ts";
-import { freeBytesOf, removeIfThere, sizeOf, syncDirectory, writeAll } from "./disk.ts";
+import {
+  freeBytesOf,
+  removeIfThere,
+  renameIfThere,
+  sizeOf,
+  syncDirectory,
+  writeAll,
+} from "./disk.ts";
 import { OldestNames } from "./oldest_names.ts";
 import { PartFile } from "./part_file.ts";
 import { lockSpool, SpoolLockedError } from "./spool_lock.ts";
@@ -34,6 +41,8 @@ export interface Tally {
 /** Half a megabyte of names; a backlog of 110,000 is listed 28 times while it is delivered. */
 const HELD_NAMES = 4000;
 const LISTED_AT_ONCE = 2000;
+/** In a drain so many delivered chunks share the syncs of their folders. */
+const FILED_AT_ONCE = 16;
 /** So many files are asked for their size at once. */
 const SIZES_AT_ONCE = 16;
 /** Recordings are people's voices: nobody but the service's user reads them. */
@@ -82,6 +91,8 @@ export class Spool {
   /** Came into outbox/ since a listing of it began; null: none is under way. */
   #admittedMeanwhile: Set<string> | null = null;
   #lastTurn: Promise<unknown> = Promise.resolve();
+  /** Chunks filed as delivered since a sync was asked for. */
+  #unsynced = 0;
   readonly #uploadedSync = new CoalescedSync(() => this.#syncMove("uploaded"));
 
   private constructor(dir: string, lock: Deno.FsFile, heldNames: number) {
@@ -280,15 +291,24 @@ export class Spool {
   /**
    * Files a waiting chunk as delivered; it survives a power cut a moment later, without the next one
    * waiting for that. False: it was gone already, and is forgotten.
+   * @param sizeBytes as far as it is known.
    */
-  async markUploaded(fileName: string): Promise<boolean> {
-    const isMoved = await this.#move(fileName, "uploaded");
-    this.#uploadedSync.request();
+  async markUploaded(fileName: string, sizeBytes?: number): Promise<boolean> {
+    const isMoved = await this.#move(fileName, "uploaded", sizeBytes);
+    if (++this.#unsynced >= FILED_AT_ONCE) this.syncUploaded();
     return isMoved;
+  }
+
+  /** What has been filed as delivered is to survive a power cut, soon. */
+  syncUploaded(): void {
+    if (this.#unsynced === 0) return;
+    this.#unsynced = 0;
+    this.#uploadedSync.request();
   }
 
   /** Resolves when what was filed as delivered survives a power cut, or the disk has refused that. */
   async uploadedSynced(): Promise<void> {
+    this.syncUploaded();
     await this.#uploadedSync.settled();
   }
 
@@ -358,17 +378,21 @@ export class Spool {
     this.#held.outbox?.forget(fileName);
   }
 
-  async #move(fileName: string, to: "uploaded" | "rejected"): Promise<boolean> {
+  async #move(
+    fileName: string,
+    to: "uploaded" | "rejected",
+    sizeBytes?: number,
+  ): Promise<boolean> {
     return await this.#inTurn(async () => {
       const from = this.path("outbox", fileName);
-      const size = await sizeOf(from);
-      if (size !== null) {
-        await Deno.rename(from, this.path(to, fileName));
+      const size = sizeBytes ?? await sizeOf(from);
+      const isMoved = size !== null && await renameIfThere(from, this.path(to, fileName));
+      if (isMoved) {
         this.#left("outbox", fileName, size);
         this.#came(to, fileName, size);
       }
       this.#held.outbox?.forget(fileName);
-      return size !== null;
+      return isMoved;
     });
   }
 

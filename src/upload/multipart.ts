@@ -3,7 +3,8 @@
 //
 // It is a Blob, and not bytes, for two reasons. A request whose body is bytes is sent again by `fetch`
 // itself when the connection breaks: then an attempt is two requests, and nobody hears of the first.
-// And of bytes `fetch` makes two more copies, while a Blob is read piece by piece.
+// And of bytes `fetch` makes two more copies, while a Blob is read piece by piece. It is a Blob of its
+// own kind, as Deno (2.7.11, 2.9.6) never frees what is in one of its: a till would lose 11 MB an hour.
 
 /** A file up to here goes in one piece with the fields: each is a write, and waits for the last. */
 const MAX_WHOLE_BYTES = 1_048_576;
@@ -53,8 +54,28 @@ export function encodeMultipart(
   const tail = encoder.encode(`\r\n--${boundary}--`);
   return {
     contentType: `multipart/form-data; boundary=${boundary}`,
-    body: new Blob(inPieces(head, file.bytes, tail)),
+    body: new Pieces(inPieces(head, file.bytes, tail)),
   };
+}
+
+/** Bytes that are read once, and are nowhere but here: all that `fetch` asks of a body. */
+class Pieces extends Blob {
+  readonly #pieces: Uint8Array<ArrayBuffer>[];
+  readonly #size: number;
+
+  constructor(pieces: Uint8Array<ArrayBuffer>[]) {
+    super();
+    this.#pieces = pieces;
+    this.#size = pieces.reduce((sum, { length }) => sum + length, 0);
+  }
+
+  override get size(): number {
+    return this.#size;
+  }
+
+  override stream(): ReadableStream<Uint8Array<ArrayBuffer>> {
+    return ReadableStream.from(this.#pieces.values());
+  }
 }
 
 function inPieces(

@@ -199,6 +199,7 @@ export class Uploader {
       if (errors.length > 0) throw errors[0];
       await this.#settleFailed(round.failed, signal);
     } finally {
+      this.#spool.syncUploaded();
       this.#spool.sending.clear();
     }
   }
@@ -284,7 +285,7 @@ export class Uploader {
     }
     if (outcome.kind !== "unreadable") this.#status.counters.attempted(outcome.kind, tookMs);
     if (outcome.kind !== "delivered") return void round.failed.push({ chosen: flight, outcome });
-    const isFiled = await this.#spool.markUploaded(fileName);
+    const isFiled = await this.#spool.markUploaded(fileName, flight.sizeBytes);
     // One that other hands took meanwhile is in the books as lost already.
     this.#status.uploaded(isFiled ? name.durationUs : 0);
     this.#window.accepted(tookMs, isConnecting, this.#clock.monotonicMs());
