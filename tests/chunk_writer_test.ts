@@ -144,6 +144,36 @@ Deno.test("room is asked for before every chunk", async () => {
   assertEquals(rings, 2);
 });
 
+Deno.test("what is synced are whole blocks, and what lies behind them is written at once behind that", async () => {
+  await using setup = await writerAtNoon(5000);
+  const { clock, writer } = setup;
+  const syncedBytes: number[] = [];
+  let written = 0;
+  interceptParts(setup.temp, (part) => {
+    const { append, sync } = part;
+    part.append = (bytes) => append.call(part, bytes).finally(() => written = part.sizeBytes);
+    part.sync = () => {
+      syncedBytes.push(part.sizeBytes);
+      return sync.call(part);
+    };
+  });
+  const [open, close] = chunkSteps(0, [new Uint8Array(200).fill(1)]);
+  assert(open && close && close.kind === "close");
+  writer.push(open);
+  let pushed = 200;
+  for (let page = 0; page < 140; page++) {
+    await clock.advance(400);
+    const bytes = new Uint8Array(1000 + page * 37 % 700).fill(page); // 24 kbit/s
+    writer.push({ kind: "append", bytes });
+    pushed += bytes.length;
+    await until(() => written === pushed);
+  }
+  writer.push(close);
+  await writer.finish();
+  assert(syncedBytes.length >= 11, `${syncedBytes}`); // 56 s
+  assertEquals(syncedBytes.filter((size) => size % 4096 !== 0), []);
+});
+
 Deno.test("nothing waits longer than the interval to be synced, and not every page is", async () => {
   for (const intervalMs of [2000, 5000]) {
     await using setup = await writerAtNoon(intervalMs);
