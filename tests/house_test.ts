@@ -24,6 +24,7 @@ const LAYERS: readonly (readonly [layer: string, modules: readonly string[]])[] 
     "src/capture/disk_lane.ts",
     "src/capture/ffmpeg.ts",
     "src/capture/ffmpeg_socket.ts",
+    "src/capture/levels_reader.ts",
     "src/capture/capture_problem.ts",
     "src/capture/last_microphone.ts",
     "src/capture/microphones.ts",

@@ -7,6 +7,7 @@ import type { Clock } from "../clock.ts";
 import { diagnoses, type Diagnosis } from "./diagnosis.ts";
 import { FfmpegSocket } from "./ffmpeg_socket.ts";
 import { LevelMeter, type Levels } from "./levels.ts";
+import { LevelsReader } from "./levels_reader.ts";
 
 /** Where sound comes from. */
 export type CaptureSource =
@@ -45,9 +46,8 @@ export const PAGE_MS = 400;
  * earlier than it could have arrived. Measured with a time code (bench:time).
  */
 export const MUXER_DELAY_MS = PAGE_MS;
-/** What one read takes: a page at 320 kbit/s, and a second of PCM at 48 kHz. */
+/** What one read takes: a page at 320 kbit/s. */
 const SOUND_BUFFER_BYTES = 16_384;
-const LEVELS_BUFFER_BYTES = 98_304;
 
 export type FfmpegLogLevel = "error" | "warning" | "info";
 
@@ -316,65 +316,6 @@ async function* lines(stream: AsyncIterable<Uint8Array>): AsyncGenerator<string>
     for (const part of parts) if (part !== "") yield part.slice(0, 1000);
   }
   if (rest !== "") yield rest;
-}
-
-/**
- * Reads the PCM that ffmpeg hands back over a socket, into a meter: when the sound has come and this
- * process is awake for it anyhow, as what belongs to it is then there. A wake of its own for each
- * piece cost as much as the sound itself.
- */
-class LevelsReader {
-  readonly #socket: FfmpegSocket;
-  readonly #read: Promise<void>;
-  #isOver = false;
-  /** It was asked to look while it did. */
-  #isAsked = false;
-  #lookNow: (() => void) | null = null;
-
-  constructor(socket: FfmpegSocket, meter: LevelMeter) {
-    this.#socket = socket;
-    this.#read = this.#readInto(meter);
-  }
-
-  /** Takes what has arrived. */
-  look(): void {
-    this.#isAsked = true;
-    this.#lookNow?.();
-  }
-
-  /** ffmpeg has ended: reads the rest. */
-  async end(): Promise<void> {
-    this.#isOver = true;
-    this.look();
-    await this.#socket.ended();
-    await this.#read;
-  }
-
-  /** Reads no more. */
-  async close(): Promise<void> {
-    this.#isOver = true;
-    this.look();
-    await this.#socket.close();
-    await this.#read;
-  }
-
-  async #readInto(meter: LevelMeter): Promise<void> {
-    const buffer = new Uint8Array(LEVELS_BUFFER_BYTES);
-    for (let count; (count = await this.#socket.read(buffer)) !== null;) {
-      meter.push(buffer.subarray(0, count));
-      // A full buffer: there is more. What is left would fill the socket, and then ffmpeg waits for us.
-      if (count < buffer.length) await this.#asked();
-    }
-    await this.#socket.close();
-  }
-
-  async #asked(): Promise<void> {
-    if (!this.#isAsked && !this.#isOver) {
-      await new Promise<void>((resolve) => this.#lookNow = resolve);
-      this.#lookNow = null;
-    }
-    this.#isAsked = false;
-  }
 }
 
 async function closeSound(
