@@ -12,6 +12,7 @@ import { buildBinaries } from "../tests/fixtures/binaries.ts";
 import { run } from "../tests/fixtures/command.ts";
 import { measure as measureBacklog } from "./backlog.ts";
 import { measure as measureBytes } from "./bytes.ts";
+import { measure as measureCost } from "./cost.ts";
 import { measure as measureDrain } from "./drain.ts";
 import { measure as measureLatency } from "./latency.ts";
 import { measure as measureMemory } from "./memory.ts";
@@ -26,17 +27,12 @@ interface Part {
   readonly measure: (program: string) => Promise<Table[]>;
 }
 
-async function measureCost(seconds: number, program: string): Promise<Table[]> {
-  const { measure } = await import(new URL("cost.ts", import.meta.url).href);
-  return await measure(seconds, program);
-}
-
 /** In the order of the document. Those of a lane follow each other, the lanes run side by side. */
 const STAGES: readonly (readonly (readonly Part[])[])[] = [
-  [[{ name: "cost", measure: (program) => measureCost(150, program) }]],
+  [[{ name: "cost", measure: (program) => measureCost(120, program) }]],
   [[{
     name: "drain",
-    measure: (program) => measureDrain({ program, chunks: 2000, runs: 3, seconds: 4 }),
+    measure: (program) => measureDrain({ program, chunks: 1500, runs: 2, seconds: 3 }),
   }]],
   [
     [
@@ -45,7 +41,7 @@ const STAGES: readonly (readonly (readonly Part[])[])[] = [
         measure: (program) => measureLatency({ program, runs: 8, seconds: 40 }),
       },
       { name: "backlog", measure: () => measureBacklog() },
-      { name: "memory", measure: (program) => measureMemory({ program, chunks: 10_000 }) },
+      { name: "memory", measure: (program) => measureMemory({ program, chunks: 6000 }) },
     ],
     [{ name: "bytes", measure: (program) => measureBytes({ program, chunks: 3 }) }],
   ],
