@@ -174,6 +174,31 @@ Deno.test("what is synced are whole blocks, and what lies behind them is written
   assertEquals(syncedBytes.filter((size) => size % 4096 !== 0), []);
 });
 
+Deno.test("what lies behind the blocks that are synced does not wait for a card that is slow", async () => {
+  await using setup = await writerAtNoon(5000);
+  const { clock, writer } = setup;
+  const card = Promise.withResolvers<void>();
+  let [written, syncs] = [0, 0];
+  interceptParts(setup.temp, (part) => {
+    const { append } = part;
+    part.append = (bytes) => append.call(part, bytes).finally(() => written = part.sizeBytes);
+    part.sync = () => (syncs++, card.promise);
+  });
+  const [open, close] = chunkSteps(0, [new Uint8Array(100)]);
+  assert(open && close);
+  writer.push(open);
+  await clock.advance(3000);
+  writer.push({ kind: "append", bytes: new Uint8Array(5000) });
+  await until(() => syncs === 1);
+  assertEquals(written, 4096);
+  await until(() => clock.sleepers === 1);
+  await clock.advance(25);
+  await until(() => written === 5100);
+  card.resolve();
+  writer.push(close);
+  await writer.finish();
+});
+
 Deno.test("nothing waits longer than the interval to be synced, and not every page is", async () => {
   for (const intervalMs of [2000, 5000]) {
     await using setup = await writerAtNoon(intervalMs);

@@ -23,6 +23,8 @@ export const MAX_PENDING_BYTES = 32 * 1024 * 1024;
 const BLOCK_BYTES = 4096;
 /** So long before a sync is due it is made, if a block has just become full. */
 const EARLY_SYNC_MS = 1200;
+/** A sync that is asked for has begun after this: what is written from then on is not part of it. */
+const SYNC_BEGINS_MS = 25;
 /** When the service stops, a disk that takes nothing is waited for no longer. */
 const LAST_TRIES_MS = 2000;
 
@@ -197,15 +199,21 @@ export class ChunkWriter {
 
   /** May be called again with the same step after it has failed. */
   async #sync(next: SyncStep): Promise<void> {
-    if (next.kind === "sync") {
-      await next.part.sync();
-      if (this.#rest.length > 0) this.push({ kind: "append", bytes: NOTHING });
-      return;
-    }
+    if (next.kind === "sync") return await this.#syncBlocks(next.part);
     const { part, step } = next;
     const name = await part.seal({ ...step.name, durationUs: durationOf(step.times) });
     if (name === null) this.#vanished(step, part.sizeBytes);
     else this.#sealed(name, step, part.sizeBytes);
+  }
+
+  /** Syncs what is written; what was kept from it is written as soon as that is under way. */
+  async #syncBlocks(part: PartFile): Promise<void> {
+    const done = new AbortController();
+    const syncing = part.sync().finally(() => done.abort());
+    syncing.catch(() => {}); // it is awaited below
+    await this.#clock.sleep(SYNC_BEGINS_MS, done.signal);
+    if (this.#rest.length > 0) this.push({ kind: "append", bytes: NOTHING });
+    await syncing;
   }
 
   #sealed(name: string, step: SealedChunk, sizeBytes: number): void {
