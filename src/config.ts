@@ -282,7 +282,7 @@ const KEYS: { readonly [Property in keyof Config]: Key<Config[Property]> } = {
     absent: "the usual authorities",
   },
   uploadTimeoutS: { name: "upload_timeout_s", kind: positive("seconds", 86_400), default: "30" },
-  uploadConcurrency: { name: "upload_concurrency", kind: integer(1, 16), default: "4" },
+  uploadConcurrency: { name: "upload_concurrency", kind: integer(1, 16), default: "6" },
   maxClockWaitS: {
     name: "max_clock_wait_s",
     kind: number("a number of seconds from 0 to 86400", (value) => value >= 0 && value <= 86_400),

@@ -47,7 +47,7 @@ const DEFAULTS: Config = {
   healthPort: 8042,
   tlsCaFile: null,
   uploadTimeoutS: 30,
-  uploadConcurrency: 4,
+  uploadConcurrency: 6,
   maxClockWaitS: 600,
   timestampFormat: "unix",
   minFreeGb: 1,

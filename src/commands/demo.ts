@@ -88,7 +88,7 @@ function demoConfig(spoolDir: string, url: string): Config {
     healthPort: 0,
     tlsCaFile: null,
     uploadTimeoutS: 10,
-    uploadConcurrency: 4,
+    uploadConcurrency: 6,
     maxClockWaitS: 0,
     timestampFormat: "unix",
     minFreeGb: 0,
