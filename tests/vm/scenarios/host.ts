@@ -1,5 +1,6 @@
 // Scenarios of the machine around the service: its power, its clock, its disk, its network.
 
+import type { HealthReport } from "../../../src/status/status.ts";
 import { SLOWEST } from "../guest.ts";
 import type { Entry } from "../journal.ts";
 import type { Rig } from "../rig.ts";
@@ -63,9 +64,15 @@ async function clock(rig: Rig, report: Report): Promise<void> {
   );
 }
 
+/** What the start of the service took is declared as a gap with its first chunk. */
+async function recordsChunks(rig: Rig): Promise<HealthReport> {
+  await rig.healthy("recording chunks", ({ chunks_recorded_total: chunks }) => chunks > 0);
+  return await rig.settled();
+}
+
 async function diskFull(rig: Rig, report: Report): Promise<void> {
-  const { guest, service, journal } = rig.running;
-  const before = await service.health();
+  const { guest, journal } = rig.running;
+  const before = await recordsChunks(rig);
   const fullS = await guest.uptimeS();
   // All that the service's user could have; ext4 keeps some for root, who takes that, too.
   await guest.run(
@@ -87,8 +94,8 @@ async function diskFull(rig: Rig, report: Report): Promise<void> {
     `${(await guest.uptimeS() - freedS).toFixed(0)} s`,
   );
   const [gaps, lost] = [
-    health.gap_seconds_total - (before?.gap_seconds_total ?? 0),
-    health.seconds_lost_total - (before?.seconds_lost_total ?? 0),
+    health.gap_seconds_total - before.gap_seconds_total,
+    health.seconds_lost_total - before.seconds_lost_total,
   ];
   report.atMost("sound not recorded", gaps, 0);
   report.atMost("sound recorded and lost", lost, 0);
@@ -96,7 +103,7 @@ async function diskFull(rig: Rig, report: Report): Promise<void> {
 
 async function networkAway(rig: Rig, report: Report): Promise<void> {
   const { guest, journal } = rig.running;
-  const before = await rig.settled();
+  const before = await recordsChunks(rig);
   const seen = rig.ingest.chunks.length;
   const backS = await guest.passWithoutNetwork(AWAY_S);
   report.holds("nothing arrives while the cable is out", rig.ingest.chunks.length <= seen + 1);
