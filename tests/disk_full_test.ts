@@ -139,8 +139,12 @@ Deno.test("not a byte of room: what is recorded waits in memory, and is written 
   await recording.clock.advance(3000);
   assertEquals(recording.problems(), ["disk_failing", "disk_low"]);
   await disk.free();
-  await recording.clock.advance(3000);
+  // The clock is simulated, the disk is not: it gets as many seconds as it needs.
+  for (let second = 0; second < 30 && waiting(spool).length < 3; second++) {
+    await recording.clock.advance(1000);
+  }
   assertEquals(waiting(spool), [0, 1, 2]);
+  await recording.clock.advance(1000);
   assertEquals([recording.problems(), recording.report().status], [[], "ok"]);
   assertEquals(recording.report().chunks_lost_total, 0);
   assertEquals(recording.report().ledger.unaccounted_s, 0);
