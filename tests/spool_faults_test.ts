@@ -176,6 +176,19 @@ Deno.test("filing many delivered chunks waits for no sync, and costs few: upload
   assertEquals(syncs, [...round, ...round]);
 });
 
+Deno.test("delivered chunks share their syncs however fast the disk is, the last of them too", async () => {
+  using rig = new Rig();
+  const { spool, names } = await rig.spool(...Array.from({ length: 50 }, (_, at) => NOON + at));
+  rig.disk.trace.length = 0;
+  for (const name of names) {
+    await rig.run(() => spool.markUploaded(name));
+    await new Promise((wake) => setTimeout(wake, 1)); // a sync could be through by now
+  }
+  await rig.run(() => spool.uploadedSynced());
+  const syncs = rig.disk.trace.filter((line) => line.startsWith("sync "));
+  assertEquals(syncs.length, 2 * 4); // behind 16, 32, 48 and 50, of two folders each
+});
+
 Deno.test("a refused chunk that gets its true time keeps its reason after a crash at any call, whatever the crash", async () => {
   const crashes = [null, "journal", ...Array<"scattered">(6).fill("scattered")] as const;
   for (const [seed, survival] of crashes.entries()) {
