@@ -10,13 +10,13 @@
 import { parseArgs } from "node:util";
 import { delay } from "@std/async/delay";
 import { join } from "@std/path/join";
-import { AgentProcess } from "../tests/fixtures/agent_process.ts";
 import { buildBinaries } from "../tests/fixtures/binaries.ts";
 import { makeCertificates } from "../tests/fixtures/certificates.ts";
 import { makeSpeech } from "../tests/fixtures/audio.ts";
 import { IngestServer } from "../tests/fixtures/ingest_server.ts";
 import { PulseMicrophone } from "../tests/fixtures/pulse_microphone.ts";
 import { SmallDisk } from "../tests/fixtures/small_disk.ts";
+import { startRecordingAgent } from "./recording_agent.ts";
 import { LoopDisk } from "./loop_disk.ts";
 import { cpuSeconds, writtenBytes } from "./process.ts";
 import { type Table, toMarkdown } from "./table.ts";
@@ -66,23 +66,12 @@ export async function measure(options: BytesOptions = {}): Promise<Table[]> {
     await using _playing = microphone.playLooped(speech);
     const { caFile, certPem, keyPem } = await makeCertificates(dir);
     await using server = await IngestServer.start({ tls: { certPem, keyPem }, token: TOKEN });
-    await using agent = await AgentProcess.start({
+    await using agent = await startRecordingAgent({
       dir,
-      program: [options.program ?? binaries?.x64 ?? ""],
-      logLevel: "INFO",
-      env: microphone.env,
-      config: {
-        spool_dir: join(agentDisk?.dir ?? dir, "spool"),
-        ingest_base_url: server.url,
-        ingest_token: TOKEN,
-        tls_ca_file: caFile,
-        audio_device: microphone.device,
-        chunk_seconds: CHUNK_SECONDS,
-        schedule_start: "00:00",
-        schedule_end: "00:00",
-        min_free_gb: 0,
-        max_clock_wait_s: 0,
-      },
+      program: options.program ?? binaries?.x64 ?? "",
+      microphone,
+      server: { url: server.url, token: TOKEN, caFile },
+      config: { spool_dir: join(agentDisk?.dir ?? dir, "spool"), chunk_seconds: CHUNK_SECONDS },
     });
     const segments = join(ffmpegDisk?.dir ?? dir, "segments");
     await Deno.mkdir(segments);

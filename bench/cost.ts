@@ -7,12 +7,12 @@
 
 import { delay } from "@std/async/delay";
 import { join } from "@std/path/join";
-import { AgentProcess } from "../tests/fixtures/agent_process.ts";
 import { buildBinaries } from "../tests/fixtures/binaries.ts";
 import { makeCertificates } from "../tests/fixtures/certificates.ts";
 import { makeSpeech } from "../tests/fixtures/audio.ts";
 import { IngestServer } from "../tests/fixtures/ingest_server.ts";
 import { PulseMicrophone } from "../tests/fixtures/pulse_microphone.ts";
+import { startRecordingAgent } from "./recording_agent.ts";
 import { childrenOf, cpuSeconds, type Footprint, footprintOf } from "./process.ts";
 import { type Table, toMarkdown } from "./table.ts";
 
@@ -45,21 +45,11 @@ export async function measure(seconds = WINDOW_S, program?: string): Promise<Tab
   await using _playing = microphone.playLooped(speech);
   const { caFile, certPem, keyPem } = await makeCertificates(dir);
   await using server = await IngestServer.start({ tls: { certPem, keyPem }, token: TOKEN });
-  await using agent = await AgentProcess.start({
+  await using agent = await startRecordingAgent({
     dir,
-    program: [program ?? binaries?.x64 ?? ""],
-    env: microphone.env,
-    logLevel: "INFO",
-    config: {
-      spool_dir: join(dir, "spool"),
-      ingest_base_url: server.url,
-      ingest_token: TOKEN,
-      tls_ca_file: caFile,
-      audio_device: microphone.device,
-      schedule_start: "00:00",
-      schedule_end: "00:00",
-      min_free_gb: 0,
-    },
+    program: program ?? binaries?.x64 ?? "",
+    microphone,
+    server: { url: server.url, token: TOKEN, caFile },
   });
   await agent.said("Recording.");
   const plain = startFfmpeg(microphone, [join(dir, "plain.ogg")]);

@@ -10,12 +10,12 @@ import { delay } from "@std/async/delay";
 import { join } from "@std/path/join";
 import { MUXER_DELAY_MS } from "../src/capture/ffmpeg.ts";
 import { OPUS_RATE, OpusStreamReader } from "../src/capture/opus.ts";
-import { AgentProcess } from "../tests/fixtures/agent_process.ts";
 import { buildBinaries } from "../tests/fixtures/binaries.ts";
 import { type Certificates, makeCertificates } from "../tests/fixtures/certificates.ts";
 import { makeSpeech } from "../tests/fixtures/audio.ts";
 import { IngestServer, type ReceivedChunk } from "../tests/fixtures/ingest_server.ts";
 import { PulseMicrophone } from "../tests/fixtures/pulse_microphone.ts";
+import { startRecordingAgent } from "./recording_agent.ts";
 import { type Table, toMarkdown } from "./table.ts";
 
 const TOKEN = "latency";
@@ -94,23 +94,12 @@ export async function measure(options: LatencyOptions = {}): Promise<Table[]> {
 }
 
 function startAgent({ dir, program, microphone, certificates }: Place, url: string, spool: string) {
-  return AgentProcess.start({
+  return startRecordingAgent({
     dir,
-    program: [program],
-    logLevel: "INFO",
-    env: microphone.env,
-    config: {
-      spool_dir: join(dir, spool),
-      ingest_base_url: url,
-      ingest_token: TOKEN,
-      tls_ca_file: certificates.caFile,
-      audio_device: microphone.device,
-      chunk_seconds: CHUNK_SECONDS,
-      schedule_start: "00:00",
-      schedule_end: "00:00",
-      min_free_gb: 0,
-      max_clock_wait_s: 0,
-    },
+    program,
+    microphone,
+    server: { url: url, token: TOKEN, caFile: certificates.caFile },
+    config: { spool_dir: join(dir, spool), chunk_seconds: CHUNK_SECONDS },
   });
 }
 

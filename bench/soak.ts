@@ -14,7 +14,7 @@ import { delay } from "@std/async/delay";
 import { join } from "@std/path/join";
 import { cutToLastPage, readChunkHeader } from "../src/capture/chunk_file.ts";
 import { parseChunkName } from "../src/spool/chunk_name.ts";
-import { AgentProcess } from "../tests/fixtures/agent_process.ts";
+import type { AgentProcess } from "../tests/fixtures/agent_process.ts";
 import { buildBinaries } from "../tests/fixtures/binaries.ts";
 import { makeCertificates } from "../tests/fixtures/certificates.ts";
 import { makeSpeech } from "../tests/fixtures/audio.ts";
@@ -22,6 +22,7 @@ import { type Behaviour, IngestServer } from "../tests/fixtures/ingest_server.ts
 import { PulseMicrophone } from "../tests/fixtures/pulse_microphone.ts";
 import { seededRandom } from "../tests/fixtures/random.ts";
 import { objectionTo } from "../tests/kill/strict_chunk.ts";
+import { startRecordingAgent } from "./recording_agent.ts";
 import { childrenOf, type Footprint, footprintOf, processesWith } from "./process.ts";
 
 const TOKEN = "soak";
@@ -75,22 +76,13 @@ export async function soak(options: SoakOptions): Promise<string[]> {
     await makeSpeech(speech, 60);
     await using sound = new Sound(microphone, speech);
     sound.begin();
-    await using agent = await AgentProcess.start({
+    await using agent = await startRecordingAgent({
       dir,
-      program: [options.program ?? binaries?.x64 ?? ""],
-      env: microphone.env,
-      logLevel: "INFO",
+      program: options.program ?? binaries?.x64 ?? "",
+      microphone,
+      server: { url: server.url, token: TOKEN, caFile },
       config: {
-        spool_dir: join(dir, "spool"),
-        ingest_base_url: server.url,
-        ingest_token: TOKEN,
-        tls_ca_file: caFile,
-        audio_device: microphone.device,
         chunk_seconds: CHUNK_SECONDS,
-        schedule_start: "00:00",
-        schedule_end: "00:00",
-        min_free_gb: 0,
-        max_clock_wait_s: 0,
         upload_timeout_s: 5,
         retry_min_s: 0.5,
         retry_max_s: 10,
