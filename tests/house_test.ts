@@ -49,6 +49,7 @@ const LAYERS: readonly (readonly [layer: string, modules: readonly string[]])[] 
     "src/status/restore.ts",
     "src/status/telemetry.ts",
     "src/status/view.ts",
+    "src/upload/delivery_report.ts",
     "src/upload/ingest_client.ts",
     "src/config.ts",
     "src/systemd.ts",

@@ -15,6 +15,7 @@ import { sizeOf } from "../spool/disk.ts";
 import type { Spool } from "../spool/spool.ts";
 import type { Status } from "../status/status.ts";
 import { Wakeup } from "../wakeup.ts";
+import { DeliveryReport } from "./delivery_report.ts";
 import type { IngestClient, Verdict } from "./ingest_client.ts";
 import { QueueOrder } from "./queue_order.ts";
 import { type InFlight, SendWindow } from "./send_window.ts";
@@ -91,11 +92,10 @@ export class Uploader {
   readonly #status: Status;
   readonly #log: Logger;
   readonly #order: QueueOrder;
+  readonly #report: DeliveryReport;
   readonly #window: SendWindow;
   /** Rings when a request in flight has its answer. */
   readonly #answer = new Wakeup();
-  /** Failed attempts, and since when on the monotonic clock; null: the server answers. */
-  #outage: { readonly sinceMs: number; readonly attempts: number } | null = null;
   /** How often chunks were refused, by key. */
   readonly #refusals = new Map<string, number>();
   #lookForReturnedMs = -Infinity;
@@ -110,6 +110,7 @@ export class Uploader {
     this.#client = client;
     this.#options = options;
     this.#order = new QueueOrder(options.retryMaxMs);
+    this.#report = new DeliveryReport(options.retryMaxMs, { ...deps, spool });
     const { concurrency = 1, timeoutMs = 30_000 } = options;
     this.#window = new SendWindow(concurrency, timeoutMs * SLOW_PART);
     this.#clock = deps.clock;
@@ -119,7 +120,7 @@ export class Uploader {
 
   /** Works until the signal aborts; an attempt under way is then given up, its chunk stays. */
   async run(signal: AbortSignal): Promise<void> {
-    this.#tellRejected();
+    this.#report.tellRejected();
     try {
       await this.#deliverAll(signal);
     } finally {
@@ -142,7 +143,7 @@ export class Uploader {
         });
       } catch (error) {
         if (signal.aborted) return;
-        this.#failed("spool_failed", `Chunks cannot be listed or filed away: ${error}`);
+        this.#report.failed("spool_failed", `Chunks cannot be listed or filed away: ${error}`);
         await this.#clock.sleep(this.#options.retryMaxMs, signal);
       }
     }
@@ -151,7 +152,7 @@ export class Uploader {
   /** Whether everything that waited has been dealt with, or delivering does not work just now. */
   get idle(): boolean {
     const { files } = this.#spool.tally.outbox;
-    return this.#outage !== null || files <= this.#order.passedOver.size;
+    return this.#report.isOutage || files <= this.#order.passedOver.size;
   }
 
   /**
@@ -260,7 +261,7 @@ export class Uploader {
     const order = this.#order;
     const nowMs = this.#clock.monotonicMs();
     const { files } = this.#spool.tally.outbox;
-    const isOther = this.#outage !== null || order.dueAgain(nowMs) !== null ||
+    const isOther = this.#report.isOutage || order.dueAgain(nowMs) !== null ||
       nowMs >= this.#lookForReturnedMs || files <= inFlight.length + order.passedOver.size;
     if (isOther) return null;
     const { sending } = this.#spool;
@@ -311,7 +312,7 @@ export class Uploader {
    */
   async #chooseNext(): Promise<Chosen | null> {
     const order = this.#order;
-    const again = this.#outage === null ? order.dueAgain(this.#clock.monotonicMs()) : null;
+    const again = !this.#report.isOutage ? order.dueAgain(this.#clock.monotonicMs()) : null;
     if (again !== null) {
       const chosen = await this.#oldest(({ key }) => key === again);
       if (chosen !== null) return chosen;
@@ -350,7 +351,7 @@ export class Uploader {
     this.#lookForReturnedMs = nowMs + LOOK_FOR_RETURNED_MS;
     try {
       await this.#spool.noticeReturned();
-      this.#tellRejected();
+      this.#report.tellRejected();
     } catch (error) {
       // What waits in outbox/ is delivered all the same.
       this.#log.debug("rejected/ cannot be looked at.", { error: String(error) });
@@ -368,7 +369,7 @@ export class Uploader {
         return await this.#refuse(fileName, name, outcome);
       case "misconfigured":
         this.#order.absolve();
-        this.#failed("upload_misconfigured", `Nothing can be delivered: ${outcome.reason}`);
+        this.#report.failed("upload_misconfigured", `Nothing can be delivered: ${outcome.reason}`);
         this.#spool.sending.clear();
         // The next chunk would fare no better: look again, slowly, whether it has been put right.
         return await this.#clock.sleep(this.#options.retryMaxMs, signal);
@@ -380,11 +381,11 @@ export class Uploader {
         if (isAtFault && this.#order.failed(name.key, this.#clock.monotonicMs(), waitMs)) {
           const problem = "The server fails on one chunk and takes others: it is passed over.";
           this.#log.warning(problem, { chunk: fileName, reason: outcome.reason });
-          this.#tellPassedOver();
+          this.#report.tellPassedOver(this.#order.passedOver);
         }
         // What is passed over holds nothing up: the next chunk shows how the server is.
         if (this.#order.passedOver.has(name.key)) return this.#status.uploadFailed();
-        this.#failed("upload_failing", `Chunks wait: ${outcome.reason}`);
+        this.#report.failed("upload_failing", `Chunks wait: ${outcome.reason}`);
         this.#spool.sending.clear();
         if (waitMs > 0) await this.#clock.sleep(waitMs, signal);
         // At once, not after the backoff: a server that is back shows it with the oldest, in order.
@@ -398,7 +399,7 @@ export class Uploader {
   #delivered(fileName: string, key: string, chunkId: string | null): void {
     this.#order.accepted(key, this.#clock.monotonicMs());
     this.#forget(key);
-    this.#answered();
+    this.#report.answered();
     this.#log.info("Delivered.", {
       chunk: fileName,
       chunk_id: chunkId,
@@ -426,8 +427,8 @@ export class Uploader {
     });
     this.#status.chunkRejected(durationUs);
     this.#forget(key);
-    this.#tellRejected();
-    if (outcome.kind === "refused") this.#answered();
+    this.#report.tellRejected();
+    if (outcome.kind === "refused") this.#report.answered();
     this.#log.error("A chunk was given up; it is in rejected/.", { chunk: fileName, reason });
   }
 
@@ -437,60 +438,11 @@ export class Uploader {
     return attempts;
   }
 
-  /** The server has judged a chunk: it is there, and so is the disk. */
-  #answered(): void {
-    this.#status.clearProblem("upload_failing", "upload_misconfigured", "spool_failed");
-    this.#tellRejected();
-    if (this.#outage === null) return;
-    const { sinceMs, attempts } = this.#outage;
-    this.#outage = null;
-    this.#log.warning("Delivery works again.", {
-      failed_attempts: attempts,
-      lasted_s: Math.round((this.#clock.monotonicMs() - sinceMs) / 1000),
-    });
-  }
-
   /** This chunk has been dealt with, or is gone. */
   #forget(key: string): void {
     this.#refusals.delete(key);
     this.#order.forget(key);
-    this.#tellPassedOver();
-  }
-
-  #tellPassedOver(): void {
-    const { size } = this.#order.passedOver;
-    if (size === 0) return this.#status.clearProblem("chunks_passed_over");
-    this.#status.setProblem(
-      "chunks_passed_over",
-      `The server fails on ${size} chunks again and again, and takes others: they stay in outbox/ ` +
-        `and are tried again, one every ${
-          this.#options.retryMaxMs / 1000
-        } s; the first has the key ` +
-        `${[...this.#order.passedOver][0]}`,
-    );
-  }
-
-  /** A problem for as long as there are rejected chunks, also those of an earlier run. */
-  #tellRejected(): void {
-    const { files } = this.#spool.tally.rejected;
-    if (files === 0) return this.#status.clearProblem("chunks_rejected");
-    this.#status.setProblem(
-      "chunks_rejected",
-      `${files} chunks were given up; the reasons are beside them in ` +
-        `${this.#spool.path("rejected", "")}: once that is put right, \`recorder-agent requeue\` ` +
-        `puts them back`,
-    );
-  }
-
-  /** Says what goes wrong when it begins or changes its nature, and counts the rest. */
-  #failed(code: string, message: string): void {
-    this.#status.uploadFailed();
-    const { sinceMs, attempts } = this.#outage ??
-      { sinceMs: this.#clock.monotonicMs(), attempts: 0 };
-    this.#outage = { sinceMs, attempts: attempts + 1 };
-    if (!this.#status.hasProblem(code)) this.#log.warning("{problem}", { problem: message, code });
-    this.#status.clearProblem("upload_failing", "upload_misconfigured");
-    this.#status.setProblem(code, message);
+    this.#report.tellPassedOver(this.#order.passedOver);
   }
 }
 
