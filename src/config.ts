@@ -5,9 +5,34 @@
  * reads the environment. It never writes anything, never logs, and never shows a token.
  */
 
-import { parse as parseYaml } from "@std/yaml/parse";
-import { parseAudioDevice } from "./capture/microphone_choice.ts";
-import { parseMinute } from "./schedule.ts";
+import { closestString } from "@std/text/closest-string";
+import { levenshteinDistance } from "@std/text/levenshtein-distance";
+import {
+  type ConfigFile,
+  EMPTY_FILE,
+  type Given,
+  parseConfigFile,
+  safeName,
+  UNREADABLE_FILE,
+} from "./config_file.ts";
+import {
+  absolutePath,
+  AUDIO_DEVICE,
+  BASE_URL,
+  integer,
+  type Kind,
+  number,
+  oneOf,
+  positive,
+  quote,
+  Refusal,
+  SAMPLE_RATE,
+  type Scalar,
+  TIME,
+  TOKEN,
+  TOKEN_FILE,
+  UUID,
+} from "./config_values.ts";
 
 /** Where the configuration is looked for when no file is named. */
 export const DEFAULT_CONFIG_PATH = "/etc/recorder-agent/config.yaml";
@@ -93,155 +118,6 @@ export class ConfigError extends Error {
     this.problems = problems;
   }
 }
-
-// --- What values look like -----------------------------------------------------------------------
-
-type Scalar = string | number | boolean;
-
-/** A value that is not accepted; the reason reads on from the value: `"25:00"` + `is not a time`. */
-class Refusal {
-  constructor(readonly reason: string) {}
-}
-
-/** A sort of value: how it is read, what is accepted, and how a refused one may be shown. */
-interface Kind<T> {
-  readonly accepted: string;
-  readonly read: (value: Scalar) => T | Refusal;
-  readonly show?: (value: Scalar) => string;
-}
-
-const HIDDEN = "the value (not shown)";
-
-// deno-lint-ignore no-control-regex
-const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/;
-
-function text<T>(accepted: string, read: (value: string) => T | Refusal): Kind<T> {
-  return {
-    accepted,
-    // YAML has already lost what was written: 007 is 7, and long numbers are rounded.
-    read: (value) =>
-      typeof value === "string"
-        ? read(value)
-        : new Refusal(`is a ${typeof value} to YAML, not text (put it in quotes)`),
-  };
-}
-
-function oneOf<T extends string>(...words: readonly T[]): Kind<T> {
-  const accepted = words.join(" or ");
-  return text(
-    accepted,
-    (value) => words.find((word) => word === value) ?? new Refusal("is unknown"),
-  );
-}
-
-function number(
-  accepted: string,
-  isAccepted: (value: number) => boolean,
-): Kind<number> {
-  return {
-    accepted,
-    read: (value) => {
-      const isNumber = typeof value === "number"
-        ? Number.isFinite(value)
-        : typeof value === "string" && /^[+-]?(\d+\.?\d*|\.\d+)$/.test(value);
-      if (!isNumber) return new Refusal("is not a number");
-      return isAccepted(Number(value)) ? Number(value) : new Refusal("is out of range");
-    },
-  };
-}
-
-function integer(lowest: number, highest: number): Kind<number> {
-  return number(
-    `an integer from ${lowest} to ${highest}`,
-    (value) => Number.isInteger(value) && lowest <= value && value <= highest,
-  );
-}
-
-/** More than 0. The upper limit keeps a delay within what a timer can hold (2^31 ms). */
-function positive(unit: string, highest = 1_000_000): Kind<number> {
-  return number(
-    `a number of ${unit} above 0, up to ${highest}`,
-    (value) => 0 < value && value <= highest,
-  );
-}
-
-function absolutePath(what: string): Kind<string> {
-  return text(`the absolute path of ${what}`, (value) => {
-    if (!value.startsWith("/")) return new Refusal("is not an absolute path");
-    if (CONTROL.test(value)) return new Refusal("has a control character");
-    return value.replace(/\/+$/, "") || "/";
-  });
-}
-
-const UUID = text(
-  "a UUID such as 123e4567-e89b-12d3-a456-426614174000",
-  (value) =>
-    /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(value)
-      ? value.toLowerCase()
-      : new Refusal("is not a UUID"),
-);
-
-const TIME = {
-  accepted: "local time HH:MM from 00:00 to 23:59",
-  read: (value: Scalar) =>
-    (typeof value === "string" ? parseMinute(value) : null) ?? new Refusal("is not a time"),
-};
-
-const BASE_URL: Kind<string> = {
-  ...text(
-    "an http:// or https:// URL without user, query and fragment, such as https://ingest.example.com",
-    (value) => {
-      if (!/^https?:\/\/[^/]/i.test(value) || /[\s\\]/.test(value) || !URL.canParse(value)) {
-        return new Refusal("is not an http or https URL");
-      }
-      const url = new URL(value);
-      if (url.username !== "" || url.password !== "") {
-        return new Refusal("has a user or password");
-      }
-      if (/[?#]/.test(value)) return new Refusal("has a query or fragment");
-      if (/\/api\/v1\/chunks\/*$/.test(url.pathname)) {
-        return new Refusal("ends with /api/v1/chunks, which is added to it");
-      }
-      return url.origin + url.pathname.replace(/\/+$/, "");
-    },
-  ),
-  // Whatever stands where a password or an access key would is left out.
-  show: (value) =>
-    quote(String(value).replace(/^(https?:\/\/)?.*@/s, "$1…@").replace(/[?#].*/s, "?…")),
-};
-
-const TOKEN: Kind<string> = {
-  ...text(
-    "a token of visible ASCII characters without spaces (without the word Bearer)",
-    (value) =>
-      /^[\x21-\x7e]+$/.test(value)
-        ? value
-        : new Refusal("is empty or has a space, control or non-ASCII character"),
-  ),
-  show: () => HIDDEN,
-};
-
-const TOKEN_FILE: Kind<string> = {
-  ...absolutePath("a readable file with the token alone"),
-  // Something that is not a path may be the token itself.
-  show: (value) => typeof value === "string" && value.startsWith("/") ? quote(value) : HIDDEN,
-};
-
-const AUDIO_DEVICE = text(
-  "usb:PATH (usb:1-1.2), usb:VID:PID[:SERIAL] (usb:0d8c:0014), name:TEXT or an ALSA PCM name " +
-    '(plughw:1,0); "recorder-agent devices" lists what there is, with the words to paste',
-  (value) => {
-    if (value === "" || CONTROL.test(value)) return new Refusal("is not a PCM name");
-    if (parseAudioDevice(value) === null) return new Refusal("names no microphone");
-    return value;
-  },
-);
-
-/** The rates that Opus knows (RFC 6716, section 2.1.3). */
-const SAMPLE_RATE = number(
-  "8000, 12000, 16000, 24000 or 48000",
-  (value) => [8000, 12000, 16000, 24000, 48000].includes(value),
-);
 
 // --- The table -----------------------------------------------------------------------------------
 
@@ -445,21 +321,6 @@ export function findConfigPath(
 
 // --- Sources of values ---------------------------------------------------------------------------
 
-/** A value and where it came from: "file:line:column: key" or a variable. */
-interface Given {
-  readonly place: string;
-  readonly value: unknown;
-}
-
-interface ConfigFile {
-  readonly entries: ReadonlyMap<string, Given>;
-  /** False if the file could not be read or parsed, so that nothing is known to be missing. */
-  readonly isUnderstood: boolean;
-}
-
-const EMPTY_FILE: ConfigFile = { entries: new Map(), isUnderstood: true };
-const UNREADABLE_FILE: ConfigFile = { entries: new Map(), isUnderstood: false };
-
 function readConfigFile(path: string, read: ReadTextFile, problems: string[]): ConfigFile {
   let source: string;
   try {
@@ -468,24 +329,7 @@ function readConfigFile(path: string, read: ReadTextFile, problems: string[]): C
     problems.push(`${path}: the configuration file ${failure(error)}`);
     return UNREADABLE_FILE;
   }
-  let content: unknown;
-  try {
-    content = parseYaml(source, { schema: "core", onWarning: () => {} });
-  } catch (error) {
-    problems.push(`${path}${yamlProblem(error)}`);
-    return UNREADABLE_FILE;
-  }
-  if (content === null) return EMPTY_FILE;
-  if (typeof content !== "object" || Array.isArray(content)) {
-    problems.push(`${path}: is not a mapping: expected lines "key: value" (mind the space)`);
-    return UNREADABLE_FILE;
-  }
-  const entries = new Map<string, Given>();
-  for (const [name, value] of Object.entries(content)) {
-    const at = locate(source, name, isKnown(name) ? "value" : "key");
-    entries.set(name, { place: `${path}${at}: ${safeName(name)}`, value });
-  }
-  return { entries, isUnderstood: true };
+  return parseConfigFile(path, source, isKnown, problems);
 }
 
 function mergeSources(
@@ -557,45 +401,6 @@ function retryProblems(config: Config, given: ReadonlyMap<string, Given>): strin
   return [`${max.place}: ${retryMaxS} is too short: expected at least retry_min_s, ${retryMinS}`];
 }
 
-// --- Places in the file --------------------------------------------------------------------------
-
-/**
- * ":line:column" (from 1) of a top-level key or its value; of the key, too, if the value does not
- * begin on the same line. The parser keeps no positions, so the text is searched for the key as people write it;
- * "" if it is written in some other way YAML allows.
- */
-function locate(source: string, name: string, part: "key" | "value"): string {
-  const escaped = name.replace(/[^\w-]/g, "\\$&");
-  const key = `(?<key>"${escaped}"|'${escaped}'|${escaped})`;
-  // The first line that is not blank, a comment, a directive or a document marker.
-  const first = /^(?![ \t]*(?:#|$)|%|---|\.\.\.)(?<indent>[ \t]*)(?<brace>\{?)/m.exec(source);
-  const { indent = "", brace = "" } = first?.groups ?? {};
-  const before = brace === "" ? `^${indent}` : "[{,]\\s*";
-  const pattern = new RegExp(`(?<=${before})${key}[ \\t]*:(?<gap>[ \\t]*)(?<value>[^\\s#]?)`, "m");
-  const found = pattern.exec(source);
-  if (found === null) return "";
-  const isValue = part === "value" && (found.groups?.value ?? "") !== "";
-  const at = isValue ? found.index + found[0].length - 1 : found.index;
-  const line = source.slice(0, at).split("\n");
-  return `:${line.length}:${(line.at(-1) ?? "").length + 1}`;
-}
-
-/**
- * ":line:column: what is wrong" of a YAML error. Its message ends with the line of the file, and may
- * quote words of it, which may be the token: only the parser's own words before those are kept.
- */
-function yamlProblem(error: unknown): string {
-  const message = error instanceof Error ? error.message : "";
-  const [, line, column] = / at line (\d+), column (\d+):\n/.exec(message) ?? [];
-  const place = line === undefined ? "" : `:${line}:${column}`;
-  if (message.includes("duplicated key")) {
-    return `${place}: has a key for the second time: expected each key once`;
-  }
-  const words = message.replace(/ at line \d[^]*$/, "").replace(/["'!][^]*$/, "…");
-  return `${place}: is not YAML, here or on the line before: ${words}: expected lines "key: value"` +
-    ` (mind the space), special characters in quotes`;
-}
-
 // --- Words ---------------------------------------------------------------------------------------
 
 function variableOf(name: string): string {
@@ -604,20 +409,6 @@ function variableOf(name: string): string {
 
 function isKnown(name: string): boolean {
   return TABLE.some((key) => key.name === name);
-}
-
-/** A value on one line, whatever is in it. */
-function quote(value: Scalar): string {
-  const shown = JSON.stringify(value).replace(
-    new RegExp(CONTROL, "g"),
-    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
-  );
-  return shown.length <= 120 ? shown : `${shown.slice(0, 119)}…`;
-}
-
-/** A key as a person may see it: `{ingest_token:secret}` is one key to YAML, with the token in it. */
-function safeName(name: string): string {
-  return /^[A-Za-z_][\w-]{0,39}$/.test(name) ? name : "a key (not shown)";
 }
 
 function missing(path: string | null, names: readonly string[], accepted: string): string {
@@ -653,34 +444,9 @@ function unknownVariables(env: Readonly<Record<string, string>>): string[] {
 /** The key that somebody who wrote `name` most likely meant, or null. */
 function closestKey(name: string): string | null {
   const written = name.toLowerCase().replace(/^ra_/, "").replaceAll("-", "_");
-  let best: string | null = null;
-  let lowest = Math.max(2, Math.floor(written.length / 4)) + 1;
-  for (const key of TABLE) {
-    const distance = editDistance(written, key.name);
-    if (distance < lowest) [best, lowest] = [key.name, distance];
-  }
-  return best;
-}
-
-/** Damerau-Levenshtein distance (optimal string alignment): edits, and swaps of neighbours. */
-function editDistance(a: string, b: string): number {
-  let beforeLast: number[] = [];
-  let last = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const row = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const cost = a[i - 1] === b[j - 1] ? 0 : 1;
-      const swapped = a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1];
-      row.push(Math.min(
-        (last[j] ?? 0) + 1,
-        (row[j - 1] ?? 0) + 1,
-        (last[j - 1] ?? 0) + cost,
-        swapped && i > 1 && j > 1 ? (beforeLast[j - 2] ?? 0) + 1 : Infinity,
-      ));
-    }
-    [beforeLast, last] = [last, row];
-  }
-  return last[b.length] ?? 0;
+  const closest = closestString(written, TABLE.map((key) => key.name));
+  const isClose = levenshteinDistance(written, closest) <= Math.max(2, written.length / 4);
+  return isClose ? closest : null;
 }
 
 // --- Files that keys name ------------------------------------------------------------------------

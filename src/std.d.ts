@@ -48,6 +48,15 @@ declare module "@std/path/join" {
   export function join(...parts: string[]): string;
 }
 
+declare module "@std/text/closest-string" {
+  /** The first of the `possibleWords`, of which there must be one, with the least distance. */
+  export function closestString(givenWord: string, possibleWords: readonly string[]): string;
+}
+
+declare module "@std/text/levenshtein-distance" {
+  export function levenshteinDistance(str1: string, str2: string): number;
+}
+
 declare module "@std/yaml/parse" {
   export interface ParseOptions {
     schema?: "core" | "default" | "failsafe" | "json" | "extended";

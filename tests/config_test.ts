@@ -291,7 +291,7 @@ Deno.test("unknown keys come with what was probably meant, if anything", () => {
     "ingest-token": "ingest_token",
     RA_CHUNK_SECONDS: "chunk_seconds",
     shcedule_start: "schedule_start",
-    opint_di: "point_id",
+    piont_id: "point_id",
     max_spool_day: "max_spool_days",
   };
   for (const [written, meant] of Object.entries(hints)) {

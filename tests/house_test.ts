@@ -69,6 +69,8 @@ const LAYERS: readonly (readonly [layer: string, modules: readonly string[]])[] 
     "src/version.ts",
   ]],
   ["pure", [
+    "src/config_file.ts",
+    "src/config_values.ts",
     "src/schedule.ts",
     "src/capture/capture_attempts.ts",
     "src/capture/diagnosis.ts",

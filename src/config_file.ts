@@ -1,0 +1,91 @@
+// The text of a configuration file becomes entries that know their place in it, for messages that a
+// person can follow. It never shows a token, wherever in the file that stands.
+
+import { parse as parseYaml } from "@std/yaml/parse";
+
+/** A value and where it came from: "file:line:column: key" or a variable. */
+export interface Given {
+  readonly place: string;
+  readonly value: unknown;
+}
+
+export interface ConfigFile {
+  readonly entries: ReadonlyMap<string, Given>;
+  /** False if the file could not be read or parsed, so that nothing is known to be missing. */
+  readonly isUnderstood: boolean;
+}
+
+export const EMPTY_FILE: ConfigFile = { entries: new Map(), isUnderstood: true };
+export const UNREADABLE_FILE: ConfigFile = { entries: new Map(), isUnderstood: false };
+
+/**
+ * The top-level keys of a YAML mapping; what it cannot be understood for is added to `problems`.
+ * @param isKnown a known key's place is that of its value.
+ */
+export function parseConfigFile(
+  path: string,
+  source: string,
+  isKnown: (name: string) => boolean,
+  problems: string[],
+): ConfigFile {
+  let content: unknown;
+  try {
+    content = parseYaml(source, { schema: "core", onWarning: () => {} });
+  } catch (error) {
+    problems.push(`${path}${yamlProblem(error)}`);
+    return UNREADABLE_FILE;
+  }
+  if (content === null) return EMPTY_FILE;
+  if (typeof content !== "object" || Array.isArray(content)) {
+    problems.push(`${path}: is not a mapping: expected lines "key: value" (mind the space)`);
+    return UNREADABLE_FILE;
+  }
+  const entries = new Map<string, Given>();
+  for (const [name, value] of Object.entries(content)) {
+    const at = locate(source, name, isKnown(name) ? "value" : "key");
+    entries.set(name, { place: `${path}${at}: ${safeName(name)}`, value });
+  }
+  return { entries, isUnderstood: true };
+}
+
+/**
+ * ":line:column" (from 1) of a top-level key or its value; of the key, too, if the value does not
+ * begin on the same line. The parser keeps no positions, so the text is searched for the key as people write it;
+ * "" if it is written in some other way YAML allows.
+ */
+function locate(source: string, name: string, part: "key" | "value"): string {
+  const escaped = name.replace(/[^\w-]/g, "\\$&");
+  const key = `(?<key>"${escaped}"|'${escaped}'|${escaped})`;
+  // The first line that is not blank, a comment, a directive or a document marker.
+  const first = /^(?![ \t]*(?:#|$)|%|---|\.\.\.)(?<indent>[ \t]*)(?<brace>\{?)/m.exec(source);
+  const { indent = "", brace = "" } = first?.groups ?? {};
+  const before = brace === "" ? `^${indent}` : "[{,]\\s*";
+  const pattern = new RegExp(`(?<=${before})${key}[ \\t]*:(?<gap>[ \\t]*)(?<value>[^\\s#]?)`, "m");
+  const found = pattern.exec(source);
+  if (found === null) return "";
+  const isValue = part === "value" && (found.groups?.value ?? "") !== "";
+  const at = isValue ? found.index + found[0].length - 1 : found.index;
+  const line = source.slice(0, at).split("\n");
+  return `:${line.length}:${(line.at(-1) ?? "").length + 1}`;
+}
+
+/**
+ * ":line:column: what is wrong" of a YAML error. Its message ends with the line of the file, and may
+ * quote words of it, which may be the token: only the parser's own words before those are kept.
+ */
+function yamlProblem(error: unknown): string {
+  const message = error instanceof Error ? error.message : "";
+  const [, line, column] = / at line (\d+), column (\d+):\n/.exec(message) ?? [];
+  const place = line === undefined ? "" : `:${line}:${column}`;
+  if (message.includes("duplicated key")) {
+    return `${place}: has a key for the second time: expected each key once`;
+  }
+  const words = message.replace(/ at line \d[^]*$/, "").replace(/["'!][^]*$/, "…");
+  return `${place}: is not YAML, here or on the line before: ${words}: expected lines "key: value"` +
+    ` (mind the space), special characters in quotes`;
+}
+
+/** A key as a person may see it: `{ingest_token:secret}` is one key to YAML, with the token in it. */
+export function safeName(name: string): string {
+  return /^[A-Za-z_][\w-]{0,39}$/.test(name) ? name : "a key (not shown)";
+}
