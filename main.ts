@@ -11,7 +11,7 @@ import {
   UsageError,
 } from "./src/commands/command_line.ts";
 import { runDemo } from "./src/commands/demo.ts";
-import { runDevices } from "./src/commands/devices.ts";
+import { runDevices, withMicrophones } from "./src/commands/devices.ts";
 import { runInstall } from "./src/commands/install.ts";
 import { runRequeue } from "./src/commands/requeue.ts";
 import { runUninstall } from "./src/commands/uninstall.ts";
@@ -92,7 +92,7 @@ try {
   code = await main();
 } catch (error) {
   if (error instanceof ConfigError) {
-    for (const problem of error.problems) console.error(problem);
+    for (const problem of await withMicrophones(error.problems)) console.error(problem);
     code = 2;
   } else if (error instanceof UsageError) {
     console.error(`${error.message}\nTry: recorder-agent --help`);

@@ -25,7 +25,7 @@ import { collectMetrics } from "./status/metrics.ts";
 import { restoreHistory } from "./status/restore.ts";
 import { exportMetrics } from "./status/telemetry.ts";
 import { CLOCK_PROBLEM, type HealthReport, Status } from "./status/status.ts";
-import { connectServiceManager, Supervision } from "./systemd.ts";
+import { connectServiceManager, runtimeDirectory, Supervision } from "./systemd.ts";
 import type { StatusView } from "./status/view.ts";
 import { TaskGroup } from "./task_group.ts";
 import { IngestClient } from "./upload/ingest_client.ts";
@@ -229,7 +229,8 @@ function scheduleOf({ scheduleStartMinute, scheduleEndMinute }: Config): Schedul
 }
 
 function makeRecorder(parts: Parts): Recorder {
-  const { config, clock, log, status, spool, microphone, boot, clockSync, timeZone } = parts;
+  const { config, clock, log, status, spool, microphone, boot, clockSync, timeZone, env = {} } =
+    parts;
   return new Recorder({
     schedule: scheduleOf(config),
     timeZone,
@@ -237,7 +238,7 @@ function makeRecorder(parts: Parts): Recorder {
       chunkSeconds: config.chunkSeconds,
       sampleRate: config.sampleRate,
       bitrateKbps: config.opusBitrateKbps,
-      socketDir: config.spoolDir,
+      socketDir: runtimeDirectory(env, config.spoolDir),
       vendor: `recorder-agent ${VERSION}`,
       onLevels: (levels) => status.history.heard(levels),
     },

@@ -5,7 +5,12 @@
 const LIMIT_MS = 3_000;
 const DEATH_MS = 500;
 
-/** What a program writes, and whether it succeeded. @throws if it cannot run or hangs. */
+/** A program gave no answer in time. */
+export class HangingError extends Error {
+  override readonly name = "HangingError";
+}
+
+/** What a program writes, and whether it succeeded. @throws {HangingError} and if it cannot run. */
 export async function outputOf(
   program: string,
   args: readonly string[],
@@ -25,7 +30,7 @@ export async function outputOf(
   child.kill("SIGKILL");
   // One that the kernel holds does not even die of this: it is left behind.
   if (await within(DEATH_MS, output) === null) child.unref();
-  throw new Error(`${program} gave no answer within ${limitMs / 1000} s`);
+  throw new HangingError(`${program} gave no answer within ${limitMs / 1000} s`);
 }
 
 /** What the promise gives, or null after `ms`. */

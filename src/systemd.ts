@@ -33,6 +33,15 @@ export interface Notifier {
 }
 
 /**
+ * The folder for sockets that systemd gives a service (RuntimeDirectory=), or `otherwise`. It is on a
+ * tmpfs: a full or slow disk, or one without sockets (FAT), is nothing to it.
+ */
+export function runtimeDirectory(env: Readonly<Record<string, string>>, otherwise: string): string {
+  const [dir = ""] = (env.RUNTIME_DIRECTORY || otherwise).split(":");
+  return dir;
+}
+
+/**
  * The way to the service manager that the environment names; null without one, or where it cannot
  * be had, which is logged.
  * @param spoolDir where the socket's own end lives if the unit has no RuntimeDirectory=.
@@ -45,9 +54,7 @@ export function connectServiceManager(
   const path = env.NOTIFY_SOCKET ?? "";
   if (path === "") return null;
   try {
-    // A tmpfs: a full disk, or one without sockets (FAT), must not cost the word that all is well.
-    const [dir = ""] = (env.RUNTIME_DIRECTORY || spoolDir).split(":");
-    return NotifySocket.open(path, dir);
+    return NotifySocket.open(path, runtimeDirectory(env, spoolDir));
   } catch (error) {
     log.error("The service manager cannot be told anything.", { path, error: String(error) });
     return null;

@@ -2,7 +2,7 @@
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { writeLastMicrophone } from "../src/capture/last_microphone.ts";
-import { runDevices } from "../src/commands/devices.ts";
+import { runDevices, withMicrophones } from "../src/commands/devices.ts";
 import { soundRoot } from "./fixtures/sound/root.ts";
 
 async function printed(
@@ -58,4 +58,22 @@ Deno.test("runDevices() ends with 1 and the reason where there is no microphone"
   const { code, text } = await printed("no_sound_cards");
   assertEquals(code, 1);
   assert(text.startsWith("Cannot find a microphone: there are no sound cards. Plug in"));
+});
+
+Deno.test("withMicrophones() says what there is to a bad audio_device, and leaves the rest alone", async () => {
+  await using system = await soundRoot("one_usb_microphone");
+  const problems = [
+    'c.yaml:6:15: audio_device: "usb:zz" names no microphone: expected …',
+    'RA_AUDIO_DEVICE: "name:" names no microphone: expected …',
+    "c.yaml:7:1: audio_devise: is not a key of the configuration: did you mean audio_device?",
+    'c.yaml:8:1: chunk_seconds: "x" is not a number',
+  ];
+  const present = 'there is "USB PnP Sound Device" (card 1, usb:1-1.2); without capture: ' +
+    '"bcm2835 Headphones" (card 0), "vc4-hdmi-0" (card 2), "vc4-hdmi-1" (card 3)';
+  assertEquals(await withMicrophones(problems, system), [
+    `${problems[0]}; ${present}`,
+    `${problems[1]}; ${present}`,
+    problems[2],
+    problems[3],
+  ]);
 });

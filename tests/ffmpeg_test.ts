@@ -10,6 +10,7 @@ import {
 } from "../src/capture/ffmpeg.ts";
 import { systemClock } from "../src/clock.ts";
 import { OpusStreamReader } from "../src/capture/opus.ts";
+import { withFakePrograms } from "./fixtures/fake_programs.ts";
 
 const ALSA: CaptureSource = { kind: "alsa", pcm: "hw:1,0", channels: 1, sampleRate: 48000 };
 const TONE: CaptureSource = { kind: "lavfi", graph: "sine=440:sample_rate=48000" };
@@ -35,22 +36,8 @@ async function isRunning(pid: string): Promise<boolean> {
   return stat !== "" && !/\) Z /.test(stat);
 }
 
-/** Runs `test` with a PATH that begins with this shell script, as `ffmpeg`; null: it has nothing. */
-async function withFakeFfmpeg(script: string | null, test: () => Promise<void>): Promise<void> {
-  const dir = await Deno.makeTempDir();
-  const path = Deno.env.get("PATH") ?? "";
-  if (script !== null) {
-    await Deno.writeTextFile(join(dir, "ffmpeg"), `#!/bin/sh\nPATH=${path}\n${script}\n`, {
-      mode: 0o755,
-    });
-  }
-  Deno.env.set("PATH", script === null ? dir : `${dir}:${path}`);
-  try {
-    await test();
-  } finally {
-    Deno.env.set("PATH", path);
-    await Deno.remove(dir, { recursive: true });
-  }
+function withFakeFfmpeg(script: string | null, test: () => Promise<void>): Promise<void> {
+  return withFakePrograms(script === null ? {} : { ffmpeg: script }, test);
 }
 
 Deno.test("ffmpegArguments() asks ALSA for its format before the input, and for mono behind it", () => {
@@ -73,6 +60,8 @@ Deno.test("diagnose() knows what ffmpeg and ALSA say of each cause", () => {
     ["cannot set sample format 0x10000 2 (Invalid argument)", "microphone_format"],
     ["cannot open audio device hw:1,0 (Device or resource busy)", "microphone_busy"],
     ["cannot open audio device hw:1,0 (Permission denied)", "microphone_forbidden"],
+    ["cannot open audio device hw:1,0 (Operation not permitted)", "microphone_forbidden"],
+    ["Error opening output unix:/run/sound.sock: Connection refused", null],
     ["cannot open audio device hw:1,0 (No such device)", "microphone_missing"],
     ["cannot open audio device hw:7,0 (No such file or directory)", "microphone_missing"],
     [

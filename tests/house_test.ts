@@ -27,6 +27,7 @@ const LAYERS: readonly (readonly [layer: string, modules: readonly string[]])[] 
     "src/capture/levels_reader.ts",
     "src/capture/capture_problem.ts",
     "src/capture/last_microphone.ts",
+    "src/capture/microphone_keeper.ts",
     "src/capture/microphones.ts",
     "src/capture/sound_system.ts",
     "src/capture/gap_log.ts",

@@ -12,7 +12,7 @@ import {
   NoMicrophoneError,
   parseAudioDevice,
 } from "../src/capture/microphone_choice.ts";
-import type { SoundSystem } from "../src/capture/sound_listing.ts";
+import type { CaptureDevice, SoundSystem } from "../src/capture/sound_listing.ts";
 import { readSoundSystem } from "../src/capture/sound_system.ts";
 import { soundRoot } from "./fixtures/sound/root.ts";
 
@@ -141,16 +141,44 @@ Deno.test("chooseMicrophone() takes another while the last is away, and calls it
   const other = choose(await systemOf("capture_at_device_1"), null, last);
   assertEquals([other.device.name, other.isExpected], ["Conference Bar", false]);
   assertStringIncludes(other.reason, '"USB PnP Sound Device" at usb:1-1.3, is away');
-  // Not even then something that is not on USB, where there is something that is.
-  const onboard = identityOf(await systemOf("capture_at_device_1"), 0);
-  assertEquals(choose(system, null, onboard).device.usb?.path, "1-1.3");
 });
 
-Deno.test("chooseMicrophone() knows the last one in another socket by its serial number", async () => {
+Deno.test("chooseMicrophone() takes no USB microphone for the stand-in of one that is not on USB", async () => {
+  const mixed = await systemOf("capture_at_device_1");
+  const onboard = identityOf(mixed, 0);
+  const { device, isExpected, reason } = choose(mixed, null, onboard);
+  assertEquals([device.name, isExpected], ["Conference Bar", true]);
+  assertStringIncludes(reason, ": the only USB microphone");
+  const alone = choose(without(mixed, "1-5.1"), null, onboard);
+  assertEquals([alone.device.name, alone.isExpected], ["HDA Intel PCH", true]);
+});
+
+Deno.test("chooseMicrophone() tells the twin in another socket from the one that audio_device meant", async () => {
+  const system = await twins();
+  const last = identityOf(system, 0);
+  for (const text of ["usb:0d8c:0014", "name:USB PnP Sound Device", "name:usb pnp"]) {
+    const { device, isExpected, reason } = choose(without(system, "1-1.3"), text, last);
+    assertEquals([device.usb?.path, isExpected], ["1-1.2", false], text);
+    assertStringIncludes(reason, '"USB PnP Sound Device" at usb:1-1.3, is away');
+    // One of another make was recorded before: audio_device has been changed since.
+    const other = { ...last, vendorProduct: "1b3f:2008", name: "Old" };
+    assertEquals(choose(without(system, "1-1.3"), text, other).isExpected, true);
+  }
+  // The socket itself was asked for.
+  assertEquals(choose(without(system, "1-1.3"), "usb:1-1.2", last).isExpected, true);
+  // The name of one may be part of another's.
+  const webcam = { ...system.devices[1], name: "HD Webcam USB PnP Sound Device" };
+  const devices = [webcam as CaptureDevice];
+  const { isExpected } = choose({ ...system, devices }, "name:USB PnP Sound Device", last);
+  assertEquals(isExpected, false);
+});
+
+Deno.test("chooseMicrophone() finds the last one in another socket by its serial number, but is not sure", async () => {
   const system = await systemOf("two_equal_usb_microphones");
   const moved = { ...identityOf(system, 1), path: "1-1.4" };
   const { device, isExpected } = choose(system, null, moved);
-  assertEquals([device.usb?.serial, isExpected], ["AB34", true]);
+  // Some makes have one serial number for all of them.
+  assertEquals([device.usb?.serial, isExpected], ["AB34", false]);
 });
 
 Deno.test("chooseMicrophone() takes what is in the socket of the last one at once", async () => {

@@ -7,6 +7,8 @@ import { diagnoses, inOneLine } from "../src/capture/diagnosis.ts";
 import { readLastMicrophone } from "../src/capture/last_microphone.ts";
 import { NoMicrophoneError } from "../src/capture/microphone_choice.ts";
 import { SystemMicrophones } from "../src/capture/microphones.ts";
+import { run } from "./fixtures/command.ts";
+import { withFakePrograms } from "./fixtures/fake_programs.ts";
 import { soundRoot } from "./fixtures/sound/root.ts";
 
 /** A sound system and a spool directory (the same folder), which a test may change. */
@@ -62,6 +64,47 @@ Deno.test("the microphone that sound came from is kept to, by the next run as we
   await setup.microphones.remember(second);
   await new SystemMicrophones(setup.options).remember(second);
   assertEquals(Deno.statSync(setup.file).ino, written);
+});
+
+Deno.test("a microphone that could not be remembered is remembered the next time", async () => {
+  await using setup = await setUp("one_usb_microphone");
+  const microphone = await setup.microphones.find();
+  await Deno.mkdir(`${setup.file}.tmp`); // nothing can be written there
+  await assertRejects(() => setup.microphones.remember(microphone));
+  await Deno.remove(`${setup.file}.tmp`);
+  await setup.microphones.remember(microphone);
+  assertEquals((await readLastMicrophone(setup.root))?.path, "1-1.2");
+});
+
+Deno.test("a card whose serial number cannot be read hides no other", async () => {
+  await using setup = await setUp("two_equal_usb_microphones", "usb:1-1.3");
+  const blocked = `${await Deno.realPath(`${setup.root}/sys/class/sound/card1/device/..`)}/serial`;
+  await Deno.remove(blocked);
+  await run("mkfifo", [blocked]); // as the kernel holds a reader while the device is reset
+  const { device } = await setup.microphones.find();
+  assertEquals([device?.usb?.path, device?.usb?.serial], ["1-1.3", "AB12"]);
+});
+
+Deno.test("a sound system that gives no answer is a problem of its own, in words", async () => {
+  await using setup = await setUp("one_usb_microphone");
+  await withFakePrograms({ ffmpeg: "", find: "exec sleep 60" }, async () => {
+    const { diagnosis } = await assertRejects(() => setup.microphones.find(), NoMicrophoneError);
+    assertEquals(diagnosis.code, "sound_system_hangs");
+    assertStringIncludes(diagnosis.message, "find gave no answer within 3 s");
+  });
+});
+
+Deno.test("isOpen() knows which process has a microphone open, and what it cannot know", async () => {
+  await using setup = await setUp("one_usb_microphone");
+  const microphone = await setup.microphones.find();
+  await Deno.mkdir(`${setup.root}/proc/asound/card1/pcm0c/sub0`, { recursive: true });
+  await setup.edit("/proc/asound/card1/pcm0c/sub0/status", () => "closed\n");
+  assertEquals(await setup.microphones.isOpen(microphone, 77), false);
+  await setup.edit("/proc/asound/card1/pcm0c/sub0/status", () => "owner_pid   : 77\n");
+  assertEquals(await setup.microphones.isOpen(microphone, 77), true);
+  assertEquals(await setup.microphones.isOpen(microphone, 78), false);
+  const { device: _, ...pcm } = microphone; // ALSA's configuration alone knows what it is
+  assertEquals(await setup.microphones.isOpen(pcm, 78), true);
 });
 
 Deno.test("a broken microphone.json is as if there were none", async () => {

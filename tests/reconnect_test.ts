@@ -4,7 +4,8 @@ import { assert, assertEquals } from "@std/assert";
 import { diagnoses, type Diagnosis } from "../src/capture/diagnosis.ts";
 import { NoMicrophoneError } from "../src/capture/microphone_choice.ts";
 import { type Microphone, type Microphones, singleMicrophone } from "../src/capture/microphones.ts";
-import { systemClock } from "../src/clock.ts";
+import { type Clock, systemClock } from "../src/clock.ts";
+import { withFakePrograms } from "./fixtures/fake_programs.ts";
 import { recorderRig, TONE } from "./fixtures/recorder_rig.ts";
 import { SimulatedClock } from "./fixtures/simulated_clock.ts";
 
@@ -17,7 +18,8 @@ class Sockets implements Microphones {
   microphone: Microphone | null = null;
   looks = 0;
   readonly remembered: string[] = [];
-  readonly explain = singleMicrophone(TONE).explain;
+  explain = singleMicrophone(TONE).explain;
+  isOpen = singleMicrophone(TONE).isOpen;
   #isNew = false;
 
   plug(microphone: Microphone | null): void {
@@ -151,16 +153,194 @@ Deno.test("a stand-in is taken only after 5 s, and the last microphone as soon a
     if (comesBack) microphones.plug(named("last"));
     await until("records", () => rig.report().recording);
     const tookMs = performance.now() - startedMs;
+    const problems = rig.report().problems.map(({ code }) => code);
     stop.abort();
     await running;
-    assertEquals(microphones.remembered, [expected]);
+    assertEquals(rig.report().microphone ?? expected, expected);
+    assertEquals(microphones.remembered, comesBack ? ["last"] : []);
+    assertEquals(problems, comesBack ? [] : ["microphone_stand_in"]);
     assert(comesBack ? tookMs < 4_000 : tookMs > 5_000 && tookMs < 8_000, `${tookMs} ms`);
-    const taken = rig.lines.filter(({ message }) => /Another|chosen/.test(message));
-    assertEquals(taken.map(({ level, microphone }) => [level, microphone]), [
-      [comesBack ? "INFO" : "WARNING", expected],
-    ]);
+    const taken = rig.lines.filter(({ message }) => /chosen/.test(message));
+    assertEquals(taken.map(({ microphone }) => microphone), [expected]);
   }
 });
+
+Deno.test("a stand-in is left when the last microphone comes back, and was never kept to", async () => {
+  await using rig = await recorderRig(systemClock);
+  const microphones = new Sockets();
+  const standIn = named("twin", { isStandIn: true, reason: "it is like the one that is away" });
+  microphones.plug(standIn);
+  const stop = new AbortController();
+  const running = rig.recorder({ microphones }).run(stop.signal);
+  await until("records the twin", () => rig.report().recording);
+  const [problem] = rig.report().problems;
+  assert(/in place of the last one: it is like the one that is away/.test(problem?.message ?? ""));
+  microphones.plug(standIn); // something else
+  await systemClock.sleep(1500);
+  assertEquals(rig.report().microphone, "twin");
+  const leftMs = performance.now();
+  microphones.plug(named("own"));
+  await until("changes", () => rig.report().microphone === "own");
+  assert(performance.now() - leftMs < 4_000, "at once");
+  assertEquals(rig.report().problems, []);
+  await until("declares", () => rig.report().last_gap?.cause === "microphone_changed");
+  stop.abort();
+  await running;
+  assertEquals(microphones.remembered, ["own"]);
+});
+
+Deno.test("a stand-in that was recorded for 8 h is the one to keep to", async () => {
+  let skippedMs = 0;
+  const clock: Clock = { ...systemClock, monotonicMs: () => systemClock.monotonicMs() + skippedMs };
+  await using rig = await recorderRig(clock);
+  const microphones = new Sockets();
+  microphones.plug(named("successor", { isStandIn: true }));
+  const stop = new AbortController();
+  const running = rig.recorder({ microphones }).run(stop.signal);
+  await until("records", () => rig.report().recording);
+  skippedMs = 7 * 3_600_000;
+  await systemClock.sleep(2_500);
+  assertEquals(microphones.remembered, []);
+  skippedMs = 8 * 3_600_000;
+  await until("keeps to it", () => microphones.remembered.length > 0);
+  assertEquals(microphones.remembered, ["successor"]);
+  assert(!rig.status.hasProblem("microphone_stand_in"));
+  const starts = rig.status.counters.captureStarts;
+  microphones.plug(named("successor")); // it is found as the one to keep to, and is recorded already
+  await systemClock.sleep(2_500);
+  assertEquals([rig.status.counters.captureStarts, rig.report().recording], [starts, true]);
+  stop.abort();
+  await running;
+});
+
+Deno.test("the wait for the last microphone begins anew when all of them have gone", async () => {
+  const clock = new SimulatedClock(NOON);
+  await using rig = await recorderRig(clock);
+  const microphones = new Sockets();
+  const twin = named("twin", { isStandIn: true });
+  microphones.plug(twin);
+  const stop = new AbortController();
+  const running = rig.recorder({ microphones }).run(stop.signal);
+  await clock.advance(3_000);
+  microphones.plug(null); // the hub's power dips again
+  await clock.advance(20_000);
+  microphones.plug(twin);
+  await clock.advance(4_000);
+  assertEquals(rig.status.counters.captureStarts, 0);
+  stop.abort();
+  await running;
+});
+
+Deno.test("what turns out to be another problem is one outage, with one end", async () => {
+  await using rig = await recorderRig(systemClock);
+  const microphones = new Sockets();
+  const short = { kind: "lavfi", graph: "sine=440:sample_rate=48000:duration=1" } as const;
+  microphones.plug(named("usb", { attempts: [short] }));
+  const stop = new AbortController();
+  const running = rig.recorder({ microphones }).run(stop.signal);
+  await until("is lost", () => rig.status.hasProblem("microphone_lost"));
+  const [lost] = rig.report().problems;
+  microphones.plug(null);
+  await until("is missing", () => rig.status.hasProblem("microphone_missing"));
+  const [missing] = rig.report().problems;
+  assertEquals([rig.report().problems.length, missing?.since], [1, lost?.since]);
+  await systemClock.sleep(1_000);
+  microphones.plug(named("usb"));
+  await until("records", () => rig.report().recording);
+  stop.abort();
+  await running;
+  const over = rig.lines.filter(({ message }) => /^Over after/.test(message));
+  assertEquals(over.map(({ over }) => over), ["microphone_missing"]);
+  assert(Number(over[0]?.lasted_s) > 2, "since the loss");
+});
+
+Deno.test("what the system knows about a failure is what is said", async () => {
+  await using rig = await recorderRig(systemClock);
+  const microphones = new Sockets();
+  const absent = { kind: "alsa", pcm: "hw:CARD=Nowhere", channels: 1, sampleRate: 48000 } as const;
+  microphones.plug(named("usb", { attempts: [absent] }));
+  microphones.explain = ({ code }, { name }) => {
+    assertEquals([code, name], ["microphone_missing", "usb"]);
+    return Promise.resolve(diagnoses.busy(name, [{ pid: 77, program: "arecord" }]));
+  };
+  const stop = new AbortController();
+  const running = rig.recorder({ microphones }).run(stop.signal);
+  await until("is said", () => rig.status.hasProblem("microphone_busy"));
+  const [problem] = rig.report().problems;
+  assert(/in use by arecord \(process 77\)/.test(problem?.message ?? ""), problem?.message);
+  stop.abort();
+  await running;
+});
+
+Deno.test("an ffmpeg that a driver holds is not followed by another until it ends, or a plug", async () => {
+  // No signal reaches it, as if a driver held it.
+  await withFakePrograms({ ffmpeg: "exec sleep 600", kill: "" }, async () => {
+    const clock = new SimulatedClock(NOON);
+    await using rig = await recorderRig(clock);
+    const microphones = new Sockets();
+    microphones.microphone = named("usb"); // since long before
+    const stop = new AbortController();
+    const running = rig.recorder({ microphones }).run(stop.signal);
+    const starts = () => rig.status.counters.captureStarts;
+    try {
+      await clock.advance(15_000); // 10 s of silence, 3 s of signals
+      const [problem] = rig.report().problems;
+      assertEquals([problem?.code, starts()], ["ffmpeg_stuck", 1]);
+      await clock.advance(150_000);
+      assertEquals(starts(), 1);
+
+      // After a plug it is worth a try, but not for ever.
+      for (const expected of [2, 3, 3, 3]) {
+        microphones.plug(named("usb"));
+        await clock.advance(30_000);
+        assertEquals(starts(), expected);
+      }
+      const pids = await sleepers();
+      assertEquals(pids.length, 3);
+      for (const pid of pids) Deno.kill(pid, "SIGKILL"); // the driver lets go
+      await systemClock.sleep(300);
+      await clock.advance(61_000);
+      assert(starts() >= 4);
+    } finally {
+      stop.abort();
+      await clock.advance(20_000);
+      await running;
+      for (const pid of await sleepers()) Deno.kill(pid, "SIGKILL");
+      await systemClock.sleep(100);
+    }
+  });
+});
+
+Deno.test("an ffmpeg that has not opened the microphone yet is given 20 s before it counts as hung", async () => {
+  for (const opensAfterMs of [0, 13_000, Infinity]) {
+    await withFakePrograms({ ffmpeg: "exec sleep 600" }, async () => {
+      const clock = new SimulatedClock(NOON);
+      await using rig = await recorderRig(clock);
+      const microphones = new Sockets();
+      const startedMs = clock.monotonicMs();
+      microphones.isOpen = () => Promise.resolve(clock.monotonicMs() - startedMs >= opensAfterMs);
+      microphones.plug(named("usb"));
+      const stop = new AbortController();
+      const running = rig.recorder({ microphones }).run(stop.signal);
+      // 10 s from the last look that found it not open yet.
+      const hungMs = 10_000 + (opensAfterMs === 0 ? 0 : Math.min(opensAfterMs - 1_000, 20_000));
+      await clock.advance(hungMs - 100);
+      assertEquals(rig.report().problems, []);
+      await clock.advance(4_000);
+      await until("stalls", () => rig.report().microphone_stalls_total === 1);
+      stop.abort();
+      await clock.advance(10_000);
+      await running;
+    });
+  }
+});
+
+/** The processes that run as ffmpeg in these tests. */
+async function sleepers(): Promise<number[]> {
+  const { stdout } = await new Deno.Command("pgrep", { args: ["-P", `${Deno.pid}`, "sleep"] })
+    .output();
+  return new TextDecoder().decode(stdout).split("\n").filter((pid) => pid !== "").map(Number);
+}
 
 Deno.test("a stopgap is left when a microphone on USB comes, not for anything else", async () => {
   await using rig = await recorderRig(systemClock);

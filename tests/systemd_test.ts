@@ -282,6 +282,7 @@ async function longestSilence(
       plugged: () => Promise.resolve(false),
       remember: () => Promise.resolve(),
       explain: (diagnosis) => Promise.resolve(diagnosis),
+      isOpen: () => Promise.resolve(true),
     },
     ...(options.schedule === undefined ? {} : { schedule: options.schedule }),
   }, {

@@ -12,7 +12,7 @@ export interface CaptureProblemDeps {
   readonly log: Logger;
 }
 
-/** At most one problem at a time; another one takes its place. */
+/** At most one problem at a time; another one takes its place, and goes on for it: there is one outage. */
 export class CaptureProblem {
   readonly #deps: CaptureProblemDeps;
   #current: { code: DiagnosisCode; sinceMs: number } | null = null;
@@ -25,12 +25,12 @@ export class CaptureProblem {
   set(diagnosis: Diagnosis): void {
     const { clock, status, log } = this.#deps;
     const { code, message, mend } = diagnosis;
-    if (this.#current?.code !== code) {
-      this.clear();
-      this.#current = { code, sinceMs: clock.monotonicMs() };
+    const before = this.#current;
+    if (before?.code !== code) {
+      this.#current = { code, sinceMs: before?.sinceMs ?? clock.monotonicMs() };
       log.warning("{problem}", { problem: message, mend, code });
     }
-    status.setProblem(code, inOneLine(diagnosis));
+    status.setProblem(code, inOneLine(diagnosis), before?.code);
   }
 
   /** It is over, if there is one. */

@@ -14,9 +14,11 @@ export const DIAGNOSIS_CODES = [
   "microphone_lost",
   "microphone_stalled",
   "microphone_silent",
+  "microphone_stand_in",
   "ffmpeg_missing",
   "ffmpeg_incomplete",
   "ffmpeg_stuck",
+  "sound_system_hangs",
   "recorder_failed",
 ] as const;
 
@@ -127,6 +129,13 @@ export const diagnoses = {
     mend: "Is it muted, switched off, or turned down (alsamixer)?",
   }),
 
+  /** `reason` says which is recorded, and which was before; that one is recorded all the same. */
+  standIn: (reason: string): Diagnosis => ({
+    code: "microphone_stand_in",
+    message: `Another microphone is recorded in place of the last one: ${reason}`,
+    mend: "Plug the last one in again where it was, or name this one in audio_device",
+  }),
+
   ffmpegMissing: (): Diagnosis => ({
     code: "ffmpeg_missing",
     message: "ffmpeg is not installed",
@@ -144,6 +153,13 @@ export const diagnoses = {
     code: "ffmpeg_stuck",
     message: `ffmpeg (process ${pid}) does not end though it was killed: a driver holds it`,
     mend: "Unplug the microphone; if that does not help, restart the machine",
+  }),
+
+  /** `what` says which program did not answer. */
+  soundSystemHangs: (what: string): Diagnosis => ({
+    code: "sound_system_hangs",
+    message: `Cannot see which microphones there are: ${what}`,
+    mend: "It is tried again; if that goes on, unplug what is on USB, or restart the machine",
   }),
 
   recorderFailed: (error: unknown): Diagnosis => ({

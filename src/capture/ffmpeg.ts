@@ -116,10 +116,11 @@ export function diagnose(line: string, source: CaptureSource): Diagnosis | null 
   if (/^setpriv: failed to execute/.test(line)) return diagnoses.ffmpegMissing();
   if (/Unknown encoder 'libopus'/.test(line)) return diagnoses.ffmpegIncomplete("libopus encoder");
   if (/Unknown input format: '?alsa/.test(line)) return diagnoses.ffmpegIncomplete("ALSA input");
-  if (/^unix:/.test(line)) return null; // the levels' socket, not the microphone
+  if (/\bunix:/.test(line)) return null; // the levels' socket, not the microphone
   if (/cannot set (channel count|sample (rate|format))/.test(line)) return diagnoses.format(pcm);
   if (/resource busy/i.test(line)) return diagnoses.busy(pcm);
-  if (/Permission denied/i.test(line)) return diagnoses.forbidden(pcm);
+  // "Operation not permitted": by systemd's DeviceAllow=.
+  if (/Permission denied|Operation not permitted/i.test(line)) return diagnoses.forbidden(pcm);
   if (/No such (device|file)|Cannot get card index|Unknown PCM|Connection refused/i.test(line)) {
     return diagnoses.missing(pcm);
   }
@@ -136,7 +137,7 @@ export class Ffmpeg {
   /** Null if levels are not measured. */
   readonly levels: LevelMeter | null;
   readonly pid: number;
-  /** Never rejects; never resolves after `stop()` has given up. */
+  /** Never rejects; may never resolve after `stop()` has given up. */
   readonly ended: Promise<FfmpegEnd>;
   readonly #child: Deno.ChildProcess;
   readonly #source: CaptureSource;

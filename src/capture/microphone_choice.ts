@@ -27,7 +27,7 @@ export interface MicrophoneIdentity {
 export interface Choice {
   readonly device: CaptureDevice;
   readonly reason: string;
-  /** False if the microphone recorded last is away and this one would stand in for it. */
+  /** False if the microphone recorded last is away and this one, in another socket, stands in for it. */
   readonly isExpected: boolean;
 }
 
@@ -53,8 +53,9 @@ export function parseAudioDevice(text: string | null): AudioDevice | null {
 
 /**
  * The microphone to record. With nothing asked for: USB before all else, of these the one recorded
- * last (`last`), else the lowest card number. A card with several capture devices counts once, with
- * the first. @throws {NoMicrophoneError} which lists what there is.
+ * last (`last`), else the lowest card number. Whatever was asked for, one that fits in another socket
+ * than the last one's only stands in for it: two of a make must not be taken for each other. A card with
+ * several capture devices counts once, with the first. @throws {NoMicrophoneError} which lists what there is.
  */
 export function chooseMicrophone(
   wanted: Exclude<AudioDevice, { kind: "pcm" }>,
@@ -64,18 +65,23 @@ export function chooseMicrophone(
   const microphones = firstOfEachCard(devices);
   if (wanted.kind === "any") return chooseAny(microphones, cards, last);
   const spelled = spell(wanted);
-  const fitting = microphones.filter((device) => fits(device, wanted));
+  const fitting = microphones.filter((device) => fits(identify(device), wanted));
   const whole = wanted.kind === "name"
     ? fitting.filter(({ name }) => sameText(name, wanted.text))
     : [];
   const found = whole.length > 0 ? whole : fitting;
   const [device] = found;
   if (device === undefined) {
-    const present = describePresent(microphones, cards);
-    throw new NoMicrophoneError(diagnoses.noneFits(spelled, present));
+    throw new NoMicrophoneError(diagnoses.noneFits(spelled, describePresent({ cards, devices })));
   }
   const reason = `audio_device "${spelled}" asks for it`;
-  if (found.length === 1) return { device, reason, isExpected: true };
+  if (found.length === 1) {
+    if (last === null || !fits(last, wanted) || isAt(device, last)) {
+      return { device, reason, isExpected: true };
+    }
+    const away = `the one recorded last, ${describeLast(last)}, is away`;
+    return { device, reason: `${reason}; ${away}`, isExpected: false };
+  }
   const known = found.find((device) => last !== null && isAt(device, last) && isLike(device, last));
   if (known !== undefined) {
     const more = `of ${found.length} that audio_device "${spelled}" fits the one recorded last`;
@@ -88,7 +94,7 @@ export function chooseMicrophone(
 function chooseAny(
   microphones: readonly CaptureDevice[],
   cards: readonly SoundCard[],
-  last: MicrophoneIdentity | null,
+  recordedLast: MicrophoneIdentity | null,
 ): Choice {
   const usb = microphones.filter((device) => device.usb !== null);
   const candidates = usb.length > 0 ? usb : microphones;
@@ -105,21 +111,22 @@ function chooseAny(
   const rank = candidates.length > 1
     ? `the lowest number of ${candidates.length} ${kind}s`
     : `the only ${kind}`;
+  // One that is not on USB was recorded for want of one that is: nothing stands in for it.
+  const last = recordedLast?.vendorProduct === null && usb.length > 0 ? null : recordedLast;
   if (last === null) return choice(lowest, rank);
 
   const like = candidates.filter((device) => isLike(device, last));
   const same = like.find((device) => isAt(device, last));
   if (same !== undefined) return choice(same, "the one recorded last");
   const [moved] = like;
-  const lastAt = last.path === null ? "" : ` at usb:${last.path}`;
   if (moved !== undefined) {
-    // A serial number settles it; without one it may be another of the same make.
-    const why = `like the one recorded last, which was${lastAt || " elsewhere"}`;
-    return choice(moved, why, last.serial !== null);
+    // It may be another of the same make, and some makes have one serial number for all.
+    const at = last.path === null ? "elsewhere" : `at usb:${last.path}`;
+    return choice(moved, `like the one recorded last, which was ${at}`, false);
   }
   const there = candidates.find((device) => last.path !== null && isAt(device, last));
   if (there !== undefined) return choice(there, `in the socket of the last one, "${last.name}"`);
-  return choice(lowest, `${rank}; the one recorded last, "${last.name}"${lastAt}, is away`, false);
+  return choice(lowest, `${rank}; the one recorded last, ${describeLast(last)}, is away`, false);
 }
 
 /** What this device is known by. */
@@ -144,7 +151,7 @@ export function audioDeviceTexts(
     const wanted = parseAudioDevice(text || null);
     if (!text || wanted === null || wanted.kind === "pcm" || wanted.kind === "any") return false;
     const fitting = microphones.filter((other) =>
-      wanted.kind === "name" ? sameText(other.name, wanted.text) : fits(other, wanted)
+      wanted.kind === "name" ? sameText(other.name, wanted.text) : fits(identify(other), wanted)
     );
     return fitting.length === 1 && fitting[0] === device;
   });
@@ -167,11 +174,11 @@ function firstOfEachCard(devices: readonly CaptureDevice[]): CaptureDevice[] {
 
 type Named = Exclude<AudioDevice, { kind: "pcm" } | { kind: "any" }>;
 
-function fits({ usb, name }: CaptureDevice, wanted: Named): boolean {
-  if (wanted.kind === "usb_path") return usb?.path === wanted.path;
+function fits({ path, vendorProduct, serial, name }: MicrophoneIdentity, wanted: Named): boolean {
+  if (wanted.kind === "usb_path") return path === wanted.path;
   if (wanted.kind === "name") return name.toLowerCase().includes(wanted.text.toLowerCase());
-  return usb?.vendorProduct === wanted.vendorProduct &&
-    (wanted.serial === null || usb.serial === wanted.serial);
+  return vendorProduct === wanted.vendorProduct &&
+    (wanted.serial === null || serial === wanted.serial);
 }
 
 function sameText(a: string, b: string): boolean {
@@ -202,10 +209,14 @@ function describe({ name, card, device, usb }: CaptureDevice): string {
   return `"${name}" (${parts.join(", ")})`;
 }
 
-function describePresent(
-  microphones: readonly CaptureDevice[],
-  cards: readonly SoundCard[],
-): string {
+/** `"USB PnP Sound Device" at usb:1-1.2`. */
+function describeLast({ name, path }: MicrophoneIdentity): string {
+  return `"${name}"${path === null ? "" : ` at usb:${path}`}`;
+}
+
+/** `there is "USB PnP Sound Device" (card 1, usb:1-1.2)`, and so on, for people. */
+export function describePresent({ cards, devices }: SoundSystem): string {
+  const microphones = firstOfEachCard(devices);
   if (microphones.length === 0) return withoutCapture(cards);
   const mute = cards.filter(({ number }) => !microphones.some(({ card }) => card === number));
   const plays = mute.map(({ number, name }) => `"${name}" (card ${number})`);

@@ -3,6 +3,7 @@
 // waits; when to look is recorder.ts's.
 
 import { captureAttempts } from "./capture_attempts.ts";
+import { HangingError } from "../child.ts";
 import { diagnoses, type Diagnosis } from "./diagnosis.ts";
 import type { CaptureSource } from "./ffmpeg.ts";
 import { readLastMicrophone, writeLastMicrophone } from "./last_microphone.ts";
@@ -11,9 +12,10 @@ import {
   deviceOfPcm,
   identify,
   type MicrophoneIdentity,
+  NoMicrophoneError,
   parseAudioDevice,
 } from "./microphone_choice.ts";
-import type { CaptureDevice } from "./sound_listing.ts";
+import type { CaptureDevice, SoundSystem } from "./sound_listing.ts";
 import {
   readHolders,
   readNodeAccess,
@@ -39,12 +41,14 @@ export interface Microphone {
 
 /** Where the recorder gets its microphones from. */
 export interface Microphones {
-  /** Looks anew. @throws {NoMicrophoneError} */
+  /** Looks anew. @throws {NoMicrophoneError} also if the system cannot be looked at. */
   find(): Promise<Microphone>;
   /** Whether something was plugged in, or may be opened now, since the last look. Never rejects. */
   plugged(): Promise<boolean>;
-  /** Sound came from it. @throws as the disk does. */
+  /** It is the one to keep to from now on. @throws as the disk does. */
   remember(microphone: Microphone): Promise<void>;
+  /** Whether this process has opened it; true, too, where that cannot be known. Never rejects. */
+  isOpen(microphone: Microphone, pid: number): Promise<boolean>;
   /** The same diagnosis with what the system knows. Never rejects. */
   explain(diagnosis: Diagnosis, microphone: Microphone): Promise<Diagnosis>;
 }
@@ -63,6 +67,8 @@ export class SystemMicrophones implements Microphones {
   readonly #options: SystemMicrophonesOptions;
   /** Undefined: not read yet. */
   #last: MicrophoneIdentity | null | undefined;
+  /** False if the disk has not got `#last` yet. */
+  #isWritten = true;
   #nodes: ReadonlySet<string> = new Set();
 
   constructor(options: SystemMicrophonesOptions) {
@@ -71,9 +77,7 @@ export class SystemMicrophones implements Microphones {
 
   async find(): Promise<Microphone> {
     const { audioDevice, sampleRate } = this.#options;
-    // Before the system is read: what comes in between is noticed by the next plugged().
-    this.#nodes = await readSoundNodes(this.#options);
-    const system = await readSoundSystem(this.#options);
+    const system = await this.#look();
     const wanted = parseAudioDevice(audioDevice) ?? { kind: "pcm", pcm: audioDevice ?? "" };
     if (wanted.kind === "pcm") {
       const device = deviceOfPcm(wanted.pcm, system.devices);
@@ -108,9 +112,21 @@ export class SystemMicrophones implements Microphones {
   async remember({ device }: Microphone): Promise<void> {
     if (device === undefined) return;
     const identity = identify(device);
-    if (JSON.stringify(identity) === JSON.stringify(await this.#lastOne())) return;
+    const isKnown = JSON.stringify(identity) === JSON.stringify(await this.#lastOne());
+    if (isKnown && this.#isWritten) return;
     this.#last = identity;
+    this.#isWritten = false;
     await writeLastMicrophone(this.#options.spoolDir, identity);
+    this.#isWritten = true;
+  }
+
+  async isOpen({ device }: Microphone, pid: number): Promise<boolean> {
+    if (device === undefined) return true;
+    try {
+      return (await readHolders(device, this.#options)).some((holder) => holder.pid === pid);
+    } catch {
+      return true; // grep hung
+    }
   }
 
   async explain(diagnosis: Diagnosis, microphone: Microphone): Promise<Diagnosis> {
@@ -128,6 +144,17 @@ export class SystemMicrophones implements Microphones {
     return diagnosis;
   }
 
+  async #look(): Promise<SoundSystem> {
+    try {
+      // Before the system is read: what comes in between is noticed by the next plugged().
+      this.#nodes = await readSoundNodes(this.#options);
+      return await readSoundSystem(this.#options);
+    } catch (error) {
+      if (!(error instanceof HangingError)) throw error;
+      throw new NoMicrophoneError(diagnoses.soundSystemHangs(error.message));
+    }
+  }
+
   async #lastOne(): Promise<MicrophoneIdentity | null> {
     if (this.#last === undefined) this.#last = await readLastMicrophone(this.#options.spoolDir);
     return this.#last;
@@ -140,6 +167,7 @@ export function singleMicrophone(microphone: Microphone): Microphones {
     find: () => Promise.resolve(microphone),
     plugged: () => Promise.resolve(false),
     remember: () => Promise.resolve(),
+    isOpen: () => Promise.resolve(true),
     explain: (diagnosis) => Promise.resolve(diagnosis),
   };
 }

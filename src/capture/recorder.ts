@@ -15,6 +15,7 @@ import { appendGap } from "./gap_log.ts";
 import { type Gap, Ledger, type LedgerBalance } from "./ledger.ts";
 import { isSilent, type Levels } from "./levels.ts";
 import { NoMicrophoneError } from "./microphone_choice.ts";
+import { MicrophoneKeeper, rank } from "./microphone_keeper.ts";
 import type { Microphone, Microphones } from "./microphones.ts";
 import { recordStream, type StreamDeps, type StreamEnd, type StreamOptions } from "./stream.ts";
 
@@ -22,8 +23,6 @@ import { recordStream, type StreamDeps, type StreamEnd, type StreamOptions } fro
 const LOOK_MS = 5_000;
 const RECONNECT_MIN_MS = 2_000;
 const RECONNECT_MAX_MS = 60_000;
-/** While no sound comes, it is looked so often whether something was plugged in. */
-const PLUG_LOOK_MS = 1_000;
 /**
  * So long after a plug udev may still be giving the node its group, and a sound server be trying the
  * card: these failures are no news, and it is tried again at once.
@@ -36,8 +35,8 @@ const SETTLING: readonly DiagnosisCode[] = [
   "microphone_busy",
   "microphone_lost",
 ];
-/** The microphone recorded last may be on its way (boot, brown-out) before another is taken. */
-const GRACE_MS = 5_000;
+/** So many ffmpegs may be held by drivers; the next one waits until one of them has ended. */
+const MOST_LEFT_BEHIND = 3;
 
 /** Gaps at the edges of a recording. */
 const EDGES = ["starting", "stopping", "schedule_end"];
@@ -81,13 +80,13 @@ export class Recorder {
   /** Why no sound comes. */
   readonly #problem: CaptureProblem;
   readonly #silence: CaptureProblem;
+  readonly #keeper: MicrophoneKeeper;
+  /** Process ids of ffmpegs that a driver holds though they were killed. */
+  readonly #leftBehind = new Set<number>();
   /** Monotonic time at which what was plugged in last has settled. */
   #settledMs = -Infinity;
-  /** Monotonic time since which the microphone recorded last is away. */
-  #awayMs: number | null = null;
   /** When the schedule ended, until the books are closed: the last chunk may still be written. */
   #scheduleEndMs: number | null = null;
-  #chosen = "";
   #silentChunks = 0;
 
   constructor(options: RecorderOptions, deps: RecorderDeps) {
@@ -95,6 +94,11 @@ export class Recorder {
     this.#deps = deps;
     this.#problem = new CaptureProblem(deps);
     this.#silence = new CaptureProblem(deps);
+    this.#keeper = new MicrophoneKeeper(options.microphones, {
+      ...deps,
+      remember: (microphone) =>
+        this.#note("microphone.json", () => options.microphones.remember(microphone)),
+    });
     // One for all streams: what a full disk keeps waiting outlives the loss of a microphone.
     this.#writer = new ChunkWriter(deps.spool, options.syncIntervalMs, {
       ...deps,
@@ -139,6 +143,7 @@ export class Recorder {
       if (this.#scheduleEndMs !== null) this.#closeBooks("schedule_end");
       this.#ledger.begin(clock.monotonicMs());
       await using hours = openUntil(signal, (signal) => this.#scheduleEnds(signal));
+      await this.#waitForRelease(hours.signal);
       const startedMs = clock.monotonicMs();
       const { diagnosis, soundEndMs } = await this.#recordOnce(hours.signal);
       status.recording(null);
@@ -150,6 +155,7 @@ export class Recorder {
       this.#lostMs ??= clock.monotonicMs();
       this.#gapCause = diagnosis.code;
       this.#problem.set(diagnosis);
+      this.#keeper.lost();
       if (diagnosis.code === "microphone_stalled") {
         status.microphoneStalled();
         if (soundEndMs !== null) continue; // it has been waited for already
@@ -162,7 +168,7 @@ export class Recorder {
     const { clock, log } = this.#deps;
     log.debug("Trying the microphone again.", { delay_s: this.#delayMs / 1000 });
     this.#deps.onAlive?.();
-    if (await this.#waitForPlug(this.#delayMs, signal)) {
+    if (await this.#keeper.waitForPlug(this.#delayMs, signal)) {
       this.#delayMs = RECONNECT_MIN_MS;
       this.#settledMs = clock.monotonicMs() + SETTLE_MS;
     } else {
@@ -170,31 +176,18 @@ export class Recorder {
     }
   }
 
-  /** Resolves with true as soon as something was plugged in, with false after `ms`. */
-  async #waitForPlug(ms: number, signal: AbortSignal): Promise<boolean> {
+  /** A driver that holds one ffmpeg would hold the next, too, unless something was plugged in. */
+  async #waitForRelease(signal: AbortSignal): Promise<void> {
     const { clock } = this.#deps;
-    const endMs = clock.monotonicMs() + ms;
-    while (!signal.aborted && clock.monotonicMs() < endMs) {
-      await clock.sleep(Math.min(endMs - clock.monotonicMs(), PLUG_LOOK_MS), signal);
-      if (await this.#options.microphones.plugged()) return true;
+    const isWorthATry = () =>
+      this.#leftBehind.size < MOST_LEFT_BEHIND && clock.monotonicMs() < this.#settledMs;
+    for (let pid; ([pid] = this.#leftBehind, pid !== undefined) && !isWorthATry();) {
+      if (signal.aborted) return;
+      const diagnosis = diagnoses.ffmpegStuck(pid);
+      this.#gapCause = diagnosis.code;
+      this.#problem.set(diagnosis);
+      await this.#waitToReconnect(signal);
     }
-    return false;
-  }
-
-  /** The microphone to record now; one that stands in for the last one only after a while. */
-  async #findMicrophone(signal: AbortSignal): Promise<Microphone> {
-    const { clock } = this.#deps;
-    const { microphones } = this.#options;
-    let microphone = await microphones.find();
-    if (microphone.isStandIn) this.#awayMs ??= clock.monotonicMs();
-    while (microphone.isStandIn && this.#awayMs !== null && !signal.aborted) {
-      const leftMs = this.#awayMs + GRACE_MS - clock.monotonicMs();
-      if (leftMs <= 0) return microphone;
-      await this.#waitForPlug(leftMs, signal);
-      microphone = await microphones.find();
-    }
-    this.#awayMs = null;
-    return microphone;
   }
 
   /** One microphone from its choice to its loss. No diagnosis: the end was asked for. */
@@ -202,18 +195,20 @@ export class Recorder {
     const { microphones } = this.#options;
     let end: StreamEnd = { diagnosis: null, soundEndMs: null };
     try {
-      const microphone = await this.#findMicrophone(signal);
+      const microphone = await this.#keeper.find(signal);
       if (signal.aborted) return end;
-      this.#announce(microphone);
-      await using better = microphone.isStopgap
-        ? openUntil(signal, (signal) => this.#betterComes(signal))
+      await using better = rank(microphone) > 0
+        ? openUntil(signal, (signal) => this.#keeper.betterComes(microphone, signal))
         : null;
       for (const source of microphone.attempts) {
         end = await this.#recordFrom(source, microphone, better?.signal ?? signal);
         // Only a format that is not offered is worth the next way to open the same microphone.
         if (end.soundEndMs !== null || end.diagnosis?.code !== "microphone_format") break;
       }
-      if (better?.signal.aborted && !signal.aborted) this.#gapCause = "microphone_changed";
+      if (better?.signal.aborted && !signal.aborted) {
+        this.#gapCause = "microphone_changed";
+        this.#settledMs = this.#deps.clock.monotonicMs() + SETTLE_MS;
+      }
       if (end.diagnosis === null) return end;
       return { ...end, diagnosis: await microphones.explain(end.diagnosis, microphone) };
     } catch (error) {
@@ -246,13 +241,20 @@ export class Recorder {
         provisional: this.#options.provisional,
         gapCause: this.#gapCause,
         onDropping: (dropping) => status.recording(dropping ? null : microphone.name),
+        isOpen: (pid) => this.#options.microphones.isOpen(microphone, pid),
       },
       signal,
     );
+    if (end.leftBehind !== undefined) this.#leaveBehind(end.leftBehind);
     status.counters.captureEnded(end.diagnosis?.code ?? "asked");
     if (end.soundEndMs !== null) this.#lostMs = end.soundEndMs;
     status.recording(null);
     return end;
+  }
+
+  #leaveBehind({ pid, ended }: NonNullable<StreamEnd["leftBehind"]>): void {
+    this.#leftBehind.add(pid);
+    ended.then(() => this.#leftBehind.delete(pid)); // it never rejects
   }
 
   #soundArrived(startMs: number, microphone: Microphone): void {
@@ -261,7 +263,7 @@ export class Recorder {
     this.#problem.clear();
     this.#delayMs = RECONNECT_MIN_MS;
     this.#settledMs = -Infinity;
-    this.#note("microphone.json", () => this.#options.microphones.remember(microphone));
+    this.#keeper.heard(microphone);
     const gapMs = this.#lostMs === null ? 0 : Math.max(0, startMs - this.#lostMs);
     this.#lostMs = null;
     log.info("Recording.", {
@@ -311,17 +313,6 @@ export class Recorder {
     }
   }
 
-  /** Says which microphone and why, whenever that changes. */
-  #announce(microphone: Microphone): void {
-    const chosen = `${microphone.name}\n${microphone.reason}`;
-    if (chosen === this.#chosen) return;
-    this.#chosen = chosen;
-    const { name, reason, isStandIn = false } = microphone;
-    const { log } = this.#deps;
-    if (isStandIn) log.warning("Another microphone is taken.", { microphone: name, reason });
-    else log.info("Microphone chosen.", { microphone: name, reason });
-  }
-
   #inSchedule(): boolean {
     const { schedule, timeZone } = this.#options;
     return isInSchedule(this.#deps.clock.unixMs(), schedule, timeZone);
@@ -338,16 +329,6 @@ export class Recorder {
   async #scheduleEnds(signal: AbortSignal): Promise<void> {
     while (!signal.aborted && this.#inSchedule()) {
       await this.#deps.clock.sleep(this.#nextLookMs(), signal);
-    }
-  }
-
-  /** Resolves when there is a microphone on USB. */
-  async #betterComes(signal: AbortSignal): Promise<void> {
-    const { microphones } = this.#options;
-    while (!signal.aborted) {
-      if (!await this.#waitForPlug(RECONNECT_MAX_MS, signal)) continue;
-      const isStopgap = await microphones.find().then(({ isStopgap }) => isStopgap, () => true);
-      if (!isStopgap) return;
     }
   }
 }

@@ -34,7 +34,7 @@ export interface NodeAccess {
   readonly mode: string;
 }
 
-/** Looks once. A card that comes or goes meanwhile may be left out. @throws if `find` hangs. */
+/** Looks once. A card that comes or goes meanwhile may be left out. @throws {HangingError} */
 export async function readSoundSystem(options: SoundOptions = {}): Promise<SoundSystem> {
   const { root = "" } = options;
   const links = await linesOf("find", [
@@ -42,12 +42,16 @@ export async function readSoundSystem(options: SoundOptions = {}): Promise<Sound
     ...["-maxdepth", "1", "-name", "card*", "-printf", "%f %l\\n"],
   ]);
   const sockets = parseUsbSockets(links);
-  const names = ["cards", "pcm", "usbid", "usbbus", "stream*", "serial"];
-  const files = await readFiles(root, "", [
-    "/proc/asound",
-    ...[...sockets.keys()].map(serialPath),
-  ], names);
-  return parseSoundSystem(files, sockets);
+  const names = ["cards", "pcm", "usbid", "usbbus", "stream*"];
+  const files = await readFiles(root, "", ["/proc/asound"], names);
+  // The kernel holds a reader of this one while the device is reset: one that is not well must not hide
+  // the others.
+  const serials = await Promise.all(
+    [...sockets.keys()].map((card) =>
+      readFiles(root, "", [serialPath(card)]).catch(() => new Map<string, string[]>())
+    ),
+  );
+  return parseSoundSystem(new Map([files, ...serials].flatMap((some) => [...some])), sockets);
 }
 
 /**

@@ -20,16 +20,24 @@ export const STALL_MS = 10_000;
 const HELD_UP_MS = 2_000;
 /** What waits in the pipe is read within this. */
 const LAST_LOOK_MS = 500;
+/** So long an ffmpeg may take, on a slow disk, before it opens the microphone; it is looked so often. */
+const OPENING_MS = 20_000;
+const OPENING_LOOK_MS = 2_000;
 const STDERR_INTERVAL_MS = 60_000;
 
 export type StreamOptions = CaptureOptions & StreamCutterOptions;
-export type StreamDeps = StreamCutterDeps;
+export interface StreamDeps extends StreamCutterDeps {
+  /** Whether the process with this id has opened the microphone. Never rejects. */
+  readonly isOpen: (pid: number) => Promise<boolean>;
+}
 
 export interface StreamEnd {
   /** Why it ended; null if that was asked for. */
   readonly diagnosis: Diagnosis | null;
   /** Monotonic time up to which sound was recorded; null if there was none. */
   readonly soundEndMs: number | null;
+  /** An ffmpeg that not even SIGKILL ended, as a driver holds it. */
+  readonly leftBehind?: Pick<Ffmpeg, "pid" | "ended">;
 }
 
 /**
@@ -58,7 +66,7 @@ export async function recordStream(
   };
   signal.addEventListener("abort", endAsked);
   if (signal.aborted) endAsked();
-  const watched = watchForStall(ffmpeg, cutter, clock, stream.signal);
+  const watched = watchForStall(ffmpeg, cutter, deps, stream.signal);
   try {
     const reader = new OpusStreamReader();
     for await (const bytes of ffmpeg.sound()) {
@@ -77,19 +85,21 @@ export async function recordStream(
   }
   const stalled = await watched;
   const isGone = await stopped && stalled?.code !== "ffmpeg_stuck";
-  const end = isGone ? await endOf(ffmpeg, clock) : diagnoses.ffmpegStuck(ffmpeg.pid);
+  const end = isGone ? await endOf(ffmpeg, clock) : null;
+  const diagnosis = end === null ? diagnoses.ffmpegStuck(ffmpeg.pid) : stalled ?? end;
   return {
-    diagnosis: signal.aborted ? null : stalled ?? end,
+    diagnosis: signal.aborted ? null : diagnosis,
     soundEndMs: cutter.soundEndMs,
+    ...(end === null ? { leftBehind: ffmpeg } : {}),
   };
 }
 
-/** ffmpeg has closed its stdout; should it live on, it is made to end. */
-async function endOf(ffmpeg: Ffmpeg, clock: Clock): Promise<Diagnosis> {
+/** ffmpeg has closed its stdout; should it live on, it is made to end. Null: it does not. */
+async function endOf(ffmpeg: Ffmpeg, clock: Clock): Promise<Diagnosis | null> {
   const ended = new AbortController();
   const end = ffmpeg.ended.finally(() => ended.abort());
   await clock.sleep(1000, ended.signal);
-  if (!ended.signal.aborted && !await ffmpeg.stop(clock)) return diagnoses.ffmpegStuck(ffmpeg.pid);
+  if (!ended.signal.aborted && !await ffmpeg.stop(clock)) return null;
   return (await end).diagnosis;
 }
 
@@ -97,10 +107,17 @@ async function endOf(ffmpeg: Ffmpeg, clock: Clock): Promise<Diagnosis> {
 async function watchForStall(
   ffmpeg: Ffmpeg,
   cutter: StreamCutter,
-  clock: Clock,
+  { clock, isOpen }: Pick<StreamDeps, "clock" | "isOpen">,
   signal: AbortSignal,
 ): Promise<Diagnosis | null> {
-  cutter.readMs = clock.monotonicMs();
+  const startedMs = clock.monotonicMs();
+  cutter.readMs = startedMs;
+  // A microphone that ffmpeg has not opened yet does not hang.
+  for (let lookMs = startedMs; cutter.readMs === lookMs && lookMs < startedMs + OPENING_MS;) {
+    await clock.sleep(OPENING_LOOK_MS, signal);
+    if (signal.aborted || cutter.readMs !== lookMs || await isOpen(ffmpeg.pid)) break;
+    if (cutter.readMs === lookMs) cutter.readMs = lookMs = clock.monotonicMs();
+  }
   while (!signal.aborted) {
     const dueMs = cutter.readMs + STALL_MS;
     await clock.sleep(Math.max(0, dueMs - clock.monotonicMs()), signal);

@@ -8,6 +8,7 @@ import { failed, type Finding, ok, skipped, type Verdict, warning } from "./find
 import { checkClock, checkPower, checkService, checkSpool, checkUser } from "./check_machine.ts";
 import { checkMicrophone } from "./check_microphone.ts";
 import { checkServer } from "./check_server.ts";
+import { withMicrophones } from "./devices.ts";
 
 export interface CheckOptions {
   readonly config: string | undefined;
@@ -28,7 +29,7 @@ export async function runCheck(options: CheckOptions): Promise<number> {
     findings.push(...found);
     if (!json) { for (const finding of found) print(formatFinding(finding)); }
   };
-  const { config, found } = checkConfig(options);
+  const { config, found } = await checkConfig(options);
   report(found);
   for (const check of checksOf(config, options)) report(await orSay(check));
   const broken = findings.filter(({ verdict }) => verdict === "failed").length;
@@ -69,9 +70,9 @@ async function orSay([name, run]: Check): Promise<readonly Finding[]> {
   }
 }
 
-function checkConfig(
+async function checkConfig(
   { config: explicit, env }: CheckOptions,
-): { config: Config | null; found: Finding[] } {
+): Promise<{ config: Config | null; found: Finding[] }> {
   const path = findConfigPath(explicit);
   const name = "configuration";
   try {
@@ -91,7 +92,8 @@ function checkConfig(
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     const mend = "Mend that line (config.yaml.example has every key), then check again";
-    return { config: null, found: error.problems.map((problem) => failed(name, problem, mend)) };
+    const problems = await withMicrophones(error.problems);
+    return { config: null, found: problems.map((problem) => failed(name, problem, mend)) };
   }
 }
 

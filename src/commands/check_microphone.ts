@@ -34,6 +34,11 @@ export async function checkMicrophone(config: Config | null): Promise<Finding[]>
   }
   const found = ok(name, `${microphone.name}: ${microphone.reason}`);
   const health = config === null ? null : await readHealth(config.healthPort);
+  if (health?.recording === true && health.microphone !== microphone.name) {
+    const what = `the service records another microphone: ${health.microphone}`;
+    const mend = "Restart it, so that it uses this configuration: systemctl restart recorder-agent";
+    return [ffmpeg, found, warning("level", what, mend)];
+  }
   if (health?.recording === true) {
     return [ffmpeg, found, ok("level", "the service is recording it: its /health has the level")];
   }
@@ -102,7 +107,7 @@ async function listen(source: CaptureSource): Promise<Levels | Diagnosis> {
       limit = setTimeout(() => stop(), LISTEN_MS);
     }
     clearTimeout(limit);
-    if (stopped !== null) await stopped;
+    if (!await (stopped ?? ffmpeg.stop(systemClock))) return diagnoses.ffmpegStuck(ffmpeg.pid);
     const levels = ffmpeg.levels?.take(Number.MAX_SAFE_INTEGER) ?? null;
     if (levels !== null) return levels;
     const { diagnosis } = await ffmpeg.ended;

@@ -7,6 +7,7 @@ import { readLastMicrophone } from "../capture/last_microphone.ts";
 import {
   audioDeviceTexts,
   chooseMicrophone,
+  describePresent,
   NoMicrophoneError,
 } from "../capture/microphone_choice.ts";
 import type { CaptureDevice } from "../capture/sound_listing.ts";
@@ -27,6 +28,11 @@ export async function runDevices(options: DevicesOptions = {}): Promise<number> 
   const system = await readSoundSystem(options);
   try {
     const last = await readLastMicrophone(spoolDir);
+    if (last === null && await isHidden(spoolDir)) {
+      print(
+        "(Which one the service recorded last is for root to see: sudo recorder-agent devices.)\n",
+      );
+    }
     const { device, reason } = chooseMicrophone({ kind: "any" }, system, last);
     print(formatTable(system.devices, device));
     print(`\n* recorded unless audio_device says otherwise: ${reason}.`);
@@ -40,8 +46,27 @@ export async function runDevices(options: DevicesOptions = {}): Promise<number> 
   }
 }
 
+/** The problems of a configuration; one with audio_device says what there is to name. */
+export async function withMicrophones(
+  problems: readonly string[],
+  options: SoundOptions = {},
+): Promise<string[]> {
+  return await Promise.all(problems.map(async (problem) => {
+    if (!/^(.*: )?(audio_device|RA_AUDIO_DEVICE): /.test(problem)) return problem;
+    const present = await readSoundSystem(options).then(describePresent, () => null);
+    return present === null ? problem : `${problem}; ${present}`;
+  }));
+}
+
 function usualSpoolDir(): string {
   return configKeys().find(({ name }) => name === "spool_dir")?.default ?? "";
+}
+
+async function isHidden(dir: string): Promise<boolean> {
+  return await Array.fromAsync(Deno.readDir(dir)).then(
+    () => false,
+    (error) => error instanceof Deno.errors.PermissionDenied,
+  );
 }
 
 function formatTexts(device: CaptureDevice, devices: readonly CaptureDevice[]): string {

@@ -138,9 +138,13 @@ export class Status {
     this.#scheduleSinceMs = clock.monotonicMs();
   }
 
-  /** Begins a problem, or gives a lasting one new words; it keeps the time it began. */
-  setProblem(code: string, message: string): void {
-    const since = this.#problems.get(code)?.since ?? this.#clock.unixMs() / 1000;
+  /**
+   * Begins a problem, or gives a lasting one new words; it keeps the time it began.
+   * @param before code of the problem that turned out to be this one.
+   */
+  setProblem(code: string, message: string, before = code): void {
+    const since = this.#problems.get(before)?.since ?? this.#clock.unixMs() / 1000;
+    this.#problems.delete(before);
     this.#problems.set(code, { code, message, since });
   }
 

@@ -134,6 +134,51 @@ Deno.test("check hears the microphone, finds the server, and makes a chunk only 
   }
 });
 
+Deno.test("check does not wait for an ffmpeg that does not die", async () => {
+  const dir = await Deno.makeTempDir({ prefix: "check-test-" });
+  try {
+    // As one that a driver holds: no signal reaches it.
+    const path = await makePrograms(dir, {
+      ffmpeg: 'case "$*" in *-encoders*) exec /usr/bin/ffmpeg "$@";; esac; exec sleep 40',
+      kill: "",
+    });
+    const config = {
+      ingest_base_url: "http://127.0.0.1:1",
+      ingest_token: TOKEN,
+      audio_device: "x",
+    };
+    const { text } = await check(dir, config, { env: { PATH: path } });
+    assertMatch(text, /✘ level +ffmpeg \(process \d+\) does not end though it was killed/);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});
+
+Deno.test("check says it if the service records another microphone than the configuration means", async () => {
+  const dir = await Deno.makeTempDir({ prefix: "check-test-" });
+  let recorded = "usbmic";
+  await using service = Deno.serve(
+    { hostname: "127.0.0.1", port: 0, onListen: () => {} },
+    () => Response.json({ recording: true, microphone: recorded }),
+  );
+  try {
+    const config = {
+      ingest_base_url: "http://127.0.0.1:1",
+      ingest_token: TOKEN,
+      audio_device: "usbmic",
+      health_port: service.addr.port,
+    };
+    const good = await check(dir, config);
+    assertMatch(good.text, /✔ level +the service is recording it/);
+    recorded = "HD Webcam";
+    const other = await check(dir, config);
+    assertMatch(other.text, /! level +the service records another microphone: HD Webcam/);
+    assertMatch(other.text, /→ Restart it/);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});
+
 Deno.test("check says what is wrong with a configuration and looks at the rest all the same", async () => {
   const dir = await Deno.makeTempDir({ prefix: "check-test-" });
   try {

@@ -53,9 +53,46 @@ async function order(rig: Rig, report: Report): Promise<void> {
   const health = await rig.healthy("missing usb:1-2", ({ recording }) => !recording);
   const { message = "" } = health.problems.find(({ code }) => code.startsWith("microphone")) ?? {};
   report.holds("the other one is not taken in its place", !health.recording, message);
-  await guest.run("rm -f /etc/vmic1");
+  // Here the one recorded last, without audio_device, is to be the first again.
+  await guest.run("rm -f /etc/vmic1 /var/lib/recorder-agent/spool/microphone.json");
   await service.configure({});
   await rig.settled();
+}
+
+async function standIn(rig: Rig, report: Report): Promise<void> {
+  const { microphone, second, guest } = rig.running;
+  await second.configure(`-f ${TONES.second}`);
+  await second.plug();
+  const pulledS = await microphone.unplug();
+  const takenS = await keepsTo(rig, report, "its twin is recorded", TONES.second, pulledS);
+  report.atMost("pulled out → its twin is recorded", takenS - pulledS, 15);
+  const { problems } = await rig.healthy("stand-in", has("microphone_stand_in"));
+  report.measured("/health says", messageOf("microphone_stand_in", problems));
+  const backS = await microphone.plug();
+  const soundS = await keepsTo(rig, report, "back again, it is recorded", TONES.first, backS);
+  report.atMost("back again → first packet", soundS - backS, 5);
+  await rig.settled();
+
+  // A brown-out, after which the twin is there first.
+  await microphone.unplug();
+  await second.unplug();
+  await second.plug();
+  await guest.pass(2);
+  const lastS = await microphone.plug();
+  await keepsTo(rig, report, "a brown-out, the twin back first: it is", TONES.first, lastS);
+  await second.unplug();
+  await guest.run("rm -f /etc/vmic1");
+  await rig.settled();
+}
+
+type Problems = readonly { readonly code: string; readonly message: string }[];
+
+function has(code: string): (health: { problems: Problems }) => boolean {
+  return ({ problems }) => problems.some((problem) => problem.code === code);
+}
+
+function messageOf(code: string, problems: Problems): string {
+  return problems.find((problem) => problem.code === code)?.message ?? "";
 }
 
 /**
@@ -111,13 +148,10 @@ async function hang(rig: Rig, report: Report): Promise<void> {
 
 async function mute(rig: Rig, report: Report): Promise<void> {
   const { microphone, guest } = rig.running;
-  const has = (code: string) => (health: { problems: readonly { code: string }[] }) =>
-    health.problems.some((problem) => problem.code === code);
   const mutedS = await microphone.toggleMute();
   const { problems } = await rig.healthy("silent", has("microphone_silent"), 5 * CHUNK_SECONDS);
   report.atMost("mute → reported", await guest.uptimeS() - mutedS, 4 * CHUNK_SECONDS);
-  const said = problems.find(({ code }) => code === "microphone_silent")?.message ?? "";
-  report.measured("/health says", said);
+  report.measured("/health says", messageOf("microphone_silent", problems));
   const heardS = await microphone.toggleMute();
   await rig.settled();
   report.measured("heard again → no problem", `${(await guest.uptimeS() - heardS).toFixed(0)} s`);
@@ -147,13 +181,10 @@ async function busy(rig: Rig, report: Report): Promise<void> {
       "sleep 2; systemctl start recorder-agent",
   );
   rig.expectedRestarts = 0;
-  const { problems } = await rig.healthy(
-    "busy",
-    ({ problems }) => problems.some(({ code }) => code === "microphone_busy"),
-  );
-  const said = problems.find(({ code }) => code === "microphone_busy")?.message ?? "";
+  const { problems } = await rig.healthy("busy", has("microphone_busy"));
+  const said = messageOf("microphone_busy", problems);
   const pid = (await guest.run("pgrep -x arecord")).trim();
-  report.holds("/health names who holds it", said.includes(pid), said);
+  report.holds("/health names who holds it", said.includes(`arecord (process ${pid})`), said);
   const freeS = await guest.uptimeS();
   await guest.run("systemctl stop holder");
   const sound = await journal.next("Recording.", { sinceS: freeS, limitS: 90 });
@@ -163,6 +194,7 @@ async function busy(rig: Rig, report: Report): Promise<void> {
 export const microphoneScenarios: readonly Scenario[] = [
   { name: "replug", what: "pulled out and put back ten times", run: replug },
   { name: "order", what: "two equal microphones, put back in the other order", run: order },
+  { name: "stand-in", what: "pulled out, with its twin beside it", run: standIn },
   { name: "hang", what: "plugged in, and delivers nothing", run: hang },
   { name: "mute", what: "delivers digital silence", run: mute },
   { name: "errors", what: "an error on every packet", run: errors },
