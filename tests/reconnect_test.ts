@@ -290,17 +290,17 @@ Deno.test("an ffmpeg that a driver holds is not followed by another until it end
       assertEquals(starts(), 1);
 
       // After a plug it is worth a try, but not for ever.
-      for (const expected of [2, 3, 3, 3]) {
+      for (const expected of [2, 3, 4, 5, 6, 7, 8, 8, 8]) {
         microphones.plug(named("usb"));
         await clock.advance(30_000);
         assertEquals(starts(), expected);
       }
       const pids = await sleepers();
-      assertEquals(pids.length, 3);
+      assertEquals(pids.length, 8);
       for (const pid of pids) Deno.kill(pid, "SIGKILL"); // the driver lets go
       await systemClock.sleep(300);
       await clock.advance(61_000);
-      assert(starts() >= 4);
+      assert(starts() > 8);
     } finally {
       stop.abort();
       await clock.advance(20_000);
@@ -308,6 +308,42 @@ Deno.test("an ffmpeg that a driver holds is not followed by another until it end
       for (const pid of await sleepers()) Deno.kill(pid, "SIGKILL");
       await systemClock.sleep(100);
     }
+  });
+});
+
+Deno.test("an ffmpeg that a driver holds does not hold up what is recorded since", async () => {
+  const programs = {
+    // The first one is held.
+    ffmpeg: 'if mkdir "$0.held" 2> /dev/null; then echo $$ > "$0.pid"; exec sleep 600; fi\n' +
+      'exec /usr/bin/ffmpeg "$@"',
+    kill:
+      'case "$*" in *-$(cat "$(dirname "$0")/ffmpeg.pid")) exit;; esac\nexec /usr/bin/kill "$@"',
+  };
+  await withFakePrograms(programs, async () => {
+    const clock = new SimulatedClock(NOON);
+    await using rig = await recorderRig(clock);
+    const microphones = new Sockets();
+    microphones.microphone = named("usb");
+    const stop = new AbortController();
+    const running = rig.recorder({ microphones }).run(stop.signal);
+    const starts = () => rig.status.counters.captureStarts;
+    await clock.advance(15_000);
+    assertEquals(rig.report().problems.map(({ code }) => code), ["ffmpeg_stuck"]);
+    const short = { kind: "lavfi", graph: "sine=440:sample_rate=48000:duration=1" } as const;
+    microphones.plug(named("usb", { attempts: [short] }));
+    for (let turn = 0; turn < 200 && starts() < 3; turn++) {
+      await clock.advance(250);
+      await systemClock.sleep(50);
+    }
+    assertEquals(starts(), 3, "it is tried again though the first one is still there");
+    stop.abort();
+    for (let turn = 0; turn < 20; turn++) {
+      await clock.advance(500);
+      await systemClock.sleep(50);
+    }
+    await running;
+    for (const pid of await sleepers()) Deno.kill(pid, "SIGKILL");
+    await systemClock.sleep(100);
   });
 });
 

@@ -35,8 +35,8 @@ const SETTLING: readonly DiagnosisCode[] = [
   "microphone_busy",
   "microphone_lost",
 ];
-/** So many ffmpegs may be held by drivers; the next one waits until one of them has ended. */
-const MOST_LEFT_BEHIND = 3;
+/** So many ffmpegs may be held by drivers before the next one waits until one of them has ended. */
+const MOST_LEFT_BEHIND = 8;
 
 /** Gaps at the edges of a recording. */
 const EDGES = ["starting", "stopping", "schedule_end"];
@@ -81,7 +81,7 @@ export class Recorder {
   readonly #problem: CaptureProblem;
   readonly #silence: CaptureProblem;
   readonly #keeper: MicrophoneKeeper;
-  /** Process ids of ffmpegs that a driver holds though they were killed. */
+  /** Process ids of ffmpegs that a driver holds though they were killed, and no sound came since. */
   readonly #leftBehind = new Set<number>();
   /** Monotonic time at which what was plugged in last has settled. */
   #settledMs = -Infinity;
@@ -263,6 +263,7 @@ export class Recorder {
     this.#problem.clear();
     this.#delayMs = RECONNECT_MIN_MS;
     this.#settledMs = -Infinity;
+    this.#leftBehind.clear();
     this.#keeper.heard(microphone);
     const gapMs = this.#lostMs === null ? 0 : Math.max(0, startMs - this.#lostMs);
     this.#lostMs = null;
