@@ -149,6 +149,13 @@ Deno.test("explain() says who holds it, which group may open it, and what it off
   );
   await Deno.mkdir(`${root}/proc/asound/card1/pcm0c/sub0`, { recursive: true });
   await setup.edit("/proc/asound/card1/pcm0c/sub0/status", () => "owner_pid   : 77\n");
+  // Where other users' processes are hidden, their control groups are not.
+  await Deno.mkdir(`${root}/sys/fs/cgroup/user.slice/pipewire.service`, { recursive: true });
+  await setup.edit("/sys/fs/cgroup/user.slice/pipewire.service/cgroup.threads", () => "7\n77\n");
+  assertStringIncludes(
+    (await microphones.explain(busy, microphone)).message,
+    "is in use by pipewire.service (process 77)",
+  );
   await Deno.mkdir(`${root}/proc/77`, { recursive: true });
   await setup.edit("/proc/77/comm", () => "arecord\n");
   assertEquals(

@@ -21,7 +21,10 @@ export interface SoundOptions {
 /** A program that has a capture device open. */
 export interface Holder {
   readonly pid: number;
-  /** Its short name, as /proc/PID/comm gives it; null if this user may not see it. */
+  /**
+   * Its short name, as /proc/PID/comm gives it; where that is hidden (ProtectProc= of systemd), the unit
+   * that it belongs to; null if this user may see neither.
+   */
   readonly program: string | null;
 }
 
@@ -118,10 +121,19 @@ async function nameProcesses(root: string, threads: readonly string[]): Promise<
     statuses.get(`/proc/${id}/status`)?.[0]?.replace(/\D/g, "") ?? id;
   const pids = [...new Set(threads.map(processOf))];
   const names = await readFiles(root, "", pids.map((pid) => `/proc/${pid}/comm`));
-  return pids.map((pid) => ({
+  return await Promise.all(pids.map(async (pid) => ({
     pid: Number(pid),
-    program: names.get(`/proc/${pid}/comm`)?.[0] ?? null,
-  }));
+    program: names.get(`/proc/${pid}/comm`)?.[0] ?? await unitOf(pid, root),
+  })));
+}
+
+/** `pulseaudio.service`, from the control group that the thread is in; null if it is in none. */
+async function unitOf(thread: string, root: string): Promise<string | null> {
+  const [path] = await linesOf("grep", [
+    ...["-rslx", "--include=cgroup.threads", "--include=tasks"],
+    ...["-e", thread, `${root}/sys/fs/cgroup`],
+  ]);
+  return path?.split("/").at(-2) ?? null;
 }
 
 function nodePath(card: number, device: number): string {

@@ -184,7 +184,11 @@ async function busy(rig: Rig, report: Report): Promise<void> {
   const { problems } = await rig.healthy("busy", has("microphone_busy"));
   const said = messageOf("microphone_busy", problems);
   const pid = (await guest.run("pgrep -x arecord")).trim();
-  report.holds("/health names who holds it", said.includes(`arecord (process ${pid})`), said);
+  report.holds(
+    "/health names who holds it",
+    said.includes(`holder.service (process ${pid})`),
+    said,
+  );
   const freeS = await guest.uptimeS();
   await guest.run("systemctl stop holder");
   const sound = await journal.next("Recording.", { sinceS: freeS, limitS: 90 });
