@@ -81,6 +81,9 @@ async function standIn(rig: Rig, report: Report): Promise<void> {
   const lastS = await microphone.plug();
   await keepsTo(rig, report, "a brown-out, the twin back first: it is", TONES.first, lastS);
   await second.unplug();
+  // Its id is that of the second of two now.
+  await microphone.unplug();
+  await microphone.plug();
   await guest.run("rm -f /etc/vmic1");
   await rig.settled();
 }
