@@ -1,4 +1,5 @@
 import { assertEquals } from "@std/assert";
+import { type Clock, systemClock } from "../src/clock.ts";
 import { Wakeup } from "../src/wakeup.ts";
 import { SimulatedClock } from "./fixtures/simulated_clock.ts";
 
@@ -98,4 +99,20 @@ Deno.test("abort ends every wait, now and later, and no listener stays on the si
   await clock.advance(0);
   assertEquals(late.ended, true);
   assertEquals(listeners, 0);
+});
+
+Deno.test("a long wait is rounded up to a second, a short one is kept to the millisecond", async () => {
+  const asked: number[] = [];
+  const clock: Clock = {
+    ...systemClock,
+    sleep: (ms) => {
+      asked.push(ms);
+      return Promise.resolve();
+    },
+  };
+  const { signal } = new AbortController();
+  for (const ms of [299_123.4, 300_000, 10_000, 1_234.5]) {
+    await new Wakeup().wait(clock, ms, signal);
+  }
+  assertEquals(asked, [300_000, 300_000, 10_000, 1_234.5]);
 });
