@@ -3,6 +3,7 @@
 // watches and tells; nothing it knows flows back into the work, and no message holds the work up.
 
 import { join } from "@std/path/join";
+import { silences } from "./capture/diagnosis.ts";
 import type { Clock } from "./clock.ts";
 import type { Logger } from "./log.ts";
 import type { HealthReport } from "./status/status.ts";
@@ -37,8 +38,8 @@ export interface Notifier {
  * tmpfs: a full or slow disk, or one without sockets (FAT), is nothing to it.
  */
 export function runtimeDirectory(env: Readonly<Record<string, string>>, otherwise: string): string {
-  const [dir = ""] = (env.RUNTIME_DIRECTORY || otherwise).split(":");
-  return dir;
+  const [dir = ""] = (env.RUNTIME_DIRECTORY ?? "").split(":");
+  return dir === "" ? otherwise : dir;
 }
 
 /**
@@ -208,7 +209,7 @@ export class Supervision {
     this.#doing = doing;
     const agoMs = this.#clock.monotonicMs() - this.#doingSinceMs;
     // What keeps it from recording comes before what else is wrong.
-    const silencing = problems.find(({ code }) => /^(microphone|ffmpeg|recorder)_/.test(code));
+    const silencing = problems.find(({ code }) => silences(code));
     const first = report.recording ? problems[0] : silencing ?? problems[0];
     const line = [
       `${doing} since ${this.#wallTime(this.#clock.unixMs() - agoMs)}`,

@@ -61,6 +61,7 @@ Deno.test("diagnose() knows what ffmpeg and ALSA say of each cause", () => {
     ["cannot open audio device hw:1,0 (Device or resource busy)", "microphone_busy"],
     ["cannot open audio device hw:1,0 (Permission denied)", "microphone_forbidden"],
     ["cannot open audio device hw:1,0 (Operation not permitted)", "microphone_forbidden"],
+    ["setpriv: setgroups failed: Operation not permitted", null],
     ["Error opening output unix:/run/sound.sock: Connection refused", null],
     ["cannot open audio device hw:1,0 (No such device)", "microphone_missing"],
     ["cannot open audio device hw:7,0 (No such file or directory)", "microphone_missing"],

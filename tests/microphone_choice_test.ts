@@ -31,8 +31,9 @@ function choose(
   system: SoundSystem,
   text: string | null = null,
   last: MicrophoneIdentity | null = null,
+  standIn: MicrophoneIdentity | null = null,
 ): Choice {
-  return chooseMicrophone(wanted(text), system, last);
+  return chooseMicrophone(wanted(text), system, { last, standIn });
 }
 
 function refusal(system: SoundSystem, text: string | null = null): string {
@@ -169,8 +170,46 @@ Deno.test("chooseMicrophone() tells the twin in another socket from the one that
   // The name of one may be part of another's.
   const webcam = { ...system.devices[1], name: "HD Webcam USB PnP Sound Device" };
   const devices = [webcam as CaptureDevice];
-  const { isExpected } = choose({ ...system, devices }, "name:USB PnP Sound Device", last);
-  assertEquals(isExpected, false);
+  const text = "name:USB PnP Sound Device";
+  assertEquals(choose({ ...system, devices }, text, last).isExpected, false);
+  // The one so named is no stand-in for the one that only had it as a part.
+  assertEquals(
+    choose(without(system, "1-1.2"), text, identify(webcam as CaptureDevice)).isExpected,
+    true,
+  );
+});
+
+Deno.test("chooseMicrophone() keeps to its socket when the serial number cannot be read", async () => {
+  const { cards, devices } = await systemOf("two_equal_usb_microphones");
+  const system = {
+    cards,
+    // The twin has the serial number that the last one had: some makes have one for all.
+    devices: devices.map((device) => ({
+      ...device,
+      usb: device.usb && { ...device.usb, serial: device.usb.path === "1-1.3" ? null : "AB12" },
+    })),
+  };
+  const last = { ...identityOf(system, 0), serial: "AB12" };
+  for (const text of [null, "name:USB PnP"]) {
+    const { device, isExpected } = choose(system, text, last);
+    assertEquals([device.usb?.path, isExpected], ["1-1.3", true]);
+  }
+  const { device } = choose(system, "usb:0d8c:0014", { ...last, serial: null });
+  assertEquals(device.usb?.path, "1-1.3", "nor when it could not then");
+});
+
+Deno.test("chooseMicrophone() goes on with the stand-in, whatever else is plugged in", async () => {
+  const system = await twins();
+  const last = { ...identityOf(system, 0), path: "1-1.4" };
+  for (const index of [0, 1]) {
+    const standIn = identityOf(system, index);
+    for (const text of [null, "usb:0d8c:0014", "name:USB PnP"]) {
+      const { device, isExpected } = choose(system, text, last, standIn);
+      assertEquals([device.usb?.path, isExpected], [standIn.path, false], `${text}`);
+    }
+    const other = { path: "1-1.4", vendorProduct: "1b3f:2008", serial: null, name: "Old" };
+    assertEquals(choose(system, null, other, standIn).device.usb?.path, standIn.path);
+  }
 });
 
 Deno.test("chooseMicrophone() finds the last one in another socket by its serial number, but is not sure", async () => {

@@ -4,8 +4,8 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path/join";
 import { diagnoses, inOneLine } from "../src/capture/diagnosis.ts";
-import { readLastMicrophone } from "../src/capture/last_microphone.ts";
-import { NoMicrophoneError } from "../src/capture/microphone_choice.ts";
+import { readLastMicrophone, readStandIn } from "../src/capture/last_microphone.ts";
+import { identify, NoMicrophoneError } from "../src/capture/microphone_choice.ts";
 import { SystemMicrophones } from "../src/capture/microphones.ts";
 import { run } from "./fixtures/command.ts";
 import { withFakePrograms } from "./fixtures/fake_programs.ts";
@@ -64,6 +64,38 @@ Deno.test("the microphone that sound came from is kept to, by the next run as we
   await setup.microphones.remember(second);
   await new SystemMicrophones(setup.options).remember(second);
   assertEquals(Deno.statSync(setup.file).ino, written);
+});
+
+Deno.test("for how long another one has stood in is remembered, for that one only", async () => {
+  await using setup = await setUp("two_equal_usb_microphones");
+  const own = await setup.microphones.find();
+  await setup.microphones.remember(own);
+  const all = await Deno.readTextFile(`${setup.root}/proc/asound/pcm`);
+  await setup.edit("/proc/asound/pcm", (text) => text.replace(/^00-00.*\n/m, "")); // it is away
+  const twin = await setup.microphones.find();
+  assertEquals([twin.device?.usb?.path, twin.isStandIn], ["1-1.2", true]);
+  assertEquals(await setup.microphones.countStandIn(twin, 1000), 1000);
+  // A restart of the program in between.
+  const again = new SystemMicrophones(setup.options);
+  assertEquals(await again.countStandIn(twin, 500), 1500);
+  assertEquals(await readLastMicrophone(setup.root), own.device && identify(own.device));
+  assertEquals(await again.countStandIn(own, 70), 70, "another one begins at nothing");
+  await setup.edit("/proc/asound/pcm", () => all);
+  await again.remember(await again.find());
+  assertEquals(await readStandIn(setup.root), null);
+  assertEquals(await again.countStandIn(twin, 5), 5);
+});
+
+Deno.test("find() passes over the one that gives nothing, and a serial number is not forgotten", async () => {
+  await using setup = await setUp("two_equal_usb_microphones");
+  const own = await setup.microphones.find();
+  await setup.microphones.remember(own);
+  const other = await setup.microphones.find(own);
+  assertEquals([other.device?.usb?.path, other.isStandIn], ["1-1.2", true]);
+  assert(own.device?.usb);
+  const device = { ...own.device, usb: { ...own.device.usb, serial: null } };
+  await setup.microphones.remember({ ...own, device });
+  assertEquals((await readLastMicrophone(setup.root))?.serial, "AB12");
 });
 
 Deno.test("a microphone that could not be remembered is remembered the next time", async () => {

@@ -16,6 +16,9 @@ const MISSING = diagnoses.noMicrophone("a test");
 class Sockets implements Microphones {
   diagnosis: Diagnosis = MISSING;
   microphone: Microphone | null = null;
+  /** Found where the other one is passed over. */
+  second: Microphone | null = null;
+  standInMs = 0;
   looks = 0;
   readonly remembered: string[] = [];
   explain = singleMicrophone(TONE).explain;
@@ -27,17 +30,20 @@ class Sockets implements Microphones {
     this.#isNew = true;
   }
 
-  find(): Promise<Microphone> {
+  find(without?: Microphone): Promise<Microphone> {
     this.looks++;
-    return this.microphone === null
-      ? Promise.reject(new NoMicrophoneError(this.diagnosis))
-      : Promise.resolve(this.microphone);
+    const found = [this.microphone, this.second].find((one) => one !== null && one !== without);
+    return found ? Promise.resolve(found) : Promise.reject(new NoMicrophoneError(this.diagnosis));
   }
 
   plugged(): Promise<boolean> {
     const isNew = this.#isNew;
     this.#isNew = false;
     return Promise.resolve(isNew);
+  }
+
+  countStandIn(_: Microphone, ms: number): Promise<number> {
+    return Promise.resolve(this.standInMs += ms);
   }
 
   remember({ name }: Microphone): Promise<void> {
@@ -159,6 +165,7 @@ Deno.test("a stand-in is taken only after 5 s, and the last microphone as soon a
     assertEquals(rig.report().microphone ?? expected, expected);
     assertEquals(microphones.remembered, comesBack ? ["last"] : []);
     assertEquals(problems, comesBack ? [] : ["microphone_stand_in"]);
+    assertEquals(rig.status.counters.captureStarts, 1);
     assert(comesBack ? tookMs < 4_000 : tookMs > 5_000 && tookMs < 8_000, `${tookMs} ms`);
     const taken = rig.lines.filter(({ message }) => /chosen/.test(message));
     assertEquals(taken.map(({ microphone }) => microphone), [expected]);
@@ -189,19 +196,29 @@ Deno.test("a stand-in is left when the last microphone comes back, and was never
   assertEquals(microphones.remembered, ["own"]);
 });
 
-Deno.test("a stand-in that was recorded for 8 h is the one to keep to", async () => {
+/** The system's clock, which a test may skip ahead. */
+function skippingClock(): { clock: Clock; skip: (ms: number) => void } {
   let skippedMs = 0;
-  const clock: Clock = { ...systemClock, monotonicMs: () => systemClock.monotonicMs() + skippedMs };
+  const monotonicMs = () => systemClock.monotonicMs() + skippedMs;
+  return { clock: { ...systemClock, monotonicMs }, skip: (ms) => skippedMs += ms };
+}
+
+Deno.test("a stand-in that was recorded for 8 h is the one to keep to", async () => {
+  const { clock, skip } = skippingClock();
   await using rig = await recorderRig(clock);
   const microphones = new Sockets();
+  microphones.standInMs = 3_600_000; // before the program was started
   microphones.plug(named("successor", { isStandIn: true }));
   const stop = new AbortController();
   const running = rig.recorder({ microphones }).run(stop.signal);
+  skip(5 * 3_600_000); // what nobody hears does not count
   await until("records", () => rig.report().recording);
-  skippedMs = 7 * 3_600_000;
-  await systemClock.sleep(2_500);
+  skip(6 * 3_600_000);
+  await until("counts", () => microphones.standInMs > 7 * 3_600_000);
   assertEquals(microphones.remembered, []);
-  skippedMs = 8 * 3_600_000;
+  assert(rig.status.hasProblem("microphone_stand_in"));
+  await systemClock.sleep(1_500);
+  skip(3_600_000);
   await until("keeps to it", () => microphones.remembered.length > 0);
   assertEquals(microphones.remembered, ["successor"]);
   assert(!rig.status.hasProblem("microphone_stand_in"));
@@ -209,6 +226,74 @@ Deno.test("a stand-in that was recorded for 8 h is the one to keep to", async ()
   microphones.plug(named("successor")); // it is found as the one to keep to, and is recorded already
   await systemClock.sleep(2_500);
   assertEquals([rig.status.counters.captureStarts, rig.report().recording], [starts, true]);
+  stop.abort();
+  await running;
+});
+
+Deno.test("what is left of a stand-in: no problem, the time it was recorded, and no second wait", async () => {
+  await using rig = await recorderRig(systemClock);
+  const microphones = new Sockets();
+  const short = { kind: "lavfi", graph: "sine=440:sample_rate=48000:duration=2" } as const;
+  microphones.plug(named("twin", { isStandIn: true, attempts: [short] }));
+  const stop = new AbortController();
+  const running = rig.recorder({ microphones }).run(stop.signal);
+  await until("records", () => rig.status.hasProblem("microphone_stand_in"));
+  microphones.microphone = null;
+  await until("is lost", () => rig.status.hasProblem("microphone_lost"));
+  assertEquals(rig.report().problems.map(({ code }) => code), ["microphone_lost"]);
+  assert(microphones.standInMs > 500 && microphones.standInMs < 4_000, `${microphones.standInMs}`);
+  const pluggedMs = performance.now();
+  microphones.plug(named("twin", { isStandIn: true }));
+  await until("records again", () => rig.report().recording);
+  assert(performance.now() - pluggedMs < 4_000, "it is known that the last one is away");
+  stop.abort();
+  await running;
+  assertEquals(microphones.remembered, []);
+});
+
+Deno.test("the last microphone is found a minute after a plug at which it was not seen", async () => {
+  const { clock, skip } = skippingClock();
+  await using rig = await recorderRig(clock);
+  const microphones = new Sockets();
+  microphones.plug(named("twin", { isStandIn: true }));
+  const stop = new AbortController();
+  const running = rig.recorder({ microphones }).run(stop.signal);
+  await until("records", () => rig.report().recording);
+  microphones.microphone = named("own"); // the look at the plug has failed, say
+  await systemClock.sleep(2_500);
+  assertEquals(rig.report().microphone, "twin");
+  skip(61_000);
+  await until("changes", () => rig.report().microphone === "own");
+  stop.abort();
+  await running;
+});
+
+Deno.test("the last microphone that is back and gives nothing is left for its stand-in", async () => {
+  const { clock, skip } = skippingClock();
+  await using rig = await recorderRig(clock);
+  const microphones = new Sockets();
+  const twin = named("twin", { isStandIn: true });
+  microphones.plug(twin);
+  const stop = new AbortController();
+  const running = rig.recorder({ microphones }).run(stop.signal);
+  await until("records", () => rig.report().recording);
+
+  const absent = { kind: "alsa", pcm: "hw:CARD=Nowhere", channels: 1, sampleRate: 48000 } as const;
+  const dead = named("own", { attempts: [absent] });
+  microphones.second = twin;
+  microphones.plug(dead);
+  await until("tries it", () => rig.status.counters.captureStarts > 1);
+  await until("records the twin again", () => rig.report().recording);
+  assertEquals(rig.report().microphone, "twin");
+  const starts = rig.status.counters.captureStarts;
+  microphones.plug(dead); // its cable is loose
+  await systemClock.sleep(2_500);
+  assertEquals(rig.status.counters.captureStarts, starts, "not at every plug");
+
+  microphones.microphone = named("own");
+  skip(61_000);
+  await until("tries it again", () => rig.report().microphone === "own");
+  assertEquals(microphones.remembered, ["own"]);
   stop.abort();
   await running;
 });
@@ -299,8 +384,8 @@ Deno.test("an ffmpeg that a driver holds is not followed by another until it end
       assertEquals(pids.length, 8);
       for (const pid of pids) Deno.kill(pid, "SIGKILL"); // the driver lets go
       await systemClock.sleep(300);
-      await clock.advance(61_000);
-      assert(starts() > 8);
+      await clock.advance(3_000);
+      assert(starts() > 8, "at once");
     } finally {
       stop.abort();
       await clock.advance(20_000);

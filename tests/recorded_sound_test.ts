@@ -34,5 +34,5 @@ Deno.test("put back in the other order, two equal microphones swap ids and keep 
 
   const [first] = before.devices;
   const last = first === undefined ? null : identify(first);
-  assertEquals(chooseMicrophone({ kind: "any" }, after, last).device.cardId, "Device_1");
+  assertEquals(chooseMicrophone({ kind: "any" }, after, { last }).device.cardId, "Device_1");
 });

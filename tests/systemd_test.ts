@@ -281,6 +281,7 @@ async function longestSilence(
       find: options.find ?? (() => Promise.reject(new Error("no microphone"))),
       plugged: () => Promise.resolve(false),
       remember: () => Promise.resolve(),
+      countStandIn: () => Promise.resolve(0),
       explain: (diagnosis) => Promise.resolve(diagnosis),
       isOpen: () => Promise.resolve(true),
     },

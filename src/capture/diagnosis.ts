@@ -32,6 +32,12 @@ export interface Diagnosis {
   readonly mend: string;
 }
 
+/** Whether no sound comes while there is this problem. */
+export function silences(code: string): boolean {
+  const isRecorded = code === "microphone_silent" || code === "microphone_stand_in";
+  return DIAGNOSIS_CODES.some((known) => known === code) && !isRecorded;
+}
+
 /** Both in one line, for a person. */
 export function inOneLine({ message, mend }: Diagnosis): string {
   return `${message}. ${mend}`;
@@ -133,7 +139,9 @@ export const diagnoses = {
   standIn: (reason: string): Diagnosis => ({
     code: "microphone_stand_in",
     message: `Another microphone is recorded in place of the last one: ${reason}`,
-    mend: "Plug the last one in again where it was, or name this one in audio_device",
+    mend:
+      "Plug the last one in again where it was, or name the socket of this one in audio_device, " +
+      "usb:PATH",
   }),
 
   ffmpegMissing: (): Diagnosis => ({

@@ -120,7 +120,7 @@ export function diagnose(line: string, source: CaptureSource): Diagnosis | null 
   if (/cannot set (channel count|sample (rate|format))/.test(line)) return diagnoses.format(pcm);
   if (/resource busy/i.test(line)) return diagnoses.busy(pcm);
   // "Operation not permitted": by systemd's DeviceAllow=.
-  if (/Permission denied|Operation not permitted/i.test(line)) return diagnoses.forbidden(pcm);
+  if (/Permission denied|\(Operation not permitted\)/i.test(line)) return diagnoses.forbidden(pcm);
   if (/No such (device|file)|Cannot get card index|Unknown PCM|Connection refused/i.test(line)) {
     return diagnoses.missing(pcm);
   }

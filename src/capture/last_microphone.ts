@@ -1,5 +1,6 @@
-// Remembers, in a small file in the spool directory, which microphone was recorded last. A file that
-// is missing, broken or cannot be written is as if there were none: it never stops a recording.
+// Remembers, in a small file in the spool directory, which microphone was recorded last, and for how
+// long another one has stood in for it. A file that is missing, broken or cannot be written is as if
+// there were none: it never stops a recording.
 
 import { join } from "@std/path/join";
 import { syncDirectory, writeAll } from "../spool/disk.ts";
@@ -7,34 +8,31 @@ import type { MicrophoneIdentity } from "./microphone_choice.ts";
 
 const FILE = "microphone.json";
 
+/** What was recorded in place of the last one since that was. */
+export interface StandIn extends MicrophoneIdentity {
+  readonly recordedMs: number;
+}
+
 /** Null if there is none, or none that can be read. */
 export async function readLastMicrophone(spoolDir: string): Promise<MicrophoneIdentity | null> {
-  try {
-    const value: unknown = JSON.parse(await Deno.readTextFile(join(spoolDir, FILE)));
-    if (typeof value !== "object" || value === null || !("name" in value)) return null;
-    const { name } = value;
-    if (typeof name !== "string") return null;
-    const text = (key: string) => {
-      const found: unknown = Reflect.get(value, key);
-      return typeof found === "string" ? found : null;
-    };
-    return {
-      path: text("path"),
-      vendorProduct: text("vendorProduct"),
-      serial: text("serial"),
-      name,
-    };
-  } catch {
-    return null;
-  }
+  return identityIn(await readFile(spoolDir));
+}
+
+/** As above. */
+export async function readStandIn(spoolDir: string): Promise<StandIn | null> {
+  const value = fieldOf(await readFile(spoolDir), "standIn");
+  const [identity, recordedMs] = [identityIn(value), fieldOf(value, "recordedMs")];
+  return identity === null || typeof recordedMs !== "number" ? null : { ...identity, recordedMs };
 }
 
 /** Whole or not at all, whenever the power goes. @throws as the disk does. */
 export async function writeLastMicrophone(
   spoolDir: string,
-  identity: MicrophoneIdentity,
+  last: MicrophoneIdentity,
+  standIn: StandIn | null = null,
 ): Promise<void> {
   const path = join(spoolDir, FILE);
+  const value = standIn === null ? last : { ...last, standIn };
   {
     using file = await Deno.open(`${path}.tmp`, {
       write: true,
@@ -42,9 +40,31 @@ export async function writeLastMicrophone(
       truncate: true,
       mode: 0o600,
     });
-    await writeAll(file, new TextEncoder().encode(`${JSON.stringify(identity)}\n`));
+    await writeAll(file, new TextEncoder().encode(`${JSON.stringify(value)}\n`));
     await file.sync();
   }
   await Deno.rename(`${path}.tmp`, path);
   await syncDirectory(spoolDir);
+}
+
+async function readFile(spoolDir: string): Promise<unknown> {
+  try {
+    return JSON.parse(await Deno.readTextFile(join(spoolDir, FILE)));
+  } catch {
+    return null;
+  }
+}
+
+function identityIn(value: unknown): MicrophoneIdentity | null {
+  const name = fieldOf(value, "name");
+  if (typeof name !== "string") return null;
+  const text = (key: string) => {
+    const found = fieldOf(value, key);
+    return typeof found === "string" ? found : null;
+  };
+  return { path: text("path"), vendorProduct: text("vendorProduct"), serial: text("serial"), name };
+}
+
+function fieldOf(value: unknown, key: string): unknown {
+  return typeof value === "object" && value !== null ? Reflect.get(value, key) : undefined;
 }

@@ -23,6 +23,13 @@ export interface MicrophoneIdentity {
   readonly name: string;
 }
 
+/** What was recorded before. */
+export interface Known {
+  readonly last: MicrophoneIdentity | null;
+  /** What has been recorded in its place since. */
+  readonly standIn?: MicrophoneIdentity | null;
+}
+
 /** A device with the words that say why it was chosen. */
 export interface Choice {
   readonly device: CaptureDevice;
@@ -60,10 +67,10 @@ export function parseAudioDevice(text: string | null): AudioDevice | null {
 export function chooseMicrophone(
   wanted: Exclude<AudioDevice, { kind: "pcm" }>,
   { cards, devices }: SoundSystem,
-  last: MicrophoneIdentity | null = null,
+  { last, standIn = null }: Known = { last: null },
 ): Choice {
   const microphones = firstOfEachCard(devices);
-  if (wanted.kind === "any") return chooseAny(microphones, cards, last);
+  if (wanted.kind === "any") return chooseAny(microphones, cards, { last, standIn });
   const spelled = spell(wanted);
   const fitting = microphones.filter((device) => fits(identify(device), wanted));
   const whole = wanted.kind === "name"
@@ -76,13 +83,17 @@ export function chooseMicrophone(
   }
   const reason = `audio_device "${spelled}" asks for it`;
   if (found.length === 1) {
-    if (last === null || !fits(last, wanted) || isAt(device, last)) {
+    const meant = wanted.kind === "name" && whole.length > 0 ? sameText : includesText;
+    if (last === null || !fits(last, wanted, meant) || isAt(device, last)) {
       return { device, reason, isExpected: true };
     }
-    const away = `the one recorded last, ${describeLast(last)}, is away`;
-    return { device, reason: `${reason}; ${away}`, isExpected: false };
+    return { device, reason: `${reason}; ${isAway(last)}`, isExpected: false };
   }
-  const known = found.find((device) => last !== null && isAt(device, last) && isLike(device, last));
+  const known = found.find((device) => last !== null && isSame(identify(device), last));
+  const second = found.find((device) => standIn !== null && isSame(identify(device), standIn));
+  if (known === undefined && second !== undefined && last !== null) {
+    return { device: second, reason: `${reason}; ${isAway(last)}`, isExpected: false };
+  }
   if (known !== undefined) {
     const more = `of ${found.length} that audio_device "${spelled}" fits the one recorded last`;
     return { device: known, reason: more, isExpected: true };
@@ -94,7 +105,7 @@ export function chooseMicrophone(
 function chooseAny(
   microphones: readonly CaptureDevice[],
   cards: readonly SoundCard[],
-  recordedLast: MicrophoneIdentity | null,
+  { last: recordedLast, standIn = null }: Known,
 ): Choice {
   const usb = microphones.filter((device) => device.usb !== null);
   const candidates = usb.length > 0 ? usb : microphones;
@@ -115,10 +126,10 @@ function chooseAny(
   const last = recordedLast?.vendorProduct === null && usb.length > 0 ? null : recordedLast;
   if (last === null) return choice(lowest, rank);
 
-  const like = candidates.filter((device) => isLike(device, last));
-  const same = like.find((device) => isAt(device, last));
+  const same = candidates.find((device) => isSame(identify(device), last));
   if (same !== undefined) return choice(same, "the one recorded last");
-  const [moved] = like;
+  const second = candidates.find((device) => standIn !== null && isSame(identify(device), standIn));
+  const moved = [second, ...candidates].find((device) => device && isLike(device, last));
   if (moved !== undefined) {
     // It may be another of the same make, and some makes have one serial number for all.
     const at = last.path === null ? "elsewhere" : `at usb:${last.path}`;
@@ -126,7 +137,8 @@ function chooseAny(
   }
   const there = candidates.find((device) => last.path !== null && isAt(device, last));
   if (there !== undefined) return choice(there, `in the socket of the last one, "${last.name}"`);
-  return choice(lowest, `${rank}; the one recorded last, ${describeLast(last)}, is away`, false);
+  const why = second === undefined ? rank : "recorded since";
+  return choice(second ?? lowest, `${why}; ${isAway(last)}`, false);
 }
 
 /** What this device is known by. */
@@ -174,15 +186,29 @@ function firstOfEachCard(devices: readonly CaptureDevice[]): CaptureDevice[] {
 
 type Named = Exclude<AudioDevice, { kind: "pcm" } | { kind: "any" }>;
 
-function fits({ path, vendorProduct, serial, name }: MicrophoneIdentity, wanted: Named): boolean {
+function fits(
+  { path, vendorProduct, serial, name }: MicrophoneIdentity,
+  wanted: Named,
+  isNamed = includesText,
+): boolean {
   if (wanted.kind === "usb_path") return path === wanted.path;
-  if (wanted.kind === "name") return name.toLowerCase().includes(wanted.text.toLowerCase());
+  if (wanted.kind === "name") return isNamed(name, wanted.text);
   return vendorProduct === wanted.vendorProduct &&
     (wanted.serial === null || serial === wanted.serial);
 }
 
 function sameText(a: string, b: string): boolean {
   return a.toLowerCase() === b.toLowerCase();
+}
+
+function includesText(a: string, b: string): boolean {
+  return a.toLowerCase().includes(b.toLowerCase());
+}
+
+/** In one socket, one make; its serial number may not have been readable. */
+export function isSame(a: MicrophoneIdentity, b: MicrophoneIdentity): boolean {
+  return a.path === b.path && a.vendorProduct === b.vendorProduct && a.name === b.name &&
+    (a.serial === b.serial || a.serial === null || b.serial === null);
 }
 
 function isAt(device: CaptureDevice, last: MicrophoneIdentity): boolean {
@@ -209,9 +235,8 @@ function describe({ name, card, device, usb }: CaptureDevice): string {
   return `"${name}" (${parts.join(", ")})`;
 }
 
-/** `"USB PnP Sound Device" at usb:1-1.2`. */
-function describeLast({ name, path }: MicrophoneIdentity): string {
-  return `"${name}"${path === null ? "" : ` at usb:${path}`}`;
+function isAway({ name, path }: MicrophoneIdentity): string {
+  return `the one recorded last, "${name}"${path === null ? "" : ` at usb:${path}`}, is away`;
 }
 
 /** `there is "USB PnP Sound Device" (card 1, usb:1-1.2)`, and so on, for people. */

@@ -6,11 +6,17 @@ import { captureAttempts } from "./capture_attempts.ts";
 import { HangingError } from "../child.ts";
 import { diagnoses, type Diagnosis } from "./diagnosis.ts";
 import type { CaptureSource } from "./ffmpeg.ts";
-import { readLastMicrophone, writeLastMicrophone } from "./last_microphone.ts";
+import {
+  readLastMicrophone,
+  readStandIn,
+  type StandIn,
+  writeLastMicrophone,
+} from "./last_microphone.ts";
 import {
   chooseMicrophone,
   deviceOfPcm,
   identify,
+  isSame,
   type MicrophoneIdentity,
   NoMicrophoneError,
   parseAudioDevice,
@@ -41,12 +47,19 @@ export interface Microphone {
 
 /** Where the recorder gets its microphones from. */
 export interface Microphones {
-  /** Looks anew. @throws {NoMicrophoneError} also if the system cannot be looked at. */
-  find(): Promise<Microphone>;
+  /**
+   * Looks anew, past `without`. @throws {NoMicrophoneError} also if the system cannot be looked at.
+   */
+  find(without?: Microphone): Promise<Microphone>;
   /** Whether something was plugged in, or may be opened now, since the last look. Never rejects. */
   plugged(): Promise<boolean>;
   /** It is the one to keep to from now on. @throws as the disk does. */
   remember(microphone: Microphone): Promise<void>;
+  /**
+   * It was recorded for `ms` more in place of the one to keep to. Resolves with how long that makes,
+   * ms, whether the disk takes it or not.
+   */
+  countStandIn(microphone: Microphone, ms: number): Promise<number>;
   /** Whether this process has opened it; true, too, where that cannot be known. Never rejects. */
   isOpen(microphone: Microphone, pid: number): Promise<boolean>;
   /** The same diagnosis with what the system knows. Never rejects. */
@@ -67,6 +80,7 @@ export class SystemMicrophones implements Microphones {
   readonly #options: SystemMicrophonesOptions;
   /** Undefined: not read yet. */
   #last: MicrophoneIdentity | null | undefined;
+  #standIn: StandIn | null = null;
   /** False if the disk has not got `#last` yet. */
   #isWritten = true;
   #nodes: ReadonlySet<string> = new Set();
@@ -75,9 +89,12 @@ export class SystemMicrophones implements Microphones {
     this.#options = options;
   }
 
-  async find(): Promise<Microphone> {
+  async find(without?: Microphone): Promise<Microphone> {
     const { audioDevice, sampleRate } = this.#options;
     const system = await this.#look();
+    const last = await this.#lastOne();
+    const passedOver = without?.device && identify(without.device).path;
+    const devices = system.devices.filter(({ usb }) => !usb || usb.path !== passedOver);
     const wanted = parseAudioDevice(audioDevice) ?? { kind: "pcm", pcm: audioDevice ?? "" };
     if (wanted.kind === "pcm") {
       const device = deviceOfPcm(wanted.pcm, system.devices);
@@ -88,7 +105,10 @@ export class SystemMicrophones implements Microphones {
         ...(device === null ? {} : { device }),
       };
     }
-    const { device, reason, isExpected } = chooseMicrophone(wanted, system, await this.#lastOne());
+    const { device, reason, isExpected } = chooseMicrophone(wanted, { ...system, devices }, {
+      last,
+      standIn: this.#standIn,
+    });
     return {
       name: device.name,
       reason,
@@ -111,12 +131,31 @@ export class SystemMicrophones implements Microphones {
 
   async remember({ device }: Microphone): Promise<void> {
     if (device === undefined) return;
-    const identity = identify(device);
-    const isKnown = JSON.stringify(identity) === JSON.stringify(await this.#lastOne());
+    const [found, last] = [identify(device), await this.#lastOne()];
+    // A serial number that cannot be read just now is no other one.
+    const identity = last !== null && isSame(found, last)
+      ? { ...found, serial: last.serial ?? found.serial }
+      : found;
+    const isKnown = JSON.stringify(identity) === JSON.stringify(last) && this.#standIn === null;
     if (isKnown && this.#isWritten) return;
-    this.#last = identity;
-    this.#isWritten = false;
-    await writeLastMicrophone(this.#options.spoolDir, identity);
+    await this.#write(identity, null);
+  }
+
+  async countStandIn({ device }: Microphone, ms: number): Promise<number> {
+    const last = await this.#lastOne();
+    if (device === undefined || last === null) return 0;
+    const identity = identify(device);
+    const beforeMs = this.#standIn !== null && isSame(identity, this.#standIn)
+      ? this.#standIn.recordedMs
+      : 0;
+    const recordedMs = beforeMs + ms;
+    await this.#write(last, { ...identity, recordedMs }).catch(() => {});
+    return recordedMs;
+  }
+
+  async #write(last: MicrophoneIdentity, standIn: StandIn | null): Promise<void> {
+    [this.#last, this.#standIn, this.#isWritten] = [last, standIn, false];
+    await writeLastMicrophone(this.#options.spoolDir, last, standIn);
     this.#isWritten = true;
   }
 
@@ -156,7 +195,11 @@ export class SystemMicrophones implements Microphones {
   }
 
   async #lastOne(): Promise<MicrophoneIdentity | null> {
-    if (this.#last === undefined) this.#last = await readLastMicrophone(this.#options.spoolDir);
+    if (this.#last === undefined) {
+      const { spoolDir } = this.#options;
+      const [last, standIn] = [await readLastMicrophone(spoolDir), await readStandIn(spoolDir)];
+      [this.#last, this.#standIn] = [last, standIn];
+    }
     return this.#last;
   }
 }
@@ -167,6 +210,7 @@ export function singleMicrophone(microphone: Microphone): Microphones {
     find: () => Promise.resolve(microphone),
     plugged: () => Promise.resolve(false),
     remember: () => Promise.resolve(),
+    countStandIn: () => Promise.resolve(0),
     isOpen: () => Promise.resolve(true),
     explain: (diagnosis) => Promise.resolve(diagnosis),
   };

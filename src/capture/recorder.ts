@@ -23,11 +23,7 @@ import { recordStream, type StreamDeps, type StreamEnd, type StreamOptions } fro
 const LOOK_MS = 5_000;
 const RECONNECT_MIN_MS = 2_000;
 const RECONNECT_MAX_MS = 60_000;
-/**
- * So long after a plug udev may still be giving the node its group, and a sound server be trying the
- * card: these failures are no news, and it is tried again at once.
- */
-const SETTLE_MS = 3_000;
+/** Right after a plug these failures are no news, and it is tried again at once. */
 const SETTLE_RETRY_MS = 250;
 const SETTLING: readonly DiagnosisCode[] = [
   "microphone_missing",
@@ -83,8 +79,6 @@ export class Recorder {
   readonly #keeper: MicrophoneKeeper;
   /** Process ids of ffmpegs that a driver holds though they were killed, and no sound came since. */
   readonly #leftBehind = new Set<number>();
-  /** Monotonic time at which what was plugged in last has settled. */
-  #settledMs = -Infinity;
   /** When the schedule ended, until the books are closed: the last chunk may still be written. */
   #scheduleEndMs: number | null = null;
   #silentChunks = 0;
@@ -96,8 +90,7 @@ export class Recorder {
     this.#silence = new CaptureProblem(deps);
     this.#keeper = new MicrophoneKeeper(options.microphones, {
       ...deps,
-      remember: (microphone) =>
-        this.#note("microphone.json", () => options.microphones.remember(microphone)),
+      note: (write) => this.#note("microphone.json", write),
     });
     // One for all streams: what a full disk keeps waiting outlives the loss of a microphone.
     this.#writer = new ChunkWriter(deps.spool, options.syncIntervalMs, {
@@ -145,32 +138,31 @@ export class Recorder {
       await using hours = openUntil(signal, (signal) => this.#scheduleEnds(signal));
       await this.#waitForRelease(hours.signal);
       const startedMs = clock.monotonicMs();
-      const { diagnosis, soundEndMs } = await this.#recordOnce(hours.signal);
+      const { diagnosis, soundEndMs, microphone } = await this.#recordOnce(hours.signal);
       status.recording(null);
       if (diagnosis === null || hours.signal.aborted) continue;
-      if (startedMs < this.#settledMs && SETTLING.includes(diagnosis.code)) {
+      if (this.#keeper.isSettling(startedMs) && SETTLING.includes(diagnosis.code)) {
         await clock.sleep(SETTLE_RETRY_MS, hours.signal);
         continue;
       }
       this.#lostMs ??= clock.monotonicMs();
       this.#gapCause = diagnosis.code;
       this.#problem.set(diagnosis);
-      this.#keeper.lost();
+      if (soundEndMs === null && microphone !== undefined) this.#keeper.gaveNothing(microphone);
       if (diagnosis.code === "microphone_stalled") {
         status.microphoneStalled();
         if (soundEndMs !== null) continue; // it has been waited for already
       }
-      await this.#waitToReconnect(hours.signal);
+      if (diagnosis.code !== "ffmpeg_stuck") await this.#waitToReconnect(hours.signal);
     }
   }
 
   async #waitToReconnect(signal: AbortSignal): Promise<void> {
-    const { clock, log } = this.#deps;
+    const { log } = this.#deps;
     log.debug("Trying the microphone again.", { delay_s: this.#delayMs / 1000 });
     this.#deps.onAlive?.();
     if (await this.#keeper.waitForPlug(this.#delayMs, signal)) {
       this.#delayMs = RECONNECT_MIN_MS;
-      this.#settledMs = clock.monotonicMs() + SETTLE_MS;
     } else {
       this.#delayMs = Math.min(this.#delayMs * 2, RECONNECT_MAX_MS);
     }
@@ -180,20 +172,21 @@ export class Recorder {
   async #waitForRelease(signal: AbortSignal): Promise<void> {
     const { clock } = this.#deps;
     const isWorthATry = () =>
-      this.#leftBehind.size < MOST_LEFT_BEHIND && clock.monotonicMs() < this.#settledMs;
+      this.#leftBehind.size < MOST_LEFT_BEHIND && this.#keeper.isSettling(clock.monotonicMs());
     for (let pid; ([pid] = this.#leftBehind, pid !== undefined) && !isWorthATry();) {
       if (signal.aborted) return;
       const diagnosis = diagnoses.ffmpegStuck(pid);
       this.#gapCause = diagnosis.code;
       this.#problem.set(diagnosis);
-      await this.#waitToReconnect(signal);
+      this.#deps.onAlive?.();
+      await this.#keeper.waitForPlug(RECONNECT_MIN_MS, signal);
     }
   }
 
   /** One microphone from its choice to its loss. No diagnosis: the end was asked for. */
-  async #recordOnce(signal: AbortSignal): Promise<StreamEnd> {
+  async #recordOnce(signal: AbortSignal): Promise<StreamEnd & { microphone?: Microphone }> {
     const { microphones } = this.#options;
-    let end: StreamEnd = { diagnosis: null, soundEndMs: null };
+    let end: StreamEnd & { microphone?: Microphone } = { diagnosis: null, soundEndMs: null };
     try {
       const microphone = await this.#keeper.find(signal);
       if (signal.aborted) return end;
@@ -201,18 +194,21 @@ export class Recorder {
         ? openUntil(signal, (signal) => this.#keeper.betterComes(microphone, signal))
         : null;
       for (const source of microphone.attempts) {
-        end = await this.#recordFrom(source, microphone, better?.signal ?? signal);
+        end = {
+          ...await this.#recordFrom(source, microphone, better?.signal ?? signal),
+          microphone,
+        };
         // Only a format that is not offered is worth the next way to open the same microphone.
         if (end.soundEndMs !== null || end.diagnosis?.code !== "microphone_format") break;
       }
-      if (better?.signal.aborted && !signal.aborted) {
-        this.#gapCause = "microphone_changed";
-        this.#settledMs = this.#deps.clock.monotonicMs() + SETTLE_MS;
-      }
+      const isBetter = better?.signal.aborted && !signal.aborted;
+      if (isBetter && end.soundEndMs !== null) this.#gapCause = "microphone_changed";
       if (end.diagnosis === null) return end;
       return { ...end, diagnosis: await microphones.explain(end.diagnosis, microphone) };
     } catch (error) {
       return { ...end, diagnosis: this.#diagnoseError(error) };
+    } finally {
+      this.#keeper.ended();
     }
   }
 
@@ -262,7 +258,6 @@ export class Recorder {
     status.recording(microphone.name);
     this.#problem.clear();
     this.#delayMs = RECONNECT_MIN_MS;
-    this.#settledMs = -Infinity;
     this.#leftBehind.clear();
     this.#keeper.heard(microphone);
     const gapMs = this.#lostMs === null ? 0 : Math.max(0, startMs - this.#lostMs);

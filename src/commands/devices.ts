@@ -33,7 +33,7 @@ export async function runDevices(options: DevicesOptions = {}): Promise<number> 
         "(Which one the service recorded last is for root to see: sudo recorder-agent devices.)\n",
       );
     }
-    const { device, reason } = chooseMicrophone({ kind: "any" }, system, last);
+    const { device, reason } = chooseMicrophone({ kind: "any" }, system, { last });
     print(formatTable(system.devices, device));
     print(`\n* recorded unless audio_device says otherwise: ${reason}.`);
     print("\nTo name one, paste one of its lines into config.yaml:");

@@ -1,6 +1,7 @@
 // The words of the status page: what the service is doing, in one sentence, and how times and amounts
 // are written. Pure.
 
+import { silences } from "../capture/diagnosis.ts";
 import { nextChange } from "../schedule.ts";
 import type { Problem } from "./status.ts";
 import type { StatusView } from "./view.ts";
@@ -49,7 +50,7 @@ export function summarize(view: StatusView): Summary {
 
 /** What keeps it from recording comes before what else is wrong. */
 export function bySeverity(problems: readonly Problem[]): Problem[] {
-  const rank = ({ code }: Problem) => /^(microphone|ffmpeg|recorder)_/.test(code) ? 0 : 1;
+  const rank = ({ code }: Problem) => silences(code) ? 0 : 1;
   return problems.toSorted((a, b) => rank(a) - rank(b));
 }
 

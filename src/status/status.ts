@@ -144,7 +144,7 @@ export class Status {
    */
   setProblem(code: string, message: string, before = code): void {
     const since = this.#problems.get(before)?.since ?? this.#clock.unixMs() / 1000;
-    this.#problems.delete(before);
+    if (before !== code) this.#problems.delete(before);
     this.#problems.set(code, { code, message, since });
   }
 
