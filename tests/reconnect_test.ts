@@ -285,6 +285,7 @@ Deno.test("the last microphone that is back and gives nothing is left for its st
   await until("tries it", () => rig.status.counters.captureStarts > 1);
   await until("records the twin again", () => rig.report().recording);
   assertEquals(rig.report().microphone, "twin");
+  assert(/back without a sound/.test(rig.report().problems[0]?.message ?? ""));
   const starts = rig.status.counters.captureStarts;
   microphones.plug(dead); // its cable is loose
   await systemClock.sleep(2_500);

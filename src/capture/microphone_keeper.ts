@@ -129,6 +129,7 @@ export class MicrophoneKeeper {
     }
   }
 
+  /** Looks anew, past a dead one until it is its turn. */
   async #look(isPlugged: boolean): Promise<Microphone> {
     const dead = this.#dead;
     if (dead === null) return await this.#microphones.find();
@@ -138,8 +139,12 @@ export class MicrophoneKeeper {
       dead.sinceMs = -Infinity; // until it is tried
       return await this.#microphones.find();
     }
-    return await this.#microphones.find(dead.microphone)
-      .catch(() => this.#microphones.find());
+    try {
+      const other = await this.#microphones.find(dead.microphone);
+      return { ...other, reason: `${other.reason}, or back without a sound` };
+    } catch {
+      return await this.#microphones.find();
+    }
   }
 
   /** When a stand-in has been recorded for long enough, it is the one to keep to. */

@@ -3,7 +3,7 @@
 // and changes nothing.
 
 import { describeRates } from "../capture/capture_attempts.ts";
-import { readLastMicrophone } from "../capture/last_microphone.ts";
+import { readLastMicrophone, readStandIn } from "../capture/last_microphone.ts";
 import {
   audioDeviceTexts,
   chooseMicrophone,
@@ -27,13 +27,13 @@ export async function runDevices(options: DevicesOptions = {}): Promise<number> 
   const { print = console.log, spoolDir = usualSpoolDir() } = options;
   const system = await readSoundSystem(options);
   try {
-    const last = await readLastMicrophone(spoolDir);
+    const [last, standIn] = [await readLastMicrophone(spoolDir), await readStandIn(spoolDir)];
     if (last === null && await isHidden(spoolDir)) {
       print(
         "(Which one the service recorded last is for root to see: sudo recorder-agent devices.)\n",
       );
     }
-    const { device, reason } = chooseMicrophone({ kind: "any" }, system, { last });
+    const { device, reason } = chooseMicrophone({ kind: "any" }, system, { last, standIn });
     print(formatTable(system.devices, device));
     print(`\n* recorded unless audio_device says otherwise: ${reason}.`);
     print("\nTo name one, paste one of its lines into config.yaml:");
