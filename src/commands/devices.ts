@@ -28,14 +28,14 @@ export async function runDevices(options: DevicesOptions = {}): Promise<number> 
   const system = await readSoundSystem(options);
   try {
     const [last, standIn] = [await readLastMicrophone(spoolDir), await readStandIn(spoolDir)];
-    if (last === null && await isHidden(spoolDir)) {
-      print(
-        "(Which one the service recorded last is for root to see: sudo recorder-agent devices.)\n",
-      );
-    }
     const { device, reason } = chooseMicrophone({ kind: "any" }, system, { last, standIn });
     print(formatTable(system.devices, device));
     print(`\n* recorded unless audio_device says otherwise: ${reason}.`);
+    if (last === null && await isHidden(spoolDir)) {
+      print(
+        "  Which one the service recorded last is for root to see: sudo recorder-agent devices.",
+      );
+    }
     print("\nTo name one, paste one of its lines into config.yaml:");
     for (const device of system.devices) print(formatTexts(device, system.devices));
     return 0;
