@@ -5,7 +5,7 @@ import { diagnoses } from "../src/capture/diagnosis.ts";
 import { systemClock } from "../src/clock.ts";
 import { withFakePrograms } from "./fixtures/fake_programs.ts";
 import { recorderRig } from "./fixtures/recorder_rig.ts";
-import { named, Sockets, until } from "./fixtures/sockets.ts";
+import { advanceUntil, named, Sockets, until } from "./fixtures/sockets.ts";
 import { SimulatedClock } from "./fixtures/simulated_clock.ts";
 
 const NOON = Date.UTC(2026, 5, 15, 12);
@@ -190,21 +190,15 @@ Deno.test("an ffmpeg that a driver holds does not hold up what is recorded since
     const stop = new AbortController();
     const running = rig.recorder({ microphones }).run(stop.signal);
     const starts = () => rig.status.counters.captureStarts;
-    await clock.advance(15_000);
-    assertEquals(rig.report().problems.map(({ code }) => code), ["ffmpeg_stuck"]);
+    await advanceUntil("is held", clock, () => rig.status.hasProblem("ffmpeg_stuck"));
     const short = { kind: "lavfi", graph: "sine=440:sample_rate=48000:duration=1" } as const;
     microphones.plug(named("usb", { attempts: [short] }));
-    for (let turn = 0; turn < 200 && starts() < 3; turn++) {
-      await clock.advance(250);
-      await systemClock.sleep(50);
-    }
-    assertEquals(starts(), 3, "it is tried again though the first one is still there");
+    // Its sound ends, and it is tried again though the first one is still there.
+    await advanceUntil("is tried again", clock, () => starts() === 3);
     stop.abort();
-    for (let turn = 0; turn < 20; turn++) {
-      await clock.advance(500);
-      await systemClock.sleep(50);
-    }
-    await running;
+    let hasStopped = false;
+    running.then(() => hasStopped = true);
+    await advanceUntil("stops", clock, () => hasStopped);
     for (const pid of await sleepers()) Deno.kill(pid, "SIGKILL");
     await systemClock.sleep(100);
   });

@@ -3,12 +3,16 @@
 import { assert, assertEquals } from "@std/assert";
 import type { Microphone } from "../src/capture/microphones.ts";
 import { type Clock, systemClock } from "../src/clock.ts";
+import { withFakePrograms } from "./fixtures/fake_programs.ts";
 import { recorderRig } from "./fixtures/recorder_rig.ts";
 import { SimulatedClock } from "./fixtures/simulated_clock.ts";
-import { named, Sockets, until } from "./fixtures/sockets.ts";
+import { advanceUntil, named, Sockets, until } from "./fixtures/sockets.ts";
 
 const NOON = Date.UTC(2026, 5, 15, 12);
 const TWIN = named("twin", { isStandIn: true, reason: "it is like the one that is away" });
+const DEAD = named("own", {
+  attempts: [{ kind: "alsa", pcm: "hw:CARD=Nowhere", channels: 1, sampleRate: 48000 }],
+});
 
 /** A recorder that records a stand-in, as the last microphone is away. Stop it, then dispose of it. */
 async function recordStandIn(twin: Microphone = TWIN, standInMs = 0) {
@@ -131,16 +135,14 @@ Deno.test("the last microphone is found a minute after a plug at which it was no
 Deno.test("the last microphone that is back and gives nothing is left for its stand-in", async () => {
   await using rig = await recordStandIn();
   const { microphones } = rig;
-  const absent = { kind: "alsa", pcm: "hw:CARD=Nowhere", channels: 1, sampleRate: 48000 } as const;
-  const dead = named("own", { attempts: [absent] });
   microphones.second = TWIN;
-  microphones.plug(dead);
+  microphones.plug(DEAD);
   await until("tries it", () => rig.starts() > 1);
   await until("records the twin again", () => rig.report().recording);
   assertEquals(rig.report().microphone, "twin");
   assert(/back without a sound/.test(rig.report().problems[0]?.message ?? ""));
   const starts = rig.starts();
-  microphones.plug(dead); // its cable is loose
+  microphones.plug(DEAD); // its cable is loose
   await systemClock.sleep(2_500);
   assertEquals(rig.starts(), starts, "not at every plug");
 
@@ -149,6 +151,80 @@ Deno.test("the last microphone that is back and gives nothing is left for its st
   await until("tries it again", () => rig.report().microphone === "own");
   await rig.stop();
   assertEquals(microphones.remembered, ["own"]);
+});
+
+Deno.test("a last microphone that gives nothing from the start is left for another one", async () => {
+  await using rig = await recorderRig(systemClock);
+  const microphones = new Sockets();
+  microphones.microphone = DEAD;
+  microphones.second = TWIN;
+  const stop = new AbortController();
+  const running = rig.recorder({ microphones }).run(stop.signal);
+  await until("records the twin", () => rig.report().recording);
+  assertEquals(rig.report().microphone, "twin");
+  stop.abort();
+  await running;
+  assertEquals(microphones.remembered, []);
+});
+
+Deno.test("a last microphone that a driver holds is left for another one", async () => {
+  const programs = {
+    // Whoever opens the last one is held; no signal reaches it.
+    ffmpeg: 'case "$*" in *held*) exec sleep 600;; esac\nexec /usr/bin/ffmpeg "$@"',
+    kill: 'grep -qa held /proc/${4#-}/cmdline && exit\nexec /usr/bin/kill "$@"',
+  };
+  await withFakePrograms(programs, async () => {
+    const clock = new SimulatedClock(NOON);
+    await using rig = await recorderRig(clock);
+    const microphones = new Sockets();
+    microphones.second = TWIN;
+    microphones.microphone = named("own", {
+      attempts: [{ kind: "alsa", pcm: "held", channels: 1, sampleRate: 48000 }],
+    });
+    const stop = new AbortController();
+    const running = rig.recorder({ microphones }).run(stop.signal);
+    await advanceUntil("records", clock, () => rig.report().microphone === "twin");
+    stop.abort();
+    let hasStopped = false;
+    running.then(() => hasStopped = true);
+    await advanceUntil("stops", clock, () => hasStopped);
+    await new Deno.Command("pkill", { args: ["-KILL", "-P", `${Deno.pid}`, "sleep"] }).output();
+    await systemClock.sleep(100);
+  });
+});
+
+Deno.test("a last microphone that comes and goes does not take the sound of its stand-in", async () => {
+  await using rig = await recordStandIn();
+  const { microphones } = rig;
+  microphones.second = TWIN;
+  const short = { kind: "lavfi", graph: "sine=440:sample_rate=48000:duration=1" } as const;
+  const loose = named("own", { attempts: [short] });
+  microphones.plug(loose);
+  await until("is left", () => rig.starts() > 1);
+  await until("is lost", () => rig.status.hasProblem("microphone_lost"));
+  microphones.microphone = null;
+  await until(
+    "records the twin",
+    () => rig.report().microphone === "twin" && rig.report().recording,
+  );
+  const starts = rig.starts();
+  for (let time = 0; time < 3; time++) {
+    microphones.plug(loose);
+    await systemClock.sleep(1_200);
+    microphones.microphone = null;
+    await systemClock.sleep(300);
+  }
+  assertEquals([rig.report().microphone, rig.starts()], ["twin", starts]);
+  await rig.stop();
+});
+
+Deno.test("a stand-in that is lost is news, whatever was plugged in beside it", async () => {
+  const short = { kind: "lavfi", graph: "sine=440:sample_rate=48000:duration=3" } as const;
+  const twin = { ...TWIN, attempts: [short] };
+  await using rig = await recordStandIn(twin);
+  rig.microphones.plug(twin); // a loudspeaker, say
+  await until("is lost", () => rig.status.hasProblem("microphone_lost"));
+  await rig.stop();
 });
 
 Deno.test("the wait for the last microphone begins anew when all of them have gone", async () => {

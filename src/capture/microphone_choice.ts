@@ -123,7 +123,8 @@ function chooseAny(
     ? `the lowest number of ${candidates.length} ${kind}s`
     : `the only ${kind}`;
   // One that is not on USB was recorded for want of one that is: nothing stands in for it.
-  const last = recordedLast?.vendorProduct === null && usb.length > 0 ? null : recordedLast;
+  const isOnboard = recordedLast?.path === null && recordedLast.vendorProduct === null;
+  const last = isOnboard && usb.length > 0 ? null : recordedLast;
   if (last === null) return choice(lowest, rank);
 
   const same = candidates.find((device) => isSame(identify(device), last));
@@ -205,10 +206,12 @@ function includesText(a: string, b: string): boolean {
   return a.toLowerCase().includes(b.toLowerCase());
 }
 
-/** In one socket, one make; its serial number may not have been readable. */
+/** In one socket, one make; of what stands in sysfs not all may have been readable. */
 export function isSame(a: MicrophoneIdentity, b: MicrophoneIdentity): boolean {
-  return a.path === b.path && a.vendorProduct === b.vendorProduct && a.name === b.name &&
-    (a.serial === b.serial || a.serial === null || b.serial === null);
+  const agree = (one: string | null, other: string | null) =>
+    one === other || (a.path !== null && (one === null || other === null));
+  return a.path === b.path && a.name === b.name && agree(a.vendorProduct, b.vendorProduct) &&
+    agree(a.serial, b.serial);
 }
 
 function isAt(device: CaptureDevice, last: MicrophoneIdentity): boolean {

@@ -20,10 +20,15 @@ const BETTER_LOOK_MS = 60_000;
 const SUCCESSION_MS = 8 * 3_600_000;
 /** So much of it is written down at once. */
 const COUNT_MS = 600_000;
-/** One that is back and gives nothing is left alone for so long; after a plug, for PLUGGED_MS at most. */
-const DEAD_MIN_MS = 60_000;
-const DEAD_MAX_MS = 3_600_000;
-const DEAD_PLUGGED_MS = 300_000;
+/** The last one has proved itself when it gave sound for so long. */
+const PROOF_MS = 60_000;
+/**
+ * Otherwise another is recorded, if there is one, for 1, 2, 4 … 60 min until it is tried again; after a
+ * plug for no longer than five.
+ */
+const PASS_MIN_MS = 60_000;
+const PASS_MAX_MS = 3_600_000;
+const PASS_PLUGGED_MS = 300_000;
 
 export interface MicrophoneKeeperDeps {
   readonly clock: Clock;
@@ -37,14 +42,19 @@ export class MicrophoneKeeper {
   readonly #microphones: Microphones;
   readonly #deps: MicrophoneKeeperDeps;
   readonly #problem: CaptureProblem;
-  /** Another one was recorded since the last one was. */
+  /** The last one has not proved itself since another one stood in for it. */
   #hasStandIn = false;
+  /** The one to keep to since it gave sound, or stood in for long enough. */
+  #kept: Microphone | null = null;
+  /** Monotonic time of the first sound of what is recorded. */
+  #heardMs: number | null = null;
   /** The stand-in that gives sound, counted up to this monotonic time. */
   #counted: { readonly microphone: Microphone; ms: number } | null = null;
   /** Monotonic time since which there is one to stand in, and not the last one. */
   #awayMs: number | null = null;
-  /** The last one is back and gave nothing, while another one could. */
-  #dead: { readonly microphone: Microphone; sinceMs: number; delayMs: number } | null = null;
+  /** The last one gives nothing, or comes and goes: between these times another one is recorded. */
+  #passed: { microphone: Microphone; fromMs: number; untilMs: number; delayMs: number } | null =
+    null;
   /** Monotonic time at which what was plugged in last has settled. */
   #settledMs = -Infinity;
   #chosen = "";
@@ -64,7 +74,7 @@ export class MicrophoneKeeper {
     while (true) {
       const awayMs = this.#awayMs;
       this.#awayMs = null;
-      const microphone = await this.#look(false);
+      const microphone = await this.#look();
       if (signal.aborted) return microphone;
       if (!microphone.isStandIn || this.#hasStandIn) return this.#announced(microphone);
       this.#awayMs = awayMs ?? clock.monotonicMs();
@@ -81,7 +91,12 @@ export class MicrophoneKeeper {
     while (!signal.aborted && clock.monotonicMs() < endMs) {
       await clock.sleep(Math.min(endMs - clock.monotonicMs(), PLUG_LOOK_MS), signal);
       if (!await this.#microphones.plugged()) continue;
-      this.#settledMs = clock.monotonicMs() + SETTLE_MS;
+      const nowMs = clock.monotonicMs();
+      this.#settledMs = nowMs + SETTLE_MS;
+      const passed = this.#passed;
+      if (passed !== null) {
+        passed.untilMs = Math.min(passed.untilMs, passed.fromMs + PASS_PLUGGED_MS);
+      }
       return true;
     }
     return false;
@@ -95,56 +110,69 @@ export class MicrophoneKeeper {
   /** Sound comes from it. */
   heard(microphone: Microphone): void {
     this.#settledMs = -Infinity;
+    this.#heardMs = this.#deps.clock.monotonicMs();
     if (!microphone.isStandIn) return this.#keepTo(microphone);
     this.#hasStandIn = true;
-    this.#counted = { microphone, ms: this.#deps.clock.monotonicMs() };
+    // One that is not on USB is never the successor of one that is.
+    if (!microphone.isStopgap) this.#counted = { microphone, ms: this.#heardMs };
     this.#problem.set(diagnoses.standIn(microphone.reason));
   }
 
   /** It gave no sound though it was tried. */
   gaveNothing(microphone: Microphone): void {
-    if (!this.#hasStandIn || rank(microphone) > 0) return;
-    const delayMs = Math.min(DEAD_MAX_MS, 2 * (this.#dead?.delayMs ?? DEAD_MIN_MS / 2));
-    this.#dead = { microphone, sinceMs: this.#deps.clock.monotonicMs(), delayMs };
+    if (rank(microphone) === 0) this.#passOver(microphone, 0);
+    else if (this.#passed !== null) this.#passed.untilMs = -Infinity;
   }
 
   /** No more sound comes from what was recorded. */
-  ended(): void {
+  ended(microphone: Microphone): void {
+    const lastedMs = this.#deps.clock.monotonicMs() - (this.#heardMs ?? Infinity);
+    this.#heardMs = null;
     this.#count();
     this.#counted = null;
     this.#problem.clear();
+    if (this.#kept !== microphone || lastedMs < PROOF_MS) return;
+    this.#hasStandIn = false;
+    this.#passed = null;
   }
 
   /** While this one is recorded: resolves when there is a better one, or on abort. */
   async betterComes(microphone: Microphone, signal: AbortSignal): Promise<void> {
     const { clock } = this.#deps;
     while (!signal.aborted) {
-      const isPlugged = await this.waitForPlug(BETTER_LOOK_MS, signal);
+      await this.waitForPlug(BETTER_LOOK_MS, signal);
       if (clock.monotonicMs() - (this.#counted?.ms ?? Infinity) >= COUNT_MS) this.#count();
-      const isKept = microphone.isStandIn && !this.#hasStandIn;
-      const ownRank = rank(isKept ? { ...microphone, isStandIn: false } : microphone);
-      if (ownRank === 0) continue;
-      const found = await this.#look(isPlugged).catch(() => null);
-      if (found !== null && rank(found) < ownRank) return;
+      if (this.#kept === microphone && !microphone.isStopgap) continue;
+      const found = await this.#look().catch(() => null);
+      if (found === null || rank(found) >= rank(microphone)) continue;
+      // Until it has proved itself it may cost sound that often only.
+      if (rank(found) === 0) this.#passOver(found, SETTLE_MS);
+      return;
     }
   }
 
-  /** Looks anew, past a dead one until it is its turn. */
-  async #look(isPlugged: boolean): Promise<Microphone> {
-    const dead = this.#dead;
-    if (dead === null) return await this.#microphones.find();
-    const { delayMs, sinceMs } = dead;
-    const untilMs = sinceMs + (isPlugged ? Math.min(delayMs, DEAD_PLUGGED_MS) : delayMs);
-    if (this.#deps.clock.monotonicMs() >= untilMs) {
-      dead.sinceMs = -Infinity; // until it is tried
-      return await this.#microphones.find();
+  /** Looks anew, past the last one while that is passed over. */
+  async #look(): Promise<Microphone> {
+    const [passed, nowMs] = [this.#passed, this.#deps.clock.monotonicMs()];
+    if (passed !== null && passed.fromMs <= nowMs && nowMs < passed.untilMs) {
+      const other = await this.#microphones.find(passed.microphone).catch(() => null);
+      if (other !== null && rank(other) > 0) {
+        this.#hasStandIn = true; // it is not waited for
+        return { ...other, reason: `${other.reason}, or back without a sound` };
+      }
     }
-    try {
-      const other = await this.#microphones.find(dead.microphone);
-      return { ...other, reason: `${other.reason}, or back without a sound` };
-    } catch {
-      return await this.#microphones.find();
-    }
+    return await this.#microphones.find();
+  }
+
+  /** Another one is recorded in its place, if there is one, after `trialMs` more. */
+  #passOver(microphone: Microphone, trialMs: number): void {
+    const [nowMs, before] = [this.#deps.clock.monotonicMs(), this.#passed];
+    const isOneTrial = before !== null && nowMs < before.untilMs;
+    const delayMs = before === null
+      ? PASS_MIN_MS
+      : Math.min(PASS_MAX_MS, before.delayMs * (isOneTrial ? 1 : 2));
+    const fromMs = nowMs + trialMs;
+    this.#passed = { microphone, fromMs, untilMs: fromMs + delayMs, delayMs };
   }
 
   /** When a stand-in has been recorded for long enough, it is the one to keep to. */
@@ -155,14 +183,14 @@ export class MicrophoneKeeper {
     this.#counted.ms = nowMs;
     this.#deps.note(async () => {
       const totalMs = await this.#microphones.countStandIn(microphone, nowMs - ms);
-      if (totalMs >= SUCCESSION_MS) this.#keepTo(microphone);
+      const isRecorded = this.#counted?.microphone === microphone;
+      if (totalMs >= SUCCESSION_MS && isRecorded) this.#keepTo(microphone);
     });
   }
 
   #keepTo(microphone: Microphone): void {
-    this.#hasStandIn = false;
+    this.#kept = microphone;
     this.#counted = null;
-    this.#dead = null;
     this.#problem.clear();
     this.#deps.note(() => this.#microphones.remember(microphone));
   }

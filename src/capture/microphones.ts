@@ -93,8 +93,10 @@ export class SystemMicrophones implements Microphones {
     const { audioDevice, sampleRate } = this.#options;
     const system = await this.#look();
     const last = await this.#lastOne();
-    const passedOver = without?.device && identify(without.device).path;
-    const devices = system.devices.filter(({ usb }) => !usb || usb.path !== passedOver);
+    const passedOver = without?.device && identify(without.device);
+    const devices = system.devices.filter((device) =>
+      passedOver === undefined || !isSame(identify(device), passedOver)
+    );
     const wanted = parseAudioDevice(audioDevice) ?? { kind: "pcm", pcm: audioDevice ?? "" };
     if (wanted.kind === "pcm") {
       const device = deviceOfPcm(wanted.pcm, system.devices);
@@ -132,9 +134,13 @@ export class SystemMicrophones implements Microphones {
   async remember({ device }: Microphone): Promise<void> {
     if (device === undefined) return;
     const [found, last] = [identify(device), await this.#lastOne()];
-    // A serial number that cannot be read just now is no other one.
+    // What cannot be read just now is no other one.
     const identity = last !== null && isSame(found, last)
-      ? { ...found, serial: last.serial ?? found.serial }
+      ? {
+        ...found,
+        vendorProduct: found.vendorProduct ?? last.vendorProduct,
+        serial: found.serial ?? last.serial,
+      }
       : found;
     const isKnown = JSON.stringify(identity) === JSON.stringify(last) && this.#standIn === null;
     if (isKnown && this.#isWritten) return;

@@ -14,7 +14,7 @@ import { type CaptureSource, FfmpegMissingError } from "./ffmpeg.ts";
 import { appendGap } from "./gap_log.ts";
 import { type Gap, Ledger, type LedgerBalance } from "./ledger.ts";
 import { isSilent, type Levels } from "./levels.ts";
-import { NoMicrophoneError } from "./microphone_choice.ts";
+import { identify, NoMicrophoneError } from "./microphone_choice.ts";
 import { MicrophoneKeeper, rank } from "./microphone_keeper.ts";
 import type { Microphone, Microphones } from "./microphones.ts";
 import { recordStream, type StreamDeps, type StreamEnd, type StreamOptions } from "./stream.ts";
@@ -31,7 +31,7 @@ const SETTLING: readonly DiagnosisCode[] = [
   "microphone_busy",
   "microphone_lost",
 ];
-/** So many ffmpegs may be held by drivers before the next one waits until one of them has ended. */
+/** So many ffmpegs may be held with one microphone before the next waits until one of them has ended. */
 const MOST_LEFT_BEHIND = 8;
 
 /** Gaps at the edges of a recording. */
@@ -77,8 +77,8 @@ export class Recorder {
   readonly #problem: CaptureProblem;
   readonly #silence: CaptureProblem;
   readonly #keeper: MicrophoneKeeper;
-  /** Process ids of ffmpegs that a driver holds though they were killed, and no sound came since. */
-  readonly #leftBehind = new Set<number>();
+  /** By process id the microphone of each ffmpeg that a driver holds, while that gave no sound since. */
+  readonly #leftBehind = new Map<number, string>();
   /** When the schedule ended, until the books are closed: the last chunk may still be written. */
   #scheduleEndMs: number | null = null;
   #silentChunks = 0;
@@ -136,12 +136,12 @@ export class Recorder {
       if (this.#scheduleEndMs !== null) this.#closeBooks("schedule_end");
       this.#ledger.begin(clock.monotonicMs());
       await using hours = openUntil(signal, (signal) => this.#scheduleEnds(signal));
-      await this.#waitForRelease(hours.signal);
       const startedMs = clock.monotonicMs();
       const { diagnosis, soundEndMs, microphone } = await this.#recordOnce(hours.signal);
       status.recording(null);
       if (diagnosis === null || hours.signal.aborted) continue;
-      if (this.#keeper.isSettling(startedMs) && SETTLING.includes(diagnosis.code)) {
+      const isNoNews = soundEndMs === null && SETTLING.includes(diagnosis.code);
+      if (isNoNews && this.#keeper.isSettling(startedMs)) {
         await clock.sleep(SETTLE_RETRY_MS, hours.signal);
         continue;
       }
@@ -153,34 +153,24 @@ export class Recorder {
         status.microphoneStalled();
         if (soundEndMs !== null) continue; // it has been waited for already
       }
-      if (diagnosis.code !== "ffmpeg_stuck") await this.#waitToReconnect(hours.signal);
+      await this.#waitToReconnect(hours.signal);
     }
   }
 
+  /** Until the next try is due, something is plugged in, or a driver lets an ffmpeg go. */
   async #waitToReconnect(signal: AbortSignal): Promise<void> {
-    const { log } = this.#deps;
+    const { clock, log } = this.#deps;
     log.debug("Trying the microphone again.", { delay_s: this.#delayMs / 1000 });
     this.#deps.onAlive?.();
-    if (await this.#keeper.waitForPlug(this.#delayMs, signal)) {
-      this.#delayMs = RECONNECT_MIN_MS;
-    } else {
-      this.#delayMs = Math.min(this.#delayMs * 2, RECONNECT_MAX_MS);
+    const [endMs, held] = [clock.monotonicMs() + this.#delayMs, this.#leftBehind.size];
+    while (!signal.aborted && clock.monotonicMs() < endMs && this.#leftBehind.size >= held) {
+      const leftMs = endMs - clock.monotonicMs();
+      if (await this.#keeper.waitForPlug(Math.min(leftMs, RECONNECT_MIN_MS), signal)) {
+        this.#delayMs = RECONNECT_MIN_MS;
+        return;
+      }
     }
-  }
-
-  /** A driver that holds one ffmpeg would hold the next, too, unless something was plugged in. */
-  async #waitForRelease(signal: AbortSignal): Promise<void> {
-    const { clock } = this.#deps;
-    const isWorthATry = () =>
-      this.#leftBehind.size < MOST_LEFT_BEHIND && this.#keeper.isSettling(clock.monotonicMs());
-    for (let pid; ([pid] = this.#leftBehind, pid !== undefined) && !isWorthATry();) {
-      if (signal.aborted) return;
-      const diagnosis = diagnoses.ffmpegStuck(pid);
-      this.#gapCause = diagnosis.code;
-      this.#problem.set(diagnosis);
-      this.#deps.onAlive?.();
-      await this.#keeper.waitForPlug(RECONNECT_MIN_MS, signal);
-    }
+    this.#delayMs = Math.min(this.#delayMs * 2, RECONNECT_MAX_MS);
   }
 
   /** One microphone from its choice to its loss. No diagnosis: the end was asked for. */
@@ -190,6 +180,10 @@ export class Recorder {
     try {
       const microphone = await this.#keeper.find(signal);
       if (signal.aborted) return end;
+      const held = this.#heldFrom(microphone);
+      if (held !== null) {
+        return { diagnosis: diagnoses.ffmpegStuck(held), soundEndMs: null, microphone };
+      }
       await using better = rank(microphone) > 0
         ? openUntil(signal, (signal) => this.#keeper.betterComes(microphone, signal))
         : null;
@@ -208,7 +202,7 @@ export class Recorder {
     } catch (error) {
       return { ...end, diagnosis: this.#diagnoseError(error) };
     } finally {
-      this.#keeper.ended();
+      if (end.microphone !== undefined) this.#keeper.ended(end.microphone);
     }
   }
 
@@ -241,16 +235,30 @@ export class Recorder {
       },
       signal,
     );
-    if (end.leftBehind !== undefined) this.#leaveBehind(end.leftBehind);
+    if (end.leftBehind !== undefined) this.#leaveBehind(end.leftBehind, microphone);
     status.counters.captureEnded(end.diagnosis?.code ?? "asked");
     if (end.soundEndMs !== null) this.#lostMs = end.soundEndMs;
     status.recording(null);
     return end;
   }
 
-  #leaveBehind({ pid, ended }: NonNullable<StreamEnd["leftBehind"]>): void {
-    this.#leftBehind.add(pid);
+  #leaveBehind(
+    { pid, ended }: NonNullable<StreamEnd["leftBehind"]>,
+    microphone: Microphone,
+  ): void {
+    this.#leftBehind.set(pid, keyOf(microphone));
     ended.then(() => this.#leftBehind.delete(pid)); // it never rejects
+  }
+
+  /**
+   * The process id of an ffmpeg that a driver holds with this microphone; null if it may be tried. The
+   * next one would hang like it, unless something was plugged in.
+   */
+  #heldFrom(microphone: Microphone): number | null {
+    const key = keyOf(microphone);
+    const pids = [...this.#leftBehind].filter(([, held]) => held === key).map(([pid]) => pid);
+    const isPlugged = this.#keeper.isSettling(this.#deps.clock.monotonicMs());
+    return isPlugged && pids.length < MOST_LEFT_BEHIND ? null : pids[0] ?? null;
   }
 
   #soundArrived(startMs: number, microphone: Microphone): void {
@@ -258,7 +266,9 @@ export class Recorder {
     status.recording(microphone.name);
     this.#problem.clear();
     this.#delayMs = RECONNECT_MIN_MS;
-    this.#leftBehind.clear();
+    for (const [pid, key] of this.#leftBehind) {
+      if (key === keyOf(microphone)) this.#leftBehind.delete(pid);
+    }
     this.#keeper.heard(microphone);
     const gapMs = this.#lostMs === null ? 0 : Math.max(0, startMs - this.#lostMs);
     this.#lostMs = null;
@@ -327,4 +337,9 @@ export class Recorder {
       await this.#deps.clock.sleep(this.#nextLookMs(), signal);
     }
   }
+}
+
+/** Of one microphone, by what it is known by; of one that ALSA alone knows, by its name. */
+function keyOf({ device, name }: Microphone): string {
+  return device === undefined ? name : JSON.stringify(identify(device));
 }
