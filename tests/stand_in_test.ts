@@ -199,14 +199,15 @@ Deno.test("a last microphone that comes and goes does not take the sound of its 
   microphones.second = TWIN;
   const short = { kind: "lavfi", graph: "sine=440:sample_rate=48000:duration=1" } as const;
   const loose = named("own", { attempts: [short] });
-  microphones.plug(loose);
-  await until("is left", () => rig.starts() > 1);
-  await until("is lost", () => rig.status.hasProblem("microphone_lost"));
-  microphones.microphone = null;
-  await until(
-    "records the twin",
-    () => rig.report().microphone === "twin" && rig.report().recording,
-  );
+  for (let time = 0; time < 2; time++) {
+    const starts = rig.starts();
+    microphones.plug(loose);
+    await until("takes over", () => rig.starts() > starts);
+    await until("is lost", () => rig.status.hasProblem("microphone_lost"));
+    microphones.microphone = null;
+    const isBack = () => rig.report().microphone === "twin" && rig.report().recording;
+    await until("records the twin", isBack);
+  }
   const starts = rig.starts();
   for (let time = 0; time < 3; time++) {
     microphones.plug(loose);

@@ -44,6 +44,8 @@ export class MicrophoneKeeper {
   readonly #problem: CaptureProblem;
   /** The last one has not proved itself since another one stood in for it. */
   #hasStandIn = false;
+  /** It has taken over from that one since, and not proved itself. */
+  #isOnTrial = false;
   /** The one to keep to since it gave sound, or stood in for long enough. */
   #kept: Microphone | null = null;
   /** Monotonic time of the first sound of what is recorded. */
@@ -133,6 +135,7 @@ export class MicrophoneKeeper {
     this.#problem.clear();
     if (this.#kept !== microphone || lastedMs < PROOF_MS) return;
     this.#hasStandIn = false;
+    this.#isOnTrial = false;
     this.#passed = null;
   }
 
@@ -145,8 +148,9 @@ export class MicrophoneKeeper {
       if (this.#kept === microphone && !microphone.isStopgap) continue;
       const found = await this.#look().catch(() => null);
       if (found === null || rank(found) >= rank(microphone)) continue;
-      // Until it has proved itself it may cost sound that often only.
-      if (rank(found) === 0) this.#passOver(found, SETTLE_MS);
+      // Once is a replug; if it has not proved itself since, it may cost sound that often only.
+      if (rank(found) === 0 && this.#isOnTrial) this.#passOver(found, SETTLE_MS);
+      this.#isOnTrial ||= rank(found) === 0;
       return;
     }
   }
