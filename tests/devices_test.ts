@@ -1,7 +1,7 @@
 // What `recorder-agent devices` prints for described sound systems (fixtures/sound).
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { writeLastMicrophone } from "../src/capture/last_microphone.ts";
+import { writeMicrophones } from "../src/capture/last_microphone.ts";
 import { runDevices, withMicrophones } from "../src/commands/devices.ts";
 import { soundRoot } from "./fixtures/sound/root.ts";
 
@@ -12,7 +12,10 @@ async function printed(
   await using system = await soundRoot(recording);
   if (last !== undefined) {
     const identity = { path: last, vendorProduct: "0d8c:0014", serial: "AB34" };
-    await writeLastMicrophone(system.root, { ...identity, name: "USB PnP Sound Device" });
+    await writeMicrophones(system.root, {
+      last: { ...identity, name: "USB PnP Sound Device" },
+      standIn: null,
+    });
   }
   const lines: string[] = [];
   const { root } = system;

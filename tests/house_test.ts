@@ -34,6 +34,7 @@ const LAYERS: readonly (readonly [layer: string, modules: readonly string[]])[] 
     "src/spool/recovery.ts",
     "src/spool/retiming.ts",
     "src/spool/spool.ts",
+    "src/spool/reason_file.ts",
     "src/spool/part_file.ts",
     "src/status/status.ts",
     "src/status/counters.ts",

@@ -3,7 +3,8 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { collectMetrics, formatMetrics } from "../src/status/metrics.ts";
 import type { StatusView } from "../src/status/view.ts";
-import { fillDay, NOW_MS, ShiftedClock, startStatusRig } from "./fixtures/status_rig.ts";
+import { ShiftedClock } from "./fixtures/shifted_clock.ts";
+import { fillDay, NOW_MS, startStatusRig } from "./fixtures/status_rig.ts";
 
 /** What `promtool check metrics` says of a text; nothing is good. */
 async function promtool(text: string): Promise<string> {

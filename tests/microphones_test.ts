@@ -4,7 +4,7 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path/join";
 import { diagnoses, inOneLine } from "../src/capture/diagnosis.ts";
-import { readLastMicrophone, readStandIn } from "../src/capture/last_microphone.ts";
+import { readMicrophones } from "../src/capture/last_microphone.ts";
 import { identify, NoMicrophoneError } from "../src/capture/microphone_choice.ts";
 import { SystemMicrophones } from "../src/capture/microphones.ts";
 import { run } from "./fixtures/command.ts";
@@ -50,7 +50,7 @@ Deno.test("the microphone that sound came from is kept to, by the next run as we
   await using setup = await setUp("two_equal_usb_microphones");
   const first = await setup.microphones.find();
   assertEquals(first.device?.usb?.path, "1-1.3");
-  assertEquals(await readLastMicrophone(setup.root), null, "nothing was heard yet");
+  assertEquals((await readMicrophones(setup.root)).last, null, "nothing was heard yet");
 
   const second = await new SystemMicrophones({ ...setup.options, audioDevice: "usb:1-1.2" }).find();
   await setup.microphones.remember(second);
@@ -78,11 +78,11 @@ Deno.test("for how long another one has stood in is remembered, for that one onl
   // A restart of the program in between.
   const again = new SystemMicrophones(setup.options);
   assertEquals(await again.countStandIn(twin, 500), 1500);
-  assertEquals(await readLastMicrophone(setup.root), own.device && identify(own.device));
+  assertEquals((await readMicrophones(setup.root)).last, own.device && identify(own.device));
   assertEquals(await again.countStandIn(own, 70), 70, "another one begins at nothing");
   await setup.edit("/proc/asound/pcm", () => all);
   await again.remember(await again.find());
-  assertEquals(await readStandIn(setup.root), null);
+  assertEquals((await readMicrophones(setup.root)).standIn, null);
   assertEquals(await again.countStandIn(twin, 5), 5);
 });
 
@@ -95,7 +95,7 @@ Deno.test("find() passes over the one that gives nothing, and a serial number is
   assert(own.device?.usb);
   const device = { ...own.device, usb: { ...own.device.usb, serial: null } };
   await setup.microphones.remember({ ...own, device });
-  assertEquals((await readLastMicrophone(setup.root))?.serial, "AB12");
+  assertEquals((await readMicrophones(setup.root)).last?.serial, "AB12");
 });
 
 Deno.test("a microphone that could not be remembered is remembered the next time", async () => {
@@ -105,7 +105,7 @@ Deno.test("a microphone that could not be remembered is remembered the next time
   await assertRejects(() => setup.microphones.remember(microphone));
   await Deno.remove(`${setup.file}.tmp`);
   await setup.microphones.remember(microphone);
-  assertEquals((await readLastMicrophone(setup.root))?.path, "1-1.2");
+  assertEquals((await readMicrophones(setup.root)).last?.path, "1-1.2");
 });
 
 Deno.test("a card whose serial number cannot be read hides no other", async () => {

@@ -14,7 +14,8 @@ import { markup } from "../src/status/page_html.ts";
 import { PAGE_SCRIPT } from "../src/status/page_script.ts";
 import { bytes, duration, spoken, summarize } from "../src/status/page_words.ts";
 import { run } from "./fixtures/command.ts";
-import { fillDay, NOW_MS, ShiftedClock, startStatusRig } from "./fixtures/status_rig.ts";
+import { ShiftedClock } from "./fixtures/shifted_clock.ts";
+import { fillDay, NOW_MS, startStatusRig } from "./fixtures/status_rig.ts";
 
 Deno.test("the sentence says what it is doing, and what mends it", async () => {
   const clock = new ShiftedClock(NOW_MS);
@@ -37,7 +38,7 @@ Deno.test("the sentence says what it is doing, and what mends it", async () => {
   status.setProblem("microphone_lost", "it is gone: plug it in?");
   assertEquals(look(), "failure | Not recording | it is gone: plug it in? (and 1 more below)");
   status.schedule(false);
-  clock.skip(9 * 3_600_000);
+  clock.moveAhead(9 * 3_600_000);
   assertMatch(look(), /^trouble \| Paused by schedule until tomorrow 08:00 \|/);
 });
 

@@ -2,9 +2,10 @@
 
 import { assert, assertEquals } from "@std/assert";
 import type { Microphone } from "../src/capture/microphones.ts";
-import { type Clock, systemClock } from "../src/clock.ts";
+import { systemClock } from "../src/clock.ts";
 import { withFakePrograms } from "./fixtures/fake_programs.ts";
 import { recorderRig } from "./fixtures/recorder_rig.ts";
+import { ShiftedClock } from "./fixtures/shifted_clock.ts";
 import { SimulatedClock } from "./fixtures/simulated_clock.ts";
 import { advanceUntil, named, Sockets, until } from "./fixtures/sockets.ts";
 
@@ -16,10 +17,7 @@ const DEAD = named("own", {
 
 /** A recorder that records a stand-in, as the last microphone is away. Stop it, then dispose of it. */
 async function recordStandIn(twin: Microphone = TWIN, standInMs = 0) {
-  let skippedMs = 0;
-  const monotonicMs = () => systemClock.monotonicMs() + skippedMs;
-  const clock: Clock = { ...systemClock, monotonicMs };
-  const skip = (ms: number) => skippedMs += ms;
+  const clock = new ShiftedClock(NOON);
   const rig = await recorderRig(clock);
   const microphones = new Sockets();
   microphones.standInMs = standInMs;
@@ -27,12 +25,12 @@ async function recordStandIn(twin: Microphone = TWIN, standInMs = 0) {
   const stop = new AbortController();
   const running = rig.recorder({ microphones }).run(stop.signal);
   await until("looks", () => microphones.looks > 0);
-  skip(5_000); // the wait for the last one
+  clock.moveAhead(5_000); // the wait for the last one
   await until("records", () => rig.report().recording);
   return {
     ...rig,
     microphones,
-    skip,
+    clock,
     starts: () => rig.status.counters.captureStarts,
     stop: async () => {
       stop.abort();
@@ -88,13 +86,13 @@ Deno.test("a stand-in that was recorded for 8 h is the one to keep to", async ()
   const successor = named("successor", { isStandIn: true });
   // An hour before the program was started.
   await using rig = await recordStandIn(successor, 3_600_000);
-  const { microphones, skip } = rig;
-  skip(6 * 3_600_000);
+  const { microphones, clock } = rig;
+  clock.moveAhead(6 * 3_600_000);
   await until("counts", () => microphones.standInMs > 7 * 3_600_000);
   assertEquals(microphones.remembered, []);
   assert(rig.status.hasProblem("microphone_stand_in"));
   await systemClock.sleep(1_500);
-  skip(3_600_000);
+  clock.moveAhead(3_600_000);
   await until("keeps to it", () => microphones.remembered.length > 0);
   assertEquals(microphones.remembered, ["successor"]);
   assert(!rig.status.hasProblem("microphone_stand_in"));
@@ -127,7 +125,7 @@ Deno.test("the last microphone is found a minute after a plug at which it was no
   rig.microphones.microphone = named("own"); // the look at the plug has failed, say
   await systemClock.sleep(2_500);
   assertEquals(rig.report().microphone, "twin");
-  rig.skip(61_000);
+  rig.clock.moveAhead(61_000);
   await until("changes", () => rig.report().microphone === "own");
   await rig.stop();
 });
@@ -147,7 +145,7 @@ Deno.test("the last microphone that is back and gives nothing is left for its st
   assertEquals(rig.starts(), starts, "not at every plug");
 
   microphones.microphone = named("own");
-  rig.skip(61_000);
+  rig.clock.moveAhead(61_000);
   await until("tries it again", () => rig.report().microphone === "own");
   await rig.stop();
   assertEquals(microphones.remembered, ["own"]);

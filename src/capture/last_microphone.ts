@@ -3,7 +3,7 @@
 // there were none: it never stops a recording.
 
 import { join } from "@std/path/join";
-import { syncDirectory, writeAll } from "../spool/disk.ts";
+import { PRIVATE_FILE, syncDirectory, writeAll } from "../spool/disk.ts";
 import type { MicrophoneIdentity } from "./microphone_choice.ts";
 
 const FILE = "microphone.json";
@@ -13,23 +13,24 @@ export interface StandIn extends MicrophoneIdentity {
   readonly recordedMs: number;
 }
 
-/** Null if there is none, or none that can be read. */
-export async function readLastMicrophone(spoolDir: string): Promise<MicrophoneIdentity | null> {
-  return identityIn(await readFile(spoolDir));
+/** Null where there is none, or none that can be read. */
+export interface RecordedMicrophones {
+  readonly last: MicrophoneIdentity | null;
+  readonly standIn: StandIn | null;
 }
 
-/** As above. */
-export async function readStandIn(spoolDir: string): Promise<StandIn | null> {
-  const value = fieldOf(await readFile(spoolDir), "standIn");
-  const [identity, recordedMs] = [identityIn(value), fieldOf(value, "recordedMs")];
-  return identity === null || typeof recordedMs !== "number" ? null : { ...identity, recordedMs };
+export async function readMicrophones(spoolDir: string): Promise<RecordedMicrophones> {
+  const value = await readFile(spoolDir);
+  const standIn = fieldOf(value, "standIn");
+  const [identity, recordedMs] = [identityIn(standIn), fieldOf(standIn, "recordedMs")];
+  const isWhole = identity !== null && typeof recordedMs === "number";
+  return { last: identityIn(value), standIn: isWhole ? { ...identity, recordedMs } : null };
 }
 
 /** Whole or not at all, whenever the power goes. @throws as the disk does. */
-export async function writeLastMicrophone(
+export async function writeMicrophones(
   spoolDir: string,
-  last: MicrophoneIdentity,
-  standIn: StandIn | null = null,
+  { last, standIn }: RecordedMicrophones,
 ): Promise<void> {
   const path = join(spoolDir, FILE);
   const value = standIn === null ? last : { ...last, standIn };
@@ -38,7 +39,7 @@ export async function writeLastMicrophone(
       write: true,
       create: true,
       truncate: true,
-      mode: 0o600,
+      mode: PRIVATE_FILE,
     });
     await writeAll(file, new TextEncoder().encode(`${JSON.stringify(value)}\n`));
     await file.sync();

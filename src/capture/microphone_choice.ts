@@ -10,7 +10,7 @@ export type AudioDevice =
   | { readonly kind: "pcm"; readonly pcm: string }
   /** The socket as sysfs names it, `1-1.2`. */
   | { readonly kind: "usb_path"; readonly path: string }
-  /** `serial` null: any. */
+  /** `serial` null: whatever it is. */
   | { readonly kind: "usb_id"; readonly vendorProduct: string; readonly serial: string | null }
   /** Part of the name, in any case; a whole name goes first. */
   | { readonly kind: "name"; readonly text: string };

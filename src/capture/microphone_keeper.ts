@@ -42,10 +42,8 @@ export class MicrophoneKeeper {
   readonly #microphones: Microphones;
   readonly #deps: MicrophoneKeeperDeps;
   readonly #problem: CaptureProblem;
-  /** The last one has not proved itself since another one stood in for it. */
-  #hasStandIn = false;
-  /** It has taken over from that one since, and not proved itself. */
-  #isOnTrial = false;
+  /** Whether another one stood in for the last one, or that one has taken over since: until it has proved itself. */
+  #doubt: "none" | "stand_in" | "trial" = "none";
   /** The one to keep to since it gave sound, or stood in for long enough. */
   #kept: Microphone | null = null;
   /** Monotonic time of the first sound of what is recorded. */
@@ -78,7 +76,7 @@ export class MicrophoneKeeper {
       this.#awayMs = null;
       const microphone = await this.#look();
       if (signal.aborted) return microphone;
-      if (!microphone.isStandIn || this.#hasStandIn) return this.#announced(microphone);
+      if (!microphone.isStandIn || this.#doubt !== "none") return this.#announced(microphone);
       this.#awayMs = awayMs ?? clock.monotonicMs();
       const leftMs = this.#awayMs + GRACE_MS - clock.monotonicMs();
       if (leftMs <= 0) return this.#announced(microphone);
@@ -114,7 +112,7 @@ export class MicrophoneKeeper {
     this.#settledMs = -Infinity;
     this.#heardMs = this.#deps.clock.monotonicMs();
     if (!microphone.isStandIn) return this.#keepTo(microphone);
-    this.#hasStandIn = true;
+    this.#standsIn();
     // One that is not on USB is never the successor of one that is.
     if (!microphone.isStopgap) this.#counted = { microphone, ms: this.#heardMs };
     this.#problem.set(diagnoses.standIn(microphone.reason));
@@ -134,8 +132,7 @@ export class MicrophoneKeeper {
     this.#counted = null;
     this.#problem.clear();
     if (this.#kept !== microphone || lastedMs < PROOF_MS) return;
-    this.#hasStandIn = false;
-    this.#isOnTrial = false;
+    this.#doubt = "none";
     this.#passed = null;
   }
 
@@ -149,8 +146,9 @@ export class MicrophoneKeeper {
       const found = await this.#look().catch(() => null);
       if (found === null || rank(found) >= rank(microphone)) continue;
       // Once is a replug; if it has not proved itself since, it may cost sound that often only.
-      if (rank(found) === 0 && this.#isOnTrial) this.#passOver(found, SETTLE_MS);
-      this.#isOnTrial ||= rank(found) === 0;
+      if (rank(found) > 0) return;
+      if (this.#doubt === "trial") this.#passOver(found, SETTLE_MS);
+      this.#doubt = "trial";
       return;
     }
   }
@@ -161,11 +159,15 @@ export class MicrophoneKeeper {
     if (passed !== null && passed.fromMs <= nowMs && nowMs < passed.untilMs) {
       const other = await this.#microphones.find(passed.microphone).catch(() => null);
       if (other !== null && rank(other) > 0) {
-        this.#hasStandIn = true; // it is not waited for
+        this.#standsIn(); // the last one is not waited for
         return { ...other, reason: `${other.reason}, or back without a sound` };
       }
     }
     return await this.#microphones.find();
+  }
+
+  #standsIn(): void {
+    if (this.#doubt === "none") this.#doubt = "stand_in";
   }
 
   /** Another one is recorded in its place, if there is one, after `trialMs` more. */

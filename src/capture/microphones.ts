@@ -6,18 +6,12 @@ import { captureAttempts } from "./capture_attempts.ts";
 import { HangingError } from "../child.ts";
 import { diagnoses, type Diagnosis } from "./diagnosis.ts";
 import type { CaptureSource } from "./ffmpeg.ts";
-import {
-  readLastMicrophone,
-  readStandIn,
-  type StandIn,
-  writeLastMicrophone,
-} from "./last_microphone.ts";
+import { readMicrophones, type RecordedMicrophones, writeMicrophones } from "./last_microphone.ts";
 import {
   chooseMicrophone,
   deviceOfPcm,
   identify,
   isSame,
-  type MicrophoneIdentity,
   NoMicrophoneError,
   parseAudioDevice,
 } from "./microphone_choice.ts";
@@ -78,10 +72,9 @@ export interface SystemMicrophonesOptions extends SoundOptions {
 /** The microphones that ALSA knows. */
 export class SystemMicrophones implements Microphones {
   readonly #options: SystemMicrophonesOptions;
-  /** Undefined: not read yet. */
-  #last: MicrophoneIdentity | null | undefined;
-  #standIn: StandIn | null = null;
-  /** False if the disk has not got `#last` yet. */
+  /** Null: not read yet. */
+  #recorded: RecordedMicrophones | null = null;
+  /** False if the disk has not got `#recorded` yet. */
   #isWritten = true;
   #nodes: ReadonlySet<string> = new Set();
 
@@ -92,7 +85,6 @@ export class SystemMicrophones implements Microphones {
   async find(without?: Microphone): Promise<Microphone> {
     const { audioDevice, sampleRate } = this.#options;
     const system = await this.#look();
-    const last = await this.#lastOne();
     const passedOver = without?.device && identify(without.device);
     const devices = system.devices.filter((device) =>
       passedOver === undefined || !isSame(identify(device), passedOver)
@@ -107,10 +99,11 @@ export class SystemMicrophones implements Microphones {
         ...(device === null ? {} : { device }),
       };
     }
-    const { device, reason, isExpected } = chooseMicrophone(wanted, { ...system, devices }, {
-      last,
-      standIn: this.#standIn,
-    });
+    const { device, reason, isExpected } = chooseMicrophone(
+      wanted,
+      { ...system, devices },
+      await this.#recordedOnes(),
+    );
     return {
       name: device.name,
       reason,
@@ -133,7 +126,8 @@ export class SystemMicrophones implements Microphones {
 
   async remember({ device }: Microphone): Promise<void> {
     if (device === undefined) return;
-    const [found, last] = [identify(device), await this.#lastOne()];
+    const { last, standIn } = await this.#recordedOnes();
+    const found = identify(device);
     // What cannot be read just now is no other one.
     const identity = last !== null && isSame(found, last)
       ? {
@@ -142,26 +136,24 @@ export class SystemMicrophones implements Microphones {
         serial: found.serial ?? last.serial,
       }
       : found;
-    const isKnown = JSON.stringify(identity) === JSON.stringify(last) && this.#standIn === null;
+    const isKnown = JSON.stringify(identity) === JSON.stringify(last) && standIn === null;
     if (isKnown && this.#isWritten) return;
-    await this.#write(identity, null);
+    await this.#write({ last: identity, standIn: null });
   }
 
   async countStandIn({ device }: Microphone, ms: number): Promise<number> {
-    const last = await this.#lastOne();
+    const { last, standIn } = await this.#recordedOnes();
     if (device === undefined || last === null) return 0;
     const identity = identify(device);
-    const beforeMs = this.#standIn !== null && isSame(identity, this.#standIn)
-      ? this.#standIn.recordedMs
-      : 0;
+    const beforeMs = standIn !== null && isSame(identity, standIn) ? standIn.recordedMs : 0;
     const recordedMs = beforeMs + ms;
-    await this.#write(last, { ...identity, recordedMs }).catch(() => {});
+    await this.#write({ last, standIn: { ...identity, recordedMs } }).catch(() => {});
     return recordedMs;
   }
 
-  async #write(last: MicrophoneIdentity, standIn: StandIn | null): Promise<void> {
-    [this.#last, this.#standIn, this.#isWritten] = [last, standIn, false];
-    await writeLastMicrophone(this.#options.spoolDir, last, standIn);
+  async #write(recorded: RecordedMicrophones): Promise<void> {
+    [this.#recorded, this.#isWritten] = [recorded, false];
+    await writeMicrophones(this.#options.spoolDir, recorded);
     this.#isWritten = true;
   }
 
@@ -200,13 +192,8 @@ export class SystemMicrophones implements Microphones {
     }
   }
 
-  async #lastOne(): Promise<MicrophoneIdentity | null> {
-    if (this.#last === undefined) {
-      const { spoolDir } = this.#options;
-      const [last, standIn] = [await readLastMicrophone(spoolDir), await readStandIn(spoolDir)];
-      [this.#last, this.#standIn] = [last, standIn];
-    }
-    return this.#last;
+  async #recordedOnes(): Promise<RecordedMicrophones> {
+    return this.#recorded ??= await readMicrophones(this.#options.spoolDir);
   }
 }
 

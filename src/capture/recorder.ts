@@ -61,6 +61,11 @@ export interface RecorderDeps {
   readonly onAlive?: () => void;
 }
 
+interface Attempt extends StreamEnd {
+  /** Undefined if none was found. */
+  readonly microphone?: Microphone;
+}
+
 export class Recorder {
   readonly #options: RecorderOptions;
   readonly #deps: RecorderDeps;
@@ -174,9 +179,9 @@ export class Recorder {
   }
 
   /** One microphone from its choice to its loss. No diagnosis: the end was asked for. */
-  async #recordOnce(signal: AbortSignal): Promise<StreamEnd & { microphone?: Microphone }> {
+  async #recordOnce(signal: AbortSignal): Promise<Attempt> {
     const { microphones } = this.#options;
-    let end: StreamEnd & { microphone?: Microphone } = { diagnosis: null, soundEndMs: null };
+    let end: Attempt = { diagnosis: null, soundEndMs: null };
     try {
       const microphone = await this.#keeper.find(signal);
       if (signal.aborted) return end;
@@ -188,10 +193,7 @@ export class Recorder {
         ? openUntil(signal, (signal) => this.#keeper.betterComes(microphone, signal))
         : null;
       for (const source of microphone.attempts) {
-        end = {
-          ...await this.#recordFrom(source, microphone, better?.signal ?? signal),
-          microphone,
-        };
+        end = await this.#recordFrom(source, microphone, better?.signal ?? signal);
         // Only a format that is not offered is worth the next way to open the same microphone.
         if (end.soundEndMs !== null || end.diagnosis?.code !== "microphone_format") break;
       }
@@ -217,7 +219,7 @@ export class Recorder {
     source: CaptureSource,
     microphone: Microphone,
     signal: AbortSignal,
-  ): Promise<StreamEnd> {
+  ): Promise<Attempt> {
     const { status } = this.#deps;
     const tags = { ...this.#options.tags, MICROPHONE: microphone.name };
     status.counters.captureStarts++;
@@ -239,7 +241,7 @@ export class Recorder {
     status.counters.captureEnded(end.diagnosis?.code ?? "asked");
     if (end.soundEndMs !== null) this.#lostMs = end.soundEndMs;
     status.recording(null);
-    return end;
+    return { ...end, microphone };
   }
 
   #leaveBehind(

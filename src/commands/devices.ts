@@ -3,7 +3,7 @@
 // and changes nothing.
 
 import { describeRates } from "../capture/capture_attempts.ts";
-import { readLastMicrophone, readStandIn } from "../capture/last_microphone.ts";
+import { readMicrophones } from "../capture/last_microphone.ts";
 import {
   audioDeviceTexts,
   chooseMicrophone,
@@ -23,15 +23,15 @@ export interface DevicesOptions extends SoundOptions {
 
 /** Prints the table. Returns the exit code: 0, or 1 when nothing here can capture. */
 export async function runDevices(options: DevicesOptions = {}): Promise<number> {
-  // deno-lint-ignore no-console
+  // deno-lint-ignore no-console -- this command talks to a person
   const { print = console.log, spoolDir = usualSpoolDir() } = options;
   const system = await readSoundSystem(options);
   try {
-    const [last, standIn] = [await readLastMicrophone(spoolDir), await readStandIn(spoolDir)];
-    const { device, reason } = chooseMicrophone({ kind: "any" }, system, { last, standIn });
+    const recorded = await readMicrophones(spoolDir);
+    const { device, reason } = chooseMicrophone({ kind: "any" }, system, recorded);
     print(formatTable(system.devices, device));
     print(`\n* recorded unless audio_device says otherwise: ${reason}.`);
-    if (last === null && await isHidden(spoolDir)) {
+    if (recorded.last === null && await isHidden(spoolDir)) {
       print(
         "  Which one the service recorded last is for root to see: sudo recorder-agent devices.",
       );

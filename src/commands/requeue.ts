@@ -5,6 +5,7 @@
 import { join } from "@std/path/join";
 import { type ChunkName, parseChunkName } from "../spool/chunk_name.ts";
 import { removeIfThere, sizeOf, syncDirectory } from "../spool/disk.ts";
+import { reasonPath } from "../spool/reason_file.ts";
 
 export interface RequeueOptions {
   readonly spoolDir: string;
@@ -83,9 +84,9 @@ async function readRejected(dir: string): Promise<Rejected> {
   for (const fileName of names) {
     const name = parseChunkName(fileName);
     if (name === null) continue;
-    chunks.push({ fileName, name, reason: await readReason(reasonPath(dir, fileName)) });
+    chunks.push({ fileName, name, reason: await readReason(reasonPath(join(dir, fileName))) });
     others.delete(fileName);
-    others.delete(reasonPath("", fileName));
+    others.delete(reasonPath(fileName));
   }
   return { chunks, others: [...others] };
 }
@@ -133,7 +134,7 @@ async function putBack(
   await syncDirectory(outbox);
   await syncDirectory(rejected);
   for (const { fileName, reason } of moved) {
-    const path = reasonPath(rejected, fileName);
+    const path = reasonPath(join(rejected, fileName));
     // It is another reason if the agent has offered the chunk, and it was refused, meanwhile.
     if (await writtenAtMs(path) === reason.writtenMs) await removeIfThere(path);
   }
@@ -179,10 +180,6 @@ function formatTable(rows: readonly (readonly string[])[]): string {
 
 function count({ length }: readonly unknown[]): string {
   return length === 1 ? "1 chunk" : `${length} chunks`;
-}
-
-function reasonPath(dir: string, fileName: string): string {
-  return `${dir === "" ? "" : `${dir}/`}${fileName}.reason.json`;
 }
 
 /** Unix ms; null if there is no such file. */

@@ -1,6 +1,9 @@
 // What a store that must survive power cuts asks of the file system, and Deno does not have as one
 // call. It knows nothing of chunks.
 
+/** Mode of what only the service's user may read. */
+export const PRIVATE_FILE = 0o600;
+
 /** Writes all of the bytes at the file's position. */
 export async function writeAll(file: Deno.FsFile, bytes: Uint8Array): Promise<void> {
   for (let written = 0; written < bytes.length;) {

@@ -19,14 +19,15 @@ import {
 import { CoalescedSync } from "./coalesced_sync.ts";
 import {
   freeBytesOf,
+  PRIVATE_FILE,
   removeIfThere,
   renameIfThere,
   sizeOf,
   syncDirectory,
-  writeAll,
 } from "./disk.ts";
 import { OldestNames } from "./oldest_names.ts";
 import { PartFile } from "./part_file.ts";
+import { copyReason, reasonPath, removeOldReason, writeReason } from "./reason_file.ts";
 import { lockSpool, SpoolLockedError } from "./spool_lock.ts";
 
 export { SpoolLockedError };
@@ -47,7 +48,6 @@ const FILED_AT_ONCE = 16;
 const SIZES_AT_ONCE = 16;
 /** Recordings are people's voices: nobody but the service's user reads them. */
 const PRIVATE_DIR = 0o700;
-const PRIVATE_FILE = 0o600;
 
 export class Spool {
   readonly dir: string;
@@ -268,14 +268,14 @@ export class Spool {
       const to = this.path(dir, newName);
       const size = await sizeOf(from);
       if (size === null) return true;
-      if (dir === "rejected") await this.#copyReason(fileName, newName);
+      if (dir === "rejected") await copyReason(from, to);
       // Nobody starts to send it between the question and the rename: there is no await.
       if (this.sending.has(fileName)) return false;
       Deno.renameSync(from, to);
       this.#held[dir]?.forget(fileName);
       this.#held[dir]?.offer(newName);
       if (this.#unsized[dir].delete(fileName)) this.tally[dir].bytes += size;
-      if (dir === "rejected") await this.#removeOldReason(from).catch(() => {});
+      if (dir === "rejected") await removeOldReason(from).catch(() => {});
       return true;
     });
     this.sealed.ring();
@@ -314,14 +314,14 @@ export class Spool {
 
   /** Files a waiting chunk as refused, its reason beside it as `NAME.reason.json`. */
   async reject(fileName: string, reason: Readonly<Record<string, unknown>>): Promise<void> {
-    await this.#writeReason(fileName, reason);
+    await writeReason(this.path("rejected", fileName), reason);
     await this.#move(fileName, "rejected");
     await this.#syncMove("rejected").catch(() => {}); // it has been moved; see #syncMove
   }
 
   /** Moves a file that is no recording from recording/ to rejected/, its reason beside it. */
   async setAside(fileName: string, reason: Readonly<Record<string, unknown>>): Promise<void> {
-    await this.#writeReason(fileName, reason);
+    await writeReason(this.path("rejected", fileName), reason);
     await Deno.rename(this.path("recording", fileName), this.path("rejected", fileName));
   }
 
@@ -403,46 +403,6 @@ export class Spool {
   async #syncMove(to: "uploaded" | "rejected"): Promise<void> {
     // In this order, so that a power cut leaves a chunk in one of them at least.
     for (const dir of [to, "outbox"]) await syncDirectory(join(this.dir, dir));
-  }
-
-  async #writeReason(fileName: string, reason: Readonly<Record<string, unknown>>): Promise<void> {
-    const path = reasonPath(this.path("rejected", fileName));
-    try {
-      await this.#storeReason(path, JSON.stringify(reason, null, 2) + "\n");
-    } catch {
-      // A full disk must not hold up the queue: then only the log has the reason.
-      await removeIfThere(path).catch(() => {});
-    }
-  }
-
-  /** Under the chunk's next name, before it gets that: at no moment it is without its reason. */
-  async #copyReason(fileName: string, nextName: string): Promise<void> {
-    let text: string;
-    try {
-      text = await Deno.readTextFile(reasonPath(this.path("rejected", fileName)));
-    } catch (error) {
-      if (error instanceof Deno.errors.NotFound) return;
-      throw error;
-    }
-    await this.#storeReason(reasonPath(this.path("rejected", nextName)), text);
-  }
-
-  /**
-   * After the chunk's next name is durable: a power cut may bring the old one back, and would not bring
-   * its reason. One that is left goes when it is old.
-   */
-  async #removeOldReason(oldPath: string): Promise<void> {
-    await syncDirectory(join(this.dir, "rejected"));
-    await removeIfThere(reasonPath(oldPath));
-  }
-
-  /** Durably, if the disk can, so that no power cut leaves a chunk in rejected/ without it. */
-  async #storeReason(path: string, text: string): Promise<void> {
-    const options = { create: true, truncate: true, write: true, mode: PRIVATE_FILE };
-    using file = await Deno.open(path, options);
-    await writeAll(file, new TextEncoder().encode(text));
-    await file.sync();
-    await syncDirectory(join(this.dir, "rejected")).catch(() => {});
   }
 
   async #readRejectedChangedMs(): Promise<number | null> {
@@ -529,10 +489,6 @@ function unusable(dir: string, error: unknown): Error {
       `${dir}: ${error instanceof Error ? error.message : error}`,
     { cause: error },
   );
-}
-
-function reasonPath(path: string): string {
-  return `${path}.reason.json`;
 }
 
 function durationOf(fileName: string): number {
