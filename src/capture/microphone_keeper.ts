@@ -42,7 +42,7 @@ export class MicrophoneKeeper {
   readonly #microphones: Microphones;
   readonly #deps: MicrophoneKeeperDeps;
   readonly #problem: CaptureProblem;
-  /** Whether another one stood in for the last one, or that one has taken over since: until it has proved itself. */
+  /** Until the last one has proved itself: another one stood in for it, or it has taken over since. */
   #doubt: "none" | "stand_in" | "trial" = "none";
   /** The one to keep to since it gave sound, or stood in for long enough. */
   #kept: Microphone | null = null;
