@@ -5,8 +5,9 @@
 //
 // Environment: FAST_FFMPEG_SOUND, an Ogg/Opus file; FAST_FFMPEG_SPEED, seconds of sound a second.
 
+import { concatBytes } from "../src/concat_bytes.ts";
 import { delay } from "@std/async/delay";
-import { BEGIN_OF_STREAM, concatBytes, encodePage } from "../src/capture/ogg.ts";
+import { BEGIN_OF_STREAM, encodePage } from "../src/capture/ogg.ts";
 import { PAGE_MS } from "../src/capture/ffmpeg.ts";
 import { encodeOpusHead, encodeOpusTags, OpusStreamReader } from "../src/capture/opus.ts";
 

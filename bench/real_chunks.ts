@@ -1,10 +1,11 @@
 // Chunks as a recording makes them: speech through ffmpeg with the recorder's arguments, cut by the
 // recorder's own chunker, with its tags. It never records.
 
+import { concatBytes } from "../src/concat_bytes.ts";
 import { join } from "@std/path/join";
 import { Chunker } from "../src/capture/chunker.ts";
 import { ffmpegArguments } from "../src/capture/ffmpeg.ts";
-import { concatBytes } from "../src/capture/ogg.ts";
+
 import { OPUS_RATE, OpusStreamReader } from "../src/capture/opus.ts";
 import { type ChunkName, formatChunkName } from "../src/spool/chunk_name.ts";
 import { IDS } from "../tests/fixtures/agent_process.ts";

@@ -10,9 +10,11 @@
 
 import { type Microphone, singleMicrophone, SystemMicrophones } from "./capture/microphones.ts";
 import { Recorder } from "./capture/recorder.ts";
+import { SoundEvents } from "./capture/sound_events.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { type Boot, ClockSync, readBoot, type SyncProbe } from "./clock_sync.ts";
 import { type Config, readToken } from "./config.ts";
+import { collectGarbage } from "./heap.ts";
 import type { Logger } from "./log.ts";
 import { Janitor } from "./spool/janitor.ts";
 import { recoverRecordings } from "./spool/recovery.ts";
@@ -86,7 +88,18 @@ export async function runAgent(options: AgentOptions, stop: AbortSignal): Promis
       log: log.getChild("clock"),
       ...(options.clockProbe === undefined ? {} : { probe: options.clockProbe }),
     });
-    const parts = { ...options, clock, status, spool, boot, clockSync, supervision, timeZone };
+    const soundEvents = new SoundEvents({ clock, log: log.getChild("recorder") });
+    const parts = {
+      ...options,
+      clock,
+      status,
+      spool,
+      boot,
+      clockSync,
+      soundEvents,
+      supervision,
+      timeZone,
+    };
     const recorder = makeRecorder(parts);
     const report = () => status.report(spool, recorder.balance());
     const view = () => viewStatus(parts, report());
@@ -116,6 +129,7 @@ interface Parts extends AgentOptions {
   spool: Spool;
   boot: Boot;
   clockSync: ClockSync;
+  soundEvents: SoundEvents;
   supervision: Supervision;
   /** IANA name of the zone whose wall clock counts. */
   timeZone: string;
@@ -150,12 +164,14 @@ async function runWorkers(parts: Workers, stop: AbortSignal): Promise<void> {
   }, { clock, status, log: log.getChild("uploader") });
 
   const delivery = new TaskGroup();
+  delivery.start("garbage", (signal) => collectGarbage(clock, signal));
   delivery.start("clock", (signal) => followClock(parts, signal));
   delivery.start("janitor", (signal) => janitor.run(signal));
   delivery.start("uploader", (signal) => uploader.run(signal));
   delivery.start("history", () => restoreHistory(status.history, spool, clock.unixMs()));
   const capture = new TaskGroup();
   capture.start("recorder", (signal) => parts.recorder.run(signal));
+  capture.start("sound events", (signal) => parts.soundEvents.run(signal));
   delivery.start(
     "systemd",
     (signal) => parts.supervision.run(parts.report, capture.signal, signal),
@@ -231,6 +247,7 @@ function scheduleOf({ scheduleStartMinute, scheduleEndMinute }: Config): Schedul
 function makeRecorder(parts: Parts): Recorder {
   const { config, clock, log, status, spool, microphone, boot, clockSync, timeZone, env = {} } =
     parts;
+  const { soundEvents } = parts;
   return new Recorder({
     schedule: scheduleOf(config),
     timeZone,
@@ -255,7 +272,7 @@ function makeRecorder(parts: Parts): Recorder {
         seenUnixS: null,
       },
     microphones: microphone === undefined
-      ? new SystemMicrophones(config)
+      ? new SystemMicrophones({ ...config, events: soundEvents })
       : singleMicrophone(microphone),
   }, {
     clock,

@@ -12,8 +12,13 @@ const TIMESYNCD_FLAG = "/run/systemd/timesync/synchronized";
 const SYSTEMD_RUNS = "/run/systemd/system";
 /** No clock that shows less can be right: the program is younger. */
 const EARLIEST_UNIX_MS = Date.UTC(2026, 0, 1);
+/** What costs nothing is looked at this often: timesyncd's flag, and whether the clock was stepped. */
 const LOOK_MS = 10_000;
-const LOOK_SELDOM_MS = 60_000;
+/** A time server steps a clock that is this wrong (chrony and timesyncd from 0.4 s on). */
+const STEP_MS = 100;
+/** Without a sign the system is asked, which starts a program, after 10, 20, 40 s … 10 min. */
+const ASK_MIN_MS = 10_000;
+const ASK_MAX_MS = 600_000;
 
 /** This boot of the machine: monotonic time means something only within one. */
 export interface Boot {
@@ -30,12 +35,17 @@ export class ClockSync {
   readonly #clock: Clock;
   readonly #probe: SyncProbe;
   readonly #log: Logger;
+  readonly #hasFlag: () => Promise<boolean>;
   #trusted = false;
 
-  constructor(deps: { clock: Clock; log: Logger; probe?: SyncProbe }) {
+  /** @param deps.hasFlag whether there is a sign, to be had for nothing, that the clock is right. */
+  constructor(
+    deps: { clock: Clock; log: Logger; probe?: SyncProbe; hasFlag?: () => Promise<boolean> },
+  ) {
     this.#clock = deps.clock;
     this.#log = deps.log;
     this.#probe = deps.probe ?? probeSystem;
+    this.#hasFlag = deps.hasFlag ?? (() => exists(TIMESYNCD_FLAG));
   }
 
   get isTrusted(): boolean {
@@ -52,20 +62,29 @@ export class ClockSync {
   /** Looks until the clock is trusted or the signal aborts; `onWaiting` is called if it takes time. */
   async run(signal: AbortSignal, onWaiting: () => void): Promise<void> {
     const sinceMs = this.#clock.monotonicMs();
-    let waiting = false;
-    while (!signal.aborted && !await this.look()) {
-      if (!waiting) {
-        this.#log.warning("The system clock is not synchronized: times are provisional.");
-        onWaiting();
-      }
-      waiting = true;
-      const waitedMs = this.#clock.monotonicMs() - sinceMs;
-      await this.#clock.sleep(waitedMs < 600_000 ? LOOK_MS : LOOK_SELDOM_MS, signal);
+    if (!await this.look() && !signal.aborted) {
+      this.#log.warning("The system clock is not synchronized: times are provisional.");
+      onWaiting();
+      let askAfterMs = ASK_MIN_MS;
+      do {
+        await this.#waitForSign(askAfterMs, signal);
+        askAfterMs = Math.min(askAfterMs * 2, ASK_MAX_MS);
+      } while (!signal.aborted && !await this.look());
     }
     if (signal.aborted) return;
     this.#log.info("The system clock is synchronized.", {
       waited_s: Math.round((this.#clock.monotonicMs() - sinceMs) / 1000),
     });
+  }
+
+  /** Resolves at a sign that the clock may have been set, after `ms` at the latest, or on abort. */
+  async #waitForSign(ms: number, signal: AbortSignal): Promise<void> {
+    const offsetMs = () => this.#clock.unixMs() - this.#clock.monotonicMs();
+    const [beforeMs, endMs] = [offsetMs(), this.#clock.monotonicMs() + ms];
+    while (!signal.aborted && this.#clock.monotonicMs() < endMs) {
+      await this.#clock.sleep(Math.min(LOOK_MS, endMs - this.#clock.monotonicMs()), signal);
+      if (Math.abs(offsetMs() - beforeMs) > STEP_MS || await this.#hasFlag()) return;
+    }
   }
 }
 

@@ -7,26 +7,49 @@ import { SimulatedClock } from "./fixtures/simulated_clock.ts";
 const log = getLogger("test");
 const NOW = Date.UTC(2026, 5, 15, 12);
 
-Deno.test("the clock is trusted once the system says so, looked at every 10 s, later every 60 s", async () => {
+/** A service that waits for its clock; `asked` are the seconds at which the system was asked. */
+function waitingSync() {
   const clock = new SimulatedClock(NOW);
-  let answer = false;
-  const looks: number[] = [];
-  const probe = () => {
-    looks.push(clock.monotonicMs() / 1000);
-    return Promise.resolve(answer);
-  };
-  const sync = new ClockSync({ clock, log, probe });
-  let waited = 0;
-  const running = sync.run(new AbortController().signal, () => waited++);
-  await clock.advance(25_000);
-  assertEquals(looks, [1, 11, 21]);
-  assertEquals([sync.isTrusted, waited], [false, 1]);
-  await clock.advance(700_000);
-  assert(looks.length < 65, "less often after ten minutes");
-  answer = true;
-  await clock.advance(60_000);
+  const state = { isSynchronized: false, hasFlag: false, waited: 0 };
+  const asked: number[] = [];
+  const sync = new ClockSync({
+    clock,
+    log,
+    probe: () => {
+      asked.push(clock.monotonicMs() / 1000);
+      return Promise.resolve(state.isSynchronized);
+    },
+    hasFlag: () => Promise.resolve(state.hasFlag),
+  });
+  const running = sync.run(new AbortController().signal, () => state.waited++);
+  return { clock, state, asked, sync, running };
+}
+
+Deno.test("the system is asked for its clock after 10, 20, 40 s and so on, every 10 min in the end", async () => {
+  const { clock, state, asked, sync, running } = waitingSync();
+  await clock.advance(75_000);
+  assertEquals(asked, [1, 11, 31, 71]);
+  assertEquals([sync.isTrusted, state.waited], [false, 1]);
+  await clock.advance(7_200_000);
+  assert(asked.length < 22, `${asked.length} times in two hours`);
+  state.isSynchronized = true;
+  await clock.advance(600_000);
   await running;
-  assertEquals([sync.isTrusted, waited], [true, 1]);
+  assertEquals([sync.isTrusted, state.waited], [true, 1]);
+});
+
+Deno.test("a clock that was stepped, or that timesyncd has set, is trusted within 10 s", async () => {
+  for (const sign of ["step", "flag"]) {
+    const { clock, state, asked, sync, running } = waitingSync();
+    await clock.advance(1_800_000);
+    const before = asked.length;
+    state.isSynchronized = true;
+    if (sign === "flag") state.hasFlag = true;
+    else clock.step(-3_000);
+    await clock.advance(10_000);
+    await running;
+    assertEquals([sync.isTrusted, asked.length], [true, before + 1], sign);
+  }
 });
 
 Deno.test("a date before the program was written is not trusted, whatever the system says", async () => {

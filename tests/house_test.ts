@@ -29,6 +29,7 @@ const LAYERS: readonly (readonly [layer: string, modules: readonly string[]])[] 
     "src/capture/last_microphone.ts",
     "src/capture/microphone_keeper.ts",
     "src/capture/microphones.ts",
+    "src/capture/sound_events.ts",
     "src/capture/sound_system.ts",
     "src/capture/gap_log.ts",
     "src/spool/recovery.ts",
@@ -57,6 +58,7 @@ const LAYERS: readonly (readonly [layer: string, modules: readonly string[]])[] 
     "src/systemd.ts",
   ]],
   ["seams", [
+    "src/byte_stream.ts",
     "src/child.ts",
     "src/clock.ts",
     "src/clock_sync.ts",
@@ -71,6 +73,7 @@ const LAYERS: readonly (readonly [layer: string, modules: readonly string[]])[] 
     "src/version.ts",
   ]],
   ["pure", [
+    "src/concat_bytes.ts",
     "src/config_file.ts",
     "src/config_values.ts",
     "src/schedule.ts",

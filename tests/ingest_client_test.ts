@@ -353,24 +353,3 @@ Deno.test("every failure of the network is said in words", async () => {
   }
   await wrongHost.shutdown();
 });
-
-Deno.test("the garbage is collected after 64 attempts, or 16 MiB, whatever became of them", async () => {
-  let collections = 0;
-  Reflect.set(globalThis, "gc", () => collections++); // what V8's --expose-gc gives the compiled program
-  try {
-    // Nobody listens: an attempt is over at once.
-    using client = makeClient("http://127.0.0.1:1");
-    const attempt = async (bytes: number) =>
-      await client.upload(makeName(), new Uint8Array(bytes), never);
-    for (let index = 0; index < 63; index++) await attempt(10);
-    assertEquals(collections, 0);
-    await attempt(10);
-    assertEquals(collections, 1);
-    for (let index = 0; index < 3; index++) await attempt(5 * 1024 * 1024);
-    assertEquals(collections, 1);
-    await attempt(5 * 1024 * 1024);
-    assertEquals(collections, 2);
-  } finally {
-    Reflect.deleteProperty(globalThis, "gc");
-  }
-});

@@ -170,6 +170,31 @@ Deno.test("plugged() is true once for what appeared since the last look", async 
   assertEquals(await setup.microphones.plugged(), false);
 });
 
+Deno.test("while somebody reports changes, the system is looked at after a report only", async () => {
+  await using setup = await setUp("one_usb_microphone");
+  await Deno.mkdir(`${setup.root}/dev/snd`, { recursive: true });
+  let [reports, isWatched] = [0, true];
+  const events = {
+    sighting: () => ({ count: reports, atMs: 0 }),
+    isCurrent: ({ count }: { count: number }) => isWatched && count === reports,
+    wait: () => Promise.resolve(),
+  };
+  const microphones = new SystemMicrophones({ ...setup.options, events });
+  const cardId = async () => (await microphones.find()).device?.cardId;
+  assertEquals(await cardId(), "Device");
+
+  await setup.edit("/proc/asound/cards", (text) => text.replace("[Device  ", "[Device_1"));
+  await setup.edit("/dev/snd/pcmC1D0c", () => "");
+  assertEquals([await cardId(), await microphones.plugged()], ["Device", false]);
+  reports++;
+  assertEquals([await microphones.plugged(), await cardId()], [true, "Device_1"]);
+
+  await setup.edit("/proc/asound/cards", (text) => text.replace("[Device_1", "[Device_2"));
+  assertEquals(await cardId(), "Device_1");
+  isWatched = false;
+  assertEquals(await cardId(), "Device_2", "with nobody to report, each look is a real one");
+});
+
 Deno.test("explain() says who holds it, which group may open it, and what it offers", async () => {
   await using setup = await setUp("one_usb_microphone");
   const { microphones, root } = setup;

@@ -280,6 +280,7 @@ async function longestSilence(
     microphones: {
       find: options.find ?? (() => Promise.reject(new Error("no microphone"))),
       plugged: () => Promise.resolve(false),
+      waitForNews: (ms, clock, signal) => clock.sleep(ms, signal),
       remember: () => Promise.resolve(),
       countStandIn: () => Promise.resolve(0),
       explain: (diagnosis) => Promise.resolve(diagnosis),

@@ -5,6 +5,7 @@
 // Writing is one lane, syncing and sealing another: what has been written survives the death of the
 // program at once, and must not wait for a card that takes a second to sync.
 
+import { concatBytes } from "../concat_bytes.ts";
 import type { Clock } from "../clock.ts";
 import type { Logger } from "../log.ts";
 import type { PartName } from "../spool/chunk_name.ts";
@@ -13,7 +14,7 @@ import type { Spool } from "../spool/spool.ts";
 import type { Status } from "../status/status.ts";
 import { DiskLane } from "./disk_lane.ts";
 import type { Levels } from "./levels.ts";
-import { concatBytes } from "./ogg.ts";
+
 import type { ChunkTimes } from "./timeline.ts";
 
 const NOTHING: Uint8Array = new Uint8Array(0);

@@ -5,7 +5,8 @@
 // before it (pre-roll), and its pre-skip tells the decoder to throw them away once it has warmed up
 // on them (RFC 7845, sections 4.2 and 4.6).
 
-import { BEGIN_OF_STREAM, concatBytes, encodePage, END_OF_STREAM, segmentCount } from "./ogg.ts";
+import { concatBytes } from "../concat_bytes.ts";
+import { BEGIN_OF_STREAM, encodePage, END_OF_STREAM, segmentCount } from "./ogg.ts";
 import { encodeOpusHead, encodeOpusTags, type OpusHead, type OpusPacket } from "./opus.ts";
 
 /**

@@ -2,7 +2,8 @@
 // end, which may have to be forced. It knows nothing of chunks, and never starts itself again.
 
 import { join } from "@std/path/join";
-import { outputOf } from "../child.ts";
+import { byteReader, readAll } from "../byte_stream.ts";
+import { isMissing, outputOf, spawnBound } from "../child.ts";
 import type { Clock } from "../clock.ts";
 import { diagnoses, type Diagnosis } from "./diagnosis.ts";
 import { FfmpegSocket } from "./ffmpeg_socket.ts";
@@ -141,9 +142,9 @@ export class Ffmpeg {
   readonly ended: Promise<FfmpegEnd>;
   readonly #child: Deno.ChildProcess;
   readonly #source: CaptureSource;
-  readonly #sound: FfmpegSocket | ReadableStreamDefaultReader<Uint8Array>;
+  readonly #sound: FfmpegSocket | ReadableStreamBYOBReader;
   readonly #levelsReader: LevelsReader | null;
-  readonly #stderr: ReadableStreamDefaultReader<Uint8Array>;
+  readonly #stderr: ReadableStreamBYOBReader;
   #diagnosis: Diagnosis | null = null;
 
   private constructor(
@@ -163,8 +164,8 @@ export class Ffmpeg {
       throw error;
     }
     this.pid = this.#child.pid;
-    this.#sound = sound ?? this.#child.stdout.getReader();
-    this.#stderr = this.#child.stderr.getReader();
+    this.#sound = sound ?? byteReader(this.#child.stdout);
+    this.#stderr = byteReader(this.#child.stderr);
     this.levels = levels ? new LevelMeter(options.sampleRate, options.onLevels) : null;
     this.#levelsReader = levels && this.levels ? new LevelsReader(levels, this.levels) : null;
     this.ended = this.#watch(onLine);
@@ -184,7 +185,7 @@ export class Ffmpeg {
 
   /** The endless Ogg/Opus stream, as it comes. What it gives is overwritten by what comes next. */
   async *sound(): AsyncGenerator<Uint8Array> {
-    if (!(this.#sound instanceof FfmpegSocket)) return yield* chunksOf(this.#sound);
+    if (!(this.#sound instanceof FfmpegSocket)) return yield* readAll(this.#sound);
     const buffer = new Uint8Array(SOUND_BUFFER_BYTES);
     try {
       for (let count; (count = await this.#sound.read(buffer)) !== null;) {
@@ -233,7 +234,7 @@ export class Ffmpeg {
 
   async #watch(onLine: (level: FfmpegLogLevel, text: string) => void): Promise<FfmpegEnd> {
     let lastError = "";
-    for await (const line of lines(chunksOf(this.#stderr))) {
+    for await (const line of lines(readAll(this.#stderr))) {
       const { level, text } = parseLine(line);
       if (level === "error") lastError = text;
       const diagnosis = diagnose(text, this.#source);
@@ -248,48 +249,13 @@ export class Ffmpeg {
   }
 }
 
-/**
- * Starts ffmpeg in a session of its own (a Ctrl-C at the terminal is ours to handle), and so that the
- * kernel kills it when this process is gone, by SIGKILL even: an ffmpeg whose microphone hangs would
- * never write to the broken pipe, and hold the device for ever. The kernel does so at the end of the
- * thread that started it (prctl(2), PR_SET_PDEATHSIG), which is the main one, Deno's event loop.
- */
+/** It is bound to this process: one whose microphone hangs would hold the device for ever. */
 function spawnFfmpeg(args: readonly string[], stdout: "null" | "piped"): Deno.ChildProcess {
-  const bound = ["--pdeathsig", "KILL", "--", "ffmpeg", ...args];
-  const spawn = (program: string, args: readonly string[]) =>
-    new Deno.Command(program, {
-      args: [...args],
-      stdin: "null",
-      stdout,
-      stderr: "piped",
-      detached: true,
-    }).spawn();
   try {
-    return spawn("setpriv", bound);
-  } catch (error) {
-    if (!isMissing(error)) throw error;
-  }
-  try {
-    return spawn("ffmpeg", args);
+    return spawnBound("ffmpeg", args, { stdout, stderr: "piped" });
   } catch (error) {
     if (!isMissing(error)) throw error;
     throw new FfmpegMissingError("ffmpeg cannot be started", { cause: error });
-  }
-}
-
-/** Deno looks a program up when it starts; one installed later counts as not permitted. */
-function isMissing(error: unknown): boolean {
-  return error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotCapable;
-}
-
-/** What a reader gives until its end, or until it is cancelled; who stops listening cancels it. */
-async function* chunksOf(
-  reader: ReadableStreamDefaultReader<Uint8Array>,
-): AsyncGenerator<Uint8Array> {
-  try {
-    for (let read; !(read = await reader.read()).done;) yield read.value;
-  } finally {
-    await reader.cancel();
   }
 }
 
@@ -320,7 +286,7 @@ async function* lines(stream: AsyncIterable<Uint8Array>): AsyncGenerator<string>
 }
 
 async function closeSound(
-  sound: FfmpegSocket | ReadableStreamDefaultReader<Uint8Array>,
+  sound: FfmpegSocket | ReadableStreamBYOBReader,
 ): Promise<void> {
   if (sound instanceof FfmpegSocket) await sound.close();
   else await sound.cancel();

@@ -1,7 +1,7 @@
 // Loudness: peak and RMS of a chunk from the samples that went into it. Pure: it is given PCM and
 // sample numbers, and never hears a device.
 
-import { concatBytes } from "./ogg.ts";
+import { concatBytes } from "../concat_bytes.ts";
 
 /** What digital silence measures; 16 bits reach down to -90 dB, and JSON has no -Infinity. */
 export const FLOOR_DBFS = -120;

@@ -8,8 +8,6 @@ import { CaptureProblem } from "./capture_problem.ts";
 import { diagnoses } from "./diagnosis.ts";
 import type { Microphone, Microphones } from "./microphones.ts";
 
-/** While it is waited, it is looked so often whether something was plugged in. */
-const PLUG_LOOK_MS = 1_000;
 /** So long after a plug udev may still be giving the node its group, and a sound server try the card. */
 const SETTLE_MS = 3_000;
 /** The microphone recorded last may be on its way (boot, brown-out) before another is taken. */
@@ -89,7 +87,7 @@ export class MicrophoneKeeper {
     const { clock } = this.#deps;
     const endMs = clock.monotonicMs() + ms;
     while (!signal.aborted && clock.monotonicMs() < endMs) {
-      await clock.sleep(Math.min(endMs - clock.monotonicMs(), PLUG_LOOK_MS), signal);
+      await this.#microphones.waitForNews(endMs - clock.monotonicMs(), clock, signal);
       if (!await this.#microphones.plugged()) continue;
       const nowMs = clock.monotonicMs();
       this.#settledMs = nowMs + SETTLE_MS;

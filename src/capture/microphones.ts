@@ -4,6 +4,7 @@
 
 import { captureAttempts } from "./capture_attempts.ts";
 import { HangingError } from "../child.ts";
+import type { Clock } from "../clock.ts";
 import { diagnoses, type Diagnosis } from "./diagnosis.ts";
 import type { CaptureSource } from "./ffmpeg.ts";
 import { readMicrophones, type RecordedMicrophones, writeMicrophones } from "./last_microphone.ts";
@@ -15,6 +16,7 @@ import {
   NoMicrophoneError,
   parseAudioDevice,
 } from "./microphone_choice.ts";
+import type { Sighting, SoundEvents } from "./sound_events.ts";
 import type { CaptureDevice, SoundSystem } from "./sound_listing.ts";
 import {
   readHolders,
@@ -47,6 +49,8 @@ export interface Microphones {
   find(without?: Microphone): Promise<Microphone>;
   /** Whether something was plugged in, or may be opened now, since the last look. Never rejects. */
   plugged(): Promise<boolean>;
+  /** Resolves when `plugged()` may have news: after `ms` at the latest, or on abort. */
+  waitForNews(ms: number, clock: Clock, signal: AbortSignal): Promise<void>;
   /** It is the one to keep to from now on. @throws as the disk does. */
   remember(microphone: Microphone): Promise<void>;
   /**
@@ -67,7 +71,12 @@ export interface SystemMicrophonesOptions extends SoundOptions {
   readonly sampleRate: number;
   /** Where the microphone recorded last is remembered. */
   readonly spoolDir: string;
+  /** Whoever reports changes of the sound devices; without it they are looked at at intervals. */
+  readonly events?: Pick<SoundEvents, "sighting" | "isCurrent" | "wait">;
 }
+
+/** Without reports. */
+const LOOK_MS = 1_000;
 
 /** The microphones that ALSA knows. */
 export class SystemMicrophones implements Microphones {
@@ -76,7 +85,12 @@ export class SystemMicrophones implements Microphones {
   #recorded: RecordedMicrophones | null = null;
   /** False if the disk has not got `#recorded` yet. */
   #isWritten = true;
-  #nodes: ReadonlySet<string> = new Set();
+  #nodes: { readonly lines: ReadonlySet<string>; readonly seen: Sighting | null } = {
+    lines: new Set(),
+    seen: null,
+  };
+  /** What the last look showed, and when it was. */
+  #system: { readonly system: SoundSystem; readonly seen: Sighting | null } | null = null;
 
   constructor(options: SystemMicrophonesOptions) {
     this.#options = options;
@@ -115,13 +129,20 @@ export class SystemMicrophones implements Microphones {
   }
 
   async plugged(): Promise<boolean> {
+    if (this.#isCurrent(this.#nodes.seen)) return false;
     try {
-      const before = this.#nodes;
-      this.#nodes = await readSoundNodes(this.#options);
-      return [...this.#nodes].some((line) => !before.has(line));
+      const before = this.#nodes.lines;
+      await this.#lookAtNodes();
+      return [...this.#nodes.lines].some((line) => !before.has(line));
     } catch {
       return false; // find hung on a bus that is not well: the delays go on
     }
+  }
+
+  async waitForNews(ms: number, clock: Clock, signal: AbortSignal): Promise<void> {
+    const { events } = this.#options;
+    if (events !== undefined) await events.wait(ms, signal);
+    else await clock.sleep(Math.min(ms, LOOK_MS), signal);
   }
 
   async remember({ device }: Microphone): Promise<void> {
@@ -182,14 +203,32 @@ export class SystemMicrophones implements Microphones {
   }
 
   async #look(): Promise<SoundSystem> {
+    if (this.#system !== null && this.#isCurrent(this.#system.seen)) return this.#system.system;
     try {
       // Before the system is read: what comes in between is noticed by the next plugged().
-      this.#nodes = await readSoundNodes(this.#options);
-      return await readSoundSystem(this.#options);
+      await this.#lookAtNodes();
+      const seen = this.#sighting();
+      const system = await readSoundSystem(this.#options);
+      this.#system = { system, seen };
+      return system;
     } catch (error) {
       if (!(error instanceof HangingError)) throw error;
       throw new NoMicrophoneError(diagnoses.soundSystemHangs(error.message));
     }
+  }
+
+  async #lookAtNodes(): Promise<void> {
+    const seen = this.#sighting();
+    this.#nodes = { lines: await readSoundNodes(this.#options), seen };
+  }
+
+  #sighting(): Sighting | null {
+    return this.#options.events?.sighting() ?? null;
+  }
+
+  /** A look would show the same again. */
+  #isCurrent(seen: Sighting | null): boolean {
+    return seen !== null && this.#options.events?.isCurrent(seen) === true;
   }
 
   async #recordedOnes(): Promise<RecordedMicrophones> {
@@ -202,6 +241,7 @@ export function singleMicrophone(microphone: Microphone): Microphones {
   return {
     find: () => Promise.resolve(microphone),
     plugged: () => Promise.resolve(false),
+    waitForNews: (ms, clock, signal) => clock.sleep(ms, signal),
     remember: () => Promise.resolve(),
     countStandIn: () => Promise.resolve(0),
     isOpen: () => Promise.resolve(true),

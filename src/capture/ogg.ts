@@ -1,6 +1,8 @@
 // Ogg pages (RFC 3533): takes pages out of a byte stream and makes new ones. Pure: it knows neither
 // files nor processes, and nothing of what the packets inside mean (that is opus.ts).
 
+import { concatBytes } from "../concat_bytes.ts";
+
 /** Flags of a page's header_type byte (RFC 3533, section 6). */
 export const CONTINUED = 0x01;
 export const BEGIN_OF_STREAM = 0x02;
@@ -245,17 +247,4 @@ export function packetPieces(page: OggPage): PacketPiece[] {
     pieces.push({ data: page.body.subarray(start, end), complete: false });
   }
   return pieces;
-}
-
-/** The parts in one array; a single part is returned as it is. */
-export function concatBytes(parts: readonly Uint8Array[]): Uint8Array {
-  const [only] = parts;
-  if (parts.length === 1 && only !== undefined) return only;
-  const joined = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    joined.set(part, at);
-    at += part.length;
-  }
-  return joined;
 }

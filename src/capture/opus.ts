@@ -1,8 +1,8 @@
 // Opus in Ogg (RFC 7845): the two header packets, how long a packet is, and a reader that turns the
 // pages of an endless stream into packets with positions, naming each break in them. Pure.
 
+import { concatBytes } from "../concat_bytes.ts";
 import {
-  concatBytes,
   CONTINUED,
   END_OF_STREAM,
   MAX_PAGE_PACKET_BYTES,

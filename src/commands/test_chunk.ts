@@ -1,6 +1,7 @@
 // One second of silence as a chunk, made without ffmpeg, to see whether the server takes chunks.
 
-import { BEGIN_OF_STREAM, concatBytes, encodePage, END_OF_STREAM } from "../capture/ogg.ts";
+import { concatBytes } from "../concat_bytes.ts";
+import { BEGIN_OF_STREAM, encodePage, END_OF_STREAM } from "../capture/ogg.ts";
 import { encodeOpusHead, encodeOpusTags, OPUS_RATE } from "../capture/opus.ts";
 import type { ChunkName } from "../spool/chunk_name.ts";
 import { VERSION } from "../version.ts";

@@ -1,8 +1,8 @@
 // The Ingest API: one attempt to deliver one chunk, and what its answer means. It never retries,
 // never waits and never touches the spool. The only place that translates network errors into words.
 
+import { bytesOf } from "../byte_stream.ts";
 import { deadline } from "../clock.ts";
-import { collectGarbage } from "../heap.ts";
 import { VERSION } from "../version.ts";
 import { readChunkHeader } from "../capture/chunk_file.ts";
 import { OPUS_RATE } from "../capture/opus.ts";
@@ -11,9 +11,6 @@ import { encodeMultipart } from "./multipart.ts";
 
 /** No answer of ours is longer; more is not read. */
 const MAX_ANSWER_BYTES = 65_536;
-/** After so many bodies, or bytes of them, the garbage is collected, which takes some 10 ms. */
-const MAX_GARBAGE_BODIES = 64;
-const MAX_GARBAGE_BYTES = 16 * 1024 * 1024;
 /** So much of an answer is quoted in a reason, and kept for a refused chunk, characters. */
 const MAX_EXCERPT = 200;
 const MAX_KEPT_ANSWER = 2000;
@@ -62,7 +59,6 @@ export class IngestClient implements Disposable {
   readonly #http: Deno.HttpClient;
   /** Resolves when the request that was asked for last has been handed to the network. */
   #handedOver: Promise<void> = Promise.resolve();
-  #garbage = { bodies: 0, bytes: 0 };
 
   /** @throws if the CA file cannot be read. */
   constructor(options: IngestClientOptions) {
@@ -100,16 +96,7 @@ export class IngestClient implements Disposable {
       return await this.#attempt(name, file, { before, handOver }, signal);
     } finally {
       handOver(); // also if there was nothing to be handed over
-      this.#collectGarbage(file.length);
     }
-  }
-
-  #collectGarbage(moreBytes: number): void {
-    const bodies = this.#garbage.bodies + 1;
-    const bytes = this.#garbage.bytes + moreBytes;
-    const isDue = bodies >= MAX_GARBAGE_BODIES || bytes >= MAX_GARBAGE_BYTES;
-    this.#garbage = isDue ? { bodies: 0, bytes: 0 } : { bodies, bytes };
-    if (isDue) collectGarbage();
   }
 
   async #attempt(
@@ -268,7 +255,7 @@ async function readBody(answer: Response): Promise<string> {
   if (answer.body === null) return "";
   const decoder = new TextDecoder();
   let text = "";
-  for await (const part of answer.body) {
+  for await (const part of bytesOf(answer.body)) {
     text += decoder.decode(part, { stream: true });
     if (text.length > MAX_ANSWER_BYTES) break; // leaving the loop cancels the rest
   }

@@ -1,12 +1,13 @@
 // 100,000 mutations of a real stream of ffmpeg: whatever happens to its bytes, reading ends, and what
 // the chunker makes of the rest are whole files that opusinfo accepts.
 
+import { concatBytes } from "../../src/concat_bytes.ts";
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path/join";
 import { cutToLastPage } from "../../src/capture/chunk_file.ts";
 import { Chunker, type ChunkEvent } from "../../src/capture/chunker.ts";
 import { ffmpegArguments } from "../../src/capture/ffmpeg.ts";
-import { concatBytes } from "../../src/capture/ogg.ts";
+
 import { OpusStreamReader } from "../../src/capture/opus.ts";
 import { run } from "../fixtures/command.ts";
 import { seededRandom } from "../fixtures/random.ts";
