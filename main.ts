@@ -2,7 +2,7 @@
 // Arguments, signals, exit code. The only Deno.exit.
 
 import { runAgent } from "./src/agent.ts";
-import { systemClock } from "./src/clock.ts";
+import { systemClock } from "./src/system/clock.ts";
 import { runCheck } from "./src/commands/check.ts";
 import {
   type CommandLine,
@@ -15,9 +15,9 @@ import { runDevices, withMicrophones } from "./src/commands/devices.ts";
 import { runInstall } from "./src/commands/install.ts";
 import { runRequeue } from "./src/commands/requeue.ts";
 import { runUninstall } from "./src/commands/uninstall.ts";
-import { ConfigError, findConfigPath, loadConfig, readEnvironment } from "./src/config.ts";
-import { startLog, StderrQueue } from "./src/log.ts";
-import { COMMIT, VERSION } from "./src/version.ts";
+import { ConfigError, findConfigPath, loadConfig, readEnvironment } from "./src/config/config.ts";
+import { startLog, StderrQueue } from "./src/system/log.ts";
+import { COMMIT, VERSION } from "./src/system/version.ts";
 
 /** Aborts at the first SIGTERM or SIGINT; a second one ends the process at once. */
 function stopSignal(): AbortSignal {

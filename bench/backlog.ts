@@ -8,12 +8,12 @@
 // 110,000 files in the temporary folder.
 
 import { join } from "@std/path/join";
-import { systemClock } from "../src/clock.ts";
-import { startLog } from "../src/log.ts";
-import { formatChunkName } from "../src/spool/chunk_name.ts";
+import { systemClock } from "../src/system/clock.ts";
+import { startLog } from "../src/system/log.ts";
+import { formatChunkName } from "../src/chunk/chunk_name.ts";
 import { Janitor } from "../src/spool/janitor.ts";
 import { Spool } from "../src/spool/spool.ts";
-import { startHealthServer } from "../src/status/health_server.ts";
+import { startHealthServer } from "../src/web/health_server.ts";
 import { Status } from "../src/status/status.ts";
 import { AgentProcess } from "../tests/fixtures/agent_process.ts";
 import { ids, makeChunk } from "../tests/fixtures/chunks.ts";

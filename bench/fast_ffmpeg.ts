@@ -5,11 +5,11 @@
 //
 // Environment: FAST_FFMPEG_SOUND, an Ogg/Opus file; FAST_FFMPEG_SPEED, seconds of sound a second.
 
-import { concatBytes } from "../src/concat_bytes.ts";
+import { concatBytes } from "../src/system/concat_bytes.ts";
 import { delay } from "@std/async/delay";
-import { BEGIN_OF_STREAM, encodePage } from "../src/capture/ogg.ts";
+import { BEGIN_OF_STREAM, encodePage } from "../src/chunk/ogg.ts";
 import { PAGE_MS } from "../src/capture/ffmpeg.ts";
-import { encodeOpusHead, encodeOpusTags, OpusStreamReader } from "../src/capture/opus.ts";
+import { encodeOpusHead, encodeOpusTags, OpusStreamReader } from "../src/chunk/opus.ts";
 
 const SOUND = Deno.env.get("FAST_FFMPEG_SOUND") ?? "";
 const SPEED = Number(Deno.env.get("FAST_FFMPEG_SPEED") ?? 1);

@@ -1,13 +1,13 @@
 // Chunks as a recording makes them: speech through ffmpeg with the recorder's arguments, cut by the
 // recorder's own chunker, with its tags. It never records.
 
-import { concatBytes } from "../src/concat_bytes.ts";
+import { concatBytes } from "../src/system/concat_bytes.ts";
 import { join } from "@std/path/join";
-import { Chunker } from "../src/capture/chunker.ts";
+import { Chunker } from "../src/chunk/chunker.ts";
 import { ffmpegArguments } from "../src/capture/ffmpeg.ts";
 
-import { OPUS_RATE, OpusStreamReader } from "../src/capture/opus.ts";
-import { type ChunkName, formatChunkName } from "../src/spool/chunk_name.ts";
+import { OPUS_RATE, OpusStreamReader } from "../src/chunk/opus.ts";
+import { type ChunkName, formatChunkName } from "../src/chunk/chunk_name.ts";
 import { IDS } from "../tests/fixtures/agent_process.ts";
 import { makeSpeech } from "../tests/fixtures/audio.ts";
 import { run } from "../tests/fixtures/command.ts";

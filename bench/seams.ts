@@ -7,10 +7,10 @@
 // above SEAM_DB with ffmpeg's own decoder. Needs 1.5 GB in the temporary folder.
 
 import { join } from "@std/path/join";
-import { Chunker } from "../src/capture/chunker.ts";
+import { Chunker } from "../src/chunk/chunker.ts";
 import { ffmpegArguments } from "../src/capture/ffmpeg.ts";
-import { segmentCount } from "../src/capture/ogg.ts";
-import { OPUS_RATE, OpusStreamReader } from "../src/capture/opus.ts";
+import { segmentCount } from "../src/chunk/ogg.ts";
+import { OPUS_RATE, OpusStreamReader } from "../src/chunk/opus.ts";
 import { run } from "../tests/fixtures/command.ts";
 
 const SEAM_DB = -60;

@@ -12,8 +12,8 @@
 import { parseArgs } from "node:util";
 import { delay } from "@std/async/delay";
 import { join } from "@std/path/join";
-import { cutToLastPage, readChunkHeader } from "../src/capture/chunk_file.ts";
-import { parseChunkName } from "../src/spool/chunk_name.ts";
+import { cutToLastPage, readChunkHeader } from "../src/chunk/chunk_file.ts";
+import { parseChunkName } from "../src/chunk/chunk_name.ts";
 import type { AgentProcess } from "../tests/fixtures/agent_process.ts";
 import { buildBinaries } from "../tests/fixtures/binaries.ts";
 import { makeCertificates } from "../tests/fixtures/certificates.ts";

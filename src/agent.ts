@@ -8,31 +8,31 @@
 //
 // It holds no logic of its own.
 
-import { type Microphone, singleMicrophone, SystemMicrophones } from "./capture/microphones.ts";
+import { type Microphone, singleMicrophone, SystemMicrophones } from "./microphone/microphones.ts";
 import { Recorder } from "./capture/recorder.ts";
-import { SoundEvents } from "./capture/sound_events.ts";
-import { type Clock, systemClock } from "./clock.ts";
-import { type Boot, ClockSync, readBoot, type SyncProbe } from "./clock_sync.ts";
-import { type Config, readToken } from "./config.ts";
-import { collectGarbage } from "./heap.ts";
-import type { Logger } from "./log.ts";
+import { SoundEvents } from "./microphone/sound_events.ts";
+import { type Clock, systemClock } from "./system/clock.ts";
+import { type Boot, ClockSync, readBoot, type SyncProbe } from "./system/clock_sync.ts";
+import { type Config, readToken } from "./config/config.ts";
+import { collectGarbage } from "./system/garbage.ts";
+import type { Logger } from "./system/log.ts";
 import { Janitor } from "./spool/janitor.ts";
 import { recoverRecordings } from "./spool/recovery.ts";
 import { BYTES_PER_GB, estimateChunkBytes } from "./spool/retention.ts";
 import { readTrueTime, retimeChunks } from "./spool/retiming.ts";
 import { Spool } from "./spool/spool.ts";
-import type { Schedule } from "./schedule.ts";
-import { type HealthServer, startHealthServer } from "./status/health_server.ts";
-import { collectMetrics } from "./status/metrics.ts";
-import { restoreHistory } from "./status/restore.ts";
-import { exportMetrics } from "./status/telemetry.ts";
+import type { Schedule } from "./config/schedule.ts";
+import { type HealthServer, startHealthServer } from "./web/health_server.ts";
+import { collectMetrics } from "./web/metrics.ts";
+import { restoreHistory } from "./spool/restore_history.ts";
+import { exportMetrics } from "./web/telemetry.ts";
 import { CLOCK_PROBLEM, type HealthReport, Status } from "./status/status.ts";
-import { connectServiceManager, runtimeDirectory, Supervision } from "./systemd.ts";
-import type { StatusView } from "./status/view.ts";
-import { TaskGroup } from "./task_group.ts";
+import { connectServiceManager, runtimeDirectory, Supervision } from "./system/notify_socket.ts";
+import type { StatusView } from "./web/view.ts";
+import { TaskGroup } from "./system/task_group.ts";
 import { IngestClient } from "./upload/ingest_client.ts";
 import { Uploader } from "./upload/uploader.ts";
-import { VERSION } from "./version.ts";
+import { VERSION } from "./system/version.ts";
 
 /** How long the uploader may still deliver what the recorder finished last. */
 const LAST_DELIVERY_MS = 2000;

@@ -3,14 +3,14 @@
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path/join";
-import { DIAGNOSIS_CODES } from "../src/capture/diagnosis.ts";
+import { DIAGNOSIS_CODES } from "../src/status/diagnosis.ts";
 import { parseCommandLine } from "../src/commands/command_line.ts";
 import { runCheck } from "../src/commands/check.ts";
 import { runDevices } from "../src/commands/devices.ts";
 import { CONFIG, CONFIG_DIR, PROGRAM, runInstall, STATE_DIR } from "../src/commands/install.ts";
 import { runRequeue } from "../src/commands/requeue.ts";
 import { runUninstall } from "../src/commands/uninstall.ts";
-import { configKeys, loadConfig } from "../src/config.ts";
+import { configKeys, loadConfig } from "../src/config/config.ts";
 import { CLOCK_PROBLEM } from "../src/status/status.ts";
 import { makeName } from "./fixtures/chunks.ts";
 import { run } from "./fixtures/command.ts";

@@ -2,12 +2,12 @@
 // end, which may have to be forced. It knows nothing of chunks, and never starts itself again.
 
 import { join } from "@std/path/join";
-import { byteReader, readAll } from "../byte_stream.ts";
-import { isMissing, outputOf, spawnBound } from "../child.ts";
-import type { Clock } from "../clock.ts";
-import { diagnoses, type Diagnosis } from "./diagnosis.ts";
+import { byteReader, readAll } from "../system/byte_stream.ts";
+import { isMissing, outputOf, spawnBound } from "../system/child.ts";
+import type { Clock } from "../system/clock.ts";
+import { diagnoses, type Diagnosis } from "../status/diagnosis.ts";
 import { FfmpegSocket } from "./ffmpeg_socket.ts";
-import { LevelMeter, type Levels } from "./levels.ts";
+import { LevelMeter, type Levels } from "./level_meter.ts";
 import { LevelsReader } from "./levels_reader.ts";
 
 /** Where sound comes from. */

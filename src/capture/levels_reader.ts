@@ -3,7 +3,7 @@
 // cost as much as the sound itself. It decides nothing and never holds the sound up.
 
 import type { FfmpegSocket } from "./ffmpeg_socket.ts";
-import type { LevelMeter } from "./levels.ts";
+import type { LevelMeter } from "./level_meter.ts";
 
 /** A second of PCM at 48 kHz. */
 const BUFFER_BYTES = 98_304;

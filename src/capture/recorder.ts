@@ -1,22 +1,22 @@
 // When to record and from which microphone: the schedule, the choice, and the way back after a loss.
 // How a stream becomes chunks is stream.ts's.
 
-import type { Clock } from "../clock.ts";
-import type { Logger } from "../log.ts";
-import { isInSchedule, nextChange, type Schedule } from "../schedule.ts";
+import type { Clock } from "../system/clock.ts";
+import type { Logger } from "../system/log.ts";
+import { isInSchedule, nextChange, type Schedule } from "../config/schedule.ts";
 import type { Spool } from "../spool/spool.ts";
 import type { Status } from "../status/status.ts";
-import { openUntil } from "../window.ts";
-import { ChunkWriter } from "./chunk_writer.ts";
-import { CaptureProblem } from "./capture_problem.ts";
-import { diagnoses, type Diagnosis, type DiagnosisCode } from "./diagnosis.ts";
+import { openUntil } from "../system/window.ts";
+import { ChunkWriter } from "../spool/chunk_writer.ts";
+import { CaptureProblem } from "../status/capture_problem.ts";
+import { diagnoses, type Diagnosis, type DiagnosisCode } from "../status/diagnosis.ts";
 import { type CaptureSource, FfmpegMissingError } from "./ffmpeg.ts";
-import { appendGap } from "./gap_log.ts";
-import { type Gap, Ledger, type LedgerBalance } from "./ledger.ts";
-import { isSilent, type Levels } from "./levels.ts";
-import { identify, NoMicrophoneError } from "./microphone_choice.ts";
-import { MicrophoneKeeper, rank } from "./microphone_keeper.ts";
-import type { Microphone, Microphones } from "./microphones.ts";
+import { appendGap } from "../status/gap_log.ts";
+import { type Gap, Ledger, type LedgerBalance } from "../status/ledger.ts";
+import { isSilent, type Levels } from "./level_meter.ts";
+import { identify, NoMicrophoneError } from "../microphone/microphone_choice.ts";
+import { MicrophoneKeeper, rank } from "../microphone/microphone_keeper.ts";
+import type { Microphone, Microphones } from "../microphone/microphones.ts";
 import { recordStream, type StreamDeps, type StreamEnd, type StreamOptions } from "./stream.ts";
 
 /** The schedule is looked at at least so often: the clock may be stepped at any time. */

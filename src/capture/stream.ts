@@ -1,9 +1,9 @@
 // One stream: one ffmpeg from its first packet to its last chunk. It reads, times and cuts, and sees
 // to it that a silent ffmpeg ends. When to begin, and what to do after the end, is recorder.ts's.
 
-import type { Clock } from "../clock.ts";
-import { type Logger, RepeatLimiter } from "../log.ts";
-import { diagnoses, type Diagnosis } from "./diagnosis.ts";
+import type { Clock } from "../system/clock.ts";
+import { type Logger, RepeatLimiter } from "../system/log.ts";
+import { diagnoses, type Diagnosis } from "../status/diagnosis.ts";
 import {
   type CaptureOptions,
   type CaptureSource,
@@ -11,7 +11,7 @@ import {
   type FfmpegLogLevel,
   MUXER_DELAY_MS,
 } from "./ffmpeg.ts";
-import { OpusStreamReader } from "./opus.ts";
+import { OpusStreamReader } from "../chunk/opus.ts";
 import { StreamCutter, type StreamCutterDeps, type StreamCutterOptions } from "./stream_cutter.ts";
 
 /** An ffmpeg that gives no packet for so long has hung. */

@@ -1,14 +1,14 @@
 // Times and cuts the packets of one stream, and hands the chunks to the writer. It reads nothing and
 // writes nothing itself; where packets come from is stream.ts's.
 
-import type { Clock } from "../clock.ts";
-import { type Logger, RepeatLimiter } from "../log.ts";
-import type { PartName, Provisional } from "../spool/chunk_name.ts";
-import { Chunker, type ChunkEvent } from "./chunker.ts";
-import type { ChunkWriter } from "./chunk_writer.ts";
-import type { LevelMeter } from "./levels.ts";
+import type { Clock } from "../system/clock.ts";
+import { type Logger, RepeatLimiter } from "../system/log.ts";
+import type { PartName, Provisional } from "../chunk/chunk_name.ts";
+import { Chunker, type ChunkEvent } from "../chunk/chunker.ts";
+import type { ChunkWriter } from "../spool/chunk_writer.ts";
+import type { LevelMeter } from "./level_meter.ts";
 import { PAGE_MS } from "./ffmpeg.ts";
-import { OPUS_RATE, type OpusEvent, type OpusHead, type OpusPacket } from "./opus.ts";
+import { OPUS_RATE, type OpusEvent, type OpusHead, type OpusPacket } from "../chunk/opus.ts";
 import { Timeline } from "./timeline.ts";
 
 /** The same kind of damage is logged once in this time. */

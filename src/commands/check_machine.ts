@@ -2,9 +2,9 @@
 
 import { statfs } from "node:fs/promises";
 import { join } from "@std/path/join";
-import { outputOf } from "../child.ts";
-import type { Config } from "../config.ts";
-import { probeSystem } from "../clock_sync.ts";
+import { outputOf } from "../system/child.ts";
+import type { Config } from "../config/config.ts";
+import { probeSystem } from "../system/clock_sync.ts";
 import { BYTES_PER_GB } from "../spool/retention.ts";
 import { failed, type Finding, ok, skipped, warning } from "./finding.ts";
 import { USER } from "./install.ts";

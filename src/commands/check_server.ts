@@ -1,12 +1,12 @@
 // The checks of the way to the server: its name, its port, its certificate, the token. Reads the
 // configuration's URL and nothing else of the machine; sends no chunk unless asked to.
 
-import { deadline, systemClock } from "../clock.ts";
-import { type Config, readToken } from "../config.ts";
+import { deadline, systemClock } from "../system/clock.ts";
+import { type Config, readToken } from "../config/config.ts";
 import { IngestClient, judge } from "../upload/ingest_client.ts";
-import { VERSION } from "../version.ts";
+import { VERSION } from "../system/version.ts";
 import { failed, type Finding, ok, skipped, warning } from "./finding.ts";
-import { silentChunk } from "./test_chunk.ts";
+import { silentChunk } from "./probe_chunk.ts";
 
 const LIMIT_MS = 10_000;
 

@@ -2,8 +2,8 @@
 // arguments into values or into an error for a person; main.ts acts on them.
 
 import { parseArgs } from "node:util";
-import { type LevelName, LOG_LEVELS } from "../log.ts";
-import { VERSION } from "../version.ts";
+import { type LevelName, LOG_LEVELS } from "../system/log.ts";
+import { VERSION } from "../system/version.ts";
 
 export const HELP =
   `recorder-agent ${VERSION}: records a USB microphone by schedule, delivers it to an Ingest API

@@ -5,11 +5,11 @@
 
 import { join } from "@std/path/join";
 import { runAgent, type RunningAgent } from "../agent.ts";
-import { cutToLastPage, readChunkHeader } from "../capture/chunk_file.ts";
-import type { Config } from "../config.ts";
-import { type LevelName, startLog } from "../log.ts";
-import { deadline } from "../clock.ts";
-import { OPUS_RATE } from "../capture/opus.ts";
+import { cutToLastPage, readChunkHeader } from "../chunk/chunk_file.ts";
+import type { Config } from "../config/config.ts";
+import { type LevelName, startLog } from "../system/log.ts";
+import { deadline } from "../system/clock.ts";
+import { OPUS_RATE } from "../chunk/opus.ts";
 
 export interface DemoOptions {
   /** 0: until the signal. */

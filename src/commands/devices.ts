@@ -2,17 +2,17 @@
 // be recorded, and what to write in audio_device to name one. Reads no configuration, opens no device
 // and changes nothing.
 
-import { describeRates } from "../capture/capture_attempts.ts";
-import { readMicrophones } from "../capture/last_microphone.ts";
+import { describeRates } from "../microphone/capture_attempts.ts";
+import { readMicrophones } from "../microphone/last_microphone.ts";
 import {
   audioDeviceTexts,
   chooseMicrophone,
   describePresent,
   NoMicrophoneError,
-} from "../capture/microphone_choice.ts";
-import type { CaptureDevice } from "../capture/sound_listing.ts";
-import { readSoundSystem, type SoundOptions } from "../capture/sound_system.ts";
-import { configKeys } from "../config.ts";
+} from "../microphone/microphone_choice.ts";
+import type { CaptureDevice } from "../microphone/sound_listing.ts";
+import { readSoundSystem, type SoundOptions } from "../microphone/sound_system.ts";
+import { configKeys } from "../config/config.ts";
 
 export interface DevicesOptions extends SoundOptions {
   /** Where the microphone recorded last is remembered; default: the usual spool directory. */

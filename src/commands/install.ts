@@ -3,8 +3,8 @@
 // it needs, checks all of it before it changes anything, and then takes one step after the other,
 // each of which may be taken again. Installing again is an upgrade: configuration and token stay.
 
-import { DEFAULT_CONFIG_PATH, INSTALLED_TOKEN_PATH, loadConfig } from "../config.ts";
-import { VERSION } from "../version.ts";
+import { DEFAULT_CONFIG_PATH, INSTALLED_TOKEN_PATH, loadConfig } from "../config/config.ts";
+import { VERSION } from "../system/version.ts";
 import {
   applySettings,
   type Ask,

@@ -2,7 +2,7 @@
 // lines of a configuration text so that its comments stay. Pure but for the questions, which it asks
 // through the caller. Whether a value is good is config.ts's to say.
 
-import { configKeys } from "../config.ts";
+import { configKeys } from "../config/config.ts";
 
 /** Values by key of the configuration, as a person writes them. */
 export type Settings = ReadonlyMap<string, string>;

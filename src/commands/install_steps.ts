@@ -2,7 +2,7 @@
 // done already, does it, and can be undone. They know files and programs, and nothing of recording.
 
 import { join } from "@std/path/join";
-import { outputOf } from "../child.ts";
+import { outputOf } from "../system/child.ts";
 
 export interface Step {
   /** What it does, for people; it begins with a verb. */

@@ -3,8 +3,8 @@
 // one rename, and keeps its name, key and owner. It never touches what is no chunk.
 
 import { join } from "@std/path/join";
-import { type ChunkName, parseChunkName } from "../spool/chunk_name.ts";
-import { removeIfThere, sizeOf, syncDirectory } from "../spool/disk.ts";
+import { type ChunkName, parseChunkName } from "../chunk/chunk_name.ts";
+import { removeIfThere, sizeOf, syncDirectory } from "../system/disk.ts";
 import { reasonPath } from "../spool/reason_file.ts";
 
 export interface RequeueOptions {

@@ -1,8 +1,8 @@
 // The systemd service as the commands see it from outside: whether it runs, what it last said, what
 // its /health answers. It changes nothing; install and uninstall do.
 
-import { outputOf } from "../child.ts";
-import { deadline } from "../clock.ts";
+import { outputOf } from "../system/child.ts";
+import { deadline } from "../system/clock.ts";
 
 export const SERVICE = "recorder-agent.service";
 export const SYSTEMCTL = "/usr/bin/systemctl";

@@ -3,7 +3,7 @@
 // configuration and token stay unless it is told to purge them.
 
 import { dirname } from "node:path";
-import { loadConfig } from "../config.ts";
+import { loadConfig } from "../config/config.ts";
 import { CONFIG, CONFIG_DIR, DROP_IN, PROGRAM, STATE_DIR, UNIT, USER, USERS } from "./install.ts";
 import {
   carryOut,

@@ -7,10 +7,10 @@
 // RECOUNT_MS. While sizes are still being counted, after the start, it is too low: what goes then would
 // have to go in any case, and the rest goes when the count is through, long before a chunk is.
 
-import type { Clock } from "../clock.ts";
-import type { Logger } from "../log.ts";
+import type { Clock } from "../system/clock.ts";
+import type { Logger } from "../system/log.ts";
 import type { Status } from "../status/status.ts";
-import { CHUNK_DIRS, type ChunkDir, type ChunkName, parseChunkName } from "./chunk_name.ts";
+import { CHUNK_DIRS, type ChunkDir, type ChunkName, parseChunkName } from "../chunk/chunk_name.ts";
 import {
   EVICTION_ORDER,
   excessBytes,

@@ -3,8 +3,8 @@
 // owner's decision.
 
 import { join } from "@std/path/join";
-import type { ChunkName } from "./chunk_name.ts";
-import { removeIfThere, sizeOf, syncDirectory, writeAll } from "./disk.ts";
+import type { ChunkName } from "../chunk/chunk_name.ts";
+import { removeIfThere, sizeOf, syncDirectory, writeAll } from "../system/disk.ts";
 
 /** Where finished files go; the spool is one. */
 export interface Outbox {

@@ -2,7 +2,7 @@
 // A path is always the chunk's.
 
 import { join } from "@std/path/join";
-import { PRIVATE_FILE, removeIfThere, syncDirectory, writeAll } from "./disk.ts";
+import { PRIVATE_FILE, removeIfThere, syncDirectory, writeAll } from "../system/disk.ts";
 
 export function reasonPath(path: string): string {
   return `${path}.reason.json`;

@@ -3,10 +3,10 @@
 // start: what cannot be read as sound is kept in rejected/ with its reason.
 
 import { join } from "@std/path/join";
-import type { Logger } from "../log.ts";
-import { cutToLastPage, samplesToUs } from "../capture/chunk_file.ts";
-import { parsePartName } from "./chunk_name.ts";
-import { writeAll } from "./disk.ts";
+import type { Logger } from "../system/log.ts";
+import { cutToLastPage, samplesToUs } from "../chunk/chunk_file.ts";
+import { parsePartName } from "../chunk/chunk_name.ts";
+import { writeAll } from "../system/disk.ts";
 import type { Spool } from "./spool.ts";
 
 /** Finishes every file in recording/. Returns how many chunks were brought to outbox/. */

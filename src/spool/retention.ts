@@ -2,7 +2,7 @@
 // out. Age is a promise to those who were recorded and spares nothing; for room, what was delivered
 // goes first, then what was refused, and what still waits only last.
 
-import type { ChunkDir, ChunkName } from "./chunk_name.ts";
+import type { ChunkDir, ChunkName } from "../chunk/chunk_name.ts";
 
 const MS_PER_DAY = 86_400_000;
 export const BYTES_PER_GB = 1e9;

@@ -1,9 +1,9 @@
 // Gives chunks that were recorded before the clock was right their true time, as soon as it is. It
 // renames files and nothing else; whether the clock is right is clock_sync.ts's to say.
 
-import type { Boot } from "../clock_sync.ts";
-import type { Clock } from "../clock.ts";
-import { CHUNK_DIRS, type ChunkDir, type ChunkName, parseChunkName } from "./chunk_name.ts";
+import type { Boot } from "../system/clock_sync.ts";
+import type { Clock } from "../system/clock.ts";
+import { CHUNK_DIRS, type ChunkDir, type ChunkName, parseChunkName } from "../chunk/chunk_name.ts";
 import type { Spool } from "./spool.ts";
 
 /**

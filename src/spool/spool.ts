@@ -6,7 +6,7 @@
 import { statfs } from "node:fs/promises";
 import { delay } from "@std/async/delay";
 import { join } from "@std/path/join";
-import { Wakeup } from "../wakeup.ts";
+import { Wakeup } from "../system/wakeup.ts";
 import {
   CHUNK_DIRS,
   type ChunkDir,
@@ -15,7 +15,7 @@ import {
   formatPartName,
   parseChunkName,
   type PartName,
-} from "./chunk_name.ts";
+} from "../chunk/chunk_name.ts";
 import { CoalescedSync } from "./coalesced_sync.ts";
 import {
   freeBytesOf,
@@ -24,7 +24,7 @@ import {
   renameIfThere,
   sizeOf,
   syncDirectory,
-} from "./disk.ts";
+} from "../system/disk.ts";
 import { OldestNames } from "./oldest_names.ts";
 import { PartFile } from "./part_file.ts";
 import { copyReason, reasonPath, removeOldReason, writeReason } from "./reason_file.ts";

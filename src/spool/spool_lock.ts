@@ -1,7 +1,7 @@
 // One agent a spool: a lock on a file in it, which ends with the process, however that ends.
 
 import { join } from "@std/path/join";
-import { writeAll } from "./disk.ts";
+import { writeAll } from "../system/disk.ts";
 
 /** Another process has the spool. */
 export class SpoolLockedError extends Error {}

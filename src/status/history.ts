@@ -2,8 +2,8 @@
 // the gaps and problems that came last. All of it takes a fixed amount of memory. It is told things
 // and asked for them; it never looks at a disk, and nothing it knows flows back into the work.
 
-import type { Levels } from "../capture/levels.ts";
-import type { Clock } from "../clock.ts";
+import type { Levels } from "../capture/level_meter.ts";
+import type { Clock } from "../system/clock.ts";
 
 export const MINUTE_MS = 60_000;
 /** Each level that is heard stands for so much sound. */

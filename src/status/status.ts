@@ -1,9 +1,9 @@
 // What the service is doing, as the workers report it: counters, problems, the state of recording. It
 // only watches: nothing it knows flows back into the work.
 
-import type { Clock } from "../clock.ts";
-import { type LedgerBalance, NO_BOOKS } from "../capture/ledger.ts";
-import { parseChunkName } from "../spool/chunk_name.ts";
+import type { Clock } from "../system/clock.ts";
+import { type LedgerBalance, NO_BOOKS } from "./ledger.ts";
+import { parseChunkName } from "../chunk/chunk_name.ts";
 import type { Spool } from "../spool/spool.ts";
 import { Counters } from "./counters.ts";
 import { type DeclaredGap, History, type Problem } from "./history.ts";

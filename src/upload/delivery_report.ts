@@ -1,8 +1,8 @@
 // Says how delivery goes: what is wrong when it begins or changes its nature, and that it is over, to
 // the log and to the status. What it is told it counts; it decides nothing and sends nothing.
 
-import type { Clock } from "../clock.ts";
-import type { Logger } from "../log.ts";
+import type { Clock } from "../system/clock.ts";
+import type { Logger } from "../system/log.ts";
 import type { Spool } from "../spool/spool.ts";
 import type { Status } from "../status/status.ts";
 

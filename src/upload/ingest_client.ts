@@ -1,12 +1,12 @@
 // The Ingest API: one attempt to deliver one chunk, and what its answer means. It never retries,
 // never waits and never touches the spool. The only place that translates network errors into words.
 
-import { bytesOf } from "../byte_stream.ts";
-import { deadline } from "../clock.ts";
-import { VERSION } from "../version.ts";
-import { readChunkHeader } from "../capture/chunk_file.ts";
-import { OPUS_RATE } from "../capture/opus.ts";
-import type { ChunkName } from "../spool/chunk_name.ts";
+import { bytesOf } from "../system/byte_stream.ts";
+import { deadline } from "../system/clock.ts";
+import { VERSION } from "../system/version.ts";
+import { readChunkHeader } from "../chunk/chunk_file.ts";
+import { OPUS_RATE } from "../chunk/opus.ts";
+import type { ChunkName } from "../chunk/chunk_name.ts";
 import { encodeMultipart } from "./multipart.ts";
 
 /** No answer of ours is longer; more is not read. */

@@ -8,13 +8,13 @@
 // begun, what is in flight is awaited, and one chunk at a time goes on from there.
 
 import { retry } from "@std/async/retry";
-import type { Clock } from "../clock.ts";
-import type { Logger } from "../log.ts";
-import { type ChunkName, parseChunkName } from "../spool/chunk_name.ts";
-import { sizeOf } from "../spool/disk.ts";
+import type { Clock } from "../system/clock.ts";
+import type { Logger } from "../system/log.ts";
+import { type ChunkName, parseChunkName } from "../chunk/chunk_name.ts";
+import { sizeOf } from "../system/disk.ts";
 import type { Spool } from "../spool/spool.ts";
 import type { Status } from "../status/status.ts";
-import { Wakeup } from "../wakeup.ts";
+import { Wakeup } from "../system/wakeup.ts";
 import { DeliveryReport } from "./delivery_report.ts";
 import type { IngestClient, Verdict } from "./ingest_client.ts";
 import { QueueOrder } from "./queue_order.ts";

@@ -2,7 +2,7 @@
 // woken wakes late, once. And it knows who sleeps, so that time moves on only when nothing is left to
 // be done at the present moment. (SimulatedClock wakes a sleeper for every tick of the way instead.)
 
-import type { Clock } from "../../src/clock.ts";
+import type { Clock } from "../../src/system/clock.ts";
 
 interface Sleeper {
   readonly wakeMs: number;

@@ -8,7 +8,7 @@ import {
   formatChunkName,
   parseChunkName,
   parsePartName,
-} from "../../src/spool/chunk_name.ts";
+} from "../../src/chunk/chunk_name.ts";
 import type { Spool } from "../../src/spool/spool.ts";
 import type { Status } from "../../src/status/status.ts";
 import type { FaultDisk } from "../fixtures/fault_disk.ts";

@@ -2,9 +2,9 @@
 // What is heard goes through the real cutter; what lies in a file, or has reached the server, is read
 // with the real page reader and named by these numbers.
 
-import { OggPageReader } from "../../src/capture/ogg.ts";
-import { cutToLastPage, readChunkHeader, samplesToUs } from "../../src/capture/chunk_file.ts";
-import type { OpusPacket } from "../../src/capture/opus.ts";
+import { OggPageReader } from "../../src/chunk/ogg.ts";
+import { cutToLastPage, readChunkHeader, samplesToUs } from "../../src/chunk/chunk_file.ts";
+import type { OpusPacket } from "../../src/chunk/opus.ts";
 
 export const PACKET_MS = 20;
 const PACKET_SAMPLES = 960;

@@ -3,8 +3,8 @@
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path/join";
-import { cutToLastPage, readChunkHeader } from "../../src/capture/chunk_file.ts";
-import { parseChunkName } from "../../src/spool/chunk_name.ts";
+import { cutToLastPage, readChunkHeader } from "../../src/chunk/chunk_file.ts";
+import { parseChunkName } from "../../src/chunk/chunk_name.ts";
 import { AgentProcess, IDS } from "../fixtures/agent_process.ts";
 import { decodeToPcm, findLag, makeChirp, opusinfo, sampleRate } from "../fixtures/audio.ts";
 import { makeCertificates } from "../fixtures/certificates.ts";

@@ -5,9 +5,9 @@ import { assert, assertEquals } from "@std/assert";
 import { getLogger } from "@logtape/logtape";
 import { join } from "@std/path/join";
 import { runAgent } from "../../src/agent.ts";
-import { readChunkHeader } from "../../src/capture/chunk_file.ts";
-import { type Clock, systemClock } from "../../src/clock.ts";
-import { loadConfig } from "../../src/config.ts";
+import { readChunkHeader } from "../../src/chunk/chunk_file.ts";
+import { type Clock, systemClock } from "../../src/system/clock.ts";
+import { loadConfig } from "../../src/config/config.ts";
 import { IDS } from "../fixtures/agent_process.ts";
 import { IngestServer } from "../fixtures/ingest_server.ts";
 

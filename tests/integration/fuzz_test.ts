@@ -1,14 +1,14 @@
 // 100,000 mutations of a real stream of ffmpeg: whatever happens to its bytes, reading ends, and what
 // the chunker makes of the rest are whole files that opusinfo accepts.
 
-import { concatBytes } from "../../src/concat_bytes.ts";
+import { concatBytes } from "../../src/system/concat_bytes.ts";
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path/join";
-import { cutToLastPage } from "../../src/capture/chunk_file.ts";
-import { Chunker, type ChunkEvent } from "../../src/capture/chunker.ts";
+import { cutToLastPage } from "../../src/chunk/chunk_file.ts";
+import { Chunker, type ChunkEvent } from "../../src/chunk/chunker.ts";
 import { ffmpegArguments } from "../../src/capture/ffmpeg.ts";
 
-import { OpusStreamReader } from "../../src/capture/opus.ts";
+import { OpusStreamReader } from "../../src/chunk/opus.ts";
 import { run } from "../fixtures/command.ts";
 import { seededRandom } from "../fixtures/random.ts";
 

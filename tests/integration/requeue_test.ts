@@ -3,7 +3,7 @@
 
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path/join";
-import { formatChunkName, parseChunkName } from "../../src/spool/chunk_name.ts";
+import { formatChunkName, parseChunkName } from "../../src/chunk/chunk_name.ts";
 import { AgentProcess } from "../fixtures/agent_process.ts";
 import { makeCertificates } from "../fixtures/certificates.ts";
 import { makeChunk, makeName } from "../fixtures/chunks.ts";

@@ -1,14 +1,14 @@
 // Cuts what ffmpeg really writes and lets ffmpeg, ffprobe and opusinfo judge: the chunks decoded one by
 // one and joined are the uncut stream, sample for sample.
 
-import { concatBytes } from "../../src/concat_bytes.ts";
+import { concatBytes } from "../../src/system/concat_bytes.ts";
 import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
 import { join } from "@std/path/join";
-import { cutToLastPage, readChunkHeader } from "../../src/capture/chunk_file.ts";
-import { Chunker, PREROLL_SAMPLES } from "../../src/capture/chunker.ts";
+import { cutToLastPage, readChunkHeader } from "../../src/chunk/chunk_file.ts";
+import { Chunker, PREROLL_SAMPLES } from "../../src/chunk/chunker.ts";
 import { ffmpegArguments } from "../../src/capture/ffmpeg.ts";
 
-import { OpusStreamReader } from "../../src/capture/opus.ts";
+import { OpusStreamReader } from "../../src/chunk/opus.ts";
 import { ffprobe, makeSpeech, opusinfo } from "../fixtures/audio.ts";
 import { run } from "../fixtures/command.ts";
 

@@ -2,7 +2,7 @@
 // microphone really heard. What the agent says of itself counts only where it is to be held to it.
 
 import { PAGE_MS } from "../../src/capture/ffmpeg.ts";
-import { cutToLastPage, readChunkHeader } from "../../src/capture/chunk_file.ts";
+import { cutToLastPage, readChunkHeader } from "../../src/chunk/chunk_file.ts";
 import { decodeToPcm, opusinfo, sampleRate } from "../fixtures/audio.ts";
 import type { ReceivedChunk } from "../fixtures/ingest_server.ts";
 import { keyOf, type KillRecord, type Life } from "./kill_runs.ts";

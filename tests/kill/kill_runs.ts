@@ -4,7 +4,7 @@
 
 import { delay } from "@std/async/delay";
 import { join } from "@std/path/join";
-import { parseChunkName } from "../../src/spool/chunk_name.ts";
+import { parseChunkName } from "../../src/chunk/chunk_name.ts";
 import { AgentProcess } from "../fixtures/agent_process.ts";
 import { makeCertificates } from "../fixtures/certificates.ts";
 import { IngestServer, type ReceivedChunk } from "../fixtures/ingest_server.ts";

@@ -6,8 +6,8 @@ import {
   type OggPage,
   OggPageReader,
   packetPieces,
-} from "../../src/capture/ogg.ts";
-import { packetSamples, parseOpusHead, parseOpusTags } from "../../src/capture/opus.ts";
+} from "../../src/chunk/ogg.ts";
+import { packetSamples, parseOpusHead, parseOpusTags } from "../../src/chunk/opus.ts";
 
 /**
  * Null for a file that is one whole Ogg/Opus stream and nothing else: pages without a hole, a torn

@@ -1,7 +1,7 @@
 // What arrived at the server, judged: is each chunk a whole file, what is heard in it, and do the times of
 // the chunks fit together.
 
-import { cutToLastPage } from "../../src/capture/chunk_file.ts";
+import { cutToLastPage } from "../../src/chunk/chunk_file.ts";
 import { decodeToPcm } from "../fixtures/audio.ts";
 import type { ReceivedChunk } from "../fixtures/ingest_server.ts";
 

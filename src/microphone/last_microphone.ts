@@ -1,0 +1,71 @@
+// Remembers, in a small file in the spool directory, which microphone was recorded last, and for how
+// long another one has stood in for it. A file that is missing, broken or cannot be written is as if
+// there were none: it never stops a recording.
+
+import { join } from "@std/path/join";
+import { PRIVATE_FILE, syncDirectory, writeAll } from "../system/disk.ts";
+import type { MicrophoneIdentity } from "./microphone_choice.ts";
+
+const FILE = "microphone.json";
+
+/** What was recorded in place of the last one since that was. */
+export interface StandIn extends MicrophoneIdentity {
+  readonly recordedMs: number;
+}
+
+/** Null where there is none, or none that can be read. */
+export interface RecordedMicrophones {
+  readonly last: MicrophoneIdentity | null;
+  readonly standIn: StandIn | null;
+}
+
+export async function readMicrophones(spoolDir: string): Promise<RecordedMicrophones> {
+  const value = await readFile(spoolDir);
+  const standIn = fieldOf(value, "standIn");
+  const [identity, recordedMs] = [identityIn(standIn), fieldOf(standIn, "recordedMs")];
+  const isWhole = identity !== null && typeof recordedMs === "number";
+  return { last: identityIn(value), standIn: isWhole ? { ...identity, recordedMs } : null };
+}
+
+/** Whole or not at all, whenever the power goes. @throws as the disk does. */
+export async function writeMicrophones(
+  spoolDir: string,
+  { last, standIn }: RecordedMicrophones,
+): Promise<void> {
+  const path = join(spoolDir, FILE);
+  const value = standIn === null ? last : { ...last, standIn };
+  {
+    using file = await Deno.open(`${path}.tmp`, {
+      write: true,
+      create: true,
+      truncate: true,
+      mode: PRIVATE_FILE,
+    });
+    await writeAll(file, new TextEncoder().encode(`${JSON.stringify(value)}\n`));
+    await file.sync();
+  }
+  await Deno.rename(`${path}.tmp`, path);
+  await syncDirectory(spoolDir);
+}
+
+async function readFile(spoolDir: string): Promise<unknown> {
+  try {
+    return JSON.parse(await Deno.readTextFile(join(spoolDir, FILE)));
+  } catch {
+    return null;
+  }
+}
+
+function identityIn(value: unknown): MicrophoneIdentity | null {
+  const name = fieldOf(value, "name");
+  if (typeof name !== "string") return null;
+  const text = (key: string) => {
+    const found = fieldOf(value, key);
+    return typeof found === "string" ? found : null;
+  };
+  return { path: text("path"), vendorProduct: text("vendorProduct"), serial: text("serial"), name };
+}
+
+function fieldOf(value: unknown, key: string): unknown {
+  return typeof value === "object" && value !== null ? Reflect.get(value, key) : undefined;
+}

@@ -1,0 +1,260 @@
+// Which microphone to record: what audio_device may say, what fits it, and why one is taken. Pure: the
+// sound system and the microphone recorded last are given, and nothing is remembered.
+
+import { diagnoses, type Diagnosis, inOneLine } from "../status/diagnosis.ts";
+import type { CaptureDevice, SoundCard, SoundSystem } from "./sound_listing.ts";
+
+/** What audio_device asks for. */
+export type AudioDevice =
+  | { readonly kind: "any" }
+  | { readonly kind: "pcm"; readonly pcm: string }
+  /** The socket as sysfs names it, `1-1.2`. */
+  | { readonly kind: "usb_path"; readonly path: string }
+  /** `serial` null: whatever it is. */
+  | { readonly kind: "usb_id"; readonly vendorProduct: string; readonly serial: string | null }
+  /** Part of the name, in any case; a whole name goes first. */
+  | { readonly kind: "name"; readonly text: string };
+
+/** What a microphone is known by over replugs and restarts; card numbers and ids are not part of it. */
+export interface MicrophoneIdentity {
+  readonly path: string | null;
+  readonly vendorProduct: string | null;
+  readonly serial: string | null;
+  readonly name: string;
+}
+
+/** What was recorded before. */
+export interface Known {
+  readonly last: MicrophoneIdentity | null;
+  /** What has been recorded in its place since. */
+  readonly standIn?: MicrophoneIdentity | null;
+}
+
+/** A device with the words that say why it was chosen. */
+export interface Choice {
+  readonly device: CaptureDevice;
+  readonly reason: string;
+  /** False if the microphone recorded last is away and this one, in another socket, stands in for it. */
+  readonly isExpected: boolean;
+}
+
+/** No microphone to take; `diagnosis` says why and lists what there is. */
+export class NoMicrophoneError extends Error {
+  override readonly name = "NoMicrophoneError";
+
+  constructor(readonly diagnosis: Diagnosis) {
+    super(inOneLine(diagnosis));
+  }
+}
+
+/** What audio_device says (null: nothing); null if a `usb:` or `name:` is not well formed. */
+export function parseAudioDevice(text: string | null): AudioDevice | null {
+  if (text === null) return { kind: "any" };
+  const [, scheme, rest = ""] = /^(usb|name):(.*)$/s.exec(text) ?? [];
+  if (scheme === undefined) return { kind: "pcm", pcm: text };
+  if (scheme === "name") return rest.trim() === "" ? null : { kind: "name", text: rest.trim() };
+  if (/^\d+-\d+(\.\d+)*$/.test(rest)) return { kind: "usb_path", path: rest };
+  const [, id, serial = null] = /^([0-9a-f]{4}:[0-9a-f]{4})(?::(.+))?$/i.exec(rest) ?? [];
+  return id === undefined ? null : { kind: "usb_id", vendorProduct: id.toLowerCase(), serial };
+}
+
+/**
+ * The microphone to record. With nothing asked for: USB before all else, of these the one recorded
+ * last (`last`), else the lowest card number. Whatever was asked for, one that fits in another socket
+ * than the last one's only stands in for it: two of a make must not be taken for each other. A card with
+ * several capture devices counts once, with the first. @throws {NoMicrophoneError} which lists what there is.
+ */
+export function chooseMicrophone(
+  wanted: Exclude<AudioDevice, { kind: "pcm" }>,
+  { cards, devices }: SoundSystem,
+  { last, standIn = null }: Known = { last: null },
+): Choice {
+  const microphones = firstOfEachCard(devices);
+  if (wanted.kind === "any") return chooseAny(microphones, cards, { last, standIn });
+  const spelled = spell(wanted);
+  const fitting = microphones.filter((device) => fits(identify(device), wanted));
+  const whole = wanted.kind === "name"
+    ? fitting.filter(({ name }) => sameText(name, wanted.text))
+    : [];
+  const found = whole.length > 0 ? whole : fitting;
+  const [device] = found;
+  if (device === undefined) {
+    throw new NoMicrophoneError(diagnoses.noneFits(spelled, describePresent({ cards, devices })));
+  }
+  const reason = `audio_device "${spelled}" asks for it`;
+  if (found.length === 1) {
+    const meant = wanted.kind === "name" && whole.length > 0 ? sameText : includesText;
+    if (last === null || !fits(last, wanted, meant) || isAt(device, last)) {
+      return { device, reason, isExpected: true };
+    }
+    return { device, reason: `${reason}; ${isAway(last)}`, isExpected: false };
+  }
+  const known = found.find((device) => last !== null && isSame(identify(device), last));
+  const second = found.find((device) => standIn !== null && isSame(identify(device), standIn));
+  if (known === undefined && second !== undefined && last !== null) {
+    return { device: second, reason: `${reason}; ${isAway(last)}`, isExpected: false };
+  }
+  if (known !== undefined) {
+    const more = `of ${found.length} that audio_device "${spelled}" fits the one recorded last`;
+    return { device: known, reason: more, isExpected: true };
+  }
+  const list = found.map(describe).join(", ");
+  throw new NoMicrophoneError(diagnoses.unclear(spelled, found.length, list));
+}
+
+function chooseAny(
+  microphones: readonly CaptureDevice[],
+  cards: readonly SoundCard[],
+  { last: recordedLast, standIn = null }: Known,
+): Choice {
+  const usb = microphones.filter((device) => device.usb !== null);
+  const candidates = usb.length > 0 ? usb : microphones;
+  const [lowest] = candidates;
+  if (lowest === undefined) {
+    throw new NoMicrophoneError(diagnoses.noMicrophone(withoutCapture(cards)));
+  }
+  const choice = (device: CaptureDevice, why: string, isExpected = true): Choice => {
+    const what = device.usb === null ? "microphone" : "USB microphone";
+    const caveat = device.usb === null ? ", not on USB" : "";
+    return { device, reason: `${what} ${describe(device)}: ${why}${caveat}`, isExpected };
+  };
+  const kind = usb.length > 0 ? "USB microphone" : "microphone";
+  const rank = candidates.length > 1
+    ? `the lowest number of ${candidates.length} ${kind}s`
+    : `the only ${kind}`;
+  // One that is not on USB was recorded for want of one that is: nothing stands in for it.
+  const isOnboard = recordedLast?.path === null && recordedLast.vendorProduct === null;
+  const last = isOnboard && usb.length > 0 ? null : recordedLast;
+  if (last === null) return choice(lowest, rank);
+
+  const same = candidates.find((device) => isSame(identify(device), last));
+  if (same !== undefined) return choice(same, "the one recorded last");
+  const second = candidates.find((device) => standIn !== null && isSame(identify(device), standIn));
+  const moved = [second, ...candidates].find((device) => device && isLike(device, last));
+  if (moved !== undefined) {
+    // It may be another of the same make, and some makes have one serial number for all.
+    const at = last.path === null ? "elsewhere" : `at usb:${last.path}`;
+    return choice(moved, `like the one recorded last, which was ${at}`, false);
+  }
+  const there = candidates.find((device) => last.path !== null && isAt(device, last));
+  if (there !== undefined) return choice(there, `in the socket of the last one, "${last.name}"`);
+  const why = second === undefined ? rank : "recorded since";
+  return choice(second ?? lowest, `${why}; ${isAway(last)}`, false);
+}
+
+/** What this device is known by. */
+export function identify({ usb, name }: CaptureDevice): MicrophoneIdentity {
+  const { path = null, vendorProduct = null, serial = null } = usb ?? {};
+  return { path, vendorProduct, serial, name };
+}
+
+/**
+ * What may stand in audio_device to get this device of those present, the surest first: its socket,
+ * its make and serial number, its name, as far as they fit no other; its ALSA name always.
+ */
+export function audioDeviceTexts(
+  device: CaptureDevice,
+  devices: readonly CaptureDevice[],
+): string[] {
+  const microphones = firstOfEachCard(devices);
+  const { path, vendorProduct, serial } = device.usb ?? {};
+  const id = serial === null ? vendorProduct : `${vendorProduct}:${serial}`;
+  const texts = [path && `usb:${path}`, vendorProduct && `usb:${id}`, `name:${device.name}`];
+  const sure = texts.filter((text) => {
+    const wanted = parseAudioDevice(text || null);
+    if (!text || wanted === null || wanted.kind === "pcm" || wanted.kind === "any") return false;
+    const fitting = microphones.filter((other) =>
+      wanted.kind === "name" ? sameText(other.name, wanted.text) : fits(identify(other), wanted)
+    );
+    return fitting.length === 1 && fitting[0] === device;
+  });
+  return [...sure.filter((text) => typeof text === "string"), device.alsaName];
+}
+
+/** The device that a PCM name of the form hw:… or plughw:… means; null for any other. */
+export function deviceOfPcm(pcm: string, devices: readonly CaptureDevice[]): CaptureDevice | null {
+  const [, card, device = "0"] =
+    /^(?:plug)?hw:(?:CARD=)?([^,]+)(?:,(?:DEV=)?(\d+))?(?:,|$)/.exec(pcm) ?? [];
+  return devices.find((found) =>
+    (found.cardId === card || String(found.card) === card) && found.device === Number(device)
+  ) ?? null;
+}
+
+function firstOfEachCard(devices: readonly CaptureDevice[]): CaptureDevice[] {
+  return devices.toSorted((a, b) => a.card - b.card || a.device - b.device)
+    .filter((device, i, all) => device.card !== all[i - 1]?.card);
+}
+
+type Named = Exclude<AudioDevice, { kind: "pcm" } | { kind: "any" }>;
+
+function fits(
+  { path, vendorProduct, serial, name }: MicrophoneIdentity,
+  wanted: Named,
+  isNamed = includesText,
+): boolean {
+  if (wanted.kind === "usb_path") return path === wanted.path;
+  if (wanted.kind === "name") return isNamed(name, wanted.text);
+  return vendorProduct === wanted.vendorProduct &&
+    (wanted.serial === null || serial === wanted.serial);
+}
+
+function sameText(a: string, b: string): boolean {
+  return a.toLowerCase() === b.toLowerCase();
+}
+
+function includesText(a: string, b: string): boolean {
+  return a.toLowerCase().includes(b.toLowerCase());
+}
+
+/** In one socket, one make; of what stands in sysfs not all may have been readable. */
+export function isSame(a: MicrophoneIdentity, b: MicrophoneIdentity): boolean {
+  const agree = (one: string | null, other: string | null) =>
+    one === other || (a.path !== null && (one === null || other === null));
+  return a.path === b.path && a.name === b.name && agree(a.vendorProduct, b.vendorProduct) &&
+    agree(a.serial, b.serial);
+}
+
+function isAt(device: CaptureDevice, last: MicrophoneIdentity): boolean {
+  return identify(device).path === last.path;
+}
+
+function isLike(device: CaptureDevice, last: MicrophoneIdentity): boolean {
+  const { vendorProduct, serial, name } = identify(device);
+  return vendorProduct === last.vendorProduct && serial === last.serial && name === last.name;
+}
+
+function spell(wanted: Named): string {
+  if (wanted.kind === "usb_path") return `usb:${wanted.path}`;
+  if (wanted.kind === "name") return `name:${wanted.text}`;
+  return `usb:${wanted.vendorProduct}${wanted.serial === null ? "" : `:${wanted.serial}`}`;
+}
+
+/** `"USB PnP Sound Device" (card 1, usb:1-1.2)`. */
+function describe({ name, card, device, usb }: CaptureDevice): string {
+  const parts = [`card ${card}`];
+  if (device !== 0) parts.push(`device ${device}`);
+  const path = usb?.path ?? null;
+  if (path !== null) parts.push(`usb:${path}`);
+  return `"${name}" (${parts.join(", ")})`;
+}
+
+function isAway({ name, path }: MicrophoneIdentity): string {
+  return `the one recorded last, "${name}"${path === null ? "" : ` at usb:${path}`}, is away`;
+}
+
+/** `there is "USB PnP Sound Device" (card 1, usb:1-1.2)`, and so on, for people. */
+export function describePresent({ cards, devices }: SoundSystem): string {
+  const microphones = firstOfEachCard(devices);
+  if (microphones.length === 0) return withoutCapture(cards);
+  const mute = cards.filter(({ number }) => !microphones.some(({ card }) => card === number));
+  const plays = mute.map(({ number, name }) => `"${name}" (card ${number})`);
+  return `there is ${microphones.map(describe).join(", ")}` +
+    (plays.length === 0 ? "" : `; without capture: ${plays.join(", ")}`);
+}
+
+function withoutCapture(cards: readonly SoundCard[]): string {
+  const list = cards.map((card) => `card ${card.number} "${card.name}"`).join(", ");
+  if (cards.length === 0) return "there are no sound cards";
+  if (cards.length === 1) return `the only sound card can play, but not capture (${list})`;
+  return `none of the ${cards.length} sound cards can capture (${list})`;
+}

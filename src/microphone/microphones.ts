@@ -1,0 +1,254 @@
+// The microphones of this machine, for the recorder: which one to record now and how to open it,
+// whether one was plugged in, and what the system knows about a failure. It keeps no time and never
+// waits; when to look is recorder.ts's.
+
+import { captureAttempts } from "./capture_attempts.ts";
+import { HangingError } from "../system/child.ts";
+import type { Clock } from "../system/clock.ts";
+import { diagnoses, type Diagnosis } from "../status/diagnosis.ts";
+import type { CaptureSource } from "../capture/ffmpeg.ts";
+import { readMicrophones, type RecordedMicrophones, writeMicrophones } from "./last_microphone.ts";
+import {
+  chooseMicrophone,
+  deviceOfPcm,
+  identify,
+  isSame,
+  NoMicrophoneError,
+  parseAudioDevice,
+} from "./microphone_choice.ts";
+import type { Sighting, SoundEvents } from "./sound_events.ts";
+import type { CaptureDevice, SoundSystem } from "./sound_listing.ts";
+import {
+  readHolders,
+  readNodeAccess,
+  readSoundNodes,
+  readSoundSystem,
+  type SoundOptions,
+} from "./sound_system.ts";
+
+/** A microphone to record from, with the ways to open it, the best first. */
+export interface Microphone {
+  /** For people: log, health and tags. */
+  readonly name: string;
+  /** Why this one. */
+  readonly reason: string;
+  readonly attempts: readonly CaptureSource[];
+  /** Undefined if ALSA's configuration alone knows what is behind the PCM. */
+  readonly device?: CaptureDevice;
+  /** The one recorded last is away: this one is taken if it does not come back soon. */
+  readonly isStandIn?: boolean;
+  /** Not on USB, and taken only because nothing is: one on USB ends it. */
+  readonly isStopgap?: boolean;
+}
+
+/** Where the recorder gets its microphones from. */
+export interface Microphones {
+  /**
+   * Looks anew, past `without`. @throws {NoMicrophoneError} also if the system cannot be looked at.
+   */
+  find(without?: Microphone): Promise<Microphone>;
+  /** Whether something was plugged in, or may be opened now, since the last look. Never rejects. */
+  plugged(): Promise<boolean>;
+  /** Resolves when `plugged()` may have news: after `ms` at the latest, or on abort. */
+  waitForNews(ms: number, clock: Clock, signal: AbortSignal): Promise<void>;
+  /** It is the one to keep to from now on. @throws as the disk does. */
+  remember(microphone: Microphone): Promise<void>;
+  /**
+   * It was recorded for `ms` more in place of the one to keep to. Resolves with how long that makes,
+   * ms, whether the disk takes it or not.
+   */
+  countStandIn(microphone: Microphone, ms: number): Promise<number>;
+  /** Whether this process has opened it; true, too, where that cannot be known. Never rejects. */
+  isOpen(microphone: Microphone, pid: number): Promise<boolean>;
+  /** The same diagnosis with what the system knows. Never rejects. */
+  explain(diagnosis: Diagnosis, microphone: Microphone): Promise<Diagnosis>;
+}
+
+export interface SystemMicrophonesOptions extends SoundOptions {
+  /** As configured; null: whatever there is. */
+  readonly audioDevice: string | null;
+  /** Hz. */
+  readonly sampleRate: number;
+  /** Where the microphone recorded last is remembered. */
+  readonly spoolDir: string;
+  /** Whoever reports changes of the sound devices; without it they are looked at at intervals. */
+  readonly events?: Pick<SoundEvents, "sighting" | "isCurrent" | "wait">;
+}
+
+/** Without reports. */
+const LOOK_MS = 1_000;
+
+/** The microphones that ALSA knows. */
+export class SystemMicrophones implements Microphones {
+  readonly #options: SystemMicrophonesOptions;
+  /** Null: not read yet. */
+  #recorded: RecordedMicrophones | null = null;
+  /** False if the disk has not got `#recorded` yet. */
+  #isWritten = true;
+  #nodes: { readonly lines: ReadonlySet<string>; readonly seen: Sighting | null } = {
+    lines: new Set(),
+    seen: null,
+  };
+  /** What the last look showed, and when it was. */
+  #system: { readonly system: SoundSystem; readonly seen: Sighting | null } | null = null;
+
+  constructor(options: SystemMicrophonesOptions) {
+    this.#options = options;
+  }
+
+  async find(without?: Microphone): Promise<Microphone> {
+    const { audioDevice, sampleRate } = this.#options;
+    const system = await this.#look();
+    const passedOver = without?.device && identify(without.device);
+    const devices = system.devices.filter((device) =>
+      passedOver === undefined || !isSame(identify(device), passedOver)
+    );
+    const wanted = parseAudioDevice(audioDevice) ?? { kind: "pcm", pcm: audioDevice ?? "" };
+    if (wanted.kind === "pcm") {
+      const device = deviceOfPcm(wanted.pcm, system.devices);
+      return {
+        name: wanted.pcm,
+        reason: "audio_device names it",
+        attempts: asSources(wanted.pcm, sampleRate),
+        ...(device === null ? {} : { device }),
+      };
+    }
+    const { device, reason, isExpected } = chooseMicrophone(
+      wanted,
+      { ...system, devices },
+      await this.#recordedOnes(),
+    );
+    return {
+      name: device.name,
+      reason,
+      attempts: asSources(device, sampleRate),
+      device,
+      isStandIn: !isExpected,
+      isStopgap: wanted.kind === "any" && device.usb === null,
+    };
+  }
+
+  async plugged(): Promise<boolean> {
+    if (this.#isCurrent(this.#nodes.seen)) return false;
+    try {
+      const before = this.#nodes.lines;
+      await this.#lookAtNodes();
+      return [...this.#nodes.lines].some((line) => !before.has(line));
+    } catch {
+      return false; // find hung on a bus that is not well: the delays go on
+    }
+  }
+
+  async waitForNews(ms: number, clock: Clock, signal: AbortSignal): Promise<void> {
+    const { events } = this.#options;
+    if (events !== undefined) await events.wait(ms, signal);
+    else await clock.sleep(Math.min(ms, LOOK_MS), signal);
+  }
+
+  async remember({ device }: Microphone): Promise<void> {
+    if (device === undefined) return;
+    const { last, standIn } = await this.#recordedOnes();
+    const found = identify(device);
+    // What cannot be read just now is no other one.
+    const identity = last !== null && isSame(found, last)
+      ? {
+        ...found,
+        vendorProduct: found.vendorProduct ?? last.vendorProduct,
+        serial: found.serial ?? last.serial,
+      }
+      : found;
+    const isKnown = JSON.stringify(identity) === JSON.stringify(last) && standIn === null;
+    if (isKnown && this.#isWritten) return;
+    await this.#write({ last: identity, standIn: null });
+  }
+
+  async countStandIn({ device }: Microphone, ms: number): Promise<number> {
+    const { last, standIn } = await this.#recordedOnes();
+    if (device === undefined || last === null) return 0;
+    const identity = identify(device);
+    const beforeMs = standIn !== null && isSame(identity, standIn) ? standIn.recordedMs : 0;
+    const recordedMs = beforeMs + ms;
+    await this.#write({ last, standIn: { ...identity, recordedMs } }).catch(() => {});
+    return recordedMs;
+  }
+
+  async #write(recorded: RecordedMicrophones): Promise<void> {
+    [this.#recorded, this.#isWritten] = [recorded, false];
+    await writeMicrophones(this.#options.spoolDir, recorded);
+    this.#isWritten = true;
+  }
+
+  async isOpen({ device }: Microphone, pid: number): Promise<boolean> {
+    if (device === undefined) return true;
+    try {
+      return (await readHolders(device, this.#options)).some((holder) => holder.pid === pid);
+    } catch {
+      return true; // grep hung
+    }
+  }
+
+  async explain(diagnosis: Diagnosis, microphone: Microphone): Promise<Diagnosis> {
+    const { name, device } = microphone;
+    try {
+      if (diagnosis.code === "microphone_busy") {
+        return diagnoses.busy(name, await readHolders(device ?? null, this.#options));
+      }
+      if (device === undefined) return diagnosis;
+      if (diagnosis.code === "microphone_format") return diagnoses.format(name, device.offers);
+      if (diagnosis.code === "microphone_forbidden") {
+        return diagnoses.forbidden(name, await readNodeAccess(device, this.#options));
+      }
+    } catch { /* find or grep hung: what ffmpeg said has to do */ }
+    return diagnosis;
+  }
+
+  async #look(): Promise<SoundSystem> {
+    if (this.#system !== null && this.#isCurrent(this.#system.seen)) return this.#system.system;
+    try {
+      // Before the system is read: what comes in between is noticed by the next plugged().
+      await this.#lookAtNodes();
+      const seen = this.#sighting();
+      const system = await readSoundSystem(this.#options);
+      this.#system = { system, seen };
+      return system;
+    } catch (error) {
+      if (!(error instanceof HangingError)) throw error;
+      throw new NoMicrophoneError(diagnoses.soundSystemHangs(error.message));
+    }
+  }
+
+  async #lookAtNodes(): Promise<void> {
+    const seen = this.#sighting();
+    this.#nodes = { lines: await readSoundNodes(this.#options), seen };
+  }
+
+  #sighting(): Sighting | null {
+    return this.#options.events?.sighting() ?? null;
+  }
+
+  /** A look would show the same again. */
+  #isCurrent(seen: Sighting | null): boolean {
+    return seen !== null && this.#options.events?.isCurrent(seen) === true;
+  }
+
+  async #recordedOnes(): Promise<RecordedMicrophones> {
+    return this.#recorded ??= await readMicrophones(this.#options.spoolDir);
+  }
+}
+
+/** One microphone that is always there (the demo's). */
+export function singleMicrophone(microphone: Microphone): Microphones {
+  return {
+    find: () => Promise.resolve(microphone),
+    plugged: () => Promise.resolve(false),
+    waitForNews: (ms, clock, signal) => clock.sleep(ms, signal),
+    remember: () => Promise.resolve(),
+    countStandIn: () => Promise.resolve(0),
+    isOpen: () => Promise.resolve(true),
+    explain: (diagnosis) => Promise.resolve(diagnosis),
+  };
+}
+
+function asSources(device: CaptureDevice | string, sampleRate: number): CaptureSource[] {
+  return captureAttempts(device, sampleRate).map((attempt) => ({ kind: "alsa", ...attempt }));
+}

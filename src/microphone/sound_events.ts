@@ -1,0 +1,122 @@
+// Tells when a sound card came, went or changed, without looking: a helper that the system has,
+// `udevadm monitor`, reports what the kernel and udev say of sound devices. It is started when somebody
+// waits for a microphone for the first time, and then lives as long as the service. Where it cannot run,
+// whoever waits has to look at intervals. What changed is not told: that takes a look.
+
+import { bytesOf } from "../system/byte_stream.ts";
+import { spawnBound } from "../system/child.ts";
+import type { Clock } from "../system/clock.ts";
+import type { Logger } from "../system/log.ts";
+import { Wakeup } from "../system/wakeup.ts";
+
+const UDEVADM = "/usr/bin/udevadm";
+/**
+ * The kernel's events come at once, udev's when a device node has its group. The line that names the
+ * kernel's is printed when both are listened to (udevadm-monitor.c of systemd).
+ */
+const LISTENING = /^KERNEL - /m;
+/** How often somebody who waits is to look while nobody watches. */
+const UNWATCHED_LOOK_MS = 5_000;
+/** What was seen is not trusted for longer, whatever was reported. */
+const MAX_AGE_MS = 600_000;
+/** A helper that ended is started again after 2, 8, 32 s … 1 h. */
+const RESTART_MIN_MS = 2_000;
+const RESTART_MAX_MS = 3_600_000;
+const HOUR_MS = 3_600_000;
+
+/** When something was looked at. */
+export interface Sighting {
+  readonly count: number;
+  readonly atMs: number;
+}
+
+export interface SoundEventsDeps {
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Program and arguments of the helper, for tests. */
+  readonly helper?: readonly [string, ...string[]];
+}
+
+export class SoundEvents {
+  readonly #deps: SoundEventsDeps;
+  readonly #wanted = new Wakeup();
+  readonly #changed = new Wakeup();
+  #isWanted = false;
+  #isWatching = false;
+  /** Reports so far; that the helper began or ended counts as one. */
+  #count = 0;
+
+  constructor(deps: SoundEventsDeps) {
+    this.#deps = deps;
+  }
+
+  /** To be taken before a look, for `isCurrent`. */
+  sighting(): Sighting {
+    return { count: this.#count, atMs: this.#deps.clock.monotonicMs() };
+  }
+
+  /** Whether a look now would show what was seen then. */
+  isCurrent({ count, atMs }: Sighting): boolean {
+    const ageMs = this.#deps.clock.monotonicMs() - atMs;
+    return this.#isWatching && count === this.#count && ageMs < MAX_AGE_MS;
+  }
+
+  /** Resolves when it is time to look: after a report, after `ms` at the latest, or on abort. */
+  async wait(ms: number, signal: AbortSignal): Promise<void> {
+    if (!this.#isWanted) {
+      this.#isWanted = true;
+      this.#wanted.ring();
+    }
+    const waitMs = this.#isWatching ? ms : Math.min(ms, UNWATCHED_LOOK_MS);
+    await this.#changed.wait(this.#deps.clock, waitMs, signal);
+  }
+
+  /** Runs the helper, once it is wanted, until the signal aborts. Never rejects. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { clock, log } = this.#deps;
+    while (!this.#isWanted && !signal.aborted) await this.#wanted.wait(clock, HOUR_MS, signal);
+    let delayMs = RESTART_MIN_MS;
+    while (!signal.aborted) {
+      const startedMs = clock.monotonicMs();
+      const end = await this.#watch(signal).catch(String);
+      if (signal.aborted) return;
+      if (clock.monotonicMs() - startedMs >= HOUR_MS) delayMs = RESTART_MIN_MS;
+      log.debug("Nobody reports changes of the sound devices: looking at intervals.", {
+        end,
+        again_s: delayMs / 1000,
+      });
+      await clock.sleep(delayMs, signal);
+      delayMs = Math.min(delayMs * 4, RESTART_MAX_MS);
+    }
+  }
+
+  /** One helper, from its start to its end. Resolves with how it ended. */
+  async #watch(signal: AbortSignal): Promise<string> {
+    const [program, ...args] = this.#deps.helper ??
+      [UDEVADM, "monitor", "--kernel", "--udev", "--subsystem-match=sound"];
+    const child = spawnBound(program, args, { stdout: "piped", stderr: "null" });
+    const kill = () => child.kill("SIGKILL");
+    signal.addEventListener("abort", kill);
+    if (signal.aborted) kill();
+    try {
+      let heading = "";
+      const decoder = new TextDecoder();
+      for await (const bytes of bytesOf(child.stdout)) {
+        if (!this.#isWatching) heading += decoder.decode(bytes);
+        this.#isWatching ||= LISTENING.test(heading);
+        if (this.#isWatching) this.#report();
+      }
+      const { code } = await child.status;
+      return `${program} ended with exit code ${code}`;
+    } finally {
+      signal.removeEventListener("abort", kill);
+      this.#isWatching = false;
+      this.#report();
+    }
+  }
+
+  #report(): void {
+    this.#count++;
+    this.#changed.ring();
+  }
+}

@@ -1,0 +1,174 @@
+// Looks at the sound system: which cards there are, which device nodes, and who holds one. Everything
+// below /proc, /sys and /dev is read by `find` and `grep`, because Deno lets no program read those
+// folders itself unless it may do everything. Never opens a sound device; what the text means is
+// sound_listing.ts's.
+
+import { outputOf } from "../system/child.ts";
+import {
+  type CaptureDevice,
+  parseSoundSystem,
+  parseUsbSockets,
+  serialPath,
+  type SoundFiles,
+  type SoundSystem,
+} from "./sound_listing.ts";
+
+export interface SoundOptions {
+  /** Folder that stands for `/`, without a slash at its end; default "", the real one. */
+  readonly root?: string;
+}
+
+/** A program that has a capture device open. */
+export interface Holder {
+  readonly pid: number;
+  /**
+   * Its short name, as /proc/PID/comm gives it; where that is hidden (ProtectProc= of systemd), the unit
+   * that it belongs to; null if this user may see neither.
+   */
+  readonly program: string | null;
+}
+
+/** Who may open a device node. */
+export interface NodeAccess {
+  /** For instance `/dev/snd/pcmC1D0c`. */
+  readonly path: string;
+  readonly group: string;
+  /** Permission bits in octal, for instance `660`. */
+  readonly mode: string;
+}
+
+/** Looks once. A card that comes or goes meanwhile may be left out. @throws {HangingError} */
+export async function readSoundSystem(options: SoundOptions = {}): Promise<SoundSystem> {
+  const { root = "" } = options;
+  const links = await linesOf("find", [
+    `${root}/sys/class/sound`,
+    ...["-maxdepth", "1", "-name", "card*", "-printf", "%f %l\\n"],
+  ]);
+  const sockets = parseUsbSockets(links);
+  const names = ["cards", "pcm", "usbid", "usbbus", "stream*"];
+  const files = await readFiles(root, "", ["/proc/asound"], names);
+  // The kernel holds a reader of this one while the device is reset: one that is not well must not hide
+  // the others.
+  const serials = await Promise.all(
+    [...sockets.keys()].map((card) =>
+      readFiles(root, "", [serialPath(card)]).catch(() => new Map<string, string[]>())
+    ),
+  );
+  return parseSoundSystem(new Map([files, ...serials].flatMap((some) => [...some])), sockets);
+}
+
+/**
+ * One line for each card and each capture device's node, with its group and mode. A line that was not
+ * there before means that something was plugged in, again perhaps, or may be opened now. One child,
+ * 1.4 ms of CPU on a PC.
+ */
+export async function readSoundNodes(options: SoundOptions = {}): Promise<ReadonlySet<string>> {
+  const { root = "" } = options;
+  const lines = await linesOf("find", [
+    ...[`${root}/dev/snd`, `${root}/sys/class/sound`, "-maxdepth", "1"],
+    ...["(", "-name", "pcmC*c", "-o", "-name", "card*", ")"],
+    ...["-printf", "%f %i %g %m %l\\n"], // a node that is made anew has another inode
+  ]);
+  return new Set(lines);
+}
+
+/** Null where there is no such node, or its group cannot be seen (PrivateUsers= of systemd). */
+export async function readNodeAccess(
+  { card, device }: CaptureDevice,
+  options: SoundOptions = {},
+): Promise<NodeAccess | null> {
+  const path = nodePath(card, device);
+  const [line] = await linesOf("find", [`${options.root ?? ""}${path}`, "-printf", "%g %m\\n"]);
+  const [group, mode] = line?.split(" ") ?? [];
+  if (group === undefined || mode === undefined || group === "nogroup") return null;
+  return { path, group, mode };
+}
+
+/**
+ * The programs that hold this device, or any capture device if it is null. ALSA itself says which
+ * thread opened it, to every user; should it not, the open files that this user may see are searched.
+ */
+export async function readHolders(
+  device: CaptureDevice | null,
+  options: SoundOptions = {},
+): Promise<Holder[]> {
+  const { root = "" } = options;
+  const folder = device === null
+    ? "/proc/asound"
+    : `/proc/asound/card${device.card}/pcm${device.device}c`;
+  const states = await readFiles(root, "^owner_pid", [folder], ["status"]);
+  const threads = [...states].filter(([path]) => /\/pcm\d+c\/sub\d+\/status$/.test(path))
+    .flatMap(([, lines]) => lines.map((line) => line.replace(/\D/g, "")));
+  const opened = threads.length > 0 ? threads : await openersOf(device, root);
+  return await nameProcesses(root, opened);
+}
+
+/** Process ids from the links in /proc/PID/fd, other users' only for root. */
+async function openersOf(device: CaptureDevice | null, root: string): Promise<string[]> {
+  const node = device === null ? "/dev/snd/pcmC*c" : nodePath(device.card, device.device);
+  const links = await linesOf("find", [
+    ...[`${root}/proc`, "-maxdepth", "3", "-path", `${root}/proc/[0-9]*/fd/*`],
+    ...["-lname", node, "-printf", "%P\\n"],
+  ]);
+  return links.map((link) => link.slice(0, link.indexOf("/")));
+}
+
+/** A thread's process, and what that is called; the thread itself where the rest is hidden. */
+async function nameProcesses(root: string, threads: readonly string[]): Promise<Holder[]> {
+  if (threads.length === 0) return [];
+  const statuses = await readFiles(root, "^Tgid:", threads.map((id) => `/proc/${id}/status`));
+  const processOf = (id: string) =>
+    statuses.get(`/proc/${id}/status`)?.[0]?.replace(/\D/g, "") ?? id;
+  const pids = [...new Set(threads.map(processOf))];
+  const names = await readFiles(root, "", pids.map((pid) => `/proc/${pid}/comm`));
+  return await Promise.all(pids.map(async (pid) => ({
+    pid: Number(pid),
+    program: names.get(`/proc/${pid}/comm`)?.[0] ?? await unitOf(pid, root),
+  })));
+}
+
+/** `pulseaudio.service`, from the control group that the thread is in; null if it is in none. */
+async function unitOf(thread: string, root: string): Promise<string | null> {
+  const [path] = await linesOf("grep", [
+    ...["-rslx", "--include=cgroup.threads", "--include=tasks"],
+    ...["-e", thread, `${root}/sys/fs/cgroup`],
+  ]);
+  return path?.split("/").at(-2) ?? null;
+}
+
+function nodePath(card: number, device: number): string {
+  return `/dev/snd/pcmC${card}D${device}c`;
+}
+
+/** The lines that match, by file; of files so named (all, if none) where a path is a folder. */
+async function readFiles(
+  root: string,
+  pattern: string,
+  paths: readonly string[],
+  names: readonly string[] = [],
+): Promise<SoundFiles> {
+  const lines = await linesOf("grep", [
+    // Recursive, silent about what is missing, all is text, each line as path NUL line. -r does not
+    // follow links it meets, so /proc/asound/<id> does not repeat /proc/asound/cardN.
+    "-rsaHZ",
+    ...names.map((name) => `--include=${name}`),
+    ...["-e", pattern],
+    ...paths.map((path) => `${root}${path}`),
+  ]);
+  const files = new Map<string, string[]>();
+  for (const line of lines) {
+    const [path, text] = line.split("\0", 2);
+    if (path === undefined || text === undefined) continue;
+    const key = path.slice(root.length);
+    const texts = files.get(key);
+    if (texts === undefined) files.set(key, [text]);
+    else texts.push(text);
+  }
+  return files;
+}
+
+/** Standard output whatever the exit code is: that a folder does not exist is an answer too. */
+async function linesOf(command: string, args: readonly string[]): Promise<string[]> {
+  const { stdout } = await outputOf(command, args, { env: { LC_ALL: "C" } });
+  return new TextDecoder().decode(stdout).split("\n").filter((line) => line !== "");
+}

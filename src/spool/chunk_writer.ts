@@ -1,0 +1,281 @@
+// Brings what the chunker makes to the spool, one step after the other, apart from the reading of the
+// microphone: a slow disk never holds the stream. A step that fails (disk full, disk broken) is tried
+// again until it succeeds, while what follows waits in memory. It decides neither cuts nor times.
+//
+// Writing is one lane, syncing and sealing another: what has been written survives the death of the
+// program at once, and must not wait for a card that takes a second to sync.
+
+import { concatBytes } from "../system/concat_bytes.ts";
+import type { Clock } from "../system/clock.ts";
+import type { Logger } from "../system/log.ts";
+import type { PartName } from "../chunk/chunk_name.ts";
+import type { PartFile } from "./part_file.ts";
+import type { Spool } from "./spool.ts";
+import type { Status } from "../status/status.ts";
+import { DiskLane } from "./disk_lane.ts";
+import type { Levels } from "../capture/level_meter.ts";
+
+import type { ChunkTimes } from "../capture/timeline.ts";
+
+const NOTHING: Uint8Array = new Uint8Array(0);
+/** More than this (3 hours at 24 kbit/s) is not held for a disk that takes nothing. */
+export const MAX_PENDING_BYTES = 32 * 1024 * 1024;
+/** What a file system writes at once, bytes; of a block that is half full when it syncs, it writes both halves. */
+const BLOCK_BYTES = 4096;
+/** So long before a sync is due it is made, if a block has just become full. */
+const EARLY_SYNC_MS = 1200;
+/** A sync that is asked for has begun after this: what is written from then on is not part of it. */
+const SYNC_BEGINS_MS = 25;
+/** When the service stops, a disk that takes nothing is waited for no longer. */
+const LAST_TRIES_MS = 2000;
+
+export type WriteStep =
+  | { kind: "open"; name: PartName; bytes: Uint8Array }
+  | { kind: "append"; bytes: Uint8Array }
+  | {
+    kind: "close";
+    bytes: Uint8Array;
+    times: ChunkTimes;
+    /** Its start is that of `times`. */
+    name: PartName;
+    /** Why sound would be missing before this chunk, if it is. */
+    gapCause: string;
+    levels: Levels | null;
+  }
+  /** The chunk holds no sound: it is dropped. */
+  | { kind: "discard" };
+
+export type SealedChunk = Extract<WriteStep, { kind: "close" }>;
+
+/** What follows a write, and may take its time. */
+type SyncStep =
+  | { kind: "sync"; part: PartFile }
+  | { kind: "seal"; part: PartFile; step: SealedChunk };
+
+interface QueuedStep {
+  readonly step: WriteStep;
+  readonly sizeBytes: number;
+  /** When it was pushed, monotonic ms: it may have waited since for a disk that failed. */
+  readonly sinceMs: number;
+}
+
+export class ChunkWriter {
+  readonly #spool: Spool;
+  readonly #syncIntervalMs: number;
+  readonly #clock: Clock;
+  readonly #status: Status;
+  readonly #log: Logger;
+  readonly #onSealed: (chunk: SealedChunk) => void;
+  readonly #writes: DiskLane<QueuedStep>;
+  readonly #syncs: DiskLane<SyncStep>;
+  #pendingBytes = 0;
+  #part: PartFile | null = null;
+  /** What came behind the block up to which was synced last; it is written behind that sync. */
+  #rest = NOTHING;
+  /** When the page before was pushed, monotonic ms. */
+  #pageMs = 0;
+  /** Sound that was pushed until then is synced, or will be by a sync that has been asked for. */
+  #syncedMs = 0;
+  /** A step that hangs in a dead disk when the service ends; nobody waits for it any more. */
+  #abandoned: Promise<unknown> | null = null;
+
+  constructor(
+    spool: Spool,
+    syncIntervalMs: number,
+    deps: {
+      clock: Clock;
+      status: Status;
+      log: Logger;
+      /** Told of every chunk that has become visible in outbox/. */
+      onSealed?: (chunk: SealedChunk) => void;
+    },
+  ) {
+    const { clock, status, log } = deps;
+    this.#spool = spool;
+    // ffmpeg holds up to two pages of 0.4 s, and the disk takes some time to sync: the bound holds with
+    // both.
+    this.#syncIntervalMs = Math.max(0, syncIntervalMs - 1300);
+    this.#clock = clock;
+    this.#status = status;
+    this.#log = log;
+    this.#onSealed = deps.onSealed ?? (() => {});
+    const onTrouble = (error: unknown) => error === null ? this.#recovered() : this.#failed(error);
+    this.#writes = new DiskLane({
+      apply: ({ step, sinceMs }) => this.#write(step, sinceMs),
+      onDone: ({ sizeBytes }) => this.#pendingBytes -= sizeBytes,
+      onTrouble,
+      clock,
+    });
+    this.#syncs = new DiskLane({ apply: (step) => this.#sync(step), onTrouble, clock });
+  }
+
+  /** Whether everything that was pushed has been written, and every chunk sealed. */
+  get isIdle(): boolean {
+    return this.#writes.waiting.length === 0 && this.#syncs.waiting.length === 0;
+  }
+
+  /** True when the disk has taken nothing for so long that no more can be held. */
+  get isFull(): boolean {
+    return this.#pendingBytes > MAX_PENDING_BYTES;
+  }
+
+  push(step: WriteStep): void {
+    const sizeBytes = step.kind === "discard" ? 0 : step.bytes.length;
+    this.#pendingBytes += sizeBytes;
+    this.#writes.push({ step, sizeBytes, sinceMs: this.#clock.monotonicMs() });
+  }
+
+  /** Resolves when everything has been written, or a failing disk has had its last tries. */
+  async finish(): Promise<void> {
+    const giveUpMs = this.#clock.monotonicMs() + LAST_TRIES_MS;
+    const finished = new AbortController();
+    const work = this.#writes.finish(giveUpMs)
+      .then(() => this.#syncs.finish(giveUpMs))
+      .then(() => {
+        this.#abandonParts();
+        finished.abort();
+      });
+    // A disk that is slow, or hangs, is waited for no longer than one that fails.
+    await this.#clock.sleep(LAST_TRIES_MS + 500, finished.signal);
+    if (!finished.signal.aborted) this.#abandoned = work;
+    if (this.#writes.waiting.length > 0) this.#lost();
+  }
+
+  /** They stay in recording/, to be recovered at the next start. */
+  #abandonParts(): void {
+    this.#part?.abandon();
+    this.#part = null;
+    for (const step of this.#syncs.waiting) if (step.kind === "seal") step.part.abandon();
+  }
+
+  /** May be called again with the same step after it has failed. */
+  async #write(step: WriteStep, sinceMs: number): Promise<void> {
+    switch (step.kind) {
+      case "open":
+        this.#spool.roomWanted.ring(); // the janitor sees to it that a whole chunk fits
+        this.#part ??= await this.#spool.create(step.name);
+        await this.#part.append(step.bytes);
+        this.#syncedMs = this.#pageMs = sinceMs;
+        return;
+      case "append":
+        if (this.#part !== null) await this.#append(this.#part, step.bytes, sinceMs);
+        return;
+      case "close":
+        if (this.#part === null) return;
+        await this.#part.append(concatBytes([this.#rest, step.bytes]));
+        this.#rest = NOTHING;
+        this.#syncs.push({ kind: "seal", part: this.#part, step });
+        this.#part = null;
+        return;
+      case "discard":
+        await this.#part?.discard();
+        this.#part = null;
+        this.#rest = NOTHING;
+        return;
+    }
+  }
+
+  /**
+   * Writes a page, and asks for a sync when one is due, or will be soon and a block has become full: then
+   * the sync is for whole blocks, and what is behind them is written behind it. Otherwise each sync would
+   * write one block more than there is, a quarter of all at 24 kbit/s.
+   */
+  async #append(part: PartFile, page: Uint8Array, sinceMs: number): Promise<void> {
+    const bytes = concatBytes([this.#rest, page]);
+    const agoMs = this.#clock.monotonicMs() - this.#syncedMs;
+    const beyond = (part.sizeBytes + bytes.length) % BLOCK_BYTES;
+    const fillsBlock = beyond < bytes.length && this.#syncIntervalMs > EARLY_SYNC_MS;
+    // While the disk is at it, the next page will ask again.
+    const isDue = this.#syncs.waiting.length === 0 &&
+      agoMs >= this.#syncIntervalMs - (fillsBlock ? EARLY_SYNC_MS : 0);
+    const end = isDue && fillsBlock ? bytes.length - beyond : bytes.length;
+    await part.append(bytes.subarray(0, end));
+    this.#rest = bytes.subarray(end);
+    if (isDue) {
+      this.#syncs.push({ kind: "sync", part });
+      this.#syncedMs = end < bytes.length ? this.#pageMs : sinceMs;
+    }
+    this.#pageMs = sinceMs;
+  }
+
+  /** May be called again with the same step after it has failed. */
+  async #sync(next: SyncStep): Promise<void> {
+    if (next.kind === "sync") return await this.#syncBlocks(next.part);
+    const { part, step } = next;
+    const name = await part.seal({ ...step.name, durationUs: durationOf(step.times) });
+    if (name === null) this.#vanished(step, part.sizeBytes);
+    else this.#sealed(name, step, part.sizeBytes);
+  }
+
+  /** Syncs what is written; what was kept from it is written as soon as that is under way. */
+  async #syncBlocks(part: PartFile): Promise<void> {
+    const done = new AbortController();
+    const syncing = part.sync().finally(() => done.abort());
+    syncing.catch(() => {}); // it is awaited below
+    await this.#clock.sleep(SYNC_BEGINS_MS, done.signal);
+    if (this.#rest.length > 0) this.push({ kind: "append", bytes: NOTHING });
+    await syncing;
+  }
+
+  #sealed(name: string, step: SealedChunk, sizeBytes: number): void {
+    const seconds = durationOf(step.times) / 1e6;
+    this.#onSealed(step);
+    const levels = {
+      peak_dbfs: step.levels?.peakDbfs ?? null,
+      rms_dbfs: step.levels?.rmsDbfs ?? null,
+    };
+    this.#status.chunkRecorded({ name, seconds, bytes: sizeBytes, ...levels });
+    this.#log.info("Recorded.", {
+      chunk: name,
+      seconds,
+      bytes: sizeBytes,
+      ...levels,
+    });
+  }
+
+  /** Someone deleted the file while it was being recorded: no use in trying again. */
+  #vanished({ times }: SealedChunk, bytes: number): void {
+    const seconds = durationOf(times) / 1e6;
+    this.#status.chunksLost({ chunks: 1, bytes, seconds });
+    this.#log.error("The file of a recording was deleted before it was finished.", {
+      bytes,
+      seconds,
+    });
+  }
+
+  /** Counts what still waited when the disk was given up; what a .part holds can be recovered. */
+  #lost(): void {
+    const steps = this.#writes.waiting.map(({ step }) => step);
+    const opened = steps.findIndex(({ kind }) => kind === "open");
+    const closed = opened < 0 ? [] : steps.slice(opened).filter((step) => step.kind === "close");
+    const losses = {
+      chunks: closed.length,
+      bytes: this.#pendingBytes,
+      seconds: closed.reduce((sum, step) => sum + durationOf(step.times) / 1e6, 0),
+    };
+    this.#status.chunksLost(losses);
+    this.#log.error("The disk did not take the end of the recording.", losses);
+  }
+
+  #failed(error: unknown): void {
+    this.#spool.roomWanted.ring();
+    const full = error instanceof Error && /ENOSPC|No space left|os error 28/.test(String(error));
+    const message = full
+      ? "The disk is full: recordings wait in memory until there is room"
+      : `The disk does not take recordings, they wait in memory: ${error}`;
+    if (!this.#status.hasProblem("disk_failing")) {
+      this.#log.error("{problem}", { problem: message, code: "disk_failing" });
+    }
+    this.#status.setProblem("disk_failing", message);
+  }
+
+  #recovered(): void {
+    if (this.#writes.isFailing || this.#syncs.isFailing) return;
+    this.#status.clearProblem("disk_failing");
+    this.#log.warning("The disk takes recordings again.");
+  }
+}
+
+function durationOf(times: ChunkTimes): number {
+  return times.endUnixUs - times.startUnixUs;
+}

@@ -1,0 +1,67 @@
+// What the spool knows of today from before this start, for the history: chunks by their names, and
+// the declared gaps. Nothing depends on it: what cannot be read is not shown.
+
+import { join } from "@std/path/join";
+import { CHUNK_DIRS, type ChunkName, parseChunkName } from "../chunk/chunk_name.ts";
+import type { Spool } from "./spool.ts";
+import type { DeclaredGap, Heard, History } from "../status/history.ts";
+
+/** Gaps are read from the end of the file, so much of it. */
+const TAIL_BYTES = 16_384;
+
+/**
+ * Tells the history what was heard today before `beforeMs` (Unix); what is heard later it is told as it
+ * comes. Never rejects.
+ */
+export async function restoreHistory(
+  history: History,
+  spool: Pick<Spool, "dir" | "recount">,
+  beforeMs: number,
+): Promise<void> {
+  const { startMs: midnightMs } = history.today();
+  const heard = new Map<string, Heard>();
+  try {
+    for (const dir of CHUNK_DIRS) {
+      const wanted = (name: ChunkName) =>
+        endMs(name) > midnightMs && name.startUnixUs / 1000 < beforeMs;
+      for (const fileName of await spool.recount(dir, wanted)) {
+        const name = parseChunkName(fileName);
+        if (name === null) continue;
+        // By the key: a chunk may be delivered between the two looks.
+        heard.set(name.key, { startMs: name.startUnixUs / 1000, endMs: endMs(name) });
+      }
+    }
+  } catch { /* the directory cannot be listed just now: the day begins with this start */ }
+  const gaps = (await readGaps(spool.dir)).filter(({ start }) => Date.parse(start) < beforeMs);
+  history.restore([...heard.values()], gaps);
+}
+
+function endMs(name: { startUnixUs: number; durationUs: number }): number {
+  return (name.startUnixUs + name.durationUs) / 1000;
+}
+
+/** The last gaps of gaps.jsonl; what is no gap is passed over. */
+async function readGaps(spoolDir: string): Promise<DeclaredGap[]> {
+  const gaps: DeclaredGap[] = [];
+  try {
+    using file = await Deno.open(join(spoolDir, "gaps.jsonl"));
+    const { size } = await file.stat();
+    await file.seek(Math.max(0, size - TAIL_BYTES), Deno.SeekMode.Start);
+    for (const line of (await new Response(file.readable).text()).split("\n")) {
+      const gap = parseGap(line);
+      if (gap !== null) gaps.push(gap);
+    }
+  } catch { /* there is none yet */ }
+  return gaps;
+}
+
+function parseGap(line: string): DeclaredGap | null {
+  try {
+    const { start, ms, cause } = JSON.parse(line);
+    const isGap = typeof start === "string" && !Number.isNaN(Date.parse(start)) &&
+      typeof ms === "number" && typeof cause === "string";
+    return isGap ? { start, ms, cause } : null;
+  } catch {
+    return null;
+  }
+}

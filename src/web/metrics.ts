@@ -1,0 +1,207 @@
+// Metrics: the state of the service in the Prometheus text format, version 0.0.4, as /metrics gives it.
+// Pure.
+// https://prometheus.io/docs/instrumenting/exposition_formats/
+
+import { UPLOAD_BOUNDS_S } from "../status/counters.ts";
+import type { StatusView } from "./view.ts";
+
+export const METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8";
+
+/** Label names with their values. */
+export type Labels = Readonly<Record<string, string>>;
+export type Sample = readonly [value: number, labels?: Labels];
+
+/** Everything under one name. */
+export interface MetricFamily {
+  readonly type: "gauge" | "counter" | "histogram";
+  readonly name: string;
+  readonly help: string;
+  readonly samples: readonly Sample[];
+  /** Of a histogram: upper bounds, how many lie within each and beyond, and the sum of all. */
+  readonly histogram?: {
+    readonly bounds: readonly number[];
+    readonly counts: readonly number[];
+    readonly sum: number;
+  };
+}
+
+/** All metrics as of now; the same families at every call, some of them without samples. */
+export function collectMetrics(view: StatusView): MetricFamily[] {
+  const { report, counters, tally } = view;
+  const { ledger, last_chunk: chunk } = report;
+  const metrics = new Metrics();
+
+  metrics.gauge("build_info", "Always 1; the version is a label.", [[1, {
+    version: report.version,
+    point_id: report.point_id,
+    register_id: report.register_id,
+    device_id: report.device_id,
+  }]]);
+  metrics.gauge("recording", "1 while sound is being recorded.", [[Number(report.recording)]]);
+  metrics.gauge("in_schedule", "1 while the schedule asks for a recording.", [
+    [Number(report.in_schedule)],
+  ]);
+  metrics.gauge(
+    "status",
+    "1 for the state that /health reports.",
+    ["ok", "degraded", "error"].map((status) => [Number(report.status === status), { status }]),
+  );
+  metrics.gauge(
+    "problem",
+    "1 for each problem that wants attention; /health says what mends it.",
+    report.problems.map(({ code }) => [1, { code }]),
+  );
+  metrics.gauge("clock_synchronized", "1 while the system clock is synchronized.", [
+    [Number(report.clock_synchronized)],
+  ]);
+
+  metrics.counter("scheduled_seconds_total", "Time for which the schedule asked for a recording.", [
+    [ledger.scheduled_s],
+  ]);
+  metrics.counter("recorded_seconds_total", "Sound recorded.", [[ledger.recorded_s]]);
+  metrics.counter(
+    "missing_seconds_total",
+    "Sound that was asked for and is missing, by cause.",
+    [...counters.missingMs].map(([cause, ms]) => [ms / 1000, { cause }]),
+  );
+  metrics.counter("gaps_total", "Declared gaps.", [[report.gaps_total]]);
+  metrics.counter("chunks_recorded_total", "Chunks recorded.", [[report.chunks_recorded_total]]);
+  metrics.counter("capture_starts_total", "Starts of ffmpeg.", [[counters.captureStarts]]);
+  metrics.counter(
+    "capture_ends_total",
+    "Ends of ffmpeg, by reason; asked is an end that was asked for.",
+    [...counters.captureEnds].map(([reason, count]) => [count, { reason }]),
+  );
+  metrics.counter("microphone_stalls_total", "A microphone that was there gave nothing for 10 s.", [
+    [report.microphone_stalls_total],
+  ]);
+  const levels: [number, Labels][] = [];
+  if (typeof chunk?.peak_dbfs === "number") levels.push([chunk.peak_dbfs, { measure: "peak" }]);
+  if (typeof chunk?.rms_dbfs === "number") levels.push([chunk.rms_dbfs, { measure: "rms" }]);
+  metrics.gauge("last_chunk_level_dbfs", "Loudness of the last chunk, dB of full scale.", levels);
+
+  metrics.counter("chunks_delivered_total", "Chunks that the server has accepted.", [
+    [report.uploaded_total],
+  ]);
+  metrics.counter("upload_errors_total", "Attempts to deliver that failed.", [
+    [report.upload_errors_total],
+  ]);
+  metrics.counter(
+    "upload_attempts_total",
+    "Attempts to deliver a chunk, by what came of them.",
+    [...counters.attempts].map(([result, count]) => [count, { result }]),
+  );
+  metrics.histogram("upload_duration_seconds", "How long attempts to deliver took.", {
+    bounds: UPLOAD_BOUNDS_S,
+    counts: counters.attemptsWithin,
+    sum: counters.attemptsMs / 1000,
+  });
+  metrics.gauge(
+    "last_upload_timestamp_seconds",
+    "When the server accepted a chunk last, Unix time; 0 is never.",
+    [[report.last_upload_ts ?? 0]],
+  );
+  const sinceMs = tally.outbox.files === 0 ? null : counters.oldestWaitingMs;
+  metrics.gauge("oldest_waiting_age_seconds", "Age of the chunk that is next to be delivered.", [
+    [sinceMs === null ? 0 : Math.max(0, view.nowMs - sinceMs) / 1000],
+  ]);
+  metrics.counter("chunks_lost_total", "Chunks that are gone and were not delivered.", [
+    [report.chunks_lost_total],
+  ]);
+  metrics.counter("chunks_lost_seconds_total", "Sound in chunks that are gone and not delivered.", [
+    [report.seconds_lost_total],
+  ]);
+
+  const states = [
+    ["waiting", tally.outbox],
+    ["delivered", tally.uploaded],
+    ["refused", tally.rejected],
+  ] as const;
+  metrics.gauge(
+    "spool_chunks",
+    "Chunks in the spool, by state.",
+    states.map(([state, { files }]) => [files, { state }]),
+  );
+  metrics.gauge(
+    "spool_bytes",
+    "Their size.",
+    states.map(([state, { bytes }]) => [bytes, { state }]),
+  );
+  metrics.gauge(
+    "spool_sound_seconds",
+    "Sound in them.",
+    states.map(([state, { durationUs }]) => [durationUs / 1e6, { state }]),
+  );
+  metrics.gauge("spool_limit_bytes", "What max_spool_gb allows.", [[view.maxSpoolBytes]]);
+  const { freeBytes } = counters;
+  metrics.gauge(
+    "disk_free_bytes",
+    "Free on the disk of the spool, as of the last look, one a chunk.",
+    freeBytes === null ? [] : [[freeBytes]],
+  );
+
+  // Names of their own, as every Prometheus client library has them.
+  metrics.add("gauge", "process_resident_memory_bytes", "Resident memory size in bytes.", [
+    [view.rssBytes],
+  ]);
+  metrics.add(
+    "gauge",
+    "process_start_time_seconds",
+    "Start time of the process since unix epoch in seconds.",
+    [[report.started_ts]],
+  );
+  return metrics.families;
+}
+
+class Metrics {
+  readonly families: MetricFamily[] = [];
+
+  gauge(name: string, help: string, samples: readonly Sample[]): void {
+    this.add("gauge", `recorder_agent_${name}`, help, samples);
+  }
+
+  counter(name: string, help: string, samples: readonly Sample[]): void {
+    this.add("counter", `recorder_agent_${name}`, help, samples);
+  }
+
+  histogram(
+    name: string,
+    help: string,
+    histogram: Exclude<MetricFamily["histogram"], undefined>,
+  ): void {
+    const type = "histogram";
+    this.families.push({ type, name: `recorder_agent_${name}`, help, samples: [], histogram });
+  }
+
+  add(type: "gauge" | "counter", name: string, help: string, samples: readonly Sample[]): void {
+    this.families.push({ type, name, help, samples });
+  }
+}
+
+/** The text that /metrics answers with. */
+export function formatMetrics(families: readonly MetricFamily[]): string {
+  let text = "";
+  for (const { type, name, help, samples, histogram } of families) {
+    text += `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n`;
+    text += samples.map((sample) => formatSample(name, sample)).join("");
+    if (histogram === undefined) continue;
+    let total = 0;
+    for (const [index, count] of histogram.counts.entries()) {
+      total += count;
+      const le = String(histogram.bounds[index] ?? "+Inf");
+      text += formatSample(`${name}_bucket`, [total, { le }]);
+    }
+    text += formatSample(`${name}_sum`, [histogram.sum]);
+    text += formatSample(`${name}_count`, [total]);
+  }
+  return text;
+}
+
+function formatSample(name: string, [value, labels = {}]: Sample): string {
+  const pairs = Object.entries(labels).map(([label, text]) => `${label}="${escapeLabel(text)}"`);
+  return `${name}${pairs.length === 0 ? "" : `{${pairs.join(",")}}`} ${value}\n`;
+}
+
+function escapeLabel(text: string): string {
+  return text.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n");
+}

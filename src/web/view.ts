@@ -1,0 +1,28 @@
+// Everything that the status page and /metrics are made from, as of one moment. No code.
+
+import type { Schedule } from "../config/schedule.ts";
+import type { ChunkDir } from "../chunk/chunk_name.ts";
+import type { Tally } from "../spool/spool.ts";
+import type { Counters } from "../status/counters.ts";
+import type { History } from "../status/history.ts";
+import type { HealthReport } from "../status/status.ts";
+
+export interface StatusView {
+  /** The system clock, Unix ms. */
+  readonly nowMs: number;
+  /** IANA name of the zone whose wall clock counts. */
+  readonly timeZone: string;
+  readonly schedule: Schedule;
+  readonly report: HealthReport;
+  readonly history: Pick<
+    History,
+    "today" | "wave" | "level" | "gaps" | "problems" | "soundSinceMs" | "knownSinceMs"
+  >;
+  readonly counters: Counters;
+  readonly tally: Readonly<Record<ChunkDir, Tally>>;
+  /** `max_spool_gb` and `min_free_gb`, bytes. */
+  readonly maxSpoolBytes: number;
+  readonly minFreeBytes: number;
+  /** Resident memory of this process. */
+  readonly rssBytes: number;
+}

@@ -1,0 +1,44 @@
+// A fleet that gets its server back, on simulated time: what bench/fleet.ts measures, with fewer agents.
+
+import { assert, assertEquals } from "@std/assert";
+import { BACKOFFS, type FleetResult, MOST_PEAK_TO_MEAN, simulateFleet } from "../../bench/fleet.ts";
+
+type Wait = keyof typeof BACKOFFS;
+const OURS = "cap, then full jitter (ours)";
+
+/** Bins ten times as wide as with 10,000 agents: chance makes the same peak in them. */
+function fleet(wait: Wait, capacity = Infinity, seed = 1): Promise<FleetResult> {
+  return simulateFleet({ agents: 1000, seed, backoff: BACKOFFS[wait], capacity, binS: 10 });
+}
+
+Deno.test("a fleet that gets its server back comes at most 3 times as thick as on average", async () => {
+  for (const seed of [1, 2]) {
+    const { first, all, allBackS } = await fleet(OURS, Infinity, seed);
+    assert(first.peakToMean <= MOST_PEAK_TO_MEAN, `first attempts: ${first.peakToMean}`);
+    assert(all.peakToMean <= MOST_PEAK_TO_MEAN, `all requests: ${all.peakToMean}`);
+    assert(allBackS !== null && allBackS <= 301, `all back after ${allBackS} s`);
+  }
+});
+
+Deno.test("without jitter, or with a second of it that the cap cuts off, a fleet comes thicker", async () => {
+  for (const wait of ["no jitter", "1 s of jitter, then cap"] as const) {
+    const { first, all } = await fleet(wait);
+    assert(first.peakToMean > 1.3 * MOST_PEAK_TO_MEAN, `${wait}: first ${first.peakToMean}`);
+    assert(all.peakToMean > 1.3 * MOST_PEAK_TO_MEAN, `${wait}: all ${all.peakToMean}`);
+  }
+});
+
+Deno.test("a fleet lets a server up again that can take 6 times its normal load", async () => {
+  const ours = await fleet(OURS, 20);
+  assert(ours.refused > 1000, `the server was never overrun: ${ours.refused} requests refused`);
+  assert(ours.all.peakToMean <= MOST_PEAK_TO_MEAN, `all requests: ${ours.all.peakToMean}`);
+  // 60 chunks an agent at 100/s, and those of the meantime, take 720 s at the least.
+  assert(ours.drainedS !== null && ours.drainedS < 1.5 * 720, `drained after ${ours.drainedS} s`);
+});
+
+Deno.test("a simulation gives the same result every time, and leaves the real clock behind", async () => {
+  const { setTimeout } = globalThis;
+  const { random } = Math;
+  assertEquals(await fleet(OURS), await fleet(OURS));
+  assert(globalThis.setTimeout === setTimeout && Math.random === random);
+});

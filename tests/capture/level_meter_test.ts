@@ -1,0 +1,98 @@
+import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
+import { FLOOR_DBFS, LevelMeter, type Levels } from "../../src/capture/level_meter.ts";
+
+const RATE = 16_000;
+/** Samples at 48 kHz in a second, in which take() counts. */
+const SECOND = 48_000;
+
+/** Signed 16-bit little-endian samples of a sine with this amplitude (1 is full scale). */
+function sine(amplitude: number, seconds: number, sampleRate = RATE): Uint8Array {
+  const view = new DataView(new ArrayBuffer(seconds * sampleRate * 2));
+  for (let i = 0; i < seconds * sampleRate; i++) {
+    const value = amplitude * Math.sin((2 * Math.PI * 1000 * i) / sampleRate);
+    view.setInt16(i * 2, Math.round(value * 32767), true);
+  }
+  return new Uint8Array(view.buffer);
+}
+
+function measure(bytes: Uint8Array, endSample: number, sampleRate = RATE): Levels | null {
+  const meter = new LevelMeter(sampleRate);
+  meter.push(bytes);
+  return meter.take(endSample);
+}
+
+Deno.test("LevelMeter measures a sine: its peak, and its RMS 3 dB below, at every rate that Opus takes", () => {
+  for (const sampleRate of [8000, 12_000, 16_000, 24_000, 48_000]) {
+    for (const [amplitude, peakDbfs] of [[1, 0], [0.5, -6], [0.1, -20], [0.001, -60]] as const) {
+      const levels = measure(sine(amplitude, 1, sampleRate), SECOND, sampleRate);
+      assert(levels !== null);
+      // 8 samples a period at 8 kHz: at 12 and 24 kHz, too, a sample falls on the crest.
+      assertAlmostEquals(levels.peakDbfs, peakDbfs, 0.15);
+      assertAlmostEquals(levels.rmsDbfs, peakDbfs - 3, 0.15);
+    }
+  }
+});
+
+Deno.test("LevelMeter calls the most negative sample full scale and a single bit -90 dB", () => {
+  const bytes = new Uint8Array(RATE * 2);
+  bytes.set([0x00, 0x80], 100); // -32768
+  assertEquals(measure(bytes, SECOND), { peakDbfs: 0, rmsDbfs: -42 });
+  bytes.set([0xff, 0xff], 100); // -1
+  assertEquals(measure(bytes, SECOND)?.peakDbfs, -90.3);
+});
+
+Deno.test("LevelMeter gives digital silence the floor, a number that JSON can carry", () => {
+  const levels = measure(new Uint8Array(RATE * 2), SECOND);
+  assertEquals(levels, { peakDbfs: FLOOR_DBFS, rmsDbfs: FLOOR_DBFS });
+  assertEquals(JSON.parse(JSON.stringify(levels)), levels);
+});
+
+Deno.test("LevelMeter hears the same wherever the bytes are split, inside a sample too", () => {
+  const bytes = sine(0.3, 0.1);
+  const expected = measure(bytes, SECOND);
+  for (let at = 0; at <= bytes.length; at++) {
+    const meter = new LevelMeter(RATE);
+    for (const piece of [bytes.subarray(0, at), new Uint8Array(0), bytes.subarray(at)]) {
+      meter.push(piece);
+    }
+    assertEquals(meter.take(SECOND), expected);
+  }
+  const meter = new LevelMeter(RATE);
+  for (const byte of bytes) meter.push(Uint8Array.of(byte));
+  assertEquals(meter.take(SECOND), expected);
+});
+
+Deno.test("take() answers for what lies between two calls, and leaves what comes behind to the next", () => {
+  const meter = new LevelMeter(RATE);
+  for (const amplitude of [0.5, 0, 0.05]) meter.push(sine(amplitude, 1));
+  // A stream's first chunk is shorter by the pre-skip: that must not shift the others.
+  assertAlmostEquals(meter.take(SECOND - 312)?.peakDbfs ?? NaN, -6, 0.1);
+  assertEquals(meter.take(2 * SECOND - 312)?.peakDbfs, FLOOR_DBFS);
+  assertAlmostEquals(meter.take(3 * SECOND - 312)?.peakDbfs ?? NaN, -26, 0.1);
+});
+
+Deno.test("take() is null when nothing has arrived, and a late sample counts for the next chunk", () => {
+  const meter = new LevelMeter(RATE);
+  assertEquals(meter.take(SECOND), null);
+  meter.push(sine(0.5, 0.5));
+  assertAlmostEquals(meter.take(SECOND)?.peakDbfs ?? NaN, -6, 0.1);
+  assertEquals(meter.take(SECOND), null);
+  assertEquals(meter.take(0), null);
+  meter.push(sine(0.05, 1));
+  assertAlmostEquals(meter.take(2 * SECOND)?.peakDbfs ?? NaN, -26, 0.1);
+});
+
+Deno.test("LevelMeter tells the level of every 100 ms as soon as it is heard", () => {
+  const told: Levels[] = [];
+  const meter = new LevelMeter(RATE, (levels) => told.push(levels));
+  meter.push(sine(0.5, 1).subarray(0, 2 * RATE * 0.25));
+  assertEquals(told.length, 2);
+  for (const { peakDbfs, rmsDbfs } of told) {
+    assertAlmostEquals(peakDbfs, -6, 0.15);
+    assertAlmostEquals(rmsDbfs, -9, 0.15);
+  }
+  meter.push(new Uint8Array(2 * RATE * 0.25));
+  assertEquals(told.length, 5);
+  assertEquals(told.at(-1), { peakDbfs: FLOOR_DBFS, rmsDbfs: FLOOR_DBFS });
+  assertAlmostEquals(meter.take(SECOND)?.peakDbfs ?? 0, -6, 0.15);
+});

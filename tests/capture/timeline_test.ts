@@ -1,0 +1,326 @@
+import { assert, assertAlmostEquals, assertEquals, assertLessOrEqual } from "@std/assert";
+import { type ChunkTimes, Timeline } from "../../src/capture/timeline.ts";
+import { seededRandom } from "../fixtures/random.ts";
+
+const PACKET_SAMPLES = 960;
+/** What ffmpeg gives out at once. */
+const PAGE_MS = 400;
+const PAGE_PACKETS = PAGE_MS / 20;
+const PRE_SKIP = 312;
+/** Unix time minus monotonic time in most tests, ms. */
+const OFFSET_MS = 1_785_000_000_000;
+/** Monotonic time at which sample 0 is heard, ms. */
+const START_MS = 5_000;
+const DAY_MS = 14 * 3600_000;
+
+interface Chunk {
+  startSample: number;
+  endSample: number;
+  times: ChunkTimes;
+}
+
+/**
+ * A microphone, what happens to it, and a recorder that cuts as stream.ts does: every `chunkMs`, and
+ * where the timeline says "late".
+ */
+class Recording {
+  readonly timeline = new Timeline(PAGE_MS);
+  readonly chunks: Chunk[] = [];
+  /** The worst that the timeline was off by, ms, once it had settled. */
+  worstErrorMs = 0;
+  lateCuts = 0;
+  offsetMs = OFFSET_MS;
+  /** What was held back arrives at this pace, ms a page; 0 is all at once. */
+  trickleMs = 0;
+  #heldUntilMs = 0;
+  /** When the packets that arrive together were heard. */
+  #together: number[] = [];
+  /** The same of the page that is not full yet, and of the full one before it, which ffmpeg holds. */
+  #page: number[] = [];
+  #held: number[] = [];
+  #position = 0;
+  #heardMs = START_MS;
+  #arrivedMs = 0;
+  #chunkStart = 0;
+  readonly #chunkSamples: number;
+  readonly #packetMs: number;
+  readonly #jitterMs: () => number;
+
+  constructor(options: { chunkMs?: number; driftPpm?: number; jitterMs?: () => number } = {}) {
+    this.#chunkSamples = (options.chunkMs ?? 60_000) * 48;
+    this.#packetMs = 20 * (1 + (options.driftPpm ?? 0) / 1e6);
+    this.#jitterMs = options.jitterMs ?? jitter(1);
+  }
+
+  /** When the next sample will be heard, monotonic. */
+  get nowMs(): number {
+    return this.#heardMs;
+  }
+
+  record(ms: number): this {
+    const endMs = this.#heardMs + ms - 1;
+    while (this.#heardMs < endMs) {
+      this.#heardMs += this.#packetMs;
+      this.#page.push(this.#heardMs);
+      if (this.#page.length < PAGE_PACKETS) continue;
+      const arrivalMs = Math.max(
+        this.#heardMs + this.#jitterMs(),
+        this.#heldUntilMs,
+        this.#arrivedMs + this.trickleMs,
+      );
+      if (arrivalMs > this.#arrivedMs) this.#read();
+      this.#arrivedMs = arrivalMs;
+      this.#together.push(...this.#held);
+      this.#held = this.#page;
+      this.#page = [];
+    }
+    return this;
+  }
+
+  /** Sound is lost for so long. */
+  lose(ms: number): this {
+    this.#heardMs += ms;
+    return this;
+  }
+
+  /** Nothing gets through for so long, beginning now. */
+  hold(ms: number): this {
+    this.#heldUntilMs = this.#heardMs + ms;
+    return this;
+  }
+
+  end(): Chunk[] {
+    this.#read();
+    this.#together = [...this.#held, ...this.#page];
+    this.#read();
+    this.#seal();
+    return this.chunks;
+  }
+
+  #read(): void {
+    if (this.#together.length === 0) return;
+    const endPosition = this.#position + this.#together.length * PACKET_SAMPLES;
+    const late = this.timeline.observe(endPosition, this.#arrivedMs - PAGE_MS);
+    for (const heardMs of this.#together) {
+      this.#position += PACKET_SAMPLES;
+      if (this.#arrivedMs > START_MS + 1000) {
+        const errorMs = Math.abs(this.timeline.timeOf(this.#position) - heardMs);
+        this.worstErrorMs = Math.max(this.worstErrorMs, errorMs);
+      }
+      if (this.#position - this.#chunkStart >= this.#chunkSamples) this.#seal();
+    }
+    this.#together = [];
+    if (late === null) return;
+    this.lateCuts++;
+    this.#seal();
+  }
+
+  #seal(): void {
+    const startSample = Math.max(0, this.#chunkStart - PRE_SKIP);
+    const endSample = this.#position - PRE_SKIP;
+    if (endSample <= startSample) return;
+    const times = this.timeline.seal(startSample, endSample, this.offsetMs);
+    this.chunks.push({ startSample, endSample, times });
+    this.#chunkStart = this.#position;
+  }
+}
+
+/** Delays up to 30 ms, most of them short, and now and then a burst. */
+function jitter(seed: number): () => number {
+  const random = seededRandom(seed);
+  return () => random() < 0.002 ? 80 : Math.min(30, -4 * Math.log(1 - random()));
+}
+
+function totalGapMs(chunks: Chunk[]): number {
+  return chunks.reduce((sum, { times }) => sum + times.gapMs, 0);
+}
+
+/** Every chunk begins where the one before ended, plus its gap, to the microsecond. */
+function assertJoined(chunks: Chunk[]): void {
+  for (const [index, { times }] of chunks.entries()) {
+    const before = chunks[index - 1]?.times;
+    if (before === undefined) continue;
+    assertEquals(times.startUnixUs, before.endUnixUs + Math.round(times.gapMs * 1000));
+    assert(times.endUnixUs > times.startUnixUs);
+  }
+}
+
+/** Unix microseconds of a monotonic time. */
+function unixUs(monotonicMs: number): number {
+  return (OFFSET_MS + monotonicMs) * 1000;
+}
+
+Deno.test("Timeline gives contiguous chunks contiguous times, true to a few milliseconds", () => {
+  const recording = new Recording({ chunkMs: 5000 });
+  const chunks = recording.record(120_000).end();
+  assertEquals(chunks.length, 24);
+  assertJoined(chunks);
+  assertEquals(totalGapMs(chunks), 0);
+  assertEquals(recording.lateCuts, 0);
+  assertLessOrEqual(recording.worstErrorMs, 2);
+  const [first, last] = [chunks[0]?.times, chunks.at(-1)?.times];
+  assertAlmostEquals(first?.startUnixUs ?? 0, unixUs(START_MS), 2000);
+  assertAlmostEquals(last?.endUnixUs ?? 0, unixUs(recording.nowMs), 10_000);
+  assert([...chunks].every(({ times }) => Number.isInteger(times.startUnixUs)));
+});
+
+Deno.test("Timeline follows a microphone that drifts by 100 ppm for 14 hours to within 20 ms", () => {
+  for (const driftPpm of [100, -100]) {
+    const recording = new Recording({ driftPpm });
+    const chunks = recording.record(DAY_MS).end();
+    assertLessOrEqual(recording.worstErrorMs, 20); // 9 ms; without following it were 5 s
+    assertJoined(chunks);
+    assertEquals([totalGapMs(chunks), recording.lateCuts], [0, 0]);
+  }
+});
+
+Deno.test("Timeline follows a clock that NTP slews by 500 ppm without taking it for a gap", () => {
+  for (const driftPpm of [500, -500]) {
+    const recording = new Recording({ driftPpm });
+    const chunks = recording.record(2 * 3600_000).end();
+    assertLessOrEqual(recording.worstErrorMs, 100);
+    assertEquals([totalGapMs(chunks), recording.lateCuts], [0, 0]);
+  }
+});
+
+Deno.test("Timeline takes the start from the earliest packet when the first arrive in a burst", () => {
+  const recording = new Recording({ chunkMs: 5000 });
+  const chunks = recording.hold(1500).record(20_000).end();
+  assertEquals(totalGapMs(chunks), 0);
+  assertAlmostEquals(chunks[0]?.times.startUnixUs ?? 0, unixUs(START_MS), 3000);
+  assertJoined(chunks);
+});
+
+Deno.test("A stall of 5 s without loss leaves no gap and moves no time, soon after the start or hours later", () => {
+  for (const beforeMs of [10_000, 3600_000]) {
+    for (const [trickleMs, lateCuts] of [[0, 0], [1, 1], [8, 1]] as const) {
+      const recording = new Recording().record(beforeMs).hold(5000);
+      recording.trickleMs = trickleMs;
+      const chunks = recording.record(60_000).end();
+      assertEquals(totalGapMs(chunks), 0);
+      assertJoined(chunks);
+      assertLessOrEqual(recording.worstErrorMs, 2);
+      assertEquals(recording.lateCuts, lateCuts);
+    }
+  }
+});
+
+Deno.test("A loss is a gap before the chunk that follows it, as long as it was, and later times are right", () => {
+  // The first two at the end of a page, the last in the middle of one.
+  for (const beforeMs of [10_600, 605_600, 10_500]) {
+    const placedWithinUs = 20_000 + beforeMs % PAGE_MS * 1000;
+    for (const lostMs of [150, 245, 260, 500, 5000, 60_000]) {
+      const recording = new Recording({ chunkMs: 60_000 });
+      recording.record(beforeMs);
+      const lostAtMs = recording.nowMs;
+      const before = recording.chunks.length;
+      // Less than 250 ms shows only when it has lasted for some time.
+      const chunks = recording.lose(lostMs).record(150_000).end();
+      const what = `${lostMs} ms lost after ${beforeMs} ms`;
+      assertAlmostEquals(totalGapMs(chunks), lostMs, 60, what);
+      assertEquals(chunks.filter(({ times }) => times.gapMs > 0).length, 1, what);
+      assertJoined(chunks);
+      const endUnixUs = unixUs(recording.nowMs);
+      assertAlmostEquals(chunks.at(-1)?.times.endUnixUs ?? 0, endUnixUs, 20_000, what);
+      assertLessOrEqual(recording.lateCuts, 1);
+      if (lostMs < 500) continue;
+      const behind = chunks.find(({ times }) => times.gapMs > 0)?.times.startUnixUs ?? 0;
+      assertAlmostEquals(behind, unixUs(lostAtMs + lostMs), placedWithinUs, what);
+      assertEquals(chunks.findIndex(({ times }) => times.gapMs > 0), before + 1, what);
+    }
+  }
+});
+
+Deno.test("Behind a reader that paused, the gap lies between what had waited in the pipe and what is heard live", () => {
+  for (const lostMs of [500, 5000]) {
+    for (const [trickleMs, lateCuts] of [[0, 1], [1, 2]] as const) {
+      const recording = new Recording().record(100_600);
+      const [pausedMs, backlogMs] = [recording.nowMs, 13_000];
+      recording.trickleMs = trickleMs;
+      // The pipe takes 13 s; what comes after it is lost until the reader reads again.
+      recording.hold(backlogMs + lostMs).record(backlogMs).lose(lostMs);
+      const chunks = recording.record(150_000).end();
+      const gaps = chunks.filter(({ times }) => times.gapMs > 0);
+      assertEquals(gaps.length, 1);
+      assertAlmostEquals(gaps[0]?.times.gapMs ?? 0, lostMs, 60);
+      // When the last of the backlog trickles in, some of what is live waits with it.
+      const liveUnixUs = unixUs(pausedMs + backlogMs + lostMs);
+      assertAlmostEquals(gaps[0]?.times.startUnixUs ?? 0, liveUnixUs, trickleMs === 0 ? 20e3 : 1e6);
+      assertJoined(chunks);
+      assertEquals(recording.lateCuts, lateCuts);
+    }
+  }
+});
+
+Deno.test("A second loss on the heels of the first is cut at its own place", () => {
+  const recording = new Recording().record(100_000).lose(1000).record(400).lose(1000);
+  const secondUnixUs = unixUs(recording.nowMs);
+  const chunks = recording.record(150_000).end();
+  assertEquals(recording.lateCuts, 2);
+  assertAlmostEquals(totalGapMs(chunks), 2000, 60);
+  const behind = chunks.findLast(({ times }) => times.gapMs > 0)?.times.startUnixUs ?? 0;
+  assertAlmostEquals(behind, secondUnixUs, 20_000);
+  assertJoined(chunks);
+});
+
+Deno.test("A loss about as long as the limit does not cut the sound into crumbs", () => {
+  for (let lostMs = 200; lostMs <= 280; lostMs += 10) {
+    const recording = new Recording().record(100_000).lose(lostMs).record(120_000);
+    assertLessOrEqual(recording.lateCuts, 1, `${lostMs} ms`);
+    assertAlmostEquals(totalGapMs(recording.end()), lostMs, 60);
+  }
+});
+
+Deno.test("With chunks shorter than it takes to tell a gap from a stall, no gap is forgotten", () => {
+  const recording = new Recording({ chunkMs: 1000 }).record(40_000).lose(5000);
+  const chunks = recording.record(20_000).end();
+  assertAlmostEquals(totalGapMs(chunks), 5000, 60);
+  assertJoined(chunks);
+  assertAlmostEquals(chunks.at(-1)?.times.endUnixUs ?? 0, unixUs(recording.nowMs), 20_000);
+});
+
+Deno.test("A start that was taken too late is corrected once packets arrive before it", () => {
+  // For 40 s all of it came 400 ms late; nothing that arrives can be heard later than that.
+  let delayMs = 400;
+  const recording = new Recording({ jitterMs: () => delayMs }).record(40_000);
+  delayMs = 0;
+  const chunks = recording.record(120_000).end();
+  assertAlmostEquals(chunks.at(-1)?.times.endUnixUs ?? 0, unixUs(recording.nowMs), 10_000);
+  assertEquals(totalGapMs(chunks), 0);
+});
+
+Deno.test("Samples missing in the stream itself are a gap of their own length", () => {
+  const timeline = new Timeline(PAGE_MS);
+  timeline.observe(960, 1020);
+  const [first, second, third] = [[0, 48_000], [48_960, 96_000], [96_000, 144_000]].map(
+    ([start = 0, end = 0]) => timeline.seal(start, end, OFFSET_MS),
+  );
+  assertEquals([first?.gapMs, second?.gapMs, third?.gapMs], [0, 20, 0]);
+  assertEquals(first?.startUnixUs, unixUs(1000));
+  assertEquals(second?.startUnixUs, unixUs(2020));
+  assertEquals(third?.startUnixUs, second?.endUnixUs);
+});
+
+Deno.test("A step of the system clock moves the next chunk to the new time, and is no gap", () => {
+  for (const stepMs of [3600_000, -3600_000]) {
+    const recording = new Recording().record(90_000);
+    recording.offsetMs += stepMs;
+    const chunks = recording.record(90_000).end();
+    assertEquals(totalGapMs(chunks), 0);
+    const [before, stepped, after] = chunks.map(({ times }) => times);
+    assert(before && stepped && after);
+    assertAlmostEquals(stepped.startUnixUs, before.endUnixUs + stepMs * 1000, 1000);
+    assertEquals(after.startUnixUs, stepped.endUnixUs);
+    assertAlmostEquals(after.endUnixUs, unixUs(recording.nowMs + stepMs), 10_000);
+  }
+});
+
+Deno.test("That the two clocks are not read at the same instant tears no chunks apart", () => {
+  const recording = new Recording({ chunkMs: 1000 });
+  const random = seededRandom(9);
+  for (let second = 0; second < 60; second++) {
+    recording.offsetMs = OFFSET_MS + Math.floor(random() * 5) - 2;
+    recording.record(1000);
+  }
+  assertJoined(recording.end());
+});

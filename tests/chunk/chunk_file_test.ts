@@ -1,0 +1,178 @@
+import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
+import { join as joinPath } from "@std/path/join";
+import { cutToLastPage, readChunkHeader, samplesToUs } from "../../src/chunk/chunk_file.ts";
+import { Chunker, PAGE_PACKETS, PREROLL_SAMPLES } from "../../src/chunk/chunker.ts";
+import { END_OF_STREAM, type OggPage, OggPageReader } from "../../src/chunk/ogg.ts";
+import { OpusStreamReader } from "../../src/chunk/opus.ts";
+import { opusinfo } from "../fixtures/audio.ts";
+import { join, makeHead, makePacket, makeStreamPages, makeTags } from "../fixtures/ogg_stream.ts";
+import { seededRandom } from "../fixtures/random.ts";
+
+const TAGS = { POINT_ID: "p", STREAM_SAMPLE: "47688" };
+
+/** A stream's second chunk, as the Chunker makes it: pre-roll and 50 packets. */
+function makeChunk(): Uint8Array {
+  const random = seededRandom(5);
+  const head = { channels: 1, preSkip: 312, inputSampleRate: 16_000 };
+  const identify = () => ({ key: "key", serial: 7, vendor: "test", comments: TAGS });
+  const chunker = new Chunker(head, { chunkSamples: 48_000, identify });
+  const files: Uint8Array[] = [];
+  for (let count = 1; count <= 100; count++) {
+    const data = makePacket(20 + Math.floor(random() * 40), random);
+    const packet = { data, samples: 960, endPosition: count * 960, trimSamples: 0 };
+    for (const event of chunker.push(packet)) {
+      if (event.kind === "open") files.push(event.bytes);
+      else files.push(join(files.pop() ?? new Uint8Array(0), event.bytes));
+    }
+  }
+  assertEquals(files.length, 2);
+  return files[1] ?? new Uint8Array(0);
+}
+
+function pagesIn(file: Uint8Array): OggPage[] {
+  return [...new OggPageReader().push(file)].filter((found) => found.kind === "page");
+}
+
+/** Asserts that these bytes are a whole chunk, from begin to end of stream, of so many samples. */
+function assertWhole(bytes: Uint8Array, samples: number, what: string): void {
+  const reader = new OpusStreamReader();
+  const events = [...reader.push(bytes), ...reader.end()];
+  assertEquals(events[0]?.kind, "head", what);
+  assertEquals(events.filter(({ kind }) => kind === "break"), [], what);
+  assertEquals((events.length - 1) * 960 - PREROLL_SAMPLES, samples, what);
+  const flags = pagesIn(bytes).map((page) => page.flags);
+  assertEquals(flags.at(-1), END_OF_STREAM, what);
+  assertEquals(flags.filter((flag) => (flag & END_OF_STREAM) !== 0).length, 1, what);
+}
+
+/** How many whole packets lie in the first bytes of a file, page or no page. */
+function wholePackets(pages: OggPage[], sizeBytes: number): number {
+  let count = 0;
+  for (const page of pages.slice(2)) {
+    let end = page.offset + 27 + page.segments.length;
+    for (const lacing of page.segments) if ((end += lacing) <= sizeBytes) count++;
+  }
+  return count;
+}
+
+Deno.test("readChunkHeader() reads head and tags from a file's beginning", () => {
+  const chunk = makeChunk();
+  const expected = {
+    head: { channels: 1, preSkip: PREROLL_SAMPLES, inputSampleRate: 16_000 },
+    tags: TAGS,
+  };
+  assertEquals(readChunkHeader(chunk), expected);
+  const [, tagsPage] = pagesIn(chunk);
+  const headerBytes = (tagsPage?.offset ?? 0) + (tagsPage?.byteLength ?? 0);
+  assertEquals(readChunkHeader(chunk.subarray(0, headerBytes)), expected);
+  for (let size = 0; size < headerBytes; size++) {
+    assertEquals(readChunkHeader(chunk.subarray(0, size)), null);
+  }
+  const damaged = chunk.slice();
+  damaged[60] = (damaged[60] ?? 0) ^ 1;
+  assertEquals(readChunkHeader(damaged), null);
+});
+
+Deno.test("cutToLastPage() makes a whole chunk of a file cut off at any byte, losing at most a page", () => {
+  const chunk = makeChunk();
+  const pages = pagesIn(chunk);
+  const sounds = new Set<number>();
+  for (let size = 0; size <= chunk.length; size++) {
+    const whole = cutToLastPage(chunk.subarray(0, size));
+    assert(whole !== null, `${size} bytes`);
+    const lostPackets = wholePackets(pages, size) - (whole.samples + PREROLL_SAMPLES) / 960;
+    if (whole.samples === 0) {
+      assertEquals(whole.bytes.length, 0);
+      // Nothing but pre-roll, and the packets of a page that was not whole yet.
+      assertLessOrEqual(wholePackets(pages, size), PREROLL_SAMPLES / 960 + PAGE_PACKETS);
+      continue;
+    }
+    assert(lostPackets >= 0 && lostPackets <= PAGE_PACKETS, `${lostPackets} of ${size} bytes`);
+    if (!sounds.has(whole.samples)) assertWhole(whole.bytes, whole.samples, `${size} bytes`);
+    sounds.add(whole.samples);
+  }
+  assertEquals([...sounds], [60, 80, 98].map((packets) => packets * 960 - PREROLL_SAMPLES));
+  assertEquals(cutToLastPage(chunk)?.bytes, chunk);
+});
+
+Deno.test("opusinfo has nothing against what cutToLastPage() makes", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "chunk-file-" });
+  try {
+    const chunk = makeChunk();
+    const file = joinPath(folder, "cut.ogg");
+    for (const size of [0.7, 0.8, 0.9, 1].map((part) => Math.floor(chunk.length * part))) {
+      const whole = cutToLastPage(chunk.subarray(0, size));
+      assert(whole !== null && whole.samples > 0);
+      await Deno.writeFile(file, whole.bytes);
+      await opusinfo(file);
+    }
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test("cutToLastPage() cuts off the zeros and the rubbish that a power cut leaves at the end", () => {
+  const chunk = makeChunk();
+  const fourth = pagesIn(chunk)[5]?.offset ?? 0; // three pages, pre-roll among them, lie before it
+  const tails = [
+    new Uint8Array(4096),
+    new TextEncoder().encode("OggS"),
+    new Uint8Array(70_000).fill(255),
+    chunk.subarray(0, 600), // an old block: another file's beginning
+    // The page that would follow, of another file.
+    makeStreamPages([makePacket(30, seededRandom(1))], { serial: 8 })[2] ?? new Uint8Array(0),
+    new Uint8Array([...chunk.subarray(fourth, fourth + 100), ...new Uint8Array(900)]),
+  ];
+  for (const [index, tail] of tails.entries()) {
+    const whole = cutToLastPage(join(chunk.subarray(0, fourth), tail));
+    assertEquals(whole?.samples, 60 * 960 - PREROLL_SAMPLES, `tail ${index}`);
+    assertWhole(whole?.bytes ?? tail, 60 * 960 - PREROLL_SAMPLES, `tail ${index}`);
+  }
+});
+
+Deno.test("cutToLastPage() does not believe a page of another file, though its number fits", () => {
+  const random = seededRandom(6);
+  const packets = Array.from({ length: 4 }, () => makePacket(40, random));
+  const [ours, theirs] = [7, 8].map((serial) => makeStreamPages(packets, { serial }));
+  assert(ours && theirs);
+  const whole = cutToLastPage(join(...ours.slice(0, 4), ...theirs.slice(4)));
+  assertEquals(whole?.samples, 2 * 960 - 312);
+});
+
+Deno.test("cutToLastPage() keeps what lies before a flipped byte, wherever it is", () => {
+  const chunk = makeChunk();
+  const pages = pagesIn(chunk);
+  for (let at = 0; at < chunk.length; at++) {
+    const damaged = chunk.slice();
+    damaged[at] = (damaged[at] ?? 0) ^ 0x10;
+    const whole = cutToLastPage(damaged);
+    const intact = pages.filter(({ offset, byteLength }) => offset + byteLength <= at).slice(2);
+    const packets = intact.reduce((sum, { segments }) => sum + segments.length, 0);
+    const first = pages[0]?.byteLength ?? 0;
+    // Where its very header is damaged it is no recording of ours: it is kept aside, not thrown away.
+    if (at < first) assertEquals(whole, null, `byte ${at}`);
+    else assertEquals(whole?.samples, Math.max(0, packets * 960 - PREROLL_SAMPLES), `byte ${at}`);
+  }
+});
+
+Deno.test("cutToLastPage() finds no sound where none was written, and null where it is no recording", () => {
+  const nothing = { bytes: new Uint8Array(0), samples: 0 };
+  assertEquals(cutToLastPage(new Uint8Array(0)), nothing);
+  assertEquals(cutToLastPage(new Uint8Array(100_000)), nothing);
+  const [head, tags, sound] = makeStreamPages([makePacket(40, seededRandom(1))]);
+  assert(head && tags && sound);
+  assertEquals(cutToLastPage(join(head, new Uint8Array(4000))), nothing);
+  assertEquals(cutToLastPage(join(head, tags)), nothing);
+  const preSkipOnly = makeStreamPages([makePacket(40, seededRandom(1))], { preSkip: 960 });
+  assertEquals(cutToLastPage(join(...preSkipOnly)), nothing);
+  assertEquals(cutToLastPage(join(tags, sound)), null);
+  assertEquals(cutToLastPage(new TextEncoder().encode("a text of some length, ".repeat(9))), null);
+  const headless = makeStreamPages([]);
+  headless[0]?.set(makeTags().subarray(0, 8), 28); // OpusTags where OpusHead belongs
+  assertEquals(cutToLastPage(join(...headless, makeHead())), null);
+});
+
+Deno.test("samplesToUs() rounds to whole microseconds", () => {
+  assertEquals(samplesToUs(48_000 * 3600), 3600e6);
+  assertEquals([samplesToUs(0), samplesToUs(1), samplesToUs(312)], [0, 21, 6500]);
+});

@@ -1,0 +1,245 @@
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { join } from "@std/path/join";
+import { type InstallOptions, runInstall } from "../../src/commands/install.ts";
+import { applySettings, type Ask, readSettings } from "../../src/commands/install_settings.ts";
+import { carryOut, type Step } from "../../src/commands/install_steps.ts";
+import { runUninstall } from "../../src/commands/uninstall.ts";
+import { loadConfig } from "../../src/config/config.ts";
+
+const SET = [
+  "point_id=11111111-1111-4111-8111-111111111111",
+  "register_id=22222222-2222-4222-8222-222222222222",
+  "device_id=33333333-3333-4333-8333-333333333333",
+  "ingest_base_url=https://ingest.example.com",
+  "ingest_token=a-secret-token",
+];
+
+/** A throw-away system with the group that every Debian has, and a program to install. */
+async function makeRoot() {
+  const dir = await Deno.makeTempDir({ prefix: "install-test-" });
+  const root = join(dir, "root");
+  await Deno.mkdir(join(root, "etc"), { recursive: true });
+  await Deno.writeTextFile(join(root, "etc/group"), "root:x:0:\naudio:x:29:\n");
+  await Deno.writeTextFile(join(root, "etc/passwd"), "root:x:0:0:root:/root:/bin/bash\n");
+  const executable = join(dir, "recorder-agent");
+  await Deno.writeTextFile(executable, "#!/bin/sh\necho version one\n");
+  const lines: string[] = [];
+  return {
+    root,
+    executable,
+    lines,
+    said: () => lines.join("\n"),
+    install: (options: Partial<InstallOptions> = {}) => {
+      lines.length = 0;
+      return runInstall({
+        ...{ root, set: SET, env: {}, dryRun: false, executable, ask: null },
+        print: (line) => lines.push(line),
+        ...options,
+      });
+    },
+    uninstall: (options: { purge?: boolean; dryRun?: boolean } = {}) => {
+      lines.length = 0;
+      return runUninstall({
+        ...{ root, purge: false, dryRun: false, print: (line) => lines.push(line) },
+        ...options,
+      });
+    },
+    [Symbol.asyncDispose]: () => Deno.remove(dir, { recursive: true }),
+  };
+}
+
+/** Every file and folder with its rights and, for a file, its inode: who replaced one shows. */
+function snapshot(root: string): Map<string, string> {
+  const found = new Map<string, string>();
+  const walk = (dir: string) => {
+    for (const { name, isDirectory } of Deno.readDirSync(join(root, dir))) {
+      const path = join(dir, name);
+      const { mode, uid, gid, ino } = Deno.lstatSync(join(root, path));
+      found.set(path, `${((mode ?? 0) & 0o7777).toString(8)} ${uid}:${gid} ${ino}`);
+      if (isDirectory) walk(path);
+    }
+  };
+  walk("/");
+  return found;
+}
+
+Deno.test("install puts the program, its user, configuration, token and unit in place", async () => {
+  await using system = await makeRoot();
+  assertEquals(await system.install(), 0, system.said());
+  const passwd = await Deno.readTextFile(join(system.root, "etc/passwd"));
+  const [, , uid, gid] = /^recorder-agent:.*$/m.exec(passwd)?.[0].split(":") ?? [];
+  assertMatch(await Deno.readTextFile(join(system.root, "etc/group")), /^audio:.*recorder-agent$/m);
+  const found = snapshot(system.root);
+  const rights = (path: string) => found.get(path)?.replace(/ \d+$/, "");
+  assertEquals(rights("/usr/local/bin/recorder-agent"), "755 0:0");
+  assertEquals(rights("/etc/recorder-agent"), `750 0:${gid}`);
+  assertEquals(rights("/etc/recorder-agent/config.yaml"), `640 0:${gid}`);
+  assertEquals(rights("/etc/recorder-agent/token"), "600 0:0");
+  assertEquals(rights("/etc/systemd/system/recorder-agent.service"), "644 0:0");
+  assert(found.has("/etc/systemd/system/multi-user.target.wants/recorder-agent.service"));
+  assert(Number(uid) > 0);
+
+  const text = await Deno.readTextFile(join(system.root, "etc/recorder-agent/config.yaml"));
+  assert(!text.includes("a-secret-token"), "the token is in the configuration");
+  assert(!system.said().includes("a-secret-token"), "the token was printed");
+  const config = loadConfig({
+    path: "config.yaml",
+    env: { CREDENTIALS_DIRECTORY: "/credentials" },
+    readTextFile: (path) => path === "config.yaml" ? text : "a-secret-token\n",
+  });
+  assertEquals(config.registerId, "22222222-2222-4222-8222-222222222222");
+  assertEquals(config.ingestTokenFile, "/credentials/ingest-token");
+});
+
+Deno.test("install again changes nothing; with another program it is an upgrade that keeps the rest", async () => {
+  await using system = await makeRoot();
+  assertEquals(await system.install(), 0, system.said());
+  const first = snapshot(system.root);
+  assertEquals(await system.install({ set: [] }), 0, system.said());
+  assertEquals(snapshot(system.root), first);
+
+  await Deno.writeTextFile(system.executable, "#!/bin/sh\necho version two\n");
+  assertEquals(await system.install({ set: ["chunk_seconds=30"] }), 0, system.said());
+  const config = await Deno.readTextFile(join(system.root, "etc/recorder-agent/config.yaml"));
+  assertMatch(config, /^chunk_seconds: 30$/m);
+  assertMatch(config, /^point_id: 11111111-/m);
+  assertMatch(config, /^# Length of a chunk/m);
+  const program = join(system.root, "usr/local/bin/recorder-agent");
+  assertStringIncludes(await Deno.readTextFile(program), "version two");
+  assertStringIncludes(await Deno.readTextFile(`${program}.old`), "version one");
+});
+
+Deno.test("uninstall leaves recordings and configuration; --purge leaves nothing of ours", async () => {
+  await using system = await makeRoot();
+  const before = [...snapshot(system.root).keys()].sort();
+  const spool = join(system.root, "srv/sound");
+  assertEquals(await system.install({ set: [...SET, "spool_dir=/srv/sound"] }), 0, system.said());
+  const dropIn = "etc/systemd/system/recorder-agent.service.d/spool.conf";
+  assertStringIncludes(
+    await Deno.readTextFile(join(system.root, dropIn)),
+    "ReadWritePaths=/srv/sound",
+  );
+  await Deno.mkdir(join(spool, "outbox"));
+  await Deno.writeTextFile(join(spool, "outbox/a.ogg"), "sound");
+  await Deno.writeTextFile(join(spool, "mine.txt"), "not ours");
+
+  assertEquals(await system.uninstall(), 0, system.said());
+  const left = [...snapshot(system.root).keys()];
+  assert(left.includes("/srv/sound/outbox/a.ogg"));
+  assert(left.includes("/etc/recorder-agent/config.yaml"));
+  assert(!left.some((path) => path.includes("recorder-agent.service")), left.join("\n"));
+  assert(!left.includes("/usr/local/bin/recorder-agent"));
+  assertStringIncludes(system.said(), "/srv/sound");
+
+  assertEquals(await system.uninstall({ purge: true }), 1, "a foreign file is in the way");
+  assert([...snapshot(system.root).keys()].includes("/srv/sound/mine.txt"));
+  await Deno.remove(join(spool, "mine.txt"));
+  assertEquals(await system.uninstall({ purge: true }), 0, system.said());
+  const ours = [...snapshot(system.root).keys()].filter((path) =>
+    /recorder-agent|sound/.test(path) && !before.includes(path)
+  );
+  assertEquals(ours, []);
+  const passwd = await Deno.readTextFile(join(system.root, "etc/passwd"));
+  assert(!passwd.includes("recorder-agent"), passwd);
+});
+
+Deno.test("--dry-run says every step and changes nothing", async () => {
+  await using system = await makeRoot();
+  const before = snapshot(system.root);
+  assertEquals(await system.install({ dryRun: true }), 0, system.said());
+  assertEquals(snapshot(system.root), before);
+  for (const word of ["/usr/local/bin", "config.yaml", "token", "unit", "user"]) {
+    assertStringIncludes(system.said(), word);
+  }
+  await system.install();
+  const installed = snapshot(system.root);
+  assertEquals(await system.uninstall({ dryRun: true, purge: true }), 0);
+  assertEquals(snapshot(system.root), installed);
+});
+
+Deno.test("what is wrong is said before anything is changed", async () => {
+  await using system = await makeRoot();
+  const before = snapshot(system.root);
+  const cases: [Partial<InstallOptions>, RegExp][] = [
+    [{ set: ["point_id=nonsense", ...SET.slice(1)] }, /point_id: "nonsense" is not a UUID/],
+    [{ set: [...SET.slice(0, 4), "ingest_token=two\nlines"] }, /control/],
+    [{ set: SET.slice(0, 4) }, /without ingest_token/],
+    [{ set: [] }, /without point_id, register_id, device_id, ingest_base_url, ingest_token/],
+    [{ set: [...SET, "chunk_second=3"] }, /chunk_second=… .*chunk_seconds/],
+    [{ set: ["a-secret-token"] }, /--set … as it must be KEY=VALUE/],
+    [{ executable: "" }, /deno task compile/],
+    [{ root: join(system.root, "nowhere") }, /nowhere.*does not exist/],
+  ];
+  for (const [options, expected] of cases) {
+    assertEquals(await system.install(options), 1);
+    assertMatch(system.said(), expected);
+    assert(!/a-secret-token|two\nlines/.test(system.said()), "the token was printed");
+    assertEquals(snapshot(system.root), before);
+  }
+});
+
+Deno.test("on a terminal install asks for what is missing and offers fresh UUIDs", async () => {
+  await using system = await makeRoot();
+  const asked: string[] = [];
+  const ask: Ask = (question, { suggestion, secret }) => {
+    asked.push(`${question.split(",")[0]}${secret ? " hidden" : ""}`);
+    if (question.startsWith("ingest_token")) return Promise.resolve("typed-token");
+    return Promise.resolve(suggestion ?? "https://ingest.example.com");
+  };
+  const set = SET.slice(0, 1);
+  const env = { RA_CHUNK_SECONDS: "20" };
+  assertEquals(await system.install({ set, env, ask }), 0, system.said());
+  assertEquals(asked, ["register_id", "device_id", "ingest_base_url", "ingest_token hidden"]);
+  const config = await Deno.readTextFile(join(system.root, "etc/recorder-agent/config.yaml"));
+  assertMatch(config, /^chunk_seconds: 20$/m);
+  assertMatch(config, /^register_id: [0-9a-f-]{36}$/m);
+  assertEquals(
+    await Deno.readTextFile(join(system.root, "etc/recorder-agent/token")),
+    "typed-token\n",
+  );
+  await using other = await makeRoot();
+  assertEquals(await other.install({ set: [], ask: () => Promise.resolve(null) }), 1);
+  assertMatch(other.said(), /Nothing was changed/);
+});
+
+Deno.test("a step that fails undoes those before it, the last one first", async () => {
+  await using system = await makeRoot();
+  const before = [...snapshot(system.root).keys()].sort();
+  await Deno.mkdir(join(system.root, "usr/local/bin/recorder-agent.new"), { recursive: true });
+  assertEquals(await system.install(), 1);
+  assertMatch(system.said(), /Cannot copy the program[^]*undone/);
+  const left = [...snapshot(system.root).keys()].filter((path) => !before.includes(path));
+  assert(!left.some((path) => /config|token|service/.test(path)), left.join("\n"));
+
+  const done: string[] = [];
+  const step = (name: string, fails = false): Step => ({
+    what: name,
+    isDone: () => Promise.resolve(false),
+    apply: () => fails ? Promise.reject(new Error("no")) : Promise.resolve(void done.push(name)),
+    undo: () => Promise.resolve(void done.push(`undo ${name}`)),
+  });
+  const failed = await carryOut([step("A"), step("B"), step("C", true), step("D")], {
+    dryRun: false,
+    print: () => {},
+  }).catch((error) => String(error));
+  assertEquals(done, ["A", "B", "undo B", "undo A"]);
+  assertMatch(String(failed), /Cannot c: no/);
+});
+
+Deno.test("settings go into their lines, comments stay, the token never does", () => {
+  const text = "# The till\nregister_id: old # by hand\ningest_token: abc\n";
+  const settings = new Map([["register_id", "new"], ["audio_device", "name:My Mic: 2"], [
+    "ingest_token",
+    "xyz",
+  ]]);
+  assertEquals(
+    applySettings(text, settings),
+    '# The till\nregister_id: new\ningest_token: null\naudio_device: "name:My Mic: 2"\n',
+  );
+  assertEquals(applySettings("", new Map([["chunk_seconds", "5"]])), "chunk_seconds: 5\n");
+  const settled = readSettings(["chunk_seconds=5"], {
+    RA_CHUNK_SECONDS: "9",
+    RA_SAMPLE_RATE: "16000",
+  });
+  assertEquals([...settled], [["chunk_seconds", "5"], ["sample_rate", "16000"]]);
+});

@@ -1,0 +1,204 @@
+// Refused chunks on their way back, in real folders: what is shown, what moves, what stays, and what a
+// running uploader makes of it.
+
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { join } from "@std/path/join";
+import { type RequeueOptions, runRequeue } from "../../src/commands/requeue.ts";
+import { parseChunkName } from "../../src/chunk/chunk_name.ts";
+import { makeName } from "../fixtures/chunks.ts";
+import { SimulatedClock } from "../fixtures/simulated_clock.ts";
+import { TempSpool, until } from "../fixtures/temp_spool.ts";
+import { UploadRig } from "../fixtures/upload_rig.ts";
+
+const REASON = {
+  reason: `the server answered 422: {"error":"too short"}`,
+  http_status: 422,
+  rejected_at: "2026-11-23T09:00:01.234Z",
+};
+
+/** A spool whose rejected/ has chunks of these minutes. */
+async function spoolWith(...minutes: number[]): Promise<{ temp: TempSpool; names: string[] }> {
+  const temp = await TempSpool.open();
+  for (const minute of minutes) {
+    await temp.spool.reject(await temp.store("outbox", makeName(minute)), REASON);
+  }
+  return { temp, names: temp.files("rejected").filter((name) => name.endsWith(".ogg")) };
+}
+
+function keyOf(fileName = ""): string {
+  return parseChunkName(fileName)?.key ?? "";
+}
+
+async function run(dir: string, options: Partial<RequeueOptions> = {}) {
+  const lines: string[] = [];
+  const code = await runRequeue({
+    spoolDir: dir,
+    all: false,
+    wanted: [],
+    dryRun: false,
+    print: (text) => lines.push(text),
+    ...options,
+  });
+  return { code, text: lines.join("\n") };
+}
+
+Deno.test("requeue shows what was refused and why, what is no chunk, and how to put it back", async () => {
+  const { temp, names } = await spoolWith(2, 1);
+  await using _ = temp;
+  await Deno.writeTextFile(temp.spool.path("rejected", "broken.part"), "");
+  await Deno.writeTextFile(temp.spool.path("rejected", "broken.part.reason.json"), "{}");
+  const { code, text } = await run(temp.dir);
+  const [head, first, second, , how, ...others] = text.split("\n");
+  assertMatch(head ?? "", /^REFUSED AT +HEARD AT +SECONDS +ANSWER +KEY +REASON$/);
+  assertMatch(first ?? "", /^2026-11-23T09:00:01Z {2}2026-11-23T08:01:00Z {2}60\.0 +422 /);
+  assertStringIncludes(first ?? "", `${keyOf(names[0])}  ${REASON.reason}`);
+  assertStringIncludes(second ?? "", keyOf(names[1]));
+  assertMatch(how ?? "", /^2 chunks in rejected\/.* recorder-agent requeue --all/);
+  assertEquals(others, [
+    "Not chunks, they stay in rejected/:",
+    "    broken.part",
+    "    broken.part.reason.json",
+  ]);
+  assertEquals([code, temp.files("outbox"), temp.files("rejected").length], [0, [], 6]);
+});
+
+Deno.test("an empty rejected/ is said, and no failure", async () => {
+  await using temp = await TempSpool.open();
+  const expected = { code: 0, text: "No chunk is in rejected/." };
+  assertEquals(await run(temp.dir), expected);
+  assertEquals(await run(temp.dir, { all: true }), expected);
+});
+
+Deno.test("requeue --all puts back every chunk and takes its reason away; the rest stays", async () => {
+  const { temp, names } = await spoolWith(1, 2, 3);
+  await using _ = temp;
+  await Deno.writeTextFile(temp.spool.path("rejected", "broken.part"), "");
+  // A reason that a power cut left empty, and one that is missing.
+  await Deno.writeTextFile(temp.spool.path("rejected", `${names[0]}.reason.json`), "");
+  await Deno.remove(temp.spool.path("rejected", `${names[1]}.reason.json`));
+  const { code, text } = await run(temp.dir, { all: true });
+  assertEquals([code, temp.files("outbox"), temp.files("rejected")], [0, names, ["broken.part"]]);
+  assertEquals(text.split("\n"), [
+    `${names[0]}`,
+    "    the reason is not known",
+    `${names[1]}`,
+    "    the reason is not known",
+    `${names[2]}`,
+    `    ${REASON.reason}`,
+    "3 chunks went back into outbox/.",
+    "Not chunks, they stay in rejected/:",
+    "    broken.part",
+  ]);
+});
+
+Deno.test("chunks are named by key, name or path; --dry-run moves none", async () => {
+  const { temp, names } = await spoolWith(1, 2, 3, 4);
+  await using _ = temp;
+  const [first = "", second = "", third = ""] = names;
+  const wanted = [keyOf(first).toUpperCase(), second, join(temp.dir, "rejected", third)];
+  const dry = await run(temp.dir, { wanted, dryRun: true });
+  assertStringIncludes(dry.text, "3 chunks would go back into outbox/.");
+  assertEquals([dry.code, temp.files("outbox"), temp.files("rejected").length], [0, [], 8]);
+  const { code, text } = await run(temp.dir, { wanted });
+  assertStringIncludes(text, "3 chunks went back into outbox/.");
+  assertEquals([code, temp.files("outbox")], [0, names.slice(0, 3)]);
+  assertEquals(temp.files("rejected"), [names[3], `${names[3]}.reason.json`]);
+});
+
+Deno.test("a key that is not there moves nothing, and what there is is listed", async () => {
+  const { temp, names } = await spoolWith(1);
+  await using _ = temp;
+  const { code, text } = await run(temp.dir, { wanted: [keyOf(names[0]), "no-such-key"] });
+  assertEquals([code, temp.files("outbox")], [1, []]);
+  assertMatch(text, /^Nothing was moved, as there is no such chunk in rejected\/: no-such-key\n/);
+  assertStringIncludes(text, keyOf(names[0]));
+});
+
+Deno.test("a chunk that is in outbox/ already stays where it is, and the others go", async () => {
+  const { temp, names } = await spoolWith(1, 2);
+  await using _ = temp;
+  await Deno.writeTextFile(temp.spool.path("outbox", names[0] ?? ""), "another");
+  const { code, text } = await run(temp.dir, { all: true });
+  assertEquals([code, temp.files("outbox")], [1, names]);
+  assertEquals(temp.files("rejected"), [names[0], `${names[0]}.reason.json`]);
+  assertStringIncludes(text, `Cannot put back ${names[0]}: it is in outbox/ already`);
+});
+
+Deno.test("a folder that is no spool is an error that names it", async () => {
+  const { code, text } = await run("/nonexistent/spool");
+  assertEquals(code, 1);
+  assertStringIncludes(text, "spool_dir /nonexistent/spool: it is not there");
+});
+
+Deno.test({
+  name: "what root puts back still belongs to the service's user",
+  ignore: Deno.uid() !== 0,
+  async fn() {
+    const { temp, names } = await spoolWith(1);
+    await using _ = temp;
+    await Deno.chown(temp.spool.path("rejected", names[0] ?? ""), 65534, 65534);
+    await run(temp.dir, { all: true });
+    const { uid, gid } = await Deno.lstat(temp.spool.path("outbox", names[0] ?? ""));
+    assertEquals([uid, gid], [65534, 65534]);
+  },
+});
+
+// ---- beside a running uploader
+
+Deno.test("a running uploader notices within 10 s, keeps the key, and the books balance", async () => {
+  const clock = new SimulatedClock(Date.UTC(2026, 10, 23, 9));
+  const options = { clock, behaviour: { kind: "status", status: 422 } } as const;
+  await using rig = await UploadRig.start([0, 1, 2], options);
+  await until(() => rig.report.chunks_rejected_total === 3 && clock.sleepers === 1);
+  const unaccounted = rig.report.ledger.unaccounted_s;
+  const refusedKeys = rig.temp.files("rejected").filter((name) => name.endsWith(".ogg")).map(keyOf);
+  rig.server.behaviour = { kind: "ok" };
+  await run(rig.temp.dir, { wanted: refusedKeys.slice(0, 2) });
+  await clock.advance(10_000);
+  await rig.delivered(2);
+  assertEquals(rig.server.chunks.map(({ key }) => key), refusedKeys.slice(0, 2));
+  const { tally } = rig.temp.spool;
+  assertEquals([tally.outbox, tally.rejected.files, tally.uploaded.files], [
+    { files: 0, bytes: 0, durationUs: 0 },
+    1,
+    2,
+  ]);
+  const { ledger } = rig.report;
+  assertEquals([ledger.carried_over_s, ledger.delivered_s], [119.987, 119.987]);
+  assertEquals(ledger.unaccounted_s, unaccounted);
+  assertEquals(rig.problems, ["chunks_rejected"]);
+
+  await until(() => clock.sleepers === 1);
+  await run(rig.temp.dir, { all: true });
+  await clock.advance(10_000);
+  await rig.delivered(3);
+  assertEquals([rig.problems, rig.report.ledger.unaccounted_s], [[], unaccounted]);
+});
+
+Deno.test("a chunk that is put back is refused anew after three tries, with a new reason", async () => {
+  const clock = new SimulatedClock(Date.UTC(2026, 10, 23, 9));
+  const options = { clock, behaviour: { kind: "status", status: 422 } } as const;
+  await using rig = await UploadRig.start([0], options);
+  await until(() => rig.report.chunks_rejected_total === 1 && clock.sleepers === 1);
+  rig.server.behaviour = { kind: "status", status: 413 };
+  await run(rig.temp.dir, { all: true });
+  await clock.advance(10_000);
+  await until(() => rig.report.chunks_rejected_total === 2);
+  assertEquals(rig.server.requests.length, 6);
+  assertEquals(new Set(rig.server.requests.map(({ key }) => key)).size, 1);
+  const { text } = await run(rig.temp.dir);
+  assertMatch(text, /\b413 /);
+});
+
+Deno.test("what is put back is delivered before what is newer", async () => {
+  const { temp } = await spoolWith(1);
+  await using _ = temp;
+  for (let minute = 5; minute < 15; minute++) await temp.store("outbox", makeName(minute));
+  await temp.spool.noticeReturned();
+  assert(parseChunkName(await temp.spool.oldestWaiting() ?? "") !== null); // the names are held
+  await new Promise((resolve) => setTimeout(resolve, 5)); // file systems count time coarsely
+  await run(temp.dir, { all: true });
+  await temp.spool.noticeReturned();
+  assertEquals(await temp.spool.oldestWaiting(), temp.files("outbox")[0]);
+  assertEquals([temp.spool.tally.outbox.files, temp.spool.tally.rejected.files], [11, 0]);
+});

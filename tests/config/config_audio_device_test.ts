@@ -1,0 +1,42 @@
+// What the configuration accepts as audio_device.
+
+import { assertEquals, assertMatch, assertThrows } from "@std/assert";
+import { ConfigError, loadConfig } from "../../src/config/config.ts";
+
+const ID = "11111111-1111-4111-8111-111111111111";
+const REST = `point_id: ${ID}
+register_id: ${ID}
+device_id: ${ID}
+ingest_base_url: https://ingest.example.com
+ingest_token: token
+`;
+
+function load(line: string): string | null {
+  const options = { path: "c.yaml", env: {}, readTextFile: () => `${REST}${line}\n` };
+  return loadConfig(options).audioDevice;
+}
+
+Deno.test("audio_device may be a socket, a make, a name or an ALSA PCM", () => {
+  for (
+    const value of [
+      "usb:1-1.2",
+      "usb:0D8C:0014",
+      "usb:0d8c:0014:A B",
+      "name:USB PnP",
+      "plughw:CARD=Mic,DEV=0",
+      "usbmic",
+    ]
+  ) assertEquals(load(`audio_device: ${JSON.stringify(value)}`), value);
+  assertEquals(load("audio_device: usb:1-1.2"), "usb:1-1.2", "as YAML without quotes");
+});
+
+Deno.test("an audio_device that can name nothing is refused with its place and what is accepted", () => {
+  for (const value of ["usb:zz", "usb:", "usb:1-", "usb:0d8c", "name: "]) {
+    const { problems } = assertThrows(() => load(`audio_device: "${value}"`), ConfigError);
+    assertEquals(problems.length, 1);
+    assertMatch(
+      problems[0] ?? "",
+      /^c\.yaml:6:15: audio_device: "(usb|name):.*" names no microphone: expected usb:PATH .*"recorder-agent devices" lists/,
+    );
+  }
+});

@@ -1,0 +1,93 @@
+// The parameters that microphones of described sound systems (fixtures/sound) are opened with.
+
+import { assert, assertEquals } from "@std/assert";
+import { captureAttempts, describeOffers } from "../../src/microphone/capture_attempts.ts";
+import type { CaptureDevice, CaptureOffers } from "../../src/microphone/sound_listing.ts";
+import { readSoundSystem } from "../../src/microphone/sound_system.ts";
+import { soundRoot } from "../fixtures/sound/root.ts";
+
+async function devicesOf(recording: string): Promise<readonly CaptureDevice[]> {
+  await using system = await soundRoot(recording);
+  return (await readSoundSystem(system)).devices;
+}
+
+async function only(recording: string): Promise<CaptureDevice> {
+  const [device, ...others] = await devicesOf(recording);
+  assert(device !== undefined && others.length === 0, "one device expected");
+  return device;
+}
+
+Deno.test("captureAttempts() asks for mono at the wanted rate where it is offered", async () => {
+  const device = await only("one_usb_microphone");
+  assertEquals(captureAttempts(device, 44100), [
+    { pcm: "hw:CARD=Device,DEV=0", channels: 1, sampleRate: 44100 },
+    { pcm: "plughw:CARD=Device,DEV=0", channels: 1, sampleRate: 44100 },
+  ]);
+  assertEquals(captureAttempts(device, 16000)[0]?.sampleRate, 48000);
+});
+
+Deno.test("captureAttempts() takes 44.1 kHz stereo from what offers nothing else", async () => {
+  assertEquals(captureAttempts(await only("stereo_44100_only"), 48000), [
+    { pcm: "hw:CARD=CODEC,DEV=0", channels: 2, sampleRate: 44100 },
+    { pcm: "plughw:CARD=CODEC,DEV=0", channels: 2, sampleRate: 44100 },
+  ]);
+});
+
+Deno.test("captureAttempts() keeps to the combinations that are offered", async () => {
+  const device = (await devicesOf("capture_at_device_1"))[2];
+  assert(device !== undefined);
+  const pcm = "hw:CARD=Bar,DEV=1";
+  assertEquals(captureAttempts(device, 48000), [ // mono at 48 kHz is not to be had as S16_LE
+    { pcm, channels: 2, sampleRate: 48000 },
+    { pcm, channels: 1, sampleRate: 16000 },
+    { pcm: `plug${pcm}`, channels: 2, sampleRate: 48000 },
+  ]);
+  assertEquals(captureAttempts(device, 16000).slice(0, 2), [
+    { pcm, channels: 1, sampleRate: 16000 },
+    { pcm, channels: 2, sampleRate: 16000 },
+  ]);
+});
+
+Deno.test("captureAttempts() converts at once where S16_LE is not offered", async () => {
+  const umik = (await devicesOf("odd_names"))[1];
+  assert(umik !== undefined);
+  assertEquals(captureAttempts(umik, 48000), [
+    { pcm: "plughw:CARD=U18dB,DEV=0", channels: 2, sampleRate: 48000 },
+  ]);
+});
+
+Deno.test("captureAttempts() stays inside continuous rates", async () => {
+  const device = await only("one_usb_microphone");
+  const rateFor = (min: number, max: number, wanted: number) => {
+    const rates = { min, max };
+    const offers: CaptureOffers = {
+      channels: [1],
+      rates,
+      altsets: [{ formats: ["S16_LE"], channels: 1, rates }],
+    };
+    return captureAttempts({ ...device, offers }, wanted)[0]?.sampleRate;
+  };
+  assertEquals(rateFor(8000, 96000, 24000), 24000);
+  assertEquals(rateFor(32000, 96000, 24000), 48000);
+  assertEquals(rateFor(8000, 16000, 24000), 16000);
+});
+
+Deno.test("captureAttempts() tries mono, stereo, more, then conversion where nothing is known", () => {
+  assertEquals(
+    captureAttempts("hw:1,0", 48000).map(({ pcm, channels }) => `${pcm} ${channels}`),
+    ["hw:1,0 1", "hw:1,0 2", "hw:1,0 4", "hw:1,0 6", "hw:1,0 8", "plughw:1,0 1"],
+  );
+  const named = captureAttempts("usbmic", 16000);
+  assertEquals(named[0], { pcm: "usbmic", channels: 1, sampleRate: 16000 });
+  assert(named.every(({ pcm, sampleRate }) => pcm === "usbmic" && sampleRate === 16000));
+});
+
+Deno.test("describeOffers() says in words what the hardware does", async () => {
+  const words = async (recording: string, index = 0) => {
+    const offers = (await devicesOf(recording))[index]?.offers;
+    return offers ? describeOffers(offers) : null;
+  };
+  assertEquals(await words("one_usb_microphone"), "1 channel at 44100, 48000 Hz as S16_LE");
+  assertEquals(await words("stereo_44100_only"), "2 channels at 44100 Hz as S16_LE");
+  assertEquals(await words("odd_names"), "1 channel at 8000 to 48000 Hz as S16_LE");
+});

@@ -1,0 +1,322 @@
+// What audio_device may say, and which microphone of described sound systems (fixtures/sound) is taken.
+
+import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import {
+  type AudioDevice,
+  audioDeviceTexts,
+  type Choice,
+  chooseMicrophone,
+  deviceOfPcm,
+  identify,
+  type MicrophoneIdentity,
+  NoMicrophoneError,
+  parseAudioDevice,
+} from "../../src/microphone/microphone_choice.ts";
+import type { CaptureDevice, SoundSystem } from "../../src/microphone/sound_listing.ts";
+import { readSoundSystem } from "../../src/microphone/sound_system.ts";
+import { soundRoot } from "../fixtures/sound/root.ts";
+
+async function systemOf(recording: string | null): Promise<SoundSystem> {
+  await using root = await soundRoot(recording);
+  return await readSoundSystem(root);
+}
+
+function wanted(text: string | null): Exclude<AudioDevice, { kind: "pcm" }> {
+  const parsed = parseAudioDevice(text);
+  assert(parsed !== null && parsed.kind !== "pcm", `${text}`);
+  return parsed;
+}
+
+function choose(
+  system: SoundSystem,
+  text: string | null = null,
+  last: MicrophoneIdentity | null = null,
+  standIn: MicrophoneIdentity | null = null,
+): Choice {
+  return chooseMicrophone(wanted(text), system, { last, standIn });
+}
+
+function refusal(system: SoundSystem, text: string | null = null): string {
+  return assertThrows(() => choose(system, text), NoMicrophoneError).message;
+}
+
+/** The two equal microphones: number 0 in the socket 1-1.3, number 1 in 1-1.2, with no serial number. */
+async function twins(): Promise<SoundSystem> {
+  const { cards, devices } = await systemOf("two_equal_usb_microphones");
+  return {
+    cards,
+    devices: devices.map(({ usb, ...device }) => ({
+      ...device,
+      usb: usb && { ...usb, serial: null },
+    })),
+  };
+}
+
+function identityOf(system: SoundSystem, index: number): MicrophoneIdentity {
+  const device = system.devices[index];
+  assert(device !== undefined);
+  return identify(device);
+}
+
+/** The system without what is plugged into this socket. */
+function without({ cards, devices }: SoundSystem, path: string): SoundSystem {
+  return { cards, devices: devices.filter(({ usb }) => usb?.path !== path) };
+}
+
+Deno.test("parseAudioDevice() knows sockets, makes, serial numbers, names and PCMs", () => {
+  const id = { kind: "usb_id", vendorProduct: "0d8c:0014" } as const;
+  const cases: [string | null, AudioDevice | null][] = [
+    [null, { kind: "any" }],
+    ["usb:1-1.2", { kind: "usb_path", path: "1-1.2" }],
+    ["usb:3-2", { kind: "usb_path", path: "3-2" }],
+    ["usb:0D8C:0014", { ...id, serial: null }],
+    ["usb:0d8c:0014:a b:ö", { ...id, serial: "a b:ö" }],
+    ["name: USB PnP ", { kind: "name", text: "USB PnP" }],
+    ["plughw:1,0", { kind: "pcm", pcm: "plughw:1,0" }],
+    ["usbmic", { kind: "pcm", pcm: "usbmic" }],
+    ...[
+      "usb:",
+      "usb:zz",
+      "usb:1",
+      "usb:1-",
+      "usb:1-1.",
+      "usb:0d8c",
+      "usb:0d8c:14",
+      "usb:0d8c:0014:",
+    ]
+      .map((text): [string, null] => [text, null]),
+    ["name:", null],
+    ["name: ", null],
+  ];
+  for (const [text, expected] of cases) assertEquals(parseAudioDevice(text), expected, `${text}`);
+});
+
+Deno.test("chooseMicrophone() takes USB first, then the lowest number, and says so", async () => {
+  const mixed = await systemOf("capture_at_device_1");
+  const reasonOf = (system: SoundSystem) => choose(system).reason;
+  assertEquals(
+    reasonOf(await systemOf("one_usb_microphone")),
+    'USB microphone "USB PnP Sound Device" (card 1, usb:1-1.2): the only USB microphone',
+  );
+  assertEquals(
+    reasonOf(mixed),
+    'USB microphone "Conference Bar" (card 3, device 1, usb:1-5.1): the only USB microphone',
+  );
+  assertEquals(
+    reasonOf(await twins()),
+    'USB microphone "USB PnP Sound Device" (card 0, usb:1-1.3): the lowest number of 2 USB microphones',
+  );
+  assertEquals(
+    reasonOf(without(mixed, "1-5.1")),
+    'microphone "HDA Intel PCH" (card 0): the only microphone, not on USB',
+  );
+});
+
+Deno.test("chooseMicrophone() keeps to the one recorded last, whatever number it has", async () => {
+  const system = await twins();
+  for (const index of [0, 1]) {
+    const { device, reason, isExpected } = choose(system, null, identityOf(system, index));
+    assertEquals([device, isExpected], [system.devices[index], true]);
+    assertStringIncludes(reason, "the one recorded last");
+  }
+  // Replugged in the other order, numbers and ids have swapped; the socket tells.
+  const swapped: SoundSystem = {
+    ...system,
+    devices: system.devices.map((device) => ({
+      ...device,
+      card: 1 - device.card,
+      alsaName: `hw:CARD=${device.card === 0 ? "Device_1" : "Device"},DEV=0`,
+    })),
+  };
+  const { device } = choose(swapped, null, identityOf(system, 0));
+  assertEquals([device.usb?.path, device.alsaName], ["1-1.3", "hw:CARD=Device_1,DEV=0"]);
+});
+
+Deno.test("chooseMicrophone() takes another while the last is away, and calls it a stand-in", async () => {
+  const system = await twins();
+  const last = identityOf(system, 0);
+  const twin = choose(without(system, "1-1.3"), null, last);
+  assertEquals([twin.device.usb?.path, twin.isExpected], ["1-1.2", false]);
+  assertStringIncludes(twin.reason, "like the one recorded last, which was at usb:1-1.3");
+
+  const other = choose(await systemOf("capture_at_device_1"), null, last);
+  assertEquals([other.device.name, other.isExpected], ["Conference Bar", false]);
+  assertStringIncludes(other.reason, '"USB PnP Sound Device" at usb:1-1.3, is away');
+});
+
+Deno.test("chooseMicrophone() takes no USB microphone for the stand-in of one that is not on USB", async () => {
+  const mixed = await systemOf("capture_at_device_1");
+  const onboard = identityOf(mixed, 0);
+  const { device, isExpected, reason } = choose(mixed, null, onboard);
+  assertEquals([device.name, isExpected], ["Conference Bar", true]);
+  assertStringIncludes(reason, ": the only USB microphone");
+  const alone = choose(without(mixed, "1-5.1"), null, onboard);
+  assertEquals([alone.device.name, alone.isExpected], ["HDA Intel PCH", true]);
+});
+
+Deno.test("chooseMicrophone() tells the twin in another socket from the one that audio_device meant", async () => {
+  const system = await twins();
+  const last = identityOf(system, 0);
+  for (const text of ["usb:0d8c:0014", "name:USB PnP Sound Device", "name:usb pnp"]) {
+    const { device, isExpected, reason } = choose(without(system, "1-1.3"), text, last);
+    assertEquals([device.usb?.path, isExpected], ["1-1.2", false], text);
+    assertStringIncludes(reason, '"USB PnP Sound Device" at usb:1-1.3, is away');
+    // One of another make was recorded before: audio_device has been changed since.
+    const other = { ...last, vendorProduct: "1b3f:2008", name: "Old" };
+    assertEquals(choose(without(system, "1-1.3"), text, other).isExpected, true);
+  }
+  // The socket itself was asked for.
+  assertEquals(choose(without(system, "1-1.3"), "usb:1-1.2", last).isExpected, true);
+  // The name of one may be part of another's.
+  const webcam = { ...system.devices[1], name: "HD Webcam USB PnP Sound Device" };
+  const devices = [webcam as CaptureDevice];
+  const text = "name:USB PnP Sound Device";
+  assertEquals(choose({ ...system, devices }, text, last).isExpected, false);
+  // The one so named is no stand-in for the one that only had it as a part.
+  assertEquals(
+    choose(without(system, "1-1.2"), text, identify(webcam as CaptureDevice)).isExpected,
+    true,
+  );
+});
+
+Deno.test("chooseMicrophone() keeps to its socket when the serial number cannot be read", async () => {
+  const { cards, devices } = await systemOf("two_equal_usb_microphones");
+  const system = {
+    cards,
+    // The twin has the serial number that the last one had: some makes have one for all.
+    devices: devices.map((device) => ({
+      ...device,
+      usb: device.usb && { ...device.usb, serial: device.usb.path === "1-1.3" ? null : "AB12" },
+    })),
+  };
+  const last = { ...identityOf(system, 0), serial: "AB12" };
+  for (const text of [null, "name:USB PnP"]) {
+    const { device, isExpected } = choose(system, text, last);
+    assertEquals([device.usb?.path, isExpected], ["1-1.3", true]);
+  }
+  const { device } = choose(system, "usb:0d8c:0014", { ...last, serial: null });
+  assertEquals(device.usb?.path, "1-1.3", "nor when it could not then");
+});
+
+Deno.test("chooseMicrophone() goes on with the stand-in, whatever else is plugged in", async () => {
+  const system = await twins();
+  const last = { ...identityOf(system, 0), path: "1-1.4" };
+  for (const index of [0, 1]) {
+    const standIn = identityOf(system, index);
+    for (const text of [null, "usb:0d8c:0014", "name:USB PnP"]) {
+      const { device, isExpected } = choose(system, text, last, standIn);
+      assertEquals([device.usb?.path, isExpected], [standIn.path, false], `${text}`);
+    }
+    const other = { path: "1-1.4", vendorProduct: "1b3f:2008", serial: null, name: "Old" };
+    assertEquals(choose(system, null, other, standIn).device.usb?.path, standIn.path);
+  }
+});
+
+Deno.test("chooseMicrophone() finds the last one in another socket by its serial number, but is not sure", async () => {
+  const system = await systemOf("two_equal_usb_microphones");
+  const moved = { ...identityOf(system, 1), path: "1-1.4" };
+  const { device, isExpected } = choose(system, null, moved);
+  // Some makes have one serial number for all of them.
+  assertEquals([device.usb?.serial, isExpected], ["AB34", false]);
+});
+
+Deno.test("chooseMicrophone() takes what is in the socket of the last one at once", async () => {
+  const system = await twins();
+  const replaced = { path: "1-1.2", vendorProduct: "1b3f:2008", serial: null, name: "Old" };
+  const { device, reason, isExpected } = choose(system, null, replaced);
+  assertEquals([device.usb?.path, isExpected], ["1-1.2", true]);
+  assertStringIncludes(reason, 'in the socket of the last one, "Old"');
+});
+
+Deno.test("chooseMicrophone() takes what audio_device asks for", async () => {
+  const system = await systemOf("two_equal_usb_microphones");
+  const pathOf = (text: string) => choose(system, text).device.usb?.path;
+  assertEquals(pathOf("usb:1-1.2"), "1-1.2");
+  assertEquals(pathOf("usb:0d8c:0014:AB12"), "1-1.3");
+  const odd = await systemOf("odd_names");
+  assertEquals(choose(odd, "name:МИКРОФОН [касса").device.card, 0);
+  assertEquals(choose(odd, "name:gain: 18db").device.card, 1);
+  // A card with several capture devices is one microphone.
+  const mixed = await systemOf("capture_at_device_1");
+  assertEquals(choose(mixed, "name:HDA").device.device, 0);
+  assertEquals(choose(mixed, "name:HDA").isExpected, true);
+});
+
+Deno.test("chooseMicrophone() lists what there is where nothing, or too much, fits", async () => {
+  const one = await systemOf("one_usb_microphone");
+  const present = 'there is "USB PnP Sound Device" (card 1, usb:1-1.2); without capture: ' +
+    '"bcm2835 Headphones" (card 0), "vc4-hdmi-0" (card 2), "vc4-hdmi-1" (card 3)';
+  for (const text of ["usb:1-1.4", "usb:1b3f:2008", "usb:0d8c:013c:AB", "name:hdmi"]) {
+    const message = refusal(one, text);
+    assertStringIncludes(message, `No microphone fits audio_device "${text}": ${present}`);
+  }
+  const none = await systemOf("pi_without_microphone");
+  assertStringIncludes(refusal(none, "usb:1-1.4"), "none of the 3 sound cards can capture (card 0");
+
+  const system = await twins();
+  for (const text of ["name:usb pnp", "name:USB PnP Sound Device", "usb:0d8c:0014"]) {
+    assertEquals(
+      refusal(system, text),
+      `audio_device "${text}" fits 2 microphones: "USB PnP Sound Device" (card 0, usb:1-1.3), ` +
+        '"USB PnP Sound Device" (card 1, usb:1-1.2). ' +
+        "Name one by the socket it is plugged into, usb:PATH",
+    );
+    // A till that has recorded goes on: a second microphone must not end it.
+    const { device } = choose(system, text, identityOf(system, 1));
+    assertEquals(device.usb?.path, "1-1.2");
+  }
+});
+
+Deno.test("chooseMicrophone() says what there is when nothing can capture", async () => {
+  const advice = ". Plug in a USB microphone, or name an ALSA PCM in audio_device " +
+    "(RA_AUDIO_DEVICE), for instance plughw:1,0";
+  const nothing = `Cannot find a microphone: there are no sound cards${advice}`;
+  assertEquals(refusal(await systemOf("no_sound_cards")), nothing);
+  assertEquals(refusal(await systemOf(null)), nothing);
+  assertEquals(
+    refusal(await systemOf("pi_without_microphone")),
+    "Cannot find a microphone: none of the 3 sound cards can capture " +
+      `(card 0 "bcm2835 Headphones", card 1 "vc4-hdmi-0", card 2 "vc4-hdmi-1")${advice}`,
+  );
+  assertEquals(
+    refusal(await systemOf("usb_speaker_only")),
+    "Cannot find a microphone: the only sound card can play, but not capture " +
+      `(card 0 "USB Audio")${advice}`,
+  );
+});
+
+Deno.test("audioDeviceTexts() gives only words that mean this microphone and no other", async () => {
+  const texts = ({ devices }: SoundSystem, index = 0) => {
+    const device = devices[index];
+    return device === undefined ? [] : audioDeviceTexts(device, devices);
+  };
+  assertEquals(texts(await systemOf("one_usb_microphone")), [
+    "usb:1-1.2",
+    "usb:0d8c:013c",
+    "name:USB PnP Sound Device",
+    "hw:CARD=Device,DEV=0",
+  ]);
+  assertEquals(texts(await twins(), 1), ["usb:1-1.2", "hw:CARD=Device_1,DEV=0"]);
+  assertEquals(texts(await systemOf("two_equal_usb_microphones"), 1)[1], "usb:0d8c:0014:AB34");
+  const mixed = await systemOf("capture_at_device_1");
+  assertEquals(texts(mixed, 1), ["hw:CARD=PCH,DEV=2"]); // device 0 of this card goes first
+  // Whatever they are, they are understood, and mean it.
+  for (const recording of ["one_usb_microphone", "odd_names", "two_equal_usb_microphones"]) {
+    const system = await systemOf(recording);
+    for (const device of system.devices) {
+      for (const text of audioDeviceTexts(device, system.devices).slice(0, -1)) {
+        assertEquals(choose(system, text).device, device, text);
+      }
+    }
+  }
+});
+
+Deno.test("deviceOfPcm() finds the device behind hw: and plughw:", async () => {
+  const { devices } = await systemOf("capture_at_device_1");
+  for (const pcm of ["hw:3,1", "plughw:CARD=Bar,DEV=1", "hw:Bar,1", "hw:3,1,0"]) {
+    assertEquals(deviceOfPcm(pcm, devices)?.name, "Conference Bar", pcm);
+  }
+  for (const pcm of ["hw:3", "hw:CARD=Bar", "default", "usbmic", "hw:7,0"]) {
+    assertEquals(deviceOfPcm(pcm, devices), null, pcm);
+  }
+});

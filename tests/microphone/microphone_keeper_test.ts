@@ -1,0 +1,128 @@
+// When the keeper changes the microphone, in simulated time and without any sound.
+
+import { assertEquals } from "@std/assert";
+import { MicrophoneKeeper } from "../../src/microphone/microphone_keeper.ts";
+import { startLog } from "../../src/system/log.ts";
+import { Status } from "../../src/status/status.ts";
+import { SimulatedClock } from "../fixtures/simulated_clock.ts";
+import { named, Sockets } from "../fixtures/sockets.ts";
+
+const OWN = named("own");
+const TWIN = named("twin", { isStandIn: true });
+const ids = { pointId: "p", registerId: "r", deviceId: "d", version: "0" };
+
+function setUp() {
+  const clock = new SimulatedClock(Date.UTC(2026, 5, 15, 12));
+  const status = new Status(ids, clock);
+  const microphones = new Sockets();
+  const notes: (() => Promise<void>)[] = [];
+  const keeper = new MicrophoneKeeper(microphones, {
+    clock,
+    status,
+    log: startLog({ level: "ERROR", journal: false, write: () => {} }),
+    note: (write) => notes.push(write),
+  });
+  const never = new AbortController().signal;
+  return {
+    clock,
+    status,
+    microphones,
+    keeper,
+    notes,
+    found: async () => (await keeper.find(never)).name,
+    /** A plug, while nothing is recorded. */
+    plug: async () => {
+      microphones.plug(microphones.microphone);
+      const waiting = keeper.waitForPlug(5_000, never);
+      await clock.advance(1_000);
+      assertEquals(await waiting, true);
+    },
+  };
+}
+
+Deno.test("one that gives nothing is tried again after 1, 2, 4 … 60 min", async () => {
+  const { clock, keeper, microphones, found } = setUp();
+  [microphones.microphone, microphones.second] = [OWN, TWIN];
+  for (const minutes of [1, 2, 4, 8, 16, 32, 60, 60]) {
+    assertEquals(await found(), "own");
+    keeper.gaveNothing(OWN);
+    await clock.advance(minutes * 60_000 - 1);
+    assertEquals(await found(), "twin", `${minutes} min`);
+    await clock.advance(1);
+  }
+});
+
+Deno.test("after a plug it is tried within five minutes, also if that was seen before", async () => {
+  const { clock, keeper, microphones, found, plug } = setUp();
+  [microphones.microphone, microphones.second] = [OWN, TWIN];
+  for (const minutes of [1, 2, 4, 8, 16]) {
+    keeper.gaveNothing(OWN);
+    await clock.advance(minutes * 60_000);
+  }
+  keeper.gaveNothing(OWN);
+  await plug();
+  assertEquals(await found(), "twin", "it may be a loose cable");
+  await clock.advance(5 * 60_000);
+  assertEquals(await found(), "own");
+});
+
+Deno.test("it is tried at once when its stand-in gives nothing either", async () => {
+  const { keeper, microphones, found } = setUp();
+  [microphones.microphone, microphones.second] = [OWN, TWIN];
+  keeper.gaveNothing(OWN);
+  assertEquals(await found(), "twin");
+  keeper.gaveNothing(TWIN);
+  assertEquals(await found(), "own");
+});
+
+Deno.test("it has proved itself with a minute of sound, not with less", async () => {
+  for (const [soundMs, expected] of [[59_000, "twin"], [60_000, "own"]] as const) {
+    const { clock, keeper, microphones, found } = setUp();
+    [microphones.microphone, microphones.second] = [OWN, TWIN];
+    keeper.gaveNothing(OWN);
+    await clock.advance(60_000);
+    keeper.heard(OWN);
+    await clock.advance(soundMs);
+    keeper.ended(OWN);
+    keeper.gaveNothing(OWN);
+    await clock.advance(60_000);
+    assertEquals(await found(), expected, `${soundMs} ms`);
+  }
+});
+
+Deno.test("a microphone for want of any on USB never becomes the one to keep to", async () => {
+  const { clock, keeper, microphones, notes } = setUp();
+  const onboard = named("onboard", { isStandIn: true, isStopgap: true });
+  microphones.microphone = onboard;
+  keeper.heard(onboard);
+  await clock.advance(9 * 3_600_000);
+  keeper.ended(onboard);
+  for (const write of notes) await write();
+  assertEquals([microphones.standInMs, microphones.remembered], [0, []]);
+});
+
+Deno.test("8 h that are counted late do not touch what is recorded by then", async () => {
+  const { clock, keeper, status, microphones, notes } = setUp();
+  keeper.heard(TWIN);
+  await clock.advance(8 * 3_600_000);
+  keeper.ended(TWIN);
+  const third = named("third", { isStandIn: true });
+  keeper.heard(third);
+  for (const write of notes) await write(); // the disk was slow
+  assertEquals(microphones.remembered, []);
+  assertEquals(status.hasProblem("microphone_stand_in"), true);
+});
+
+Deno.test("the last one is seen before the first sound of its stand-in, too", async () => {
+  const { clock, keeper, microphones } = setUp();
+  microphones.microphone = TWIN;
+  let hasCome = false;
+  const stop = new AbortController();
+  const better = keeper.betterComes(TWIN, stop.signal).then(() => hasCome = true);
+  await clock.advance(2_000);
+  microphones.plug(OWN);
+  await clock.advance(1_000);
+  assertEquals(hasCome, true);
+  stop.abort();
+  await better;
+});

@@ -1,0 +1,233 @@
+// The microphones of described sound systems (fixtures/sound) as the recorder gets them: found anew
+// each time, remembered, and explained.
+
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { join } from "@std/path/join";
+import { diagnoses, inOneLine } from "../../src/status/diagnosis.ts";
+import { readMicrophones } from "../../src/microphone/last_microphone.ts";
+import { identify, NoMicrophoneError } from "../../src/microphone/microphone_choice.ts";
+import { SystemMicrophones } from "../../src/microphone/microphones.ts";
+import { run } from "../fixtures/command.ts";
+import { withFakePrograms } from "../fixtures/fake_programs.ts";
+import { soundRoot } from "../fixtures/sound/root.ts";
+
+/** A sound system and a spool directory (the same folder), which a test may change. */
+async function setUp(recording: string | null, audioDevice: string | null = null) {
+  const system = await soundRoot(recording);
+  const options = { audioDevice, sampleRate: 48000, spoolDir: system.root, root: system.root };
+  return {
+    ...system,
+    options,
+    microphones: new SystemMicrophones(options),
+    file: join(system.root, "microphone.json"),
+    /** Edits one file of the sound system. */
+    edit: async (path: string, change: (text: string) => string) => {
+      const text = await Deno.readTextFile(system.root + path).catch(() => "");
+      await Deno.writeTextFile(system.root + path, change(text));
+    },
+  };
+}
+
+Deno.test("find() asks the system anew each time: a card id of this moment, never a stored one", async () => {
+  await using setup = await setUp("one_usb_microphone", "usb:1-1.2");
+  const pcms = async () =>
+    (await setup.microphones.find()).attempts.map((source) => "pcm" in source && source.pcm);
+  assertEquals(await pcms(), ["hw:CARD=Device,DEV=0", "plughw:CARD=Device,DEV=0"]);
+  await setup.edit("/proc/asound/cards", (text) => text.replace("[Device  ", "[Device_1"));
+  assertEquals(await pcms(), ["hw:CARD=Device_1,DEV=0", "plughw:CARD=Device_1,DEV=0"]);
+  await setup.edit("/proc/asound/pcm", () => "");
+  const { diagnosis } = await assertRejects(() => setup.microphones.find(), NoMicrophoneError);
+  assertEquals(diagnosis.code, "microphone_missing");
+});
+
+Deno.test("find() before the first plug, when /proc/asound does not exist, says what there is", async () => {
+  await using setup = await setUp(null);
+  const error = await assertRejects(() => setup.microphones.find(), NoMicrophoneError);
+  assertStringIncludes(error.message, "there are no sound cards");
+});
+
+Deno.test("the microphone that sound came from is kept to, by the next run as well", async () => {
+  await using setup = await setUp("two_equal_usb_microphones");
+  const first = await setup.microphones.find();
+  assertEquals(first.device?.usb?.path, "1-1.3");
+  assertEquals((await readMicrophones(setup.root)).last, null, "nothing was heard yet");
+
+  const second = await new SystemMicrophones({ ...setup.options, audioDevice: "usb:1-1.2" }).find();
+  await setup.microphones.remember(second);
+  assertEquals((await setup.microphones.find()).device?.usb?.path, "1-1.2");
+  const nextRun = await new SystemMicrophones(setup.options).find();
+  assertEquals([nextRun.device?.usb?.path, nextRun.isStandIn], ["1-1.2", false]);
+  assertEquals([...Deno.readDirSync(setup.root)].filter(({ name }) => /tmp/.test(name)), []);
+
+  // Written only when it changes: an SD card has better things to do.
+  const written = Deno.statSync(setup.file).ino;
+  await setup.microphones.remember(second);
+  await new SystemMicrophones(setup.options).remember(second);
+  assertEquals(Deno.statSync(setup.file).ino, written);
+});
+
+Deno.test("for how long another one has stood in is remembered, for that one only", async () => {
+  await using setup = await setUp("two_equal_usb_microphones");
+  const own = await setup.microphones.find();
+  await setup.microphones.remember(own);
+  const all = await Deno.readTextFile(`${setup.root}/proc/asound/pcm`);
+  await setup.edit("/proc/asound/pcm", (text) => text.replace(/^00-00.*\n/m, "")); // it is away
+  const twin = await setup.microphones.find();
+  assertEquals([twin.device?.usb?.path, twin.isStandIn], ["1-1.2", true]);
+  assertEquals(await setup.microphones.countStandIn(twin, 1000), 1000);
+  // A restart of the program in between.
+  const again = new SystemMicrophones(setup.options);
+  assertEquals(await again.countStandIn(twin, 500), 1500);
+  assertEquals((await readMicrophones(setup.root)).last, own.device && identify(own.device));
+  assertEquals(await again.countStandIn(own, 70), 70, "another one begins at nothing");
+  await setup.edit("/proc/asound/pcm", () => all);
+  await again.remember(await again.find());
+  assertEquals((await readMicrophones(setup.root)).standIn, null);
+  assertEquals(await again.countStandIn(twin, 5), 5);
+});
+
+Deno.test("find() passes over the one that gives nothing, and a serial number is not forgotten", async () => {
+  await using setup = await setUp("two_equal_usb_microphones");
+  const own = await setup.microphones.find();
+  await setup.microphones.remember(own);
+  const other = await setup.microphones.find(own);
+  assertEquals([other.device?.usb?.path, other.isStandIn], ["1-1.2", true]);
+  assert(own.device?.usb);
+  const device = { ...own.device, usb: { ...own.device.usb, serial: null } };
+  await setup.microphones.remember({ ...own, device });
+  assertEquals((await readMicrophones(setup.root)).last?.serial, "AB12");
+});
+
+Deno.test("a microphone that could not be remembered is remembered the next time", async () => {
+  await using setup = await setUp("one_usb_microphone");
+  const microphone = await setup.microphones.find();
+  await Deno.mkdir(`${setup.file}.tmp`); // nothing can be written there
+  await assertRejects(() => setup.microphones.remember(microphone));
+  await Deno.remove(`${setup.file}.tmp`);
+  await setup.microphones.remember(microphone);
+  assertEquals((await readMicrophones(setup.root)).last?.path, "1-1.2");
+});
+
+Deno.test("a card whose serial number cannot be read hides no other", async () => {
+  await using setup = await setUp("two_equal_usb_microphones", "usb:1-1.3");
+  const blocked = `${await Deno.realPath(`${setup.root}/sys/class/sound/card1/device/..`)}/serial`;
+  await Deno.remove(blocked);
+  await run("mkfifo", [blocked]); // as the kernel holds a reader while the device is reset
+  const { device } = await setup.microphones.find();
+  assertEquals([device?.usb?.path, device?.usb?.serial], ["1-1.3", "AB12"]);
+});
+
+Deno.test("a sound system that gives no answer is a problem of its own, in words", async () => {
+  await using setup = await setUp("one_usb_microphone");
+  await withFakePrograms({ ffmpeg: "", find: "exec sleep 60" }, async () => {
+    const { diagnosis } = await assertRejects(() => setup.microphones.find(), NoMicrophoneError);
+    assertEquals(diagnosis.code, "sound_system_hangs");
+    assertStringIncludes(diagnosis.message, "find gave no answer within 3 s");
+  });
+});
+
+Deno.test("isOpen() knows which process has a microphone open, and what it cannot know", async () => {
+  await using setup = await setUp("one_usb_microphone");
+  const microphone = await setup.microphones.find();
+  await Deno.mkdir(`${setup.root}/proc/asound/card1/pcm0c/sub0`, { recursive: true });
+  await setup.edit("/proc/asound/card1/pcm0c/sub0/status", () => "closed\n");
+  assertEquals(await setup.microphones.isOpen(microphone, 77), false);
+  await setup.edit("/proc/asound/card1/pcm0c/sub0/status", () => "owner_pid   : 77\n");
+  assertEquals(await setup.microphones.isOpen(microphone, 77), true);
+  assertEquals(await setup.microphones.isOpen(microphone, 78), false);
+  const { device: _, ...pcm } = microphone; // ALSA's configuration alone knows what it is
+  assertEquals(await setup.microphones.isOpen(pcm, 78), true);
+});
+
+Deno.test("a broken microphone.json is as if there were none", async () => {
+  for (const text of ["", "{", "null", "[]", '{"name":1}', "\0\0\0\0", '{"path":"1-1.2"}']) {
+    await using setup = await setUp("two_equal_usb_microphones");
+    await Deno.writeTextFile(setup.file, text);
+    const { device, reason } = await setup.microphones.find();
+    assertEquals(device?.usb?.path, "1-1.3", text);
+    assertStringIncludes(reason, "lowest number");
+  }
+});
+
+Deno.test("a microphone that is not on USB is a stopgap, unless it was asked for", async () => {
+  for (const [audioDevice, expected] of [[null, true], ["name:HDA", false]] as const) {
+    await using setup = await setUp("capture_at_device_1", audioDevice);
+    await setup.edit("/proc/asound/pcm", (text) => text.replace(/^03-01.*$/m, ""));
+    const { device, isStopgap } = await setup.microphones.find();
+    assertEquals([device?.name, isStopgap], ["HDA Intel PCH", expected]);
+  }
+});
+
+Deno.test("plugged() is true once for what appeared since the last look", async () => {
+  await using setup = await setUp("one_usb_microphone");
+  await Deno.mkdir(`${setup.root}/dev/snd`, { recursive: true });
+  await setup.microphones.find();
+  assertEquals(await setup.microphones.plugged(), false);
+  await setup.edit("/dev/snd/pcmC1D0c", () => "");
+  assertEquals(await setup.microphones.plugged(), true);
+  assertEquals(await setup.microphones.plugged(), false);
+  await Deno.remove(`${setup.root}/dev/snd/pcmC1D0c`);
+  assertEquals(await setup.microphones.plugged(), false);
+});
+
+Deno.test("while somebody reports changes, the system is looked at after a report only", async () => {
+  await using setup = await setUp("one_usb_microphone");
+  await Deno.mkdir(`${setup.root}/dev/snd`, { recursive: true });
+  let [reports, isWatched] = [0, true];
+  const events = {
+    sighting: () => ({ count: reports, atMs: 0 }),
+    isCurrent: ({ count }: { count: number }) => isWatched && count === reports,
+    wait: () => Promise.resolve(),
+  };
+  const microphones = new SystemMicrophones({ ...setup.options, events });
+  const cardId = async () => (await microphones.find()).device?.cardId;
+  assertEquals(await cardId(), "Device");
+
+  await setup.edit("/proc/asound/cards", (text) => text.replace("[Device  ", "[Device_1"));
+  await setup.edit("/dev/snd/pcmC1D0c", () => "");
+  assertEquals([await cardId(), await microphones.plugged()], ["Device", false]);
+  reports++;
+  assertEquals([await microphones.plugged(), await cardId()], [true, "Device_1"]);
+
+  await setup.edit("/proc/asound/cards", (text) => text.replace("[Device_1", "[Device_2"));
+  assertEquals(await cardId(), "Device_1");
+  isWatched = false;
+  assertEquals(await cardId(), "Device_2", "with nobody to report, each look is a real one");
+});
+
+Deno.test("explain() says who holds it, which group may open it, and what it offers", async () => {
+  await using setup = await setUp("one_usb_microphone");
+  const { microphones, root } = setup;
+  const microphone = await microphones.find();
+  const busy = diagnoses.busy("hw:1,0");
+  assertStringIncludes(
+    inOneLine(await microphones.explain(busy, microphone)),
+    "by another program, which this user may not see. Find it with sudo fuser -v",
+  );
+  await Deno.mkdir(`${root}/proc/asound/card1/pcm0c/sub0`, { recursive: true });
+  await setup.edit("/proc/asound/card1/pcm0c/sub0/status", () => "owner_pid   : 77\n");
+  // Where other users' processes are hidden, their control groups are not.
+  await Deno.mkdir(`${root}/sys/fs/cgroup/user.slice/pipewire.service`, { recursive: true });
+  await setup.edit("/sys/fs/cgroup/user.slice/pipewire.service/cgroup.threads", () => "7\n77\n");
+  assertStringIncludes(
+    (await microphones.explain(busy, microphone)).message,
+    "is in use by pipewire.service (process 77)",
+  );
+  await Deno.mkdir(`${root}/proc/77`, { recursive: true });
+  await setup.edit("/proc/77/comm", () => "arecord\n");
+  assertEquals(
+    inOneLine(await microphones.explain(busy, microphone)),
+    "The microphone USB PnP Sound Device is in use by arecord (process 77). " +
+      "Stop it: sudo kill 77",
+  );
+
+  await Deno.mkdir(`${root}/dev/snd`, { recursive: true });
+  await Deno.writeTextFile(`${root}/dev/snd/pcmC1D0c`, "", { mode: 0o600 });
+  const { message } = await microphones.explain(diagnoses.forbidden("hw:1,0"), microphone);
+  assert(/: \/dev\/snd\/pcmC1D0c is for the group \w+ \(mode 600\)$/.test(message), message);
+
+  const format = await microphones.explain(diagnoses.format("hw:1,0"), microphone);
+  assertStringIncludes(format.message, "it offers 1 channel at 44100, 48000 Hz as S16_LE");
+  const lost = diagnoses.lost(0, "");
+  assertEquals(await microphones.explain(lost, microphone), lost);
+});

@@ -1,0 +1,129 @@
+import { assert, assertEquals } from "@std/assert";
+import { getLogger } from "@logtape/logtape";
+import { type Sighting, SoundEvents } from "../../src/microphone/sound_events.ts";
+import { systemClock } from "../../src/system/clock.ts";
+import { SimulatedClock } from "../fixtures/simulated_clock.ts";
+import { until } from "../fixtures/sockets.ts";
+
+const log = getLogger("test");
+const HEADING = "monitor will print the received events for:\nKERNEL - the kernel uevent\n\n";
+
+/** Runs `test` with the events that this shell script reports as the helper does. */
+async function withHelper(
+  script: string,
+  test: (events: SoundEvents, signal: AbortSignal) => Promise<void>,
+): Promise<void> {
+  const events = new SoundEvents({
+    clock: systemClock,
+    log,
+    helper: ["sh", "-c", script.replace("HEADING", `printf '${HEADING}'`)],
+  });
+  const stop = new AbortController();
+  const running = events.run(stop.signal);
+  try {
+    await test(events, stop.signal);
+  } finally {
+    stop.abort();
+    await running;
+  }
+}
+
+/** Waits until the helper reports. */
+async function watched(events: SoundEvents, signal: AbortSignal): Promise<void> {
+  await events.wait(10, signal);
+  await until("it watches", () => events.isCurrent(events.sighting()));
+}
+
+/** Waits until what was seen is out of date. */
+async function changed(events: SoundEvents, seen: Sighting, signal: AbortSignal): Promise<void> {
+  while (events.isCurrent(seen)) await events.wait(60_000, signal);
+}
+
+Deno.test("udevadm's report of a change ends the wait within a second", async () => {
+  // The sound of this machine cannot be plugged; its memory devices can be said to have changed.
+  const monitor = ["monitor", "--kernel", "--udev", "--subsystem-match=mem"];
+  const helper = ["/usr/bin/udevadm", ...monitor] as const;
+  const events = new SoundEvents({ clock: systemClock, log, helper: [...helper] });
+  const stop = new AbortController();
+  const running = events.run(stop.signal);
+  await watched(events, stop.signal);
+  const seen = events.sighting();
+  await systemClock.sleep(50);
+  assert(events.isCurrent(seen), "nothing has changed");
+  const reported = changed(events, seen, stop.signal);
+  const startMs = performance.now();
+  await Deno.writeTextFile("/sys/class/mem/null/uevent", "change");
+  await reported;
+  assert(performance.now() - startMs < 1000);
+  stop.abort();
+  await running;
+});
+
+Deno.test("nothing is started until somebody waits for a microphone", async () => {
+  const marker = await Deno.makeTempFile();
+  await withHelper(`echo started > ${marker}; HEADING; exec sleep 60`, async (events, signal) => {
+    assertEquals(events.isCurrent(events.sighting()), false);
+    await systemClock.sleep(100);
+    assertEquals(await Deno.readTextFile(marker), "");
+    await watched(events, signal);
+    assertEquals(await Deno.readTextFile(marker), "started\n");
+  });
+  await Deno.remove(marker);
+});
+
+Deno.test("what was seen before the helper listened has to be looked at again", async () => {
+  await withHelper("sleep 0.1; HEADING; exec sleep 60", async (events, signal) => {
+    const before = events.sighting();
+    await watched(events, signal);
+    assert(!events.isCurrent(before));
+  });
+});
+
+Deno.test("when the helper ends, whoever waits looks at once, and then at intervals", async () => {
+  await withHelper("HEADING; sleep 0.3", async (events, signal) => {
+    await watched(events, signal);
+    const seen = events.sighting();
+    await changed(events, seen, signal);
+    await until("nobody watches", () => !events.isCurrent(events.sighting()));
+  });
+});
+
+Deno.test("a helper that is missing costs nothing but looks at intervals", async () => {
+  const clock = new SimulatedClock(0);
+  const events = new SoundEvents({ clock, log, helper: ["/no/such/program"] });
+  const stop = new AbortController();
+  const running = events.run(stop.signal);
+  let looks = 0;
+  const looking = (async () => {
+    while (!stop.signal.aborted) {
+      await events.wait(60_000, stop.signal);
+      looks++;
+    }
+  })();
+  for (let turn = 0; turn < 24; turn++) {
+    await clock.advance(5_000);
+    await systemClock.sleep(10); // the helper is a real process
+  }
+  assert(looks >= 20, `${looks} looks in 120 s`);
+  stop.abort();
+  await Promise.all([running, looking]);
+});
+
+Deno.test("what was seen is not trusted for longer than ten minutes", async () => {
+  const clock = new SimulatedClock(0);
+  const script = `printf '${HEADING}'; exec sleep 60`;
+  const events = new SoundEvents({ clock, log, helper: ["sh", "-c", script] });
+  const stop = new AbortController();
+  const running = events.run(stop.signal);
+  const waiting = events.wait(1_000, stop.signal);
+  await until("it watches", () => events.isCurrent(events.sighting()));
+  await clock.advance(1_000);
+  await waiting;
+  const seen = events.sighting();
+  await clock.advance(599_000);
+  assert(events.isCurrent(seen));
+  await clock.advance(2_000);
+  assert(!events.isCurrent(seen));
+  stop.abort();
+  await running;
+});

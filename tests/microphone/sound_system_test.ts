@@ -1,0 +1,160 @@
+// What is read of described sound systems (fixtures/sound): cards, devices, nodes, holders.
+
+import { assert, assertEquals } from "@std/assert";
+import type { CaptureDevice } from "../../src/microphone/sound_listing.ts";
+import { readHolders, readSoundNodes, readSoundSystem } from "../../src/microphone/sound_system.ts";
+import { soundRoot } from "../fixtures/sound/root.ts";
+
+async function devicesOf(recording: string): Promise<readonly CaptureDevice[]> {
+  await using system = await soundRoot(recording);
+  return (await readSoundSystem(system)).devices;
+}
+
+Deno.test("readSoundSystem() finds one USB microphone among cards that only play", async () => {
+  assertEquals(await devicesOf("one_usb_microphone"), [{
+    card: 1,
+    device: 0,
+    cardId: "Device",
+    name: "USB PnP Sound Device",
+    alsaName: "hw:CARD=Device,DEV=0",
+    usb: { path: "1-1.2", vendorProduct: "0d8c:013c", serial: null, bus: "001/004" },
+    offers: {
+      channels: [1],
+      rates: [44100, 48000],
+      altsets: [{ formats: ["S16_LE"], channels: 1, rates: [44100, 48000] }],
+    },
+  }]);
+});
+
+Deno.test("readSoundSystem() tells two equal microphones apart by path and serial", async () => {
+  const devices = await devicesOf("two_equal_usb_microphones");
+  assertEquals(devices.map(({ card, cardId, usb }) => [card, cardId, usb?.path, usb?.serial]), [
+    [0, "Device", "1-1.3", "AB12"],
+    [1, "Device_1", "1-1.2", "AB34"],
+  ]);
+  assertEquals(devices[0]?.usb?.vendorProduct, devices[1]?.usb?.vendorProduct);
+});
+
+Deno.test("readSoundSystem() is empty where nothing can capture", async () => {
+  for (const recording of ["no_sound_cards", "pi_without_microphone", "usb_speaker_only"]) {
+    assertEquals(await devicesOf(recording), []);
+  }
+});
+
+Deno.test("readSoundSystem() is empty before /proc/asound exists", async () => {
+  await using system = await soundRoot(null);
+  assertEquals(await readSoundSystem(system), { cards: [], devices: [] });
+});
+
+Deno.test("readSoundSystem() finds capture at device 1, and its own stream file", async () => {
+  const devices = await devicesOf("capture_at_device_1");
+  assertEquals(devices.map((device) => device.alsaName), [
+    "hw:CARD=PCH,DEV=0",
+    "hw:CARD=PCH,DEV=2",
+    "hw:CARD=Bar,DEV=1",
+  ]);
+  assertEquals(devices[0]?.usb, null);
+  assertEquals(devices[0]?.offers, null);
+  assertEquals(devices[2]?.usb?.path, "1-5.1");
+  assertEquals(devices[2]?.offers?.channels, [1, 2]);
+  assertEquals(devices[2]?.offers?.rates, [8000, 16000, 32000, 48000]);
+  assertEquals(devices[2]?.offers?.altsets.length, 3);
+});
+
+Deno.test("readSoundSystem() reads odd names, cut characters and continuous rates", async () => {
+  const devices = await devicesOf("odd_names");
+  assertEquals(devices.map((device) => device.name), [
+    "Микрофон [касса",
+    "Umik-1  Gain: 18dB",
+    "Desk [31mMic : capture 1",
+  ]);
+  assertEquals(devices[0]?.alsaName, "hw:CARD=default,DEV=0");
+  assertEquals(devices[0]?.offers?.rates, { min: 8000, max: 48000 });
+});
+
+Deno.test("readSoundSystem() takes the USB path from the long name without sysfs", async () => {
+  const devices = await devicesOf("odd_names");
+  assertEquals(devices.map((device) => device.usb?.path), [null, "1-1.3.4", null]);
+  assertEquals(devices[2]?.usb, { path: null, vendorProduct: null, serial: null, bus: null });
+});
+
+Deno.test("readSoundSystem() lists each card once, those without capture too", async () => {
+  await using system = await soundRoot("pi_without_microphone");
+  const { cards } = await readSoundSystem(system);
+  assertEquals(cards.map(({ number, id, driver }) => [number, id, driver]), [
+    [0, "Headphones", "bcm2835_headpho"],
+    [1, "vc4hdmi0", "vc4-hdmi"],
+    [2, "vc4hdmi1", "vc4-hdmi"],
+  ]);
+});
+
+Deno.test("readSoundNodes() has another line for a node that is made anew, or given to a group", async () => {
+  await using system = await soundRoot("one_usb_microphone");
+  const snd = `${system.root}/dev/snd`;
+  await Deno.mkdir(snd, { recursive: true });
+  const isNew = async (change: () => Promise<void>) => {
+    const before = await readSoundNodes(system);
+    await change();
+    return [...await readSoundNodes(system)].some((line) => !before.has(line));
+  };
+  const node = `${snd}/pcmC1D0c`;
+  assertEquals(await isNew(() => Deno.writeTextFile(node, "", { mode: 0o600 })), true);
+  assertEquals(await isNew(() => Deno.chmod(node, 0o660)), true);
+  assertEquals(
+    await isNew(async () => {
+      await Deno.writeTextFile(`${node}.new`, "", { mode: 0o660 });
+      await Deno.rename(`${node}.new`, node);
+    }),
+    true,
+  );
+  assertEquals(await isNew(() => Deno.remove(node)), false);
+  assertEquals(await isNew(() => Deno.writeTextFile(`${snd}/pcmC1D0p`, "")), false);
+  assertEquals(await isNew(() => Deno.remove(`${system.root}/sys/class/sound/card1`)), false);
+});
+
+/** Puts a file of /proc, say, into the tree. */
+async function add(root: string, path: string, text: string): Promise<void> {
+  await Deno.mkdir(`${root}${path.slice(0, path.lastIndexOf("/"))}`, { recursive: true });
+  await Deno.writeTextFile(`${root}${path}`, text);
+}
+
+Deno.test("readHolders() names the process of the thread that ALSA says has it open", async () => {
+  await using system = await soundRoot("two_equal_usb_microphones");
+  const [first, second] = (await readSoundSystem(system)).devices;
+  assert(first !== undefined && second !== undefined);
+  await add(system.root, "/proc/asound/card0/pcm0c/sub0/status", "closed\n");
+  const running = "state: RUNNING\nowner_pid   : 812\ntrigger_time: 31.4\n";
+  await add(system.root, "/proc/asound/card1/pcm0c/sub0/status", running);
+  await add(system.root, "/proc/asound/card2/pcm0p/sub0/status", "owner_pid   : 99\n");
+  assertEquals(await readHolders(second, system), [{ pid: 812, program: null }]);
+  await add(system.root, "/proc/812/status", "Name:\talsa-source\nTgid:\t640\nPid:\t812\n");
+  await add(system.root, "/proc/640/comm", "pulseaudio\n");
+  const pulse = [{ pid: 640, program: "pulseaudio" }];
+  assertEquals(await readHolders(second, system), pulse);
+  assertEquals(await readHolders(null, system), pulse);
+  assertEquals(await readHolders(first, system), []);
+});
+
+Deno.test("readHolders() searches the open files where ALSA does not say", async () => {
+  await using system = await soundRoot("one_usb_microphone");
+  const [device] = (await readSoundSystem(system)).devices;
+  assert(device !== undefined);
+  await add(system.root, "/proc/77/comm", "arecord\n");
+  await Deno.mkdir(`${system.root}/proc/77/fd`);
+  await Deno.symlink("/dev/snd/pcmC1D0c", `${system.root}/proc/77/fd/5`);
+  await Deno.symlink("/dev/snd/pcmC1D0p", `${system.root}/proc/77/fd/6`);
+  assertEquals(await readHolders(device, system), [{ pid: 77, program: "arecord" }]);
+  assertEquals(await readHolders(null, system), [{ pid: 77, program: "arecord" }]);
+  assertEquals(await readHolders({ ...device, card: 2 }, system), []);
+});
+
+Deno.test("a card id that ALSA would read otherwise is opened by the number of this moment", async () => {
+  for (const id of ["Mic für 2", "my mic", "a,b"]) {
+    await using system = await soundRoot("one_usb_microphone");
+    const path = `${system.root}/proc/asound/cards`;
+    const cards = await Deno.readTextFile(path);
+    await Deno.writeTextFile(path, cards.replace("[Device         ]", `[${id.padEnd(15)}]`));
+    const [device] = (await readSoundSystem(system)).devices;
+    assertEquals([device?.cardId, device?.alsaName], [id, "hw:1,0"]);
+  }
+});

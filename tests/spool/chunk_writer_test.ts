@@ -1,0 +1,455 @@
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { join } from "@std/path/join";
+import { ChunkWriter, MAX_PENDING_BYTES, type WriteStep } from "../../src/spool/chunk_writer.ts";
+import type { PartFile } from "../../src/spool/part_file.ts";
+import { Status } from "../../src/status/status.ts";
+import { seededRandom } from "../fixtures/random.ts";
+import { SimulatedClock } from "../fixtures/simulated_clock.ts";
+import { capturedLog, chunksIn, TempSpool, until } from "../fixtures/temp_spool.ts";
+
+const NOON = Date.UTC(2026, 5, 15, 12);
+const IDENTITY = { pointId: "p", registerId: "r", deviceId: "d", version: "0" };
+const LEVELS = { peakDbfs: -6, rmsDbfs: -20 };
+
+/** A writer on a real spool, with simulated time. */
+async function writerAtNoon(syncIntervalMs = 5000) {
+  const temp = await TempSpool.open();
+  const clock = new SimulatedClock(NOON);
+  const status = new Status(IDENTITY, clock);
+  const captured = capturedLog();
+  const deps = { clock, status, log: captured.log };
+  const report = () => status.report(temp.spool);
+  return {
+    temp,
+    spool: temp.spool,
+    clock,
+    status,
+    report,
+    lines: captured.lines,
+    writer: new ChunkWriter(temp.spool, syncIntervalMs, deps),
+    problems: () => report().problems.map(({ code }) => code),
+    /** Time passes, second by second, until something comes true. */
+    async until(isTrue: () => boolean) {
+      for (let second = 0; !isTrue(); second++) {
+        assert(second < 600, `did not come true: ${isTrue}`);
+        await clock.advance(1000);
+      }
+    },
+    /** The bytes of the sealed chunks, in their order. */
+    sealed: () =>
+      chunksIn(temp.spool, "outbox").map((name) => [
+        ...Deno.readFileSync(temp.spool.path("outbox", name)),
+      ]),
+    async [Symbol.asyncDispose]() {
+      captured[Symbol.dispose]();
+      await temp[Symbol.asyncDispose]();
+    },
+  };
+}
+
+function bytes(...values: number[]): Uint8Array {
+  return new Uint8Array(values);
+}
+
+/** The steps of chunk number `index`, a second long, that holds `pages`. */
+function chunkSteps(index: number, pages: Uint8Array[]): WriteStep[] {
+  const startUnixUs = (NOON + index * 1000) * 1000;
+  const [first = bytes(), ...rest] = pages;
+  const last = rest.pop() ?? bytes();
+  const name = { startUnixUs, key: crypto.randomUUID() };
+  return [
+    { kind: "open", name, bytes: first },
+    ...rest.map((page): WriteStep => ({ kind: "append", bytes: page })),
+    {
+      kind: "close",
+      bytes: last,
+      times: secondFrom(startUnixUs),
+      name,
+      gapCause: "",
+      levels: LEVELS,
+    },
+  ];
+}
+
+function secondFrom(startUnixUs: number) {
+  const endUnixUs = startUnixUs + 1e6;
+  return { startUnixUs, endUnixUs, startMs: startUnixUs / 1000, endMs: endUnixUs / 1000, gapMs: 0 };
+}
+
+function pushAll(writer: ChunkWriter, ...chunks: WriteStep[][]): void {
+  for (const step of chunks.flat()) writer.push(step);
+}
+
+/** Lets `intercept` into the way of every file that the spool starts. */
+function interceptParts(temp: TempSpool, intercept: (part: PartFile) => void): void {
+  const create = temp.spool.create.bind(temp.spool);
+  temp.spool.create = async (name) => {
+    const part = await create(name);
+    intercept(part);
+    return part;
+  };
+}
+
+Deno.test("what is pushed is written in order, chunk by chunk", async () => {
+  await using setup = await writerAtNoon();
+  const { writer } = setup;
+  pushAll(
+    writer,
+    chunkSteps(0, [bytes(1, 2), bytes(3), bytes(4, 5)]),
+    chunkSteps(1, [bytes(6)]),
+    chunkSteps(2, [bytes(7), bytes(8), bytes(9), bytes(10)]),
+  );
+  await writer.finish();
+  assertEquals(setup.sealed(), [[1, 2, 3, 4, 5], [6], [7, 8, 9, 10]]);
+  assertEquals(setup.temp.files("recording"), []);
+  assertEquals(setup.report().chunks_recorded_total, 3);
+  const [, , name] = chunksIn(setup.spool, "outbox");
+  assertEquals(setup.report().last_chunk, {
+    name: name ?? "",
+    seconds: 1,
+    bytes: 4,
+    peak_dbfs: LEVELS.peakDbfs,
+    rms_dbfs: LEVELS.rmsDbfs,
+  });
+  assertEquals(setup.lines.map(({ message }) => message), ["Recorded.", "Recorded.", "Recorded."]);
+});
+
+Deno.test("a chunk that holds no sound is dropped", async () => {
+  await using setup = await writerAtNoon();
+  const [open, append] = chunkSteps(0, [bytes(1), bytes(2), bytes(3)]);
+  assert(open && append);
+  pushAll(setup.writer, [open, append, { kind: "discard" }], chunkSteps(1, [bytes(4)]));
+  await setup.writer.finish();
+  assertEquals(setup.sealed(), [[4]]);
+  assertEquals(setup.temp.files("recording"), []);
+  assertEquals(setup.report().chunks_recorded_total, 1);
+});
+
+Deno.test("a chunk still open at finish() stays in recording/, with all that was pushed", async () => {
+  await using setup = await writerAtNoon();
+  const [open, append] = chunkSteps(0, [bytes(1), bytes(2), bytes(3)]);
+  assert(open && append);
+  pushAll(setup.writer, [open, append]);
+  await setup.writer.finish();
+  const [name = ""] = setup.temp.files("recording");
+  assertEquals(await Deno.readFile(setup.spool.path("recording", name)), bytes(1, 2));
+});
+
+Deno.test("room is asked for before every chunk", async () => {
+  await using setup = await writerAtNoon();
+  let rings = 0;
+  setup.spool.roomWanted.ring = () => rings++;
+  pushAll(setup.writer, chunkSteps(0, [bytes(1)]), chunkSteps(1, [bytes(2)]));
+  await setup.writer.finish();
+  assertEquals(rings, 2);
+});
+
+Deno.test("what is synced are whole blocks, and what lies behind them is written at once behind that", async () => {
+  await using setup = await writerAtNoon(5000);
+  const { clock, writer } = setup;
+  const syncedBytes: number[] = [];
+  let written = 0;
+  interceptParts(setup.temp, (part) => {
+    const { append, sync } = part;
+    part.append = (bytes) => append.call(part, bytes).finally(() => written = part.sizeBytes);
+    part.sync = () => {
+      syncedBytes.push(part.sizeBytes);
+      return sync.call(part);
+    };
+  });
+  const [open, close] = chunkSteps(0, [new Uint8Array(200).fill(1)]);
+  assert(open && close && close.kind === "close");
+  writer.push(open);
+  let pushed = 200;
+  for (let page = 0; page < 140; page++) {
+    await clock.advance(400);
+    const bytes = new Uint8Array(1000 + page * 37 % 700).fill(page); // 24 kbit/s
+    writer.push({ kind: "append", bytes });
+    pushed += bytes.length;
+    await until(() => written === pushed);
+  }
+  writer.push(close);
+  await writer.finish();
+  assert(syncedBytes.length >= 11, `${syncedBytes}`); // 56 s
+  assertEquals(syncedBytes.filter((size) => size % 4096 !== 0), []);
+});
+
+Deno.test("what lies behind the blocks that are synced does not wait for a card that is slow", async () => {
+  await using setup = await writerAtNoon(5000);
+  const { clock, writer } = setup;
+  const card = Promise.withResolvers<void>();
+  let [written, syncs] = [0, 0];
+  interceptParts(setup.temp, (part) => {
+    const { append } = part;
+    part.append = (bytes) => append.call(part, bytes).finally(() => written = part.sizeBytes);
+    part.sync = () => (syncs++, card.promise);
+  });
+  const [open, close] = chunkSteps(0, [new Uint8Array(100)]);
+  assert(open && close);
+  writer.push(open);
+  await clock.advance(3000);
+  writer.push({ kind: "append", bytes: new Uint8Array(5000) });
+  await until(() => syncs === 1);
+  assertEquals(written, 4096);
+  await until(() => clock.sleepers === 1);
+  await clock.advance(25);
+  await until(() => written === 5100);
+  card.resolve();
+  writer.push(close);
+  await writer.finish();
+});
+
+Deno.test("nothing waits longer than the interval to be synced, and not every page is", async () => {
+  for (const intervalMs of [2000, 5000]) {
+    await using setup = await writerAtNoon(intervalMs);
+    const { clock, writer } = setup;
+    const syncsMs: number[] = [];
+    let appends = 0;
+    interceptParts(setup.temp, (part) => {
+      const { append, sync } = part;
+      part.append = (page) => append.call(part, page).finally(() => appends++);
+      part.sync = () => {
+        syncsMs.push(clock.monotonicMs());
+        return sync.call(part);
+      };
+    });
+    const [open, close] = chunkSteps(0, [bytes(0)]);
+    assert(open && close);
+    writer.push(open);
+    const startMs = clock.monotonicMs();
+    for (let page = 0; page < 40; page++) {
+      await clock.advance(400);
+      writer.push({ kind: "append", bytes: bytes(page) });
+      await until(() => appends === page + 2);
+    }
+    await writer.finish();
+    assert(syncsMs.length <= 16_000 / (intervalMs - 1300), `${syncsMs.length} syncs`);
+    let lastMs = startMs;
+    for (const syncMs of [...syncsMs, clock.monotonicMs()]) {
+      // ffmpeg holds up to 0.8 s that are not in a page yet.
+      assert(syncMs - lastMs + 800 <= intervalMs, `${syncMs - lastMs} ms without a sync`);
+      lastMs = syncMs;
+    }
+  }
+});
+
+Deno.test("pages and the next chunk are written while the disk takes its time to sync and to seal", async () => {
+  await using setup = await writerAtNoon(1000);
+  const { clock, writer, temp } = setup;
+  const card = Promise.withResolvers<void>();
+  const { prototype } = Deno.FsFile;
+  const { sync, syncData } = prototype;
+  try {
+    Object.assign(prototype, { sync: () => card.promise, syncData: () => card.promise });
+    const sizeOfParts = () =>
+      temp.files("recording").reduce(
+        (sum, name) => sum + Deno.statSync(temp.spool.path("recording", name)).size,
+        0,
+      );
+    const [open, close] = chunkSteps(0, [bytes(1)]);
+    const [nextOpen] = chunkSteps(1, [bytes(9)]);
+    assert(open && close && nextOpen);
+    writer.push(open);
+    for (let page = 2; page <= 5; page++) {
+      await until(() => sizeOfParts() === page - 1);
+      await clock.advance(1000); // every page asks for a sync, and none ends
+      writer.push({ kind: "append", bytes: bytes(page) });
+    }
+    await until(() => sizeOfParts() === 5);
+    pushAll(writer, [close, nextOpen]);
+    await until(() => temp.files("recording").length === 2 && sizeOfParts() === 6);
+    assertEquals(setup.sealed(), []);
+    assert(!writer.isIdle);
+  } finally {
+    Object.assign(prototype, { sync, syncData });
+    card.resolve();
+  }
+  await writer.finish();
+  assertEquals(setup.sealed(), [[1, 2, 3, 4, 5]]);
+  assertEquals(temp.files("recording").length, 1);
+});
+
+Deno.test("a disk that fails is reported once, tried every second, and nothing is lost", async () => {
+  await using setup = await writerAtNoon();
+  const { temp, clock, writer, lines } = setup;
+  let rings = 0;
+  setup.spool.roomWanted.ring = () => rings++;
+  const recording = join(temp.dir, "recording");
+  await Deno.remove(recording);
+  await Deno.writeTextFile(recording, "in the way");
+  pushAll(writer, chunkSteps(0, [bytes(1), bytes(2)]), chunkSteps(1, [bytes(3), bytes(4)]));
+  await until(() => setup.problems().includes("disk_failing"));
+  for (let second = 0; second < 5; second++) {
+    await until(() => clock.sleepers === 1);
+    await clock.advance(1000);
+  }
+  assert(rings > 5);
+  assertEquals(setup.sealed(), []);
+  assertEquals(lines.map(({ level, code }) => [level, code]), [["ERROR", "disk_failing"]]);
+  assertMatch(
+    setup.report().problems[0]?.message ?? "",
+    /^The disk does not take recordings, they wait in memory: .*Not a directory/,
+  );
+  await Deno.remove(recording);
+  await Deno.mkdir(recording);
+  await setup.until(() => setup.sealed().length === 2);
+  assertEquals(setup.sealed(), [[1, 2], [3, 4]]);
+  assertEquals(setup.problems(), []);
+  assertEquals(lines[1]?.["message"], "The disk takes recordings again.");
+  await writer.finish();
+});
+
+Deno.test("a full disk is called full", async () => {
+  await using setup = await writerAtNoon();
+  let isFull = true;
+  interceptParts(setup.temp, (part) => {
+    const { append } = part;
+    part.append = async (page) => {
+      if (!isFull) return await append.call(part, page);
+      using full = await Deno.open("/dev/full", { write: true });
+      await full.write(page); // the error that a real disk gives
+    };
+  });
+  pushAll(setup.writer, chunkSteps(0, [bytes(1), bytes(2)]));
+  await until(() => setup.problems().length > 0);
+  const [problem] = setup.report().problems;
+  assertEquals(
+    problem?.message,
+    "The disk is full: recordings wait in memory until there is room",
+  );
+  isFull = false;
+  await setup.until(() => setup.problems().length === 0);
+  await setup.writer.finish();
+  assertEquals(setup.sealed(), [[1, 2]]);
+});
+
+Deno.test("whatever step fails, before or half-way or after, every byte is written once", async () => {
+  const random = seededRandom(7);
+  for (let round = 0; round < 2; round++) {
+    await using setup = await writerAtNoon(1000);
+    let failures = 0;
+    const maybeFail = () => {
+      if (random() > 0.15) return;
+      failures++;
+      throw new Error("the disk is bad");
+    };
+    const { rename } = Deno;
+    const { prototype } = Deno.FsFile;
+    const { write, sync, syncData } = prototype;
+    const chunks: Uint8Array[][] = Array.from(
+      { length: 10 },
+      () =>
+        Array.from(
+          { length: 1 + Math.floor(random() * 6) },
+          () => Uint8Array.from({ length: 1 + Math.floor(random() * 50) }, () => random() * 256),
+        ),
+    );
+    try {
+      Deno.rename = async (from, to) => {
+        maybeFail();
+        await rename(from, to);
+      };
+      prototype.write = async function (data) {
+        maybeFail();
+        const written = await write.call(this, data.subarray(0, 1 + Math.floor(random() * 60)));
+        maybeFail();
+        return written;
+      };
+      prototype.sync = async function () {
+        maybeFail();
+        await sync.call(this);
+      };
+      prototype.syncData = async function () {
+        maybeFail();
+        await syncData.call(this);
+      };
+      for (const [index, pages] of chunks.entries()) {
+        pushAll(setup.writer, chunkSteps(index, pages));
+      }
+      await setup.until(() => setup.report().chunks_recorded_total === chunks.length);
+    } finally {
+      Deno.rename = rename;
+      Object.assign(prototype, { write, sync, syncData });
+    }
+    await setup.writer.finish();
+    assert(failures > 20);
+    assertEquals(setup.sealed(), chunks.map((pages) => pages.flatMap((page) => [...page])));
+    assertEquals(setup.temp.files("recording"), []);
+    assertEquals<unknown>(setup.spool.tally.outbox.files, chunks.length);
+  }
+});
+
+Deno.test("a file that someone deletes while it grows is counted as lost, and recording goes on", async () => {
+  await using setup = await writerAtNoon();
+  const [open, close] = chunkSteps(0, [bytes(1)]);
+  assert(open && close);
+  setup.writer.push(open);
+  await until(() => setup.temp.files("recording").length === 1);
+  const [name = ""] = setup.temp.files("recording");
+  await Deno.remove(setup.spool.path("recording", name));
+  pushAll(setup.writer, [close], chunkSteps(1, [bytes(2)]));
+  await setup.writer.finish();
+  assertEquals(setup.sealed(), [[2]]);
+  assertEquals(setup.problems(), []);
+  const { chunks_recorded_total, chunks_lost_total, ...report } = setup.report();
+  assertEquals([chunks_recorded_total, chunks_lost_total], [1, 1]);
+  assertEquals([report.bytes_lost_total, report.seconds_lost_total], [1, 1]);
+  assertEquals(setup.lines[0]?.["level"], "ERROR");
+});
+
+/** Makes the spool refuse every new file. */
+function breakDisk(temp: TempSpool): void {
+  temp.spool.create = () => Promise.reject(new Error("the disk is dead"));
+}
+
+Deno.test("isFull is true once more waits than can be held, and false when the disk took it", async () => {
+  await using setup = await writerAtNoon();
+  const { writer, temp } = setup;
+  const works = temp.spool.create.bind(temp.spool);
+  breakDisk(temp);
+  const page = new Uint8Array(MAX_PENDING_BYTES / 4);
+  const [open, close] = chunkSteps(0, [bytes()]);
+  assert(open && close);
+  writer.push(open);
+  for (let count = 0; count < 4; count++) writer.push({ kind: "append", bytes: page });
+  assertEquals(writer.isFull, false);
+  writer.push({ kind: "append", bytes: bytes(1) });
+  assertEquals(writer.isFull, true);
+  temp.spool.create = works;
+  await setup.until(() => !writer.isFull);
+  writer.push(close);
+  await writer.finish();
+  assertEquals(setup.spool.tally.outbox.files, 1);
+  assertEquals(setup.spool.tally.outbox.bytes, MAX_PENDING_BYTES + 1);
+});
+
+Deno.test("finish() on a dead disk ends within 3 s, and counts what is lost", async () => {
+  await using setup = await writerAtNoon();
+  const { writer, clock } = setup;
+  const [open, append] = chunkSteps(0, [bytes(1), bytes(2, 3), bytes(4)]);
+  const [, , close] = chunkSteps(0, [bytes(1), bytes(2, 3), bytes(4)]);
+  assert(open && append && close);
+  interceptParts(setup.temp, (part) => {
+    let appends = 0;
+    const { append } = part;
+    part.append = (page) =>
+      appends++ === 0 ? append.call(part, page) : Promise.reject(new Error("the disk is dead"));
+  });
+  // The first is half written and can be recovered; of the other two nothing is left.
+  pushAll(writer, [open, append, close], chunkSteps(1, [bytes(5), bytes(6)]), chunkSteps(2, []));
+  await until(() => setup.problems().length > 0);
+  let ended = false;
+  const startMs = clock.monotonicMs();
+  const finished = writer.finish().then(() => ended = true);
+  while (!ended) {
+    assert(clock.monotonicMs() - startMs <= 3000);
+    await clock.advance(100);
+  }
+  await finished;
+  assertEquals(setup.temp.files("recording").length, 1);
+  const { chunks_lost_total, bytes_lost_total, seconds_lost_total } = setup.report();
+  assertEquals([chunks_lost_total, bytes_lost_total, seconds_lost_total], [2, 5, 2]);
+  const { chunks, seconds, bytes: lostBytes } = setup.lines.at(-1) ?? {};
+  assertEquals([chunks, seconds, lostBytes], [2, 2, 5]);
+  assertEquals(clock.sleepers, 0);
+});

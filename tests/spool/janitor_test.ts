@@ -1,0 +1,283 @@
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { join } from "@std/path/join";
+import type { ChunkDir } from "../../src/chunk/chunk_name.ts";
+import { Janitor } from "../../src/spool/janitor.ts";
+import type { RetentionLimits } from "../../src/spool/retention.ts";
+import { Status } from "../../src/status/status.ts";
+import { SimulatedClock } from "../fixtures/simulated_clock.ts";
+import { capturedLog, chunkAt, chunksIn, TempSpool, until } from "../fixtures/temp_spool.ts";
+
+const NOON = Date.UTC(2026, 5, 15, 12);
+const DAY_MS = 86_400_000;
+const IDENTITY = { pointId: "p", registerId: "r", deviceId: "d", version: "0" };
+const LIMITS: RetentionLimits = {
+  maxSpoolDays: 7,
+  maxWaitingDays: 7,
+  maxSpoolBytes: 1e9,
+  minFreeBytes: 0,
+  chunkBytes: 100,
+};
+
+/** A janitor at noon, on a disk with as much room as the test says. */
+async function janitorAtNoon(limits: Partial<RetentionLimits> = {}) {
+  const temp = await TempSpool.open();
+  const clock = new SimulatedClock(NOON);
+  const status = new Status(IDENTITY, clock);
+  const captured = capturedLog();
+  const disk = { freeBytes: 1e12 };
+  temp.spool.freeBytes = () => Promise.resolve(disk.freeBytes);
+  const deps = { clock, status, log: captured.log };
+  return {
+    temp,
+    spool: temp.spool,
+    clock,
+    status,
+    disk,
+    lines: captured.lines,
+    janitor: new Janitor(temp.spool, { ...LIMITS, ...limits }, deps),
+    report: () => status.report(temp.spool),
+    problems: () => status.report(temp.spool).problems.map(({ code }) => code),
+    messages: (level: string) => captured.lines.filter((line) => line["level"] === level),
+    /** Chunks that ended so many days ago, one for each number. */
+    async aged(dir: ChunkDir, days: number[], sizeBytes = 100): Promise<string[]> {
+      const names: string[] = [];
+      for (const age of days) {
+        names.push(await temp.store(dir, chunkAt(NOON - age * DAY_MS - 60_000), sizeBytes));
+      }
+      return names;
+    },
+    async [Symbol.asyncDispose]() {
+      captured[Symbol.dispose]();
+      await temp[Symbol.asyncDispose]();
+    },
+  };
+}
+
+Deno.test("what is older than max_spool_days goes, delivered or not; the undelivered is counted", async () => {
+  await using setup = await janitorAtNoon();
+  const { spool, janitor } = setup;
+  await setup.aged("uploaded", [9, 8]);
+  const [kept] = await setup.aged("uploaded", [6.9]);
+  await setup.aged("rejected", [8]);
+  const lost = await setup.aged("outbox", [9, 8], 70);
+  const [waiting] = await setup.aged("outbox", [6.9]);
+  await janitor.removeExpired();
+  assertEquals(chunksIn(spool, "uploaded"), [kept]);
+  assertEquals(setup.temp.files("rejected"), []); // the reason went with its chunk
+  assertEquals(chunksIn(spool, "outbox"), [waiting]);
+  assertEquals(setup.report().chunks_lost_total, 3);
+  assertEquals([setup.report().bytes_lost_total, setup.report().seconds_lost_total], [240, 180]);
+  const [{ time: _time, part: _part, level: _level, ...said } = {}, ...others] = setup.messages(
+    "ERROR",
+  );
+  assertEquals<unknown>(said, {
+    message: "Chunks were removed that had never been delivered: older than it may be kept.",
+    reason: "older than it may be kept",
+    dir: "outbox",
+    chunks: 2,
+    bytes: 140,
+    seconds: 120,
+    first: lost[0],
+    last: lost[1],
+  });
+  assertEquals(others.map(({ dir, chunks }) => [dir, chunks]), [["rejected", 1]]);
+});
+
+Deno.test("max_waiting_days gives waiting chunks longer, or less long", async () => {
+  for (const [maxWaitingDays, outbox, uploaded] of [[30, 1, 0], [2, 0, 0]] as const) {
+    await using setup = await janitorAtNoon({ maxWaitingDays });
+    await setup.aged("outbox", [8]);
+    await setup.aged("uploaded", [8]);
+    await setup.janitor.removeExpired();
+    assertEquals(setup.spool.tally.outbox.files, outbox);
+    assertEquals(setup.spool.tally.uploaded.files, uploaded);
+  }
+  await using setup = await janitorAtNoon({ maxWaitingDays: 2 });
+  await setup.aged("uploaded", [3]);
+  await setup.janitor.removeExpired();
+  assertEquals(setup.spool.tally.uploaded.files, 1);
+});
+
+Deno.test("files that were set aside in rejected/ do not stay there for ever", async () => {
+  await using setup = await janitorAtNoon();
+  const [chunk = ""] = await setup.aged("rejected", [1]);
+  for (const [name, days] of [["a.part", 8], ["a.part.reason.json", 8], ["b.part", 6]] as const) {
+    const path = setup.spool.path("rejected", name);
+    await Deno.writeTextFile(path, "x");
+    await Deno.utime(path, new Date(0), new Date(NOON - days * DAY_MS));
+  }
+  await setup.janitor.removeExpired();
+  assertEquals(setup.temp.files("rejected"), [chunk, `${chunk}.reason.json`, "b.part"].sort());
+  assertEquals(setup.messages("WARNING").length, 1);
+});
+
+Deno.test("room is made from the oldest delivered, then refused, then waiting chunks", async () => {
+  const limits = { maxSpoolBytes: 1000 };
+  await using setup = await janitorAtNoon(limits);
+  const { spool, janitor } = setup;
+  await setup.aged("outbox", [6, 5, 4]); // older than all that was delivered
+  await setup.aged("uploaded", [3, 2, 1]);
+  await setup.aged("rejected", [3, 2, 1]);
+  const left =
+    () => [chunksIn(spool, "uploaded"), chunksIn(spool, "rejected"), chunksIn(spool, "outbox")];
+  await janitor.makeRoom(); // 900 and a chunk of 100 fit
+  assertEquals(left().map(({ length }) => length), [3, 3, 3]);
+  const history: number[][] = [];
+  const [uploaded = [], rejected = [], outbox = []] = left();
+  for (let size = 1; size <= 9; size++) {
+    // The recorder seals another one, and the next must fit again.
+    await setup.temp.store("outbox", chunkAt(NOON + size), 100);
+    await janitor.makeRoom();
+    const [u = [], r = [], o = []] = left();
+    history.push([u.length, r.length, o.length]);
+    assertEquals(u, uploaded.slice(3 - u.length)); // the newest ones stay
+    assertEquals(r, rejected.slice(3 - r.length));
+  }
+  assertEquals(history, [
+    [2, 3, 4],
+    [1, 3, 5],
+    [0, 3, 6],
+    [0, 2, 7],
+    [0, 1, 8],
+    [0, 0, 9],
+    [0, 0, 9],
+    [0, 0, 9],
+    [0, 0, 9],
+  ]);
+  assertEquals(chunksIn(spool, "outbox").filter((name) => outbox.includes(name)), []);
+  // Delivered chunks are no loss; three refused and three waiting ones are.
+  assertEquals(setup.report().chunks_lost_total, 6);
+  assertEquals([setup.report().bytes_lost_total, setup.report().seconds_lost_total], [600, 360]);
+  assertEquals(setup.messages("ERROR").length, 6);
+});
+
+Deno.test("min_free_gb takes what was delivered and refused, spares what waits, and says so", async () => {
+  await using setup = await janitorAtNoon({ minFreeBytes: 1000 });
+  const { spool, janitor, disk } = setup;
+  await setup.aged("uploaded", [3, 2]);
+  await setup.aged("rejected", [3]);
+  await setup.aged("outbox", [3, 2]);
+  disk.freeBytes = 850;
+  await janitor.makeRoom();
+  assertEquals(spool.tally.uploaded.files, 0); // 150 were missing: both of 100
+  assertEquals(spool.tally.rejected.files, 1);
+  assertEquals(setup.problems(), []);
+  await janitor.makeRoom();
+  assertEquals(spool.tally.rejected.files, 0);
+  assertEquals(setup.problems(), ["disk_low"]);
+  await janitor.makeRoom();
+  assertEquals(spool.tally.outbox.files, 2);
+  assertMatch(setup.report().problems[0]?.message ?? "", /^0 MB are free .* lower min_free_gb$/);
+  assertEquals(setup.messages("WARNING").map((line) => line["code"]), ["disk_low"]);
+  disk.freeBytes = 1000;
+  await janitor.makeRoom();
+  assertEquals(setup.problems(), []);
+});
+
+Deno.test("a disk that would not hold the next chunk costs the oldest that waits", async () => {
+  await using setup = await janitorAtNoon();
+  const [, second] = await setup.aged("outbox", [3, 2]);
+  setup.disk.freeBytes = 50;
+  await setup.janitor.makeRoom();
+  assertEquals(chunksIn(setup.spool, "outbox"), [second]);
+  assertEquals(setup.report().chunks_lost_total, 1);
+});
+
+Deno.test("what a person deleted by hand does not cost what still waits", async () => {
+  await using setup = await janitorAtNoon({ maxSpoolBytes: 1000 });
+  const uploaded = await setup.aged("uploaded", [3, 2, 1], 300);
+  await setup.aged("outbox", [3, 2, 1], 50);
+  for (const name of uploaded) await Deno.remove(setup.spool.path("uploaded", name));
+  await setup.janitor.makeRoom();
+  assertEquals(setup.spool.tally.outbox.files, 3);
+  assertEquals(setup.spool.totalBytes, 150);
+});
+
+Deno.test("a file that cannot be deleted is passed over, reported, and the rest goes", async () => {
+  await using setup = await janitorAtNoon();
+  const { spool, clock } = setup;
+  const [bad = ""] = await setup.aged("uploaded", [10, 9, 8]);
+  const remove = spool.remove.bind(spool);
+  let isBroken = true;
+  spool.remove = (dir, name) =>
+    name === bad && isBroken ? Promise.reject(new Error("not permitted")) : remove(dir, name);
+  const stop = new AbortController();
+  const running = setup.janitor.run(stop.signal);
+  await until(() => setup.problems().includes("janitor_failed"));
+  assertEquals(chunksIn(spool, "uploaded"), [bad]);
+  assert(setup.report().problems[0]?.message.includes(`${bad}: Error: not permitted`));
+  isBroken = false;
+  await until(() => clock.sleepers === 1);
+  await clock.advance(300_000);
+  await until(() => setup.problems().length === 0);
+  assertEquals(chunksIn(spool, "uploaded"), []);
+  stop.abort();
+  await running;
+});
+
+Deno.test("a pass that fails ends neither the janitor nor the search for room", async () => {
+  await using setup = await janitorAtNoon({ maxSpoolBytes: 150 });
+  const { spool, clock } = setup;
+  await setup.aged("uploaded", [3, 2, 1]);
+  spool.removeStrays = () => Promise.reject(new Error("the disk is broken"));
+  const stop = new AbortController();
+  const running = setup.janitor.run(stop.signal);
+  await until(() => setup.problems().includes("janitor_failed"));
+  assertEquals(spool.tally.uploaded.files, 0);
+  await clock.advance(300_000);
+  await clock.advance(300_000);
+  assertEquals(setup.messages("WARNING").length, 1); // said once
+  stop.abort();
+  await running;
+});
+
+Deno.test("run() works at the start, every 5 min, at once when room is wanted, until abort", async () => {
+  await using setup = await janitorAtNoon({ maxSpoolBytes: 250 });
+  const { spool, clock } = setup;
+  let looks = 0; // at the disk: one a pass, and one before the first
+  spool.freeBytes = () => Promise.resolve(++looks * 1e9);
+  const stop = new AbortController();
+  const running = setup.janitor.run(stop.signal);
+  const asleepAfter = (count: number) => until(() => looks === count && clock.sleepers === 1);
+  await asleepAfter(2);
+  await clock.advance(299_999);
+  assertEquals(looks, 2);
+  await clock.advance(1);
+  await asleepAfter(3);
+  await setup.aged("uploaded", [2, 1]);
+  spool.roomWanted.ring();
+  await asleepAfter(4);
+  assertEquals(spool.tally.uploaded.files, 1);
+  await setup.aged("uploaded", [8]);
+  await clock.advance(300_000);
+  await asleepAfter(5);
+  assertEquals(spool.tally.uploaded.files, 1);
+  stop.abort();
+  await running;
+  assertEquals(clock.sleepers, 0);
+});
+
+Deno.test("what is being recorded is left alone, however old its name and however full the disk", async () => {
+  await using setup = await janitorAtNoon({ maxSpoolBytes: 0 });
+  setup.disk.freeBytes = 0;
+  const part = await setup.spool.create(chunkAt(NOON - 100 * DAY_MS));
+  await setup.janitor.removeExpired();
+  await setup.janitor.makeRoom();
+  assertEquals([...Deno.readDirSync(join(setup.temp.dir, "recording"))].length, 1);
+  part.abandon();
+});
+
+Deno.test("a clock that is stepped two weeks ahead deletes nothing as old", async () => {
+  await using setup = await janitorAtNoon();
+  const { spool, clock, janitor } = setup;
+  await setup.aged("outbox", [3, 2, 1]);
+  await janitor.removeExpired();
+  clock.step(14 * 86_400_000);
+  await janitor.removeExpired();
+  await clock.advance(3_600_000);
+  await janitor.removeExpired();
+  assertEquals(chunksIn(spool, "outbox").length, 3);
+  clock.step(-14 * 86_400_000);
+  await janitor.removeExpired();
+  assertEquals(chunksIn(spool, "outbox").length, 3);
+});

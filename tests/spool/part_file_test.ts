@@ -1,0 +1,164 @@
+import { assertEquals, assertRejects } from "@std/assert";
+import { join } from "@std/path/join";
+import { type Outbox, PartFile } from "../../src/spool/part_file.ts";
+import { chunkAt, chunksIn, TempSpool } from "../fixtures/temp_spool.ts";
+
+const NOON = Date.UTC(2026, 5, 15, 12);
+const TIMES = chunkAt(NOON);
+
+/** Each call of `method` fails until it has failed `times` times; then it works. */
+function failing<T extends object>(target: T, method: keyof T, times: number): void {
+  const works = target[method];
+  let failures = 0;
+  Object.assign(target, {
+    [method](...args: unknown[]) {
+      if (failures++ < times) return Promise.reject(new Error(`${String(method)} failed`));
+      return typeof works === "function" ? works.apply(target, args) : undefined;
+    },
+  });
+}
+
+/** A chunk that grows in a spool, with its open file in the test's hands. */
+async function openPart(temp: TempSpool, outbox: Outbox = temp.spool) {
+  const path = join(temp.dir, "recording", "a.part");
+  const file = await Deno.open(path, { createNew: true, write: true });
+  return { path, file, part: new PartFile(outbox, file, path) };
+}
+
+function bytes(length: number, value: number): Uint8Array {
+  return new Uint8Array(length).fill(value);
+}
+
+Deno.test("an append that fails half-way is written anew, and nothing twice", async () => {
+  await using temp = await TempSpool.open();
+  const { path, file, part } = await openPart(temp);
+  await part.append(bytes(10, 1));
+  const write = file.write.bind(file);
+  file.write = async (data) => {
+    await write(data.subarray(0, 3));
+    throw new Error("No space left on device (os error 28)");
+  };
+  await assertRejects(() => part.append(bytes(10, 2)), Error, "No space left");
+  assertEquals(part.sizeBytes, 10);
+  file.write = (data) => write(data.subarray(0, 4)); // short writes are gone on with
+  await part.append(bytes(10, 2));
+  await part.append(bytes(5, 3));
+  assertEquals([...await Deno.readFile(path)], [
+    ...bytes(10, 1),
+    ...bytes(10, 2),
+    ...bytes(5, 3),
+  ]);
+  assertEquals(part.sizeBytes, 25);
+  part.abandon();
+});
+
+Deno.test("seal() syncs the file, renames it, and syncs both directories, in this order", async () => {
+  await using temp = await TempSpool.open();
+  const { part } = await openPart(temp);
+  await part.append(bytes(10, 1));
+  const calls: string[] = [];
+  const { rename, open } = Deno;
+  const { sync } = Deno.FsFile.prototype;
+  const directories = new Map<Deno.FsFile, string>();
+  try {
+    Deno.rename = (from, to) => {
+      calls.push("rename");
+      return rename(from, to);
+    };
+    Deno.open = async (path, options) => {
+      const file = await open(path, options);
+      directories.set(file, String(path).slice(temp.dir.length));
+      return file;
+    };
+    Deno.FsFile.prototype.sync = function () {
+      calls.push(`fsync ${directories.get(this) ?? "the chunk"}`);
+      return sync.call(this);
+    };
+    await part.seal(TIMES);
+  } finally {
+    Object.assign(Deno, { rename, open });
+    Deno.FsFile.prototype.sync = sync;
+  }
+  assertEquals(calls, ["fsync the chunk", "rename", "fsync /outbox", "fsync /recording"]);
+});
+
+Deno.test("a seal that fails at any step is tried again and goes through once", async () => {
+  for (const step of ["sync", "admit", "syncAdmitted"] as const) {
+    await using temp = await TempSpool.open();
+    const { spool } = temp;
+    const { file, part } = await openPart(temp);
+    await part.append(bytes(10, 1));
+    if (step === "sync") failing(file, step, 2);
+    else failing(spool, step, 2);
+    await assertRejects(() => part.seal(TIMES), Error, `${step} failed`);
+    await assertRejects(() => part.seal(TIMES), Error, `${step} failed`);
+    const name = await part.seal(TIMES);
+    assertEquals(temp.files("outbox"), [name]);
+    assertEquals(temp.files("recording"), []);
+    assertEquals([spool.tally.outbox.files, spool.tally.outbox.bytes], [1, 10]);
+  }
+});
+
+Deno.test("a seal whose chunk was delivered before its retry is done", async () => {
+  await using temp = await TempSpool.open();
+  const { part } = await openPart(temp);
+  failing(temp.spool, "syncAdmitted", 1);
+  await assertRejects(() => part.seal(TIMES));
+  const [name = ""] = chunksIn(temp.spool, "outbox");
+  await temp.spool.markUploaded(name);
+  assertEquals(await part.seal(TIMES), name);
+  assertEquals(temp.spool.tally.outbox.files, 0);
+  assertEquals(temp.spool.tally.uploaded.files, 1);
+});
+
+Deno.test("seal() says when someone has deleted the file", async () => {
+  await using temp = await TempSpool.open();
+  const { path, part } = await openPart(temp);
+  await Deno.remove(path);
+  assertEquals(await part.seal(TIMES), null);
+  assertEquals(temp.spool.tally.outbox.files, 0);
+});
+
+Deno.test("a file that cannot be moved, its directory missing, is not taken for deleted", async () => {
+  await using temp = await TempSpool.open();
+  const { part } = await openPart(temp);
+  await Deno.remove(join(temp.dir, "outbox"));
+  await assertRejects(() => part.seal(TIMES), Deno.errors.NotFound);
+  await Deno.mkdir(join(temp.dir, "outbox"));
+  const name = await part.seal(TIMES);
+  assertEquals(temp.files("outbox"), [name]);
+});
+
+Deno.test("abandon() leaves the file where it is; discard() removes it, or finds it gone", async () => {
+  await using temp = await TempSpool.open();
+  const abandoned = await temp.spool.create(chunkAt(NOON));
+  await abandoned.append(bytes(3, 1));
+  abandoned.abandon();
+  const [left = ""] = temp.files("recording");
+  assertEquals(Deno.statSync(temp.spool.path("recording", left)).size, 3);
+  await (await temp.spool.create(chunkAt(NOON))).discard();
+  assertEquals(temp.files("recording"), [left]);
+  const { path, part } = await openPart(temp);
+  await Deno.remove(path);
+  await part.discard();
+});
+
+Deno.test("the first sync makes the file's name durable too, and is tried again with it", async () => {
+  await using temp = await TempSpool.open();
+  const { part } = await openPart(temp);
+  const { open } = Deno;
+  let opened = 0;
+  try {
+    Deno.open = (path, options) => {
+      if (String(path).endsWith(".part")) return open(path, options);
+      if (opened++ === 0) return Promise.reject(new Error("the directory failed"));
+      return open(path, options);
+    };
+    await assertRejects(() => part.sync(), Error, "the directory failed");
+    for (let again = 0; again < 3; again++) await part.sync();
+  } finally {
+    Deno.open = open;
+  }
+  assertEquals(opened, 2, "the directory is synced once");
+  part.abandon();
+});

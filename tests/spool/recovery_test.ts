@@ -1,0 +1,244 @@
+import { assert, assertEquals } from "@std/assert";
+import { join } from "@std/path/join";
+import { END_OF_STREAM, type OggPage, OggPageReader } from "../../src/chunk/ogg.ts";
+import { formatPartName, parseChunkName } from "../../src/chunk/chunk_name.ts";
+import { recoverRecordings } from "../../src/spool/recovery.ts";
+import { makePacket, makeStreamPages } from "../fixtures/ogg_stream.ts";
+import { seededRandom } from "../fixtures/random.ts";
+import { capturedLog, chunkAt, chunksIn, TempSpool } from "../fixtures/temp_spool.ts";
+
+const NOON = Date.UTC(2026, 5, 15, 12);
+const PRE_SKIP = 312;
+const PACKETS = 60;
+
+/** The pages of a chunk of 1.2 s: two of header, then four packets a page. */
+function makePages(): Uint8Array[] {
+  const random = seededRandom(4);
+  const packets = Array.from({ length: PACKETS }, () => makePacket(60, random));
+  return makeStreamPages(packets, { perPage: 4, preSkip: PRE_SKIP });
+}
+
+function concat(pages: readonly Uint8Array[]): Uint8Array {
+  return new Uint8Array(pages.flatMap((page) => [...page]));
+}
+
+function readPages(file: Uint8Array): OggPage[] {
+  const found = [...new OggPageReader().push(file)];
+  const pages = found.filter((page) => page.kind === "page");
+  assertEquals(pages.length, found.length, "damage in a recovered file");
+  assertEquals(pages.reduce((sum, page) => sum + page.byteLength, 0), file.length);
+  return pages;
+}
+
+/** A spool that was left with these files in recording/, and recovered. */
+async function recovered(files: Record<string, Uint8Array>) {
+  const captured = capturedLog();
+  const temp = await TempSpool.open(async (dir) => {
+    await Deno.mkdir(join(dir, "recording"), { recursive: true });
+    for (const [name, bytes] of Object.entries(files)) {
+      await Deno.writeFile(join(dir, "recording", name), bytes);
+    }
+  });
+  const count = await recoverRecordings(temp.spool, captured.log);
+  return {
+    temp,
+    spool: temp.spool,
+    count,
+    log: captured.log,
+    messages: (level: string) => captured.lines.filter((line) => line["level"] === level),
+    async [Symbol.asyncDispose]() {
+      captured[Symbol.dispose]();
+      await temp[Symbol.asyncDispose]();
+    },
+  };
+}
+
+Deno.test("a recording cut off at any byte is cut to its last whole page, finished and delivered", async () => {
+  const pages = makePages();
+  const whole = concat(pages);
+  const random = seededRandom(5);
+  const cuts = [0, 1, whole.length - 1, whole.length];
+  for (let at = 0, end = 0; at < pages.length; at++) cuts.push(end += pages[at]?.length ?? 0);
+  for (let round = 0; round < 100; round++) cuts.push(Math.floor(random() * whole.length));
+  const lengths = new Map(cuts.map((cut) => [chunkAt(NOON + cut), cut]));
+  await using result = await recovered(Object.fromEntries(
+    [...lengths].map(([name, cut]) => [formatPartName(name), whole.subarray(0, cut)]),
+  ));
+  let expected = 0;
+  for (const [{ key, startUnixUs }, cut] of lengths) {
+    const name = chunksIn(result.spool, "outbox").find((file) => file.includes(key));
+    let kept = 0;
+    let keptBytes = 0;
+    while (keptBytes + (pages[kept]?.length ?? Infinity) <= cut) {
+      keptBytes += pages[kept++]?.length ?? 0;
+    }
+    const samples = (kept - 2) * 4 * 960 - PRE_SKIP;
+    if (samples <= 0) {
+      assertEquals(name, undefined, `${cut} bytes`);
+      continue;
+    }
+    expected++;
+    assert(name !== undefined, `${cut} bytes`);
+    const durationUs = Math.round(samples / 48_000 * 1e6);
+    assertEquals(parseChunkName(name), { key, startUnixUs, durationUs });
+    const file = await Deno.readFile(result.spool.path("outbox", name));
+    assertEquals(file.length, keptBytes);
+    const flags = readPages(file).map((page) => page.flags & END_OF_STREAM);
+    assertEquals(flags, [...Array(kept - 1).fill(0), END_OF_STREAM]);
+    assertEquals(file.subarray(0, 100), whole.subarray(0, 100));
+  }
+  assertEquals(result.count, expected);
+  assertEquals(result.temp.files("recording"), []);
+  assertEquals(result.temp.files("rejected"), []);
+  assertEquals(result.spool.tally.outbox.files, expected);
+});
+
+Deno.test("a finished recording that was not moved yet is delivered as it is", async () => {
+  const whole = concat(makePages());
+  const name = chunkAt(NOON);
+  await using result = await recovered({ [formatPartName(name)]: whole });
+  const [file = ""] = chunksIn(result.spool, "outbox");
+  assertEquals(await Deno.readFile(result.spool.path("outbox", file)), whole);
+  assertEquals(result.messages("WARNING").map(({ bytes_cut }) => bytes_cut), [0]);
+});
+
+Deno.test("damage in the middle ends a recording at the last whole page before it", async () => {
+  const pages = makePages();
+  const damaged = concat(pages);
+  const at = concat(pages.slice(0, 7)).length + 40;
+  damaged[at] = (damaged[at] ?? 0) ^ 1;
+  await using result = await recovered({ [formatPartName(chunkAt(NOON))]: damaged });
+  const [file = ""] = chunksIn(result.spool, "outbox");
+  assertEquals(readPages(await Deno.readFile(result.spool.path("outbox", file))).length, 7);
+});
+
+Deno.test("what holds no sound goes; what is no recording is set aside with its reason", async () => {
+  const pages = makePages();
+  const part = (offsetMs: number) => formatPartName(chunkAt(NOON + offsetMs));
+  const [garbage, oldGarbage] = [part(10), part(20)];
+  const random = seededRandom(6);
+  await using result = await recovered({
+    [part(0)]: new Uint8Array(0),
+    [part(1)]: new Uint8Array(5000), // zeros: allocated, never written
+    [part(2)]: concat(pages.slice(0, 2)), // header only
+    [part(3)]: concat(pages.slice(0, 1)),
+    "empty.txt": new Uint8Array(0),
+    [garbage]: Uint8Array.from({ length: 5000 }, () => Math.floor(random() * 256)),
+    [oldGarbage]: new TextEncoder().encode("this is a text and has never been anything else\n"),
+    "holiday.ogg": concat(pages),
+    "chunk.part.tmp": concat(pages),
+  });
+  assertEquals(result.count, 0);
+  assertEquals(result.temp.files("outbox"), []);
+  assertEquals(result.temp.files("recording"), []);
+  const aside = ["chunk.part.tmp", "holiday.ogg", garbage, oldGarbage];
+  assertEquals(
+    result.temp.files("rejected"),
+    aside.flatMap((name) => [name, `${name}.reason.json`]).sort(),
+  );
+  const reason = async (name: string) =>
+    JSON.parse(await Deno.readTextFile(result.spool.path("rejected", `${name}.reason.json`)));
+  assertEquals(await reason(garbage), { reason: "no Ogg/Opus header" });
+  assertEquals(await reason("holiday.ogg"), { reason: "not a name of ours" });
+  assertEquals(result.messages("ERROR").map(({ file }) => file).sort(), aside.sort());
+});
+
+Deno.test("what cannot be recovered stays, is reported, and the rest goes on", async () => {
+  const captured = capturedLog();
+  await using temp = await TempSpool.open();
+  const whole = concat(makePages());
+  const paths = [0, 1, 2].map((at) => temp.spool.path("recording", formatPartName(chunkAt(at))));
+  const [broken = "", good = "", directory = ""] = paths;
+  await Deno.writeFile(broken, whole);
+  await Deno.writeFile(good, whole);
+  await Deno.mkdir(directory);
+  const { readFile } = Deno;
+  try {
+    Deno.readFile = (path, options) => {
+      if (path === broken) return Promise.reject(new Error("Input/output error (os error 5)"));
+      return readFile(path, options);
+    };
+    assertEquals(await recoverRecordings(temp.spool, captured.log), 1);
+  } finally {
+    Deno.readFile = readFile;
+    captured[Symbol.dispose]();
+  }
+  assertEquals(temp.files("recording").length, 2);
+  const errors = captured.lines.filter(({ level }) => level === "ERROR").map(({ error }) => error);
+  assertEquals(errors.sort(), [
+    "Error: Input/output error (os error 5)",
+    "Error: it is not a file",
+  ]);
+  assertEquals(await recoverRecordings(temp.spool, captured.log), 1); // at the next start
+});
+
+Deno.test("a recording/ that cannot be listed does not stop a start", async () => {
+  const captured = capturedLog();
+  await using temp = await TempSpool.open();
+  await Deno.remove(join(temp.dir, "recording"));
+  assertEquals(await recoverRecordings(temp.spool, captured.log), 0);
+  captured[Symbol.dispose]();
+  assertEquals(captured.lines.map(({ level }) => level), ["ERROR"]);
+});
+
+Deno.test("a recovery that is cut off at any step delivers the chunk once, under its key", async () => {
+  const whole = concat(makePages());
+  for (const step of ["truncate", "write", "sync", "rename", "nothing"] as const) {
+    await using temp = await TempSpool.open();
+    const captured = capturedLog();
+    const name = chunkAt(NOON);
+    const path = temp.spool.path("recording", formatPartName(name));
+    await Deno.writeFile(path, whole.subarray(0, whole.length - 10));
+    const { rename } = Deno;
+    const { prototype } = Deno.FsFile;
+    const { truncate, write, sync } = prototype;
+    const crash = () => Promise.reject(new Error("crash"));
+    if (step === "rename") Deno.rename = crash;
+    else if (step !== "nothing") prototype[step] = crash;
+    try {
+      await recoverRecordings(temp.spool, captured.log);
+    } finally {
+      Deno.rename = rename;
+      Object.assign(prototype, { truncate, write, sync });
+    }
+    await recoverRecordings(await temp.reopen(), captured.log);
+    captured[Symbol.dispose]();
+    const [file, ...others] = temp.files("outbox");
+    assertEquals(others, []);
+    assertEquals(parseChunkName(file ?? "")?.key, name.key, step);
+    assertEquals(temp.files("recording"), []);
+    readPages(await Deno.readFile(temp.spool.path("outbox", file ?? "")));
+  }
+});
+
+Deno.test("recovery writes no new bytes: it works on a full disk", async () => {
+  await using temp = await TempSpool.open();
+  const captured = capturedLog();
+  const whole = concat(makePages());
+  const cut = whole.length - 10;
+  const path = temp.spool.path("recording", formatPartName(chunkAt(NOON)));
+  await Deno.writeFile(path, whole.subarray(0, cut));
+  const { ino } = await Deno.stat(path);
+  const { writeFile, open } = Deno;
+  const { write } = Deno.FsFile.prototype;
+  let written = 0;
+  try {
+    Deno.FsFile.prototype.write = function (bytes) {
+      written += bytes.length;
+      return write.call(this, bytes);
+    };
+    Deno.writeFile = () => Promise.reject(new Error("No space left on device (os error 28)"));
+    Deno.open = (name, options) => {
+      if (options?.create || options?.createNew) throw new Error("No space left (os error 28)");
+      return open(name, options);
+    };
+    assertEquals(await recoverRecordings(temp.spool, captured.log), 1);
+  } finally {
+    Deno.FsFile.prototype.write = write;
+    Object.assign(Deno, { writeFile, open });
+    captured[Symbol.dispose]();
+  }
+  const [file = ""] = temp.files("outbox");
+  assertEquals((await Deno.stat(temp.spool.path("outbox", file))).ino, ino);
+  assert(written > 0 && written < 400, `${written} bytes written: more than the last page`);
+});

@@ -1,0 +1,94 @@
+import { assert, assertEquals } from "@std/assert";
+import type { ChunkDir } from "../../src/chunk/chunk_name.ts";
+import {
+  BYTES_PER_GB,
+  estimateChunkBytes,
+  EVICTION_ORDER,
+  excessBytes,
+  isExpired,
+  keptSinceMs,
+  type RetentionLimits,
+} from "../../src/spool/retention.ts";
+
+const NOON = Date.UTC(2026, 5, 15, 12);
+const DAY_MS = 86_400_000;
+const LIMITS: RetentionLimits = {
+  maxSpoolDays: 7,
+  maxWaitingDays: 7,
+  maxSpoolBytes: 1000,
+  minFreeBytes: 500,
+  chunkBytes: 100,
+};
+
+function chunkEnding(endUnixMs: number) {
+  return { startUnixUs: (endUnixMs - 60_000) * 1000, durationUs: 60e6, key: "" };
+}
+
+Deno.test("a chunk is kept for max_spool_days after its end, and not a millisecond longer", () => {
+  for (const dir of EVICTION_ORDER) {
+    const chunk = chunkEnding(NOON);
+    assertEquals(isExpired(chunk, dir, NOON + 7 * DAY_MS, LIMITS), false);
+    assertEquals(isExpired(chunk, dir, NOON + 7 * DAY_MS + 1, LIMITS), true);
+  }
+});
+
+Deno.test("max_waiting_days is for outbox/ alone, longer or shorter than max_spool_days", () => {
+  const expired = (maxWaitingDays: number, ageDays: number) =>
+    EVICTION_ORDER.filter((dir) =>
+      isExpired(chunkEnding(NOON - ageDays * DAY_MS), dir, NOON, { ...LIMITS, maxWaitingDays })
+    );
+  assertEquals(expired(30, 8), ["uploaded", "rejected"]);
+  assertEquals(expired(30, 31), ["uploaded", "rejected", "outbox"]);
+  assertEquals(expired(2, 3), ["outbox"]);
+  assertEquals(expired(0.5, 0.4), []);
+  assertEquals(expired(0.5, 0.6), ["outbox"]);
+});
+
+Deno.test("a chunk of the future, heard before the clock was set back, is kept", () => {
+  assertEquals(isExpired(chunkEnding(NOON + 400 * DAY_MS), "uploaded", NOON, LIMITS), false);
+});
+
+Deno.test("keptSinceMs() is where isExpired() draws the line", () => {
+  const limits = { maxSpoolDays: 7, maxWaitingDays: 3 };
+  assertEquals(keptSinceMs("outbox", NOON, limits), NOON - 3 * DAY_MS);
+  assertEquals(keptSinceMs("rejected", NOON, limits), NOON - 7 * DAY_MS);
+});
+
+Deno.test("room is made from what was delivered, then refused, then what still waits", () => {
+  assertEquals(EVICTION_ORDER, ["uploaded", "rejected", "outbox"]);
+});
+
+Deno.test("excessBytes() leaves room for one more chunk below max_spool_gb", () => {
+  const plenty = { freeBytes: 1e9 };
+  for (const dir of EVICTION_ORDER) {
+    assertEquals(excessBytes(dir, { totalBytes: 900, ...plenty }, LIMITS), 0);
+    assertEquals(excessBytes(dir, { totalBytes: 901, ...plenty }, LIMITS), 1);
+    assert(excessBytes(dir, { totalBytes: 0, ...plenty }, LIMITS) < 0);
+  }
+});
+
+Deno.test("min_free_gb costs what was delivered or refused, but never what still waits", () => {
+  const excess = (dir: ChunkDir, freeBytes: number) =>
+    excessBytes(dir, { totalBytes: 300, freeBytes }, LIMITS);
+  assertEquals(excess("uploaded", 500), 0);
+  assertEquals(excess("uploaded", 450), 50);
+  assertEquals(excess("rejected", 450), 50);
+  assert(excess("outbox", 450) <= 0);
+  assert(excess("outbox", 100) <= 0);
+  assertEquals(excess("outbox", 99), 1); // here the next chunk would not fit
+});
+
+Deno.test("with min_free_gb 0 there is still room for the next chunk", () => {
+  const limits = { ...LIMITS, minFreeBytes: 0 };
+  for (const dir of EVICTION_ORDER) {
+    assertEquals(excessBytes(dir, { totalBytes: 0, freeBytes: 99 }, limits), 1);
+  }
+});
+
+Deno.test("estimateChunkBytes() is above what a chunk takes, pages and pre-roll included", () => {
+  // Measured: 24 kbit/s for 60 s is about 185 kB. A GB is what is printed on SD cards.
+  assert(estimateChunkBytes(60, 24) > 190_000);
+  assert(estimateChunkBytes(60, 24) < 400_000);
+  assert(estimateChunkBytes(1, 6) > 3_000);
+  assertEquals(BYTES_PER_GB, 1e9);
+});

@@ -1,0 +1,301 @@
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { join } from "@std/path/join";
+import {
+  CHUNK_DIRS,
+  type ChunkDir,
+  formatChunkName,
+  parseChunkName,
+} from "../../src/chunk/chunk_name.ts";
+import { Spool, SpoolLockedError } from "../../src/spool/spool.ts";
+import { seededRandom } from "../fixtures/random.ts";
+import { chunkAt, chunksIn, TempSpool } from "../fixtures/temp_spool.ts";
+
+const NOON = Date.UTC(2026, 5, 15, 12);
+
+/** What the directories hold, counted anew. */
+function counted(temp: TempSpool) {
+  const tally = (dir: ChunkDir) => {
+    const names = temp.files(dir).filter((name) => parseChunkName(name) !== null);
+    const sizes = names.map((name) => Deno.lstatSync(join(temp.dir, dir, name)).size);
+    return {
+      files: names.length,
+      bytes: sizes.reduce((sum, size) => sum + size, 0),
+      durationUs: names.reduce((sum, name) => sum + (parseChunkName(name)?.durationUs ?? 0), 0),
+    };
+  };
+  return { outbox: tally("outbox"), uploaded: tally("uploaded"), rejected: tally("rejected") };
+}
+
+function mode(path: string): string {
+  return ((Deno.statSync(path).mode ?? 0) & 0o777).toString(8);
+}
+
+/** Puts chunks into a directory by other hands than the spool's. */
+function putByHand(dir: string, sub: ChunkDir, names: readonly string[], sizeBytes = 10): void {
+  Deno.mkdirSync(join(dir, sub), { recursive: true });
+  for (const name of names) Deno.writeFileSync(join(dir, sub, name), new Uint8Array(sizeBytes));
+}
+
+Deno.test("open() makes the four directories, and nobody else may read what is recorded", async () => {
+  await using temp = await TempSpool.open();
+  for (const sub of ["", "recording", "outbox", "uploaded", "rejected"]) {
+    assertEquals(mode(join(temp.dir, sub)), "700", sub);
+  }
+  const part = await temp.spool.create(chunkAt(NOON));
+  assertEquals(temp.files("recording").map((name) => mode(join(temp.dir, "recording", name))), [
+    "600",
+  ]);
+  await part.discard();
+  const name = await temp.store("rejected", chunkAt(NOON));
+  assertEquals(mode(join(temp.dir, "rejected", name)), "600");
+  assertEquals(mode(join(temp.dir, "rejected", `${name}.reason.json`)), "600");
+});
+
+Deno.test("open() says which directory cannot be used, and why", async () => {
+  const file = await Deno.makeTempFile();
+  const error = await assertRejects(() => Spool.open(join(file, "spool")));
+  assertStringIncludes(error.message, `directory this user can write: ${join(file, "spool")}: `);
+  await Deno.remove(file);
+});
+
+Deno.test("a second open() in the same process is refused, and works after close()", async () => {
+  await using temp = await TempSpool.open();
+  await assertRejects(() => Spool.open(temp.dir), SpoolLockedError, `(process ${Deno.pid})`);
+  await temp.reopen();
+});
+
+async function holdElsewhere(dir: string) {
+  const script = new URL("../fixtures/hold_spool.ts", import.meta.url).pathname;
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--quiet", script, dir],
+    stdin: "piped",
+    stdout: "piped",
+  }).spawn();
+  const reader = child.stdout.getReader();
+  const { value } = await reader.read();
+  return {
+    said: new TextDecoder().decode(value),
+    child,
+    async end() {
+      await child.stdin.close().catch(() => {}); // a killed process's pipe is broken
+      await reader.cancel();
+      await child.status;
+    },
+  };
+}
+
+Deno.test("a second process is refused with the first one's number", async () => {
+  await using temp = await TempSpool.open();
+  const other = await holdElsewhere(temp.dir);
+  await other.end();
+  assertEquals(
+    other.said.trim(),
+    `Error: Cannot use spool_dir ${temp.dir} as another recorder-agent is using it ` +
+      `(process ${Deno.pid}): stop that one, or give this one another spool_dir`,
+  );
+});
+
+Deno.test("the lock of a process that was killed is gone with it", async () => {
+  await using temp = await TempSpool.open();
+  temp.spool.close();
+  const other = await holdElsewhere(temp.dir);
+  assertEquals(other.said, "held\n");
+  await assertRejects(
+    () => Spool.open(temp.dir),
+    SpoolLockedError,
+    `(process ${other.child.pid})`,
+  );
+  other.child.kill("SIGKILL");
+  await other.end();
+  temp.spool = await Spool.open(temp.dir);
+});
+
+Deno.test("a lock that cannot be signed, as on a full disk, holds all the same", async () => {
+  await using temp = await TempSpool.open();
+  temp.spool.close();
+  await Deno.remove(join(temp.dir, "lock"));
+  await Deno.symlink("/dev/full", join(temp.dir, "lock"));
+  temp.spool = await Spool.open(temp.dir);
+  await assertRejects(() => Spool.open(temp.dir), SpoolLockedError, "is using it: stop that one");
+});
+
+Deno.test("what is not a chunk is passed over in every directory, and not counted", async () => {
+  const name = formatChunkName(chunkAt(NOON));
+  const asDirectory = formatChunkName(chunkAt(NOON - 1));
+  const asLink = formatChunkName(chunkAt(NOON - 2));
+  await using temp = await TempSpool.open(async (dir) => {
+    putByHand(dir, "outbox", ["notes.txt", `${name}.tmp`, ".hidden", name]);
+    await Deno.mkdir(join(dir, "outbox", asDirectory));
+    await Deno.symlink("/nowhere", join(dir, "outbox", asLink));
+    const strange = join(dir, "outbox", "$(printf '\\377\\376').ogg"); // no UTF-8
+    await new Deno.Command("sh", { args: ["-c", `: > "${strange}"`] }).output();
+  });
+  assertEquals(chunksIn(temp.spool, "outbox"), [name]);
+  assertEquals(await temp.spool.oldestWaiting(), name);
+  assertEquals([temp.spool.tally.outbox.files, temp.spool.tally.outbox.bytes], [1, 10]);
+});
+
+Deno.test("the tally and the oldest are right after every one of 300 random operations", async () => {
+  await using temp = await TempSpool.open();
+  const random = seededRandom(2);
+  const pick = <T>(items: readonly T[]) => items[Math.floor(random() * items.length)];
+  const newChunk = () => chunkAt(NOON + Math.floor(random() * 1e6));
+  for (let step = 0; step < 300; step++) {
+    const { spool } = temp;
+    const dir = pick(CHUNK_DIRS) ?? "outbox";
+    const stored = pick(chunksIn(spool, dir));
+    const waiting = pick(chunksIn(spool, "outbox"));
+    const dice = random();
+    if (dice < 0.4) await temp.store("outbox", newChunk(), Math.floor(random() * 1000));
+    else if (dice < 0.5) await (await spool.create(newChunk())).discard();
+    else if (dice < 0.65 && waiting !== undefined) await spool.markUploaded(waiting);
+    else if (dice < 0.75 && waiting !== undefined) await spool.reject(waiting, {});
+    else if (dice < 0.95 && stored !== undefined) await spool.remove(dir, stored);
+    else if (dice < 0.97) await temp.reopen();
+    else if (stored !== undefined) {
+      await Deno.remove(spool.path(dir, stored));
+      if (dir === "outbox") spool.forgetMissing(stored);
+      await spool.recount(dir);
+    }
+    assertEquals<unknown>(temp.spool.tally, counted(temp), `step ${step}`);
+    assertEquals(
+      await temp.spool.oldestWaiting(),
+      chunksIn(temp.spool, "outbox")[0] ?? null,
+      `step ${step}`,
+    );
+    const { outbox, uploaded, rejected } = temp.spool.tally;
+    assertEquals(temp.spool.totalBytes, outbox.bytes + uploaded.bytes + rejected.bytes);
+  }
+  assertEquals(temp.files("recording"), []);
+  const files = temp.files("rejected");
+  assert(chunksIn(temp.spool, "rejected").every((name) => files.includes(`${name}.reason.json`)));
+});
+
+Deno.test("the tally is right when many operations run at once, recounts among them", async () => {
+  await using temp = await TempSpool.open();
+  const { spool } = temp;
+  await Promise.all(Array.from({ length: 30 }, async (_, index) => {
+    const name = await temp.store("outbox", chunkAt(NOON + index), index);
+    await Promise.all([spool.recount("outbox"), spool.remove("outbox", name)]);
+    await Promise.all([
+      temp.store("uploaded", chunkAt(NOON - index), index),
+      spool.recount("uploaded"),
+      spool.recount("outbox"),
+    ]);
+  }));
+  assertEquals<unknown>(spool.tally, counted(temp));
+  assertEquals(spool.tally.uploaded.files, 30);
+});
+
+Deno.test("files that others delete or bring are found, and counted again", async () => {
+  const [first, second, third] = [0, 1, 2].map((at) => formatChunkName(chunkAt(NOON + at)));
+  assert(first !== undefined && second !== undefined && third !== undefined);
+  await using temp = await TempSpool.open((dir) => putByHand(dir, "uploaded", [first, second]));
+  const { spool } = temp;
+  await Deno.remove(spool.path("uploaded", first));
+  assertEquals([spool.tally.uploaded.files, spool.tally.uploaded.bytes], [2, 20]);
+  assertEquals(await spool.recount("uploaded"), [second]);
+  assertEquals([spool.tally.uploaded.files, spool.tally.uploaded.bytes], [1, 10]);
+  // Chunks put back into outbox/ by hand are delivered, though the tally knows nothing of them.
+  putByHand(temp.dir, "outbox", [third]);
+  assertEquals(await spool.oldestWaiting(), third);
+  await spool.recount("outbox");
+  assertEquals([spool.tally.outbox.files, spool.tally.outbox.bytes], [1, 10]);
+  // One that disappears while it is being delivered is gone, and no error.
+  await Deno.remove(spool.path("outbox", third));
+  await spool.markUploaded(third);
+  assertEquals(await spool.oldestWaiting(), null);
+  assertEquals(await spool.remove("outbox", third), null);
+  assertEquals(await spool.remove("uploaded", third), null);
+});
+
+Deno.test("oldestWaiting() is the oldest throughout 1200 chunks of which 50 are held, whatever comes and goes", async () => {
+  const random = seededRandom(3);
+  const names = Array.from({ length: 1200 }, () => formatChunkName(chunkAt(NOON + random() * 1e7)));
+  await using temp = await TempSpool.open((dir) => putByHand(dir, "outbox", names), 50);
+  const { spool } = temp;
+  const model = names.toSorted();
+  const forget = (name: string) => model.splice(model.indexOf(name), 1);
+  for (let step = 0; model.length > 0; step++) {
+    const oldest = await spool.oldestWaiting();
+    assertEquals(oldest, model[0] ?? null);
+    assert(oldest !== null);
+    if (step % 50 === 7) {
+      // An older one is admitted: a recovered recording, or one after a step of the clock.
+      model.unshift(await temp.store("outbox", chunkAt(NOON - step)));
+    } else if (step % 50 === 20) {
+      const within = chunkAt(NOON + random() * 1e7); // between those that wait
+      model.push(await temp.store("outbox", within));
+      model.sort();
+    } else if (step % 50 === 30) {
+      const other = model[Math.floor(random() * Math.min(model.length, 600))] ?? oldest;
+      await spool.remove("outbox", other);
+      forget(other);
+    } else if (step % 50 === 40) {
+      await Deno.remove(spool.path("outbox", oldest)); // by hand
+      spool.forgetMissing(oldest);
+      forget(oldest);
+    } else {
+      await spool.remove("outbox", oldest);
+      forget(oldest);
+    }
+  }
+  assertEquals(await spool.oldestWaiting(), null);
+  await spool.recount("outbox");
+  assertEquals([spool.tally.outbox.files, spool.tally.outbox.bytes], [0, 0]);
+});
+
+Deno.test("reject() leaves the reason beside the chunk, and remove() takes both", async () => {
+  await using temp = await TempSpool.open();
+  const name = await temp.store("rejected", chunkAt(NOON));
+  assertEquals(temp.files("rejected"), [name, `${name}.reason.json`]);
+  const reason = await Deno.readTextFile(join(temp.dir, "rejected", `${name}.reason.json`));
+  assertEquals(JSON.parse(reason), { reason: "test" });
+  assertEquals(await temp.spool.remove("rejected", name), 100);
+  assertEquals(temp.files("rejected"), []);
+});
+
+Deno.test("removeStrays() takes what is no chunk and old from rejected/, and nothing else", async () => {
+  await using temp = await TempSpool.open();
+  const { spool } = temp;
+  const chunk = await temp.store("rejected", chunkAt(NOON));
+  for (const name of ["old.part", "old.part.reason.json", "new.part"]) {
+    await Deno.writeTextFile(spool.path("rejected", name), "x");
+    const time = new Date(name.startsWith("old") ? NOON - 1 : NOON);
+    await Deno.utime(spool.path("rejected", name), time, time);
+  }
+  await Deno.utime(spool.path("rejected", chunk), new Date(0), new Date(0));
+  const removed = await spool.removeStrays(NOON);
+  assertEquals(removed.sort(), ["old.part", "old.part.reason.json"]);
+  assertEquals(temp.files("rejected"), [chunk, `${chunk}.reason.json`, "new.part"]);
+  assertEquals(spool.tally.rejected.files, 1);
+});
+
+Deno.test("sealed rings when a chunk is admitted", async () => {
+  await using temp = await TempSpool.open();
+  let rings = 0;
+  temp.spool.sealed.ring = () => rings++;
+  await temp.store("outbox", chunkAt(NOON));
+  assertEquals(rings, 1);
+});
+
+Deno.test("freeBytes() is what the disk has", async () => {
+  await using temp = await TempSpool.open();
+  const { stdout } = await new Deno.Command("df", {
+    args: ["--output=avail", "-B1", temp.dir],
+  }).output();
+  const avail = Number(new TextDecoder().decode(stdout).split("\n")[1]);
+  const free = await temp.spool.freeBytes();
+  assert(Math.abs(free - avail) < 0.1 * avail + 1e8, `${free} free, df says ${avail}`);
+});
+
+Deno.test("a waiting chunk that is being sent is not removed until the attempt has ended", async () => {
+  await using temp = await TempSpool.open();
+  const name = await temp.store("outbox", chunkAt(NOON));
+  temp.spool.sending.add(name);
+  assertEquals(await temp.spool.remove("outbox", name), null);
+  assertEquals(chunksIn(temp.spool, "outbox"), [name]);
+  temp.spool.sending.clear();
+  assertEquals(typeof await temp.spool.remove("outbox", name), "number");
+  assertEquals(chunksIn(temp.spool, "outbox"), []);
+});

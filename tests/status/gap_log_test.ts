@@ -1,0 +1,40 @@
+import { assert, assertEquals } from "@std/assert";
+import { join } from "@std/path/join";
+import { appendGap } from "../../src/status/gap_log.ts";
+
+function gap(ms: number) {
+  return {
+    start: "2026-06-15T12:00:00.000Z",
+    end: "2026-06-15T12:00:01.000Z",
+    ms,
+    cause: "overrun",
+  };
+}
+
+Deno.test("gaps.jsonl gets a line a gap, for nobody else to read", async () => {
+  const dir = await Deno.makeTempDir();
+  await appendGap(dir, gap(1000));
+  await appendGap(dir, gap(20));
+  const path = join(dir, "gaps.jsonl");
+  const lines = (await Deno.readTextFile(path)).trimEnd().split("\n").map((line) =>
+    JSON.parse(line)
+  );
+  assertEquals(lines, [gap(1000), gap(20)]);
+  assertEquals(((await Deno.stat(path)).mode ?? 0) & 0o777, 0o600);
+  await Deno.remove(dir, { recursive: true });
+});
+
+Deno.test("gaps.jsonl stays small: the older half goes, the newest stay, every line whole", async () => {
+  const dir = await Deno.makeTempDir();
+  const path = join(dir, "gaps.jsonl");
+  const line = JSON.stringify(gap(1)) + "\n";
+  await Deno.writeTextFile(path, line.repeat(Math.ceil(262_144 / line.length)));
+  await appendGap(dir, gap(777));
+  assert((await Deno.stat(path)).size < 140_000);
+  const lines = (await Deno.readTextFile(path)).trimEnd().split("\n").map((line) =>
+    JSON.parse(line)
+  );
+  assertEquals(lines.at(-1), gap(777));
+  assertEquals(lines[0], gap(1));
+  await Deno.remove(dir, { recursive: true });
+});

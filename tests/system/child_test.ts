@@ -1,0 +1,18 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { outputOf } from "../../src/system/child.ts";
+
+Deno.test("outputOf() gives what a program writes, and whether it succeeded", async () => {
+  const { success, stdout } = await outputOf("sh", ["-c", "printf hello; exit 3"]);
+  assertEquals([success, new TextDecoder().decode(stdout)], [false, "hello"]);
+  await assertRejects(() => outputOf("no-such-program", []), Deno.errors.NotFound);
+});
+
+Deno.test("a program that hangs is killed and reported", async () => {
+  const startMs = performance.now();
+  await assertRejects(
+    () => outputOf("sleep", ["60"], { limitMs: 200 }),
+    Error,
+    "sleep gave no answer within 0.2 s",
+  );
+  assert(performance.now() - startMs < 5000);
+});

@@ -1,0 +1,86 @@
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { getLogger } from "@logtape/logtape";
+import { ClockSync, readBoot } from "../../src/system/clock_sync.ts";
+import { systemClock } from "../../src/system/clock.ts";
+import { SimulatedClock } from "../fixtures/simulated_clock.ts";
+
+const log = getLogger("test");
+const NOW = Date.UTC(2026, 5, 15, 12);
+
+/** A service that waits for its clock; `asked` are the seconds at which the system was asked. */
+function waitingSync() {
+  const clock = new SimulatedClock(NOW);
+  const state = { isSynchronized: false, hasFlag: false, waited: 0 };
+  const asked: number[] = [];
+  const sync = new ClockSync({
+    clock,
+    log,
+    probe: () => {
+      asked.push(clock.monotonicMs() / 1000);
+      return Promise.resolve(state.isSynchronized);
+    },
+    hasFlag: () => Promise.resolve(state.hasFlag),
+  });
+  const running = sync.run(new AbortController().signal, () => state.waited++);
+  return { clock, state, asked, sync, running };
+}
+
+Deno.test("the system is asked for its clock after 10, 20, 40 s and so on, every 10 min in the end", async () => {
+  const { clock, state, asked, sync, running } = waitingSync();
+  await clock.advance(75_000);
+  assertEquals(asked, [1, 11, 31, 71]);
+  assertEquals([sync.isTrusted, state.waited], [false, 1]);
+  await clock.advance(7_200_000);
+  assert(asked.length < 22, `${asked.length} times in two hours`);
+  state.isSynchronized = true;
+  await clock.advance(600_000);
+  await running;
+  assertEquals([sync.isTrusted, state.waited], [true, 1]);
+});
+
+Deno.test("a clock that was stepped, or that timesyncd has set, is trusted within 10 s", async () => {
+  for (const sign of ["step", "flag"]) {
+    const { clock, state, asked, sync, running } = waitingSync();
+    await clock.advance(1_800_000);
+    const before = asked.length;
+    state.isSynchronized = true;
+    if (sign === "flag") state.hasFlag = true;
+    else clock.step(-3_000);
+    await clock.advance(10_000);
+    await running;
+    assertEquals([sync.isTrusted, asked.length], [true, before + 1], sign);
+  }
+});
+
+Deno.test("a date before the program was written is not trusted, whatever the system says", async () => {
+  const clock = new SimulatedClock(Date.UTC(1970, 0, 1));
+  const sync = new ClockSync({ clock, log, probe: () => Promise.resolve(true) });
+  assertEquals(await sync.look(), false);
+  clock.step(NOW);
+  assertEquals(await sync.look(), true);
+});
+
+Deno.test("where nobody knows, a possible date is taken for true", async () => {
+  const probe = () => Promise.resolve(null);
+  assertEquals(await new ClockSync({ clock: new SimulatedClock(NOW), log, probe }).look(), true);
+});
+
+Deno.test("waiting ends when the service does", async () => {
+  const clock = new SimulatedClock(NOW);
+  const stop = new AbortController();
+  const sync = new ClockSync({ clock, log, probe: () => Promise.resolve(false) });
+  const running = sync.run(stop.signal, () => {});
+  await clock.advance(1000);
+  stop.abort();
+  await running;
+  assertEquals(sync.isTrusted, false);
+});
+
+Deno.test("readBoot() gives the kernel's boot id and the time since boot", async () => {
+  const boot = await readBoot(systemClock);
+  assertMatch(boot.id, /^[0-9a-f]{8}$/);
+  assertEquals((await readBoot(systemClock)).id, boot.id);
+  const sinceBootS = (systemClock.monotonicMs() + boot.zeroMs) / 1000;
+  const uptimeS = Number((await Deno.readTextFile("/proc/uptime")).split(" ")[0]);
+  assert(Math.abs(sinceBootS - uptimeS) < 0.1, `${sinceBootS} s, ${uptimeS} s`);
+});

@@ -1,0 +1,355 @@
+// One attempt against real servers: what goes over the wire, and what answers, silence and broken
+// connections are taken for.
+
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
+import { delay } from "@std/async/delay";
+import {
+  IngestClient,
+  type IngestClientOptions,
+  type Verdict,
+} from "../../src/upload/ingest_client.ts";
+import { temporaryCertificates } from "../fixtures/certificates.ts";
+import { ids, makeChunk, makeName } from "../fixtures/chunks.ts";
+import { type Behaviour, IngestServer } from "../fixtures/ingest_server.ts";
+import { rawServer } from "../fixtures/tcp_server.ts";
+import { TOKEN } from "../fixtures/upload_rig.ts";
+
+const never = new AbortController().signal;
+
+function makeClient(baseUrl: string, options: Partial<IngestClientOptions> = {}): IngestClient {
+  return new IngestClient({
+    baseUrl,
+    readToken: () => Promise.resolve(TOKEN),
+    ids,
+    timestampFormat: "unix",
+    timeoutMs: 5000,
+    tlsCaFile: null,
+    ...options,
+  });
+}
+
+function reasonOf(verdict: Verdict): string {
+  return "reason" in verdict ? verdict.reason : "";
+}
+
+// ---- what is sent
+
+Deno.test("a chunk is sent to the letter of the protocol, its length said before it", async () => {
+  let seen = "";
+  await using server = rawServer(async (connection) => {
+    const buffer = new Uint8Array(65_536);
+    while (!/--(\r\n)?$/.test(seen)) {
+      seen += new TextDecoder().decode(
+        buffer.subarray(0, await connection.read(buffer) ?? 0),
+      );
+    }
+    const body = `{"status":"ok","chunk_id":"c-1"}`;
+    const head = `HTTP/1.1 200 OK\r\ncontent-length: ${body.length}\r\n\r\n`;
+    await connection.write(new TextEncoder().encode(head + body));
+  });
+  using client = makeClient(`${server.url}/base`);
+  const name = {
+    startUnixUs: 1_790_000_000_000_042,
+    durationUs: 60_000_000,
+    key: crypto.randomUUID(),
+  };
+  const file = new TextEncoder().encode("OggS of no sound");
+  assertEquals(await client.upload(name, file, never), { kind: "delivered", chunkId: "c-1" });
+
+  const [head = "", ...rest] = seen.split("\r\n\r\n");
+  const [requestLine, ...lines] = head.split("\r\n");
+  assertEquals(requestLine, "POST /base/api/v1/chunks HTTP/1.1");
+  const headers = new Headers(lines.map((line) => line.split(": ") as [string, string]));
+  const boundary = /^multipart\/form-data; ?boundary=(.+)$/.exec(headers.get("content-type") ?? "");
+  const hash = "OaFJiK5/uuL5Jc2eUfAN03HClQ3jZNzc0I0odyE7kFI=";
+  assertEquals(headers.get("authorization"), `Bearer ${TOKEN}`);
+  assertEquals(headers.get("idempotency-key"), name.key);
+  assertEquals(headers.get("digest"), `SHA-256=${hash}`);
+  assertEquals(headers.get("repr-digest"), `sha-256=:${hash}:`);
+  assertMatch(headers.get("user-agent") ?? "", /^recorder-agent\/\d/);
+  assertEquals(headers.get("transfer-encoding"), null);
+  assertEquals(Number(headers.get("content-length")), rest.join("\r\n\r\n").length);
+
+  const parts = rest.join("\r\n\r\n").split(`--${boundary?.[1]}`).slice(1, -1).map((part) => {
+    const [partHead = "", content = ""] = part.split("\r\n\r\n");
+    return [partHead.trim().toLowerCase(), content.trimEnd()];
+  });
+  const field = (
+    name: string,
+    value: string,
+  ) => [`content-disposition: form-data; name="${name}"`, value];
+  assertEquals(parts, [
+    field("point_id", ids.pointId),
+    field("register_id", ids.registerId),
+    field("device_id", ids.deviceId),
+    field("start_ts", "1790000000.000042"),
+    field("end_ts", "1790000060.000042"),
+    field("codec", "opus"),
+    field("sample_rate", "48000"),
+    field("channels", "1"),
+    [
+      `content-disposition: form-data; name="chunk_file"; filename="${name.key}.ogg"\r\n` +
+      `content-type: audio/ogg`,
+      "OggS of no sound",
+    ],
+  ]);
+});
+
+Deno.test("ids and sample rate are those a chunk was recorded with, else the configuration's", async () => {
+  await using server = await IngestServer.start({ token: TOKEN });
+  using client = makeClient(server.url);
+  const before = {
+    POINT_ID: crypto.randomUUID(),
+    REGISTER_ID: crypto.randomUUID(),
+    DEVICE_ID: crypto.randomUUID(),
+  };
+  const { DEVICE_ID: _, ...some } = before;
+  const files = [makeChunk(before, 44_100), makeChunk(some, 0), new Uint8Array(0)];
+  for (const file of files) {
+    assertEquals((await client.upload(makeName(), file, never)).kind, "delivered");
+  }
+  const sent = server.chunks.map(({ fields: f }) =>
+    [f.point_id, f.register_id, f.device_id, f.sample_rate].join()
+  );
+  assertEquals(sent, [
+    [before.POINT_ID, before.REGISTER_ID, before.DEVICE_ID, "44100"].join(),
+    [before.POINT_ID, before.REGISTER_ID, ids.deviceId, "48000"].join(),
+    [ids.pointId, ids.registerId, ids.deviceId, "48000"].join(),
+  ]);
+  assertEquals(server.chunks.map(({ bytes }) => bytes), files);
+  assertEquals(server.violations, []);
+});
+
+Deno.test("timestamps are sent as ISO 8601 in UTC where that is configured", async () => {
+  await using server = await IngestServer.start({ token: TOKEN, timestampFormat: "iso8601" });
+  using client = makeClient(server.url, { timestampFormat: "iso8601" });
+  const name = { ...makeName(), startUnixUs: 1_790_000_000_250_000, durationUs: 59_993_500 };
+  assertEquals((await client.upload(name, makeChunk(), never)).kind, "delivered");
+  assertEquals(server.chunks[0]?.fields.start_ts, "2026-09-21T14:13:20.250000Z");
+  assertEquals(server.chunks[0]?.fields.end_ts, "2026-09-21T14:14:20.243500Z");
+  assertEquals(server.violations, []);
+});
+
+Deno.test("several go out in the order in which they were asked for, whatever the first waits for", async () => {
+  await using server = await IngestServer.start({ token: TOKEN });
+  let asked = 0;
+  const readToken = async () => {
+    const waitMs = 40 - 10 * asked++;
+    await delay(waitMs);
+    if (waitMs === 30) throw new Error("no token");
+    return TOKEN;
+  };
+  using client = makeClient(server.url, { readToken, concurrency: 4 });
+  assertEquals((await client.upload(makeName(), makeChunk(), never)).kind, "delivered");
+  const names = [0, 1, 2].map(makeName);
+  const stop = new AbortController();
+  const stopped = client.upload(makeName(), makeChunk(), stop.signal).catch(() => "stopped");
+  stop.abort();
+  await Promise.all(names.map((name) => client.upload(name, makeChunk(), never)));
+  assertEquals(await stopped, { kind: "misconfigured", reason: "no token" });
+  assertEquals(server.requests.slice(1).map(({ key }) => key), names.map(({ key }) => key));
+});
+
+// ---- connections
+
+for (const scheme of ["http", "https"] as const) {
+  Deno.test(`over ${scheme} all chunks go through one connection, and a closed one is no error`, async () => {
+    await using files = await temporaryCertificates();
+    const tls = scheme === "https" ? { tls: files } : {};
+    await using server = await IngestServer.start({ token: TOKEN, ...tls });
+    using client = makeClient(server.url, { tlsCaFile: files.caFile });
+    const upload = async () => (await client.upload(makeName(), makeChunk(), never)).kind;
+    for (let i = 0; i < 20; i++) assertEquals(await upload(), "delivered");
+    assertEquals(server.connections, 1);
+
+    server.goOffline();
+    await delay(20); // the end of the connection arrives, and its port becomes free
+    server.goOnline();
+    assertEquals(await upload(), "delivered");
+    assertEquals([server.connections, server.requests.length], [2, 21]);
+    assertEquals([server.chunks.length, server.violations], [21, []]);
+  });
+
+  Deno.test(`over ${scheme} a connection that the network has forgotten costs one attempt`, async () => {
+    await using files = await temporaryCertificates();
+    const tls = scheme === "https" ? { tls: files } : {};
+    await using server = await IngestServer.start({ token: TOKEN, ...tls });
+    using client = makeClient(server.url, { tlsCaFile: files.caFile, timeoutMs: 300 });
+    const kinds: string[] = [];
+    for (let i = 0; i < 4; i++) {
+      if (i === 1) server.freezeConnections();
+      kinds.push((await client.upload(makeName(), makeChunk(), never)).kind);
+    }
+    assertEquals(kinds, ["delivered", "retry", "delivered", "delivered"]);
+    assertEquals(server.connections, 2);
+  });
+}
+
+Deno.test("a CA file that cannot be read is an error that names it", () => {
+  assertThrows(
+    () => makeClient("https://ingest.invalid", { tlsCaFile: "/nowhere/ca.pem" }),
+    Deno.errors.NotFound,
+    "/nowhere/ca.pem",
+  );
+});
+
+// ---- answers
+
+const oddAnswers: [Behaviour, Verdict["kind"], RegExp][] = [
+  [{ kind: "html200" }, "retry", /200: <html>.*captive portal/],
+  [{ kind: "broken-json" }, "retry", /200: \{"status": "ok", "chunk_: not an answer/],
+  [{ kind: "status", status: 503, headers: { "retry-after": "7" } }, "retry", /503/],
+  [{ kind: "status", status: 403, body: "" }, "misconfigured", /403: the token is not accepted/],
+  // So much that it is not read to its end.
+  [
+    { kind: "status", status: 200, body: " ".repeat(5e6) + `{"status":"ok"}` },
+    "retry",
+    /captive portal/,
+  ],
+  [{ kind: "reset-before-body" }, "retry", /^no answer: /],
+  [{ kind: "accept-then-reset" }, "retry", /^no answer: /],
+];
+
+Deno.test("real answers are understood, and the client can go on after each", async () => {
+  await using server = await IngestServer.start({ token: TOKEN });
+  using client = makeClient(server.url);
+  for (const [behaviour, kind, reason] of oddAnswers) {
+    server.script.push(behaviour);
+    const verdict = await client.upload(makeName(), makeChunk(), never);
+    assertEquals(verdict.kind, kind, JSON.stringify(behaviour).slice(0, 100));
+    assertMatch(reasonOf(verdict), reason);
+    if (verdict.kind === "retry") {
+      assertEquals(verdict.retryAfterMs, reason.source === "503" ? 7000 : null);
+    }
+    assertEquals((await client.upload(makeName(), makeChunk(), never)).kind, "delivered");
+  }
+  assertEquals(server.violations, []);
+});
+
+Deno.test("a redirect is not followed: its target hears nothing, the token least of all", async () => {
+  await using elsewhere = await IngestServer.start({ token: TOKEN });
+  await using server = await IngestServer.start({ token: TOKEN });
+  using client = makeClient(server.url);
+  for (const status of [301, 302, 303, 307, 308]) {
+    server.behaviour = { kind: "status", status, headers: { location: `${elsewhere.url}/here` } };
+    const verdict = await client.upload(makeName(), makeChunk(), never);
+    assertEquals(verdict.kind, "misconfigured");
+    assertStringIncludes(reasonOf(verdict), `redirects (${status}) to ${elsewhere.url}/here`);
+  }
+  assertEquals([elsewhere.connections, elsewhere.requests], [0, []]);
+});
+
+Deno.test("the token is in no reason and no id, even if the server repeats it", async () => {
+  await using server = await IngestServer.start({ token: TOKEN });
+  using client = makeClient(server.url);
+  const verdicts: Verdict[] = [];
+  for (const status of [200, 400, 401, 404, 409, 500]) {
+    const padding = " ".repeat(170) + "-".repeat(150); // the quotation ends amid the token
+    const body = `{"status":"ok","chunk_id":"${TOKEN}","padding":"${padding}"}`;
+    for (const text of [body, "-".repeat(190) + TOKEN]) {
+      server.script.push({ kind: "status", status, body: text });
+      verdicts.push(await client.upload(makeName(), makeChunk(), never));
+    }
+  }
+  const location = `https://elsewhere.invalid/?token=${TOKEN}`;
+  server.script.push({ kind: "redirect", location });
+  verdicts.push(await client.upload(makeName(), makeChunk(), never));
+  const text = JSON.stringify(verdicts);
+  assertStringIncludes(text, "[token]");
+  assert(!text.includes(TOKEN.slice(0, 8)), text);
+});
+
+Deno.test("a token that cannot be used is a matter of the configuration, and read again each time", async () => {
+  await using server = await IngestServer.start({ token: TOKEN });
+  const tokens = [
+    () => Promise.reject(new Error("Cannot read the token: it is gone")),
+    () => Promise.resolve("old"),
+    () => Promise.resolve(TOKEN),
+  ];
+  using client = makeClient(server.url, {
+    readToken: () => (tokens.shift() ?? (() => Promise.resolve("")))(),
+  });
+  const verdicts: Verdict[] = [];
+  for (let i = 0; i < 3; i++) verdicts.push(await client.upload(makeName(), makeChunk(), never));
+  assertEquals(verdicts.map(({ kind }) => kind), ["misconfigured", "misconfigured", "delivered"]);
+  assertEquals(verdicts[0], { kind: "misconfigured", reason: "Cannot read the token: it is gone" });
+  assertEquals(server.requests.length, 2);
+});
+
+// ---- no answer
+
+Deno.test("one deadline holds for all of an attempt: silence, a dripped answer, a body not taken", async () => {
+  await using server = await IngestServer.start({ token: TOKEN });
+  await using deaf = rawServer(async () => {}); // accepts and never reads
+  const large = new Uint8Array(20_000_000);
+  const cases: [string, Behaviour, Uint8Array<ArrayBuffer>][] = [
+    [server.url, { kind: "silence" }, makeChunk()],
+    [server.url, { kind: "drip", bytesPerSecond: 20 }, makeChunk()],
+    [deaf.url, { kind: "ok" }, large],
+  ];
+  for (const [url, behaviour, file] of cases) {
+    server.behaviour = behaviour;
+    using client = makeClient(url, { timeoutMs: 400 });
+    const started = performance.now();
+    const verdict = await client.upload(makeName(), file, never);
+    const tookMs = performance.now() - started;
+    assertEquals(verdict.kind, "retry");
+    assertEquals(reasonOf(verdict), "no whole answer: no end within 0.4 s");
+    assert(tookMs > 350 && tookMs < 2000, `${behaviour.kind} took ${tookMs} ms`);
+  }
+});
+
+Deno.test("an attempt that is stopped ends at once with the signal's reason", async () => {
+  await using server = await IngestServer.start({ token: TOKEN });
+  for (const behaviour of [{ kind: "silence" }, { kind: "drip", bytesPerSecond: 5 }] as const) {
+    server.behaviour = behaviour;
+    using client = makeClient(server.url);
+    const stop = new AbortController();
+    const attempt = client.upload(makeName(), makeChunk(), stop.signal);
+    setTimeout(() => stop.abort(new Error("stop!")), 100);
+    const started = performance.now();
+    await assertRejects(() => attempt, Error, "stop!");
+    assert(performance.now() - started < 400);
+    await assertRejects(() => client.upload(makeName(), makeChunk(), stop.signal), Error, "stop!");
+  }
+});
+
+Deno.test("every failure of the network is said in words", async () => {
+  await using files = await temporaryCertificates();
+  await using server = await IngestServer.start({ token: TOKEN, tls: files });
+  const wrongHost = Deno.serve({
+    ...{ hostname: "127.0.0.2", port: 0, onListen: () => {} },
+    ...{ cert: files.certPem, key: files.keyPem },
+  }, () => new Response());
+  const plain = await IngestServer.start();
+  await plain[Symbol.asyncDispose]();
+  const { caFile } = files;
+  const cases: [url: string, tlsCaFile: string | null, RegExp][] = [
+    [plain.url, null, /Connection refused/],
+    ["https://ingest.invalid", null, /dns error.*ingest\.invalid|ingest\.invalid.*dns error/],
+    [server.url, null, /certificate.*UnknownIssuer.*tls_ca_file/],
+    [
+      `https://127.0.0.2:${wrongHost.addr.port}`,
+      caFile,
+      /certificate.*not valid for.*127\.0\.0\.2/,
+    ],
+    [server.url.replace("https", "http"), null, /./],
+    [plain.url.replace("http", "https"), null, /Connection refused/],
+  ];
+  for (const [url, tlsCaFile, expected] of cases) {
+    using client = makeClient(url, { tlsCaFile });
+    const verdict = await client.upload(makeName(), makeChunk(), never);
+    assertEquals(verdict.kind, "retry");
+    assertMatch(reasonOf(verdict), expected);
+    assertMatch(reasonOf(verdict), /^no answer: /);
+    assert(!JSON.stringify(verdict).includes(TOKEN));
+  }
+  await wrongHost.shutdown();
+});

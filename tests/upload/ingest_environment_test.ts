@@ -1,0 +1,83 @@
+// The ingest client in a process of its own, for what the runtime takes from a process's environment:
+// proxy variables, and the authorities that are trusted anyway.
+
+import { assertEquals } from "@std/assert";
+import { join } from "@std/path/join";
+import type { Verdict } from "../../src/upload/ingest_client.ts";
+import { temporaryCertificates } from "../fixtures/certificates.ts";
+import { run } from "../fixtures/command.ts";
+import { IngestServer } from "../fixtures/ingest_server.ts";
+import { proxyServer } from "../fixtures/tcp_server.ts";
+import { TOKEN } from "../fixtures/upload_rig.ts";
+
+const uploadOnce = join(import.meta.dirname ?? ".", "../fixtures/upload_once.ts");
+
+/** One upload by a child process with these variables. */
+async function uploadWith(env: Record<string, string>, args: string[]): Promise<Verdict> {
+  const { stdout } = await run(Deno.execPath(), ["run", "-A", uploadOnce, ...args], {
+    env: {
+      HTTP_PROXY: "",
+      HTTPS_PROXY: "",
+      NO_PROXY: "",
+      http_proxy: "",
+      https_proxy: "",
+      no_proxy: "",
+      ...env,
+    },
+  });
+  return JSON.parse(new TextDecoder().decode(stdout));
+}
+
+Deno.test("HTTP_PROXY, HTTPS_PROXY and NO_PROXY are honoured, for loopback addresses too", async () => {
+  await using files = await temporaryCertificates();
+  await using http = await IngestServer.start({ token: TOKEN });
+  await using https = await IngestServer.start({ token: TOKEN, tls: files });
+  await using httpProxy = proxyServer(new URL(http.url));
+  await using httpsProxy = proxyServer(new URL(https.url));
+  const env = { HTTP_PROXY: httpProxy.url, HTTPS_PROXY: httpsProxy.url };
+  const args = [TOKEN, "5000", files.caFile];
+  const named = https.url.replace("127.0.0.1", "localhost");
+  const verdicts = await Promise.all([
+    uploadWith(env, ["http://ingest.invalid", ...args]),
+    uploadWith(env, [named, ...args]),
+    uploadWith({ ...env, NO_PROXY: "127.0.0.1" }, [http.url, ...args]),
+  ]);
+  assertEquals(verdicts.map(({ kind }) => kind), ["delivered", "delivered", "delivered"]);
+  assertEquals(httpProxy.requests, ["POST http://ingest.invalid/api/v1/chunks HTTP/1.1"]);
+  assertEquals(httpsProxy.requests, [`CONNECT ${new URL(named).host} HTTP/1.1`]);
+  assertEquals([http.chunks.length, https.chunks.length, http.violations], [2, 1, []]);
+});
+
+Deno.test("a proxy that says nothing does not hold an attempt beyond its deadline", async () => {
+  await using silent = proxyServer(null);
+  const env = { HTTP_PROXY: silent.url, HTTPS_PROXY: silent.url };
+  const verdicts = await Promise.all([
+    uploadWith(env, ["https://ingest.invalid", TOKEN, "500"]),
+    uploadWith(env, ["http://ingest.invalid", TOKEN, "500"]),
+  ]);
+  for (const verdict of verdicts) {
+    assertEquals(verdict.kind, "retry");
+    assertEquals("reason" in verdict ? verdict.reason : "", "no whole answer: no end within 0.5 s");
+  }
+});
+
+Deno.test("tls_ca_file adds to the authorities that are trusted anyway", async () => {
+  await using ours = await temporaryCertificates();
+  await using publics = await temporaryCertificates();
+  await using private_ = await IngestServer.start({ token: TOKEN, tls: ours });
+  await using public_ = await IngestServer.start({ token: TOKEN, tls: publics });
+  // Deno's --cert puts an authority among the public ones.
+  const verdict = async (url: string, ...caFile: string[]) => {
+    const args = ["run", "-A", "--cert", publics.caFile, uploadOnce, url, TOKEN, "5000", ...caFile];
+    return JSON.parse(new TextDecoder().decode((await run(Deno.execPath(), args)).stdout)).kind;
+  };
+  assertEquals(
+    await Promise.all([
+      verdict(public_.url),
+      verdict(public_.url, ours.caFile),
+      verdict(private_.url, ours.caFile),
+      verdict(private_.url),
+    ]),
+    ["delivered", "delivered", "delivered", "retry"],
+  );
+});

@@ -1,0 +1,142 @@
+import { assertEquals } from "@std/assert";
+import { PROBE_AFTER, QueueOrder } from "../../src/upload/queue_order.ts";
+
+const INTERVAL_MS = 300_000;
+
+function fail(order: QueueOrder, key: string, times = PROBE_AFTER): void {
+  for (let time = 0; time < times; time++) order.failed(key, 0);
+}
+
+/** Passes a chunk over, as happens when another is accepted instead. */
+function passOver(order: QueueOrder, key: string, nowMs = 0): void {
+  fail(order, key);
+  order.accepted(`behind ${key}`, nowMs);
+  order.failed(key, nowMs);
+}
+
+Deno.test("the oldest chunk is suspect after eight failures in a row, and absolved by an acceptance", () => {
+  const order = new QueueOrder(INTERVAL_MS);
+  fail(order, "a", PROBE_AFTER - 1);
+  assertEquals(order.isSuspect("a"), false);
+  fail(order, "a", 1);
+  assertEquals([order.isSuspect("a"), order.isSuspect("b")], [true, false]);
+  order.accepted("a", 0);
+  assertEquals([order.isSuspect("a"), order.dueAgain(0)], [false, null]);
+});
+
+Deno.test("failures of another oldest chunk count from the beginning", () => {
+  const order = new QueueOrder(INTERVAL_MS);
+  fail(order, "b", PROBE_AFTER - 1);
+  fail(order, "a", 1); // an older one has turned up
+  fail(order, "b", PROBE_AFTER - 1);
+  assertEquals(order.isSuspect("b"), false);
+  order.accepted("c", 0);
+  assertEquals(order.dueAgain(0), null);
+});
+
+/** Sends to a server until it has taken all it takes; returns the keys in the order of attempts. */
+function send(order: QueueOrder, waiting: string[], takes: RegExp, attempts: number): string {
+  let sent = "";
+  for (let attempt = 0; attempt < attempts; attempt++) {
+    const again = order.dueAgain(0);
+    const oldest = waiting.find((key) => !order.passedOver.has(key)) ?? "";
+    const probe = waiting.find((key) => order.isUnknown(key)) ?? oldest;
+    const key = again ?? (order.isSuspect(oldest) ? probe : oldest);
+    sent += key;
+    if (!takes.test(key)) order.failed(key, 0);
+    else {
+      order.accepted(key, 0);
+      waiting.splice(waiting.indexOf(key), 1);
+    }
+  }
+  return sent;
+}
+
+Deno.test("while all fail, one attempt in nine goes to another chunk than the oldest", () => {
+  const order = new QueueOrder(INTERVAL_MS);
+  const sent = send(order, [..."abc"], /nothing/, 36);
+  assertEquals(sent, ["b", "c", "a", "a"].map((probe) => "aaaaaaaa" + probe).join(""));
+  assertEquals(order.passedOver.size, 0);
+});
+
+Deno.test("chunks at fault one behind the other are found out, each by the first that is accepted", () => {
+  const order = new QueueOrder(INTERVAL_MS);
+  const sent = send(order, [..."abcxyz"], /[xyz]/, 47);
+  const eight = (key: string) => key.repeat(PROBE_AFTER);
+  assertEquals(
+    sent,
+    eight("a") + "b" + eight("a") + "c" + eight("a") + "xa" + eight("b") + "c" + eight("b") + "yb",
+  );
+  assertEquals([...order.passedOver], ["a", "b"]);
+});
+
+Deno.test("a probe that is accepted gives the oldest one more try; if that fails, it is passed over", () => {
+  const order = new QueueOrder(INTERVAL_MS);
+  fail(order, "a");
+  order.accepted("b", 1000);
+  assertEquals([order.dueAgain(1000), order.passedOver.size], ["a", 0]);
+  assertEquals(order.failed("a", 1000), true);
+  assertEquals([...order.passedOver], ["a"]);
+  assertEquals(order.dueAgain(1000 + INTERVAL_MS - 1), null);
+  assertEquals(order.dueAgain(1000 + INTERVAL_MS), "a");
+});
+
+Deno.test("a server that comes back when the second oldest is tried has cost nothing but the order", () => {
+  const order = new QueueOrder(INTERVAL_MS);
+  fail(order, "a");
+  order.accepted("b", 1000);
+  order.accepted("a", 1000);
+  assertEquals([order.passedOver.size, order.dueAgain(Infinity)], [0, null]);
+});
+
+Deno.test("chunks passed over are tried in turn, one in an interval, later if the server says so", () => {
+  const order = new QueueOrder(100);
+  for (const key of ["a", "b"]) passOver(order, key);
+  const tried: string[] = [];
+  for (let nowMs = 0; nowMs < 700; nowMs += 10) {
+    const key = order.dueAgain(nowMs);
+    if (key === null) continue;
+    tried.push(`${key} ${nowMs}`);
+    order.failed(key, nowMs, key === "b" ? 250 : 0);
+  }
+  assertEquals(tried, ["a 100", "b 200", "a 450", "b 550"]);
+  assertEquals([...order.passedOver], ["a", "b"]);
+});
+
+Deno.test("one that is accepted after all lets the next follow at once", () => {
+  const order = new QueueOrder(INTERVAL_MS);
+  for (const key of ["a", "b", "c"]) passOver(order, key);
+  order.accepted("a", INTERVAL_MS);
+  assertEquals(order.dueAgain(INTERVAL_MS), "b");
+  order.failed("b", INTERVAL_MS);
+  assertEquals(order.dueAgain(INTERVAL_MS), null);
+  order.forget("c");
+  assertEquals([...order.passedOver], ["b"]);
+});
+
+Deno.test("what is passed over is no more than a hundred: then it is the server", () => {
+  const order = new QueueOrder(INTERVAL_MS);
+  for (let index = 0; index < 100; index++) passOver(order, `${index}`);
+  fail(order, "one more");
+  order.accepted("b", 0);
+  assertEquals(order.failed("one more", 0), false);
+  assertEquals([order.passedOver.size, order.passedOver.has("one more")], [100, false]);
+});
+
+Deno.test("a chunk that is gone, or failures that were the configuration's, leave no suspicion", () => {
+  const order = new QueueOrder(INTERVAL_MS);
+  fail(order, "a");
+  order.forget("a");
+  order.accepted("b", 0);
+  assertEquals(order.dueAgain(0), null);
+  fail(order, "a");
+  order.absolve();
+  order.accepted("b", 0);
+  assertEquals(order.dueAgain(0), null);
+  for (const end of [() => order.forget("a"), () => order.absolve()]) {
+    fail(order, "a");
+    order.accepted("b", 0); // it is on trial
+    end();
+    assertEquals(order.dueAgain(0), null);
+  }
+});

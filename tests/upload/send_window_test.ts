@@ -1,0 +1,120 @@
+import { assertEquals } from "@std/assert";
+import { SendWindow } from "../../src/upload/send_window.ts";
+
+/** So many are in flight, none of them answered unless said. */
+function flying(inFlight: number, unanswered = inFlight) {
+  return { inFlight, unanswered };
+}
+
+/** A window that is open, on connections that stand; answers took `answerMs`, the last one at 0. */
+function openWindow(max: number, answerMs = 0): SendWindow {
+  const window = new SendWindow(max, 5000);
+  for (let inFlight = 0; inFlight < max; inFlight++) window.begun(flying(inFlight), -1000);
+  for (let accepted = 0; accepted < max; accepted++) window.accepted(answerMs, false, 0);
+  window.begun(flying(0), -1000);
+  window.accepted(answerMs, false, 0);
+  return window;
+}
+
+Deno.test("the window opens by one with each acceptance, up to its greatest", () => {
+  const window = new SendWindow(3, 5000);
+  const limits = [window.limit];
+  for (let accepted = 0; accepted < 4; accepted++) {
+    window.accepted(10, false, 0);
+    limits.push(window.limit);
+  }
+  assertEquals(limits, [1, 2, 3, 3, 3]);
+});
+
+Deno.test("a window of one never opens", () => {
+  const window = new SendWindow(1, 5000);
+  for (let accepted = 0; accepted < 4; accepted++) window.accepted(10, false, 0);
+  const waits = [window.waitMs(flying(0), 0), window.waitMs(flying(1), 1e9)];
+  assertEquals([window.limit, ...waits], [1, 0, null]);
+});
+
+Deno.test("anything but an acceptance closes the window to one", () => {
+  const window = openWindow(4);
+  window.failed();
+  assertEquals([window.limit, window.waitMs(flying(1), 1e6)], [1, null]);
+  window.accepted(10, false, 0);
+  assertEquals(window.limit, 2);
+});
+
+Deno.test("an answer that takes long closes the window by one, and never to less than one", () => {
+  const window = openWindow(4);
+  const limits = [5000, 5001, 5001, 5001, 5001, 10].map((tookMs) => {
+    window.accepted(tookMs, false, 0);
+    return window.limit;
+  });
+  assertEquals(limits, [4, 3, 2, 1, 1, 2]);
+});
+
+Deno.test("as many as the window is wide may be in flight, answered or not, and a first one always", () => {
+  const window = openWindow(3);
+  window.begun(flying(0), 0);
+  const waits = [flying(0), flying(1), flying(2), flying(3), flying(3, 1)];
+  assertEquals(waits.map((count) => window.waitMs(count, 0)), [0, 0, 0, null, null]);
+});
+
+Deno.test("requests are begun evenly: an answer's time, divided by the width, apart", () => {
+  const window = openWindow(4, 100);
+  window.begun(flying(0), 1000);
+  const waits = [1000, 1010, 1025, 1100].map((nowMs) => window.waitMs(flying(1), nowMs));
+  assertEquals(waits, [25, 15, 0, 0]);
+  window.begun(flying(1), 1030);
+  assertEquals(window.waitMs(flying(2), 1040), 15);
+});
+
+Deno.test("the time of answers is followed, that of making connections is not counted", () => {
+  const window = openWindow(4, 100);
+  window.begun(flying(0), 1000);
+  window.accepted(500, true, 0);
+  assertEquals(window.waitMs(flying(1), 1000), 25);
+  window.accepted(500, false, 0);
+  assertEquals(window.waitMs(flying(1), 1000), 50);
+  for (let accepted = 0; accepted < 30; accepted++) window.accepted(500, false, 0);
+  assertEquals(Math.round(window.waitMs(flying(1), 1000) ?? 0), 125);
+});
+
+Deno.test("requests are not held back by less than a timer can", () => {
+  const window = openWindow(4, 7);
+  window.begun(flying(0), 1000);
+  assertEquals(window.waitMs(flying(1), 1000), 0);
+});
+
+Deno.test("one that needs a new connection is begun at once, and nothing behind it", () => {
+  const window = new SendWindow(4, 5000);
+  assertEquals(window.begun(flying(0), 0), true);
+  for (let accepted = 0; accepted < 3; accepted++) window.accepted(400, false, 0);
+  assertEquals(window.begun(flying(0), 1), false);
+  assertEquals(window.waitMs(flying(1), 1), 0);
+  assertEquals(window.begun(flying(1), 1), true);
+  assertEquals([window.limit, window.waitMs(flying(2), 1e3)], [4, null]);
+  assertEquals(window.waitMs(flying(1, 0), 1e3), null, "its answer is not settled");
+  assertEquals(window.begun(flying(0), 1001), false);
+  assertEquals(window.waitMs(flying(1), 1001), 100);
+  assertEquals(window.begun(flying(1), 1101), false);
+  // One that is answered and not settled has given its connection back.
+  assertEquals(window.waitMs(flying(2, 1), 1101), 100);
+  assertEquals(window.begun(flying(2, 1), 1201), false);
+  assertEquals(window.begun(flying(2), 1301), true);
+});
+
+Deno.test("connections that were idle, or that a failure may have closed, are new again", () => {
+  for (const breaks of ["idle", "failure"]) {
+    const window = openWindow(4);
+    if (breaks === "failure") {
+      window.failed();
+      for (let accepted = 0; accepted < 3; accepted++) window.accepted(0, false, 0);
+    }
+    assertEquals(window.begun(flying(0), breaks === "idle" ? 5001 : 0), true, breaks);
+    assertEquals(window.waitMs(flying(1), 6000), null, breaks);
+  }
+  const window = openWindow(4);
+  assertEquals([0, 1, 2].map((inFlight) => window.begun(flying(inFlight), 4999)), [
+    false,
+    false,
+    false,
+  ]);
+});

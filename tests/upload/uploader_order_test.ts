@@ -1,0 +1,200 @@
+// One chunk that the server fails on for ever, among others: the queue goes on without it, nothing is
+// lost, and a server that fails on everything sees no more requests than before.
+
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { delay } from "@std/async/delay";
+import { parseChunkName } from "../../src/chunk/chunk_name.ts";
+import { PROBE_AFTER } from "../../src/upload/queue_order.ts";
+import type { Behaviour } from "../fixtures/ingest_server.ts";
+import { SimulatedClock } from "../fixtures/simulated_clock.ts";
+import { until } from "../fixtures/temp_spool.ts";
+import { type RigOptions, UploadRig } from "../fixtures/upload_rig.ts";
+
+const START_MS = Date.UTC(2026, 10, 23, 9);
+const RETRY_MAX_MS = 300_000;
+const DOWN: Behaviour = { kind: "status", status: 503 };
+
+/** Which chunk each request brought, by its place in the queue: "aab" is the first, twice, then the second. */
+function order(rig: UploadRig, keys: readonly string[]): string {
+  return rig.server.requests.map(({ key }) => "abcdefgh"[keys.indexOf(key ?? "")] ?? "?").join("");
+}
+
+/** A rig whose backoff is short in real time, and whose clock stands still; chunks wait already. */
+async function startRig(minutes: number[], options: RigOptions = {}) {
+  const clock = new SimulatedClock(START_MS);
+  // The order's interval is retry_max_s; full jitter of nearly one makes the backoff itself short.
+  const { random } = Math;
+  Math.random = () => 0.999_99;
+  const rig = await UploadRig.start(minutes, { clock, retryMaxMs: RETRY_MAX_MS, ...options });
+  const keyOf = (fileName: string) => parseChunkName(fileName)?.key ?? "";
+  const keys = rig.temp.files("outbox").map(keyOf);
+  return {
+    rig,
+    clock,
+    keys,
+    async [Symbol.asyncDispose]() {
+      Math.random = random;
+      await rig[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** A rig that starts while the server is down, so that a test can prepare what it does with a chunk. */
+async function withPoison(behaviour: Behaviour, minutes = [0, 1, 2]) {
+  const setup = await startRig(minutes, { behaviour: DOWN });
+  const { rig, keys } = setup;
+  rig.server.byKey.set(keys[0] ?? "", behaviour);
+  await rig.requests(1);
+  rig.server.behaviour = { kind: "ok" };
+  return setup;
+}
+
+const poisons: [what: string, Behaviour][] = [
+  ["answered with 500", { kind: "status", status: 500 }],
+  ["cut off before its body", { kind: "reset-before-body" }],
+  ["answered with a web page", { kind: "html200" }],
+  ["answered with 409 and no id", { kind: "status", status: 409 }],
+];
+
+Deno.test("the probe follows right behind a failure of the oldest, before the backoff", async () => {
+  await using setup = await startRig([0, 1], { behaviour: DOWN, retryMinMs: 200, retryMaxMs: 200 });
+  Math.random = () => 0; // every wait is 200 ms
+  const { rig, keys } = setup;
+  await rig.requests(PROBE_AFTER + 2);
+  assertEquals(order(rig, keys).slice(0, PROBE_AFTER + 2), "a".repeat(PROBE_AFTER) + "ba");
+  const gapsMs = rig.server.requests.slice(1).map(({ atMs }, i) =>
+    atMs - (rig.server.requests[i]?.atMs ?? 0)
+  );
+  assert(
+    (gapsMs[PROBE_AFTER - 1] ?? 0) < 100,
+    `the probe came after ${gapsMs[PROBE_AFTER - 1]} ms`,
+  );
+  assert((gapsMs[PROBE_AFTER] ?? 0) > 100, `the backoff was ${gapsMs[PROBE_AFTER]} ms`);
+});
+
+Deno.test("a server that says when to come back is not asked about other chunks", async () => {
+  const headers = { "retry-after": "1" };
+  await using setup = await startRig([0, 1], {
+    behaviour: { kind: "status", status: 503, headers },
+  });
+  const { rig, clock, keys } = setup;
+  for (let asked = 1; asked <= PROBE_AFTER + 2; asked++) {
+    await rig.requests(asked);
+    await until(() => clock.sleepers === 1);
+    await clock.advance(1000);
+  }
+  assertEquals(order(rig, keys).replaceAll("a", ""), "");
+});
+
+for (const [what, behaviour] of poisons) {
+  Deno.test(`a chunk that alone is ${what} is passed over, and tried again every retry_max_s`, async () => {
+    await using setup = await withPoison(behaviour);
+    const { rig, clock, keys } = setup;
+    await rig.delivered(2);
+    assertEquals(order(rig, keys), "a".repeat(PROBE_AFTER) + "bac");
+    assertEquals(rig.temp.files("outbox").length, 1);
+    assertEquals([rig.problems, rig.report.status], [["chunks_passed_over"], "degraded"]);
+    assertStringIncludes(rig.report.problems[0]?.message ?? "", keys[0] ?? "-");
+    assertEquals(rig.uploader.idle, true);
+    assertEquals(rig.said("WARNING").map((line) => line.split(":")[0]), [
+      "Chunks wait",
+      "Delivery works again.",
+      "The server fails on one chunk and takes others",
+    ]);
+
+    for (let tried = 1; tried <= 3; tried++) {
+      await until(() => clock.sleepers === 1);
+      await clock.advance(RETRY_MAX_MS - 1000);
+      await delay(20);
+      assertEquals(rig.server.requests.length, PROBE_AFTER + 2 + tried);
+      if (tried === 3) rig.server.byKey.clear();
+      await clock.advance(1000);
+      await rig.requests(PROBE_AFTER + 3 + tried);
+    }
+    await rig.delivered(3);
+    assertEquals([rig.problems, rig.report.queue_size, rig.report.status], [[], 0, "ok"]);
+    assertEquals(rig.said("WARNING").length, 3); // nothing was said again
+  });
+}
+
+Deno.test("a server that is down for all sees in one request of nine another chunk than the oldest", async () => {
+  await using setup = await startRig([0, 1, 2], { behaviour: DOWN });
+  const { rig, keys } = setup;
+  await rig.requests(27);
+  const sent = order(rig, keys).slice(0, 27);
+  assertEquals(sent, ["b", "c", "a"].map((probe) => "a".repeat(PROBE_AFTER) + probe).join(""));
+  assertEquals(rig.problems, ["upload_failing"]);
+  rig.server.behaviour = { kind: "ok" };
+  await rig.delivered(3);
+  assertEquals([rig.problems, rig.said("WARNING").length], [[], 2]);
+});
+
+Deno.test("the only chunk is tried on, and found out when another has come", async () => {
+  await using setup = await withPoison({ kind: "status", status: 500 }, [0]);
+  const { rig, keys } = setup;
+  await rig.requests(PROBE_AFTER + 5);
+  assertEquals(rig.problems, ["upload_failing"]);
+  await rig.put(1);
+  await rig.delivered(1);
+  await until(() => rig.problems.join() === "chunks_passed_over");
+  assertMatch(order(rig, keys), /^a{13,}\?a$/);
+});
+
+Deno.test("a Retry-After for a chunk that is passed over delays that one, and nothing else", async () => {
+  const headers = { "retry-after": "3600" };
+  await using setup = await withPoison({ kind: "status", status: 500 });
+  const { rig, clock, keys } = setup;
+  await rig.delivered(2);
+  rig.server.byKey.set(keys[0] ?? "", { kind: "status", status: 503, headers });
+  await until(() => clock.sleepers === 1);
+  await clock.advance(RETRY_MAX_MS);
+  await rig.requests(PROBE_AFTER + 4);
+  rig.server.byKey.clear();
+  await rig.put(3);
+  await rig.delivered(3);
+  await until(() => clock.sleepers === 1);
+  await clock.advance(3_600_000 - 1000);
+  await delay(20);
+  assertEquals([rig.report.uploaded_total, rig.problems], [3, ["chunks_passed_over"]]);
+  await clock.advance(1000);
+  await rig.delivered(4);
+});
+
+Deno.test("an outage leaves what is passed over alone until the server is well again", async () => {
+  await using setup = await withPoison({ kind: "status", status: 500 });
+  const { rig, clock, keys } = setup;
+  await rig.delivered(2);
+  rig.server.behaviour = DOWN;
+  await rig.put(3);
+  const known = rig.server.requests.length;
+  await until(() => clock.sleepers === 0 && rig.server.requests.length > known);
+  await clock.advance(2 * RETRY_MAX_MS);
+  await rig.requests(known + 20);
+  assert(!order(rig, keys).slice(known).includes("a"), order(rig, keys));
+  rig.server.behaviour = { kind: "ok" };
+  await rig.requests(known + 22);
+  await until(() => order(rig, keys).endsWith("?a")); // the new one, then at once the old one
+});
+
+Deno.test("one that is refused after all goes to rejected/ after three tries, in between others", async () => {
+  await using setup = await withPoison({ kind: "status", status: 500 });
+  const { rig, clock, keys } = setup;
+  await rig.delivered(2);
+  rig.server.byKey.set(keys[0] ?? "", { kind: "status", status: 422 });
+  await until(() => clock.sleepers === 1);
+  await clock.advance(RETRY_MAX_MS);
+  await until(() => rig.report.chunks_rejected_total === 1);
+  assertEquals(order(rig, keys), "a".repeat(PROBE_AFTER) + "bac" + "aaa");
+  assertEquals(rig.problems, ["chunks_rejected"]);
+});
+
+Deno.test("one that the janitor took is forgotten when its time comes", async () => {
+  await using setup = await withPoison({ kind: "status", status: 500 });
+  const { rig, clock } = setup;
+  await rig.delivered(2);
+  await until(() => clock.sleepers === 1);
+  await rig.temp.spool.remove("outbox", rig.temp.files("outbox")[0] ?? "");
+  await clock.advance(RETRY_MAX_MS);
+  await until(() => rig.problems.length === 0);
+  assertEquals(rig.server.requests.length, PROBE_AFTER + 3);
+});

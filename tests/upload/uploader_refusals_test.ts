@@ -1,0 +1,209 @@
+// What the uploader does when waiting alone does not help: a wrong configuration, refused chunks, files
+// that are gone or cannot be read or moved.
+
+import {
+  assert,
+  assertAlmostEquals,
+  assertEquals,
+  assertMatch,
+  assertStringIncludes,
+} from "@std/assert";
+import { delay } from "@std/async/delay";
+import { systemClock } from "../../src/system/clock.ts";
+import { Status } from "../../src/status/status.ts";
+import { Uploader } from "../../src/upload/uploader.ts";
+import { ids, makeName } from "../fixtures/chunks.ts";
+import type { Behaviour } from "../fixtures/ingest_server.ts";
+import { SimulatedClock } from "../fixtures/simulated_clock.ts";
+import { capturedLog, TempSpool, until } from "../fixtures/temp_spool.ts";
+import { TOKEN, UploadRig } from "../fixtures/upload_rig.ts";
+
+const START_MS = Date.UTC(2026, 10, 23, 9);
+
+// ---- a wrong configuration
+
+Deno.test("a wrong token is probed once every retry_max_s, keeps everything, and is read again", async () => {
+  const clock = new SimulatedClock(START_MS);
+  await using rig = await UploadRig.start([], { clock, retryMaxMs: 300_000 });
+  await Deno.writeTextFile(rig.tokenFile, "expired");
+  for (const minute of [0, 1, 2]) await rig.put(minute);
+  for (let probe = 1; probe <= 3; probe++) {
+    await until(() => rig.report.upload_errors_total === probe && clock.sleepers === 1);
+    await clock.advance(299_000);
+    await delay(20);
+    assertEquals(rig.server.requests.length, probe);
+    if (probe === 3) await Deno.writeTextFile(rig.tokenFile, TOKEN);
+    assertEquals([rig.problems, rig.report.queue_size], [["upload_misconfigured"], 3]);
+    assertStringIncludes(rig.report.problems[0]?.message ?? "", "the token is not accepted");
+    await clock.advance(1000);
+  }
+  await rig.delivered(3);
+  assertEquals(rig.server.requests.length, 6);
+  assertEquals([rig.problems, rig.temp.files("rejected")], [[], []]);
+  assertEquals(rig.said("WARNING").length, 2);
+  assertEquals(rig.said("WARNING")[1], "Delivery works again.");
+});
+
+Deno.test("an outage that turns into another failure is said again, and one problem stands", async () => {
+  const clock = new SimulatedClock(START_MS);
+  await using rig = await UploadRig.start([], { clock, retryMaxMs: 300_000 });
+  rig.server.script.push({ kind: "html200" }, { kind: "redirect", location: "https://x.invalid" });
+  rig.server.behaviour = { kind: "status", status: 500, body: `the token ${TOKEN} is fine` };
+  await rig.put(0);
+  await until(() => clock.sleepers === 1);
+  assertEquals(rig.problems, ["upload_misconfigured"]);
+  await clock.advance(300_000);
+  await until(() => rig.problems.join() === "upload_failing");
+  assertEquals(rig.said().map((line) => line.split(":")[0]), [
+    "Chunks wait",
+    "Nothing can be delivered",
+    "Chunks wait",
+  ]);
+});
+
+// ---- refused
+
+Deno.test("a refused chunk is tried three times, then rejected with the reason; the queue goes on", async () => {
+  await using rig = await UploadRig.start();
+  const refusal: Behaviour = { kind: "status", status: 422, body: `{"error":"too short"}` };
+  rig.server.script.push(refusal, refusal, { kind: "status", status: 500 }, refusal);
+  const refused = await rig.put(0);
+  await rig.put(1);
+  await rig.delivered(1);
+  assertEquals(new Set(rig.server.requests.slice(0, 4).map(({ key }) => key)).size, 1);
+  assertEquals(rig.temp.files("rejected"), [refused, `${refused}.reason.json`]);
+  const path = rig.temp.spool.path("rejected", `${refused}.reason.json`);
+  const { rejected_at, ...reason } = JSON.parse(await Deno.readTextFile(path));
+  assertEquals(reason, {
+    reason: `the server answered 422: {"error":"too short"}`,
+    http_status: 422,
+    attempts: 3,
+    key: rig.server.requests[0]?.key,
+    url: `${rig.server.url}/api/v1/chunks`,
+    point_id: ids.pointId,
+    register_id: ids.registerId,
+    device_id: ids.deviceId,
+    start_ts: "1795420800.250000",
+    end_ts: "1795420860.243500",
+    codec: "opus",
+    sample_rate: "48000",
+    channels: "1",
+    answer: `{"error":"too short"}`,
+  });
+  assertAlmostEquals(Date.parse(rejected_at), Date.now(), 5000);
+  const { chunks_rejected_total, upload_errors_total, status } = rig.report;
+  assertEquals([chunks_rejected_total, upload_errors_total, status], [1, 4, "degraded"]);
+  assertEquals(rig.problems, ["chunks_rejected"]);
+  assertEquals(rig.said("ERROR").length, 1);
+});
+
+Deno.test("chunks refused twice and then accepted are delivered, each counted for itself", async () => {
+  await using rig = await UploadRig.start();
+  const twice: Behaviour[] = [{ kind: "status", status: 400 }, { kind: "status", status: 413 }];
+  rig.server.script.push(...twice, { kind: "ok" }, ...twice);
+  await rig.put(0);
+  await rig.put(1);
+  await rig.delivered(2);
+  assertEquals([rig.problems, rig.temp.files("rejected")], [[], []]);
+});
+
+Deno.test("rejected chunks are a problem until none is left", async () => {
+  await using rig = await UploadRig.start();
+  rig.server.script.push(...Array(3).fill({ kind: "status", status: 400 }));
+  const name = await rig.put(0);
+  await rig.put(1);
+  await rig.delivered(1);
+  assertEquals(rig.problems, ["chunks_rejected"]);
+  await rig.temp.spool.remove("rejected", name);
+  await rig.put(2);
+  await rig.delivered(2);
+  assertEquals(rig.problems, []);
+});
+
+Deno.test("chunks rejected by an earlier run are a problem from the start", async () => {
+  await using temp = await TempSpool.open();
+  await temp.store("rejected", makeName(0));
+  using captured = capturedLog();
+  const status = new Status({ ...ids, version: "1" }, systemClock);
+  const client = { upload: () => Promise.reject(new Error("nothing waits")) };
+  const deps = { clock: systemClock, status, log: captured.log };
+  const uploader = new Uploader(temp.spool, client, { retryMinMs: 1, retryMaxMs: 1 }, deps);
+  await uploader.run(AbortSignal.abort());
+  assert(status.hasProblem("chunks_rejected"));
+});
+
+// ---- files
+
+Deno.test("a chunk that is removed while it is sent is delivered all the same, and nothing fails", async () => {
+  const clock = new SimulatedClock(START_MS); // a pause would hold the second chunk for ever
+  await using rig = await UploadRig.start([], { clock });
+  rig.server.script.push({ kind: "slow", ms: 100 });
+  const first = await rig.put(0);
+  await rig.put(1);
+  await rig.server.waitForChunks(1, 5000);
+  await rig.temp.spool.remove("outbox", first);
+  await rig.delivered(2);
+  assertEquals([rig.report.upload_errors_total, rig.problems, rig.report.queue_size], [0, [], 0]);
+});
+
+Deno.test("chunks deleted by other hands are passed over at once", async () => {
+  await using rig = await UploadRig.start([0, 1, 2, 3, 4], {
+    behaviour: { kind: "slow", ms: 100 },
+  });
+  await rig.server.waitForChunks(1, 5000); // the names are listed
+  for (const name of rig.temp.files("outbox").slice(1, 4)) {
+    await Deno.remove(rig.temp.spool.path("outbox", name));
+  }
+  await rig.delivered(2);
+  assertEquals([rig.server.requests.length, rig.report.upload_errors_total], [2, 0]);
+});
+
+Deno.test("a chunk that cannot be read is set aside after three tries, and the queue goes on", async () => {
+  await using rig = await UploadRig.start([0, 1, 2], { behaviour: { kind: "slow", ms: 100 } });
+  await rig.server.waitForChunks(1, 5000); // the names are listed
+  const name = rig.temp.files("outbox")[1] ?? "";
+  await Deno.remove(rig.temp.spool.path("outbox", name));
+  await Deno.mkdir(rig.temp.spool.path("outbox", name));
+  await rig.delivered(2);
+  assertEquals(rig.temp.files("rejected"), [name, `${name}.reason.json`]);
+  const path = rig.temp.spool.path("rejected", `${name}.reason.json`);
+  const reason = JSON.parse(await Deno.readTextFile(path));
+  assertEquals([reason.http_status, reason.attempts], [null, 3]);
+  assertMatch(reason.reason, /^the file cannot be read: .*directory/);
+  assertEquals(rig.server.requests.length, 2);
+});
+
+Deno.test("a chunk that cannot be filed away stays, and goes again under the same key after retry_max_s", async () => {
+  const clock = new SimulatedClock(START_MS);
+  await using rig = await UploadRig.start([], { clock, retryMaxMs: 300_000 });
+  const uploaded = rig.temp.spool.path("uploaded", "");
+  await Deno.remove(uploaded);
+  await Deno.writeTextFile(uploaded.replace(/\/$/, ""), "in the way");
+  await rig.put(0);
+  await until(() => rig.problems.includes("spool_failed") && clock.sleepers === 1);
+  assertEquals([rig.report.queue_size, rig.report.uploaded_total], [1, 0]);
+  await clock.advance(299_000);
+  assertEquals(rig.server.requests.length, 1);
+
+  await Deno.remove(uploaded.replace(/\/$/, ""));
+  await Deno.mkdir(uploaded);
+  await clock.advance(1000);
+  await rig.delivered(1);
+  assertEquals([rig.server.requests.length, rig.server.duplicates], [2, 1]);
+  assertEquals([rig.problems, rig.temp.files("uploaded").length], [[], 1]);
+  assertEquals(rig.said("WARNING").length, 2);
+});
+
+Deno.test("an outbox that cannot be listed is a problem, and looked at again after retry_max_s", async () => {
+  const clock = new SimulatedClock(START_MS);
+  await using rig = await UploadRig.start([], { clock, retryMaxMs: 300_000 });
+  const outbox = rig.temp.spool.path("outbox", "");
+  await Deno.remove(outbox);
+  rig.temp.spool.sealed.ring();
+  await until(() => rig.problems.includes("spool_failed") && clock.sleepers === 1);
+  await Deno.mkdir(outbox);
+  await rig.put(0);
+  await clock.advance(300_000);
+  await rig.delivered(1);
+  assertEquals(rig.problems, []);
+});

@@ -1,0 +1,237 @@
+// The queue against a real server, with a real spool: in which order, when and how often something is
+// tried, what is said about it, and how it ends.
+
+import { assert, assertAlmostEquals, assertEquals, assertMatch } from "@std/assert";
+import { delay } from "@std/async/delay";
+import { ids, makeName } from "../fixtures/chunks.ts";
+import type { Behaviour, IngestServer } from "../fixtures/ingest_server.ts";
+import { SimulatedClock } from "../fixtures/simulated_clock.ts";
+import { until } from "../fixtures/temp_spool.ts";
+import { type RigOptions, UploadRig } from "../fixtures/upload_rig.ts";
+
+const START_MS = Date.UTC(2026, 10, 23, 9);
+
+/** Math.random() gives this until disposed; 0 makes a backoff with full jitter as long as it gets. */
+function fixedRandom(value: number): Disposable {
+  const { random } = Math;
+  Math.random = () => value;
+  return { [Symbol.dispose]: () => void (Math.random = random) };
+}
+
+/** Milliseconds between the requests from the `first` on. */
+function gaps(server: IngestServer, first = 0): number[] {
+  const times = server.requests.slice(first).map(({ atMs }) => atMs);
+  return times.slice(1).map((atMs, index) => atMs - (times[index] ?? 0));
+}
+
+// ---- delivered
+
+Deno.test("what waits is delivered oldest first over one connection, and filed in uploaded/", async () => {
+  await using rig = await UploadRig.start([3, 1, 0, 2], { concurrency: 1 });
+  await rig.delivered(4);
+  await rig.put(4); // rings the bell
+  await rig.delivered(5);
+  const times = rig.server.chunks.map(({ fields }) => Number(fields.start_ts));
+  assertEquals(times, times.toSorted());
+  assertEquals([rig.server.connections, rig.server.violations], [1, []]);
+  assertEquals([rig.temp.files("outbox").length, rig.temp.files("uploaded").length], [0, 5]);
+  const keys = rig.temp.files("uploaded").map((name) => name.slice(-40, -4));
+  assertEquals(rig.server.chunks.map(({ key }) => key), keys);
+  const { queue_size, upload_errors_total, last_upload_ts, status } = rig.report;
+  assertEquals([queue_size, upload_errors_total, status], [0, 0, "ok"]);
+  assertAlmostEquals(last_upload_ts ?? 0, Date.now() / 1000, 5);
+  assertEquals(rig.said(), Array(5).fill("Delivered."));
+});
+
+Deno.test("a chunk without a byte is the server's to judge, and ids then the configuration's", async () => {
+  await using rig = await UploadRig.start();
+  await rig.temp.store("outbox", makeName(), 0);
+  await rig.delivered(1);
+  assertEquals(rig.server.chunks[0]?.bytes.length, 0);
+  assertEquals(rig.server.chunks[0]?.fields.point_id, ids.pointId);
+});
+
+Deno.test("an answer that was lost is asked for again under the same key, in the same order", async () => {
+  await using rig = await UploadRig.start();
+  rig.server.script.push({ kind: "accept-then-reset" }, { kind: "reset-before-body" });
+  await rig.put(0);
+  await rig.put(1);
+  await rig.delivered(2);
+  const [first, second] = rig.server.chunks.map(({ key }) => key);
+  assertEquals(
+    rig.server.requests.map(({ key }) => key),
+    [first, first, first, second].map(String),
+  );
+  assertEquals([rig.server.duplicates, rig.server.chunks.length], [1, 2]);
+});
+
+Deno.test("an older chunk that turns up during an outage goes before those that wait", async () => {
+  const behaviour: Behaviour = { kind: "status", status: 500 };
+  await using rig = await UploadRig.start([5, 6], { behaviour, concurrency: 1 });
+  await rig.requests(3);
+  await rig.put(1);
+  rig.server.behaviour = { kind: "ok" };
+  await rig.delivered(3);
+  const times = rig.server.chunks.map(({ fields }) => Number(fields.start_ts));
+  assertEquals(times, times.toSorted());
+});
+
+// ---- several requests in flight
+
+/** Starts of the accepted chunks that were accepted after a newer one. */
+function late(server: IngestServer): number[] {
+  const times = server.chunks.map(({ fields }) => Number(fields.start_ts));
+  return times.filter((time, at) => times.slice(0, at).some((before) => before > time));
+}
+
+Deno.test("a backlog is accepted in the order of time, though the way there takes 100 ms, give or take 5", async () => {
+  await using rig = await UploadRig.start();
+  rig.server.behaviour = { kind: "status", status: 500 };
+  rig.server.connectMs = 150;
+  for (let minute = 0; minute < 30; minute++) await rig.put(minute);
+  for (let request = 0; request < 60; request++) {
+    rig.server.script.push({ kind: "late", ms: 95 + 10 * Math.random() });
+  }
+  await rig.delivered(30);
+  const { server } = rig;
+  assertEquals([late(server), server.duplicates, server.violations], [[], 0, []]);
+  // Four at a time, but for the first: 30 chunks after each other take 3 s.
+  const times = server.requests.map(({ atMs }) => atMs);
+  const tookMs = (times.at(-1) ?? 0) - (times[0] ?? 0);
+  assert(tookMs < 2400, `it took ${tookMs} ms`);
+  assert(server.connections <= 5, `${server.connections} connections`);
+});
+
+// ---- outages
+
+Deno.test("an outage of many attempts is said once, and once that it is over", async () => {
+  await using rig = await UploadRig.start([], { retryMaxMs: 2 });
+  rig.server.goOffline();
+  await rig.put(0);
+  await until(() => rig.report.upload_errors_total >= 50);
+  assertEquals(rig.problems, ["upload_failing"]);
+  assertMatch(rig.report.problems[0]?.message ?? "", /^Chunks wait: no answer: .*refused/);
+  assertEquals([rig.report.queue_size, rig.report.status], [1, "degraded"]);
+  assertEquals(rig.said().length, 1);
+  assertMatch(rig.said("WARNING")[0] ?? "", /^Chunks wait: /);
+
+  rig.server.goOnline();
+  await rig.delivered(1);
+  await rig.put(1);
+  await rig.delivered(2);
+  assertEquals(rig.said("WARNING").slice(1), ["Delivery works again."]);
+  assertEquals(rig.said("INFO"), ["Delivered.", "Delivered."]);
+  assertEquals([rig.problems, rig.report.status], [[], "ok"]);
+});
+
+Deno.test("the backoff doubles from retry_min_s to retry_max_s, and starts over after a success", async () => {
+  using _ = fixedRandom(0);
+  const options = { retryMinMs: 50, retryMaxMs: 200 };
+  await using rig = await UploadRig.start([], options);
+  const failure: Behaviour = { kind: "status", status: 500 };
+  const success: Behaviour = { kind: "ok" };
+  rig.server.script.push(...Array(5).fill(failure), success, failure, failure, success);
+  await rig.put(0);
+  await rig.put(1);
+  await rig.delivered(2);
+  const expected = [50, 100, 200, 200, 200, 0, 50, 100];
+  for (const [index, gapMs] of gaps(rig.server).entries()) {
+    const backoffMs = expected[index] ?? 0;
+    const isRight = gapMs > backoffMs - 5 && gapMs < backoffMs * 1.5 + 60;
+    assert(isRight, `gaps ${gaps(rig.server)}`);
+  }
+});
+
+Deno.test("the backoff has full jitter: it may be next to nothing", async () => {
+  using _ = fixedRandom(0.9999);
+  await using rig = await UploadRig.start([], { retryMinMs: 10_000, retryMaxMs: 20_000 });
+  rig.server.script.push(...Array(5).fill({ kind: "status", status: 500 }));
+  await rig.put(0);
+  await rig.delivered(1);
+});
+
+Deno.test("chunks that are removed during an outage do not make the backoff start over", async () => {
+  using _ = fixedRandom(0);
+  const options: RigOptions = { retryMinMs: 10, retryMaxMs: 160 };
+  options.behaviour = { kind: "status", status: 500 };
+  await using rig = await UploadRig.start([0, 1, 2, 3], options);
+  await rig.requests(5);
+  for (let request = 6; request <= 8; request++) {
+    const [oldest = ""] = rig.temp.files("outbox");
+    // One that is being sent stays until the attempt has ended.
+    while (await rig.temp.spool.remove("outbox", oldest) === null) await delay(5);
+    await rig.requests(request);
+  }
+  for (const gapMs of gaps(rig.server, 4)) assert(gapMs > 150, `gaps ${gaps(rig.server)}`);
+  assertEquals(new Set(rig.server.requests.map(({ key }) => key)).size, 4);
+});
+
+for (const [seconds, waitMs] of [["120", 120_000], ["999999", 3_600_000]] as const) {
+  Deno.test(`a Retry-After of ${seconds} s is obeyed for ${waitMs / 1000} s`, async () => {
+    const clock = new SimulatedClock(START_MS);
+    await using rig = await UploadRig.start([], { clock });
+    const headers = { "retry-after": seconds };
+    rig.server.script.push({ kind: "status", status: 429, headers });
+    await rig.put(0);
+    await until(() => clock.sleepers === 1 && rig.report.upload_errors_total === 1);
+    await clock.advance(waitMs - 1000);
+    await delay(30);
+    assertEquals(rig.server.requests.length, 1);
+    await clock.advance(1000);
+    await rig.delivered(1);
+  });
+}
+
+// ---- stopping
+
+const waits: [during: string, Behaviour, sleepers: number][] = [
+  ["an attempt", { kind: "silence" }, 0],
+  ["an answer", { kind: "drip", bytesPerSecond: 1 }, 0],
+  ["a backoff", { kind: "status", status: 500 }, 0],
+  ["a wait for Retry-After", { kind: "status", status: 503, headers: { "retry-after": "60" } }, 1],
+  ["a wait for another configuration", { kind: "status", status: 401 }, 1],
+  ["the tries of a refused chunk", { kind: "status", status: 400 }, 0],
+];
+
+for (const [during, behaviour, sleepers] of waits) {
+  Deno.test(`stopping during ${during} ends at once, and the chunk stays`, async () => {
+    using _ = fixedRandom(0);
+    const clock = new SimulatedClock(START_MS);
+    const options = { clock, behaviour, retryMinMs: 60_000, retryMaxMs: 60_000 };
+    await using rig = await UploadRig.start([0], options);
+    await rig.requests(1);
+    await delay(30);
+    assertEquals(clock.sleepers, sleepers);
+    await rig.stop();
+    assertEquals(rig.server.requests.length, 1);
+    assertEquals(rig.temp.files("outbox").length, 1);
+    assertEquals(clock.sleepers, 0);
+  });
+}
+
+Deno.test("stopping while nothing waits ends at once", async () => {
+  await using rig = await UploadRig.start();
+  await delay(10);
+  await rig.stop();
+});
+
+Deno.test("idle tells that nothing waits, or that delivering does not work just now", async () => {
+  await using rig = await UploadRig.start([], {
+    retryMaxMs: 5,
+    behaviour: { kind: "slow", ms: 50 },
+  });
+  assertEquals(rig.uploader.idle, true);
+  await rig.put(0);
+  assertEquals(rig.uploader.idle, false);
+  await rig.delivered(1);
+  assertEquals(rig.uploader.idle, true);
+  rig.server.behaviour = { kind: "status", status: 500 };
+  await rig.put(1);
+  await until(() => rig.report.upload_errors_total > 0);
+  assertEquals(rig.uploader.idle, true);
+  rig.server.behaviour = { kind: "slow", ms: 50 };
+  await rig.delivered(2);
+  await rig.put(2);
+  assertEquals(rig.uploader.idle, false);
+  await rig.delivered(3);
+});
