@@ -8,6 +8,7 @@
 //
 // It holds no logic of its own.
 
+import { Supervision } from "./web/supervision.ts";
 import { type Microphone, singleMicrophone, SystemMicrophones } from "./microphone/microphones.ts";
 import { Recorder } from "./capture/recorder.ts";
 import { SoundEvents } from "./microphone/sound_events.ts";
@@ -27,7 +28,7 @@ import { collectMetrics } from "./web/metrics.ts";
 import { restoreHistory } from "./spool/restore_history.ts";
 import { exportMetrics } from "./web/telemetry.ts";
 import { CLOCK_PROBLEM, type HealthReport, Status } from "./status/status.ts";
-import { connectServiceManager, runtimeDirectory, Supervision } from "./system/notify_socket.ts";
+import { connectServiceManager, runtimeDirectory } from "./system/notify_socket.ts";
 import type { StatusView } from "./web/view.ts";
 import { TaskGroup } from "./system/task_group.ts";
 import { IngestClient } from "./upload/ingest_client.ts";

@@ -1,20 +1,16 @@
 // One ffmpeg process: its arguments, its output, what it says on stderr and what that means, and its
 // end, which may have to be forced. It knows nothing of chunks, and never starts itself again.
 
+import type { Levels } from "../status/levels.ts";
 import { join } from "@std/path/join";
 import { byteReader, readAll } from "../system/byte_stream.ts";
 import { isMissing, outputOf, spawnBound } from "../system/child.ts";
 import type { Clock } from "../system/clock.ts";
+import type { CaptureSource } from "../microphone/capture_attempts.ts";
 import { diagnoses, type Diagnosis } from "../status/diagnosis.ts";
 import { FfmpegSocket } from "./ffmpeg_socket.ts";
-import { LevelMeter, type Levels } from "./level_meter.ts";
+import { LevelMeter } from "./level_meter.ts";
 import { LevelsReader } from "./levels_reader.ts";
-
-/** Where sound comes from. */
-export type CaptureSource =
-  | { kind: "alsa"; pcm: string; channels: number; sampleRate: number }
-  /** A synthetic source of libavfilter, played at the pace of real time. */
-  | { kind: "lavfi"; graph: string };
 
 export interface CaptureOptions {
   /** Rate that Opus gets, Hz; whatever the microphone offers is resampled to it. */

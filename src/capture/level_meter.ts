@@ -1,31 +1,13 @@
 // Loudness: peak and RMS of a chunk from the samples that went into it. Pure: it is given PCM and
 // sample numbers, and never hears a device.
 
+import { FLOOR_DBFS, type Levels } from "../status/levels.ts";
 import { concatBytes } from "../system/concat_bytes.ts";
-
-/** What digital silence measures; 16 bits reach down to -90 dB, and JSON has no -Infinity. */
-export const FLOOR_DBFS = -120;
-
-/** Levels in dB relative to full scale: 0 is the loudest there is, FLOOR_DBFS the lowest. */
-export interface Levels {
-  readonly peakDbfs: number;
-  readonly rmsDbfs: number;
-}
 
 /** Samples at 48 kHz in one bin: 20 ms, the length of a packet. */
 const BIN_SAMPLES = 960;
 /** Bins of 20 ms that make one live level: ten a second. */
 const LIVE_BINS = 5;
-
-/**
- * A peak below 16 of 32,768 steps: exact zeros, or the noise of a converter with no microphone behind
- * it (-72 to -90 dBFS). An empty shop at night, which has a fridge, a street and a clock, is louder.
- */
-const SILENT_PEAK_DBFS = -66;
-
-export function isSilent(levels: Levels): boolean {
-  return levels.peakDbfs < SILENT_PEAK_DBFS;
-}
 
 /** Collects signed 16-bit little-endian mono samples of one stream and answers chunk by chunk. */
 export class LevelMeter {

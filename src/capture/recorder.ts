@@ -1,6 +1,8 @@
 // When to record and from which microphone: the schedule, the choice, and the way back after a loss.
 // How a stream becomes chunks is stream.ts's.
 
+import type { CaptureSource } from "../microphone/capture_attempts.ts";
+import { isSilent, type Levels } from "../status/levels.ts";
 import type { Clock } from "../system/clock.ts";
 import type { Logger } from "../system/log.ts";
 import { isInSchedule, nextChange, type Schedule } from "../config/schedule.ts";
@@ -10,10 +12,9 @@ import { openUntil } from "../system/window.ts";
 import { ChunkWriter } from "../spool/chunk_writer.ts";
 import { CaptureProblem } from "../status/capture_problem.ts";
 import { diagnoses, type Diagnosis, type DiagnosisCode } from "../status/diagnosis.ts";
-import { type CaptureSource, FfmpegMissingError } from "./ffmpeg.ts";
+import { FfmpegMissingError } from "./ffmpeg.ts";
 import { appendGap } from "../status/gap_log.ts";
 import { type Gap, Ledger, type LedgerBalance } from "../status/ledger.ts";
-import { isSilent, type Levels } from "./level_meter.ts";
 import { identify, NoMicrophoneError } from "../microphone/microphone_choice.ts";
 import { MicrophoneKeeper, rank } from "../microphone/microphone_keeper.ts";
 import type { Microphone, Microphones } from "../microphone/microphones.ts";

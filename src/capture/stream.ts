@@ -1,16 +1,11 @@
 // One stream: one ffmpeg from its first packet to its last chunk. It reads, times and cuts, and sees
 // to it that a silent ffmpeg ends. When to begin, and what to do after the end, is recorder.ts's.
 
+import type { CaptureSource } from "../microphone/capture_attempts.ts";
 import type { Clock } from "../system/clock.ts";
 import { type Logger, RepeatLimiter } from "../system/log.ts";
 import { diagnoses, type Diagnosis } from "../status/diagnosis.ts";
-import {
-  type CaptureOptions,
-  type CaptureSource,
-  Ffmpeg,
-  type FfmpegLogLevel,
-  MUXER_DELAY_MS,
-} from "./ffmpeg.ts";
+import { type CaptureOptions, Ffmpeg, type FfmpegLogLevel, MUXER_DELAY_MS } from "./ffmpeg.ts";
 import { OpusStreamReader } from "../chunk/opus.ts";
 import { StreamCutter, type StreamCutterDeps, type StreamCutterOptions } from "./stream_cutter.ts";
 

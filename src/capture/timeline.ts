@@ -2,6 +2,8 @@
 // monotonic clock, follows the microphone's own clock slowly, and becomes UTC only when a chunk is
 // sealed. Pure arithmetic: it asks no clock and cuts nothing.
 
+import type { ChunkTimes } from "../chunk/chunk_times.ts";
+
 const SAMPLES_PER_MS = 48;
 /** In the first seconds the earliest arrival counts at once; afterwards the start only slews. */
 const SETTLE_MS = 30_000;
@@ -27,16 +29,6 @@ const PLATEAU_MS = 2_000;
 const PACE_MS = 60;
 /** A change of the system clock that is smaller is no step: the clocks are read in turn. */
 const STEP_MS = 50;
-
-export interface ChunkTimes {
-  readonly startUnixUs: number;
-  readonly endUnixUs: number;
-  /** The same on the monotonic clock. */
-  readonly startMs: number;
-  readonly endMs: number;
-  /** How much is missing between the chunk before, of this stream, and this one; 0 if nothing. */
-  readonly gapMs: number;
-}
 
 /** What is known of a late stretch; all are stream starts as single packets imply them, ms. */
 interface LateStretch {

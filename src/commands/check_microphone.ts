@@ -1,11 +1,12 @@
 // The checks of what the sound comes through: ffmpeg and the microphone, listened to for two seconds.
 // A microphone that the service records just now is not opened: its level is asked of the service.
 
+import type { CaptureSource } from "../microphone/capture_attempts.ts";
+import { isSilent, type Levels } from "../status/levels.ts";
 import type { Config } from "../config/config.ts";
 import { systemClock } from "../system/clock.ts";
 import { diagnoses, type Diagnosis } from "../status/diagnosis.ts";
-import { type CaptureSource, Ffmpeg, FfmpegMissingError } from "../capture/ffmpeg.ts";
-import { isSilent, type Levels } from "../capture/level_meter.ts";
+import { Ffmpeg, FfmpegMissingError } from "../capture/ffmpeg.ts";
 import { NoMicrophoneError } from "../microphone/microphone_choice.ts";
 import { type Microphone, SystemMicrophones } from "../microphone/microphones.ts";
 import { outputOf } from "../system/child.ts";

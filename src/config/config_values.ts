@@ -1,7 +1,7 @@
 // The sorts of values of the configuration: how each is read, what is accepted, and how a refused one
 // may be shown. No token is ever shown.
 
-import { parseAudioDevice } from "../microphone/microphone_choice.ts";
+import { parseAudioDevice } from "./audio_device.ts";
 import { parseMinute } from "./schedule.ts";
 
 export type Scalar = string | number | boolean;

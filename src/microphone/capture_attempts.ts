@@ -3,6 +3,12 @@
 
 import type { Altset, CaptureDevice, CaptureOffers, SampleRates } from "./sound_listing.ts";
 
+/** Where sound comes from. */
+export type CaptureSource =
+  | { kind: "alsa"; pcm: string; channels: number; sampleRate: number }
+  /** A synthetic source of libavfilter, played at the pace of real time. */
+  | { kind: "lavfi"; graph: string };
+
 /** One way to ask ffmpeg's ALSA input for a microphone. */
 export interface CaptureAttempt {
   readonly pcm: string;

@@ -2,11 +2,11 @@
 // whether one was plugged in, and what the system knows about a failure. It keeps no time and never
 // waits; when to look is recorder.ts's.
 
-import { captureAttempts } from "./capture_attempts.ts";
+import { parseAudioDevice } from "../config/audio_device.ts";
+import { captureAttempts, type CaptureSource, describeOffers } from "./capture_attempts.ts";
 import { HangingError } from "../system/child.ts";
 import type { Clock } from "../system/clock.ts";
 import { diagnoses, type Diagnosis } from "../status/diagnosis.ts";
-import type { CaptureSource } from "../capture/ffmpeg.ts";
 import { readMicrophones, type RecordedMicrophones, writeMicrophones } from "./last_microphone.ts";
 import {
   chooseMicrophone,
@@ -14,7 +14,6 @@ import {
   identify,
   isSame,
   NoMicrophoneError,
-  parseAudioDevice,
 } from "./microphone_choice.ts";
 import type { Sighting, SoundEvents } from "./sound_events.ts";
 import type { CaptureDevice, SoundSystem } from "./sound_listing.ts";
@@ -194,7 +193,9 @@ export class SystemMicrophones implements Microphones {
         return diagnoses.busy(name, await readHolders(device ?? null, this.#options));
       }
       if (device === undefined) return diagnosis;
-      if (diagnosis.code === "microphone_format") return diagnoses.format(name, device.offers);
+      if (diagnosis.code === "microphone_format") {
+        return diagnoses.format(name, device.offers && describeOffers(device.offers));
+      }
       if (diagnosis.code === "microphone_forbidden") {
         return diagnoses.forbidden(name, await readNodeAccess(device, this.#options));
       }

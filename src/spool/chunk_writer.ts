@@ -5,6 +5,8 @@
 // Writing is one lane, syncing and sealing another: what has been written survives the death of the
 // program at once, and must not wait for a card that takes a second to sync.
 
+import type { ChunkTimes } from "../chunk/chunk_times.ts";
+import type { Levels } from "../status/levels.ts";
 import { concatBytes } from "../system/concat_bytes.ts";
 import type { Clock } from "../system/clock.ts";
 import type { Logger } from "../system/log.ts";
@@ -13,9 +15,6 @@ import type { PartFile } from "./part_file.ts";
 import type { Spool } from "./spool.ts";
 import type { Status } from "../status/status.ts";
 import { DiskLane } from "./disk_lane.ts";
-import type { Levels } from "../capture/level_meter.ts";
-
-import type { ChunkTimes } from "../capture/timeline.ts";
 
 const NOTHING: Uint8Array = new Uint8Array(0);
 /** More than this (3 hours at 24 kbit/s) is not held for a disk that takes nothing. */

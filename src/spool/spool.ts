@@ -6,6 +6,7 @@
 import { statfs } from "node:fs/promises";
 import { delay } from "@std/async/delay";
 import { join } from "@std/path/join";
+import type { Tally } from "../status/tally.ts";
 import { Wakeup } from "../system/wakeup.ts";
 import {
   CHUNK_DIRS,
@@ -31,13 +32,6 @@ import { copyReason, reasonPath, removeOldReason, writeReason } from "./reason_f
 import { lockSpool, SpoolLockedError } from "./spool_lock.ts";
 
 export { SpoolLockedError };
-
-export interface Tally {
-  files: number;
-  bytes: number;
-  /** Sound in them, microseconds. */
-  durationUs: number;
-}
 
 /** Half a megabyte of names; a backlog of 110,000 is listed 28 times while it is delivered. */
 const HELD_NAMES = 4000;

@@ -1,9 +1,6 @@
 // Why no sound comes, in words: each cause has a code, a message and what mends it, here and nowhere
 // else. Pure: who finds a cause asks for its words.
 
-import { describeOffers } from "../microphone/capture_attempts.ts";
-import type { CaptureOffers } from "../microphone/sound_listing.ts";
-
 /** The codes, as `/health`, the log and gaps.jsonl show them. */
 export const DIAGNOSIS_CODES = [
   "microphone_missing",
@@ -109,10 +106,11 @@ export const diagnoses = {
     };
   },
 
-  format: (name: string, offers: CaptureOffers | null = null): Diagnosis => ({
+  /** `offers` says what it offers, for people. */
+  format: (name: string, offers: string | null = null): Diagnosis => ({
     code: "microphone_format",
     message: `The microphone ${name} does not offer the format that was asked for` +
-      (offers === null ? "" : `: it offers ${describeOffers(offers)}`),
+      (offers === null ? "" : `: it offers ${offers}`),
     mend: "Try audio_device: plughw:…, which converts",
   }),
 

@@ -1,8 +1,7 @@
 // What the status page shows of the past: today minute by minute, the loudness of the last minutes,
 // the gaps and problems that came last. All of it takes a fixed amount of memory. It is told things
 // and asked for them; it never looks at a disk, and nothing it knows flows back into the work.
-
-import type { Levels } from "../capture/level_meter.ts";
+import type { Levels } from "./levels.ts";
 import type { Clock } from "../system/clock.ts";
 
 export const MINUTE_MS = 60_000;

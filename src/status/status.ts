@@ -3,8 +3,8 @@
 
 import type { Clock } from "../system/clock.ts";
 import { type LedgerBalance, NO_BOOKS } from "./ledger.ts";
-import { parseChunkName } from "../chunk/chunk_name.ts";
-import type { Spool } from "../spool/spool.ts";
+import { type ChunkDir, parseChunkName } from "../chunk/chunk_name.ts";
+import type { Tally } from "./tally.ts";
 import { Counters } from "./counters.ts";
 import { type DeclaredGap, History, type Problem } from "./history.ts";
 
@@ -98,7 +98,12 @@ export interface StatusIdentity {
 }
 
 /** What a report says of the spool. */
-type ReportedSpool = Pick<Spool, "tally" | "totalBytes"> & Partial<Pick<Spool, "returnedUs">>;
+export interface ReportedSpool {
+  readonly tally: Readonly<Record<ChunkDir, Readonly<Tally>>>;
+  readonly totalBytes: number;
+  /** Sound in chunks that another process put into outbox/ since the start, microseconds. */
+  readonly returnedUs?: number;
+}
 
 export class Status {
   /** For /metrics. */

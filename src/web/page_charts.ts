@@ -1,7 +1,6 @@
 // The drawings of the status page, as SVG: the meter, the last minutes, the day. Nothing in them is
 // told by colour alone. Pure.
-
-import { type Levels } from "../capture/level_meter.ts";
+import type { Levels } from "../status/levels.ts";
 import { type DayView, type StretchKind } from "./day_view.ts";
 import type { Day } from "../status/history.ts";
 import { Html, markup } from "./page_html.ts";

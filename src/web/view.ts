@@ -1,8 +1,8 @@
 // Everything that the status page and /metrics are made from, as of one moment. No code.
 
+import type { Tally } from "../status/tally.ts";
 import type { Schedule } from "../config/schedule.ts";
 import type { ChunkDir } from "../chunk/chunk_name.ts";
-import type { Tally } from "../spool/spool.ts";
 import type { Counters } from "../status/counters.ts";
 import type { History } from "../status/history.ts";
 import type { HealthReport } from "../status/status.ts";

@@ -1,11 +1,12 @@
 // A day of 14 h through the real cutter, timeline and ledger: packets as a microphone's clock makes
 // them, time as two clocks tell it. Only ffmpeg and the disk are left out.
 
+import { isSilent } from "../../src/status/levels.ts";
 import { assert, assertEquals } from "@std/assert";
 import { getLogger } from "@logtape/logtape";
 import type { SealedChunk, WriteStep } from "../../src/spool/chunk_writer.ts";
 import { Ledger } from "../../src/status/ledger.ts";
-import { isSilent, LevelMeter } from "../../src/capture/level_meter.ts";
+import { LevelMeter } from "../../src/capture/level_meter.ts";
 import { MUXER_DELAY_MS, PAGE_MS } from "../../src/capture/ffmpeg.ts";
 import type { OpusEvent } from "../../src/chunk/opus.ts";
 import { StreamCutter } from "../../src/capture/stream_cutter.ts";

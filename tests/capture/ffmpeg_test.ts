@@ -1,13 +1,8 @@
+import type { CaptureSource } from "../../src/microphone/capture_attempts.ts";
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { join } from "@std/path/join";
 import { inOneLine } from "../../src/status/diagnosis.ts";
-import {
-  type CaptureSource,
-  diagnose,
-  Ffmpeg,
-  ffmpegArguments,
-  FfmpegMissingError,
-} from "../../src/capture/ffmpeg.ts";
+import { diagnose, Ffmpeg, ffmpegArguments, FfmpegMissingError } from "../../src/capture/ffmpeg.ts";
 import { systemClock } from "../../src/system/clock.ts";
 import { OpusStreamReader } from "../../src/chunk/opus.ts";
 import { withFakePrograms } from "../fixtures/fake_programs.ts";

@@ -1,5 +1,6 @@
+import { FLOOR_DBFS, type Levels } from "../../src/status/levels.ts";
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
-import { FLOOR_DBFS, LevelMeter, type Levels } from "../../src/capture/level_meter.ts";
+import { LevelMeter } from "../../src/capture/level_meter.ts";
 
 const RATE = 16_000;
 /** Samples at 48 kHz in a second, in which take() counts. */

@@ -1,5 +1,6 @@
+import type { ChunkTimes } from "../../src/chunk/chunk_times.ts";
 import { assert, assertAlmostEquals, assertEquals, assertLessOrEqual } from "@std/assert";
-import { type ChunkTimes, Timeline } from "../../src/capture/timeline.ts";
+import { Timeline } from "../../src/capture/timeline.ts";
 import { seededRandom } from "../fixtures/random.ts";
 
 const PACKET_SAMPLES = 960;

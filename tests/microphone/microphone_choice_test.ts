@@ -1,8 +1,8 @@
 // What audio_device may say, and which microphone of described sound systems (fixtures/sound) is taken.
 
+import { type AudioDevice, parseAudioDevice } from "../../src/config/audio_device.ts";
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import {
-  type AudioDevice,
   audioDeviceTexts,
   type Choice,
   chooseMicrophone,
@@ -10,7 +10,6 @@ import {
   identify,
   type MicrophoneIdentity,
   NoMicrophoneError,
-  parseAudioDevice,
 } from "../../src/microphone/microphone_choice.ts";
 import type { CaptureDevice, SoundSystem } from "../../src/microphone/sound_listing.ts";
 import { readSoundSystem } from "../../src/microphone/sound_system.ts";

@@ -1,5 +1,6 @@
 // What the service manager is told: over a real socket, and on a simulated clock.
 
+import { Supervision } from "../../src/web/supervision.ts";
 import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { getLogger } from "@logtape/logtape";
 import { join } from "@std/path/join";
@@ -8,11 +9,7 @@ import { Recorder, type RecorderOptions } from "../../src/capture/recorder.ts";
 import { StreamCutter } from "../../src/capture/stream_cutter.ts";
 import { ConfigError, loadConfig } from "../../src/config/config.ts";
 import { type HealthReport, Status } from "../../src/status/status.ts";
-import {
-  connectServiceManager,
-  NotifySocket,
-  Supervision,
-} from "../../src/system/notify_socket.ts";
+import { connectServiceManager, NotifySocket } from "../../src/system/notify_socket.ts";
 import { ids } from "../fixtures/chunks.ts";
 import { FakeServiceManager } from "../fixtures/notify_socket.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
