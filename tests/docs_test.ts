@@ -10,6 +10,8 @@ import { CONFIG, CONFIG_DIR, PROGRAM, runInstall, STATE_DIR } from "../src/comma
 import { runRequeue } from "../src/commands/requeue.ts";
 import { runUninstall } from "../src/commands/uninstall.ts";
 import { loadConfig } from "../src/config.ts";
+import { IngestClient } from "../src/upload/ingest_client.ts";
+import { ids, makeChunk, makeName } from "./fixtures/chunks.ts";
 import {
   checkNames,
   commandNames,
@@ -24,7 +26,6 @@ import {
   optionNames,
   problemCodes,
 } from "./fixtures/code_tables.ts";
-import { makeName } from "./fixtures/chunks.ts";
 import { run } from "./fixtures/command.ts";
 import { codesIn, Document, documentsBelow, type ShellCommand } from "./fixtures/documents.ts";
 import { phrasesUsed } from "./fixtures/phrases.ts";
@@ -257,6 +258,33 @@ Deno.test("every link of the documents leads somewhere", () => {
   assertEquals(broken, []);
 });
 
+Deno.test("every page is reached from the index of its language", () => {
+  const linkedFrom = (index: Document) =>
+    index.links().map((link) => join(index.path, "..", link.split("#")[0] ?? ""));
+  const found = ["docs/README.md", "docs/ru/README.md"].flatMap((path) => {
+    return [path, ...linkedFrom(new Document(path))];
+  });
+  assertEquals(DOCS.map(({ path }) => path).filter((path) => !found.includes(path)), []);
+});
+
+Deno.test("the files of the source that the documents name are there", () => {
+  const missing = ALL.flatMap(({ path, text }) => {
+    const named = text.matchAll(/`((?:src|tests|bench)\/[\w./-]+)`/g);
+    return [...named].map(([, file = ""]) => file).filter((file) => !file.includes("NAME"))
+      .filter((file) => !exists(file)).map((file) => `${path}: ${file}`);
+  });
+  assertEquals(missing, []);
+});
+
+function exists(path: string): boolean {
+  try {
+    Deno.statSync(join(ROOT, path));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 // --- Tables --------------------------------------------------------------------------------------
 
 /** A page of the reference. */
@@ -371,6 +399,41 @@ Deno.test("the reference has every field of /health and every metric, and no oth
   assertEquals(ledgerFields(view).filter((name) => !sums.has(name)), []);
   const metrics = metricNames(view);
   assertEquals(listed(reference("metrics"), "# Metrics"), metrics);
+});
+
+Deno.test("the protocol has every header and every field of an upload, and no other", async () => {
+  const sent = { headers: [] as string[], fields: [] as string[] };
+  await using server = Deno.serve(
+    { hostname: "127.0.0.1", port: 0, onListen: () => {} },
+    async (request) => {
+      const usual = /^(accept|accept-.*|content-length|host|user-agent)$/;
+      sent.headers = [...request.headers.keys()].filter((name) => !usual.test(name));
+      sent.fields = [...(await request.formData()).keys()];
+      return Response.json({ status: "ok", chunk_id: "1" });
+    },
+  );
+  using client = new IngestClient({
+    baseUrl: `http://127.0.0.1:${server.addr.port}`,
+    readToken: () => Promise.resolve("a-token"),
+    ids,
+    timestampFormat: "unix",
+    timeoutMs: 10_000,
+    tlsCaFile: null,
+  });
+  // Of an unsure time, so that it has the header that says so.
+  const name = {
+    ...makeName(),
+    provisional: { bootId: "b0a1b2c3", startBootUs: 1, seenUnixS: null },
+  };
+  const { kind } = await client.upload(name, makeChunk(), new AbortController().signal);
+  assertEquals(kind, "delivered");
+  const page = reference("protocol");
+  const headers = page.text.matchAll(/^([A-Z][\w-]+): [^{]/gm);
+  assertEquals(
+    [...headers].map(([, header = ""]) => header.toLowerCase()).sort(),
+    sent.headers.sort(),
+  );
+  assertEquals(listed(page, "## Request"), sent.fields.sort());
 });
 
 Deno.test("the alerts ask for metrics and problems that there are", async () => {
