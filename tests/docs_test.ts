@@ -3,6 +3,7 @@
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path/join";
+import { parse as parseYaml } from "@std/yaml/parse";
 import { parseCommandLine } from "../src/commands/command_line.ts";
 import { runCheck } from "../src/commands/check.ts";
 import { runDevices } from "../src/commands/devices.ts";
@@ -10,7 +11,7 @@ import { CONFIG, CONFIG_DIR, PROGRAM, runInstall, STATE_DIR } from "../src/comma
 import { runRequeue } from "../src/commands/requeue.ts";
 import { runUninstall } from "../src/commands/uninstall.ts";
 import { loadConfig } from "../src/config.ts";
-import { IngestClient } from "../src/upload/ingest_client.ts";
+import { IngestClient, judge } from "../src/upload/ingest_client.ts";
 import { ids, makeChunk, makeName } from "./fixtures/chunks.ts";
 import {
   checkNames,
@@ -401,14 +402,15 @@ Deno.test("the reference has every field of /health and every metric, and no oth
   assertEquals(listed(reference("metrics"), "# Metrics"), metrics);
 });
 
-Deno.test("the protocol has every header and every field of an upload, and no other", async () => {
+/** The names of the headers and fields of an upload whose time is not known to be right. */
+async function uploadedNames(): Promise<{ headers: string[]; fields: string[] }> {
   const sent = { headers: [] as string[], fields: [] as string[] };
   await using server = Deno.serve(
     { hostname: "127.0.0.1", port: 0, onListen: () => {} },
     async (request) => {
       const usual = /^(accept|accept-.*|content-length|host|user-agent)$/;
-      sent.headers = [...request.headers.keys()].filter((name) => !usual.test(name));
-      sent.fields = [...(await request.formData()).keys()];
+      sent.headers = [...request.headers.keys()].filter((name) => !usual.test(name)).sort();
+      sent.fields = [...(await request.formData()).keys()].sort();
       return Response.json({ status: "ok", chunk_id: "1" });
     },
   );
@@ -420,21 +422,59 @@ Deno.test("the protocol has every header and every field of an upload, and no ot
     timeoutMs: 10_000,
     tlsCaFile: null,
   });
-  // Of an unsure time, so that it has the header that says so.
-  const name = {
-    ...makeName(),
-    provisional: { bootId: "b0a1b2c3", startBootUs: 1, seenUnixS: null },
-  };
+  const provisional = { bootId: "b0a1b2c3", startBootUs: 1, seenUnixS: null };
+  const name = { ...makeName(), provisional };
   const { kind } = await client.upload(name, makeChunk(), new AbortController().signal);
   assertEquals(kind, "delivered");
+  return sent;
+}
+
+Deno.test("the protocol has every header and every field of an upload, and no other", async () => {
+  const { headers, fields } = await uploadedNames();
   const page = reference("protocol");
-  const headers = page.text.matchAll(/^([A-Z][\w-]+): [^{]/gm);
-  assertEquals(
-    [...headers].map(([, header = ""]) => header.toLowerCase()).sort(),
-    sent.headers.sort(),
-  );
-  assertEquals(listed(page, "## Request"), sent.fields.sort());
+  const listedHeaders = [...page.text.matchAll(/^([A-Z][\w-]+): [^{]/gm)]
+    .map(([, header = ""]) => header.toLowerCase());
+  assertEquals(listedHeaders.sort(), headers);
+  assertEquals(listed(page, "## Request"), fields);
 });
+
+Deno.test("openapi.yaml has the same headers, fields and answers as the program", async () => {
+  const text = Deno.readTextFileSync(join(ROOT, "docs/reference/openapi.yaml"));
+  const { paths } = parseYaml(text) as OpenApi;
+  const { parameters, requestBody, responses } = paths["/api/v1/chunks"].post;
+  const { headers, fields } = await uploadedNames();
+  // These two it describes in other places.
+  const own = headers.filter((name) => !["authorization", "content-type"].includes(name));
+  assertEquals(parameters.map(({ name }) => name.toLowerCase()).sort(), own);
+  const { schema } = requestBody.content["multipart/form-data"];
+  assertEquals([...schema.required].sort(), fields);
+  assertEquals(Object.keys(schema.properties).sort(), fields);
+  const kinds = { Refused: "refused", Later: "retry", Misconfigured: "misconfigured" };
+  for (const [status, { $ref }] of Object.entries(responses)) {
+    const code = Number(status.replace("XX", "18")); // one that no row names
+    const body = JSON.stringify({ status: "ok", chunk_id: "1" });
+    const expected = Object.entries(kinds).find(([name]) => $ref?.endsWith(name))?.[1];
+    assertEquals(judge(code, new Headers(), body).kind, expected ?? "delivered", status);
+  }
+});
+
+/** As much of the file as the test reads. */
+interface OpenApi {
+  readonly paths: Record<"/api/v1/chunks", {
+    readonly post: {
+      readonly parameters: readonly { readonly name: string }[];
+      readonly requestBody: {
+        readonly content: Record<"multipart/form-data", {
+          readonly schema: {
+            readonly required: readonly string[];
+            readonly properties: Readonly<Record<string, unknown>>;
+          };
+        }>;
+      };
+      readonly responses: Readonly<Record<string, { readonly $ref?: string }>>;
+    };
+  }>;
+}
 
 Deno.test("the alerts ask for metrics and problems that there are", async () => {
   await using rig = startStatusRig();
