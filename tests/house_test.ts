@@ -1,100 +1,47 @@
-// Holds the architecture: who may import whom, and what each kind of module may touch. A new module
-// gets its place in LAYERS.
+// Holds the architecture: which folder may import from which, and what each kind of module may touch.
 
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path/join";
 
 const ROOT = new URL("..", import.meta.url).pathname;
 
-/** From the top down. A module imports from its own layer or from those below it. */
-const LAYERS: readonly (readonly [layer: string, modules: readonly string[]])[] = [
-  ["main", ["main.ts"]],
-  ["commands", ["src/commands/*"]],
-  ["agent", ["src/agent.ts"]],
-  ["workers", [
-    "src/capture/recorder.ts",
-    "src/upload/uploader.ts",
-    "src/spool/janitor.ts",
-    "src/status/health_server.ts",
-  ]],
-  ["parts", [
-    "src/capture/stream.ts",
-    "src/capture/stream_cutter.ts",
-    "src/capture/chunk_writer.ts",
-    "src/capture/disk_lane.ts",
-    "src/capture/ffmpeg.ts",
-    "src/capture/ffmpeg_socket.ts",
-    "src/capture/levels_reader.ts",
-    "src/capture/capture_problem.ts",
-    "src/capture/last_microphone.ts",
-    "src/capture/microphone_keeper.ts",
-    "src/capture/microphones.ts",
-    "src/capture/sound_events.ts",
-    "src/capture/sound_system.ts",
-    "src/capture/gap_log.ts",
-    "src/spool/recovery.ts",
-    "src/spool/retiming.ts",
-    "src/spool/spool.ts",
-    "src/spool/reason_file.ts",
-    "src/spool/part_file.ts",
-    "src/status/status.ts",
-    "src/status/counters.ts",
-    "src/status/day_view.ts",
-    "src/status/history.ts",
-    "src/status/metrics.ts",
-    "src/status/page.ts",
-    "src/status/page_charts.ts",
-    "src/status/page_events.ts",
-    "src/status/page_html.ts",
-    "src/status/page_script.ts",
-    "src/status/page_style.ts",
-    "src/status/page_words.ts",
-    "src/status/restore.ts",
-    "src/status/telemetry.ts",
-    "src/status/view.ts",
-    "src/upload/delivery_report.ts",
-    "src/upload/ingest_client.ts",
-    "src/config.ts",
-    "src/systemd.ts",
-  ]],
-  ["seams", [
-    "src/byte_stream.ts",
-    "src/child.ts",
-    "src/clock.ts",
-    "src/clock_sync.ts",
-    "src/heap.ts",
-    "src/log.ts",
-    "src/task_group.ts",
-    "src/wakeup.ts",
-    "src/window.ts",
-    "src/spool/coalesced_sync.ts",
-    "src/spool/disk.ts",
-    "src/spool/spool_lock.ts",
-    "src/version.ts",
-  ]],
-  ["pure", [
-    "src/concat_bytes.ts",
-    "src/config_file.ts",
-    "src/config_values.ts",
-    "src/schedule.ts",
-    "src/capture/capture_attempts.ts",
-    "src/capture/diagnosis.ts",
-    "src/capture/microphone_choice.ts",
-    "src/capture/sound_listing.ts",
-    "src/capture/chunk_file.ts",
-    "src/capture/chunker.ts",
-    "src/capture/ledger.ts",
-    "src/capture/levels.ts",
-    "src/capture/ogg.ts",
-    "src/capture/opus.ts",
-    "src/capture/timeline.ts",
-    "src/spool/chunk_name.ts",
-    "src/spool/oldest_names.ts",
-    "src/spool/retention.ts",
-    "src/upload/multipart.ts",
-    "src/upload/queue_order.ts",
-    "src/upload/send_window.ts",
-  ]],
+/**
+ * Folders, and agent.ts, from the top down: one imports what stands below it only. Those on one line never
+ * import each other.
+ */
+const FLOORS: readonly (readonly string[])[] = [
+  ["commands"],
+  ["agent"],
+  ["capture", "upload", "web"],
+  ["microphone"],
+  ["spool"],
+  ["status"],
+  ["chunk"],
+  ["config"],
+  ["system"],
+];
+/** Folders and modules that take values and return values, and touch nothing else. */
+const PURE = [
+  "src/chunk/",
+  "src/config/audio_device.ts",
+  "src/config/config_file.ts",
+  "src/config/config_values.ts",
+  "src/config/schedule.ts",
+  "src/capture/level_meter.ts",
+  "src/capture/timeline.ts",
+  "src/microphone/capture_attempts.ts",
+  "src/microphone/microphone_choice.ts",
+  "src/microphone/sound_listing.ts",
+  "src/spool/oldest_names.ts",
+  "src/spool/retention.ts",
+  "src/status/diagnosis.ts",
+  "src/status/ledger.ts",
+  "src/status/levels.ts",
+  "src/status/tally.ts",
+  "src/system/concat_bytes.ts",
+  "src/upload/multipart.ts",
+  "src/upload/queue_order.ts",
+  "src/upload/send_window.ts",
 ];
 
 interface Module {
@@ -128,16 +75,22 @@ function readModules(): Module[] {
 
 const modules = readModules();
 
-function layerOf(path: string): number {
-  return LAYERS.findIndex(([, members]) =>
-    members.some((member) =>
-      member === path || (member.endsWith("/*") && path.startsWith(member.slice(0, -1)))
-    )
-  );
+/** `capture` of `src/capture/stream.ts`, `agent` of `src/agent.ts`. */
+function roomOf(path: string): string {
+  const [, room = ""] = path.split("/");
+  return room.replace(/\.ts$/, "");
 }
 
-function inLayer(layer: string): Module[] {
-  return modules.filter(({ path }) => LAYERS[layerOf(path)]?.[0] === layer);
+function floorOf(path: string): number {
+  return FLOORS.findIndex((rooms) => rooms.includes(roomOf(path)));
+}
+
+/** Imports between two rooms for which this holds, as sentences. */
+function importsWhere(isWanted: (from: string, to: string) => boolean): string[] {
+  return modules.filter(({ path }) => path !== "main.ts").flatMap(({ path, imports }) =>
+    imports.filter((imported) => roomOf(imported) !== roomOf(path) && isWanted(path, imported))
+      .map((imported) => `${path} imports ${imported}`)
+  );
 }
 
 /** Paths of the modules whose code matches. */
@@ -152,22 +105,24 @@ Deno.test("the modules and their imports are found", () => {
   assert(agent?.imports.every((path) => modules.some((module) => module.path === path)));
 });
 
-Deno.test("every module has its place in the house", () => {
-  assertEquals(modules.map(({ path }) => path).filter((path) => layerOf(path) < 0), []);
+Deno.test("every module is in a room of the house", () => {
+  const homeless = modules.filter(({ path }) => path !== "main.ts" && floorOf(path) < 0);
+  assertEquals(homeless.map(({ path }) => path), []);
 });
 
-Deno.test("imports go one way: down, or sideways within a layer", () => {
-  const upward = modules.flatMap(({ path, imports }) =>
-    imports.filter((imported) => layerOf(imported) < layerOf(path))
-      .map((imported) => `${path} imports ${imported}`)
-  );
-  assertEquals(upward, []);
+Deno.test("folders import in one direction: from those that stand below", () => {
+  assertEquals(importsWhere((from, to) => floorOf(to) <= floorOf(from)), []);
 });
 
-Deno.test("workers never import each other: they meet in the spool", () => {
-  const meeting = inLayer("workers").flatMap(({ path, imports }) =>
-    imports.filter((imported) => LAYERS[layerOf(imported)]?.[0] === "workers")
-      .map((imported) => `${path} imports ${imported}`)
+Deno.test("what people and machines read is built by the agent alone", () => {
+  assertEquals(importsWhere((from, to) => roomOf(to) === "web" && roomOf(from) !== "agent"), []);
+});
+
+Deno.test("the capture, the uploader and the janitor meet in the spool: they never import each other", () => {
+  const workers = ["src/capture/recorder.ts", "src/upload/uploader.ts", "src/spool/janitor.ts"];
+  const employer = "src/agent.ts";
+  const meeting = modules.filter(({ path }) => path !== employer).flatMap(({ path, imports }) =>
+    imports.filter((imported) => workers.includes(imported)).map((to) => `${path} imports ${to}`)
   );
   assertEquals(meeting, []);
 });
@@ -189,13 +144,15 @@ Deno.test("no module imports itself, however long the way round", () => {
 Deno.test("pure modules touch neither Deno, nor time, nor chance, nor the network", () => {
   const impure =
     /\bDeno\b|\bDate\.now\b|new Date\(\)|\bperformance\b|Math\.random|\bcrypto\b|\bfetch\(|setTimeout|\bnode:|\bprocess\./;
-  const touching = inLayer("pure").filter(({ code }) => impure.test(code));
+  const isPure = (path: string) => PURE.some((pure) => path.startsWith(pure));
+  const touching = modules.filter(({ path, code }) => isPure(path) && impure.test(code));
+  for (const pure of PURE) assert(modules.some(({ path }) => path.startsWith(pure)), pure);
   assertEquals(touching.map(({ path }) => path), []);
 });
 
 Deno.test("the process is left in main.ts, and the environment read in config.ts, only", () => {
   assertEquals(mentioning(/\bDeno\.exit\b|\bprocess\.exit\b/), ["main.ts"]);
-  assertEquals(mentioning(/\bDeno\.env\b|\bprocess\.env\b/), ["src/config.ts"]);
+  assertEquals(mentioning(/\bDeno\.env\b|\bprocess\.env\b/), ["src/config/config.ts"]);
 });
 
 Deno.test("only main.ts and the commands talk to a person", () => {
@@ -205,7 +162,7 @@ Deno.test("only main.ts and the commands talk to a person", () => {
 
 Deno.test("what time it is is asked of the clock", () => {
   const timing = /\bDate\.now\b|\bperformance\.now\b|\bsetInterval\b/;
-  assertEquals(mentioning(timing), ["src/clock.ts"]);
+  assertEquals(mentioning(timing), ["src/system/clock.ts"]);
 });
 
 Deno.test("no module keeps state of its own, and none is a drawer for everything", () => {

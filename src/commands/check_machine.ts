@@ -136,8 +136,8 @@ export async function checkService(config: Config | null): Promise<Finding[]> {
     health.status === "ok" && problems.length === 0
       ? ok("health", "ok")
       : health.status === "error"
-      ? failed("health", sayProblems(problems), "docs/operations.md has each code")
-      : warning("health", sayProblems(problems), "docs/operations.md has each code"),
+      ? failed("health", sayProblems(problems), "docs/reference/problems.md has each code")
+      : warning("health", sayProblems(problems), "docs/reference/problems.md has each code"),
   );
   return found;
 }

@@ -163,7 +163,7 @@ export class IngestClient implements Disposable {
 }
 
 /**
- * What an answer means; the table of the README. A status that is in no row of it never costs a chunk:
+ * What an answer means; docs/reference/protocol.md. A status that is in no row of it never costs a chunk:
  * other 2xx do not promise that it is stored (try again), other 4xx are a matter of the configuration.
  * Pure.
  * @param shown the body as it may be quoted.

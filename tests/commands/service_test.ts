@@ -43,7 +43,7 @@ Deno.test("the unit starts after network and sound, restarts for ever, and stops
       /^KillMode=mixed$/m,
       /^TimeoutStopSec=15$/m,
       /^Type=notify$/m,
-      /^WatchdogSec=3min$/m, // tests/systemd_test.ts shows that it is enough
+      /^WatchdogSec=3min$/m, // tests/system/notify_socket_test.ts shows that it is enough
       /^RuntimeDirectory=recorder-agent$/m,
       /^LoadCredential=ingest-token:\/etc\/recorder-agent\/token$/m,
       /^SetCredential=ingest-token:/m, // a missing file would keep the unit from starting

@@ -10,8 +10,8 @@ import { run } from "../fixtures/command.ts";
 const ROOT = new URL("../..", import.meta.url).pathname;
 const TARGET = "x86_64-unknown-linux-gnu";
 const SOURCES = [
-  ...["main.ts", "src", "deno.json", "deno.lock", ".ci", ".gitignore", "LICENSE", "README.md"],
-  ...["docs"],
+  ...["main.ts", "src", "deno.json", "deno.lock", ".ci", ".gitignore", "LICENSE"],
+  ...["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "docs"],
   ...["recorder-agent.service", "config.yaml.example"],
 ];
 
@@ -47,11 +47,13 @@ Deno.test("a release is made of a commit, names it, can be verified, and comes o
     await run("sh", ["-c", `cd ${dist} && sha256sum --check --strict SHA256SUMS`]);
     const { stdout } = await run("tar", ["-tzf", join(dist, `${name}.tar.gz`)]);
     const entries = new TextDecoder().decode(stdout).trim().split("\n");
-    assert(entries.includes(`${name}/docs/operations.md`));
+    assert(entries.includes(`${name}/docs/reference/problems.md`));
     assertEquals(entries.filter((entry) => !entry.startsWith(`${name}/docs/`)), [
       `${name}/`,
-      ...["LICENSE", "README.md", "config.yaml.example", "recorder-agent", "recorder-agent.service"]
-        .map((file) => `${name}/${file}`),
+      ...[
+        ...["CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md"],
+        ...["config.yaml.example", "recorder-agent", "recorder-agent.service"],
+      ].map((file) => `${name}/${file}`),
     ]);
     const version = await run(join(dist, name), ["--version"]);
     assertMatch(

@@ -1,34 +1,48 @@
 import { assert, assertEquals } from "@std/assert";
-import { collectGarbage, GarbagePolicy } from "../../src/system/garbage.ts";
+import { collectGarbage, GarbagePolicy, type MemoryUse } from "../../src/system/garbage.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
 
 const MB = 1024 * 1024;
 const MINUTE = 60_000;
 
+/** A process of this size, MB. */
+function use(rss: number, heapUsed = 10, external = 5): MemoryUse {
+  return { rss: rss * MB, heapUsed: heapUsed * MB, external: external * MB };
+}
+
 Deno.test("garbage is collected when the process has grown by a megabyte, however slowly", () => {
   const policy = new GarbagePolicy();
   const sizes = [80, 80.3, 80.6, 80.9, 81.01];
-  const due = sizes.map((size, index) => policy.isDue(size * MB, index * 2000));
+  const due = sizes.map((size, index) => policy.isDue(use(size), index * 2000));
   assertEquals(due, [false, false, false, false, true]);
+});
+
+Deno.test("garbage is collected when the heap has grown by two, though the process has not", () => {
+  const policy = new GarbagePolicy();
+  assertEquals(policy.isDue(use(80, 10, 5), 0), false);
+  assertEquals(policy.isDue(use(80, 11, 5.5), 1), false);
+  assertEquals(policy.isDue(use(80, 11, 6.1), 2), true);
+  policy.collected(use(80, 10.5, 5.5), 2);
+  assertEquals(policy.isDue(use(80, 11, 6.1), 3), false);
 });
 
 Deno.test("growth counts from what the last collection left, and from the smallest size since", () => {
   const policy = new GarbagePolicy();
-  policy.collected(90 * MB, 0);
-  assertEquals(policy.isDue(90.5 * MB, 1), false);
-  assertEquals(policy.isDue(88 * MB, 2), false);
-  assertEquals(policy.isDue(89.2 * MB, 3), true);
-  policy.collected(89.2 * MB, 3);
-  assertEquals(policy.isDue(89.9 * MB, 4), false);
+  policy.collected(use(90), 0);
+  assertEquals(policy.isDue(use(90.5), 1), false);
+  assertEquals(policy.isDue(use(88), 2), false);
+  assertEquals(policy.isDue(use(89.2), 3), true);
+  policy.collected(use(89.2), 3);
+  assertEquals(policy.isDue(use(89.9), 4), false);
 });
 
-Deno.test("garbage is collected every ten minutes though the process does not grow", () => {
+Deno.test("garbage is collected every ten minutes though nothing grows", () => {
   const policy = new GarbagePolicy();
-  assertEquals(policy.isDue(80 * MB, 5 * MINUTE), false);
-  assertEquals(policy.isDue(80 * MB, 14 * MINUTE), false);
-  assertEquals(policy.isDue(80 * MB, 15 * MINUTE), true);
-  policy.collected(80 * MB, 15 * MINUTE);
-  assertEquals(policy.isDue(80 * MB, 24 * MINUTE), false);
+  assertEquals(policy.isDue(use(80), 5 * MINUTE), false);
+  assertEquals(policy.isDue(use(80), 14 * MINUTE), false);
+  assertEquals(policy.isDue(use(80), 15 * MINUTE), true);
+  policy.collected(use(80), 15 * MINUTE);
+  assertEquals(policy.isDue(use(80), 24 * MINUTE), false);
 });
 
 Deno.test("the service collects garbage until it ends, and nothing is left behind", async () => {

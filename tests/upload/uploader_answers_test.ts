@@ -1,5 +1,5 @@
-// Every row of the README's table of answers, end to end: what a real server says, what becomes of the
-// chunk, what is said about it, and when the server is asked again.
+// Every row of the table of answers in docs/reference/protocol.md, end to end: what a real server says,
+// what becomes of the chunk, what is said about it, and when the server is asked again.
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { delay } from "@std/async/delay";

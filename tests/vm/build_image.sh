@@ -2,7 +2,7 @@
 # Builds the guest that the scenarios run in: Debian 12 as it is, its own kernel with snd-usb-audio, systemd,
 # and the virtual microphone. It knows nothing of recorder-agent, which is installed into it at each run.
 #
-#   build_image.sh amd64|arm64 FOLDER     as root, on Debian; see docs/rig.md for the packages it needs
+#   build_image.sh amd64|arm64 FOLDER     as root, on Debian; see docs/testing.md for the packages it needs
 #
 # Leaves rootfs.ext4, vmlinuz, initrd.img and key (ssh) in FOLDER. What was downloaded stays in
 # FOLDER/build, so that a second build takes seconds.

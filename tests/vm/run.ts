@@ -1,5 +1,5 @@
 // deno-lint-ignore-file no-console -- the rig talks to a person
-// Runs the scenarios in a guest and prints what each measured, and a table at the end. docs/rig.md has
+// Runs the scenarios in a guest and prints what each measured, and a table at the end. docs/testing.md has
 // what it needs. It builds image and program when they are missing or out of date.
 //
 //   ARCH=amd64|arm64 deno task test:vm [--list] [--only NAME[,NAME…]] [--record-sound FOLDER]
@@ -97,7 +97,7 @@ async function buildImage(arch: Arch, folder: string): Promise<void> {
   console.log(`Building the ${arch} image in ${folder}; the first time takes minutes.`);
   const { code } = await new Deno.Command(`${here}build_image.sh`, { args: [arch, folder] })
     .spawn().status;
-  if (code !== 0) throw new Error(`Cannot build the image: exit ${code}; see docs/rig.md`);
+  if (code !== 0) throw new Error(`Cannot build the image: exit ${code}; see docs/testing.md`);
 }
 
 function table(arch: Arch, rows: readonly Row[]): string {
