@@ -33,9 +33,6 @@ export interface Group {
   readonly note?: Words;
 }
 
-/** The version whose keys the documentation does not mark. */
-export const FIRST_VERSION = "0.1.0";
-
 /**
  * One key. It has a `default`, or is the `sameAs` another one, or `absent` says what leaving it out
  * means (its value is then null). With none of these it is required.
@@ -52,8 +49,8 @@ export interface Key {
   readonly absent?: Words;
   /** Another key, a number too, that it must not be less than. */
   readonly atLeast?: string;
-  /** Version that brought it. */
-  readonly since: `${number}.${number}.${number}`;
+  /** Version that brought it; the keys of the first, 0.1.0, say none. */
+  readonly since?: `${number}.${number}.${number}`;
   /** Begins with a lower-case letter; details follow a semicolon. Markdown: `key`, [text](link). */
   readonly meaning: Words;
   /** What each till has of its own: the value in the examples, which `install` never keeps. */
@@ -95,12 +92,12 @@ export function mayBeEmpty(key: Key): boolean {
   return key.absent !== undefined || key.sameAs !== undefined;
 }
 
-/** The meaning of a key with its unit, and its version unless that is the first; in Markdown. */
+/** The meaning of a key with its unit and, unless that is the first, its version; in Markdown. */
 export function meaningOf(key: Key, language: Language): string {
   const [short, ...details] = key.meaning[language].split(";");
   const unit = key.kind.unit === undefined ? "" : `, ${UNITS[key.kind.unit].inThem[language]}`;
-  const version = { en: ` since ${key.since}`, ru: ` начиная с версии ${key.since}` }[language];
-  return [`${short}${unit}`, ...details, ...(key.since === FIRST_VERSION ? [] : [version])]
+  const since = { en: ` since ${key.since}`, ru: ` начиная с версии ${key.since}` }[language];
+  return [`${short}${unit}`, ...details, ...(key.since === undefined ? [] : [since])]
     .join(";");
 }
 

@@ -26,7 +26,6 @@ export const KEYS = {
   point_id: {
     group: "identity",
     kind: UUID,
-    since: "0.1.0",
     meaning: { en: "UUID of the point of sale", ru: "UUID точки продаж" },
     placeholder: "00000000-0000-0000-0000-000000000001",
     install: "asks",
@@ -34,7 +33,6 @@ export const KEYS = {
   register_id: {
     group: "identity",
     kind: UUID,
-    since: "0.1.0",
     meaning: { en: "UUID of the till", ru: "UUID кассы" },
     placeholder: "00000000-0000-0000-0000-000000000002",
     install: "suggests_uuid",
@@ -42,7 +40,6 @@ export const KEYS = {
   device_id: {
     group: "identity",
     kind: UUID,
-    since: "0.1.0",
     meaning: { en: "UUID of this device", ru: "UUID этого устройства" },
     placeholder: "00000000-0000-0000-0000-000000000003",
     install: "suggests_uuid",
@@ -50,7 +47,6 @@ export const KEYS = {
   ingest_base_url: {
     group: "identity",
     kind: BASE_URL,
-    since: "0.1.0",
     meaning: {
       en: "base URL of the Ingest API; `/api/v1/chunks` is added to it",
       ru: "базовый URL Ingest API; к нему добавляется `/api/v1/chunks`",
@@ -65,7 +61,6 @@ export const KEYS = {
       en: "required (or `ingest_token_file`)",
       ru: "обязательно (или `ingest_token_file`)",
     },
-    since: "0.1.0",
     meaning: {
       en:
         "[Bearer token](#the-token) of the Ingest API; set this key or `ingest_token_file`, not both",
@@ -78,7 +73,6 @@ export const KEYS = {
     group: "identity",
     kind: TOKEN_FILE,
     absent: { en: "`ingest_token` is used", ru: "используется `ingest_token`" },
-    since: "0.1.0",
     meaning: {
       en: "file that holds the token alone; it is read again before every attempt",
       ru: "файл, в котором записан только токен; читается перед каждой попыткой",
@@ -89,14 +83,12 @@ export const KEYS = {
     group: "schedule",
     kind: TIME,
     default: "08:00",
-    since: "0.1.0",
     meaning: { en: "local time when recording starts", ru: "местное время начала записи" },
   },
   schedule_end: {
     group: "schedule",
     kind: TIME,
     default: "22:00",
-    since: "0.1.0",
     meaning: {
       en:
         "local time when recording ends; a start after the end crosses midnight; equal means all day",
@@ -109,14 +101,12 @@ export const KEYS = {
     group: "sound",
     kind: integer(1, 3600, "seconds"),
     default: "60",
-    since: "0.1.0",
     meaning: { en: "length of a chunk", ru: "длина чанка" },
   },
   opus_bitrate_kbps: {
     group: "sound",
     kind: integer(6, 256, "kbit/s"),
     default: "24",
-    since: "0.1.0",
     meaning: {
       en: "Opus bitrate; 24 is good for speech",
       ru: "битрейт Opus; 24 хорошо подходит для речи",
@@ -126,7 +116,6 @@ export const KEYS = {
     group: "sound",
     kind: AUDIO_DEVICE,
     absent: { en: "auto-detect", ru: "автоматический выбор" },
-    since: "0.1.0",
     meaning: {
       en: "[microphone](#the-microphone) to record",
       ru: "[микрофон](#микрофон) для записи",
@@ -136,7 +125,6 @@ export const KEYS = {
     group: "sound",
     kind: SAMPLE_RATE,
     default: "48000",
-    since: "0.1.0",
     meaning: { en: "capture rate", ru: "частота записи" },
   },
 
@@ -144,21 +132,18 @@ export const KEYS = {
     group: "storage",
     kind: absolutePath({ en: "a directory", ru: "каталога" }),
     default: "/var/lib/recorder-agent/spool",
-    since: "0.1.0",
     meaning: { en: "root of the [storage](storage.md)", ru: "каталог [хранения](storage.md)" },
   },
   max_spool_days: {
     group: "storage",
     kind: positive("days"),
     default: "7",
-    since: "0.1.0",
     meaning: { en: "age at which a chunk is deleted", ru: "срок, после которого чанк удаляется" },
   },
   max_spool_gb: {
     group: "storage",
     kind: positive("GB"),
     default: "20",
-    since: "0.1.0",
     meaning: {
       en: "largest size of the storage; the oldest chunks are deleted, delivered ones first",
       ru: "наибольший объём хранения; удаляются самые старые чанки, сначала отправленные",
@@ -168,7 +153,6 @@ export const KEYS = {
     group: "storage",
     kind: positive("days"),
     sameAs: "max_spool_days",
-    since: "0.1.0",
     meaning: {
       en: "age at which a chunk that is not delivered yet is deleted",
       ru: "срок, после которого удаляется ещё не отправленный чанк",
@@ -178,7 +162,6 @@ export const KEYS = {
     group: "storage",
     kind: numberFrom(0, null, "GB"),
     default: "1",
-    since: "0.1.0",
     meaning: {
       en: "space on the disk to keep free",
       ru: "сколько места на диске оставлять свободным",
@@ -188,7 +171,6 @@ export const KEYS = {
     group: "storage",
     kind: numberFrom(1, 60, "seconds"),
     default: "5",
-    since: "0.1.0",
     meaning: {
       en:
         "longest time between two syncs of the growing chunk; a power cut may cost this much sound",
@@ -201,7 +183,6 @@ export const KEYS = {
     group: "delivery",
     kind: positive("seconds", 86_400),
     default: "2",
-    since: "0.1.0",
     meaning: {
       en: "smallest delay before a failed upload is repeated",
       ru: "наименьшая пауза перед повтором отправки",
@@ -212,7 +193,6 @@ export const KEYS = {
     kind: positive("seconds", 86_400),
     default: "300",
     atLeast: "retry_min_s",
-    since: "0.1.0",
     meaning: {
       en: "largest delay before a failed upload is repeated",
       ru: "наибольшая пауза перед повтором отправки",
@@ -222,7 +202,6 @@ export const KEYS = {
     group: "delivery",
     kind: positive("seconds", 86_400),
     default: "30",
-    since: "0.1.0",
     meaning: {
       en: "time limit of one attempt with its complete answer",
       ru: "предел одной попытки вместе с полным ответом",
@@ -232,7 +211,6 @@ export const KEYS = {
     group: "delivery",
     kind: integer(1, 16),
     default: "6",
-    since: "0.1.0",
     meaning: {
       en: "requests in flight while a backlog is delivered; 1 sends one chunk after the other",
       ru: "сколько запросов выполнять одновременно, пока отправляется очередь; 1 — по одному",
@@ -242,7 +220,6 @@ export const KEYS = {
     group: "delivery",
     kind: numberFrom(0, 86_400, "seconds"),
     default: "600",
-    since: "0.1.0",
     meaning: {
       en: "how long chunks wait for clock synchronization; then they are sent as not synchronized",
       ru:
@@ -256,7 +233,6 @@ export const KEYS = {
       refuseCertificate,
     ),
     absent: { en: "the public CAs alone", ru: "только публичные УЦ" },
-    since: "0.1.0",
     meaning: {
       en: "PEM file with a CA certificate to trust in addition to the public ones",
       ru: "файл PEM с сертификатом удостоверяющего центра (УЦ), в дополнение к публичным",
@@ -266,7 +242,6 @@ export const KEYS = {
     group: "delivery",
     kind: oneOf("unix", "iso8601"),
     default: "unix",
-    since: "0.1.0",
     meaning: {
       en: "format of `start_ts` and `end_ts`; `unix` is in seconds with a fraction",
       ru: "формат `start_ts` и `end_ts`; `unix` — секунды с дробной частью",
@@ -277,7 +252,6 @@ export const KEYS = {
     group: "health",
     kind: integer(0, 65_535),
     default: "8042",
-    since: "0.1.0",
     meaning: {
       en: "port of the page, `/health` and `/metrics` on 127.0.0.1; 0 takes any free one",
       ru: "порт страницы, `/health` и `/metrics` на 127.0.0.1; 0 — любой свободный",
