@@ -1,6 +1,6 @@
 /**
- * The token of the Ingest API: the ways to give it, where it is looked for when none is taken, and
- * what it is at this moment. It never logs, and never shows a token.
+ * The token of the Ingest API: the ways to give it, where it comes from when none is used, and what
+ * it is at this moment. It never logs, and never shows a token.
  */
 
 import type { Given } from "./config_file.ts";
