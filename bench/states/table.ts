@@ -1,0 +1,181 @@
+// All states of the program, an entry each. A new state is a new entry.
+
+import { delay } from "@std/async/delay";
+import type { AgentProcess } from "../../tests/fixtures/agent_process.ts";
+import { PulseMicrophone } from "../../tests/fixtures/pulse_microphone.ts";
+import { rawServer } from "../../tests/fixtures/tcp_server.ts";
+import { makeBacklog } from "../backlog.ts";
+import type { Scene, State } from "./scene.ts";
+
+/** As many as `max_spool_days` of chunks of 5 s. */
+const BACKLOG = 110_000;
+const REPLUG_MS = 20_000;
+const ASK_MS = 1000;
+const HOUR_MS = 3_600_000;
+
+export const STATES: readonly State[] = [
+  {
+    name: "recording",
+    words: "recording and delivering",
+    records: true,
+    set: async (scene) => scene.recording(await scene.server()),
+  },
+  {
+    name: "no-microphone",
+    words: "no microphone, the server is there",
+    records: false,
+    set: async (scene) => ({ config: await scene.server() }),
+  },
+  {
+    name: "no-server",
+    words: "recording, no server (connection refused)",
+    records: true,
+    set: (scene) => scene.recording({}),
+  },
+  {
+    name: "neither",
+    words: "neither microphone nor server",
+    records: false,
+    set: () => ({ config: {} }),
+  },
+  {
+    name: "silent-server",
+    words: "recording, the server accepts connections and never answers",
+    records: true,
+    set: (scene) => {
+      const server = rawServer(() => Promise.resolve());
+      scene.resources.use(server);
+      return scene.recording({ ingest_base_url: server.url });
+    },
+  },
+  {
+    name: "off-schedule",
+    words: "outside the schedule",
+    records: false,
+    set: async (scene) => ({ config: { ...await scene.server(), ...offSchedule() } }),
+  },
+  {
+    name: "backlog",
+    words: `${BACKLOG.toLocaleString("en")} chunks wait, no server, outside the schedule`,
+    records: false,
+    set: (scene) => {
+      makeBacklog(scene.spoolDir, BACKLOG);
+      return { config: offSchedule() };
+    },
+  },
+  {
+    name: "503",
+    words: "recording, the server answers 503",
+    records: true,
+    set: async (scene) => scene.recording(await scene.server({ kind: "status", status: 503 })),
+  },
+  {
+    name: "401",
+    words: "recording, the server answers 401",
+    records: true,
+    set: async (scene) => scene.recording(await scene.server({ kind: "status", status: 401 })),
+  },
+  {
+    name: "redirect",
+    words: "recording, the server redirects",
+    records: true,
+    set: async (scene) =>
+      scene.recording(await scene.server({ kind: "redirect", location: "https://127.0.0.1:9/" })),
+  },
+  {
+    name: "log-not-read",
+    words: "recording and delivering, nobody reads the log (DEBUG)",
+    records: true,
+    set: async (scene) => ({
+      ...scene.recording(await scene.server()),
+      logLevel: "DEBUG",
+      readsLog: false,
+    }),
+  },
+  {
+    name: "page-open",
+    words: "recording and delivering, the page is open and everything asked for once a second",
+    records: true,
+    set: async (scene) => ({
+      ...scene.recording(await scene.server()),
+      live: async (agent, signal) => {
+        await Promise.all([watchEvents(agent, signal), askEverything(agent, signal)]);
+      },
+    }),
+  },
+  {
+    name: "replugged",
+    words: "the microphone comes and goes every 20 s, delivering",
+    records: true,
+    startsPrograms: true,
+    set: async (scene) => await replugged(scene),
+  },
+  {
+    name: "cannot-open",
+    words: "the named PCM cannot be opened, the server is there",
+    records: false,
+    startsPrograms: true,
+    set: async (scene) => ({ config: { ...await scene.server(), audio_device: "no_such_pcm" } }),
+  },
+];
+
+/** @throws if there is no such state. */
+export function findStates(names: readonly string[]): State[] {
+  return names.map((name) => {
+    const state = STATES.find((state) => state.name === name);
+    if (state !== undefined) return state;
+    const known = STATES.map(({ name }) => name).join(", ");
+    throw new Error(`Cannot run state "${name}" as there is none: ${known}`);
+  });
+}
+
+/** A schedule that begins in twelve hours. */
+function offSchedule(): Record<string, string> {
+  const later = (hours: number) =>
+    new Date(Date.now() + hours * HOUR_MS).toTimeString().slice(0, 5);
+  return { schedule_start: later(12), schedule_end: later(13) };
+}
+
+async function replugged(scene: Scene) {
+  const microphone = scene.resources.use(await PulseMicrophone.start());
+  return {
+    ...scene.recording(await scene.server(), microphone),
+    live: async (_: AgentProcess, signal: AbortSignal) => {
+      for (let isIn = true; await passed(REPLUG_MS, signal); isIn = !isIn) {
+        await (isIn ? microphone.unplug() : microphone.replug());
+      }
+    },
+  };
+}
+
+/** Keeps `/events` open, as a browser does: it reads all of it and asks again when it ends. */
+export async function watchEvents(agent: AgentProcess, signal: AbortSignal): Promise<void> {
+  const url = await pageOf(agent);
+  do {
+    const answer = await fetch(`${url}/events`, { signal }).catch(() => null);
+    try {
+      for await (const _ of answer?.body ?? []) { /* all of it is read */ }
+    } catch { /* it was cut, or it is over */ }
+  } while (await passed(ASK_MS, signal));
+}
+
+/** Asks for everything that a monitoring system or a person asks for, once a second. */
+async function askEverything(agent: AgentProcess, signal: AbortSignal): Promise<void> {
+  const url = await pageOf(agent);
+  do {
+    for (const path of ["/health", "/", "/metrics"]) {
+      const answer = await fetch(url + path, { signal }).catch(() => null);
+      await answer?.bytes().catch(() => {});
+    }
+  } while (await passed(ASK_MS, signal));
+}
+
+async function pageOf(agent: AgentProcess): Promise<string> {
+  const { port } = await agent.said("Health is at");
+  return `http://127.0.0.1:${port}`;
+}
+
+/** False if it was over before. */
+function passed(ms: number, signal: AbortSignal): Promise<boolean> {
+  return delay(ms, { signal }).then(() => true, () => false);
+}
