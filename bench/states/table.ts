@@ -1,16 +1,15 @@
 // All states of the program, an entry each. A new state is a new entry.
 
-import { delay } from "@std/async/delay";
 import type { AgentProcess } from "../../tests/fixtures/agent_process.ts";
 import { PulseMicrophone } from "../../tests/fixtures/pulse_microphone.ts";
 import { rawServer } from "../../tests/fixtures/tcp_server.ts";
 import { makeBacklog } from "../backlog.ts";
 import type { Scene, State } from "./scene.ts";
+import { askEverything, passed, watchEvents } from "./watchers.ts";
 
 /** As many as `max_spool_days` of chunks of 5 s. */
 const BACKLOG = 110_000;
 const REPLUG_MS = 20_000;
-const ASK_MS = 1000;
 const HOUR_MS = 3_600_000;
 
 export const STATES: readonly State[] = [
@@ -146,36 +145,4 @@ async function replugged(scene: Scene) {
       }
     },
   };
-}
-
-/** Keeps `/events` open, as a browser does: it reads all of it and asks again when it ends. */
-export async function watchEvents(agent: AgentProcess, signal: AbortSignal): Promise<void> {
-  const url = await pageOf(agent);
-  do {
-    const answer = await fetch(`${url}/events`, { signal }).catch(() => null);
-    try {
-      for await (const _ of answer?.body ?? []) { /* all of it is read */ }
-    } catch { /* it was cut, or it is over */ }
-  } while (await passed(ASK_MS, signal));
-}
-
-/** Asks for everything that a monitoring system or a person asks for, once a second. */
-async function askEverything(agent: AgentProcess, signal: AbortSignal): Promise<void> {
-  const url = await pageOf(agent);
-  do {
-    for (const path of ["/health", "/", "/metrics"]) {
-      const answer = await fetch(url + path, { signal }).catch(() => null);
-      await answer?.bytes().catch(() => {});
-    }
-  } while (await passed(ASK_MS, signal));
-}
-
-async function pageOf(agent: AgentProcess): Promise<string> {
-  const { port } = await agent.said("Health is at");
-  return `http://127.0.0.1:${port}`;
-}
-
-/** False if it was over before. */
-function passed(ms: number, signal: AbortSignal): Promise<boolean> {
-  return delay(ms, { signal }).then(() => true, () => false);
 }
