@@ -131,7 +131,7 @@ if (import.meta.main) {
   const early = new AbortController();
   const stop = () => early.abort();
   Deno.addSignalListener("SIGINT", stop);
-  console.log(`${states.length} states for ${minutes} min …`);
+  console.log(`${minutes} min: ${states.map(({ name }) => name).join(", ")} …`);
   let saidMin = 0;
   const { table, objections } = await measure(states, {
     program,

@@ -73,7 +73,16 @@ Deno.test("programs started at an interval are objected to where nothing happens
   assertEquals(objections(QUIET, interval), ["quiet: it started 1500 find"]);
   const recording = (atS: number) => ({ ...interval(atS), hasFfmpeg: true });
   assertEquals(objections(RECORDING, recording), ["recording: it started 1500 find"]);
-  assertEquals(objections({ ...QUIET, startsPrograms: true }, interval), []);
+});
+
+Deno.test("a microphone that cannot be opened may cost a few programs an attempt, not more", () => {
+  const state: State = { ...QUIET, name: "cannot-open", startsPrograms: true };
+  const attempts = (helpers: number) => (atS: number) => {
+    const ffmpeg = Math.floor(atS / 60);
+    return { children: new Map([["ffmpeg", ffmpeg], ["find", helpers * ffmpeg]]) };
+  };
+  assertEquals(objections(state, attempts(4)), []);
+  assertEquals(objections(state, attempts(9)), ["cannot-open: it started 225 find, 25 ffmpeg"]);
 });
 
 Deno.test("programs started for a microphone that was lost are as they should be", () => {

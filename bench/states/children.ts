@@ -65,6 +65,6 @@ export function since(before: Children, now: Children): Children {
   );
 }
 
-export function total(children: Children, isCounted = (_program: string) => true): number {
-  return [...children].reduce((sum, [name, count]) => sum + (isCounted(name) ? count : 0), 0);
+export function total(children: Children): number {
+  return [...children.values()].reduce((sum, count) => sum + count, 0);
 }

@@ -6,6 +6,9 @@ import { median, slope } from "../statistics.ts";
 import { type Children, since, total } from "./children.ts";
 import type { State } from "./scene.ts";
 
+/** Programs for each start of ffmpeg: a look at the sound system, and one at what went wrong. */
+const MOST_HELPERS = 8;
+
 /** A process at one moment. */
 export interface Sample extends Footprint {
   /** Since its start, seconds. */
@@ -119,15 +122,17 @@ export function objectionsTo(state: State, summary: Summary, limits: Limits): st
   return objections.map((objection) => `${state.name}: ${objection}`);
 }
 
-/** One who records needs helpers only when the microphone was lost, and then an ffmpeg as well. */
+/** Helpers are started only to find and to open a microphone, a few for each ffmpeg. */
 function objectionsToChildren(state: State, { childrenLater, recorded }: Summary): string[] {
-  if (state.startsPrograms) return [];
-  if (state.records && recorded < 0.9) {
+  const { records, startsPrograms = false } = state;
+  if (!startsPrograms && records && recorded < 0.9) {
     return [`it recorded in ${Math.round(100 * recorded)} % of the time only`];
   }
-  if (!state.records && recorded > 0) return ["it recorded, which it should not"];
-  if (childrenLater === null || (state.records && childrenLater.has("ffmpeg"))) return [];
-  return total(childrenLater) === 0 ? [] : [`it started ${childrenWords(childrenLater)}`];
+  if (!startsPrograms && !records && recorded > 0) return ["it recorded, which it should not"];
+  if (childrenLater === null) return [];
+  const ffmpegs = records || startsPrograms ? childrenLater.get("ffmpeg") ?? 0 : 0;
+  const others = total(childrenLater) - ffmpegs;
+  return others > MOST_HELPERS * ffmpegs ? [`it started ${childrenWords(childrenLater)}`] : [];
 }
 
 /** "610 find, 2 grep", the most first. */
