@@ -46,6 +46,7 @@ export async function measure(
 ): Promise<Outcome> {
   const objections: string[] = [];
   const rows: (string | number)[][] = [];
+  let endS = 0;
   for (const { state, samples, failure } of await watch(states, { ...options, everyS: EVERY_S })) {
     if (failure !== null) objections.push(`${state.name}: ${failure}`);
     try {
@@ -55,23 +56,24 @@ export async function measure(
         ...objectionsTo(state, summary, { ...LIMITS, grownKb: LIMITS.grownKb * longer }),
       );
       rows.push(rowOf(state, summary));
+      endS = Math.max(endS, summary.endS);
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;
       objections.push(`${state.name}: ${error.message}`);
     }
   }
-  return { objections, table: tabulate(rows, options.seconds) };
+  return { objections, table: tabulate(rows, endS) };
 }
 
 function rowOf(state: State, summary: Summary): (string | number)[] {
-  const { privateKb, children, childrenLater } = summary;
+  const { anonymousKb, children, childrenLater } = summary;
   const both = ({ from, to }: FromTo) => `${mb(from)} → ${mb(to)}`;
   return [
     `${state.words} (\`${state.name}\`)`,
     both(summary.rssKb),
-    both(privateKb),
-    both(summary.anonymousKb),
-    mb(privateKb.to - privateKb.from),
+    both(summary.privateKb),
+    both(anonymousKb),
+    mb(anonymousKb.to - anonymousKb.from),
     mb(summary.aboveKb),
     summary.slopeKbS.toFixed(2),
     `${summary.descriptors.from} → ${summary.descriptors.to}`,
@@ -90,7 +92,7 @@ function tabulate(rows: Table["rows"], seconds: number): Table {
         Math.round(seconds / 60)
       } minutes. MB of memory: median of the minute around the fifth → ` +
       "median of the last one. Growth, peak (the largest value above that at five minutes) and slope " +
-      "(a straight line, least squares) are those of private memory behind the fifth minute. " +
+      "(a straight line, least squares) are those of anonymous memory behind the fifth minute. " +
       "Processor time is the program's own, without its children's.",
     header: [
       "state",

@@ -45,12 +45,12 @@ Deno.test("a process that stays as it is is flat", () => {
 });
 
 Deno.test("growth during the warm-up is no growth", () => {
-  const grown = (atS: number) => ({ privateKb: 20_000 + 100 * Math.min(atS, 260) });
+  const grown = (atS: number) => ({ anonymousKb: 20_000 + 100 * Math.min(atS, 260) });
   assertEquals(objections(QUIET, grown), []);
 });
 
 Deno.test("memory that climbs is objected to, with its slope", () => {
-  const climbing = (atS: number) => ({ privateKb: 30_000 + 110 * atS });
+  const climbing = (atS: number) => ({ anonymousKb: 30_000 + 110 * atS });
   const [grown = "", above = ""] = objections(QUIET, climbing);
   assertMatch(grown, /^quiet: it grew by 158\.\d MB in 25 min: at most 1\.0 MB is allowed$/);
   assertMatch(above, /^quiet: it once held 161\.\d MB more/);
@@ -58,9 +58,13 @@ Deno.test("memory that climbs is objected to, with its slope", () => {
 });
 
 Deno.test("one peak is no growth, but must not be high", () => {
-  const peak = (kb: number) => (atS: number) => atS === 1000 ? { privateKb: 30_000 + kb } : {};
+  const peak = (kb: number) => (atS: number) => atS === 1000 ? { anonymousKb: 30_000 + kb } : {};
   assertEquals(objections(QUIET, peak(4000)), []);
   assertMatch(objections(QUIET, peak(6000)).join(), /it once held 5\.9 MB more/);
+});
+
+Deno.test("pages of the program's file that nobody shares any more are no growth", () => {
+  assertEquals(objections(QUIET, (atS) => atS > 1000 ? { privateKb: 70_000 } : {}), []);
 });
 
 Deno.test("a descriptor that is left behind every few minutes is objected to", () => {
