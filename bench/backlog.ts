@@ -26,7 +26,7 @@ const CHUNKS = "chunks";
 type Row = Record<string, string | number>;
 
 /** Fills a spool's outbox/ with as many chunks of 2 s, the newest of them an hour old. */
-function makeBacklog(spoolDir: string, chunks: number): void {
+export function makeBacklog(spoolDir: string, chunks: number): void {
   const outbox = join(spoolDir, "outbox");
   Deno.mkdirSync(outbox, { recursive: true });
   const bytes = makeChunk();
