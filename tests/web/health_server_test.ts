@@ -227,7 +227,7 @@ Deno.test("close() lets an answer under way finish", async () => {
       return health.view().report;
     },
   });
-  health.status.setProblem("long", "x".repeat(200_000));
+  health.status.setProblem("disk_failing", "x".repeat(200_000));
   const answer = await fetch(health.url);
   assertEquals((await answer.json()).problems[0].message.length, 200_000);
   await closing;
