@@ -258,7 +258,7 @@ Deno.test("chooseMicrophone() lists what there is where nothing, or too much, fi
       refusal(system, text),
       `audio_device "${text}" matches 2 microphones: "USB PnP Sound Device" (card 0, usb:1-1.3), ` +
         '"USB PnP Sound Device" (card 1, usb:1-1.2). ' +
-        "Name one by the socket it is plugged into, usb:PATH",
+        "Name one by the socket that it is plugged into, usb:PATH",
     );
     // A till that has recorded goes on: a second microphone must not end it.
     const { device } = choose(system, text, identityOf(system, 1));

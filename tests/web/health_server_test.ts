@@ -184,7 +184,7 @@ Deno.test("a port that is taken is a problem that says what to do, and no more",
   assertEquals(problem?.code, "health_port_unavailable");
   assertMatch(
     problem?.message ?? "",
-    new RegExp(`127\\.0\\.0\\.1:${port}: AddrInUse.*health_port`),
+    new RegExp(`127\\.0\\.0\\.1:${port}: Address already in use.*health_port`),
   );
   assertEquals(second.lines.map(({ level }) => level), ["ERROR"]);
 });
