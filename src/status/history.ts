@@ -88,7 +88,7 @@ export class History {
     return this.#gaps;
   }
 
-  /** Problems that are over, the newest last. */
+  /** Problems that were resolved, the newest last. */
   get problems(): readonly PastProblem[] {
     return this.#problems;
   }
