@@ -28,7 +28,9 @@ import { type HealthServer, startHealthServer } from "./web/health_server.ts";
 import { collectMetrics } from "./web/metrics.ts";
 import { restoreHistory } from "./spool/restore_history.ts";
 import { exportMetrics } from "./web/telemetry.ts";
-import { CLOCK_PROBLEM, type HealthReport, Status } from "./status/status.ts";
+import { ProblemReport } from "./status/problem_report.ts";
+import { problems } from "./status/problems.ts";
+import { type HealthReport, Status } from "./status/status.ts";
 import { connectServiceManager, runtimeDirectory } from "./system/notify_socket.ts";
 import type { StatusView } from "./web/view.ts";
 import { TaskGroup } from "./system/task_group.ts";
@@ -199,13 +201,9 @@ async function runWorkers(parts: Workers, stop: AbortSignal): Promise<void> {
 /** Waits for the clock to be right; then the chunks that wait get their true time. */
 async function followClock(parts: Parts, signal: AbortSignal): Promise<void> {
   const { clock, clockSync, log, spool, status, boot } = parts;
-  await clockSync.run(signal, () =>
-    status.setProblem(
-      CLOCK_PROBLEM,
-      "The system clock is not synchronized: chunks wait for their true time; is the network up " +
-        "(timedatectl)?",
-    ));
-  status.clearProblem(CLOCK_PROBLEM);
+  const problem = new ProblemReport({ clock, status, log: log.getChild("clock") });
+  await clockSync.run(signal, () => problem.set(problems.clockNotSynchronized()));
+  if (clockSync.isTrusted) problem.clear();
   while (!signal.aborted) {
     let again = true;
     try {
