@@ -18,7 +18,7 @@ import {
   parseOpusHead,
   parseOpusTags,
 } from "../../src/chunk/opus.ts";
-import { join, makePacket, makeStreamPages, mendCrc } from "../fixtures/ogg_stream.ts";
+import { fixCrc, join, makePacket, makeStreamPages } from "../fixtures/ogg_stream.ts";
 import { seededRandom } from "../fixtures/random.ts";
 
 const SECOND = 48_000;
@@ -275,7 +275,7 @@ Deno.test("The chunks of a stream are whole, however its bytes are damaged", () 
       if ((kind === 1 || kind === 2) && page.length > 27) {
         // Damage in the header or after it, which the CRC does not show.
         page[kind === 1 ? 4 + below(23) : 27 + below(page.length - 27)] = below(256);
-        mendCrc(page);
+        fixCrc(page);
       }
       if (kind === 3) pages.splice(index, 1 + below(3));
       if (kind === 4) pages.splice(index, 0, pages[below(pages.length)] ?? page);

@@ -13,7 +13,7 @@ import {
   segmentCount,
   withFlags,
 } from "../../src/chunk/ogg.ts";
-import { join, lacing, makePage, makeStreamPages, mendCrc } from "../fixtures/ogg_stream.ts";
+import { fixCrc, join, lacing, makePage, makeStreamPages } from "../fixtures/ogg_stream.ts";
 import { seededRandom } from "../fixtures/random.ts";
 
 /** Everything that a reader finds when the bytes arrive in these pieces. */
@@ -142,7 +142,7 @@ Deno.test("OggPageReader reports each kind of damage once, with its offset, and 
   const cases: [string, Uint8Array, string][] = [
     ["a flipped bit in the body", changed(500, (second[500] ?? 0) ^ 1), "wrong CRC"],
     ["a flipped bit in the CRC", changed(22, (second[22] ?? 0) ^ 1), "wrong CRC"],
-    ["another version, its CRC right", mendCrc(changed(4, 1)), "wrong version"],
+    ["another version, its CRC right", fixCrc(changed(4, 1)), "wrong version"],
     ["no capture pattern", changed(0, 0), "no page starts here"],
     ["cut at its end", second.subarray(0, 1000), "wrong CRC"],
     ["cut behind its capture pattern", second.subarray(0, 4), "wrong version"],
