@@ -14,7 +14,8 @@ import { Recorder } from "./capture/recorder.ts";
 import { SoundEvents } from "./microphone/sound_events.ts";
 import { type Clock, systemClock } from "./system/clock.ts";
 import { type Boot, ClockSync, readBoot, type SyncProbe } from "./system/clock_sync.ts";
-import { type Config, readToken } from "./config/config.ts";
+import type { Config } from "./config/config.ts";
+import { readToken } from "./config/token.ts";
 import { collectGarbage } from "./system/garbage.ts";
 import type { Logger } from "./system/log.ts";
 import { Janitor } from "./spool/janitor.ts";
@@ -241,8 +242,8 @@ function viewStatus(parts: Parts, report: HealthReport): StatusView {
   };
 }
 
-function scheduleOf({ scheduleStartMinute, scheduleEndMinute }: Config): Schedule {
-  return { startMinute: scheduleStartMinute, endMinute: scheduleEndMinute };
+function scheduleOf({ scheduleStart, scheduleEnd }: Config): Schedule {
+  return { startMinute: scheduleStart, endMinute: scheduleEnd };
 }
 
 function makeRecorder(parts: Parts): Recorder {

@@ -3,7 +3,8 @@
 // other, and says what is wrong with each and what mends it. It changes nothing, and sends a chunk
 // only if asked to. Each check is a function of its own; one that fails does not keep the others.
 
-import { type Config, ConfigError, findConfigPath, loadConfig } from "../config/config.ts";
+import { type Config, ConfigError, loadConfig } from "../config/config.ts";
+import { findConfigPath } from "../config/places.ts";
 import { failed, type Finding, ok, skipped, type Verdict, warning } from "./finding.ts";
 import { checkClock, checkPower, checkService, checkSpool, checkUser } from "./check_machine.ts";
 import { checkMicrophone } from "./check_microphone.ts";

@@ -2,7 +2,8 @@
 // configuration's URL and nothing else of the machine; sends no chunk unless asked to.
 
 import { deadline, systemClock } from "../system/clock.ts";
-import { type Config, readToken } from "../config/config.ts";
+import type { Config } from "../config/config.ts";
+import { readToken } from "../config/token.ts";
 import { IngestClient, judge } from "../upload/ingest_client.ts";
 import { VERSION } from "../system/version.ts";
 import { failed, type Finding, ok, skipped, warning } from "./finding.ts";
