@@ -7,7 +7,7 @@ import { integer } from "../../src/config/config_values.ts";
 import { fieldOf, type KeyTable } from "../../src/config/key.ts";
 import { isRequired } from "../../src/config/key_values.ts";
 import { KEYS } from "../../src/config/keys.ts";
-import { generatedFiles } from "../../generate/generated_files.ts";
+import { generatedFiles } from "../../.ci/generate/generated_files.ts";
 
 const TABLE: KeyTable = KEYS;
 const ENV = {

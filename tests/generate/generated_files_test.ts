@@ -2,8 +2,8 @@
 
 import { assertEquals, assertThrows } from "@std/assert";
 import { KEYS } from "../../src/config/keys.ts";
-import { generatedFiles } from "../../generate/generated_files.ts";
-import { replaceRegion, table, wrap } from "../../generate/markdown.ts";
+import { generatedFiles } from "../../.ci/generate/generated_files.ts";
+import { replaceRegion, table, wrap } from "../../.ci/generate/markdown.ts";
 
 const read = (path: string) => Deno.readTextFileSync(new URL(`../../${path}`, import.meta.url));
 

@@ -15,7 +15,7 @@ interface Finding {
   name: string;
   verdict: string;
   message: string;
-  mend: string | null;
+  fix: string | null;
 }
 
 /** Runs the command with this configuration; returns exit code and text, and asserts that the token is hidden. */
@@ -78,13 +78,13 @@ Deno.test("check names six defects, each with its fix", async () => {
     assertEquals(code, 1);
     const report: { ok: boolean; checks: Finding[] } = JSON.parse(text);
     assertEquals(report.ok, false);
-    for (const [name, message, mend] of planted) {
+    for (const [name, message, fix] of planted) {
       const found = report.checks.find((finding) =>
         finding.name === name && finding.verdict === "failed"
       );
       assert(found !== undefined, `${name} is not named: ${text}`);
       assertMatch(found.message, message);
-      assertMatch(found.mend ?? "", mend);
+      assertMatch(found.fix ?? "", fix);
     }
 
     // With the CA the certificate is valid; then the token is wrong.
@@ -92,7 +92,7 @@ Deno.test("check names six defects, each with its fix", async () => {
     assertEquals(trusted.code, 1);
     assertMatch(trusted.text, /✔ tls/);
     assertMatch(trusted.text, /✘ token +the server answered 401[^\n]*\n +→ Compare/);
-    assertMatch(trusted.text, /\n\d wrong: mend these first\.\n$/);
+    assertMatch(trusted.text, /\n\d wrong: fix these first\.\n$/);
     assertEquals(ingest.chunks.length, 0);
   } finally {
     await Deno.remove(dir, { recursive: true });
@@ -121,7 +121,7 @@ Deno.test("check hears the microphone, finds the server, and makes a chunk only 
       assertMatch(text, new RegExp(`^✔ ${name}`, "m"));
     }
     // No sound is played to it.
-    assertMatch(text, /^! level +The microphone hears nothing/m);
+    assertMatch(text, /^! level +The microphone delivers only silence/m);
     assertEquals(ingest.chunks.length, 0);
     assertEquals([...Deno.readDirSync(join(dir, "spool"))], []);
 
@@ -148,7 +148,7 @@ Deno.test("check does not wait for an ffmpeg that cannot be killed", async () =>
       audio_device: "x",
     };
     const { text } = await check(dir, config, { env: { PATH: path } });
-    assertMatch(text, /✘ level +ffmpeg \(process \d+\) does not end though it was killed/);
+    assertMatch(text, /✘ level +ffmpeg \(process \d+\) was killed but does not end/);
   } finally {
     await Deno.remove(dir, { recursive: true });
   }

@@ -110,7 +110,7 @@ Deno.test(`reading ${CASES} mutations of a real stream ends, and makes only whol
       const { stdout, stderr } = await new Deno.Command("opusinfo", { args: [path] }).output();
       const complaints = new TextDecoder().decode(concatBytes([stdout, stderr])).split("\n")
         .filter((line) => /WARNING|ERROR|invalid/i.test(line))
-        // After a loss there is no sound for pre-roll: the pre-skip is 0, which is valid.
+        // After a loss no sound is available for pre-roll: the pre-skip is 0, which is valid.
         .filter((line) => !/Implausibly low preskip/.test(line));
       assertEquals(complaints, [], `round ${round}`);
       judged++;

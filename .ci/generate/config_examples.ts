@@ -9,7 +9,7 @@ import {
   meaningOf,
   variableOf,
   withoutMarkup,
-} from "../src/config/key.ts";
+} from "../../src/config/key.ts";
 import { wrap } from "./markdown.ts";
 
 /** How a file writes a key. */

@@ -1,7 +1,7 @@
 // Which files of the project are generated, or have generated regions, and from what. It reads the
 // documents through the caller and writes nothing.
 
-import type { KeyTable } from "../src/config/key.ts";
+import type { KeyTable } from "../../src/config/key.ts";
 import { environmentExample, yamlExample } from "./config_examples.ts";
 import { acceptedValues, keyTables } from "./key_reference.ts";
 import { replaceRegion } from "./markdown.ts";
