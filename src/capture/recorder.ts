@@ -12,7 +12,7 @@ import { openUntil } from "../system/window.ts";
 import { ChunkWriter } from "../spool/chunk_writer.ts";
 import { CaptureProblem } from "../status/capture_problem.ts";
 import { diagnoses, type Diagnosis, type DiagnosisCode } from "../status/diagnosis.ts";
-import { FfmpegMissingError } from "./ffmpeg.ts";
+import { FfmpegMissingError, type StartFfmpeg } from "./ffmpeg.ts";
 import { appendGap } from "../status/gap_log.ts";
 import { type Gap, Ledger, type LedgerBalance } from "../status/ledger.ts";
 import { identify, NoMicrophoneError } from "../microphone/microphone_choice.ts";
@@ -60,6 +60,8 @@ export interface RecorderDeps {
   readonly log: Logger;
   /** Called when packets were processed, or the loop that waits for sound has turned. */
   readonly onAlive?: () => void;
+  /** @default Ffmpeg.start */
+  readonly startFfmpeg?: StartFfmpeg;
 }
 
 interface Attempt extends StreamEnd {
