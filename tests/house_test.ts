@@ -33,6 +33,7 @@ const PURE = [
   "src/microphone/keeper_machine.ts",
   "src/microphone/microphone_choice.ts",
   "src/microphone/sound_listing.ts",
+  "src/spool/name_run.ts",
   "src/spool/oldest_names.ts",
   "src/spool/retention.ts",
   "src/status/diagnosis.ts",
