@@ -29,6 +29,7 @@ import { RandomTill } from "../fixtures/random_till.ts";
 const OWN = named("own");
 const TWIN = named("twin", { isStandIn: true });
 const ONBOARD = named("onboard", { isStopgap: true });
+const OTHER = named("other", { isStandIn: true, isStopgap: true });
 const NOW = 1_000_000;
 const HEARD = NOW - PROOF_MS;
 
@@ -40,9 +41,11 @@ const ACTIVITIES = {
   "opening own": { name: "opening", microphone: OWN },
   "opening twin": { name: "opening", microphone: TWIN },
   "opening onboard": { name: "opening", microphone: ONBOARD },
+  "opening other": { name: "opening", microphone: OTHER },
   "recording": { name: "recording", microphone: OWN, heardMs: HEARD },
   "standing_in": { name: "standing_in", microphone: TWIN, heardMs: HEARD, countedMs: HEARD },
   "making_do": { name: "making_do", microphone: ONBOARD, heardMs: HEARD },
+  "making_do other": { name: "making_do", microphone: OTHER, heardMs: HEARD },
   "giving_way": {
     name: "giving_way",
     left: { name: "standing_in", microphone: TWIN, heardMs: HEARD, countedMs: HEARD },
@@ -75,6 +78,7 @@ type EventCase = keyof typeof EVENTS;
 const OUTCOMES: Record<EventCase, Record<Case, string>> = {
   "search": row("searching: look", {
     "standing_in": "searching: count clear_problem look",
+    "making_do other": "searching: clear_problem look",
     "giving_way": "searching: count clear_problem look",
   }),
   "found own": row("opening: announce record", {
@@ -83,18 +87,16 @@ const OUTCOMES: Record<EventCase, Record<Case, string>> = {
   }),
   "found twin": row("waiting_for_last: wait", {
     "waiting_for_last, over": "opening: announce record",
-    "opening onboard": "giving_way: change",
-    "making_do": "giving_way: change",
+    ...watchingForUsb("giving_way: change"),
     ...unmoved("opening own", "opening twin", "recording", "standing_in", "giving_way"),
   }),
   "found onboard": row("opening: announce record", {
-    ...unmoved("opening own", "opening twin", "opening onboard"),
-    ...unmoved("recording", "standing_in", "making_do", "giving_way"),
+    ...unmoved("opening own", "opening twin", "opening onboard", "opening other", "recording"),
+    ...unmoved("standing_in", "making_do", "making_do other", "giving_way"),
   }),
   "found own past": row("(same): look", unmoved("recording", "giving_way")),
   "found twin past": row("opening: announce record", {
-    "opening onboard": "giving_way: change",
-    "making_do": "giving_way: change",
+    ...watchingForUsb("giving_way: change"),
     ...unmoved("opening own", "opening twin", "recording", "standing_in", "giving_way"),
   }),
   "nothing_found": row("(same):", { ...searchingAgain("searching:") }),
@@ -108,10 +110,12 @@ const OUTCOMES: Record<EventCase, Record<Case, string>> = {
     "opening own": "recording: remember",
     "opening twin": "standing_in: set_problem",
     "opening onboard": "making_do: remember",
+    "opening other": "making_do: set_problem",
   }),
   "ended": row("searching:", {
     ...unmoved("waiting_for_last", "waiting_for_last, over"),
     "standing_in": "searching: count clear_problem",
+    "making_do other": "searching: clear_problem",
     "giving_way": "searching: count clear_problem",
   }),
   "gave_nothing own": row("(same):"),
@@ -133,7 +137,11 @@ function unmoved(...cases: readonly Case[]): Partial<Record<Case, string>> {
 }
 
 function watching(outcome: string): Partial<Record<Case, string>> {
-  const cases: Case[] = ["opening twin", "opening onboard", "standing_in", "making_do"];
+  return { "opening twin": outcome, "standing_in": outcome, ...watchingForUsb(outcome) };
+}
+
+function watchingForUsb(outcome: string): Partial<Record<Case, string>> {
+  const cases: Case[] = ["opening onboard", "opening other", "making_do", "making_do other"];
   return Object.fromEntries(cases.map((key) => [key, outcome]));
 }
 
@@ -190,7 +198,7 @@ Deno.test("every combination of activity, trust and passing over keeps the rules
       }
     }
   }
-  assertEquals(cases, 3 * 5 * 10 * 16);
+  assertEquals(cases, 3 * 5 * 12 * 16);
 });
 
 function passAt(fromMs: number): Pass {
@@ -213,9 +221,10 @@ function checkStep(before: KeeperState, event: KeeperEvent, after: ReturnType<ty
   // A problem begins and ends with the state that has it.
   assertEquals(kinds.includes("set_problem"), !hasProblem(before) && hasProblem(state), where);
   assertEquals(kinds.includes("clear_problem"), hasProblem(before) && !hasProblem(state), where);
-  // Only the one to keep to is remembered.
-  const remembers = kinds.includes("remember");
-  assertEquals(remembers, isEntered("recording") || isEntered("making_do"), where);
+  // Only the one to keep to is remembered; what is recorded in its place has replaced it.
+  const isKept = isEntered("recording") || isEntered("making_do") && !hasProblem(state);
+  assertEquals(kinds.includes("remember"), isKept, where);
+  if (kinds.includes("set_problem")) assert(state.trust !== "trusted", where);
   // A look past the last one only while it is passed over.
   for (const action of actions) {
     if (action.kind !== "look" || action.past === null) continue;
@@ -257,6 +266,32 @@ Deno.test("a microphone is announced when it is another one, or for another reas
   const announced = after(INITIAL_STATE, [EVENTS["found own"], NOW]);
   assertEquals(kindsOf(announced), ["record"]);
   assertEquals(kindsOf(announced, { ...OWN, reason: "another" }), ["announce", "record"]);
+});
+
+Deno.test("another one that is recorded as the last one is passed over says so", () => {
+  const { actions } = step(INITIAL_STATE, EVENTS["found twin past"], NOW);
+  const [reason] = actions.flatMap((action) =>
+    action.kind === "record" ? [action.microphone.reason] : []
+  );
+  assertEquals(reason, `${TWIN.reason}, or back without a sound`);
+});
+
+Deno.test("sound ends the time in which what was plugged in settles", () => {
+  const plugged = after(stateOf(ACTIVITIES["opening own"]), [EVENTS["plugged"], NOW]);
+  assertEquals([isSettling(plugged, NOW + SETTLE_MS - 1), isSettling(plugged, NOW + SETTLE_MS)], [
+    true,
+    false,
+  ]);
+  assertEquals(isSettling(after(plugged, [EVENTS["heard"], NOW + 1]), NOW + 1), false);
+});
+
+Deno.test("a stand-in that became the one to keep to has proved itself by its sound before", () => {
+  const state = after(
+    stateOf(ACTIVITIES["standing_in"], { trust: "replaced" }),
+    [EVENTS["counted enough"], NOW],
+    [EVENTS["ended"], NOW],
+  );
+  assertEquals(state.trust, "trusted");
 });
 
 Deno.test("one replug is no loose cable; the second within a minute of sound is one", () => {
