@@ -1,45 +1,48 @@
-// Keeps to one microphone over time: the last one (the microphone to keep to) is waited for, another
-// one may stand in for it, and is left when the last one is back. A pure state machine: events and the
-// time go in, the next state and actions come out. What to do with the actions is microphone_keeper.ts's.
+// Decides which microphone to keep to over time, as a pure state machine: an event and the time go in,
+// the next state and the actions come out. It never waits, looks or writes: microphone_keeper.ts does.
+//
+// The last one is the microphone to keep to. Another one may stand in for it, and gives way when the
+// last one is back. Less in rank() is better.
 //
 // What is recorded (`activity`):
 //
-//   searching --- found -----------------------> opening --- heard ---> recording   the last one
-//     |   ^                                       ^   |                    ^
-//     |   | nothing found                         |   |                8 h recorded
-//     v   |                                       |   |                    |
-//   waiting_for_last --- still away after 5 s ----+   +----- heard ---> standing_in  on USB, as it is
-//     ^                                               |
-//     +-- a stand-in found, by searching              +----- heard ---> making_do    nothing is on USB
+//   searching --- found -----------------------> opening --- heard ---> recording    the last one
+//     ^   |                                       ^   |                    ^
+//     |   | found a stand-in                      |   |                    | recorded for 8 h
+//     |   v                                       |   |                    |
+//   waiting_for_last --- still away after 5 s ----+   +----- heard ---> standing_in  another on USB
+//     nothing found: searching                        |
+//                                                     +----- heard ---> making_do    none is on USB
 //
-//   opening, standing_in, making_do --- a better one found ---> giving_way
-//   opening, recording, standing_in, making_do, giving_way --- ended ---> searching
+//   opening, standing_in, making_do --- a better one found --------------> giving_way
+//   opening, recording, standing_in, making_do, giving_way --- ended ----> searching
 //
-// How far the last one is trusted (`trust`):
+// How far the last one is trusted (`trust`); the keeper waits for it in `trusted` only:
 //
-//   trusted    --- another one heard in its place ------------> replaced      is not waited for
-//   (each)     --- it takes over from another one ------------> on_trial
-//   on_trial   --- it takes over again -----------------------> on_trial      passed over 3 s later
-//   (each)     --- ended after 60 s of its sound -------------> trusted       never passed over
+//   trusted      another one is heard in its place     -> replaced
+//   any          it takes over from another one        -> on_trial
+//   on_trial     it takes over again                   -> on_trial, and is passed over 3 s later
+//   any          it ended after 60 s of its sound      -> trusted, and is not passed over
 //
-// Whether another one is recorded although the last one is there (`pass`):
+// When another one is recorded although the last one is present (`pass`):
 //
-//   null       --- the last one gave nothing -----------------> passed over for 1 min
-//   passed over -- the time is over, or the other gave nothing > due: the last one is tried again
-//   due        --- the last one gave nothing -----------------> passed over for 2, 4 ... 60 min
-//   passed over -- plugged -----------------------------------> for no longer than 5 min
+//   null         the last one gave nothing             -> passed over for 1 min
+//   passed over  the time is over                      -> due: the last one is tried again
+//   passed over  the other one gave nothing            -> due
+//   passed over  something was plugged in              -> passed over for at most 5 min
+//   due          the last one gave nothing             -> passed over for 2, 4 ... 60 min
 
 import type { Microphone } from "./microphones.ts";
 
 /** For this long after a plug udev may be giving the node its group, and a sound server probe the card. */
 export const SETTLE_MS = 3_000;
-/** The last one may be on its way (boot, brown-out) for this long before another one is recorded. */
+/** The keeper waits this long for the last one (boot, brown-out) before it takes another one. */
 export const GRACE_MS = 5_000;
-/** A better one is looked for at this interval even without a plug: the look at a plug may have failed. */
+/** The keeper looks for a better one at this interval without a plug, too: that look may have failed. */
 export const BETTER_LOOK_MS = 60_000;
-/** A working day: a stand-in that was recorded for this long is the one to keep to. */
+/** A working day: a stand-in that was recorded for this long becomes the one to keep to. */
 export const SUCCESSION_MS = 8 * 3_600_000;
-/** The time of a stand-in is written down in steps of this. */
+/** The recorded time of a stand-in is written down in steps of this. */
 export const COUNT_MS = 600_000;
 /** The last one has proved itself when it gave sound for this long. */
 export const PROOF_MS = 60_000;
@@ -48,17 +51,17 @@ export const PASS_MIN_MS = 60_000;
 export const PASS_MAX_MS = 3_600_000;
 export const PASS_PLUGGED_MS = 300_000;
 
-/** What is recorded, or being done about it. Times are monotonic. */
+/** What is recorded, or is done to record something. Times are monotonic. */
 export type Activity =
   | { readonly name: "searching" }
-  /** Since `sinceMs` there is one to stand in for the last one, and not the last one. */
+  /** Since `sinceMs` there has been a stand-in, and not the last one. */
   | { readonly name: "waiting_for_last"; readonly sinceMs: number }
   | Opening
-  /** The one to keep to gives sound. */
+  /** The last one gives sound. */
   | { readonly name: "recording"; readonly microphone: Microphone; readonly heardMs: number }
   | StandingIn
   | MakingDo
-  /** A better one is there: what is recorded is to end. */
+  /** A better one was found: the present recording is to end. */
   | { readonly name: "giving_way"; readonly left: Opening | StandingIn | MakingDo };
 
 interface Opening {
@@ -66,7 +69,7 @@ interface Opening {
   readonly microphone: Microphone;
 }
 
-/** Another one on USB gives sound; its time is counted up to `countedMs`. */
+/** A stand-in on USB gives sound; its time has been counted up to `countedMs`. */
 interface StandingIn {
   readonly name: "standing_in";
   readonly microphone: Microphone;
@@ -74,7 +77,7 @@ interface StandingIn {
   readonly countedMs: number;
 }
 
-/** A stopgap gives sound. It is never the successor of one on USB: its time is not counted. */
+/** A stopgap gives sound. It never succeeds a microphone on USB: its time is not counted. */
 interface MakingDo {
   readonly name: "making_do";
   readonly microphone: Microphone;
@@ -85,12 +88,12 @@ export type ActivityName = Activity["name"];
 
 export type Trust = "trusted" | "replaced" | "on_trial";
 
-/** Between two monotonic times another one is recorded, if there is one. */
+/** Between these monotonic times another one is recorded, if there is one. */
 export interface Pass {
   readonly microphone: Microphone;
   readonly fromMs: number;
   readonly untilMs: number;
-  /** For how long it was meant; the next time it is twice that. */
+  /** The length of this time as planned; the next one is twice as long. */
   readonly delayMs: number;
 }
 
@@ -98,7 +101,7 @@ export interface KeeperState {
   readonly activity: Activity;
   readonly trust: Trust;
   readonly pass: Pass | null;
-  /** Monotonic time at which what was plugged in last has settled. */
+  /** Monotonic time at which the last plug has settled. */
   readonly settledMs: number;
   /** Name and reason that were announced last. */
   readonly announced: string;
@@ -107,7 +110,7 @@ export interface KeeperState {
 export type KeeperEvent =
   /** A microphone is wanted. */
   | { readonly kind: "search" }
-  /** The answer to `look`; `isPast`: it was a look past the last one. */
+  /** The answer to `look`; `isPast` if that was a look past the last one. */
   | { readonly kind: "found"; readonly microphone: Microphone; readonly isPast: boolean }
   | { readonly kind: "nothing_found"; readonly isPast: boolean }
   /** Something was plugged in. */
@@ -116,31 +119,31 @@ export type KeeperEvent =
   | { readonly kind: "time_passed" }
   /** The microphone that was opened gives sound. */
   | { readonly kind: "heard" }
-  /** What was opened or recorded has ended. */
+  /** The microphone that was opened is closed. */
   | { readonly kind: "ended" }
-  /** This one gave no sound although it was tried; comes after `ended`. */
+  /** This one gave no sound although it was tried. Comes after `ended`. */
   | { readonly kind: "gave_nothing"; readonly microphone: Microphone }
-  /** The answer to `count`: this stand-in was recorded for `totalMs` altogether. */
+  /** The answer to `count`: this stand-in has been recorded for `totalMs` in all. */
   | { readonly kind: "counted"; readonly microphone: Microphone; readonly totalMs: number };
 
-/** What to do next: at most one of them comes out of an event. */
+/** What to do next. An event leads to one of these at most. */
 export type Order =
-  /** Answer with `found` or `nothing_found`; `past` is not to be found. */
+  /** Look for a microphone other than `past`; the answer is `found` or `nothing_found`. */
   | { readonly kind: "look"; readonly past: Microphone | null }
-  /** For a plug, until this monotonic time. */
+  /** Wait for a plug until this monotonic time; the answer is `plugged` or `time_passed`. */
   | { readonly kind: "wait"; readonly untilMs: number }
   | { readonly kind: "record"; readonly microphone: Microphone }
-  /** End what is recorded and search: a better one is there. */
+  /** End the recording, then search: there is a better one. */
   | { readonly kind: "change" };
 
 export type Action =
   | Order
   | { readonly kind: "announce"; readonly microphone: Microphone }
-  /** The problem that another one is recorded in place of the last one. */
+  /** The problem: another one is recorded in place of the last one. */
   | { readonly kind: "set_problem"; readonly reason: string }
   | { readonly kind: "clear_problem" }
   | { readonly kind: "remember"; readonly microphone: Microphone }
-  /** It stood in for `ms` more. Answer with `counted`. */
+  /** It has stood in for `ms` more; the answer is `counted`. */
   | { readonly kind: "count"; readonly microphone: Microphone; readonly ms: number };
 
 export interface Step {
@@ -185,7 +188,7 @@ export function rank({ isStandIn = false, isStopgap = false }: Microphone): numb
   return isStopgap ? 2 : isStandIn ? 1 : 0;
 }
 
-/** Whether at this monotonic time what was plugged in last may not be ready yet. */
+/** Whether, at this monotonic time, a microphone that was just plugged in may not be ready yet. */
 export function isSettling({ settledMs }: KeeperState, ms: number): boolean {
   return ms < settledMs;
 }
@@ -201,7 +204,7 @@ function look({ pass }: KeeperState, nowMs: number): Order {
   return { kind: "look", past: isPassing ? pass.microphone : null };
 }
 
-/** A look past the last one has found this. If nothing stands in, the last one is not passed over. */
+/** Found by a look past the last one. Without another one the last one is not passed over. */
 function foundPast(state: KeeperState, microphone: Microphone, nowMs: number): Step {
   if (rank(microphone) === 0) return nothingFound(state, true);
   const reason = `${microphone.reason}, or back without a sound`;
@@ -229,7 +232,7 @@ function found(
   }
 }
 
-/** Nothing is recorded: this one is, or the last one is waited for since `sinceMs`. */
+/** Nothing is recorded: takes this one, or waits for the last one, counted from `sinceMs`. */
 function choose(state: KeeperState, microphone: Microphone, sinceMs: number, nowMs: number): Step {
   const untilMs = sinceMs + GRACE_MS;
   if (microphone.isStandIn === true && state.trust === "trusted" && nowMs < untilMs) {
@@ -246,7 +249,7 @@ function choose(state: KeeperState, microphone: Microphone, sinceMs: number, now
   };
 }
 
-/** Something is recorded that is not the one to keep to: it gives way to a better one. */
+/** Another one than the last one is recorded: it gives way to a better one. */
 function compare(
   state: KeeperState,
   left: Opening | StandingIn | MakingDo,
@@ -257,8 +260,8 @@ function compare(
   const next: KeeperState = { ...state, activity: { name: "giving_way", left } };
   const actions: Action[] = [{ kind: "change" }];
   if (rank(better) > 0) return { state: next, actions };
-  // The first time is a replug. If it has not proved itself since, it has a loose cable, and may take
-  // the sound of its stand-in only as often as one that gives nothing.
+  // The first time is a replug. The second time without proof is a loose cable, which may interrupt its
+  // stand-in only as often as a microphone that gives nothing.
   const pass = state.trust === "on_trial"
     ? passOver(state.pass, better, nowMs, nowMs + SETTLE_MS)
     : state.pass;
@@ -289,7 +292,7 @@ function plugged(state: KeeperState, nowMs: number): Step {
   return lookAgain({ ...state, pass, settledMs: nowMs + SETTLE_MS }, nowMs);
 }
 
-/** Looks whether the last one, or a better one, is there by now. */
+/** Looks whether the last one, or a better one, is present now. */
 function lookAgain(state: KeeperState, nowMs: number): Step {
   const { activity } = state;
   switch (activity.name) {
@@ -349,19 +352,19 @@ function ended(state: KeeperState, nowMs: number): Step {
         ? { state: searching, actions: [{ kind: "clear_problem" }] }
         : { state: proved(searching, nowMs - activity.heardMs), actions: [] };
     case "giving_way": {
-      // How long it gave sound says nothing about the one that is tried now.
+      // Its sound proves nothing about the one that is tried next.
       const { actions } = ended({ ...state, activity: activity.left }, nowMs);
       return { state: searching, actions };
     }
   }
 }
 
-/** The one to keep to gave sound for so long. */
+/** The last one gave sound for `lastedMs`. */
 function proved(state: KeeperState, lastedMs: number): KeeperState {
   return lastedMs < PROOF_MS ? state : { ...state, trust: "trusted", pass: null };
 }
 
-/** If it was the last one, it is passed over; if it was another one, the last one is due at once. */
+/** The last one is passed over; if it was another one, the last one is due at once. */
 function gaveNothing(state: KeeperState, microphone: Microphone, nowMs: number): Step {
   if (rank(microphone) === 0) {
     return { state: { ...state, pass: passOver(state.pass, microphone, nowMs) }, actions: [] };
@@ -388,12 +391,12 @@ function count({ microphone, countedMs }: StandingIn, nowMs: number): Action {
   return { kind: "count", microphone, ms: nowMs - countedMs };
 }
 
-/** Another one was heard, or is taken, in place of the last one. */
+/** Another one takes the place of the last one. */
 function replaced(state: KeeperState): KeeperState {
   return state.trust === "trusted" ? { ...state, trust: "replaced" } : state;
 }
 
-/** From `fromMs` on; what happens while it is passed over, or in its last chance, is one failure. */
+/** Passes over from `fromMs` on. Failures before the previous time is over count as one. */
 function passOver(
   before: Pass | null,
   microphone: Microphone,

@@ -53,7 +53,7 @@ export class MicrophoneKeeper {
     return null;
   }
 
-  /** Whether `betterComes` may have news while this one is recorded. */
+  /** Whether there may be a better one while this one is recorded. */
   canBeBettered(microphone: Microphone): boolean {
     return rank(microphone) > 0;
   }
@@ -74,7 +74,7 @@ export class MicrophoneKeeper {
     return isPlugged;
   }
 
-  /** Whether at this monotonic time what was plugged in last may not be ready yet. */
+  /** Whether, at this monotonic time, a microphone that was just plugged in may not be ready yet. */
   isSettling(ms: number): boolean {
     return isSettling(this.#state, ms);
   }
@@ -84,12 +84,12 @@ export class MicrophoneKeeper {
     this.#send({ kind: "heard" });
   }
 
-  /** Nobody records the one that was found any more. */
+  /** The one that was found is closed. To be called after each `find()`. */
   ended(): void {
     this.#send({ kind: "ended" });
   }
 
-  /** It gave no sound although it was tried. To be called after `ended()`. */
+  /** This one gave no sound although it was tried. To be called after `ended()`. */
   gaveNothing(microphone: Microphone): void {
     this.#send({ kind: "gave_nothing", microphone });
   }
@@ -121,7 +121,7 @@ export class MicrophoneKeeper {
     return false;
   }
 
-  /** Resolves with what to do next, if anything; everything else has been done. */
+  /** Carries out what follows from an event, and returns what to do next, if anything. */
   #send(event: KeeperEvent): Order | null {
     const { state, actions } = step(this.#state, event, this.#deps.clock.monotonicMs());
     this.#state = state;

@@ -13,7 +13,7 @@ const TWIN = named("twin", { isStandIn: true });
 const ids = { pointId: "p", registerId: "r", deviceId: "d", version: "0" };
 
 function setUp() {
-  const clock = new SimulatedClock(Date.UTC(2026, 5, 15, 12));
+  const clock = new SimulatedClock(Date.UTC(2026, 5, 15, 12), { awaits: "promises" });
   const status = new Status(ids, clock);
   const microphones = new Sockets();
   const notes: (() => Promise<void>)[] = [];
@@ -107,6 +107,26 @@ Deno.test("a microphone for want of any on USB never becomes the one to keep to"
   keeper.ended();
   for (const write of notes) await write();
   assertEquals([microphones.standInMs, microphones.remembered], [0, []]);
+});
+
+Deno.test("one on USB that gives nothing takes the sound of a stopgap after 1, 2, 4 … min", async () => {
+  const { clock, keeper, microphones, found } = setUp();
+  [microphones.microphone, microphones.second] = [OWN, named("onboard", { isStopgap: true })];
+  const never = new AbortController().signal;
+  for (const minutes of [1, 2, 4, 8]) {
+    assertEquals(await found(), "own");
+    keeper.ended();
+    keeper.gaveNothing(OWN);
+    assertEquals(await found(), "onboard");
+    keeper.heard();
+    const startedMs = clock.monotonicMs();
+    let hasCome = false;
+    const better = keeper.betterComes(never).then(() => hasCome = true);
+    await clock.advanceUntil("finds it", () => hasCome, 600_000);
+    await better;
+    keeper.ended();
+    assertEquals((clock.monotonicMs() - startedMs) / 60_000, minutes);
+  }
 });
 
 Deno.test("8 h that are counted late do not touch what is recorded by then", async () => {
