@@ -3,7 +3,8 @@
 
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import { diagnoses } from "../../src/status/diagnosis.ts";
-import { named, simulatedRecorder } from "../fixtures/sockets.ts";
+import { simulatedRecorder } from "../fixtures/simulated_recorder.ts";
+import { named } from "../fixtures/sockets.ts";
 
 const MISSING = diagnoses.noMicrophone("a test");
 const SHORT = { kind: "plays", forMs: 1_000 } as const;

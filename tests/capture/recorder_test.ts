@@ -4,7 +4,8 @@
 import { assert, assertEquals } from "@std/assert";
 import { parseChunkName } from "../../src/chunk/chunk_name.ts";
 import { noMicrophone } from "../fixtures/recorder_rig.ts";
-import { named, simulatedRecorder } from "../fixtures/sockets.ts";
+import { simulatedRecorder } from "../fixtures/simulated_recorder.ts";
+import { named } from "../fixtures/sockets.ts";
 import { chunksIn } from "../fixtures/temp_spool.ts";
 
 const NOON = Date.UTC(2026, 5, 15, 12);

@@ -3,7 +3,8 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { diagnoses } from "../../src/status/diagnosis.ts";
-import { named, simulatedRecorder, until } from "../fixtures/sockets.ts";
+import { simulatedRecorder } from "../fixtures/simulated_recorder.ts";
+import { named, until } from "../fixtures/sockets.ts";
 
 const TWIN = named("twin", { isStandIn: true, reason: "it is like the one that is away" });
 const OWN = named("own");
