@@ -5,8 +5,8 @@
 import type { Clock } from "../system/clock.ts";
 import type { Logger } from "../system/log.ts";
 import type { Status } from "../status/status.ts";
-import { CaptureProblem } from "../status/capture_problem.ts";
-import { diagnoses } from "../status/diagnosis.ts";
+import { ProblemReport } from "../status/problem_report.ts";
+import { problems } from "../status/problems.ts";
 import {
   type Action,
   BETTER_LOOK_MS,
@@ -30,13 +30,13 @@ export interface MicrophoneKeeperDeps {
 export class MicrophoneKeeper {
   readonly #microphones: Microphones;
   readonly #deps: MicrophoneKeeperDeps;
-  readonly #problem: CaptureProblem;
+  readonly #problem: ProblemReport;
   #state = INITIAL_STATE;
 
   constructor(microphones: Microphones, deps: MicrophoneKeeperDeps) {
     this.#microphones = microphones;
     this.#deps = deps;
-    this.#problem = new CaptureProblem(deps);
+    this.#problem = new ProblemReport(deps);
   }
 
   /**
@@ -139,7 +139,7 @@ export class MicrophoneKeeper {
         return null;
       }
       case "set_problem":
-        this.#problem.set(diagnoses.standIn(action.reason));
+        this.#problem.set(problems.standIn(action.reason));
         return null;
       case "clear_problem":
         this.#problem.clear();

@@ -2,11 +2,11 @@
 // simulated time, with simulated sound; tests/integration/recorder_test.ts has a real ffmpeg.
 
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
-import { diagnoses } from "../../src/status/diagnosis.ts";
+import { problems } from "../../src/status/problems.ts";
 import { simulatedRecorder } from "../fixtures/simulated_recorder.ts";
 import { named } from "../fixtures/sockets.ts";
 
-const MISSING = diagnoses.noMicrophone("a test");
+const MISSING = problems.noMicrophone("a test");
 const SHORT = { kind: "plays", forMs: 1_000 } as const;
 
 Deno.test("a plug is noticed within 1 s, in the middle of a long wait, and the delay starts over", async () => {
@@ -30,7 +30,7 @@ Deno.test("for 3 s after a plug a failure is no news, and tried again at once", 
   const { clock, microphones } = rig;
   rig.run();
   await clock.advance(10_000);
-  microphones.diagnosis = diagnoses.forbidden("hw:1,0"); // udev has not given the node its group
+  microphones.diagnosis = problems.forbidden("hw:1,0"); // udev has not given the node its group
   microphones.plug(null);
   await clock.advance(1_000);
   const plugged = microphones.looks;
@@ -48,7 +48,7 @@ Deno.test("a problem has one line when it begins, and one when it ends with how 
   rig.run();
   await rig.clock.advanceUntil("fails twice", () => microphones.looks === 2);
   const [problem] = rig.report().problems;
-  assertEquals(problem?.message, `${MISSING.message}. ${MISSING.mend}`);
+  assertEquals(problem?.message, `${MISSING.message}. ${MISSING.fix}`);
   microphones.plug(named("usb"));
   await rig.records("usb");
   assertEquals(rig.report().problems, []);
@@ -58,9 +58,9 @@ Deno.test("a problem has one line when it begins, and one when it ends with how 
   );
   assertEquals(said.map(({ message }) => message.replace(/[\d.]+ s/, "N s")), [
     MISSING.message,
-    "Over after N s: microphone_missing.",
+    "Resolved after N s: microphone_missing.",
   ]);
-  assertEquals(said[0]?.mend, MISSING.mend);
+  assertEquals(said[0]?.fix, MISSING.fix);
   const lastedS = Number(said[1]?.lasted_s);
   assert(lastedS > 2 && lastedS < 5, `${lastedS} s`);
   assertEquals(microphones.remembered, ["usb"]);
@@ -98,8 +98,8 @@ Deno.test("what turns out to be another problem is one outage, with one end", as
   await rig.records("usb");
   const outageS = (clock.monotonicMs() - lostMs) / 1000;
   await rig.stop();
-  const over = rig.lines.filter(({ message }) => /^Over after/.test(message));
-  assertEquals(over.map(({ over }) => over), ["microphone_missing"]);
+  const over = rig.lines.filter(({ message }) => /^Resolved after/.test(message));
+  assertEquals(over.map(({ resolved }) => resolved), ["microphone_missing"]);
   // From the loss, not from when it was called missing, which was 2 s later.
   assertAlmostEquals(Number(over[0]?.lasted_s), outageS, 0.1);
 });
@@ -107,11 +107,11 @@ Deno.test("what turns out to be another problem is one outage, with one end", as
 Deno.test("what the system knows about a failure is what is said", async () => {
   await using rig = await simulatedRecorder();
   const { microphones } = rig;
-  rig.ffmpegs.behave("usb", { kind: "fails", diagnosis: diagnoses.missing("hw:CARD=Nowhere") });
+  rig.ffmpegs.behave("usb", { kind: "fails", diagnosis: problems.missing("hw:CARD=Nowhere") });
   microphones.plug(named("usb"));
   microphones.explain = ({ code }, { name }) => {
     assertEquals([code, name], ["microphone_missing", "usb"]);
-    return Promise.resolve(diagnoses.busy(name, [{ pid: 77, program: "arecord" }]));
+    return Promise.resolve(problems.busy(name, [{ pid: 77, program: "arecord" }]));
   };
   rig.run();
   await rig.says("microphone_busy");

@@ -2,13 +2,13 @@
 // In simulated time, with simulated sound; tests/integration/recorder_test.ts has a real ffmpeg.
 
 import { assert, assertEquals } from "@std/assert";
-import { diagnoses } from "../../src/status/diagnosis.ts";
+import { problems } from "../../src/status/problems.ts";
 import { simulatedRecorder } from "../fixtures/simulated_recorder.ts";
 import { named, until } from "../fixtures/sockets.ts";
 
 const TWIN = named("twin", { isStandIn: true, reason: "it is like the one that is away" });
 const OWN = named("own");
-const DEAD = { kind: "fails", diagnosis: diagnoses.missing("own") } as const;
+const DEAD = { kind: "fails", diagnosis: problems.missing("own") } as const;
 const SHORT = { kind: "plays", forMs: 1_000 } as const;
 
 type Rig = Awaited<ReturnType<typeof simulatedRecorder>>;
