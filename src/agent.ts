@@ -38,6 +38,8 @@ import { IngestClient } from "./upload/ingest_client.ts";
 import { Uploader } from "./upload/uploader.ts";
 import { VERSION } from "./system/version.ts";
 
+/** A chunk that another process brings, which no bell announces, gets its true time after a day. */
+const RETIMING_INTERVAL_MS = 86_400_000;
 /** How long the uploader may still deliver what the recorder finished last. */
 const LAST_DELIVERY_MS = 2000;
 
@@ -219,7 +221,7 @@ async function followClock(parts: Parts, signal: AbortSignal): Promise<void> {
     }
     // One that was named before the clock was right may be sealed later, behind a slow disk.
     if (again) await clock.sleep(5000, signal);
-    else await spool.provisional.wait(clock, 3_600_000, signal);
+    else await spool.provisional.wait(clock, RETIMING_INTERVAL_MS, signal);
   }
 }
 
