@@ -16,6 +16,7 @@ import { runInstall } from "./src/commands/install.ts";
 import { runRequeue } from "./src/commands/requeue.ts";
 import { runUninstall } from "./src/commands/uninstall.ts";
 import { ConfigError, findConfigPath, loadConfig, readEnvironment } from "./src/config/config.ts";
+import { HeldLines } from "./src/system/held_lines.ts";
 import { startLog, StderrQueue } from "./src/system/log.ts";
 import { COMMIT, VERSION } from "./src/system/version.ts";
 
@@ -68,10 +69,11 @@ async function main(): Promise<number> {
 async function runService(args: CommandLine, env: Record<string, string>): Promise<number> {
   const config = loadConfig({ path: findConfigPath(args.config), env });
   const stderr = new StderrQueue();
+  const held = new HeldLines(systemClock);
   const log = startLog({
     level: args.logLevel ?? "INFO",
     journal: "JOURNAL_STREAM" in env,
-    holdRepeatsBy: systemClock,
+    held,
     write: (line) => stderr.push(line),
   });
   try {
@@ -83,6 +85,7 @@ async function runService(args: CommandLine, env: Record<string, string>): Promi
     });
     return 1;
   } finally {
+    held.flush();
     await stderr.flush(500);
   }
 }

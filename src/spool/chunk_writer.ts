@@ -271,7 +271,7 @@ export class ChunkWriter {
   #recovered(): void {
     if (this.#writes.isFailing || this.#syncs.isFailing) return;
     this.#status.clearProblem("disk_failing");
-    this.#log.warning("The disk takes recordings again.");
+    this.#log.warning("The disk takes recordings again.", { ends: ["disk_failing"] });
   }
 }
 

@@ -16,6 +16,8 @@ export interface CaptureProblemDeps {
 export class CaptureProblem {
   readonly #deps: CaptureProblemDeps;
   #current: { code: DiagnosisCode; sinceMs: number } | null = null;
+  /** What the outage was taken for since it began. */
+  readonly #codes = new Set<DiagnosisCode>();
 
   constructor(deps: CaptureProblemDeps) {
     this.#deps = deps;
@@ -28,6 +30,7 @@ export class CaptureProblem {
     const before = this.#current;
     if (before?.code !== code) {
       this.#current = { code, sinceMs: before?.sinceMs ?? clock.monotonicMs() };
+      this.#codes.add(code);
       log.warning("{problem}", { problem: message, mend, code });
     }
     status.setProblem(code, inOneLine(diagnosis), before?.code);
@@ -41,6 +44,8 @@ export class CaptureProblem {
     this.#current = null;
     status.clearProblem(code);
     const lastedS = Math.round((clock.monotonicMs() - sinceMs) / 100) / 10;
-    log.warning("Over after {lasted_s} s: {over}.", { over: code, lasted_s: lastedS });
+    const ends = [...this.#codes];
+    this.#codes.clear();
+    log.warning("Over after {lasted_s} s: {over}.", { over: code, lasted_s: lastedS, ends });
   }
 }

@@ -52,6 +52,7 @@ export class DeliveryReport {
     log.warning("Delivery works again.", {
       failed_attempts: attempts,
       lasted_s: Math.round((clock.monotonicMs() - sinceMs) / 1000),
+      ends: ["upload_failing", "upload_misconfigured", "spool_failed"],
     });
   }
 
