@@ -15,7 +15,8 @@ import { runDevices, withMicrophones } from "./src/commands/devices.ts";
 import { runInstall } from "./src/commands/install.ts";
 import { runRequeue } from "./src/commands/requeue.ts";
 import { runUninstall } from "./src/commands/uninstall.ts";
-import { ConfigError, findConfigPath, loadConfig, readEnvironment } from "./src/config/config.ts";
+import { type Config, ConfigError, readEnvironment } from "./src/config/config.ts";
+import { loadGivenConfig } from "./src/config/first_run.ts";
 import { HeldLines } from "./src/system/held_lines.ts";
 import { startLog, StderrQueue } from "./src/system/log.ts";
 import { COMMIT, VERSION } from "./src/system/version.ts";
@@ -35,6 +36,7 @@ function stopSignal(): AbortSignal {
 async function main(): Promise<number> {
   const args = parseCommandLine(Deno.args);
   const env = readEnvironment();
+  const executable = Deno.build.standalone ? Deno.execPath() : "";
   switch (args.command) {
     case "help":
       console.log(HELP.trimEnd());
@@ -50,24 +52,27 @@ async function main(): Promise<number> {
     case "demo":
       return await runDemo(args, stopSignal());
     case "check":
-      return await runCheck({ ...args, env });
-    case "install": {
-      const executable = Deno.build.standalone ? Deno.execPath() : "";
+      return await runCheck({ ...args, env, executable });
+    case "install":
       return await runInstall({ ...args, env, executable });
-    }
     case "uninstall":
       return await runUninstall(args);
     case "requeue": {
-      const { spoolDir } = loadConfig({ path: findConfigPath(args.config), env });
-      return await runRequeue({ ...args, spoolDir, wanted: args.operands });
+      const { config } = loadGivenConfig({ explicit: args.config, env, executable });
+      return await runRequeue({ ...args, spoolDir: config.spoolDir, wanted: args.operands });
     }
-    case "run":
-      return await runService(args, env);
+    case "run": {
+      const { config } = loadGivenConfig({ explicit: args.config, env, executable });
+      return await runService(config, args, env);
+    }
   }
 }
 
-async function runService(args: CommandLine, env: Record<string, string>): Promise<number> {
-  const config = loadConfig({ path: findConfigPath(args.config), env });
+async function runService(
+  config: Config,
+  args: CommandLine,
+  env: Record<string, string>,
+): Promise<number> {
   const stderr = new StderrQueue();
   const held = new HeldLines(systemClock);
   const log = startLog({
