@@ -32,6 +32,7 @@ const PURE = [
   "src/microphone/capture_attempts.ts",
   "src/microphone/microphone_choice.ts",
   "src/microphone/sound_listing.ts",
+  "src/spool/name_run.ts",
   "src/spool/oldest_names.ts",
   "src/spool/retention.ts",
   "src/status/diagnosis.ts",

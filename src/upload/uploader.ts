@@ -10,7 +10,7 @@
 import { retry } from "@std/async/retry";
 import type { Clock } from "../system/clock.ts";
 import type { Logger } from "../system/log.ts";
-import { type ChunkName, parseChunkName } from "../chunk/chunk_name.ts";
+import { type ChunkName, formatChunkName } from "../chunk/chunk_name.ts";
 import { sizeOf } from "../system/disk.ts";
 import type { Spool } from "../spool/spool.ts";
 import type { Status } from "../status/status.ts";
@@ -194,7 +194,7 @@ export class Uploader {
         }
         round.inFlight.shift();
         // A chunk that failed keeps its name until it has been acted on.
-        if (round.failed.at(-1)?.chosen !== oldest) this.#spool.sending.delete(oldest.fileName);
+        if (round.failed.at(-1)?.chosen !== oldest) this.#spool.sending.delete(oldest.name.key);
       }
       if (errors.length > 0 || round.failed.length > 0) this.#window.failed();
       if (errors.length > 0) throw errors[0];
@@ -207,7 +207,7 @@ export class Uploader {
 
   /** Reads a chunk and begins its request. */
   async #begin({ fileName, name }: Chosen, round: Round, signal: AbortSignal): Promise<void> {
-    this.#spool.sending.add(fileName);
+    this.#spool.sending.add(name.key);
     let sizeBytes = 0;
     let isConnecting = false;
     let outcome: Promise<Outcome>;
@@ -265,9 +265,7 @@ export class Uploader {
       nowMs >= this.#lookForReturnedMs || files <= inFlight.length + order.passedOver.size;
     if (isOther) return null;
     const { sending } = this.#spool;
-    const next = await this.#oldest(({ key }, fileName) =>
-      !order.passedOver.has(key) && !sending.has(fileName)
-    );
+    const next = await this.#oldest(({ key }) => !order.passedOver.has(key) && !sending.has(key));
     if (next === null || this.#clockWaitMs(next.name) > 0) return null;
     if ([...inFlight, next].some(({ name }) => this.#refusals.has(name.key))) return null;
     const sizeBytes = await sizeOf(this.#spool.path("outbox", next.fileName)).catch(() => null);
@@ -314,8 +312,8 @@ export class Uploader {
     const order = this.#order;
     const again = !this.#report.isOutage ? order.dueAgain(this.#clock.monotonicMs()) : null;
     if (again !== null) {
-      const chosen = await this.#oldest(({ key }) => key === again);
-      if (chosen !== null) return chosen;
+      const name = await this.#spool.waitingWithKey(again);
+      if (name !== null) return choose(name);
       this.#forget(again); // the janitor took it
     }
     const isNext = ({ key }: ChunkName) => !order.passedOver.has(key);
@@ -329,15 +327,9 @@ export class Uploader {
     return await this.#oldest((name) => order.isUnknown(name.key) && this.#clockWaitMs(name) === 0);
   }
 
-  async #oldest(
-    isWanted: (name: ChunkName, fileName: string) => boolean,
-  ): Promise<Chosen | null> {
-    const fileName = await this.#spool.oldestWaiting((fileName) => {
-      const name = parseChunkName(fileName);
-      return name !== null && isWanted(name, fileName);
-    });
-    const name = fileName === null ? null : parseChunkName(fileName);
-    return fileName === null || name === null ? null : { fileName, name };
+  async #oldest(isWanted: (name: ChunkName) => boolean): Promise<Chosen | null> {
+    const name = await this.#spool.oldestWaiting(isWanted);
+    return name === null ? null : choose(name);
   }
 
   #clockWaitMs(name: ChunkName): number {
@@ -449,6 +441,10 @@ export class Uploader {
 function count({ inFlight }: Round): InFlight {
   const unanswered = inFlight.filter(({ isAnswered }) => !isAnswered).length;
   return { inFlight: inFlight.length, unanswered };
+}
+
+function choose(name: ChunkName): Chosen {
+  return { fileName: formatChunkName(name), name };
 }
 
 function isRefusal(outcome: Outcome): outcome is Refusal {
