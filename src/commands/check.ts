@@ -1,6 +1,6 @@
 // deno-lint-ignore-file no-console -- this command talks to a person
 // The command `recorder-agent check`: looks at everything a recording till needs, one thing after the
-// other, and says what is wrong with each and what mends it. It changes nothing, and sends a chunk
+// other, and says what is wrong with each and how to fix it. It changes nothing, and sends a chunk
 // only if asked to. Each check is a function of its own; one that fails does not keep the others.
 
 import { type Config, ConfigError } from "../config/config.ts";
@@ -48,7 +48,7 @@ export async function runCheck(options: CheckOptions): Promise<number> {
   else {
     for (const line of formatSkipped(findings)) print(line);
     if (isSetUp) {
-      print(broken === 0 ? "\nNothing is wrong." : `\n${broken} wrong: mend these first.`);
+      print(broken === 0 ? "\nNothing is wrong." : `\n${broken} wrong: fix these first.`);
     }
   }
   return !isSetUp ? 2 : broken === 0 ? 0 : 1;
@@ -111,9 +111,9 @@ async function checkConfig(
       return { config: null, found, isSetUp: false };
     }
     if (!(error instanceof ConfigError)) throw error;
-    const mend = "Mend that line (config.yaml.example has every key), then check again";
+    const fix = "Correct that line (config.yaml.example has every key), then check again";
     const problems = await withMicrophones(error.problems);
-    const found = problems.map((problem) => failed(name, problem, mend));
+    const found = problems.map((problem) => failed(name, problem, fix));
     return { config: null, found, isSetUp: true };
   }
 }
@@ -122,10 +122,10 @@ function isForEveryone(path: string): boolean {
   return ((Deno.statSync(path).mode ?? 0) & 0o004) !== 0;
 }
 
-function formatFinding({ name, verdict, message, mend }: Finding): string {
+function formatFinding({ name, verdict, message, fix }: Finding): string {
   const indent = " ".repeat(17);
   const lines = [`${MARKS[verdict]} ${name.padEnd(15)}${message.replaceAll("\n", `\n${indent}`)}`];
-  if (mend !== null) lines.push(`${indent}→ ${mend}`);
+  if (fix !== null) lines.push(`${indent}→ ${fix}`);
   return lines.join("\n");
 }
 

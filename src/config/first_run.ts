@@ -1,9 +1,10 @@
 // The configuration of a machine, or the one thing to say where nobody has set anything up: then a list
 // of every key that is missing helps nobody. What a configuration is, config.ts knows.
 
-import { type Config, ConfigError, findConfigPath, loadConfig } from "./config.ts";
+import { type Config, ConfigError, loadConfig } from "./config.ts";
+import { findConfigPath } from "./places.ts";
 
-/** There is no file, none is named, and no variable is set. */
+/** Neither a file nor a variable gives a configuration. */
 export class NotSetUpError extends ConfigError {
   /** @param command that sets this machine up. */
   constructor(readonly command: string) {

@@ -18,6 +18,8 @@
 
 import type { Clock } from "../system/clock.ts";
 import type { Logger } from "../system/log.ts";
+import { ProblemReport } from "../status/problem_report.ts";
+import { problems } from "../status/problems.ts";
 import type { Status } from "../status/status.ts";
 import {
   CHUNK_DIRS,
@@ -62,6 +64,8 @@ export class Janitor {
   readonly #status: Status;
   readonly #log: Logger;
   readonly #isClockTrusted: () => boolean;
+  readonly #diskLow: ProblemReport;
+  readonly #failure: ProblemReport;
   /** Unix less monotonic time when it was last looked at under a synchronized clock. */
   #offsetMs: number | null = null;
   #believeFromMs = -Infinity;
@@ -91,6 +95,8 @@ export class Janitor {
     this.#allCountedMs = deps.clock.monotonicMs();
     this.#status = deps.status;
     this.#log = deps.log;
+    this.#diskLow = new ProblemReport(deps);
+    this.#failure = new ProblemReport(deps);
   }
 
   /** Works until the signal aborts. What fails is reported and tried again at the next pass. */
@@ -119,8 +125,8 @@ export class Janitor {
       }
     }
     const [stuck] = this.#stuck;
-    if (stuck === undefined) this.#status.clearProblem("janitor_failed");
-    else this.#problem("janitor_failed", `The spool cannot be tidied: ${stuck}`);
+    if (stuck === undefined) this.#failure.clear();
+    else this.#failure.set(problems.janitorFailed(stuck));
   }
 
   /**
@@ -216,14 +222,8 @@ export class Janitor {
     }
     this.#status.counters.freeBytes = freeBytes;
     const tight = freeBytes < this.#limits.minFreeBytes;
-    if (tight) {
-      const freeMb = Math.round(freeBytes / 1e6);
-      this.#problem(
-        "disk_low",
-        `${freeMb} MB are free on the disk of spool_dir and nothing delivered is left to remove: ` +
-          `free some space, or lower min_free_gb`,
-      );
-    } else this.#status.clearProblem("disk_low");
+    if (tight) this.#diskLow.set(problems.diskLow(Math.round(freeBytes / 1e6)));
+    else this.#diskLow.clear();
   }
 
   /** What others deleted by hand must not cost what still waits. */
@@ -264,12 +264,6 @@ export class Janitor {
       losses.last = fileName;
     }
     return size;
-  }
-
-  /** Said once when it begins; /health has it for as long as it lasts. */
-  #problem(code: string, message: string): void {
-    if (!this.#status.hasProblem(code)) this.#log.warning("{problem}", { problem: message, code });
-    this.#status.setProblem(code, message);
   }
 
   #report(dir: ChunkDir, losses: Losses, reason: string): void {

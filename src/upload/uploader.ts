@@ -13,6 +13,7 @@ import type { Logger } from "../system/log.ts";
 import { type ChunkName, formatChunkName } from "../chunk/chunk_name.ts";
 import { sizeOf } from "../system/disk.ts";
 import type { Spool } from "../spool/spool.ts";
+import { problems } from "../status/problems.ts";
 import type { Status } from "../status/status.ts";
 import { Wakeup } from "../system/wakeup.ts";
 import { DeliveryReport } from "./delivery_report.ts";
@@ -110,7 +111,7 @@ export class Uploader {
     this.#client = client;
     this.#options = options;
     this.#order = new QueueOrder(options.retryMaxMs);
-    this.#report = new DeliveryReport(options.retryMaxMs, { ...deps, spool });
+    this.#report = new DeliveryReport({ ...deps, spool });
     const { concurrency = 1, timeoutMs = 30_000 } = options;
     this.#window = new SendWindow(concurrency, timeoutMs * SLOW_PART);
     this.#clock = deps.clock;
@@ -143,7 +144,7 @@ export class Uploader {
         });
       } catch (error) {
         if (signal.aborted) return;
-        this.#report.failed("spool_failed", `Chunks cannot be listed or filed away: ${error}`);
+        this.#report.failed(problems.spoolFailed(error));
         await this.#clock.sleep(this.#options.retryMaxMs, signal);
       }
     }
@@ -361,7 +362,7 @@ export class Uploader {
         return await this.#refuse(fileName, name, outcome);
       case "misconfigured":
         this.#order.absolve();
-        this.#report.failed("upload_misconfigured", `Nothing can be delivered: ${outcome.reason}`);
+        this.#report.failed(problems.uploadMisconfigured(outcome.reason));
         this.#spool.sending.clear();
         // The next chunk would fare no better: look again, slowly, whether it has been put right.
         return await this.#clock.sleep(this.#options.retryMaxMs, signal);
@@ -377,7 +378,7 @@ export class Uploader {
         }
         // What is passed over holds nothing up: the next chunk shows how the server is.
         if (this.#order.passedOver.has(name.key)) return this.#status.uploadFailed();
-        this.#report.failed("upload_failing", `Chunks wait: ${outcome.reason}`);
+        this.#report.failed(problems.uploadFailing(outcome.reason));
         this.#spool.sending.clear();
         if (waitMs > 0) await this.#clock.sleep(waitMs, signal);
         // At once, not after the backoff: a server that is back shows it with the oldest, in order.
