@@ -15,8 +15,10 @@ import { runDevices, withMicrophones } from "./src/commands/devices.ts";
 import { runInstall } from "./src/commands/install.ts";
 import { runRequeue } from "./src/commands/requeue.ts";
 import { runUninstall } from "./src/commands/uninstall.ts";
-import { ConfigError, loadConfig } from "./src/config/config.ts";
-import { findConfigPath, readEnvironment } from "./src/config/places.ts";
+import { type Config, ConfigError } from "./src/config/config.ts";
+import { loadGivenConfig } from "./src/config/first_run.ts";
+import { readEnvironment } from "./src/config/places.ts";
+import { HeldLines } from "./src/system/held_lines.ts";
 import { startLog, StderrQueue } from "./src/system/log.ts";
 import { COMMIT, VERSION } from "./src/system/version.ts";
 
@@ -35,6 +37,7 @@ function stopSignal(): AbortSignal {
 async function main(): Promise<number> {
   const args = parseCommandLine(Deno.args);
   const env = readEnvironment();
+  const executable = Deno.build.standalone ? Deno.execPath() : "";
   switch (args.command) {
     case "help":
       console.log(HELP.trimEnd());
@@ -50,29 +53,33 @@ async function main(): Promise<number> {
     case "demo":
       return await runDemo(args, stopSignal());
     case "check":
-      return await runCheck({ ...args, env });
-    case "install": {
-      const executable = Deno.build.standalone ? Deno.execPath() : "";
+      return await runCheck({ ...args, env, executable });
+    case "install":
       return await runInstall({ ...args, env, executable });
-    }
     case "uninstall":
       return await runUninstall(args);
     case "requeue": {
-      const { spoolDir } = loadConfig({ path: findConfigPath(args.config), env });
-      return await runRequeue({ ...args, spoolDir, wanted: args.operands });
+      const { config } = loadGivenConfig({ explicit: args.config, env, executable });
+      return await runRequeue({ ...args, spoolDir: config.spoolDir, wanted: args.operands });
     }
-    case "run":
-      return await runService(args, env);
+    case "run": {
+      const { config } = loadGivenConfig({ explicit: args.config, env, executable });
+      return await runService(config, args, env);
+    }
   }
 }
 
-async function runService(args: CommandLine, env: Record<string, string>): Promise<number> {
-  const config = loadConfig({ path: findConfigPath(args.config), env });
+async function runService(
+  config: Config,
+  args: CommandLine,
+  env: Record<string, string>,
+): Promise<number> {
   const stderr = new StderrQueue();
+  const held = new HeldLines(systemClock);
   const log = startLog({
     level: args.logLevel ?? "INFO",
     journal: "JOURNAL_STREAM" in env,
-    holdRepeatsBy: systemClock,
+    held,
     write: (line) => stderr.push(line),
   });
   try {
@@ -84,6 +91,7 @@ async function runService(args: CommandLine, env: Record<string, string>): Promi
     });
     return 1;
   } finally {
+    held.flush();
     await stderr.flush(500);
   }
 }

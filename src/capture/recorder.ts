@@ -4,6 +4,7 @@
 import type { CaptureSource } from "../microphone/capture_attempts.ts";
 import { isSilent, type Levels } from "../status/levels.ts";
 import type { Clock } from "../system/clock.ts";
+import { repeating } from "../system/held_lines.ts";
 import type { Logger } from "../system/log.ts";
 import { isInSchedule, nextChange, type Schedule } from "../config/schedule.ts";
 import type { Spool } from "../spool/spool.ts";
@@ -311,7 +312,8 @@ export class Recorder {
   /** Writes one after the other; that it cannot be done stops nothing. */
   #note(file: string, write: () => Promise<void>): void {
     this.#notes = this.#notes.then(write).catch((error) => {
-      this.#deps.log.warning("{file} cannot be written.", { file, error: String(error) });
+      const fields = repeating(file, { file, error: String(error) });
+      this.#deps.log.warning("{file} cannot be written.", fields);
     });
   }
 

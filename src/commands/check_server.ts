@@ -7,10 +7,13 @@ import { readToken } from "../config/token.ts";
 import { IngestClient, judge } from "../upload/ingest_client.ts";
 import { problems } from "../status/problems.ts";
 import { VERSION } from "../system/version.ts";
-import { failed, type Finding, ok, skipped, warning } from "./finding.ts";
+import { failed, type Finding, ok, skippedAll, warning } from "./finding.ts";
 import { silentChunk } from "./probe_chunk.ts";
 
 const LIMIT_MS = 10_000;
+
+/** What is checked, in this order. */
+export const SERVER_CHECKS = ["dns", "connection", "tls", "token"] as const;
 
 /** DNS, the connection, TLS and the token, each only if the one before it holds. */
 export async function checkServer(config: Config, sendTestChunk: boolean): Promise<Finding[]> {
@@ -18,22 +21,29 @@ export async function checkServer(config: Config, sendTestChunk: boolean): Promi
   const isTls = url.protocol === "https:";
   const port = Number(url.port) || (isTls ? 443 : 80);
   const hostname = url.hostname.replace(/^\[|\]$/g, "");
-  const reached = await reach(hostname, port);
-  if (reached.some(({ verdict }) => verdict === "failed")) {
-    return [...reached, skipped("token", "the server cannot be asked")];
-  }
-  const secured = isTls ? await greet(config, hostname, port) : [
-    warning("tls", "the connection is not encrypted", "Use an https:// URL in ingest_base_url"),
+  const steps: (() => Promise<Finding[]>)[] = [
+    () => reach(hostname, port),
+    () => isTls ? greet(config, hostname, port) : Promise.resolve([notEncrypted()]),
+    async () => [await askWithToken(config)],
+    () => maybeSend(config, sendTestChunk),
   ];
-  if (secured.some(({ verdict }) => verdict === "failed")) {
-    return [...reached, ...secured, skipped("token", "the server cannot be asked")];
+  const found: Finding[] = [];
+  for (const step of steps) {
+    found.push(...await step());
+    const cause = found.find(({ verdict }) => verdict === "failed")?.name;
+    if (cause === undefined) continue;
+    const all: string[] = [...SERVER_CHECKS, ...(sendTestChunk ? ["test chunk"] : [])];
+    return [...found, ...skippedAll(all.slice(all.indexOf(cause) + 1), cause)];
   }
-  return [
-    ...reached,
-    ...secured,
-    await askWithToken(config),
-    ...await maybeSend(config, sendTestChunk),
-  ];
+  return found;
+}
+
+function notEncrypted(): Finding {
+  return warning(
+    "tls",
+    "the connection is not encrypted",
+    "Use an https:// URL in ingest_base_url",
+  );
 }
 
 async function reach(hostname: string, port: number): Promise<Finding[]> {

@@ -39,7 +39,7 @@ Exit codes:
   0  ended as asked (SIGTERM, SIGINT, end of the demo); check: nothing is wrong
   1  cannot go on (the spool is in use or cannot be written, no microphone listed, a chunk cannot be
      put back, demo failed); check: something is wrong; install: nothing is left half done
-  2  the command line or the configuration is wrong; every problem is listed
+  2  the command line or the configuration is wrong; every problem is listed. Nothing is set up yet
 `;
 
 /** The command line is wrong; the message says what would be right. */

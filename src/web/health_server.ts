@@ -5,6 +5,7 @@
 import { delay } from "@std/async/delay";
 import { accepts } from "@std/http/negotiation";
 import type { Clock } from "../system/clock.ts";
+import { repeating } from "../system/held_lines.ts";
 import type { Logger } from "../system/log.ts";
 import { collectMetrics, formatMetrics, METRICS_TYPE } from "./metrics.ts";
 import { renderPage, renderParts } from "./page.ts";
@@ -52,7 +53,8 @@ export function startHealthServer(options: HealthServerOptions): HealthServer | 
         port: options.port,
         onListen: () => {},
         onError: (error) => {
-          options.log.error("An answer of the health server failed.", { error: String(error) });
+          const fields = repeating("answer", { error: String(error) });
+          options.log.error("An answer of the health server failed.", fields);
           return json(500, { error: "internal error" });
         },
       },
