@@ -211,7 +211,7 @@ Deno.test("OpusStreamReader puts the break where the packet is that is none, ins
     packets[2] = wrong;
     for (const perPage of [1, 5]) {
       const events = read(join(...makeStreamPages(packets, { perPage })));
-      const reason = "break: a packet that is no Opus packet";
+      const reason = "break: a packet that is not valid Opus";
       assertEquals(inShort(events), ["head", "1", "2", reason, "4", "5"]);
     }
   }
