@@ -33,7 +33,7 @@ export function deadline(ms: number, parent?: AbortSignal): { signal: AbortSigna
   const controller = new AbortController();
   const onAbort = () => controller.abort(parent?.reason);
   const timer = setTimeout(() => {
-    controller.abort(new DOMException(`no end within ${ms / 1000} s`, "TimeoutError"));
+    controller.abort(new DOMException(`timed out after ${ms / 1000} s`, "TimeoutError"));
   }, ms);
   if (parent?.aborted) onAbort();
   else parent?.addEventListener("abort", onAbort);
