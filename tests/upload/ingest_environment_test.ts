@@ -57,7 +57,10 @@ Deno.test("a proxy that says nothing does not hold an attempt beyond its deadlin
   ]);
   for (const verdict of verdicts) {
     assertEquals(verdict.kind, "retry");
-    assertEquals("reason" in verdict ? verdict.reason : "", "no complete answer: timed out after 0.5 s");
+    assertEquals(
+      "reason" in verdict ? verdict.reason : "",
+      "no complete answer: timed out after 0.5 s",
+    );
   }
 });
 
