@@ -118,7 +118,7 @@ export const STATES: readonly State[] = [
   },
 ];
 
-/** @throws if there is no such state. */
+/** @throws if a name is not that of a state. */
 export function findStates(names: readonly string[]): State[] {
   return names.map((name) => {
     const state = STATES.find((state) => state.name === name);
