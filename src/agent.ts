@@ -14,7 +14,8 @@ import { Recorder } from "./capture/recorder.ts";
 import { SoundEvents } from "./microphone/sound_events.ts";
 import { type Clock, systemClock } from "./system/clock.ts";
 import { type Boot, ClockSync, readBoot, type SyncProbe } from "./system/clock_sync.ts";
-import { type Config, readToken } from "./config/config.ts";
+import type { Config } from "./config/config.ts";
+import { readToken } from "./config/token.ts";
 import { collectGarbage } from "./system/garbage.ts";
 import type { Logger } from "./system/log.ts";
 import { Janitor } from "./spool/janitor.ts";
@@ -27,7 +28,9 @@ import { type HealthServer, startHealthServer } from "./web/health_server.ts";
 import { collectMetrics } from "./web/metrics.ts";
 import { restoreHistory } from "./spool/restore_history.ts";
 import { exportMetrics } from "./web/telemetry.ts";
-import { CLOCK_PROBLEM, type HealthReport, Status } from "./status/status.ts";
+import { ProblemReport } from "./status/problem_report.ts";
+import { problems } from "./status/problems.ts";
+import { type HealthReport, Status } from "./status/status.ts";
 import { connectServiceManager, runtimeDirectory } from "./system/notify_socket.ts";
 import type { StatusView } from "./web/view.ts";
 import { TaskGroup } from "./system/task_group.ts";
@@ -35,6 +38,10 @@ import { IngestClient } from "./upload/ingest_client.ts";
 import { Uploader } from "./upload/uploader.ts";
 import { VERSION } from "./system/version.ts";
 
+/** How long the uploader waits before it checks again while chunks get their true time. */
+const RETIMING_WAIT_MS = 100;
+/** Chunks of another process ring no bell: they get their true time after a day at the latest. */
+const RETIMING_INTERVAL_MS = 86_400_000;
 /** How long the uploader may take to deliver the last chunk. */
 const LAST_DELIVERY_MS = 2000;
 
@@ -153,20 +160,23 @@ async function runWorkers(parts: Workers, stop: AbortSignal): Promise<void> {
     chunkBytes: estimateChunkBytes(config.chunkSeconds, config.opusBitrateKbps),
   }, { clock, status, log: log.getChild("janitor"), isClockTrusted: () => clockSync.isTrusted });
   const clockWaitEndsMs = clock.monotonicMs() + config.maxClockWaitS * 1000;
+  let isRetiming = false;
   const uploader = new Uploader(spool, parts.client, {
     retryMinMs: config.retryMinS * 1000,
     retryMaxMs: config.retryMaxS * 1000,
     concurrency: config.uploadConcurrency,
     timeoutMs: config.uploadTimeoutS * 1000,
-    clockWaitMs: ({ provisional }) =>
-      provisional?.bootId === parts.boot.id
-        ? Math.max(0, clockWaitEndsMs - clock.monotonicMs())
-        : 0,
+    clockWaitMs: ({ provisional }) => {
+      // The waiting chunks are getting their true time. Until they have it, a newer one would overtake them.
+      if (isRetiming && clockSync.isTrusted) return RETIMING_WAIT_MS;
+      const isOfThisBoot = provisional?.bootId === parts.boot.id;
+      return isOfThisBoot ? Math.max(0, clockWaitEndsMs - clock.monotonicMs()) : 0;
+    },
   }, { clock, status, log: log.getChild("uploader") });
 
   const delivery = new TaskGroup();
   delivery.start("garbage", (signal) => collectGarbage(clock, signal));
-  delivery.start("clock", (signal) => followClock(parts, signal));
+  delivery.start("clock", (signal) => followClock(parts, (is) => isRetiming = is, signal));
   delivery.start("janitor", (signal) => janitor.run(signal));
   delivery.start("uploader", (signal) => uploader.run(signal));
   delivery.start("history", () => restoreHistory(status.history, spool, clock.unixMs()));
@@ -195,16 +205,22 @@ async function runWorkers(parts: Workers, stop: AbortSignal): Promise<void> {
   }
 }
 
-/** Waits until the clock is synchronized, then gives the waiting chunks their true time. */
-async function followClock(parts: Parts, signal: AbortSignal): Promise<void> {
+/**
+ * Waits until the clock is synchronized, then gives the waiting chunks their true time.
+ * @param onRetiming is called with whether there are chunks that do not have it yet.
+ */
+async function followClock(
+  parts: Parts,
+  onRetiming: (isRetiming: boolean) => void,
+  signal: AbortSignal,
+): Promise<void> {
   const { clock, clockSync, log, spool, status, boot } = parts;
-  await clockSync.run(signal, () =>
-    status.setProblem(
-      CLOCK_PROBLEM,
-      "The system clock is not synchronized: chunks wait for their true time; is the network up " +
-        "(timedatectl)?",
-    ));
-  status.clearProblem(CLOCK_PROBLEM);
+  const problem = new ProblemReport({ clock, status, log: log.getChild("clock") });
+  await clockSync.run(signal, () => {
+    problem.set(problems.clockNotSynchronized());
+    onRetiming(true);
+  });
+  if (clockSync.isTrusted) problem.clear();
   while (!signal.aborted) {
     let again = true;
     try {
@@ -218,9 +234,10 @@ async function followClock(parts: Parts, signal: AbortSignal): Promise<void> {
     } catch (error) {
       log.debug("The spool cannot be listed.", { error: String(error) });
     }
+    onRetiming(false); // chunks that could not be renamed now do not delay the others
     // A chunk that was named before the synchronization may be sealed later, if the disk is slow.
     if (again) await clock.sleep(5000, signal);
-    else await spool.provisional.wait(clock, 3_600_000, signal);
+    else await spool.provisional.wait(clock, RETIMING_INTERVAL_MS, signal);
   }
 }
 
@@ -241,8 +258,8 @@ function viewStatus(parts: Parts, report: HealthReport): StatusView {
   };
 }
 
-function scheduleOf({ scheduleStartMinute, scheduleEndMinute }: Config): Schedule {
-  return { startMinute: scheduleStartMinute, endMinute: scheduleEndMinute };
+function scheduleOf({ scheduleStart, scheduleEnd }: Config): Schedule {
+  return { startMinute: scheduleStart, endMinute: scheduleEnd };
 }
 
 function makeRecorder(parts: Parts): Recorder {

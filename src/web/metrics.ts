@@ -47,7 +47,7 @@ export function collectMetrics(view: StatusView): MetricFamily[] {
   );
   metrics.gauge(
     "problem",
-    "1 for each current problem; /health says how to fix it.",
+    "1 for each current problem; /health has its message and the fix.",
     report.problems.map(({ code }) => [1, { code }]),
   );
   metrics.gauge("clock_synchronized", "1 while the system clock is synchronized.", [

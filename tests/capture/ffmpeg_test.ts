@@ -1,7 +1,7 @@
 import type { CaptureSource } from "../../src/microphone/capture_attempts.ts";
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { join } from "@std/path/join";
-import { inOneLine } from "../../src/status/diagnosis.ts";
+import { inOneLine } from "../../src/status/problems.ts";
 import { diagnose, Ffmpeg, ffmpegArguments, FfmpegMissingError } from "../../src/capture/ffmpeg.ts";
 import { systemClock } from "../../src/system/clock.ts";
 import { OpusStreamReader } from "../../src/chunk/opus.ts";
@@ -73,7 +73,7 @@ Deno.test("diagnose() knows what ffmpeg and ALSA say of each cause", () => {
   ];
   for (const [line, code] of said) assertEquals(diagnose(line, ALSA)?.code ?? null, code, line);
   assertStringIncludes(
-    diagnose("Unknown encoder 'libopus'", ALSA)?.mend ?? "",
+    diagnose("Unknown encoder 'libopus'", ALSA)?.fix ?? "",
     "apt-get install",
   );
 });
