@@ -1,9 +1,9 @@
 // deno-lint-ignore-file no-console -- a benchmark talks to a person
 // Measures what a backlog costs, with 1,000 to 500,000 small chunks in a directory. First the real agent,
 // from source, starts on it outside its schedule, with a server that refuses everything. Then a separate
-// process serves /health and runs the janitor's passes: the first one, which reads sizes, some on an unchanged
-// directory, and some on one that another process has changed. Last, all chunks are taken in order, as the
-// uploader does. `ls` and `find` read the same directory in the same run.
+// process serves /health and runs the janitor's passes: the first one, which reads sizes, some on an
+// unchanged directory, and some on one that another process has changed. Last, all chunks are taken in
+// order, as the uploader does. `ls` and `find` read the same directory in the same run.
 //
 // `bench/backlog.ts [CHUNKS ...]`. The table goes to stdout. A run takes about three minutes, and needs
 // space for 500,000 names in the temporary directory.

@@ -74,9 +74,7 @@ export function collectMetrics(view: StatusView): MetricFamily[] {
   metrics.counter(
     "microphone_stalls_total",
     "How often a connected microphone delivered no sound for 10 s.",
-    [
-      [report.microphone_stalls_total],
-    ],
+    [[report.microphone_stalls_total]],
   );
   const levels: [number, Labels][] = [];
   if (typeof chunk?.peak_dbfs === "number") levels.push([chunk.peak_dbfs, { measure: "peak" }]);
