@@ -38,8 +38,6 @@ import { IngestClient } from "./upload/ingest_client.ts";
 import { Uploader } from "./upload/uploader.ts";
 import { VERSION } from "./system/version.ts";
 
-/** How long the uploader waits before it checks again while chunks get their true time. */
-const RETIMING_WAIT_MS = 100;
 /** Chunks of another process ring no bell: they get their true time after a day at the latest. */
 const RETIMING_INTERVAL_MS = 86_400_000;
 /** How long the uploader may take to deliver the last chunk. */
@@ -160,23 +158,20 @@ async function runWorkers(parts: Workers, stop: AbortSignal): Promise<void> {
     chunkBytes: estimateChunkBytes(config.chunkSeconds, config.opusBitrateKbps),
   }, { clock, status, log: log.getChild("janitor"), isClockTrusted: () => clockSync.isTrusted });
   const clockWaitEndsMs = clock.monotonicMs() + config.maxClockWaitS * 1000;
-  let isRetiming = false;
   const uploader = new Uploader(spool, parts.client, {
     retryMinMs: config.retryMinS * 1000,
     retryMaxMs: config.retryMaxS * 1000,
     concurrency: config.uploadConcurrency,
     timeoutMs: config.uploadTimeoutS * 1000,
-    clockWaitMs: ({ provisional }) => {
-      // The waiting chunks are getting their true time. Until they have it, a newer one would overtake them.
-      if (isRetiming && clockSync.isTrusted) return RETIMING_WAIT_MS;
-      const isOfThisBoot = provisional?.bootId === parts.boot.id;
-      return isOfThisBoot ? Math.max(0, clockWaitEndsMs - clock.monotonicMs()) : 0;
-    },
+    clockWaitMs: ({ provisional }) =>
+      provisional?.bootId === parts.boot.id
+        ? Math.max(0, clockWaitEndsMs - clock.monotonicMs())
+        : 0,
   }, { clock, status, log: log.getChild("uploader") });
 
   const delivery = new TaskGroup();
   delivery.start("garbage", (signal) => collectGarbage(clock, signal));
-  delivery.start("clock", (signal) => followClock(parts, (is) => isRetiming = is, signal));
+  delivery.start("clock", (signal) => followClock(parts, signal));
   delivery.start("janitor", (signal) => janitor.run(signal));
   delivery.start("uploader", (signal) => uploader.run(signal));
   delivery.start("history", () => restoreHistory(status.history, spool, clock.unixMs()));
@@ -205,21 +200,11 @@ async function runWorkers(parts: Workers, stop: AbortSignal): Promise<void> {
   }
 }
 
-/**
- * Waits until the clock is synchronized, then gives the waiting chunks their true time.
- * @param onRetiming is called with whether there are chunks that do not have it yet.
- */
-async function followClock(
-  parts: Parts,
-  onRetiming: (isRetiming: boolean) => void,
-  signal: AbortSignal,
-): Promise<void> {
+/** Waits until the clock is synchronized, then gives the waiting chunks their true time. */
+async function followClock(parts: Parts, signal: AbortSignal): Promise<void> {
   const { clock, clockSync, log, spool, status, boot } = parts;
   const problem = new ProblemReport({ clock, status, log: log.getChild("clock") });
-  await clockSync.run(signal, () => {
-    problem.set(problems.clockNotSynchronized());
-    onRetiming(true);
-  });
+  await clockSync.run(signal, () => problem.set(problems.clockNotSynchronized()));
   if (clockSync.isTrusted) problem.clear();
   while (!signal.aborted) {
     let again = true;
@@ -234,7 +219,6 @@ async function followClock(
     } catch (error) {
       log.debug("The spool cannot be listed.", { error: String(error) });
     }
-    onRetiming(false); // chunks that could not be renamed now do not delay the others
     // A chunk that was named before the synchronization may be sealed later, if the disk is slow.
     if (again) await clock.sleep(5000, signal);
     else await spool.provisional.wait(clock, RETIMING_INTERVAL_MS, signal);
