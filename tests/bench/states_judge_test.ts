@@ -1,5 +1,5 @@
-// What the benchmark of all states says of samples: which growth it objects to, and how it counts
-// children.
+// How the benchmark of all states judges samples: which growth it reports, and how it counts child
+// processes.
 
 import { assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { childrenIn, since, total } from "../../bench/states/children.ts";
@@ -20,7 +20,7 @@ const LIMITS: Limits = { grownKb: 1024, aboveKb: 5 * 1024, descriptors: 2 };
 const QUIET: State = { name: "quiet", words: "", records: false, set: () => ({ config: {} }) };
 const RECORDING: State = { ...QUIET, name: "recording", records: true };
 
-/** Half an hour of samples, every 10 s; `change` says what is special about each. */
+/** Half an hour of samples, every 10 s; `change` modifies each. */
 function samples(change: (atS: number) => Partial<Sample> = () => ({})): Sample[] {
   return Array.from({ length: 180 }, (_, index) => {
     const atS = 10 * (index + 1);
@@ -37,19 +37,19 @@ function objections(state: State, change?: (atS: number) => Partial<Sample>): st
   return objectionsTo(state, summarize(samples(change), WINDOW), LIMITS);
 }
 
-Deno.test("a process that stays as it is is flat", () => {
+Deno.test("a process that does not grow is flat", () => {
   assertEquals(objections(QUIET), []);
   const { slopeKbS, cpuMsPerS, descriptors } = summarize(samples(), WINDOW);
   assertEquals([slopeKbS, descriptors], [0, { from: 18, to: 18 }]);
   assertEquals(cpuMsPerS.toFixed(3), "1.000");
 });
 
-Deno.test("growth during the warm-up is no growth", () => {
+Deno.test("growth during the warm-up does not count", () => {
   const grown = (atS: number) => ({ anonymousKb: 20_000 + 100 * Math.min(atS, 260) });
   assertEquals(objections(QUIET, grown), []);
 });
 
-Deno.test("memory that climbs is objected to, with its slope", () => {
+Deno.test("memory that climbs is reported with its slope", () => {
   const climbing = (atS: number) => ({ anonymousKb: 30_000 + 110 * atS });
   const [grown = "", above = ""] = objections(QUIET, climbing);
   assertMatch(grown, /^quiet: it grew by 158\.\d MB in 25 min: at most 1\.0 MB is allowed$/);
@@ -57,29 +57,29 @@ Deno.test("memory that climbs is objected to, with its slope", () => {
   assertEquals(summarize(samples(climbing), WINDOW).slopeKbS.toFixed(3), "110.000");
 });
 
-Deno.test("one peak is no growth, but must not be high", () => {
+Deno.test("one peak does not count as growth, but must not be high", () => {
   const peak = (kb: number) => (atS: number) => atS === 1000 ? { anonymousKb: 30_000 + kb } : {};
   assertEquals(objections(QUIET, peak(4000)), []);
   assertMatch(objections(QUIET, peak(6000)).join(), /it once held 5\.9 MB more/);
 });
 
-Deno.test("pages of the program's file that nobody shares any more are no growth", () => {
+Deno.test("pages of the program file that are no longer shared do not count as growth", () => {
   assertEquals(objections(QUIET, (atS) => atS > 1000 ? { privateKb: 70_000 } : {}), []);
 });
 
-Deno.test("a descriptor that is left behind every few minutes is objected to", () => {
+Deno.test("a descriptor that leaks every few minutes is reported", () => {
   const leaking = (atS: number) => ({ descriptors: 18 + Math.floor(atS / 300) });
   assertEquals(objections(QUIET, leaking), ["quiet: it holds 4 more descriptors"]);
 });
 
-Deno.test("programs started at an interval are objected to where nothing happens", () => {
+Deno.test("programs started at an interval are reported in a state in which nothing happens", () => {
   const interval = (atS: number) => ({ children: new Map([["find", atS], ["grep", 3]]) });
   assertEquals(objections(QUIET, interval), ["quiet: it started 1500 find"]);
   const recording = (atS: number) => ({ ...interval(atS), hasFfmpeg: true });
   assertEquals(objections(RECORDING, recording), ["recording: it started 1500 find"]);
 });
 
-Deno.test("a microphone that cannot be opened may cost a few programs an attempt, not more", () => {
+Deno.test("a microphone that cannot be opened may cost only a few programs per attempt", () => {
   const state: State = { ...QUIET, name: "cannot-open", startsPrograms: true };
   const attempts = (helpers: number) => (atS: number) => {
     const ffmpeg = Math.floor(atS / 60);
@@ -89,7 +89,7 @@ Deno.test("a microphone that cannot be opened may cost a few programs an attempt
   assertEquals(objections(state, attempts(9)), ["cannot-open: it started 225 find, 25 ffmpeg"]);
 });
 
-Deno.test("programs started for a microphone that was lost are as they should be", () => {
+Deno.test("programs started because a microphone was lost are accepted", () => {
   const lost = (atS: number) => ({
     hasFfmpeg: true,
     children: new Map(atS > 1000 ? [["ffmpeg", 2], ["find", 9]] : [["ffmpeg", 1], ["find", 3]]),
@@ -97,17 +97,17 @@ Deno.test("programs started for a microphone that was lost are as they should be
   assertEquals(objections(RECORDING, lost), []);
 });
 
-Deno.test("a state that is not what it should be is objected to", () => {
+Deno.test("a wrong state is reported", () => {
   assertEquals(objections(RECORDING), ["recording: it recorded in 0 % of the time only"]);
   const recorded = objections(QUIET, () => ({ hasFfmpeg: true }));
   assertEquals(recorded, ["quiet: it recorded, which it should not"]);
 });
 
-Deno.test("without samples behind the warm-up nothing is said", () => {
+Deno.test("without samples after the warm-up the result is an error", () => {
   assertThrows(() => summarize(samples().slice(0, 30), WINDOW), RangeError, "at least two");
 });
 
-Deno.test("children are counted once each, under what they became, without the program itself", () => {
+Deno.test("each child process counts once, under its final program, without the agent itself", () => {
   const trace = [
     '100 execve("/opt/agent", ["/opt/agent"], 0x1 /* 35 vars */) = 0',
     '101 execve("/usr/bin/grep", ["grep"], 0x1 /* 35 vars */) = 0',
@@ -130,14 +130,14 @@ Deno.test("children are counted once each, under what they became, without the p
   assertEquals(Object.fromEntries(later), { find: 1, ffmpeg: 1 });
 });
 
-Deno.test("every state has a name of its own, and one that there is not is answered with all", () => {
+Deno.test("every state has a unique name, and the error for an unknown name lists all", () => {
   const names = STATES.map(({ name }) => name);
   assertEquals(new Set(names).size, names.length);
   assertEquals(findStates(["503", "recording"]).map(({ name }) => name), ["503", "recording"]);
   assertThrows(() => findStates(["x"]), Error, `there is none: ${names.join(", ")}`);
 });
 
-Deno.test("the statistics are those of the books", () => {
+Deno.test("the statistics agree with their definitions", () => {
   assertEquals(median([5, 1, 3]), 3);
   assertEquals(median([4, 1, 3, 2]), 2.5);
   assertEquals(median([]), NaN);

@@ -1,4 +1,4 @@
-// The unit file, judged by systemd itself.
+// The unit file, checked with systemd itself.
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path/join";
@@ -18,7 +18,7 @@ Deno.test("systemd finds nothing wrong with recorder-agent.service", async () =>
   assertEquals(code, 0);
 });
 
-Deno.test("the sandbox leaves an exposure of 1.5 at most", async () => {
+Deno.test("the sandbox keeps the exposure at 1.5 or less", async () => {
   const { code, stdout } = await new Deno.Command("systemd-analyze", {
     args: ["security", "--offline=true", "--no-pager", UNIT.pathname],
   }).output();
@@ -29,7 +29,7 @@ Deno.test("the sandbox leaves an exposure of 1.5 at most", async () => {
   assert(Number(exposure) <= 1.5, `${exposure}`);
 });
 
-Deno.test("the unit starts after network and sound, restarts for ever, and stops gently", async () => {
+Deno.test("the unit starts after network and sound, always restarts, and stops gracefully", async () => {
   const unit = await Deno.readTextFile(UNIT);
   for (
     const line of [
@@ -46,9 +46,9 @@ Deno.test("the unit starts after network and sound, restarts for ever, and stops
       /^WatchdogSec=3min$/m, // tests/system/notify_socket_test.ts shows that it is enough
       /^RuntimeDirectory=recorder-agent$/m,
       /^LoadCredential=ingest-token:\/etc\/recorder-agent\/token$/m,
-      /^SetCredential=ingest-token:/m, // a missing file would keep the unit from starting
-      /^SystemCallFilter=capset$/m, // setpriv would start no ffmpeg
-      /^Wants=modprobe@snd.service$/m, // and DeviceAllow=char-alsa would mean nothing
+      /^SetCredential=ingest-token:/m, // without it a missing file would prevent the start of the unit
+      /^SystemCallFilter=capset$/m, // without it setpriv could not start ffmpeg
+      /^Wants=modprobe@snd.service$/m, // without it DeviceAllow=char-alsa has no effect
     ]
   ) assertMatch(unit, line);
 });

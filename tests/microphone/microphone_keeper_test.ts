@@ -1,4 +1,4 @@
-// When the keeper changes the microphone, in simulated time and without any sound.
+// When the keeper changes the microphone, in simulated time and without sound.
 
 import { assertEquals } from "@std/assert";
 import { MicrophoneKeeper } from "../../src/microphone/microphone_keeper.ts";
@@ -30,7 +30,7 @@ function setUp() {
     keeper,
     notes,
     found: async () => (await keeper.find(never)).name,
-    /** A plug, while nothing is recorded. */
+    /** Plugs in the microphone while nothing is recorded. */
     plug: async () => {
       microphones.plug(microphones.microphone);
       const waiting = keeper.waitForPlug(5_000, never);
@@ -40,7 +40,7 @@ function setUp() {
   };
 }
 
-Deno.test("one that gives nothing is tried again after 1, 2, 4 … 60 min", async () => {
+Deno.test("a microphone that delivers no sound is tried again after 1, 2, 4 … 60 min", async () => {
   const { clock, keeper, microphones, found } = setUp();
   [microphones.microphone, microphones.second] = [OWN, TWIN];
   for (const minutes of [1, 2, 4, 8, 16, 32, 60, 60]) {
@@ -52,7 +52,7 @@ Deno.test("one that gives nothing is tried again after 1, 2, 4 … 60 min", asyn
   }
 });
 
-Deno.test("after a plug it is tried within five minutes, also if that was seen before", async () => {
+Deno.test("after it is plugged in it is tried within five minutes, even if this has happened before", async () => {
   const { clock, keeper, microphones, found, plug } = setUp();
   [microphones.microphone, microphones.second] = [OWN, TWIN];
   for (const minutes of [1, 2, 4, 8, 16]) {
@@ -66,7 +66,7 @@ Deno.test("after a plug it is tried within five minutes, also if that was seen b
   assertEquals(await found(), "own");
 });
 
-Deno.test("it is tried at once when its stand-in gives nothing either", async () => {
+Deno.test("it is tried at once if its stand-in delivers no sound either", async () => {
   const { keeper, microphones, found } = setUp();
   [microphones.microphone, microphones.second] = [OWN, TWIN];
   keeper.gaveNothing(OWN);
@@ -75,7 +75,7 @@ Deno.test("it is tried at once when its stand-in gives nothing either", async ()
   assertEquals(await found(), "own");
 });
 
-Deno.test("it has proved itself with a minute of sound, not with less", async () => {
+Deno.test("a minute of sound resets its backoff, and less does not", async () => {
   for (const [soundMs, expected] of [[59_000, "twin"], [60_000, "own"]] as const) {
     const { clock, keeper, microphones, found } = setUp();
     [microphones.microphone, microphones.second] = [OWN, TWIN];
@@ -90,7 +90,7 @@ Deno.test("it has proved itself with a minute of sound, not with less", async ()
   }
 });
 
-Deno.test("a microphone for want of any on USB never becomes the one to keep to", async () => {
+Deno.test("a stopgap for a missing USB microphone never becomes the expected one", async () => {
   const { clock, keeper, microphones, notes } = setUp();
   const onboard = named("onboard", { isStandIn: true, isStopgap: true });
   microphones.microphone = onboard;
@@ -101,7 +101,7 @@ Deno.test("a microphone for want of any on USB never becomes the one to keep to"
   assertEquals([microphones.standInMs, microphones.remembered], [0, []]);
 });
 
-Deno.test("8 h that are counted late do not touch what is recorded by then", async () => {
+Deno.test("8 h that are counted late do not affect the microphone that records by then", async () => {
   const { clock, keeper, status, microphones, notes } = setUp();
   keeper.heard(TWIN);
   await clock.advance(8 * 3_600_000);
@@ -113,7 +113,7 @@ Deno.test("8 h that are counted late do not touch what is recorded by then", asy
   assertEquals(status.hasProblem("microphone_stand_in"), true);
 });
 
-Deno.test("the last one is seen before the first sound of its stand-in, too", async () => {
+Deno.test("the return of the last one is noticed even before the first sound of its stand-in", async () => {
   const { clock, keeper, microphones } = setUp();
   microphones.microphone = TWIN;
   let hasCome = false;
