@@ -1,5 +1,5 @@
 // deno-lint-ignore-file no-console -- help, version and usage errors go to a person
-// Arguments, signals, exit code. The only Deno.exit.
+// The entry point: arguments, signals, exit code. Only this module calls Deno.exit.
 
 import { runAgent } from "./src/agent.ts";
 import { systemClock } from "./src/system/clock.ts";
@@ -22,7 +22,7 @@ import { HeldLines } from "./src/system/held_lines.ts";
 import { startLog, StderrQueue } from "./src/system/log.ts";
 import { COMMIT, VERSION } from "./src/system/version.ts";
 
-/** Aborts at the first SIGTERM or SIGINT; a second one ends the process at once. */
+/** A signal that aborts at the first SIGTERM or SIGINT. A second one ends the process at once. */
 function stopSignal(): AbortSignal {
   const controller = new AbortController();
   for (const [name, number] of [["SIGTERM", 15], ["SIGINT", 2]] as const) {
@@ -86,7 +86,7 @@ async function runService(
     await runAgent({ config, log, env }, stopSignal());
     return 0;
   } catch (error) {
-    log.fatal("recorder-agent cannot go on: {reason}", {
+    log.fatal("recorder-agent is exiting: {reason}", {
       reason: error instanceof Error ? error.message : String(error),
     });
     return 1;

@@ -182,7 +182,7 @@ export class Oracle {
     const { ledger } = status.report(spool);
     this.#must(
       Math.abs(ledger.unaccounted_s) < 1e-6,
-      () => `the books do not balance: ${JSON.stringify(ledger)}`,
+      () => `the ledger does not balance: ${JSON.stringify(ledger)}`,
     );
   }
 

@@ -120,7 +120,7 @@ const outages: [what: string, answer: (attempt: number, minute: number) => Verdi
   ["answers 401 and 200 in turn", (attempt) => attempt % 2 === 0 ? FORBIDDEN : TAKEN],
   ["answers 500 and 200 in turn", (attempt) => attempt % 2 === 0 ? BROKEN : TAKEN],
   ["refuses every chunk", () => REFUSED],
-  ["fails on one chunk in eight for ever", (_, minute) => minute % 8 === 0 ? BROKEN : TAKEN],
+  ["fails on one chunk in eight forever", (_, minute) => minute % 8 === 0 ? BROKEN : TAKEN],
 ];
 
 for (const [what, answer] of outages) {

@@ -110,7 +110,7 @@ Deno.test("without `write` lines go to stderr, and a closed stderr is not an err
   assertEquals((await child.status).code, 0);
 });
 
-Deno.test("at DEBUG, and of last lines, nothing is held back", () => {
+Deno.test("at DEBUG, and of fatal lines, nothing is held back", () => {
   for (const level of ["DEBUG", "ERROR"] as const) {
     using out = logTo({ level, held: new HeldLines(new SimulatedClock(0)) });
     for (let i = 0; i < 3; i++) {
