@@ -1,9 +1,10 @@
-// Brings what the chunker makes to the spool, one step after the other, apart from the reading of the
-// microphone: a slow disk never holds the stream. A step that fails (disk full, disk broken) is tried
-// again until it succeeds, while what follows waits in memory. It decides neither cuts nor times.
+// Writes the output of the chunker to the spool, one step after the other, apart from reading the
+// microphone: a slow disk never blocks the stream. A step that fails (disk full, disk broken) is tried
+// again until it succeeds; the steps after it wait in memory. It does not decide where a chunk is cut or
+// when it starts.
 //
-// Writing is one lane, syncing and sealing another: what has been written survives the death of the
-// program at once, and must not wait for a card that takes a second to sync.
+// Writing is one lane, syncing and sealing another: written data survives the end of the program at once,
+// and must not wait for a card that takes a second to sync.
 
 import type { ChunkTimes } from "../chunk/chunk_times.ts";
 import type { Levels } from "../status/levels.ts";
@@ -19,15 +20,15 @@ import type { Status } from "../status/status.ts";
 import { DiskLane } from "./disk_lane.ts";
 
 const NOTHING: Uint8Array = new Uint8Array(0);
-/** More than this (3 hours at 24 kbit/s) is not held for a disk that takes nothing. */
+/** No more than this (3 hours at 24 kbit/s) is held in memory while writes to the disk fail. */
 export const MAX_PENDING_BYTES = 32 * 1024 * 1024;
-/** What a file system writes at once, bytes; of a block that is half full when it syncs, it writes both halves. */
+/** A file system writes blocks of this size, bytes. A sync writes a half-full block as a whole. */
 const BLOCK_BYTES = 4096;
-/** So long before a sync is due it is made, if a block has just become full. */
+/** A sync is made this long before it is due if a block has just become full. */
 const EARLY_SYNC_MS = 1200;
-/** A sync that is asked for has begun after this: what is written from then on is not part of it. */
+/** A requested sync has begun after this time: bytes that are written later are not part of it. */
 const SYNC_BEGINS_MS = 25;
-/** When the service stops, a disk that takes nothing is waited for no longer. */
+/** When the service stops, the writer waits no longer than this for writes that fail. */
 const LAST_TRIES_MS = 2000;
 
 export type WriteStep =
@@ -39,16 +40,16 @@ export type WriteStep =
     times: ChunkTimes;
     /** Its start is that of `times`. */
     name: PartName;
-    /** Why sound would be missing before this chunk, if it is. */
+    /** The cause, if sound is missing before this chunk. */
     gapCause: string;
     levels: Levels | null;
   }
-  /** The chunk holds no sound: it is dropped. */
+  /** The chunk has no sound: it is dropped. */
   | { kind: "discard" };
 
 export type SealedChunk = Extract<WriteStep, { kind: "close" }>;
 
-/** What follows a write, and may take its time. */
+/** A step that follows a write and may be slow. */
 type SyncStep =
   | { kind: "sync"; part: PartFile }
   | { kind: "seal"; part: PartFile; step: SealedChunk };
@@ -56,7 +57,7 @@ type SyncStep =
 interface QueuedStep {
   readonly step: WriteStep;
   readonly sizeBytes: number;
-  /** When it was pushed, monotonic ms: it may have waited since for a disk that failed. */
+  /** When it was pushed, monotonic ms. It may have waited since then for a failing disk. */
   readonly sinceMs: number;
 }
 
@@ -72,13 +73,13 @@ export class ChunkWriter {
   readonly #syncs: DiskLane<SyncStep>;
   #pendingBytes = 0;
   #part: PartFile | null = null;
-  /** What came behind the block up to which was synced last; it is written behind that sync. */
+  /** The bytes after the last block that was synced. They are written once that sync is under way. */
   #rest = NOTHING;
-  /** When the page before was pushed, monotonic ms. */
+  /** When the previous page was pushed, monotonic ms. */
   #pageMs = 0;
-  /** Sound that was pushed until then is synced, or will be by a sync that has been asked for. */
+  /** Sound that was pushed until then is synced, or a sync for it has been requested. */
   #syncedMs = 0;
-  /** A step that hangs in a dead disk when the service ends; nobody waits for it any more. */
+  /** A step that hangs on a dead disk when the service ends. Nothing waits for it any longer. */
   #abandoned: Promise<unknown> | null = null;
 
   constructor(
@@ -88,14 +89,13 @@ export class ChunkWriter {
       clock: Clock;
       status: Status;
       log: Logger;
-      /** Told of every chunk that has become visible in outbox/. */
+      /** Called for every chunk that has become visible in outbox/. */
       onSealed?: (chunk: SealedChunk) => void;
     },
   ) {
     const { clock, status, log } = deps;
     this.#spool = spool;
-    // ffmpeg holds up to two pages of 0.4 s, and the disk takes some time to sync: the bound holds with
-    // both.
+    // ffmpeg holds up to two pages of 0.4 s, and a sync takes some time: the interval is kept with both.
     this.#syncIntervalMs = Math.max(0, syncIntervalMs - 1300);
     this.#clock = clock;
     this.#status = status;
@@ -117,7 +117,7 @@ export class ChunkWriter {
     return this.#writes.waiting.length === 0 && this.#syncs.waiting.length === 0;
   }
 
-  /** True when the disk has taken nothing for so long that no more can be held. */
+  /** True when writes have failed for so long that no more can be held in memory. */
   get isFull(): boolean {
     return this.#pendingBytes > MAX_PENDING_BYTES;
   }
@@ -128,7 +128,7 @@ export class ChunkWriter {
     this.#writes.push({ step, sizeBytes, sinceMs: this.#clock.monotonicMs() });
   }
 
-  /** Resolves when everything has been written, or a failing disk has had its last tries. */
+  /** Resolves when everything has been written, or after the last tries on a failing disk. */
   async finish(): Promise<void> {
     const giveUpMs = this.#clock.monotonicMs() + LAST_TRIES_MS;
     const finished = new AbortController();
@@ -138,13 +138,13 @@ export class ChunkWriter {
         this.#abandonParts();
         finished.abort();
       });
-    // A disk that is slow, or hangs, is waited for no longer than one that fails.
+    // The writer waits no longer for a disk that is slow or hangs than for one that fails.
     await this.#clock.sleep(LAST_TRIES_MS + 500, finished.signal);
     if (!finished.signal.aborted) this.#abandoned = work;
     if (this.#writes.waiting.length > 0) this.#lost();
   }
 
-  /** They stay in recording/, to be recovered at the next start. */
+  /** The files stay in recording/, and the next start recovers them. */
   #abandonParts(): void {
     this.#part?.abandon();
     this.#part = null;
@@ -155,7 +155,7 @@ export class ChunkWriter {
   async #write(step: WriteStep, sinceMs: number): Promise<void> {
     switch (step.kind) {
       case "open":
-        this.#spool.roomWanted.ring(); // the janitor sees to it that a whole chunk fits
+        this.#spool.roomWanted.ring(); // the janitor makes room for a whole chunk
         this.#part ??= await this.#spool.create(step.name);
         await this.#part.append(step.bytes);
         this.#syncedMs = this.#pageMs = sinceMs;
@@ -179,16 +179,16 @@ export class ChunkWriter {
   }
 
   /**
-   * Writes a page, and asks for a sync when one is due, or will be soon and a block has become full: then
-   * the sync is for whole blocks, and what is behind them is written behind it. Otherwise each sync would
-   * write one block more than there is, a quarter of all at 24 kbit/s.
+   * Writes a page, and requests a sync when one is due, or when one is due soon and a block has become
+   * full. If a block is full, the sync covers whole blocks only, and the rest is written after it.
+   * Otherwise each sync would write one block more than necessary, a quarter of all writes at 24 kbit/s.
    */
   async #append(part: PartFile, page: Uint8Array, sinceMs: number): Promise<void> {
     const bytes = concatBytes([this.#rest, page]);
     const agoMs = this.#clock.monotonicMs() - this.#syncedMs;
     const beyond = (part.sizeBytes + bytes.length) % BLOCK_BYTES;
     const fillsBlock = beyond < bytes.length && this.#syncIntervalMs > EARLY_SYNC_MS;
-    // While the disk is at it, the next page will ask again.
+    // While a sync is under way, no other is requested: the next page tries again.
     const isDue = this.#syncs.waiting.length === 0 &&
       agoMs >= this.#syncIntervalMs - (fillsBlock ? EARLY_SYNC_MS : 0);
     const end = isDue && fillsBlock ? bytes.length - beyond : bytes.length;
@@ -210,7 +210,7 @@ export class ChunkWriter {
     else this.#sealed(name, step, part.sizeBytes);
   }
 
-  /** Syncs what is written; what was kept from it is written as soon as that is under way. */
+  /** Syncs what is written. The bytes that were kept back are written as soon as the sync is under way. */
   async #syncBlocks(part: PartFile): Promise<void> {
     const done = new AbortController();
     const syncing = part.sync().finally(() => done.abort());
@@ -236,7 +236,7 @@ export class ChunkWriter {
     });
   }
 
-  /** Someone deleted the file while it was being recorded: no use in trying again. */
+  /** The file was deleted while it was being recorded: it is useless to try again. */
   #vanished({ times }: SealedChunk, bytes: number): void {
     const seconds = durationOf(times) / 1e6;
     this.#status.chunksLost({ chunks: 1, bytes, seconds });
@@ -246,7 +246,10 @@ export class ChunkWriter {
     });
   }
 
-  /** Counts what still waited when the disk was given up; what a .part holds can be recovered. */
+  /**
+   * Counts what still waited when the writer gave up on the disk. The contents of a .part file can be
+   * recovered.
+   */
   #lost(): void {
     const steps = this.#writes.waiting.map(({ step }) => step);
     const opened = steps.findIndex(({ kind }) => kind === "open");
@@ -257,7 +260,7 @@ export class ChunkWriter {
       seconds: closed.reduce((sum, step) => sum + durationOf(step.times) / 1e6, 0),
     };
     this.#status.chunksLost(losses);
-    this.#log.error("The disk did not take the end of the recording.", losses);
+    this.#log.error("The end of the recording could not be written.", losses);
   }
 
   #failed(error: unknown): void {

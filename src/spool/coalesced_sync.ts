@@ -1,24 +1,24 @@
-// Makes durable what was done before, beside the work and one round at a time: a round covers all that
-// was done before it began, so that many changes cost one. It knows nothing of files and never fails:
-// what a round could not do, the next one asked for does.
+// Makes earlier changes durable, beside the work and one round at a time. A round covers everything that
+// was done before it began, so that many changes cost one sync. It knows nothing about files and never
+// fails: what a round could not sync, the next requested round syncs.
 
 export class CoalescedSync {
   readonly #sync: () => Promise<void>;
   #isWanted = false;
   #rounds: Promise<void> | null = null;
 
-  /** @param sync makes durable all that was done until it is called; may reject. */
+  /** @param sync makes everything durable that was done before the call; may reject. */
   constructor(sync: () => Promise<void>) {
     this.#sync = sync;
   }
 
-  /** What was done until now is to be made durable, soon. */
+  /** Requests that everything done until now becomes durable soon. */
   request(): void {
     this.#isWanted = true;
     this.#rounds ??= this.#run();
   }
 
-  /** Resolves when all that was asked for has been tried. */
+  /** Resolves when all requests have been tried. */
   async settled(): Promise<void> {
     while (this.#rounds !== null) await this.#rounds;
   }

@@ -1,5 +1,5 @@
-// Work for the disk, one piece after the other, in order. One that fails (disk full, disk broken) is
-// tried again until it succeeds, while what follows waits. What the work is, its owner knows.
+// Work for the disk, one piece after the other, in order. A piece that fails (disk full, disk broken) is
+// tried again until it succeeds; the pieces after it wait. Its owner knows what the work is.
 
 import type { Clock } from "../system/clock.ts";
 
@@ -8,9 +8,9 @@ const TRY_AGAIN_MS = 1000;
 export interface DiskLaneOptions<T> {
   /** May be called again with the same piece after it has failed. */
   readonly apply: (piece: T) => Promise<void>;
-  /** Told of every piece that is done. */
+  /** Called for every piece that is done. */
   readonly onDone?: (piece: T) => void;
-  /** Told whenever the lane begins to fail, with the error, fails again, or works again (null). */
+  /** Called with the error each time a piece fails, and with null when the lane works again. */
   readonly onTrouble: (error: unknown) => void;
   readonly clock: Clock;
 }
@@ -27,7 +27,7 @@ export class DiskLane<T> {
     this.#options = options;
   }
 
-  /** What is not done yet; the first piece is being worked on. */
+  /** The pieces that are not done yet. The first one is being worked on. */
   get waiting(): readonly T[] {
     return this.#queue;
   }
@@ -41,7 +41,7 @@ export class DiskLane<T> {
     if (!this.#isWorking) this.#working = this.#work();
   }
 
-  /** Resolves when nothing waits any more, or the piece under way ended after that time (monotonic). */
+  /** Resolves when no piece waits any longer, or when the current piece ends after `giveUpMs` (monotonic). */
   async finish(giveUpMs: number): Promise<void> {
     this.#giveUpMs = giveUpMs;
     await this.#working;

@@ -1,11 +1,11 @@
-// What is known of one folder of sealed chunks: how many there are, how long and how large, the names of
-// the oldest, and whether another process has been at work in it. It lists the folder and asks for sizes;
-// it never changes a file. Its owner tells it what came and went, and sees to it that nothing leaves
-// while it lists or asks for sizes.
+// The known facts about one folder of sealed chunks: how many there are, how long and how large, the names
+// of the oldest, and whether another process has changed it. It lists the folder and reads sizes; it never
+// changes a file. Its owner reports which chunks came and left, and makes sure that none leaves while it
+// lists or reads sizes.
 //
-// A folder of any size is listed in small portions: the event loop goes on meanwhile. Sizes are asked for
-// in the order of names: those of the chunks up to a certain name are in the tally, so that no list of
-// what is still to be asked for is needed.
+// A folder of any size is listed in small portions, so that the event loop keeps running. Sizes are read
+// in the order of names: the tally has the sizes of the chunks up to a certain name, so that no list of
+// the remaining chunks is needed.
 
 import type { Tally } from "../status/tally.ts";
 import { delay } from "@std/async/delay";
@@ -21,9 +21,9 @@ import { sizeOf } from "../system/disk.ts";
 import { FolderWatch } from "./folder_watch.ts";
 import { OldestNames } from "./oldest_names.ts";
 
-/** Names that are looked at without a pause. */
+/** How many names are read without a pause. */
 const LISTED_AT_ONCE = 2000;
-/** So many files are asked for their size at once. */
+/** How many sizes are read at once. */
 const SIZES_AT_ONCE = 16;
 
 export class Folder {
@@ -33,20 +33,20 @@ export class Folder {
   readonly #heldNames: number;
   #held: OldestNames;
   #isListed = false;
-  /** Whether sizes are being counted again, as another process changed something. */
+  /** Whether sizes are being counted again because another process changed something. */
   #isCorrected = false;
-  /** Sizes of chunks up to this name are in the tally; null: none are; "all": all are. */
+  /** The tally has the sizes of chunks up to this name; null: of none; "all": of all. */
   #sizedTo: ChunkName | null | "all" = "all";
-  /** The next names to be asked for their size, if they are not among those held. */
+  /** The next names whose sizes are read, if they are not among the held names. */
   #toSize: OldestNames | null = null;
-  /** Names of chunks whose size the disk did not tell when it was asked. */
+  /** Names of chunks whose size could not be read. */
   readonly #unsized = new Set<string>();
-  /** On their way into the folder just now. */
+  /** File names of chunks that are being moved into the folder. */
   readonly #arriving = new Set<string>();
-  /** Came since a listing began; null: none is under way. */
+  /** Chunks that came since a listing began; null: no listing is under way. */
   #arrived: Map<string, ChunkName> | null = null;
 
-  /** @param heldNames of the oldest; the folder is listed again when they run out. */
+  /** @param heldNames how many of the oldest names are held; the folder is listed again when they run out. */
   constructor(path: string, heldNames: number) {
     this.#path = path;
     this.#heldNames = heldNames;
@@ -54,12 +54,12 @@ export class Folder {
     this.watch = new FolderWatch(path);
   }
 
-  /** A chunk is about to be moved here; only if that may happen while the folder is listed. */
+  /** A chunk is about to be moved here. Needed only if that may happen while the folder is listed. */
   arrives(fileName: string): void {
     this.#arriving.add(fileName);
   }
 
-  /** It came, or did not. */
+  /** The move has ended: the chunk came, or it did not. */
   arrivalEnds(fileName: string): void {
     this.#arriving.delete(fileName);
   }
@@ -82,13 +82,13 @@ export class Folder {
     this.#toSize?.forget(name);
   }
 
-  /** It was to be here and is not: another process took it, and with luck not only that. */
+  /** The chunk should be here and is not: another process removed it, and perhaps others. */
   isMissing(name: ChunkName): void {
     this.#held.forget(name);
     this.watch.touch();
   }
 
-  /** The oldest chunk of those held that is wanted, or null. */
+  /** The oldest held chunk that is wanted, or null. */
   oldestHeld(isWanted: (name: ChunkName) => boolean): ChunkName | null {
     return this.#held.find(isWanted);
   }
@@ -97,20 +97,20 @@ export class Folder {
     return this.#held.findKey(key);
   }
 
-  /** Whether all names are held that are known of. */
+  /** Whether all known names are held. */
   get isAllHeld(): boolean {
     return this.#held.isComplete;
   }
 
-  /** Names of chunks that are held, the oldest first, from behind a name on; at most so many. */
+  /** At most `count` of the held names, the oldest first, only those after `behind`. */
   take(count: number, behind?: ChunkName): ChunkName[] {
     return this.#held.inOrder(behind).take(count).toArray();
   }
 
   /**
-   * Shows every chunk in the folder once, in any order, and puts the tally right; sizes may then have to
-   * be counted. Returns by how much more sound there is than was known, microseconds.
-   * @param holdsAnew default true; false: the names that are held stay, if they can be right.
+   * Visits every chunk in the folder once, in any order, and corrects the tally; sizes may have to be
+   * counted after that. Returns how much more sound there is than was known, microseconds.
+   * @param holdsAnew default true; false: the held names are kept if they can be right.
    */
   async list(
     visit: (fileName: string, name: ChunkName) => void = () => {},
@@ -130,7 +130,7 @@ export class Folder {
         if (held !== null) this.#held = held;
         return this.#correct(files, durationUs);
       });
-      // The names that are held were wrong after all.
+      // The held names were wrong after all.
       if (moreUs !== null && held === null) await this.listOldest();
       return moreUs ?? 0;
     } catch (error) {
@@ -139,13 +139,13 @@ export class Folder {
     }
   }
 
-  /** Lists the folder for the oldest names alone; no other process has been at work in it. */
+  /** Lists the folder only for its oldest names; no other process has changed it. */
   async listOldest(): Promise<void> {
     const held = new OldestNames(this.#heldNames);
     let boundUs = Infinity;
     let bound = "";
     const isAmongThem = (fileName: string) => {
-      // Most need not be parsed.
+      // Most names need not be parsed.
       if (held.boundUs !== boundUs) bound = firstTextOf(boundUs = held.boundUs);
       return boundUs === Infinity || fileName < bound;
     };
@@ -166,14 +166,14 @@ export class Folder {
     return moreUs;
   }
 
-  /** Whether sizes have to be asked for again, as another process changed something. */
+  /** Whether sizes have to be read again because another process changed something. */
   get isCorrected(): boolean {
     return this.#isCorrected;
   }
 
   /**
-   * Brings the next few sizes into the tally. False: all have been asked for. A chunk whose size a
-   * broken disk does not tell counts as empty until `countUnsized`.
+   * Adds the next few sizes to the tally. False: all have been read. A chunk whose size cannot be read
+   * from a broken disk counts as empty until `countUnsized`.
    */
   async countSizes(): Promise<boolean> {
     let names = this.#nextToSize();
@@ -181,14 +181,14 @@ export class Folder {
       await this.#findNextToSize();
       names = this.#nextToSize() ?? [];
     }
-    // What comes from here on, up to the last of them, brings its size with it.
+    // A chunk that comes from now on, up to the last of these names, is counted with its size.
     this.#sizedTo = names.at(-1) ?? "all";
     if (this.#sizedTo === "all") this.#isCorrected = false;
     await this.#count(names.map(formatChunkName));
     return names.length > 0;
   }
 
-  /** Asks again for the sizes that the disk did not tell. */
+  /** Reads the sizes again that could not be read. */
   async countUnsized(): Promise<void> {
     const names = [...this.#unsized];
     this.#unsized.clear();
@@ -209,7 +209,7 @@ export class Folder {
     }));
   }
 
-  /** Names of the chunks whose sizes come next; empty: no more; null: they are not held. */
+  /** Names of the chunks whose sizes are read next; empty: there are no more; null: they are not held. */
   #nextToSize(): ChunkName[] | null {
     if (this.#sizedTo === "all") return [];
     const behind = this.#sizedTo ?? undefined;
@@ -234,8 +234,9 @@ export class Folder {
   }
 
   /**
-   * Shows every chunk in the folder and returns what `conclude` does: at that moment what was shown
-   * agrees with the tally, if no other process was at work. What comes meanwhile is shown last.
+   * Visits every chunk in the folder and returns the result of `conclude`. When `conclude` runs, the
+   * visited chunks agree with the tally, unless another process changed the folder. Chunks that come
+   * meanwhile are visited last.
    */
   async #scan<T>(
     visit: (fileName: string, name: ChunkName) => void,
@@ -253,7 +254,7 @@ export class Folder {
           const name = parseChunkName(fileName);
           if (name !== null) visit(fileName, name);
         }
-        // Deno 2.7 reads all of a directory first, and gives it out without a pause.
+        // Deno 2.7 first reads the whole directory, and then returns the entries without a pause.
         if (++listed % LISTED_AT_ONCE === 0) await delay(0);
       }
       for (const [fileName, name] of arrived) visit(fileName, name);

@@ -1,33 +1,35 @@
 // Tells whether another process has changed which files are in a folder, by the folder's modification
-// time: every change of our own is bracketed, and what the time is afterwards is remembered. A time that
-// differs, in whichever direction, is another process's work. It lists nothing and changes nothing.
-// Times of files are the system's, so it asks the system's clock, whichever the program is given.
+// time. Every change by this program is bracketed, and the time after it is remembered. If the time
+// differs, in either direction, another process has changed the folder. It lists nothing and changes
+// nothing. File times come from the system, so it reads the system's clock, whichever clock the program is
+// given.
 //
-// The time is as coarse as the kernel's tick, 4 ms as a rule: what another process does within a tick
-// behind a change of our own, or while one is under way, cannot be told from it. What that means:
+// The time is as coarse as the kernel's tick, usually 4 ms. A change by another process within a tick
+// after a change by this program, or during one, cannot be told apart from it. This means:
 //
-//   - A change of our own that takes a second counts as one by another process: it could have hidden one.
+//   - A change by this program that takes a second counts as one by another process: it could have hidden
+//     one.
 //   - A listing proves nothing about a folder that was changed less than a tick ago: its first files may
 //     have been read before that change. Such a folder stays touched.
-//   - Whoever finds a file missing says so (`touch`), whatever the time says.
-//   - What is still missed, a change within the tick, is found by the recounts that the janitor makes in
-//     any case. A file system whose times are coarser (FAT: 2 s) leaves more to these.
+//   - Code that finds a file missing says so (`touch`), whatever the time says.
+//   - A change within the tick that is still missed is found by the regular recounts of the janitor. A
+//     file system with coarser times (FAT: 2 s) leaves more to them.
 
 import { delay } from "@std/async/delay";
 import { systemClock } from "../system/clock.ts";
 
 /** Longer than the tick of any kernel: 10 ms at 100 Hz. */
 const TICK_MS = 20;
-/** A change of our own that takes longer leaves a folder touched. */
+/** A change by this program that takes longer leaves a folder touched. */
 const SLOW_MS = 1000;
-/** So often a folder that is being changed is awaited. */
+/** How many ticks `settled` waits at most for a folder that keeps changing. */
 const SETTLE_TRIES = 3;
 
 export class FolderWatch {
   readonly #path: string;
   /** Unix ms; null: not known. */
   #changedMs: number | null = null;
-  /** Changes of our own that are under way. */
+  /** Changes by this program that are under way. */
   #ownChanges = 0;
   #ownSinceMs = 0;
   #isTouched = true;
@@ -36,18 +38,18 @@ export class FolderWatch {
     this.#path = path;
   }
 
-  /** Whether another process has changed the folder, as far as can be told, since `listingBegins`. */
+  /** Whether another process has changed the folder since `listingBegins`, as far as the time shows. */
   get isTouched(): boolean {
     if (this.#ownChanges === 0) this.#look();
     return this.#isTouched;
   }
 
-  /** Another process has been at work here. */
+  /** Another process has changed the folder. */
   touch(): void {
     this.#isTouched = true;
   }
 
-  /** Makes a change of our own; several may overlap. */
+  /** Makes a change to the folder; several may overlap. */
   async change<T>(make: () => T | Promise<T>): Promise<T> {
     if (this.#ownChanges++ === 0) {
       this.#look();
@@ -63,14 +65,17 @@ export class FolderWatch {
     }
   }
 
-  /** Resolves when a tick has passed since the folder was changed, or it is changed all the time. */
+  /**
+   * Resolves when a tick has passed since the last change, or after a few ticks if the folder keeps
+   * changing.
+   */
   async settled(): Promise<void> {
     for (let tries = 0; tries < SETTLE_TRIES && this.#isJustChanged(); tries++) {
       await delay(TICK_MS);
     }
   }
 
-  /** A listing begins that will show what has been done until now. */
+  /** A listing begins. It will show every change that was made until now. */
   listingBegins(): void {
     this.#changedMs = this.#readChangedMs();
     this.#isTouched &&= this.#ownChanges > 0 || this.#isJustChanged();
@@ -91,7 +96,7 @@ export class FolderWatch {
     try {
       return Deno.lstatSync(this.#path).mtime?.getTime() ?? null;
     } catch {
-      return null; // it cannot be told: as if it had been changed
+      return null; // an unknown time counts as a change
     }
   }
 }

@@ -1,20 +1,22 @@
 // Keeps the spool within its limits: every five minutes, and at once when something would not fit.
-// What it takes that was never delivered is counted and logged as lost. It decides nothing itself
+// Undelivered chunks that it removes are counted and logged as lost. It decides nothing itself
 // (retention.ts does) and touches no file that is being recorded.
 //
-// It lists no folder that nobody else has changed. Names are in the order of time, so age is looked for
-// from the oldest on, up to the first chunk that is young enough. One that starts later may end earlier,
-// by less than a chunk: that one goes at most an hour late.
+// It does not list a folder that only this program has changed. Names are in the order of time, so it
+// looks for expired chunks from the oldest on, up to the first chunk that has not expired. A chunk that
+// starts later may end earlier, by less than the length of a chunk: such a chunk is deleted at most an
+// hour late.
 //
-// It does not evict on a wrong number. What is free on the disk is asked of the disk. The tally, which
-// max_spool_gb is held to, is wrong only if another process has changed a folder. That is seen
-// (folder_watch.ts), and such a folder is counted before anything goes for the tally: before delivered
-// chunks go unless that was done within RECOUNT_MS, before undelivered ones go always. What cannot be
-// seen is a change within milliseconds of one of our own; and of these a deleted file shows itself as
-// soon as it was to go. So that the rest can never cost more than a few undelivered chunks, everything
-// is counted once a day, and before undelivered chunks go if that was longer ago than an hour. While
-// sizes are still being counted, after the start, the tally is too low: what goes then would have to go
-// in any case, and the rest goes when the count is through, long before a chunk is.
+// It does not evict because of a wrong number. The disk reports how much is free. The tally, which is
+// compared with max_spool_gb, is wrong only if another process has changed a folder. folder_watch.ts
+// detects that, and such a folder is counted before chunks are deleted because of the tally: before
+// delivered chunks are deleted unless that was done within RECOUNT_MS, before undelivered chunks are
+// deleted always. Only a change within milliseconds of a change by this program is not detected; if it
+// deleted a file, the janitor notices when it tries to delete that file itself. So that the remaining
+// cases never cost more than a few undelivered chunks, everything is counted once a day, and also before
+// undelivered chunks are deleted if the last count was more than an hour ago. While sizes are still being
+// counted after the start, the tally is too low: chunks that are deleted then would have to be deleted in
+// any case, and the others are deleted when the count is complete, long before a chunk is.
 
 import type { Clock } from "../system/clock.ts";
 import type { Logger } from "../system/log.ts";
@@ -38,15 +40,18 @@ import {
 import type { Spool } from "./spool.ts";
 
 const PASS_INTERVAL_MS = 300_000;
-/** For delivered chunks a spool that is full is not listed more often, however short its chunks are. */
+/**
+ * A full spool is not counted more often before delivered chunks are deleted, however short the chunks
+ * are.
+ */
 const RECOUNT_MS = 30_000;
 const HOUR_MS = 3_600_000;
-/** All folders are counted so often, whether or not somebody seems to have changed them. */
+/** How often all folders are counted, even if no other process seems to have changed them. */
 const COUNT_ALL_MS = 24 * HOUR_MS;
 /** More than NTP slews between two passes. */
 const STEP_MS = 60_000;
 const DISBELIEF_MS = 86_400_000;
-/** So many files that cannot be deleted are passed over; then the disk is what is wrong. */
+/** After this many files that cannot be deleted a pass gives up: the disk is the problem. */
 const MAX_STUCK = 10;
 
 interface Losses {
@@ -66,21 +71,21 @@ export class Janitor {
   readonly #isClockTrusted: () => boolean;
   readonly #diskLow: ProblemReport;
   readonly #failure: ProblemReport;
-  /** Unix less monotonic time when it was last looked at under a synchronized clock. */
+  /** Unix time minus monotonic time, at the last check under a synchronized clock. */
   #offsetMs: number | null = null;
   #believeFromMs = -Infinity;
-  /** When folders were last counted for max_spool_gb, on the monotonic clock, as all times here. */
+  /** When folders were last counted for max_spool_gb, on the monotonic clock, like all times here. */
   #recountedMs = -Infinity;
   /** When all folders were last counted: the spool does that when it is opened. */
   #allCountedMs: number;
   #straysSoughtMs = -Infinity;
-  /** When a folder was last listed for what is old, as the names that are held did not tell. */
+  /** When a folder was last listed for expired chunks because the held names did not suffice. */
   readonly #oldSoughtMs: Record<ChunkDir, number> = {
     outbox: -Infinity,
     uploaded: -Infinity,
     rejected: -Infinity,
   };
-  /** What went wrong in this pass. */
+  /** The errors of this pass. */
   #stuck: string[] = [];
 
   constructor(
@@ -99,12 +104,12 @@ export class Janitor {
     this.#failure = new ProblemReport(deps);
   }
 
-  /** Works until the signal aborts. What fails is reported and tried again at the next pass. */
+  /** Runs until the signal aborts. A failed step is reported and tried again in the next pass. */
   async run(signal: AbortSignal): Promise<void> {
     let nextExpiryMs = -Infinity;
-    await this.#pass(false); // the first chunk must not wait until everything has been looked at
+    await this.#pass(false); // the first chunk must not wait until everything has been checked
     while (!signal.aborted) {
-      // Room is made whenever it is asked for; age can wait.
+      // Room is made whenever it is requested; expiry can wait.
       const expire = this.#clock.monotonicMs() >= nextExpiryMs;
       if (expire) nextExpiryMs = this.#clock.monotonicMs() + PASS_INTERVAL_MS;
       await this.#pass(expire);
@@ -129,10 +134,7 @@ export class Janitor {
     else this.#failure.set(problems.janitorFailed(stuck));
   }
 
-  /**
-   * Puts the tally right, and removes what is older than it may get, delivered or not: by a clock that
-   * can be trusted.
-   */
+  /** Corrects the tally. Removes expired chunks, delivered or not, if the clock can be trusted. */
   async removeExpired(): Promise<void> {
     const isTrusted = this.#isClockTrusted() && !this.#wasStepped();
     const unixMs = this.#clock.unixMs();
@@ -144,7 +146,7 @@ export class Janitor {
       try {
         await this.#removeOld(dir, (name) => isExpired(name, dir, unixMs, this.#limits), losses);
       } finally {
-        this.#report(dir, losses, "older than it may be kept");
+        this.#report(dir, losses, "expired");
       }
     }
     await this.#removeStrays(keptSinceMs("rejected", unixMs, this.#limits));
@@ -181,25 +183,25 @@ export class Janitor {
     const strays = await this.#spool.removeStrays(keptSinceMs);
     this.#straysSoughtMs = nowMs;
     if (strays.length === 0) return;
-    this.#log.warning("Files that had been set aside in rejected/ were removed: too old.", {
+    this.#log.warning("Expired files that are not chunks were removed from rejected/.", {
       files: strays.length,
       first: strays[0],
     });
   }
 
-  /** A clock that jumps while it counts as synchronized is believed when it has stood for a day. */
+  /** A clock that jumps while it counts as synchronized is trusted again after a day without a jump. */
   #wasStepped(): boolean {
     const nowMs = this.#clock.monotonicMs();
     const offsetMs = this.#clock.unixMs() - nowMs;
     if (Math.abs(offsetMs - (this.#offsetMs ?? offsetMs)) > STEP_MS) {
       this.#believeFromMs = nowMs + DISBELIEF_MS;
-      this.#log.warning("The system clock was stepped: for a day nothing is deleted as old.");
+      this.#log.warning("The system clock was stepped: nothing expires for a day.");
     }
     this.#offsetMs = offsetMs;
     return nowMs < this.#believeFromMs;
   }
 
-  /** Removes the oldest until the next chunk fits into the limits. */
+  /** Removes the oldest chunks until the next chunk fits into the limits. */
   async makeRoom(): Promise<void> {
     let freeBytes = await this.#spool.freeBytes();
     for (const dir of EVICTION_ORDER) {
@@ -217,7 +219,7 @@ export class Janitor {
           freeBytes += bytes ?? 0;
         }
       } finally {
-        this.#report(dir, losses, "no room for it"); // also if the disk failed in the middle
+        this.#report(dir, losses, "no space left"); // also if the disk failed in the middle
       }
     }
     this.#status.counters.freeBytes = freeBytes;
@@ -226,7 +228,7 @@ export class Janitor {
     else this.#diskLow.clear();
   }
 
-  /** What others deleted by hand must not cost what still waits. */
+  /** Waiting chunks must not be deleted because of files that another process has already deleted. */
   async #recountIfTooMuch(dir: ChunkDir): Promise<void> {
     if (this.#spool.totalBytes + this.#limits.chunkBytes <= this.#limits.maxSpoolBytes) return;
     const nowMs = this.#clock.monotonicMs();
@@ -236,7 +238,10 @@ export class Janitor {
     this.#recountedMs = nowMs;
   }
 
-  /** Counts the folders that another process has changed; all, if that is longer ago than `allMs`. */
+  /**
+   * Counts the folders that another process has changed; all folders if they were last counted longer ago
+   * than `allMs`.
+   */
   async #recount(allMs: number): Promise<void> {
     const nowMs = this.#clock.monotonicMs();
     const isAll = nowMs - this.#allCountedMs >= allMs;
@@ -246,7 +251,7 @@ export class Janitor {
     if (isAll) this.#allCountedMs = nowMs;
   }
 
-  /** Bytes that became free; null: it is still there, or was gone already. */
+  /** Returns the bytes that became free; null: the chunk is still there, or was gone already. */
   async #remove(dir: ChunkDir, name: ChunkName, losses: Losses): Promise<number | null> {
     if (this.#stuck.length >= MAX_STUCK) return null;
     const fileName = formatChunkName(name);
@@ -270,7 +275,7 @@ export class Janitor {
     if (losses.chunks === 0) return;
     this.#status.chunksLost(losses);
     if (dir === "outbox") this.#status.waitingEvicted(losses.seconds);
-    this.#log.error("Chunks were removed that had never been delivered: {reason}.", {
+    this.#log.error("Undelivered chunks were removed: {reason}.", {
       reason,
       dir,
       ...losses,

@@ -1,5 +1,5 @@
-// A run: chunk names in their order, in two typed arrays, 52 bytes a name however it looks. Names leave
-// it from the front or from within, and none ever joins it; runs merge into a new one. Pure.
+// A run: chunk names in order, in two typed arrays, 52 bytes for each name of any form. Names leave it
+// from the front or from the middle, and no name is ever added; runs merge into a new run. Pure.
 
 import { type ChunkName, compareChunkNames, type Provisional } from "../chunk/chunk_name.ts";
 
@@ -9,7 +9,10 @@ const [START, DURATION, BOOT_US, SEEN] = [0, 1, 2, 3] as const;
 /** Words of a name: the 128 bits of the key, the boot id. */
 const WORDS = 5;
 const BOOT_ID = 4;
-/** Stands for "none" in a column whose numbers are never negative; as a duration: the name has left. */
+/**
+ * Means "none" in a column whose numbers are never negative. As a duration it means that the name has
+ * left.
+ */
 const NONE = -1;
 
 export class NameRun {
@@ -31,7 +34,7 @@ export class NameRun {
     return new NameRun(new Float64Array(size * NUMBERS), new Uint32Array(size * WORDS));
   }
 
-  /** A run of these names, which it sorts. */
+  /** A run of these names; sorts the array. */
   static of(names: ChunkName[]): NameRun {
     names.sort(compareChunkNames);
     const run = NameRun.#ofSize(names.length);
@@ -45,7 +48,7 @@ export class NameRun {
     return run;
   }
 
-  /** A run of all that are left in some runs. */
+  /** A run of all names that are left in `runs`. */
   static merge(runs: readonly NameRun[]): NameRun {
     const merged = NameRun.#ofSize(runs.reduce((sum, run) => sum + run.#size, 0));
     const heads = new Heads(runs.map((run) => ({ run, at: run.first })));
@@ -58,12 +61,12 @@ export class NameRun {
     return merged;
   }
 
-  /** Names that are left. */
+  /** How many names are left. */
   get size(): number {
     return this.#size;
   }
 
-  /** Index of the oldest that is left; `end` if none is. */
+  /** Index of the oldest name that is left; `end` if there is none. */
   get first(): number {
     return this.#first;
   }
@@ -72,7 +75,7 @@ export class NameRun {
     return this.#length;
   }
 
-  /** Index of the one that is left behind this one, or `end`. */
+  /** Index of the next name that is left after this index, or `end`. */
   next(index: number): number {
     do index++; while (index < this.#length && this.#number(index, DURATION) === NONE);
     return index;
@@ -97,7 +100,7 @@ export class NameRun {
     return { ...name, provisional };
   }
 
-  /** Index of the first that is left and starts at this time or later, or `end`. */
+  /** Index of the first name that is left and starts at this time or later, or `end`. */
   from(startUnixUs: number): number {
     let [low, high] = [this.#first, this.#length];
     while (low < high) {
@@ -108,7 +111,7 @@ export class NameRun {
     return low < this.#length && this.#number(low, DURATION) === NONE ? this.next(low) : low;
   }
 
-  /** Index of the first that is left and comes behind this name, which it need not have; or `end`. */
+  /** Index of the first name that is left and comes after `name`, or `end`. The run need not have `name`. */
   behind(name: ChunkName): number {
     let index = this.from(name.startUnixUs);
     while (index < this.#length && this.startAt(index) === name.startUnixUs) {
@@ -131,7 +134,7 @@ export class NameRun {
     return null;
   }
 
-  /** False: it does not have this name. */
+  /** False: the run does not have this name. */
   forget(name: ChunkName): boolean {
     let index = this.from(name.startUnixUs);
     while (index < this.#length && this.startAt(index) === name.startUnixUs) {
@@ -146,7 +149,10 @@ export class NameRun {
     return false;
   }
 
-  /** The run without what starts at this time or later, and without the memory for what has left. */
+  /**
+   * The run without the names that start at this time or later, and without the memory of names that have
+   * left.
+   */
   before(startUnixUs: number): NameRun {
     const end = this.from(startUnixUs);
     const kept = new NameRun(
@@ -180,7 +186,7 @@ interface Head {
   at: number;
 }
 
-/** A place in each of some runs: what lies behind them comes out in order. */
+/** A position in each of several runs. The names from these positions on come out in order. */
 export class Heads {
   #heads: Head[];
 
@@ -188,7 +194,7 @@ export class Heads {
     this.#heads = heads.filter(({ run, at }) => at < run.end);
   }
 
-  /** Null: all have come to their end. */
+  /** Null: all runs are at their end. */
   oldest(): Head | null {
     let [oldest] = this.#heads;
     if (oldest === undefined) return null;
@@ -208,7 +214,7 @@ function comesBefore(a: Head, b: Head): boolean {
   return a !== b && compareChunkNames(a.run.nameAt(a.at), b.run.nameAt(b.at)) < 0;
 }
 
-/** A UUID's 32 digits are read as four words of eight. */
+/** Packs the 32 digits of a UUID into four words of eight digits. */
 function packKey(key: string, words: Uint32Array, at: number): void {
   words[at] = parseInt(key.slice(0, 8), 16);
   words[at + 1] = parseInt(key.slice(9, 13) + key.slice(14, 18), 16);

@@ -1,25 +1,25 @@
-// The oldest names of a directory that may have far more of them than are held in memory. They are kept
-// in sorted runs. What comes begins a run, and eight short runs merge into one that is eight times as
-// long, so that there are never many of them, and no name is moved more than a few times. All names that
-// start before the bound are held; when there are too many, the bound moves down. Pure.
+// The oldest names of a directory that may have far more names than are held in memory. They are kept in
+// sorted runs. New names start a run, and eight short runs merge into one that is eight times as long. So
+// there are never many runs, and no name is moved more than a few times. All names that start before the
+// bound are held; when there are too many, the bound moves down. Pure.
 
 import { type ChunkName, isSameChunkName } from "../chunk/chunk_name.ts";
 import { Heads, NameRun } from "./name_run.ts";
 
-/** So many new names are sorted at once: a millisecond. */
+/** How many new names are sorted at once: this takes a millisecond. */
 const SORTED_AT_ONCE = 1024;
-/** So many runs of about the same length merge into one. */
+/** How many runs of about the same length merge into one. */
 const MERGED_AT_ONCE = 8;
-/** Runs of 8 ** 4 names and more are not merged: that would hold up the event loop. */
+/** Runs of 8 ** 4 names and more are not merged: that would block the event loop. */
 const MERGED_LEVELS = 4;
-/** So many of the first names are made ready for whoever asks again and again. */
+/** How many of the first names are kept ready for repeated calls of `find`. */
 const READY_NAMES = 64;
 
 export class OldestNames {
   readonly #count: number;
-  /** The latest is the last. */
+  /** The newest run is the last. */
   #runs: NameRun[] = [];
-  /** Came since the last question, in any order. */
+  /** Names that came since the last query, in any order. */
   #fresh: ChunkName[] = [];
   /** The first names of all runs, in order; at most READY_NAMES. */
   #ready: ChunkName[] = [];
@@ -28,7 +28,7 @@ export class OldestNames {
   #limit: number;
   #boundUs = Infinity;
 
-  /** @param count of names that are held if there are so many; at most, a third more are. */
+  /** @param count how many names are held if there are that many; at most a third more. */
   constructor(count: number) {
     this.#count = count;
     this.#limit = limitOf(count);
@@ -39,7 +39,7 @@ export class OldestNames {
     return this.#boundUs;
   }
 
-  /** Names that are held. */
+  /** How many names are held. */
   get size(): number {
     return this.#size;
   }
@@ -49,7 +49,7 @@ export class OldestNames {
     return this.#boundUs === Infinity;
   }
 
-  /** Takes a name, in any order; it is held if it is among the oldest. */
+  /** Offers a name, in any order. It is held if it is among the oldest. */
   offer(name: ChunkName): void {
     if (name.startUnixUs >= this.#boundUs) return;
     this.#fresh.push(name);
@@ -67,7 +67,7 @@ export class OldestNames {
     else this.#ready = this.#ready.filter((ready) => !isSameChunkName(ready, name));
   }
 
-  /** The oldest of those held that are wanted; null: none is. */
+  /** The oldest held name that is wanted, or null. */
   find(isWanted: (name: ChunkName) => boolean): ChunkName | null {
     this.#sort();
     const ready = this.#ready.find(isWanted);
@@ -82,7 +82,7 @@ export class OldestNames {
     return found;
   }
 
-  /** One of those held by its key, or null. */
+  /** The held name with this key, or null. */
   findKey(key: string): ChunkName | null {
     this.#sort();
     for (const run of this.#runs) {
@@ -92,7 +92,7 @@ export class OldestNames {
     return null;
   }
 
-  /** Those held, the oldest first, from behind a name on. Nothing may come or go meanwhile. */
+  /** The held names after `behind`, the oldest first. No name may come or leave meanwhile. */
   *inOrder(behind?: ChunkName): Generator<ChunkName, void> {
     this.#sort();
     const heads = new Heads(this.#runs.map((run) => ({
@@ -108,7 +108,7 @@ export class OldestNames {
   #sort(): void {
     if (this.#fresh.length === 0) return;
     const first = this.#ready.at(-1);
-    // What comes is newer than what is ready, as a rule.
+    // New names usually start later than the ready ones.
     if (first !== undefined && this.#fresh.some((name) => name.startUnixUs <= first.startUnixUs)) {
       this.#ready = [];
     }
@@ -123,21 +123,26 @@ export class OldestNames {
     }
   }
 
-  /** Only the oldest `count` are held from now on, and those that start with the last of them. */
+  /**
+   * From now on only the oldest `count` names are held, and those that start at the same time as the last
+   * of them.
+   */
   #moveBound(): void {
     let lowUs = -Number.MAX_SAFE_INTEGER;
     let highUs = Number.MAX_SAFE_INTEGER;
-    // The lowest bound that leaves `count`: names that have left count, too, which makes it a little lower.
+    // The lowest bound that leaves `count` names. Names that have left count as well, so it is a little
+    // lower.
     while (lowUs < highUs) {
       const middleUs = Math.floor(lowUs / 2 + highUs / 2);
       if (this.#countBefore(middleUs) >= this.#count) highUs = middleUs;
       else lowUs = middleUs + 1;
     }
-    // What was not held before begins at the old bound, what is let go now at the first of these.
+    // Names that were not held before start at the old bound; names that are dropped now start at these
+    // times.
     const goneUs = this.#runs.map((run) => run.startAt(run.from(highUs)));
     const runs = this.#runs.map((run) => run.before(highUs)).filter(({ size }) => size > 0);
     const size = runs.reduce((sum, run) => sum + run.size, 0);
-    // More than `count` that start in the same microsecond cannot be parted.
+    // More than `count` names that start in the same microsecond cannot be separated.
     this.#limit = limitOf(size === this.#size ? 2 * size : this.#count);
     if (size === this.#size) return;
     this.#boundUs = Math.min(...goneUs);
@@ -155,7 +160,7 @@ function limitOf(count: number): number {
   return Math.ceil(count * 4 / 3);
 }
 
-/** Runs of the same level are about equally long. */
+/** Runs of the same level have about the same length. */
 function levelOf(run: NameRun | undefined): number {
   return Math.floor(Math.log(run?.size ?? 1) / Math.log(MERGED_AT_ONCE));
 }

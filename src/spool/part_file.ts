@@ -1,12 +1,11 @@
-// A chunk while it is being recorded: a file in recording/ that grows by whole appends, and is sealed
-// into outbox/ or thrown away. Every step may be tried again after it has failed; when to do so is its
-// owner's decision.
+// A chunk while it is being recorded: a file in recording/ that grows by whole appends, and is sealed into
+// outbox/ or discarded. Every step may be tried again after it has failed; its owner decides when.
 
 import { join } from "@std/path/join";
 import type { ChunkName } from "../chunk/chunk_name.ts";
 import { removeIfThere, sizeOf, syncDirectory, writeAll } from "../system/disk.ts";
 
-/** Where finished files go; the spool is one. */
+/** Where finished files go; the spool implements it. */
 export interface Outbox {
   admit(fromPath: string, name: ChunkName): Promise<string>;
   syncAdmitted(): Promise<void>;
@@ -17,7 +16,7 @@ export class PartFile {
   readonly #file: Deno.FsFile;
   readonly #path: string;
   #sizeBytes = 0;
-  /** Whether the next write goes where the last whole append ended. */
+  /** Whether the file position is where the last whole append ended. */
   #isAtEnd = true;
   #entrySynced = false;
   #sealedAs: string | null = null;
@@ -32,7 +31,7 @@ export class PartFile {
     return this.#sizeBytes;
   }
 
-  /** @throws as the disk does (full, broken); it may be tried again: nothing is written twice. */
+  /** @throws the error of the disk (full, broken). May be called again: nothing is written twice. */
   async append(bytes: Uint8Array): Promise<void> {
     if (!this.#isAtEnd) await this.#file.seek(this.#sizeBytes, Deno.SeekMode.Start);
     this.#isAtEnd = false;
@@ -42,8 +41,8 @@ export class PartFile {
   }
 
   /**
-   * fdatasync: what was appended survives a power cut. It may run beside an append: by a handle of its
-   * own, as Deno does one thing after the other with each.
+   * fdatasync: the appended bytes survive a power cut. It may run during an append: it opens a handle of
+   * its own, because Deno runs the operations of one handle one after the other.
    */
   async sync(): Promise<void> {
     try {
@@ -59,8 +58,8 @@ export class PartFile {
   }
 
   /**
-   * Makes the finished file visible in outbox/, durably, and closes it; null if someone has deleted
-   * it. May be tried again when it has failed.
+   * Makes the finished file visible in outbox/, durably, and closes it; null if another process has
+   * deleted it. May be called again after it has failed.
    */
   async seal(name: ChunkName): Promise<string | null> {
     if (this.#sealedAs === null) {
@@ -76,12 +75,12 @@ export class PartFile {
     return this.#sealedAs;
   }
 
-  /** Closes the file and leaves it in recording/, to be recovered at the next start. */
+  /** Closes the file and leaves it in recording/. The next start recovers it. */
   abandon(): void {
     this.#file.close();
   }
 
-  /** Removes the file and closes it: it holds no sound. */
+  /** Removes the file and closes it, because it has no sound. */
   async discard(): Promise<void> {
     await removeIfThere(this.#path);
     this.#file.close();

@@ -1,5 +1,5 @@
-// Why a chunk is in rejected/, in a file beside it: NAME.reason.json. It never moves the chunk itself.
-// A path is always the chunk's.
+// The reason why a chunk is in rejected/, in a file beside it: NAME.reason.json. This module never moves
+// the chunk itself. A path is always the path of the chunk.
 
 import { join } from "@std/path/join";
 import { PRIVATE_FILE, removeIfThere, syncDirectory, writeAll } from "../system/disk.ts";
@@ -8,7 +8,10 @@ export function reasonPath(path: string): string {
   return `${path}.reason.json`;
 }
 
-/** Never rejects: a full disk must not hold up the queue; then only the log has the reason. */
+/**
+ * Never rejects: a full disk must not block the queue. If the file cannot be written, only the log has the
+ * reason.
+ */
 export async function writeReason(
   path: string,
   reason: Readonly<Record<string, unknown>>,
@@ -21,8 +24,9 @@ export async function writeReason(
 }
 
 /**
- * Under the chunk's next name, before it gets that: at no moment it is without its reason, if it has one.
- * @throws as the disk does.
+ * Writes the reason under the chunk's next name, before the chunk gets that name. So a chunk with a reason
+ * is never without it.
+ * @throws the error of the disk.
  */
 export async function copyReason(path: string, nextPath: string): Promise<void> {
   let text: string;
@@ -36,15 +40,19 @@ export async function copyReason(path: string, nextPath: string): Promise<void> 
 }
 
 /**
- * After the chunk's next name is durable: a power cut may bring the old one back, and would not bring
- * its reason. One that is left goes when it is old. @throws as the disk does.
+ * Removes the reason under the old name, after the next name is durable: a power cut may restore the old
+ * name, but would not restore its reason. A reason that is left is deleted when it expires.
+ * @throws the error of the disk.
  */
 export async function removeOldReason(oldPath: string): Promise<void> {
   await syncDirectory(join(oldPath, ".."));
   await removeIfThere(reasonPath(oldPath));
 }
 
-/** Durably, if the disk can, so that no power cut leaves a chunk in rejected/ without it. */
+/**
+ * Writes durably if the disk permits it, so that a power cut never leaves a chunk in rejected/ without its
+ * reason.
+ */
 async function store(path: string, text: string): Promise<void> {
   const options = { create: true, truncate: true, write: true, mode: PRIVATE_FILE };
   using file = await Deno.open(reasonPath(path), options);

@@ -1,6 +1,6 @@
-// What a crash or a power cut left in recording/: cut back to the last whole page, finished and moved
-// to outbox/. Runs once at start, before anything else touches the spool. One bad file never stops a
-// start: what cannot be read as sound is kept in rejected/ with its reason.
+// Recovers the files that a crash or a power cut left in recording/: each is cut back to its last whole
+// page, finished and moved to outbox/. Runs once at start, before anything else touches the spool. One bad
+// file never prevents a start: a file that cannot be read as sound is kept in rejected/ with its reason.
 
 import { join } from "@std/path/join";
 import type { Logger } from "../system/log.ts";
@@ -9,7 +9,7 @@ import { parsePartName } from "../chunk/chunk_name.ts";
 import { writeAll } from "../system/disk.ts";
 import type { Spool } from "./spool.ts";
 
-/** Finishes every file in recording/. Returns how many chunks were brought to outbox/. */
+/** Finishes every file in recording/. Returns how many chunks were moved to outbox/. */
 export async function recoverRecordings(spool: Spool, log: Logger): Promise<number> {
   let recovered = 0;
   try {
@@ -18,7 +18,7 @@ export async function recoverRecordings(spool: Spool, log: Logger): Promise<numb
     }
     await spool.syncAdmitted();
   } catch (error) {
-    log.error("What was being recorded when the service ended cannot be recovered.", {
+    log.error("Recordings that were cut off cannot be recovered.", {
       error: String(error),
     });
   }
@@ -29,7 +29,7 @@ async function recoverOrReport(spool: Spool, fileName: string, log: Logger): Pro
   try {
     return await recoverOne(spool, fileName, log);
   } catch (error) {
-    log.error("A recording that was cut off cannot be recovered; it stays where it is.", {
+    log.error("A recording that was cut off cannot be recovered; it stays in recording/.", {
       file: fileName,
       error: String(error),
     });
@@ -37,13 +37,15 @@ async function recoverOrReport(spool: Spool, fileName: string, log: Logger): Pro
   }
 }
 
-/** Works in place: it needs no room on a full disk, and may itself be cut off at any moment. */
+/** Works in place: it needs no space on a full disk, and may itself be interrupted at any moment. */
 async function recoverOne(spool: Spool, fileName: string, log: Logger): Promise<boolean> {
   const path = spool.path("recording", fileName);
   const { isFile, size } = await Deno.lstat(path);
   if (!isFile) throw new Error("it is not a file");
   const name = parsePartName(fileName);
-  if (name === null && size > 0) return await setAside(spool, fileName, "not a name of ours", log);
+  if (name === null && size > 0) {
+    return await setAside(spool, fileName, "not a file name of this program", log);
+  }
   const bytes = await Deno.readFile(path);
   const whole = cutToLastPage(bytes);
   if (whole === null) return await setAside(spool, fileName, "no Ogg/Opus header", log);
@@ -63,7 +65,7 @@ async function recoverOne(spool: Spool, fileName: string, log: Logger): Promise<
   return true;
 }
 
-/** Cuts the file to its new length, and writes only from where it differs: in its last page. */
+/** Cuts the file to its new length, and rewrites it only from the first difference on, in its last page. */
 async function overwrite(path: string, before: Uint8Array, after: Uint8Array): Promise<void> {
   using file = await Deno.open(path, { write: true });
   await file.truncate(after.length);
@@ -82,7 +84,7 @@ async function setAside(
   log: Logger,
 ): Promise<false> {
   await spool.setAside(fileName, { reason });
-  log.error("A file in recording/ is no recording; it was moved to rejected/.", {
+  log.error("A file in recording/ is not a recording; it was moved to rejected/.", {
     file: fileName,
     reason,
   });

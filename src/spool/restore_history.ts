@@ -1,17 +1,17 @@
-// What the spool knows of today from before this start, for the history: chunks by their names, and
-// the declared gaps. Nothing depends on it: what cannot be read is not shown.
+// Restores today's history from before this start out of the spool: chunks by their names, and the
+// declared gaps. Nothing depends on it: what cannot be read is not shown.
 
 import { join } from "@std/path/join";
 import { CHUNK_DIRS, type ChunkName, parseChunkName } from "../chunk/chunk_name.ts";
 import type { Spool } from "./spool.ts";
 import type { DeclaredGap, Heard, History } from "../status/history.ts";
 
-/** Gaps are read from the end of the file, so much of it. */
+/** Gaps are read from this many bytes at the end of the file. */
 const TAIL_BYTES = 16_384;
 
 /**
- * Tells the history what was heard today before `beforeMs` (Unix); what is heard later it is told as it
- * comes. Never rejects.
+ * Tells the history what was heard today before `beforeMs` (Unix). Sound after that is reported while it
+ * is recorded. Never rejects.
  */
 export async function restoreHistory(
   history: History,
@@ -27,11 +27,11 @@ export async function restoreHistory(
       for (const fileName of await spool.recount(dir, wanted)) {
         const name = parseChunkName(fileName);
         if (name === null) continue;
-        // By the key: a chunk may be delivered between the two looks.
+        // By the key: a chunk may be delivered between two listings.
         heard.set(name.key, { startMs: name.startUnixUs / 1000, endMs: endMs(name) });
       }
     }
-  } catch { /* the directory cannot be listed just now: the day begins with this start */ }
+  } catch { /* the directory cannot be listed: the history begins with this start */ }
   const gaps = (await readGaps(spool.dir)).filter(({ start }) => Date.parse(start) < beforeMs);
   history.restore([...heard.values()], gaps);
 }
@@ -40,7 +40,7 @@ function endMs(name: { startUnixUs: number; durationUs: number }): number {
   return (name.startUnixUs + name.durationUs) / 1000;
 }
 
-/** The last gaps of gaps.jsonl; what is no gap is passed over. */
+/** The last gaps of gaps.jsonl. Lines that are not gaps are skipped. */
 async function readGaps(spoolDir: string): Promise<DeclaredGap[]> {
   const gaps: DeclaredGap[] = [];
   try {
@@ -51,7 +51,7 @@ async function readGaps(spoolDir: string): Promise<DeclaredGap[]> {
       const gap = parseGap(line);
       if (gap !== null) gaps.push(gap);
     }
-  } catch { /* there is none yet */ }
+  } catch { /* the file does not exist yet */ }
   return gaps;
 }
 

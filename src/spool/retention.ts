@@ -1,13 +1,13 @@
-// How long sound is kept: which chunks have to go, and in which order. Pure: the janitor carries it
-// out. Age is a promise to those who were recorded and spares nothing; for room, what was delivered
-// goes first, then what was refused, and what still waits only last.
+// How long sound is kept: which chunks must be deleted, and in which order. Pure: the janitor deletes
+// them. The age limit is a promise to the people who were recorded, and applies to every chunk. To free
+// space, delivered chunks are deleted first, then refused ones, and waiting ones last.
 
 import type { ChunkDir, ChunkName } from "../chunk/chunk_name.ts";
 
 const MS_PER_DAY = 86_400_000;
 export const BYTES_PER_GB = 1e9;
 
-/** In this order directories give up their oldest chunks when room is needed. */
+/** The order in which directories lose their oldest chunks when space is needed. */
 export const EVICTION_ORDER: readonly ChunkDir[] = ["uploaded", "rejected", "outbox"];
 
 export interface RetentionLimits {
@@ -15,11 +15,14 @@ export interface RetentionLimits {
   readonly maxWaitingDays: number;
   readonly maxSpoolBytes: number;
   readonly minFreeBytes: number;
-  /** What the chunk being recorded may still need. */
+  /** Space that the chunk being recorded may still need. */
   readonly chunkBytes: number;
 }
 
-/** What ended before this, Unix milliseconds, has been kept in its directory for long enough. */
+/**
+ * Chunks that ended before this time, Unix milliseconds, have been kept in their directory for long
+ * enough.
+ */
 export function keptSinceMs(
   dir: ChunkDir,
   unixMs: number,
@@ -30,8 +33,8 @@ export function keptSinceMs(
 }
 
 /**
- * Whether a chunk's end lies further back than its directory keeps. One whose true time is not known
- * ages from the day on which a synchronized clock first saw it: never too early.
+ * Whether a chunk ended longer ago than its directory keeps chunks. If its true time is not known, its age
+ * counts from the day on which a synchronized clock first saw it: never too early.
  */
 export function isExpired(
   chunk: ChunkName,
@@ -48,9 +51,9 @@ export function isExpired(
 }
 
 /**
- * Bytes that must go from a directory before the next chunk fits; 0 or less: nothing. What is not
- * delivered yet goes only for the spool's own limit or when the disk would not hold the next chunk;
- * it does not go to keep `minFreeBytes` for others.
+ * Bytes that must be deleted from a directory before the next chunk fits; 0 or less: none. Undelivered
+ * chunks are deleted only for the spool's own limit or when the disk would not hold the next chunk; they
+ * are not deleted to keep `minFreeBytes` for other programs.
  */
 export function excessBytes(
   dir: ChunkDir,

@@ -1,5 +1,5 @@
-// Gives chunks that were recorded before the clock was right their true time, as soon as it is. It
-// renames files and nothing else; whether the clock is right is clock_sync.ts's to say.
+// Gives chunks that were recorded before the clock was right their true time, as soon as it is known. It
+// renames files and nothing else; clock_sync.ts decides whether the clock is right.
 
 import type { Boot } from "../system/clock_sync.ts";
 import type { Clock } from "../system/clock.ts";
@@ -7,9 +7,9 @@ import { CHUNK_DIRS, type ChunkDir, type ChunkName, parseChunkName } from "../ch
 import type { Spool } from "./spool.ts";
 
 /**
- * What a provisional name becomes under a synchronized clock: the true time for a chunk of this boot;
- * for one of an earlier boot, whose true time is lost, the mark from when its age counts. Null if the
- * name is as good as it gets.
+ * What a provisional name becomes under a synchronized clock. A chunk of this boot gets its true time. The
+ * true time of a chunk of an earlier boot is lost; its name gets the time from which its age counts. Null
+ * if the name cannot be improved.
  */
 export function retimed(name: ChunkName, now: TrueTime): ChunkName | null {
   const { provisional, ...rest } = name;
@@ -21,10 +21,10 @@ export function retimed(name: ChunkName, now: TrueTime): ChunkName | null {
   return { ...rest, provisional: { ...provisional, seenUnixS: now.unixS } };
 }
 
-/** What a synchronized clock says; read once for all chunks, so that they keep joining. */
+/** The time of a synchronized clock. It is read once for all chunks, so that they still join. */
 export interface TrueTime {
   readonly bootId: string;
-  /** UTC at which this boot began, Unix microseconds. */
+  /** When this boot began, Unix microseconds. */
   readonly bootUnixUs: number;
   readonly unixS: number;
 }
@@ -39,12 +39,15 @@ export function readTrueTime(boot: Boot, clock: Clock): TrueTime {
   };
 }
 
-/** Lengths follow the wrong clock's own jitter: what is this close was one sound, and joins. */
+/**
+ * Lengths contain the jitter of the wrong clock. Chunks that are this close to each other were one sound,
+ * and are joined.
+ */
 const JOIN_US = 5_000;
 
 /**
- * Renames every chunk whose name can be bettered. Returns how many got their true time, and how many
- * must be asked for again, as they are being sent or the disk failed.
+ * Renames every chunk whose name can be improved. Returns how many got their true time, and how many must
+ * be tried again because they are being sent or the disk failed.
  */
 export async function retimeChunks(
   spool: Spool,
@@ -78,6 +81,6 @@ async function renameIfPossible(
   try {
     return await spool.rename(dir, fileName, name);
   } catch {
-    return false; // a disk that fails must not end the recording: it is tried again
+    return false; // a failing disk must not end the recording; the caller tries again
   }
 }

@@ -1,7 +1,7 @@
-// The storage: recording/ -> outbox/ -> uploaded/ or rejected/. The directories are the truth; what is
-// kept in memory are counters and the names of the oldest chunks (folder.ts). It moves files durably and
-// never decides which ones, and never looks into them. A directory is listed when the spool is opened,
-// when another process has changed it, and when the names that are held have run out.
+// The storage: recording/ -> outbox/ -> uploaded/ or rejected/. The directories are the truth; memory
+// holds counters and the names of the oldest chunks (folder.ts). It moves files durably, never decides
+// which ones, and never reads their contents. A directory is listed when the spool is opened, when another
+// process has changed it, and when the held names have run out.
 
 import { statfs } from "node:fs/promises";
 import { delay } from "@std/async/delay";
@@ -38,34 +38,34 @@ export { SpoolLockedError };
  * 200,000 chunks.
  */
 const HELD_NAMES = 150_000;
-/** So many names are looked at without a pause. */
+/** How many names are checked without a pause. */
 const NAMES_AT_ONCE = 1000;
-/** In a drain so many delivered chunks share the syncs of their folders. */
+/** While a backlog is delivered, this many delivered chunks share the syncs of their folders. */
 const FILED_AT_ONCE = 16;
-/** Recordings are people's voices: nobody but the service's user reads them. */
+/** Recordings are people's voices: only the user of the service can read them. */
 const PRIVATE_DIR = 0o700;
 
 export class Spool {
   readonly dir: string;
-  /** Rings when a chunk was sealed into outbox/. */
+  /** Rings when a chunk has been sealed into outbox/. */
   readonly sealed = new Wakeup();
-  /** Rings when something did not fit, or would not. */
+  /** Rings when something did not fit, or may not fit. */
   readonly roomWanted = new Wakeup();
-  /** Rings when a chunk whose time is provisional was sealed. */
+  /** Rings when a chunk whose time is provisional has been sealed. */
   readonly provisional = new Wakeup();
   /**
-   * What is in each directory, kept and not recounted. After `open` and after another process changed
-   * something `bytes` is too low, never too high, until `countSizes` is through.
+   * What is in each directory, updated with each change and not recounted. After `open`, and after another
+   * process has changed something, `bytes` is too low, never too high, until `countSizes` is done.
    */
   readonly tally: Readonly<Record<ChunkDir, Tally>>;
-  /** Keys of chunks that are being sent, or filed: their names must not change under the sender. */
+  /** Keys of chunks that are being sent or filed: their names must not change meanwhile. */
   readonly sending = new Set<string>();
   /** Sound in chunks that another process put into outbox/ since the spool was opened, microseconds. */
   returnedUs = 0;
   readonly #lock: Deno.FsFile;
   readonly #folders: Readonly<Record<ChunkDir, Folder>>;
   #lastTurn: Promise<unknown> = Promise.resolve();
-  /** Chunks filed as delivered since a sync was asked for. */
+  /** Chunks filed as delivered since the last sync was requested. */
   #unsynced = 0;
   readonly #uploadedSync = new CoalescedSync(() => this.#syncMove("uploaded"));
 
@@ -79,11 +79,11 @@ export class Spool {
   }
 
   /**
-   * Makes the directories, takes the lock and counts the files that are there. Their sizes wait for
-   * `countSizes`, so that a start takes no longer than one listing.
-   * @param heldNames of each directory; it is listed again when they run out.
-   * @throws {SpoolLockedError} if another process has it.
-   * @throws an error that names the directory if it cannot be made or written.
+   * Creates the directories, takes the lock and counts the files that are there. `countSizes` reads their
+   * sizes later, so that a start takes no longer than one listing.
+   * @param heldNames how many names of each directory are held; it is listed again when they run out.
+   * @throws {SpoolLockedError} if another process has the spool.
+   * @throws an error that names the directory if it cannot be created or written.
    */
   static async open(dir: string, heldNames = HELD_NAMES): Promise<Spool> {
     let lock: Deno.FsFile | null = null;
@@ -102,7 +102,7 @@ export class Spool {
     }
   }
 
-  /** Gives the lock back; `uploadedSynced` is to be awaited before. */
+  /** Releases the lock. Await `uploadedSynced` before. */
   close(): void {
     this.#lock.close();
   }
@@ -121,15 +121,14 @@ export class Spool {
     return freeBytesOf(await statfs(this.dir));
   }
 
-  /** Whether another process has changed a directory, as far as can be told; see folder_watch.ts. */
+  /** Whether another process has changed a directory, as far as folder_watch.ts can tell. */
   isTouched(dir: ChunkDir): boolean {
     return this.#folders[dir].watch.isTouched;
   }
 
   /**
-   * Lists a directory. Returns the names of the sealed chunks in it that are wanted, the oldest first;
-   * other files are passed over. If files came or went by another process, the tally is put right, sizes
-   * included.
+   * Lists a directory. Returns the names of the sealed chunks that are wanted, the oldest first; other
+   * files are ignored. If another process added or removed files, the tally is corrected, sizes included.
    */
   async recount(
     dir: ChunkDir,
@@ -148,8 +147,8 @@ export class Spool {
   }
 
   /**
-   * Brings into the tally the sizes that are not in it yet, a few files at a time, while chunks come
-   * and go. One whose size a broken disk does not tell counts as empty until then.
+   * Adds the missing sizes to the tally, a few files at a time, while chunks come and go. A chunk whose
+   * size cannot be read from a broken disk counts as empty until the next call.
    */
   async countSizes(dirs: readonly ChunkDir[] = CHUNK_DIRS): Promise<void> {
     for (const folder of dirs.map((dir) => this.#folders[dir])) {
@@ -159,8 +158,9 @@ export class Spool {
   }
 
   /**
-   * Chunks that another process has put into outbox/, from rejected/ or from elsewhere, while this one
-   * has the spool, are counted and offered in their order. Cheap if nothing has changed there.
+   * Finds chunks that another process has put into outbox/, from rejected/ or from elsewhere, while this
+   * process has the spool: they are counted, and offered in their order. Cheap if nothing has changed
+   * there.
    */
   async noticeReturned(): Promise<void> {
     const { files } = this.tally.rejected;
@@ -169,7 +169,7 @@ export class Spool {
     if (isMoved || this.isTouched("outbox")) await this.recount("outbox", () => false);
   }
 
-  /** The chunk that has waited longest of those that are wanted, or null if none waits. */
+  /** The wanted chunk that has waited longest, or null. */
   async oldestWaiting(
     isWanted: (name: ChunkName) => boolean = () => true,
   ): Promise<ChunkName | null> {
@@ -179,12 +179,12 @@ export class Spool {
   /** A waiting chunk by its key, or null. */
   async waitingWithKey(key: string): Promise<ChunkName | null> {
     const hasKey = (name: ChunkName) => name.key === key;
-    // Looked up, as going through all names would take long if it is not there.
+    // A lookup: a search through all names would take long if the key is not there.
     return this.#folders.outbox.heldWithKey(key) ??
       (this.#isKnown("outbox") ? null : await this.oldest("outbox", hasKey));
   }
 
-  /** The oldest chunk of those that are wanted in a directory, or null. */
+  /** The oldest wanted chunk in a directory, or null. */
   async oldest(
     dir: ChunkDir,
     isWanted: (name: ChunkName) => boolean = () => true,
@@ -193,7 +193,7 @@ export class Spool {
     const held = folder.oldestHeld(isWanted);
     if (held !== null || this.#isKnown(dir)) return held;
     return await this.#inTurn(async () => {
-      // Another may have listed it meanwhile.
+      // Another call may have listed it meanwhile.
       const held = folder.oldestHeld(isWanted);
       if (held !== null || this.#isKnown(dir)) return held;
       if (this.isTouched(dir)) await this.#list(dir, true);
@@ -203,9 +203,9 @@ export class Spool {
   }
 
   /**
-   * Chunks that are old, without listing the directory: from the oldest on, up to the first that is not,
-   * as those that start later are not either. One whose time is provisional says nothing about others.
-   * `isCutShort`: there was nothing else among the names that are held, and there are more.
+   * Finds old chunks without listing the directory: from the oldest on, up to the first that is not old,
+   * because chunks that start later are not old either. A chunk whose time is provisional says nothing
+   * about the others. `isCutShort`: all held names were checked, and there are more chunks.
    */
   async findOld(
     dir: ChunkDir,
@@ -213,7 +213,7 @@ export class Spool {
   ): Promise<{ old: ChunkName[]; isCutShort: boolean }> {
     const folder = this.#folders[dir];
     const old: ChunkName[] = [];
-    let behind = await this.oldest(dir); // held from here on
+    let behind = await this.oldest(dir); // names are held from here on
     for (let isFirst = true; behind !== null && old.length < NAMES_AT_ONCE; isFirst = false) {
       const names: ChunkName[] = [
         ...isFirst ? [behind] : [],
@@ -230,7 +230,7 @@ export class Spool {
     return { old, isCutShort: false };
   }
 
-  /** Starts a file in recording/. */
+  /** Creates a file in recording/. */
   async create(name: PartName): Promise<PartFile> {
     const path = this.path("recording", formatPartName(name));
     const file = await Deno.open(path, { createNew: true, write: true, mode: PRIVATE_FILE });
@@ -239,13 +239,13 @@ export class Spool {
 
   /**
    * Moves a finished, synced file into outbox/ and rings `sealed`; `syncAdmitted` makes that durable.
-   * @throws {Deno.errors.NotFound} if there is no such file any more.
+   * @throws {Deno.errors.NotFound} if the file is gone.
    */
   async admit(fromPath: string, name: ChunkName): Promise<string> {
     const fileName = formatChunkName(name);
     const { size } = await Deno.lstat(fromPath);
     const { outbox } = this.#folders;
-    // Not in turn: what is being recorded does not wait until a directory has been listed.
+    // Not in turn: a recording does not wait until a directory has been listed.
     outbox.arrives(fileName);
     try {
       await outbox.watch.change(async () => {
@@ -261,8 +261,8 @@ export class Spool {
   }
 
   /**
-   * Gives a chunk another time in its name; its key stays. False: it is being sent just now. One
-   * that is gone is passed over.
+   * Changes the time in the name of a chunk; its key stays. False: the chunk is being sent. A chunk that
+   * is gone is skipped.
    */
   async rename(dir: ChunkDir, fileName: string, name: ChunkName): Promise<boolean> {
     const folder = this.#folders[dir];
@@ -275,7 +275,7 @@ export class Spool {
       if (size === null || oldName === null) return true;
       if (dir === "rejected") await folder.watch.change(() => copyReason(from, to));
       const isFree = await folder.watch.change(() => {
-        // Nobody starts to send it between the question and the rename: there is no await.
+        // Nothing starts to send the chunk between this check and the rename: there is no await.
         if (this.sending.has(oldName.key)) return false;
         Deno.renameSync(from, to);
         folder.left(fileName, oldName, size);
@@ -292,16 +292,16 @@ export class Spool {
     return free;
   }
 
-  /** What was admitted until now survives a power cut. */
+  /** Makes the chunks that were admitted until now survive a power cut. */
   async syncAdmitted(): Promise<void> {
     await syncDirectory(join(this.dir, "outbox"));
     await syncDirectory(join(this.dir, "recording"));
   }
 
   /**
-   * Files a waiting chunk as delivered; it survives a power cut a moment later, without the next one
-   * waiting for that. False: it was gone already, and is forgotten.
-   * @param sizeBytes as far as it is known.
+   * Files a waiting chunk as delivered. This survives a power cut only a moment later, so that the next
+   * chunk need not wait for it. False: the chunk was gone already, and is forgotten.
+   * @param sizeBytes if it is known.
    */
   async markUploaded(fileName: string, sizeBytes?: number): Promise<boolean> {
     const isMoved = await this.#move(fileName, "uploaded", sizeBytes);
@@ -309,20 +309,20 @@ export class Spool {
     return isMoved;
   }
 
-  /** What has been filed as delivered is to survive a power cut, soon. */
+  /** Requests that the chunks filed as delivered survive a power cut, soon. */
   syncUploaded(): void {
     if (this.#unsynced === 0) return;
     this.#unsynced = 0;
     this.#uploadedSync.request();
   }
 
-  /** Resolves when what was filed as delivered survives a power cut, or the disk has refused that. */
+  /** Resolves when the chunks filed as delivered survive a power cut, or when the disk has refused that. */
   async uploadedSynced(): Promise<void> {
     this.syncUploaded();
     await this.#uploadedSync.settled();
   }
 
-  /** Files a waiting chunk as refused, its reason beside it as `NAME.reason.json`. */
+  /** Files a waiting chunk as refused, with its reason beside it as `NAME.reason.json`. */
   async reject(fileName: string, reason: Readonly<Record<string, unknown>>): Promise<void> {
     const { watch } = this.#folders.rejected;
     await watch.change(() => writeReason(this.path("rejected", fileName), reason));
@@ -330,7 +330,7 @@ export class Spool {
     await this.#syncMove("rejected").catch(() => {}); // it has been moved; see #syncMove
   }
 
-  /** Moves a file that is no recording from recording/ to rejected/, its reason beside it. */
+  /** Moves a file that is not a recording from recording/ to rejected/, with its reason beside it. */
   async setAside(fileName: string, reason: Readonly<Record<string, unknown>>): Promise<void> {
     const to = this.path("rejected", fileName);
     await this.#folders.rejected.watch.change(async () => {
@@ -356,7 +356,7 @@ export class Spool {
         return true;
       });
       if (!isFree) return null;
-      // The chunk is gone and must be counted; a reason that is left goes when it is old.
+      // The chunk is gone and must be counted; a reason that is left is deleted when it expires.
       if (dir === "rejected") {
         await folder.watch.change(() => removeIfThere(reasonPath(path))).catch(() => {});
       }
@@ -365,27 +365,27 @@ export class Spool {
   }
 
   /**
-   * Deletes what lies in rejected/ besides chunks (files set aside, reasons without a chunk) and was
-   * last written before `unixMs`. Returns the names of the files deleted.
+   * Deletes files in rejected/ that are not chunks (files set aside, reasons without a chunk) and were
+   * last written before `unixMs`. Returns the names of the deleted files.
    */
   async removeStrays(unixMs: number): Promise<string[]> {
     const strays: string[] = [];
     const dir = join(this.dir, "rejected");
     for await (const { name, isFile } of Deno.readDir(dir)) {
       if (!isFile || parseChunkName(name) !== null) continue;
-      // A reason is younger than its chunk: most need not be looked at.
+      // A reason is younger than its chunk: most need not be checked.
       const chunk = parseChunkName(name.replace(/\.reason\.json$/, ""));
       if (chunk !== null && chunk.startUnixUs / 1000 >= unixMs) continue;
       const { mtime } = await Deno.lstat(join(dir, name));
       if (mtime !== null && mtime.getTime() < unixMs) strays.push(name);
     }
     const removed: string[] = [];
-    // A file set aside sorts before its reason, which goes with it.
+    // A file set aside sorts before its reason, which is deleted with it.
     for (const name of strays.sort()) if (await this.#removeStray(name)) removed.push(name);
     return removed;
   }
 
-  /** A reason stays as long as its chunk, whose time may only now be known. */
+  /** A reason stays as long as its chunk, whose time may have become known only now. */
   #removeStray(fileName: string): Promise<boolean> {
     return this.#inTurn(async () => {
       const chunk = fileName.replace(/\.reason\.json$/, "");
@@ -396,7 +396,7 @@ export class Spool {
     });
   }
 
-  /** A waiting chunk is gone from outbox/, whoever took it: it is not offered again. */
+  /** A waiting chunk is gone from outbox/, for whatever reason: it is not offered again. */
   forgetMissing(fileName: string): void {
     const name = parseChunkName(fileName);
     if (name !== null) this.#folders.outbox.isMissing(name);
@@ -426,11 +426,11 @@ export class Spool {
   }
 
   /**
-   * What was moved out of outbox/ survives a power cut. If the disk does not do it, a chunk at worst
-   * waits again after one, under the same key.
+   * Makes moves out of outbox/ survive a power cut. If the sync fails, a chunk at worst waits again after
+   * a power cut, under the same key.
    */
   async #syncMove(to: "uploaded" | "rejected"): Promise<void> {
-    // In this order, so that a power cut leaves a chunk in one of them at least.
+    // In this order, so that a power cut leaves a chunk in at least one of them.
     for (const dir of [to, "outbox"]) await syncDirectory(join(this.dir, dir));
   }
 
@@ -444,12 +444,12 @@ export class Spool {
     if (dir === "outbox") this.returnedUs += Math.max(0, moreUs);
   }
 
-  /** Whether all chunks in a directory are held, as far as can be told. */
+  /** Whether all chunks in a directory are held, as far as folder_watch.ts can tell. */
   #isKnown(dir: ChunkDir): boolean {
     return this.#folders[dir].isAllHeld && !this.isTouched(dir);
   }
 
-  /** One change at a time: whoever lists a directory finds the tally in step with it. */
+  /** Makes one change at a time, so that a listing of a directory agrees with its tally. */
   #inTurn<T>(change: () => T | Promise<T>): Promise<T> {
     const done = this.#lastTurn.then(change);
     this.#lastTurn = done.catch(() => {});

@@ -1,4 +1,4 @@
-// One agent a spool: a lock on a file in it, which ends with the process, however that ends.
+// One agent per spool: a lock on a file in it. The lock ends with the process, however the process ends.
 
 import { join } from "@std/path/join";
 import { writeAll } from "../system/disk.ts";
@@ -7,7 +7,7 @@ import { writeAll } from "../system/disk.ts";
 export class SpoolLockedError extends Error {}
 
 /**
- * Takes the lock of a spool; closing the file gives it back.
+ * Takes the lock of a spool; closing the file releases it.
  * @throws {SpoolLockedError} that names the process which has it.
  */
 export async function lockSpool(dir: string): Promise<Deno.FsFile> {
@@ -25,14 +25,14 @@ export async function lockSpool(dir: string): Promise<Deno.FsFile> {
   );
 }
 
-/** The number that the lock's holder has written into it, or null. */
+/** The process id that the holder of the lock has written into it, or null. */
 async function holderOf(lock: Deno.FsFile): Promise<string | null> {
   const bytes = new Uint8Array(16);
   await lock.read(bytes);
   return /^\d+/.exec(new TextDecoder().decode(bytes))?.[0] ?? null;
 }
 
-/** The process's number, for whoever finds the lock taken. A full disk must not stop a start. */
+/** Writes the process id, for a process that finds the lock taken. A full disk must not prevent a start. */
 async function signLock(lock: Deno.FsFile): Promise<void> {
   try {
     await lock.truncate();

@@ -29,14 +29,14 @@ async function writerAtNoon(syncIntervalMs = 5000) {
     lines: captured.lines,
     writer: new ChunkWriter(temp.spool, syncIntervalMs, deps),
     problems: () => report().problems.map(({ code }) => code),
-    /** Time passes, second by second, until something comes true. */
+    /** Lets time pass, second by second, until something becomes true. */
     async until(isTrue: () => boolean) {
       for (let second = 0; !isTrue(); second++) {
-        assert(second < 600, `did not come true: ${isTrue}`);
+        assert(second < 600, `did not become true: ${isTrue}`);
         await clock.advance(1000);
       }
     },
-    /** The bytes of the sealed chunks, in their order. */
+    /** The bytes of the sealed chunks, in order. */
     sealed: () =>
       chunksIn(temp.spool, "outbox").map((name) => [
         ...Deno.readFileSync(temp.spool.path("outbox", name)),
@@ -52,7 +52,7 @@ function bytes(...values: number[]): Uint8Array {
   return new Uint8Array(values);
 }
 
-/** The steps of chunk number `index`, a second long, that holds `pages`. */
+/** The steps of chunk number `index`, which is one second long and holds `pages`. */
 function chunkSteps(index: number, pages: Uint8Array[]): WriteStep[] {
   const startUnixUs = (NOON + index * 1000) * 1000;
   const [first = bytes(), ...rest] = pages;
@@ -81,7 +81,7 @@ function pushAll(writer: ChunkWriter, ...chunks: WriteStep[][]): void {
   for (const step of chunks.flat()) writer.push(step);
 }
 
-/** Lets `intercept` into the way of every file that the spool starts. */
+/** Calls `intercept` with every file that the spool creates. */
 function interceptParts(temp: TempSpool, intercept: (part: PartFile) => void): void {
   const create = temp.spool.create.bind(temp.spool);
   temp.spool.create = async (name) => {
@@ -91,7 +91,7 @@ function interceptParts(temp: TempSpool, intercept: (part: PartFile) => void): v
   };
 }
 
-Deno.test("what is pushed is written in order, chunk by chunk", async () => {
+Deno.test("pushed steps are written in order, chunk by chunk", async () => {
   await using setup = await writerAtNoon();
   const { writer } = setup;
   pushAll(
@@ -115,7 +115,7 @@ Deno.test("what is pushed is written in order, chunk by chunk", async () => {
   assertEquals(setup.lines.map(({ message }) => message), ["Recorded.", "Recorded.", "Recorded."]);
 });
 
-Deno.test("a chunk that holds no sound is dropped", async () => {
+Deno.test("a chunk without sound is dropped", async () => {
   await using setup = await writerAtNoon();
   const [open, append] = chunkSteps(0, [bytes(1), bytes(2), bytes(3)]);
   assert(open && append);
@@ -126,7 +126,7 @@ Deno.test("a chunk that holds no sound is dropped", async () => {
   assertEquals(setup.report().chunks_recorded_total, 1);
 });
 
-Deno.test("a chunk still open at finish() stays in recording/, with all that was pushed", async () => {
+Deno.test("a chunk that is still open at finish() stays in recording/, with everything that was pushed", async () => {
   await using setup = await writerAtNoon();
   const [open, append] = chunkSteps(0, [bytes(1), bytes(2), bytes(3)]);
   assert(open && append);
@@ -136,7 +136,7 @@ Deno.test("a chunk still open at finish() stays in recording/, with all that was
   assertEquals(await Deno.readFile(setup.spool.path("recording", name)), bytes(1, 2));
 });
 
-Deno.test("room is asked for before every chunk", async () => {
+Deno.test("space is requested before every chunk", async () => {
   await using setup = await writerAtNoon();
   let rings = 0;
   setup.spool.roomWanted.ring = () => rings++;
@@ -145,7 +145,7 @@ Deno.test("room is asked for before every chunk", async () => {
   assertEquals(rings, 2);
 });
 
-Deno.test("what is synced are whole blocks, and what lies behind them is written at once behind that", async () => {
+Deno.test("whole blocks are synced, and the bytes after them are written as soon as the sync has begun", async () => {
   await using setup = await writerAtNoon(5000);
   const { clock, writer } = setup;
   const syncedBytes: number[] = [];
@@ -175,7 +175,7 @@ Deno.test("what is synced are whole blocks, and what lies behind them is written
   assertEquals(syncedBytes.filter((size) => size % 4096 !== 0), []);
 });
 
-Deno.test("what lies behind the blocks that are synced does not wait for a card that is slow", async () => {
+Deno.test("bytes after the synced blocks do not wait for a slow card", async () => {
   await using setup = await writerAtNoon(5000);
   const { clock, writer } = setup;
   const card = Promise.withResolvers<void>();
@@ -200,7 +200,7 @@ Deno.test("what lies behind the blocks that are synced does not wait for a card 
   await writer.finish();
 });
 
-Deno.test("nothing waits longer than the interval to be synced, and not every page is", async () => {
+Deno.test("no byte waits longer than the interval to be synced, and not every page is synced", async () => {
   for (const intervalMs of [2000, 5000]) {
     await using setup = await writerAtNoon(intervalMs);
     const { clock, writer } = setup;
@@ -234,7 +234,7 @@ Deno.test("nothing waits longer than the interval to be synced, and not every pa
   }
 });
 
-Deno.test("pages and the next chunk are written while the disk takes its time to sync and to seal", async () => {
+Deno.test("pages and the next chunk are written while the disk is slow to sync and to seal", async () => {
   await using setup = await writerAtNoon(1000);
   const { clock, writer, temp } = setup;
   const card = Promise.withResolvers<void>();
@@ -253,7 +253,7 @@ Deno.test("pages and the next chunk are written while the disk takes its time to
     writer.push(open);
     for (let page = 2; page <= 5; page++) {
       await until(() => sizeOfParts() === page - 1);
-      await clock.advance(1000); // every page asks for a sync, and none ends
+      await clock.advance(1000); // every page requests a sync, and none ends
       writer.push({ kind: "append", bytes: bytes(page) });
     }
     await until(() => sizeOfParts() === 5);
@@ -270,7 +270,7 @@ Deno.test("pages and the next chunk are written while the disk takes its time to
   assertEquals(temp.files("recording").length, 1);
 });
 
-Deno.test("a disk that fails is reported once, tried every second, and nothing is lost", async () => {
+Deno.test("a failing disk is reported once and tried every second, and nothing is lost", async () => {
   await using setup = await writerAtNoon();
   const { temp, clock, writer, lines } = setup;
   let rings = 0;
@@ -300,7 +300,7 @@ Deno.test("a disk that fails is reported once, tried every second, and nothing i
   await writer.finish();
 });
 
-Deno.test("a full disk is called full", async () => {
+Deno.test("a full disk is reported as full", async () => {
   await using setup = await writerAtNoon();
   let isFull = true;
   interceptParts(setup.temp, (part) => {
@@ -324,7 +324,7 @@ Deno.test("a full disk is called full", async () => {
   assertEquals(setup.sealed(), [[1, 2]]);
 });
 
-Deno.test("whatever step fails, before or half-way or after, every byte is written once", async () => {
+Deno.test("every byte is written once, whichever step fails: before, half-way or after", async () => {
   const random = seededRandom(7);
   for (let round = 0; round < 2; round++) {
     await using setup = await writerAtNoon(1000);
@@ -380,7 +380,7 @@ Deno.test("whatever step fails, before or half-way or after, every byte is writt
   }
 });
 
-Deno.test("a file that someone deletes while it grows is counted as lost, and recording goes on", async () => {
+Deno.test("a file that is deleted while it grows is counted as lost, and recording continues", async () => {
   await using setup = await writerAtNoon();
   const [open, close] = chunkSteps(0, [bytes(1)]);
   assert(open && close);
@@ -403,7 +403,7 @@ function breakDisk(temp: TempSpool): void {
   temp.spool.create = () => Promise.reject(new Error("the disk is dead"));
 }
 
-Deno.test("isFull is true once more waits than can be held, and false when the disk took it", async () => {
+Deno.test("isFull is true when more waits than can be held, and false when the disk works again", async () => {
   await using setup = await writerAtNoon();
   const { writer, temp } = setup;
   const works = temp.spool.create.bind(temp.spool);
@@ -424,7 +424,7 @@ Deno.test("isFull is true once more waits than can be held, and false when the d
   assertEquals(setup.spool.tally.outbox.bytes, MAX_PENDING_BYTES + 1);
 });
 
-Deno.test("finish() on a dead disk ends within 3 s, and counts what is lost", async () => {
+Deno.test("finish() on a dead disk ends within 3 s and counts the loss", async () => {
   await using setup = await writerAtNoon();
   const { writer, clock } = setup;
   const [open, append] = chunkSteps(0, [bytes(1), bytes(2, 3), bytes(4)]);
@@ -436,7 +436,7 @@ Deno.test("finish() on a dead disk ends within 3 s, and counts what is lost", as
     part.append = (page) =>
       appends++ === 0 ? append.call(part, page) : Promise.reject(new Error("the disk is dead"));
   });
-  // The first is half written and can be recovered; of the other two nothing is left.
+  // The first is half written and can be recovered; the other two are lost.
   pushAll(writer, [open, append, close], chunkSteps(1, [bytes(5), bytes(6)]), chunkSteps(2, []));
   await until(() => setup.problems().length > 0);
   let ended = false;

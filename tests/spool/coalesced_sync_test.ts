@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { CoalescedSync } from "../../src/spool/coalesced_sync.ts";
 
-/** Rounds that end when they are told to. */
+/** Rounds that end when the test ends them. */
 function heldSync() {
   const rounds: PromiseWithResolvers<void>[] = [];
   const sync = new CoalescedSync(() => {
@@ -17,7 +17,7 @@ async function turns(): Promise<void> {
   for (let turn = 0; turn < 10; turn++) await null;
 }
 
-Deno.test("a round begins at once, and what is asked for meanwhile shares the next", async () => {
+Deno.test("a round begins at once, and requests during it share the next round", async () => {
   const { sync, rounds } = heldSync();
   sync.request();
   assertEquals(rounds.length, 1);
@@ -26,7 +26,7 @@ Deno.test("a round begins at once, and what is asked for meanwhile shares the ne
   assertEquals(rounds.length, 1, "two rounds at a time");
   rounds[0]?.resolve();
   await turns();
-  assertEquals(rounds.length, 2, "what was done after the first had begun is not in it");
+  assertEquals(rounds.length, 2, "changes after the first round had begun are not in it");
   rounds[1]?.resolve();
   await turns();
   assertEquals(rounds.length, 2);
@@ -36,7 +36,7 @@ Deno.test("a round begins at once, and what is asked for meanwhile shares the ne
   await sync.settled();
 });
 
-Deno.test("settled() waits for every round that was asked for, and for none if there is none", async () => {
+Deno.test("settled() waits for every requested round, and resolves at once if there is none", async () => {
   const { sync, rounds } = heldSync();
   await sync.settled();
   sync.request();
@@ -50,7 +50,7 @@ Deno.test("settled() waits for every round that was asked for, and for none if t
   await settled;
 });
 
-Deno.test("a round that fails is nobody's error, and the next one is made", async () => {
+Deno.test("a failed round throws no error, and the next round runs", async () => {
   const { sync, rounds } = heldSync();
   sync.request();
   sync.request();

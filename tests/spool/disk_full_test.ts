@@ -1,5 +1,5 @@
-// The disk is full of something else than us, for real: a small file system, the writer, the janitor
-// and the spool as they work together. Only time is simulated.
+// The disk is full of other files, for real: a small file system, with the writer, the janitor and the
+// spool working together. Only time is simulated.
 
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path/join";
@@ -19,7 +19,7 @@ import { capturedLog, chunksIn } from "../fixtures/temp_spool.ts";
 const NOON = Date.UTC(2026, 5, 15, 12);
 const IDENTITY = { pointId: "p", registerId: "r", deviceId: "d", version: "0" };
 const CHUNK_BYTES = 120_000;
-/** Twice as many as there is room for. */
+/** Twice as many chunks as fit. */
 const CHUNKS = 15;
 const LIMITS = {
   maxSpoolDays: 7,
@@ -29,7 +29,7 @@ const LIMITS = {
   chunkBytes: 160_000,
 };
 
-/** Writer and janitor at work on a disk of 6 MB. */
+/** Writer and janitor, running on a disk of 6 MB. */
 async function recordingOn(disk: SmallDisk) {
   const spool = await Spool.open(join(disk.dir, "spool"));
   const clock = new SimulatedClock(NOON);
@@ -59,7 +59,7 @@ async function recordingOn(disk: SmallDisk) {
 
 type Recording = Awaited<ReturnType<typeof recordingOn>>;
 
-/** Records a chunk of a minute whose bytes all are its number, within that minute. */
+/** Records a chunk of one minute in that minute; each of its bytes is its number. */
 async function record({ writer, clock }: Recording, index: number): Promise<void> {
   const startUnixUs = (NOON + index * 60_000) * 1000;
   const times = {
@@ -82,7 +82,7 @@ async function record({ writer, clock }: Recording, index: number): Promise<void
   }
 }
 
-/** The numbers of the chunks that wait; each must be whole. */
+/** The numbers of the waiting chunks. Each chunk must be complete. */
 function waiting(spool: Spool): number[] {
   return chunksIn(spool, "outbox").map((name) => {
     const bytes = Deno.readFileSync(spool.path("outbox", name));
@@ -96,14 +96,14 @@ function range(from: number, to: number): number[] {
   return Array.from({ length: to - from }, (_, index) => from + index);
 }
 
-Deno.test("a disk full of something else: recorded into what is left, without ever running out", async () => {
+Deno.test("a disk full of other files: recording uses the space that is left and never runs out of it", async () => {
   await using disk = await SmallDisk.open(6);
   await using recording = await recordingOn(disk);
   const { spool } = recording;
   await disk.fill(1_000_000);
   for (let index = 0; index < CHUNKS; index++) {
     await record(recording, index);
-    // Room was made before it was needed: never full, only too low for min_free_gb.
+    // Space was freed before it was needed: the disk is never full, only too low for min_free_gb.
     assertEquals(recording.problems(), ["disk_low"], `chunk ${index}`);
   }
   const left = waiting(spool);
@@ -125,7 +125,7 @@ Deno.test("a disk full of something else: recorded into what is left, without ev
   assertEquals(recording.report().chunks_lost_total, lost);
 });
 
-Deno.test("not a byte of room: what is recorded waits in memory, and is written when there is", async () => {
+Deno.test("without a free byte recordings wait in memory, and are written when there is space", async () => {
   await using disk = await SmallDisk.open(6);
   await using recording = await recordingOn(disk);
   const { spool } = recording;
@@ -135,7 +135,7 @@ Deno.test("not a byte of room: what is recorded waits in memory, and is written 
   const full = recording.report().problems.find(({ code }) => code === "disk_failing");
   assertEquals(full?.message, inOneLine(problems.diskFull()));
   assertEquals(waiting(spool), []);
-  // Some room, and less than the others fill again: the first chunks, half written, go on.
+  // There is some space, less than the other files fill again: the first chunks, half written, continue.
   await disk.fill(20_000);
   await recording.clock.advance(3000);
   assertEquals(recording.problems(), ["disk_failing", "disk_low"]);
@@ -151,7 +151,7 @@ Deno.test("not a byte of room: what is recorded waits in memory, and is written 
   assertEquals(recording.report().ledger.unaccounted_s, 0);
 });
 
-Deno.test("on a full disk chunks are filed away, and what was cut off is finished", async () => {
+Deno.test("on a full disk chunks are filed, and a recording that was cut off is finished", async () => {
   await using disk = await SmallDisk.open(6);
   const dir = join(disk.dir, "spool");
   {
@@ -178,7 +178,7 @@ Deno.test("on a full disk chunks are filed away, and what was cut off is finishe
   spool.close();
 });
 
-Deno.test("a disk that takes no further file is full, however many bytes it has", async () => {
+Deno.test("a disk that cannot hold another file is full, however many bytes are free", async () => {
   const room = { bavail: 1000, bsize: 4096 };
   assertEquals(freeBytesOf({ ...room, files: 500, ffree: 1 }), 4_096_000);
   assertEquals(freeBytesOf({ ...room, files: 500, ffree: 0 }), 0);

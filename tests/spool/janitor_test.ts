@@ -18,7 +18,7 @@ const LIMITS: RetentionLimits = {
   chunkBytes: 100,
 };
 
-/** A janitor at noon, on a disk with as much room as the test says. */
+/** A janitor at noon, on a disk with as much free space as the test says. */
 async function janitorAtNoon(limits: Partial<RetentionLimits> = {}) {
   const temp = await TempSpool.open();
   const clock = new SimulatedClock(NOON);
@@ -38,7 +38,7 @@ async function janitorAtNoon(limits: Partial<RetentionLimits> = {}) {
     report: () => status.report(temp.spool),
     problems: () => status.report(temp.spool).problems.map(({ code }) => code),
     messages: (level: string) => captured.lines.filter((line) => line["level"] === level),
-    /** Chunks that ended so many days ago, one for each number. */
+    /** Stores one chunk for each number: it ended that many days ago. */
     async aged(dir: ChunkDir, days: number[], sizeBytes = 100): Promise<string[]> {
       const names: string[] = [];
       for (const age of days) {
@@ -53,7 +53,7 @@ async function janitorAtNoon(limits: Partial<RetentionLimits> = {}) {
   };
 }
 
-Deno.test("what is older than max_spool_days goes, delivered or not; the undelivered is counted", async () => {
+Deno.test("chunks older than max_spool_days are deleted, delivered or not; undelivered ones are counted", async () => {
   await using setup = await janitorAtNoon();
   const { spool, janitor } = setup;
   await setup.aged("uploaded", [9, 8]);
@@ -71,8 +71,8 @@ Deno.test("what is older than max_spool_days goes, delivered or not; the undeliv
     "ERROR",
   );
   assertEquals<unknown>(said, {
-    message: "Chunks were removed that had never been delivered: older than it may be kept.",
-    reason: "older than it may be kept",
+    message: "Undelivered chunks were removed: expired.",
+    reason: "expired",
     dir: "outbox",
     chunks: 2,
     bytes: 140,
@@ -83,7 +83,7 @@ Deno.test("what is older than max_spool_days goes, delivered or not; the undeliv
   assertEquals(others.map(({ dir, chunks }) => [dir, chunks]), [["rejected", 1]]);
 });
 
-Deno.test("max_waiting_days gives waiting chunks longer, or less long", async () => {
+Deno.test("max_waiting_days keeps waiting chunks for a longer or a shorter time", async () => {
   for (const [maxWaitingDays, outbox, uploaded] of [[30, 1, 0], [2, 0, 0]] as const) {
     await using setup = await janitorAtNoon({ maxWaitingDays });
     await setup.aged("outbox", [8]);
@@ -98,7 +98,7 @@ Deno.test("max_waiting_days gives waiting chunks longer, or less long", async ()
   assertEquals(setup.spool.tally.uploaded.files, 1);
 });
 
-Deno.test("files that were set aside in rejected/ do not stay there for ever", async () => {
+Deno.test("files that were set aside in rejected/ expire, too", async () => {
   await using setup = await janitorAtNoon();
   const [chunk = ""] = await setup.aged("rejected", [1]);
   for (const [name, days] of [["a.part", 8], ["a.part.reason.json", 8], ["b.part", 6]] as const) {
@@ -111,11 +111,11 @@ Deno.test("files that were set aside in rejected/ do not stay there for ever", a
   assertEquals(setup.messages("WARNING").length, 1);
 });
 
-Deno.test("room is made from the oldest delivered, then refused, then waiting chunks", async () => {
+Deno.test("space is freed by deleting the oldest delivered, then refused, then waiting chunks", async () => {
   const limits = { maxSpoolBytes: 1000 };
   await using setup = await janitorAtNoon(limits);
   const { spool, janitor } = setup;
-  await setup.aged("outbox", [6, 5, 4]); // older than all that was delivered
+  await setup.aged("outbox", [6, 5, 4]); // older than all delivered chunks
   await setup.aged("uploaded", [3, 2, 1]);
   await setup.aged("rejected", [3, 2, 1]);
   const left =
@@ -125,7 +125,7 @@ Deno.test("room is made from the oldest delivered, then refused, then waiting ch
   const history: number[][] = [];
   const [uploaded = [], rejected = [], outbox = []] = left();
   for (let size = 1; size <= 9; size++) {
-    // The recorder seals another one, and the next must fit again.
+    // The recorder seals another chunk, and the next one must fit again.
     await setup.temp.store("outbox", chunkAt(NOON + size), 100);
     await janitor.makeRoom();
     const [u = [], r = [], o = []] = left();
@@ -151,7 +151,7 @@ Deno.test("room is made from the oldest delivered, then refused, then waiting ch
   assertEquals(setup.messages("ERROR").length, 6);
 });
 
-Deno.test("min_free_gb takes what was delivered and refused, spares what waits, and says so", async () => {
+Deno.test("min_free_gb deletes delivered and refused chunks, keeps waiting ones, and reports it", async () => {
   await using setup = await janitorAtNoon({ minFreeBytes: 1000 });
   const { spool, janitor, disk } = setup;
   await setup.aged("uploaded", [3, 2]);
@@ -174,7 +174,7 @@ Deno.test("min_free_gb takes what was delivered and refused, spares what waits, 
   assertEquals(setup.problems(), []);
 });
 
-Deno.test("a disk that would not hold the next chunk costs the oldest that waits", async () => {
+Deno.test("the oldest waiting chunk is deleted if the disk could not hold the next one", async () => {
   await using setup = await janitorAtNoon();
   const [, second] = await setup.aged("outbox", [3, 2]);
   setup.disk.freeBytes = 50;
@@ -183,7 +183,7 @@ Deno.test("a disk that would not hold the next chunk costs the oldest that waits
   assertEquals(setup.report().chunks_lost_total, 1);
 });
 
-Deno.test("what a person deleted by hand does not cost what still waits", async () => {
+Deno.test("files that a person deleted do not cause waiting chunks to be deleted", async () => {
   await using setup = await janitorAtNoon({ maxSpoolBytes: 1000 });
   const uploaded = await setup.aged("uploaded", [3, 2, 1], 300);
   await setup.aged("outbox", [3, 2, 1], 50);
@@ -193,7 +193,7 @@ Deno.test("what a person deleted by hand does not cost what still waits", async 
   assertEquals(setup.spool.totalBytes, 150);
 });
 
-Deno.test("a file that cannot be deleted is passed over, reported, and the rest goes", async () => {
+Deno.test("a file that cannot be deleted is skipped and reported, and the others are deleted", async () => {
   await using setup = await janitorAtNoon();
   const { spool, clock } = setup;
   const [bad = ""] = await setup.aged("uploaded", [10, 9, 8]);
@@ -215,7 +215,7 @@ Deno.test("a file that cannot be deleted is passed over, reported, and the rest 
   await running;
 });
 
-Deno.test("a pass that fails ends neither the janitor nor the search for room", async () => {
+Deno.test("a failed pass ends neither the janitor nor the search for space", async () => {
   await using setup = await janitorAtNoon({ maxSpoolBytes: 150 });
   const { spool, clock } = setup;
   await setup.aged("uploaded", [3, 2, 1]);
@@ -226,15 +226,15 @@ Deno.test("a pass that fails ends neither the janitor nor the search for room", 
   assertEquals(spool.tally.uploaded.files, 0);
   await clock.advance(300_000);
   await clock.advance(300_000);
-  assertEquals(setup.messages("WARNING").length, 1); // said once
+  assertEquals(setup.messages("WARNING").length, 1); // reported once
   stop.abort();
   await running;
 });
 
-Deno.test("run() works at the start, every 5 min, at once when room is wanted, until abort", async () => {
+Deno.test("run() makes a pass at the start, every 5 min, and at once when space is needed, until abort", async () => {
   await using setup = await janitorAtNoon({ maxSpoolBytes: 250 });
   const { spool, clock } = setup;
-  let looks = 0; // at the disk: one a pass, and one before the first
+  let looks = 0; // at the disk: one per pass, and one before the first
   spool.freeBytes = () => Promise.resolve(++looks * 1e9);
   const stop = new AbortController();
   const running = setup.janitor.run(stop.signal);
@@ -257,7 +257,7 @@ Deno.test("run() works at the start, every 5 min, at once when room is wanted, u
   assertEquals(clock.sleepers, 0);
 });
 
-Deno.test("what is being recorded is left alone, however old its name and however full the disk", async () => {
+Deno.test("a file that is being recorded is kept, however old its name and however full the disk", async () => {
   await using setup = await janitorAtNoon({ maxSpoolBytes: 0 });
   setup.disk.freeBytes = 0;
   const part = await setup.spool.create(chunkAt(NOON - 100 * DAY_MS));
@@ -267,7 +267,7 @@ Deno.test("what is being recorded is left alone, however old its name and howeve
   part.abandon();
 });
 
-Deno.test("a clock that is stepped two weeks ahead deletes nothing as old", async () => {
+Deno.test("no chunk is deleted as expired after the clock was stepped two weeks ahead", async () => {
   await using setup = await janitorAtNoon();
   const { spool, clock, janitor } = setup;
   await setup.aged("outbox", [3, 2, 1]);

@@ -6,7 +6,7 @@ import { seededRandom, seededUuid } from "../fixtures/random.ts";
 const any = () => true;
 const START_US = Date.UTC(2026, 5, 15, 12) * 1000;
 
-/** Names as they may come: most of them plain, some provisional, of so many different starts. */
+/** Names as they may come: most of them plain, some provisional, with `starts` different start times. */
 function nameMaker(random: () => number, starts: number): () => ChunkName {
   const whole = (below: number) => Math.floor(random() * below);
   return () => {
@@ -25,7 +25,7 @@ function nameMaker(random: () => number, starts: number): () => ChunkName {
   };
 }
 
-/** Sorted as file names are. */
+/** Names in the order of their file names. */
 function sorted(names: readonly ChunkName[]): ChunkName[] {
   const texts = new Map(names.map((name) => [name, formatChunkName(name)]));
   return names.toSorted((a, b) => (texts.get(a) ?? "") < (texts.get(b) ?? "") ? -1 : 1);
@@ -41,7 +41,7 @@ function drain(oldest: OldestNames): ChunkName[] {
   return held;
 }
 
-Deno.test("of names in any order the oldest are held, at most a third more than asked, as they were", () => {
+Deno.test("of names in any order the oldest are held unchanged, at most a third more than requested", () => {
   for (const [count, offered] of [[100, 5000], [3000, 10_000], [10_000, 10_000]] as const) {
     const makeName = nameMaker(seededRandom(count), 1e9);
     const names = Array.from({ length: offered }, makeName);
@@ -57,7 +57,7 @@ Deno.test("of names in any order the oldest are held, at most a third more than 
   }
 });
 
-Deno.test("whatever comes and goes, what is held is the oldest of a sorted list", () => {
+Deno.test("the held names are always the oldest of a sorted list, whatever comes and goes", () => {
   for (let seed = 1; seed <= 27; seed++) {
     const random = seededRandom(seed);
     // Few different starts: many are equal.
@@ -77,7 +77,7 @@ Deno.test("whatever comes and goes, what is held is the oldest of a sorted list"
         const at = dice < 0.8 ? 0 : Math.floor(random() * model.length);
         const [name = makeName()] = model.splice(at, 1);
         oldest.forget(name);
-        oldest.forget(name); // a second time nothing happens
+        oldest.forget(name); // the second call changes nothing
       }
       if (step % 8 !== 0) {
         const first = oldest.find(any);
@@ -102,7 +102,7 @@ Deno.test("whatever comes and goes, what is held is the oldest of a sorted list"
   }
 });
 
-Deno.test("a name behind those that are held is not, even when these are gone: others lie between", () => {
+Deno.test("a name after the held ones is not held, even when these are gone: others are between them", () => {
   const at = (minute: number) => ({
     startUnixUs: START_US + minute * 60e6,
     durationUs: 60e6,
@@ -121,7 +121,7 @@ Deno.test("a name behind those that are held is not, even when these are gone: o
   assertEquals(oldest.find(any), b2);
 });
 
-Deno.test("names that start in the same microsecond are all held, or none of them is", () => {
+Deno.test("of names that start in the same microsecond, all or none are held", () => {
   const names = Array.from({ length: 50 }, () => ({
     startUnixUs: START_US,
     durationUs: 60e6,
@@ -140,7 +140,7 @@ Deno.test("names that start in the same microsecond are all held, or none of the
   assert(drain(oldest).every(({ startUnixUs }) => startUnixUs < START_US));
 });
 
-Deno.test("what is ready is not stale: an older name that comes later is found first", () => {
+Deno.test("the ready names are never stale: an older name that comes later is found first", () => {
   const makeName = nameMaker(seededRandom(7), 1e6);
   const [first, ...others] = sorted(Array.from({ length: 300 }, makeName));
   assert(first !== undefined);

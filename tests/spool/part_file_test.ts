@@ -6,7 +6,7 @@ import { chunkAt, chunksIn, TempSpool } from "../fixtures/temp_spool.ts";
 const NOON = Date.UTC(2026, 5, 15, 12);
 const TIMES = chunkAt(NOON);
 
-/** Each call of `method` fails until it has failed `times` times; then it works. */
+/** The first `times` calls of `method` fail; then it works. */
 function failing<T extends object>(target: T, method: keyof T, times: number): void {
   const works = target[method];
   let failures = 0;
@@ -18,7 +18,7 @@ function failing<T extends object>(target: T, method: keyof T, times: number): v
   });
 }
 
-/** A chunk that grows in a spool, with its open file in the test's hands. */
+/** A chunk that grows in a spool, and its open file. */
 async function openPart(temp: TempSpool, outbox: Outbox = temp.spool) {
   const path = join(temp.dir, "recording", "a.part");
   const file = await Deno.open(path, { createNew: true, write: true });
@@ -29,7 +29,7 @@ function bytes(length: number, value: number): Uint8Array {
   return new Uint8Array(length).fill(value);
 }
 
-Deno.test("an append that fails half-way is written anew, and nothing twice", async () => {
+Deno.test("an append that fails half-way is written again, and no byte twice", async () => {
   await using temp = await TempSpool.open();
   const { path, file, part } = await openPart(temp);
   await part.append(bytes(10, 1));
@@ -40,7 +40,7 @@ Deno.test("an append that fails half-way is written anew, and nothing twice", as
   };
   await assertRejects(() => part.append(bytes(10, 2)), Error, "No space left");
   assertEquals(part.sizeBytes, 10);
-  file.write = (data) => write(data.subarray(0, 4)); // short writes are gone on with
+  file.write = (data) => write(data.subarray(0, 4)); // short writes are continued
   await part.append(bytes(10, 2));
   await part.append(bytes(5, 3));
   assertEquals([...await Deno.readFile(path)], [
@@ -82,7 +82,7 @@ Deno.test("seal() syncs the file, renames it, and syncs both directories, in thi
   assertEquals(calls, ["fsync the chunk", "rename", "fsync /outbox", "fsync /recording"]);
 });
 
-Deno.test("a seal that fails at any step is tried again and goes through once", async () => {
+Deno.test("a seal that fails at any step is tried again and succeeds once", async () => {
   for (const step of ["sync", "admit", "syncAdmitted"] as const) {
     await using temp = await TempSpool.open();
     const { spool } = temp;
@@ -111,7 +111,7 @@ Deno.test("a seal whose chunk was delivered before its retry is done", async () 
   assertEquals(temp.spool.tally.uploaded.files, 1);
 });
 
-Deno.test("seal() says when someone has deleted the file", async () => {
+Deno.test("seal() returns null if another process has deleted the file", async () => {
   await using temp = await TempSpool.open();
   const { path, part } = await openPart(temp);
   await Deno.remove(path);
@@ -119,7 +119,7 @@ Deno.test("seal() says when someone has deleted the file", async () => {
   assertEquals(temp.spool.tally.outbox.files, 0);
 });
 
-Deno.test("a file that cannot be moved, its directory missing, is not taken for deleted", async () => {
+Deno.test("a file that cannot be moved because its directory is missing is not treated as deleted", async () => {
   await using temp = await TempSpool.open();
   const { part } = await openPart(temp);
   await Deno.remove(join(temp.dir, "outbox"));
@@ -129,7 +129,7 @@ Deno.test("a file that cannot be moved, its directory missing, is not taken for 
   assertEquals(temp.files("outbox"), [name]);
 });
 
-Deno.test("abandon() leaves the file where it is; discard() removes it, or finds it gone", async () => {
+Deno.test("abandon() leaves the file in place; discard() removes it, or finds it gone", async () => {
   await using temp = await TempSpool.open();
   const abandoned = await temp.spool.create(chunkAt(NOON));
   await abandoned.append(bytes(3, 1));

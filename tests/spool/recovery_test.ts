@@ -11,7 +11,7 @@ const NOON = Date.UTC(2026, 5, 15, 12);
 const PRE_SKIP = 312;
 const PACKETS = 60;
 
-/** The pages of a chunk of 1.2 s: two of header, then four packets a page. */
+/** The pages of a chunk of 1.2 s: two header pages, then four packets per page. */
 function makePages(): Uint8Array[] {
   const random = seededRandom(4);
   const packets = Array.from({ length: PACKETS }, () => makePacket(60, random));
@@ -30,7 +30,7 @@ function readPages(file: Uint8Array): OggPage[] {
   return pages;
 }
 
-/** A spool that was left with these files in recording/, and recovered. */
+/** A spool with these files left in recording/, after recovery. */
 async function recovered(files: Record<string, Uint8Array>) {
   const captured = capturedLog();
   const temp = await TempSpool.open(async (dir) => {
@@ -93,7 +93,7 @@ Deno.test("a recording cut off at any byte is cut to its last whole page, finish
   assertEquals(result.spool.tally.outbox.files, expected);
 });
 
-Deno.test("a finished recording that was not moved yet is delivered as it is", async () => {
+Deno.test("a finished recording that was not moved yet is delivered unchanged", async () => {
   const whole = concat(makePages());
   const name = chunkAt(NOON);
   await using result = await recovered({ [formatPartName(name)]: whole });
@@ -112,7 +112,7 @@ Deno.test("damage in the middle ends a recording at the last whole page before i
   assertEquals(readPages(await Deno.readFile(result.spool.path("outbox", file))).length, 7);
 });
 
-Deno.test("what holds no sound goes; what is no recording is set aside with its reason", async () => {
+Deno.test("a file without sound is deleted; a file that is not a recording is set aside with its reason", async () => {
   const pages = makePages();
   const part = (offsetMs: number) => formatPartName(chunkAt(NOON + offsetMs));
   const [garbage, oldGarbage] = [part(10), part(20)];
@@ -139,11 +139,11 @@ Deno.test("what holds no sound goes; what is no recording is set aside with its 
   const reason = async (name: string) =>
     JSON.parse(await Deno.readTextFile(result.spool.path("rejected", `${name}.reason.json`)));
   assertEquals(await reason(garbage), { reason: "no Ogg/Opus header" });
-  assertEquals(await reason("holiday.ogg"), { reason: "not a name of ours" });
+  assertEquals(await reason("holiday.ogg"), { reason: "not a file name of this program" });
   assertEquals(result.messages("ERROR").map(({ file }) => file).sort(), aside.sort());
 });
 
-Deno.test("what cannot be recovered stays, is reported, and the rest goes on", async () => {
+Deno.test("a file that cannot be recovered stays and is reported, and the others are recovered", async () => {
   const captured = capturedLog();
   await using temp = await TempSpool.open();
   const whole = concat(makePages());
@@ -172,7 +172,7 @@ Deno.test("what cannot be recovered stays, is reported, and the rest goes on", a
   assertEquals(await recoverRecordings(temp.spool, captured.log), 1); // at the next start
 });
 
-Deno.test("a recording/ that cannot be listed does not stop a start", async () => {
+Deno.test("a recording/ that cannot be listed does not prevent a start", async () => {
   const captured = capturedLog();
   await using temp = await TempSpool.open();
   await Deno.remove(join(temp.dir, "recording"));
@@ -181,7 +181,7 @@ Deno.test("a recording/ that cannot be listed does not stop a start", async () =
   assertEquals(captured.lines.map(({ level }) => level), ["ERROR"]);
 });
 
-Deno.test("a recovery that is cut off at any step delivers the chunk once, under its key", async () => {
+Deno.test("a recovery that is interrupted at any step delivers the chunk once, under its key", async () => {
   const whole = concat(makePages());
   for (const step of ["truncate", "write", "sync", "rename", "nothing"] as const) {
     await using temp = await TempSpool.open();

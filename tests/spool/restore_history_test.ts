@@ -1,4 +1,4 @@
-// What the status page knows of today from before the start: from names of chunks and gaps.jsonl.
+// What the status page knows about today from before the start: from chunk names and gaps.jsonl.
 
 import { assertEquals } from "@std/assert";
 import { join } from "@std/path/join";
@@ -10,7 +10,7 @@ import { chunkAt, TempSpool } from "../fixtures/temp_spool.ts";
 const MIDNIGHT_MS = Date.UTC(2026, 10, 23);
 const NOON_MS = MIDNIGHT_MS + 720 * MINUTE_MS;
 
-Deno.test("today's chunks are known again, wherever they lie, and no later ones", async () => {
+Deno.test("today's chunks from before the start are restored from every directory", async () => {
   await using temp = await TempSpool.open();
   await temp.store("uploaded", chunkAt(MIDNIGHT_MS - 30_000));
   await temp.store("uploaded", chunkAt(MIDNIGHT_MS - 3_600_000));
@@ -23,7 +23,7 @@ Deno.test("today's chunks are known again, wherever they lie, and no later ones"
   assertEquals(recorded, [[0, 30_000], [10, 60_000], [20, 45_000], [21, 15_000]]);
 });
 
-Deno.test("a chunk that is delivered between two looks counts once", async () => {
+Deno.test("a chunk that is delivered between two listings counts once", async () => {
   await using temp = await TempSpool.open();
   const name = await temp.store("outbox", chunkAt(MIDNIGHT_MS + 30_000, 20));
   const history = new History(new SimulatedClock(NOON_MS), "UTC");
@@ -38,7 +38,7 @@ Deno.test("a chunk that is delivered between two looks counts once", async () =>
   assertEquals(history.today().recordedMs[0], 20_000);
 });
 
-Deno.test("the last gaps are known again; what is no gap is passed over", async () => {
+Deno.test("the last gaps are restored, and lines that are not gaps are skipped", async () => {
   await using temp = await TempSpool.open();
   const gap = (minute: number) => ({
     start: new Date(MIDNIGHT_MS + minute * MINUTE_MS).toISOString(),
@@ -57,7 +57,7 @@ Deno.test("the last gaps are known again; what is no gap is passed over", async 
   ]);
 });
 
-Deno.test("a spool that cannot be read stops nothing", async () => {
+Deno.test("a spool that cannot be read throws no error", async () => {
   const history = new History(new SimulatedClock(NOON_MS), "UTC");
   const broken = { dir: "/nowhere", recount: () => Promise.reject(new Error("EIO")) };
   await restoreHistory(history, broken, NOON_MS);

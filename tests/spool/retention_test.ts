@@ -32,7 +32,7 @@ Deno.test("a chunk is kept for max_spool_days after its end, and not a milliseco
   }
 });
 
-Deno.test("max_waiting_days is for outbox/ alone, longer or shorter than max_spool_days", () => {
+Deno.test("max_waiting_days applies only to outbox/, longer or shorter than max_spool_days", () => {
   const expired = (maxWaitingDays: number, ageDays: number) =>
     EVICTION_ORDER.filter((dir) =>
       isExpired(chunkEnding(NOON - ageDays * DAY_MS), dir, NOON, { ...LIMITS, maxWaitingDays })
@@ -44,21 +44,21 @@ Deno.test("max_waiting_days is for outbox/ alone, longer or shorter than max_spo
   assertEquals(expired(0.5, 0.6), ["outbox"]);
 });
 
-Deno.test("a chunk of the future, heard before the clock was set back, is kept", () => {
+Deno.test("a chunk from the future, recorded before the clock was set back, is kept", () => {
   assertEquals(isExpired(chunkEnding(NOON + 400 * DAY_MS), "uploaded", NOON, LIMITS), false);
 });
 
-Deno.test("keptSinceMs() is where isExpired() draws the line", () => {
+Deno.test("keptSinceMs() is the limit that isExpired() uses", () => {
   const limits = { maxSpoolDays: 7, maxWaitingDays: 3 };
   assertEquals(keptSinceMs("outbox", NOON, limits), NOON - 3 * DAY_MS);
   assertEquals(keptSinceMs("rejected", NOON, limits), NOON - 7 * DAY_MS);
 });
 
-Deno.test("room is made from what was delivered, then refused, then what still waits", () => {
+Deno.test("space is freed by deleting delivered, then refused, then waiting chunks", () => {
   assertEquals(EVICTION_ORDER, ["uploaded", "rejected", "outbox"]);
 });
 
-Deno.test("excessBytes() leaves room for one more chunk below max_spool_gb", () => {
+Deno.test("excessBytes() leaves space for one more chunk below max_spool_gb", () => {
   const plenty = { freeBytes: 1e9 };
   for (const dir of EVICTION_ORDER) {
     assertEquals(excessBytes(dir, { totalBytes: 900, ...plenty }, LIMITS), 0);
@@ -67,7 +67,7 @@ Deno.test("excessBytes() leaves room for one more chunk below max_spool_gb", () 
   }
 });
 
-Deno.test("min_free_gb costs what was delivered or refused, but never what still waits", () => {
+Deno.test("min_free_gb deletes delivered and refused chunks, but never waiting ones", () => {
   const excess = (dir: ChunkDir, freeBytes: number) =>
     excessBytes(dir, { totalBytes: 300, freeBytes }, LIMITS);
   assertEquals(excess("uploaded", 500), 0);
@@ -78,15 +78,15 @@ Deno.test("min_free_gb costs what was delivered or refused, but never what still
   assertEquals(excess("outbox", 99), 1); // here the next chunk would not fit
 });
 
-Deno.test("with min_free_gb 0 there is still room for the next chunk", () => {
+Deno.test("with min_free_gb 0 there is still space for the next chunk", () => {
   const limits = { ...LIMITS, minFreeBytes: 0 };
   for (const dir of EVICTION_ORDER) {
     assertEquals(excessBytes(dir, { totalBytes: 0, freeBytes: 99 }, limits), 1);
   }
 });
 
-Deno.test("estimateChunkBytes() is above what a chunk takes, pages and pre-roll included", () => {
-  // Measured: 24 kbit/s for 60 s is about 185 kB. A GB is what is printed on SD cards.
+Deno.test("estimateChunkBytes() is above the size of a chunk, pages and pre-roll included", () => {
+  // Measured: 24 kbit/s for 60 s is about 185 kB. A GB is the unit printed on SD cards.
   assert(estimateChunkBytes(60, 24) > 190_000);
   assert(estimateChunkBytes(60, 24) < 400_000);
   assert(estimateChunkBytes(1, 6) > 3_000);

@@ -14,7 +14,7 @@ function provisional(startUnixMs: number, bootId: string, startBootMs: number): 
   return { ...chunkAt(startUnixMs), provisional: { bootId, startBootUs, seenUnixS: null } };
 }
 
-Deno.test("a provisional name goes to a file's name and back", () => {
+Deno.test("a provisional name is formatted as a file name and parsed back", () => {
   const name = provisional(NOW, BOOT.id, 61_000);
   const seen = { ...name, provisional: { bootId: BOOT.id, startBootUs: 1, seenUnixS: 1781524800 } };
   for (const each of [name, seen, chunkAt(NOW)]) {
@@ -22,7 +22,7 @@ Deno.test("a provisional name goes to a file's name and back", () => {
   }
 });
 
-Deno.test("a chunk of this boot gets its true time: now less its age on the monotonic clock", () => {
+Deno.test("a chunk of this boot gets its true time: now minus its age on the monotonic clock", () => {
   const clock = new SimulatedClock(NOW); // monotonic 1 s, which is 41 s after boot
   const name = provisional(NOW - 14 * DAY, BOOT.id, 31_000.5);
   const better = retimed(name, readTrueTime(BOOT, clock));
@@ -33,7 +33,7 @@ Deno.test("a chunk of this boot gets its true time: now less its age on the mono
   });
 });
 
-Deno.test("a chunk of an earlier boot keeps its time, and ages from when it was first seen", async () => {
+Deno.test("a chunk of an earlier boot keeps its time, and its age counts from when it was first seen", async () => {
   const clock = new SimulatedClock(NOW);
   const name = provisional(0, "ffffffff", 31_000);
   const limits = { maxSpoolDays: 7, maxWaitingDays: 7 };
@@ -47,7 +47,7 @@ Deno.test("a chunk of an earlier boot keeps its time, and ages from when it was 
   assertEquals(seen && isExpired(seen, "outbox", NOW + 7 * DAY + 1000, limits), true);
 });
 
-Deno.test("retimeChunks() renames in every directory, keeps keys, and passes over what is being sent", async () => {
+Deno.test("retimeChunks() renames in every directory, keeps keys, and skips a chunk that is being sent", async () => {
   await using temp = await TempSpool.open();
   const clock = new SimulatedClock(NOW);
   const names = [20_000, 30_000, 35_000].map((ms) => provisional(NOW - 14 * DAY, BOOT.id, ms));

@@ -1,4 +1,4 @@
-// The spool with more chunks than names are held, in a directory that takes a while to list.
+// The spool with more chunks than held names, in a directory that takes a while to list.
 
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path/join";
@@ -24,7 +24,7 @@ const LIMITS = {
   chunkBytes: 100,
 };
 
-/** Puts chunks of 100 bytes into a directory by other hands than the spool's; returns their names. */
+/** Puts chunks of 100 bytes into a directory, as another process would; returns their names. */
 function putByHand(dir: string, sub: ChunkDir, count: number, firstMs = NOON): string[] {
   Deno.mkdirSync(join(dir, sub), { recursive: true });
   const names = Array.from(
@@ -35,7 +35,7 @@ function putByHand(dir: string, sub: ChunkDir, count: number, firstMs = NOON): s
   return names;
 }
 
-/** Bytes in the directories, asked of the disk. */
+/** Bytes in the directories, as the disk reports them. */
 function bytesOnDisk(spool: Spool): number {
   const sizes = CHUNK_DIRS.flatMap((dir) =>
     chunksIn(spool, dir).map((name) => Deno.lstatSync(spool.path(dir, name)).size)
@@ -54,7 +54,7 @@ async function janitorOf(temp: TempSpool, maxSpoolBytes: number) {
   return { janitor, clock, report: () => status.report(temp.spool), [Symbol.dispose]: endLog };
 }
 
-Deno.test("the event loop turns while a directory is listed", async () => {
+Deno.test("the event loop keeps running while a directory is listed", async () => {
   await using temp = await TempSpool.open((dir) => void putByHand(dir, "outbox", 5000));
   let turns = 0;
   const heart = setInterval(() => turns++, 0);
@@ -63,14 +63,14 @@ Deno.test("the event loop turns while a directory is listed", async () => {
   assert(turns > 10, `${turns} turns`);
 });
 
-Deno.test("a chunk is admitted while a directory is listed: no wait, and nothing is miscounted", async () => {
+Deno.test("a chunk is admitted while a directory is listed, without a wait and without a wrong count", async () => {
   await using temp = await TempSpool.open((dir) => void putByHand(dir, "outbox", 5000));
   const { spool } = temp;
   let listings = 0;
   const listing = (async () => {
     while (listings < 5) {
       const names = await spool.recount("outbox");
-      // One may have been admitted between the count and this line.
+      // One chunk may have been admitted between the count and this line.
       const since = spool.tally.outbox.files - names.length;
       assert(since === 0 || since === 1, `${since} chunks more than were listed`);
       listings++;
@@ -91,7 +91,7 @@ Deno.test("a chunk is admitted while a directory is listed: no wait, and nothing
   assertEquals(spool.returnedUs, 0);
 });
 
-Deno.test("sizes are counted after open(), while chunks come and go, and never come out too high", async () => {
+Deno.test("sizes are counted after open(), while chunks come and go, and are never too high", async () => {
   const random = seededRandom(4);
   const later = (fileName: string) => {
     const name = parseChunkName(fileName) ?? chunkAt(0);
@@ -135,7 +135,7 @@ Deno.test("a count of sizes is not counted twice when a new one begins meanwhile
   assertEquals(spool.tally.uploaded, { files: 1999, bytes: 199_900, durationUs: 1999e6 });
 });
 
-Deno.test("a chunk that was exchanged for another by hand is noticed, though the number is the same", async () => {
+Deno.test("a chunk that a person replaced with another is noticed, although the number is the same", async () => {
   await using temp = await TempSpool.open((dir) => void putByHand(dir, "uploaded", 3));
   const { spool } = temp;
   const [first = ""] = chunksIn(spool, "uploaded");
@@ -163,7 +163,7 @@ Deno.test("before sizes are counted only the disk's own limit evicts; afterwards
   assertEquals([setup.report().chunks_lost_total, setup.report().bytes_lost_total], [11, 1100]);
 });
 
-Deno.test("room is made from far more chunks than are held, the oldest first", async () => {
+Deno.test("space is freed from far more chunks than are held, the oldest first", async () => {
   let names: string[] = [];
   await using temp = await TempSpool.open((dir) => {
     names = putByHand(dir, "uploaded", 200);
@@ -189,5 +189,5 @@ Deno.test("a full spool is not listed for every chunk, however short the chunks 
     await temp.store("outbox", chunkAt(NOON + second * 1000));
     await setup.clock.advance(1000);
   }
-  assert(recounts <= 1, `${recounts} recounts`); // it may have been made by another, until the first
+  assert(recounts <= 1, `${recounts} recounts`); // until the first, another process may have created it
 });

@@ -1,5 +1,5 @@
-// What the spool and the janitor do when a call fails, or is the last before a crash: each case was
-// found by a schedule of tests/faults. And that the disk these tests rely on loses what disks lose.
+// What the spool and the janitor do when a call fails, or is the last one before a crash: each case was
+// found by a schedule of tests/faults. Also tests that FaultDisk loses what real disks lose.
 
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path/join";
@@ -23,7 +23,7 @@ const LIMITS = {
   chunkBytes: 0,
 };
 
-/** A folder on a disk that fails as told, and a program that may die. */
+/** A folder on a disk that fails as the test says, and a program that may be killed. */
 class Rig implements Disposable {
   readonly #root = Deno.makeTempDirSync({ prefix: "recorder-agent-test-" });
   readonly disk: FaultDisk;
@@ -33,7 +33,7 @@ class Rig implements Disposable {
     this.disk = new FaultDisk(join(this.#root, "spool"), seededRandom(seed), () => NOON);
   }
 
-  /** Runs a part of the program; what it was doing when it died never ends, this does. */
+  /** Runs a part of the program. An operation of a killed program never ends; this call does. */
   async run<T>(part: () => Promise<T>): Promise<T | undefined> {
     return await Promise.race([
       this.disk.run(this.process, part),
@@ -41,7 +41,7 @@ class Rig implements Disposable {
     ]);
   }
 
-  /** A spool with sealed chunks, one for each time. */
+  /** A spool with one sealed chunk for each time. */
   async spool(...startsUnixMs: number[]): Promise<{ spool: Spool; names: string[] }> {
     const opened = await this.run(async () => {
       const spool = await Spool.open(this.disk.dir);
@@ -69,7 +69,7 @@ class Rig implements Disposable {
   }
 }
 
-Deno.test("FaultDisk loses in a power cut what was not synced, and in a kill nothing", async () => {
+Deno.test("FaultDisk loses unsynced bytes in a power cut, and nothing in a kill", async () => {
   const left = new Set<number>();
   for (let seed = 1; seed <= 30; seed++) {
     using rig = new Rig(seed);
@@ -93,7 +93,7 @@ Deno.test("FaultDisk loses in a power cut what was not synced, and in a kill not
   assert(left.has(0) && left.has(2000) && left.size > 3, `${[...left]} bytes were left`);
 });
 
-Deno.test("FaultDisk keeps a synced rename, and one that is not synced may be undone", async () => {
+Deno.test("FaultDisk keeps a synced rename, and may undo one that is not synced", async () => {
   const seen = new Set<string>();
   for (let seed = 1; seed <= 20; seed++) {
     for (const synced of [true, false]) {
@@ -182,11 +182,11 @@ Deno.test("delivered chunks share their syncs however fast the disk is, the last
   rig.disk.trace.length = 0;
   for (const name of names) {
     await rig.run(() => spool.markUploaded(name));
-    await new Promise((wake) => setTimeout(wake, 1)); // a sync could be through by now
+    await new Promise((wake) => setTimeout(wake, 1)); // a sync could have finished by now
   }
   await rig.run(() => spool.uploadedSynced());
   const syncs = rig.disk.trace.filter((line) => line.startsWith("sync "));
-  assertEquals(syncs.length, 2 * 4); // behind 16, 32, 48 and 50, of two folders each
+  assertEquals(syncs.length, 2 * 4); // after 16, 32, 48 and 50 chunks, two folders each
 });
 
 Deno.test("a refused chunk that gets its true time keeps its reason after a crash at any call, whatever the crash", async () => {
@@ -210,7 +210,7 @@ Deno.test("a refused chunk that gets its true time keeps its reason after a cras
   }
 });
 
-Deno.test("the reason of a chunk that is still there is no stray, however old it is", async () => {
+Deno.test("the reason of a chunk that is still there is not a stray, however old it is", async () => {
   using rig = new Rig();
   const { spool, names: [kept = "", gone = ""] } = await rig.spool(NOON - DAY_MS, NOON - DAY_MS);
   const removed = await rig.run(async () => {
@@ -232,7 +232,7 @@ Deno.test("a refused chunk is counted as lost although its reason could not be r
   assertEquals(await rig.run(() => spool.remove("rejected", name)), 100);
 });
 
-Deno.test("what was evicted before the disk failed is counted", async () => {
+Deno.test("chunks that were evicted before the disk failed are counted", async () => {
   using captured = capturedLog();
   using rig = new Rig();
   const { spool } = await rig.spool(NOON - DAY_MS, NOON);
@@ -252,7 +252,7 @@ Deno.test("what was evicted before the disk failed is counted", async () => {
   assertEquals(status.report(spool).chunks_lost_total, 1);
 });
 
-Deno.test("a size that the disk did not tell is counted when it does", async () => {
+Deno.test("a size that could not be read is counted when it can be read", async () => {
   using rig = new Rig();
   await rig.spool(NOON);
   rig.process.kill();
@@ -266,7 +266,7 @@ Deno.test("a size that the disk did not tell is counted when it does", async () 
   assertEquals(spool.tally.outbox.bytes, 100);
 });
 
-Deno.test("sound that waited for a disk that failed is synced as soon as it is written", async () => {
+Deno.test("sound that waited for a failing disk is synced as soon as it is written", async () => {
   using captured = capturedLog();
   using rig = new Rig();
   const { spool } = await rig.spool();

@@ -42,7 +42,7 @@ class Listings implements Disposable {
     Object.assign(Deno, { readDir });
   }
 
-  /** Folders that were listed since the last question. */
+  /** Folders that were listed since the last call. */
   take(): string[] {
     const dirs = this.#dirs;
     this.#dirs = [];
@@ -97,7 +97,7 @@ function seenAt(startUnixMs: number, seenUnixMs: number | null): ChunkName {
   };
 }
 
-Deno.test("the janitor lists no folder that only this process changes, all through a day", async () => {
+Deno.test("for a whole day the janitor does not list a folder that only this process changes", async () => {
   await using rig = await rigAtNoon((dir) => put(dir, "outbox", chunks(20)));
   const { spool, clock, listings, temp } = rig;
   const janitor = rig.janitorOf({ maxSpoolBytes: 2500 });
@@ -114,13 +114,13 @@ Deno.test("the janitor lists no folder that only this process changes, all throu
   assertEquals(listed.filter((dir) => dir !== "rejected"), []);
   assert(listed.length <= 25, `${listed.length} listings`); // for strays, once an hour
   assertEquals(spool.tally.outbox.files, chunksIn(spool, "outbox").length);
-  // And the net below that: all are counted once a day.
+  // In addition, all folders are counted once a day.
   await clock.advance(2 * HOUR_MS);
   await janitor.removeExpired();
   assertEquals(new Set(listings.take()), new Set(["outbox", "uploaded", "rejected"]));
 });
 
-Deno.test("what another process deletes or brings is found at the next pass, in that folder alone", async () => {
+Deno.test("files that another process deletes or adds are found in the next pass, by listing only that folder", async () => {
   await using rig = await rigAtNoon((dir) => put(dir, "uploaded", chunks(5)));
   const { spool, listings } = rig;
   const janitor = rig.janitorOf();
@@ -141,7 +141,7 @@ Deno.test("what another process deletes or brings is found at the next pass, in 
   assertEquals(listings.take(), []);
 });
 
-Deno.test("a clock that is set back hides no change by another process", async () => {
+Deno.test("a clock that is set back does not hide a change by another process", async () => {
   await using rig = await rigAtNoon((dir) => put(dir, "uploaded", chunks(5)));
   const { spool } = rig;
   const janitor = rig.janitorOf();
@@ -153,7 +153,7 @@ Deno.test("a clock that is set back hides no change by another process", async (
   assertEquals(spool.tally.uploaded.files, 4);
 });
 
-Deno.test("chunks that were deleted unseen, within a tick of the clock, do not cost what still waits", async () => {
+Deno.test("chunks deleted unnoticed, within a tick of the clock, do not cause waiting chunks to be deleted", async () => {
   await using rig = await rigAtNoon((dir) => {
     put(dir, "uploaded", chunks(9));
     put(dir, "outbox", chunks(3));
@@ -169,7 +169,7 @@ Deno.test("chunks that were deleted unseen, within a tick of the clock, do not c
   assertEquals(spool.totalBytes, 300);
 });
 
-Deno.test("before undelivered chunks go for max_spool_gb everything was counted within the hour", async () => {
+Deno.test("before undelivered chunks are deleted for max_spool_gb everything was counted within an hour", async () => {
   await using rig = await rigAtNoon((dir) => put(dir, "outbox", chunks(10)));
   const { spool, clock } = rig;
   const janitor = rig.janitorOf({ maxSpoolBytes: 1000 });
@@ -182,7 +182,7 @@ Deno.test("before undelivered chunks go for max_spool_gb everything was counted 
   assertEquals(spool.tally.outbox, { files: 5, bytes: 500, durationUs: 5e6 });
 });
 
-Deno.test("expired chunks go without a listing, from the oldest on", async () => {
+Deno.test("expired chunks are deleted without a listing, from the oldest on", async () => {
   const old = chunks(30, NOON - 7 * DAY_MS - 20_000);
   await using rig = await rigAtNoon((dir) => put(dir, "uploaded", old));
   const { spool, listings, clock } = rig;
@@ -190,7 +190,7 @@ Deno.test("expired chunks go without a listing, from the oldest on", async () =>
   await spool.recount("uploaded");
   listings.take();
   await janitor.removeExpired();
-  // Those that ended more than seven days ago.
+  // The chunks that ended more than seven days ago.
   assertEquals(chunksIn(spool, "uploaded"), old.slice(19).map(formatChunkName));
   await clock.advance(300_000);
   await janitor.removeExpired();
@@ -198,7 +198,7 @@ Deno.test("expired chunks go without a listing, from the oldest on", async () =>
   assertEquals(listings.take().filter((dir) => dir === "uploaded"), []);
 });
 
-Deno.test("a chunk whose time is provisional goes by when it was first seen, and holds up no other", async () => {
+Deno.test("a chunk whose time is provisional expires by when it was first seen, and does not block others", async () => {
   await using rig = await rigAtNoon((dir) =>
     put(dir, "uploaded", [
       seenAt(0, null),
@@ -219,7 +219,7 @@ Deno.test("a chunk whose time is provisional goes by when it was first seen, and
   assertEquals(listings.take().filter((dir) => dir === "uploaded"), []);
 });
 
-Deno.test("behind more provisional names than are held, expired chunks are found once an hour", async () => {
+Deno.test("expired chunks after more provisional names than are held are found once an hour", async () => {
   const undecided = Array.from({ length: 60 }, (_, index) => seenAt(index * 1000, null));
   await using rig = await rigAtNoon((dir) => {
     put(dir, "uploaded", [...undecided, ...chunks(3, NOON - 9 * DAY_MS)]);
@@ -239,7 +239,7 @@ Deno.test("behind more provisional names than are held, expired chunks are found
   assertEquals(listings.take().filter((dir) => dir === "uploaded"), ["uploaded"]);
 });
 
-Deno.test("a backlog of 3000 chunks of which 300 are held is listed ten times while it is delivered", async () => {
+Deno.test("a backlog of 3000 chunks with 300 held names is listed ten times while it is delivered", async () => {
   const random = seededRandom(5);
   const names = chunks(3000).sort(() => random() - 0.5);
   await using rig = await rigAtNoon((dir) => put(dir, "outbox", names), 300);
@@ -256,7 +256,7 @@ Deno.test("a backlog of 3000 chunks of which 300 are held is listed ten times wh
   assertEquals(spool.tally.outbox, { files: 0, bytes: 0, durationUs: 0 });
 });
 
-Deno.test("an empty queue that nobody touches is not listed when it is asked again", async () => {
+Deno.test("an empty queue that no other process changes is not listed again", async () => {
   await using rig = await rigAtNoon((dir) => put(dir, "outbox", chunks(2)));
   const { spool, listings } = rig;
   await spool.recount("outbox");
@@ -269,7 +269,7 @@ Deno.test("an empty queue that nobody touches is not listed when it is asked aga
   assertEquals(listings.take().filter((dir) => dir === "outbox"), []);
 });
 
-Deno.test("chunks that another process puts into outbox/ from elsewhere are noticed, and in the books", async () => {
+Deno.test("chunks that another process puts into outbox/ from elsewhere are noticed and enter the ledger", async () => {
   await using rig = await rigAtNoon();
   const { spool } = rig;
   await spool.noticeReturned();

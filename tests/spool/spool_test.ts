@@ -12,7 +12,7 @@ import { chunkAt, chunksIn, oldestIn, TempSpool } from "../fixtures/temp_spool.t
 
 const NOON = Date.UTC(2026, 5, 15, 12);
 
-/** What the directories hold, counted anew. */
+/** The contents of the directories, counted again. */
 function counted(temp: TempSpool) {
   const tally = (dir: ChunkDir) => {
     const names = temp.files(dir).filter((name) => parseChunkName(name) !== null);
@@ -30,13 +30,13 @@ function mode(path: string): string {
   return ((Deno.statSync(path).mode ?? 0) & 0o777).toString(8);
 }
 
-/** Puts chunks into a directory by other hands than the spool's. */
+/** Puts chunks into a directory, as another process would. */
 function putByHand(dir: string, sub: ChunkDir, names: readonly string[], sizeBytes = 10): void {
   Deno.mkdirSync(join(dir, sub), { recursive: true });
   for (const name of names) Deno.writeFileSync(join(dir, sub, name), new Uint8Array(sizeBytes));
 }
 
-Deno.test("open() makes the four directories, and nobody else may read what is recorded", async () => {
+Deno.test("open() creates the four directories, and no other user may read recordings", async () => {
   await using temp = await TempSpool.open();
   for (const sub of ["", "recording", "outbox", "uploaded", "rejected"]) {
     assertEquals(mode(join(temp.dir, sub)), "700", sub);
@@ -84,7 +84,7 @@ async function holdElsewhere(dir: string) {
   };
 }
 
-Deno.test("a second process is refused with the first one's number", async () => {
+Deno.test("a second process is refused with the process id of the first", async () => {
   await using temp = await TempSpool.open();
   const other = await holdElsewhere(temp.dir);
   await other.end();
@@ -95,7 +95,7 @@ Deno.test("a second process is refused with the first one's number", async () =>
   );
 });
 
-Deno.test("the lock of a process that was killed is gone with it", async () => {
+Deno.test("the lock of a killed process ends with it", async () => {
   await using temp = await TempSpool.open();
   temp.spool.close();
   const other = await holdElsewhere(temp.dir);
@@ -110,7 +110,7 @@ Deno.test("the lock of a process that was killed is gone with it", async () => {
   temp.spool = await Spool.open(temp.dir);
 });
 
-Deno.test("a lock that cannot be signed, as on a full disk, holds all the same", async () => {
+Deno.test("a lock into which no process id can be written, as on a full disk, still holds", async () => {
   await using temp = await TempSpool.open();
   temp.spool.close();
   await Deno.remove(join(temp.dir, "lock"));
@@ -119,7 +119,7 @@ Deno.test("a lock that cannot be signed, as on a full disk, holds all the same",
   await assertRejects(() => Spool.open(temp.dir), SpoolLockedError, "is using it: stop that one");
 });
 
-Deno.test("what is not a chunk is passed over in every directory, and not counted", async () => {
+Deno.test("files that are not chunks are skipped in every directory, and not counted", async () => {
   const name = formatChunkName(chunkAt(NOON));
   const asDirectory = formatChunkName(chunkAt(NOON - 1));
   const asLink = formatChunkName(chunkAt(NOON - 2));
@@ -127,7 +127,7 @@ Deno.test("what is not a chunk is passed over in every directory, and not counte
     putByHand(dir, "outbox", ["notes.txt", `${name}.tmp`, ".hidden", name]);
     await Deno.mkdir(join(dir, "outbox", asDirectory));
     await Deno.symlink("/nowhere", join(dir, "outbox", asLink));
-    const strange = join(dir, "outbox", "$(printf '\\377\\376').ogg"); // no UTF-8
+    const strange = join(dir, "outbox", "$(printf '\\377\\376').ogg"); // not UTF-8
     await new Deno.Command("sh", { args: ["-c", `: > "${strange}"`] }).output();
   });
   assertEquals(chunksIn(temp.spool, "outbox"), [name]);
@@ -187,7 +187,7 @@ Deno.test("the tally is right when many operations run at once, recounts among t
   assertEquals(spool.tally.uploaded.files, 30);
 });
 
-Deno.test("files that others delete or bring are found, and counted again", async () => {
+Deno.test("files that other processes delete or add are found, and counted again", async () => {
   const [first, second, third] = [0, 1, 2].map((at) => formatChunkName(chunkAt(NOON + at)));
   assert(first !== undefined && second !== undefined && third !== undefined);
   await using temp = await TempSpool.open((dir) => putByHand(dir, "uploaded", [first, second]));
@@ -196,12 +196,12 @@ Deno.test("files that others delete or bring are found, and counted again", asyn
   assertEquals([spool.tally.uploaded.files, spool.tally.uploaded.bytes], [2, 20]);
   assertEquals(await spool.recount("uploaded"), [second]);
   assertEquals([spool.tally.uploaded.files, spool.tally.uploaded.bytes], [1, 10]);
-  // Chunks put back into outbox/ by hand are delivered, though the tally knows nothing of them.
+  // Chunks that a person moves to outbox/ are delivered, although the tally does not know them.
   putByHand(temp.dir, "outbox", [third]);
   assertEquals(await oldestIn(spool, "outbox"), third);
   await spool.recount("outbox");
   assertEquals([spool.tally.outbox.files, spool.tally.outbox.bytes], [1, 10]);
-  // One that disappears while it is being delivered is gone, and no error.
+  // A chunk that disappears while it is being delivered is gone; this is not an error.
   await Deno.remove(spool.path("outbox", third));
   await spool.markUploaded(third);
   assertEquals(await oldestIn(spool, "outbox"), null);
@@ -209,7 +209,7 @@ Deno.test("files that others delete or bring are found, and counted again", asyn
   assertEquals(await spool.remove("uploaded", third), null);
 });
 
-Deno.test("oldestWaiting() is the oldest throughout 1200 chunks of which 50 are held, whatever comes and goes", async () => {
+Deno.test("oldestWaiting() is always the oldest of 1200 chunks with 50 held names, whatever comes and goes", async () => {
   const random = seededRandom(3);
   const names = Array.from({ length: 1200 }, () => formatChunkName(chunkAt(NOON + random() * 1e7)));
   await using temp = await TempSpool.open((dir) => putByHand(dir, "outbox", names), 50);
@@ -221,10 +221,10 @@ Deno.test("oldestWaiting() is the oldest throughout 1200 chunks of which 50 are 
     assertEquals(oldest, model[0] ?? null);
     assert(oldest !== null);
     if (step % 50 === 7) {
-      // An older one is admitted: a recovered recording, or one after a step of the clock.
+      // An older chunk is admitted: a recovered recording, or one after a step of the clock.
       model.unshift(await temp.store("outbox", chunkAt(NOON - step)));
     } else if (step % 50 === 20) {
-      const within = chunkAt(NOON + random() * 1e7); // between those that wait
+      const within = chunkAt(NOON + random() * 1e7); // between the waiting chunks
       model.push(await temp.store("outbox", within));
       model.sort();
     } else if (step % 50 === 30) {
@@ -255,7 +255,7 @@ Deno.test("reject() leaves the reason beside the chunk, and remove() takes both"
   assertEquals(temp.files("rejected"), []);
 });
 
-Deno.test("removeStrays() takes what is no chunk and old from rejected/, and nothing else", async () => {
+Deno.test("removeStrays() deletes only old files that are not chunks from rejected/", async () => {
   await using temp = await TempSpool.open();
   const { spool } = temp;
   const chunk = await temp.store("rejected", chunkAt(NOON));
@@ -279,7 +279,7 @@ Deno.test("sealed rings when a chunk is admitted", async () => {
   assertEquals(rings, 1);
 });
 
-Deno.test("freeBytes() is what the disk has", async () => {
+Deno.test("freeBytes() is the free space of the disk", async () => {
   await using temp = await TempSpool.open();
   const { stdout } = await new Deno.Command("df", {
     args: ["--output=avail", "-B1", temp.dir],
