@@ -1,7 +1,7 @@
 // deno-lint-ignore-file no-console -- this command talks to a person
-// The command `recorder-agent check`: looks at everything a recording till needs, one thing after the
-// other, and says what is wrong with each and how to fix it. It changes nothing, and sends a chunk
-// only if asked to. Each check is a function of its own; one that fails does not keep the others.
+// The command `recorder-agent check`: checks everything that a recording till needs, one check after the
+// other, and prints what is wrong and how to fix it. It changes nothing, and sends a chunk only on
+// request. Each check is a separate function; a check that fails does not stop the others.
 
 import { type Config, ConfigError } from "../config/config.ts";
 import { loadGivenConfig, NotSetUpError } from "../config/first_run.ts";
@@ -48,7 +48,7 @@ export async function runCheck(options: CheckOptions): Promise<number> {
   else {
     for (const line of formatSkipped(findings)) print(line);
     if (isSetUp) {
-      print(broken === 0 ? "\nNothing is wrong." : `\n${broken} wrong: fix these first.`);
+      print(broken === 0 ? "\nNo check failed." : `\n${broken} failed: fix these first.`);
     }
   }
   return !isSetUp ? 2 : broken === 0 ? 0 : 1;
@@ -56,7 +56,7 @@ export async function runCheck(options: CheckOptions): Promise<number> {
 
 type Check = readonly [name: string, run: () => Promise<readonly Finding[]>];
 
-/** What needs a configuration is passed over without one. */
+/** Checks that need a configuration are skipped without one. */
 function checksOf(config: Config | null, options: CheckOptions): Check[] {
   const withConfig = (
     names: readonly [string, ...string[]],
@@ -77,13 +77,13 @@ function checksOf(config: Config | null, options: CheckOptions): Check[] {
   ];
 }
 
-/** A check that cannot be made is a finding, too. */
+/** A check that cannot run is a finding, too. */
 async function orSay([name, run]: Check): Promise<readonly Finding[]> {
   try {
     return await run();
   } catch (error) {
     const message = `cannot be checked: ${error instanceof Error ? error.message : error}`;
-    return [failed(name, message, "Try it as root: sudo recorder-agent check")];
+    return [failed(name, message, "Run it as root: sudo recorder-agent check")];
   }
 }
 
@@ -93,13 +93,13 @@ async function checkConfig(
   const name = "configuration";
   try {
     const { path, config } = loadGivenConfig({ explicit, env, executable });
-    const found = [ok(name, path ?? "from variables of the environment")];
+    const found = [ok(name, path ?? "from environment variables")];
     const exposed = path !== null && config.ingestToken !== null && isForEveryone(path);
     if (exposed) {
       found.push(
         warning(
           name,
-          `everybody on this machine can read the token in ${path}`,
+          `every user of this machine can read the token in ${path}`,
           `sudo chmod o= ${path}`,
         ),
       );
@@ -111,7 +111,7 @@ async function checkConfig(
       return { config: null, found, isSetUp: false };
     }
     if (!(error instanceof ConfigError)) throw error;
-    const fix = "Correct that line (config.yaml.example has every key), then check again";
+    const fix = "Correct this line (config.yaml.example has every key), then run the check again";
     const problems = await withMicrophones(error.problems);
     const found = problems.map((problem) => failed(name, problem, fix));
     return { config: null, found, isSetUp: true };
@@ -129,13 +129,13 @@ function formatFinding({ name, verdict, message, fix }: Finding): string {
   return lines.join("\n");
 }
 
-/** What was not checked because something else failed: a line for each cause. */
+/** The checks that were skipped because another check failed: one line for each cause. */
 function formatSkipped(findings: readonly Finding[]): string[] {
   const causes = Map.groupBy(findings, ({ because }) => because);
   return [...causes].flatMap(([because, found]) =>
     because === null
       ? []
       : `${MARKS.skipped} not checked    ${found.map(({ name }) => name).join(", ")}: ` +
-        `first ${because} must be in order`
+        `fix ${because} first`
   );
 }

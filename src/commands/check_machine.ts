@@ -17,7 +17,7 @@ export async function checkUser(unit: Unit | null, root = "/"): Promise<Finding[
   const name = "user";
   if (!isInstalled(unit)) return skippedAll([name], "service");
   if (await idOf(root, "passwd", USER) === null) {
-    return [failed(name, `there is no user ${USER}`, "sudo recorder-agent install makes it")];
+    return [failed(name, `there is no user ${USER}`, "sudo recorder-agent install creates it")];
   }
   const groups = await Deno.readTextFile(join(root, "/etc/group"));
   const audio = /^audio:[^:]*:\d+:(.*)$/m.exec(groups)?.[1]?.split(",") ?? [];
@@ -26,7 +26,7 @@ export async function checkUser(unit: Unit | null, root = "/"): Promise<Finding[
     : [failed(name, `${USER} is not in the group audio`, `sudo usermod -aG audio ${USER}`)];
 }
 
-/** Can it be written, is there room, what waits. */
+/** Whether the spool can be written, whether there is enough free space, and how many chunks were refused. */
 export async function checkSpool(
   { spoolDir, minFreeGb }: Config,
   unit: Unit | null,
@@ -40,14 +40,14 @@ export async function checkSpool(
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) {
       return !isInstalled(unit) ? skippedAll([name], "service") : [
-        warning(name, `${spoolDir} does not exist yet`, "The service makes it when it starts"),
+        warning(name, `${spoolDir} does not exist yet`, "The service creates it when it starts"),
       ];
     }
     return [
       failed(
         name,
         `${spoolDir} cannot be written: ${error instanceof Error ? error.message : error}`,
-        `Is it a folder that ${USER} owns, on a disk that is not full or read-only (mount)?`,
+        `Check that it is a folder that ${USER} owns, on a disk that is not full or read-only (mount)`,
       ),
     ];
   } finally {
@@ -79,13 +79,13 @@ async function countChunks(dir: string): Promise<number> {
   return count;
 }
 
-/** Without a right clock the chunks wait for their true time. */
+/** Without a synchronized clock chunks wait for their true time. */
 export async function checkClock(): Promise<Finding[]> {
   const name = "clock";
   const synchronized = await probeSystem();
   if (synchronized === null) {
     return [
-      warning(name, "nobody here says whether it is right", "Is systemd-timesyncd installed?"),
+      warning(name, "cannot be checked here", "Check that systemd-timesyncd is installed"),
     ];
   }
   return synchronized ? [ok(name, "is synchronized")] : [
@@ -93,10 +93,12 @@ export async function checkClock(): Promise<Finding[]> {
   ];
 }
 
-/** Whether the unit is there, starts at boot, runs, and is content. */
+/** Whether the unit is installed, starts at boot and is active, and what /health of the service reports. */
 export async function checkService(unit: Unit | null, config: Config | null): Promise<Finding[]> {
   const name = "service";
-  if (unit === null) return [warning(name, "there is no systemd to ask", "See --help")];
+  if (unit === null) {
+    return [warning(name, "this system does not run systemd", "See recorder-agent --help")];
+  }
   if (!isInstalled(unit)) {
     return [
       failed(name, `the unit ${SERVICE} is not installed`, "sudo recorder-agent install"),
@@ -106,22 +108,22 @@ export async function checkService(unit: Unit | null, config: Config | null): Pr
   const found: Finding[] = [];
   if (unit.UnitFileState !== "enabled") {
     found.push(
-      failed(name, "it does not start at boot", `sudo systemctl enable ${SERVICE}`),
+      failed(name, "does not start at boot", `sudo systemctl enable ${SERVICE}`),
     );
   }
   if (unit.ActiveState !== "active") {
-    // It cannot start without one.
+    // It cannot start without a configuration.
     if (config === null) return [...found, ...skippedAll([name, "health"], "configuration")];
     found.push(
       failed(
         name,
-        `it is ${unit.ActiveState} (${unit.SubState}), after ${unit.NRestarts} restarts`,
-        `sudo systemctl restart ${SERVICE}; journalctl -u ${SERVICE} -n 20 says why it ended`,
+        `is ${unit.ActiveState} (${unit.SubState}) after ${unit.NRestarts} restarts`,
+        `sudo systemctl restart ${SERVICE}; journalctl -u ${SERVICE} -n 20 shows why it ended`,
       ),
     );
     return [...found, ...skippedAll(["health"], name)];
   }
-  found.push(ok(name, `runs since ${unit.ActiveEnterTimestamp}: ${unit.StatusText}`));
+  found.push(ok(name, `running since ${unit.ActiveEnterTimestamp}: ${unit.StatusText}`));
   if (config === null) return [...found, ...skippedAll(["health"], "configuration")];
   return [...found, await checkHealth(config)];
 }
@@ -131,19 +133,19 @@ async function checkHealth({ healthPort }: Config): Promise<Finding> {
   const health = await readHealth(healthPort);
   if (health === null) {
     const message = `/health on port ${healthPort} does not answer`;
-    return failed(name, message, `Is health_port taken by another program (ss -ltnp)?`);
+    return failed(name, message, "Check whether another program uses health_port (ss -ltnp)");
   }
   const problems = Array.isArray(health.problems) ? health.problems : [];
   if (health.status === "ok" && problems.length === 0) return ok(name, "ok");
   const told = health.status === "error" ? failed : warning;
-  return told(name, sayProblems(problems), "docs/reference/problems.md has each code");
+  return told(name, sayProblems(problems), "docs/reference/problems.md describes each code");
 }
 
 function sayProblems(problems: readonly { code: string; message: string }[]): string {
   return problems.map(({ code, message }) => `${code}: ${message}`).join("\n") || "not ok";
 }
 
-/** What systemd says of the service. */
+/** What systemd reports about the service. */
 export type Unit = Readonly<Record<string, string>>;
 
 /** Null without systemd. */
@@ -163,7 +165,7 @@ export async function readUnit(): Promise<Unit | null> {
   }
 }
 
-/** Without systemd nobody can tell, and nothing is put down to it. */
+/** Without systemd this is unknown: then no other finding is attributed to the service. */
 function isInstalled(unit: Unit | null): boolean {
   return unit === null || unit.LoadState === "loaded";
 }
@@ -172,7 +174,7 @@ function isInstalled(unit: Unit | null): boolean {
 const UNDER_VOLTAGE_NOW = 0x1;
 const UNDER_VOLTAGE_SINCE_BOOT = 0x10000;
 
-/** A weak supply is the usual cause of microphones that vanish and of broken SD cards. */
+/** A weak power supply is the usual cause of microphones that disappear and of broken SD cards. */
 export async function checkPower(): Promise<Finding[]> {
   const name = "power";
   let flags: number;
@@ -180,13 +182,13 @@ export async function checkPower(): Promise<Finding[]> {
     const { stdout } = await outputOf("vcgencmd", ["get_throttled"]);
     flags = Number(/0x[0-9a-f]+/i.exec(new TextDecoder().decode(stdout))?.[0] ?? NaN);
   } catch {
-    return [skipped(name, "only a Raspberry Pi can tell (vcgencmd)")];
+    return [skipped(name, "can be checked only on a Raspberry Pi (vcgencmd)")];
   }
-  if (Number.isNaN(flags)) return [skipped(name, "vcgencmd does not answer")];
+  if (Number.isNaN(flags)) return [skipped(name, "vcgencmd reports no value")];
   const fix = "Use the official power supply and a short cable; a hub for the microphone helps";
-  if (flags & UNDER_VOLTAGE_NOW) return [failed(name, "the voltage is too low just now", fix)];
+  if (flags & UNDER_VOLTAGE_NOW) return [failed(name, "the voltage is too low now", fix)];
   if (flags & UNDER_VOLTAGE_SINCE_BOOT) {
-    return [warning(name, "the voltage has been too low since the last boot", fix)];
+    return [warning(name, "the voltage was too low at some time since the last boot", fix)];
   }
-  return [ok(name, "the voltage is and was sufficient")];
+  return [ok(name, "the voltage is sufficient, and was since the last boot")];
 }

@@ -1,5 +1,5 @@
-// The checks of what the sound comes through: ffmpeg and the microphone, listened to for two seconds.
-// A microphone that the service records just now is not opened: its level is asked of the service.
+// The checks of the sound source: ffmpeg and the microphone, which is recorded for two seconds. A
+// microphone that the service is recording is not opened: the service reports its level.
 
 import type { CaptureSource } from "../microphone/capture_attempts.ts";
 import { isSilent, type Levels } from "../status/levels.ts";
@@ -14,10 +14,10 @@ import { failed, type Finding, hasFailed, ok, skippedAll, warning } from "./find
 import { readHealth } from "./service.ts";
 
 const LISTEN_MS = 2000;
-/** ffmpeg takes its time to start on a slow board. */
+/** ffmpeg needs some time to start on a slow board. */
 const START_MS = 8000;
 
-/** ffmpeg, the microphone that would be recorded, and what it hears. */
+/** ffmpeg, the microphone that would be recorded, and its level. */
 export async function checkMicrophone(config: Config | null): Promise<Finding[]> {
   const ffmpeg = await checkFfmpeg();
   const name = "microphone";
@@ -37,7 +37,7 @@ export async function checkMicrophone(config: Config | null): Promise<Finding[]>
   const health = config === null ? null : await readHealth(config.healthPort);
   if (health?.recording === true && health.microphone !== microphone.name) {
     const what = `the service records another microphone: ${health.microphone}`;
-    const fix = "Restart it, so that it uses this configuration: systemctl restart recorder-agent";
+    const fix = "Restart it so that it uses this configuration: systemctl restart recorder-agent";
     return [ffmpeg, found, warning("level", what, fix)];
   }
   if (health?.recording === true) {
@@ -57,7 +57,7 @@ async function checkFfmpeg(): Promise<Finding> {
     if (!success || !/\blibopus\b/.test(encoders)) {
       return inWords(name, problems.ffmpegIncomplete("libopus encoder"));
     }
-    return ok(name, "is there and can encode Opus");
+    return ok(name, "is installed and can encode Opus");
   } catch (error) {
     const missing = error instanceof Deno.errors.NotFound ||
       error instanceof Deno.errors.NotCapable;
@@ -87,7 +87,7 @@ async function checkLevel(
   return inWords(name, await microphones.explain(diagnosis, microphone));
 }
 
-/** What a way to open the microphone lets hear in two seconds, or why it cannot be opened. */
+/** The levels of two seconds of sound from this source, or why it cannot be opened. */
 async function listen(source: CaptureSource): Promise<Levels | Diagnosis> {
   const dir = await Deno.makeTempDir({ prefix: "recorder-agent-check-" });
   try {

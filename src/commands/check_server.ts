@@ -1,5 +1,5 @@
-// The checks of the way to the server: its name, its port, its certificate, the token. Reads the
-// configuration's URL and nothing else of the machine; sends no chunk unless asked to.
+// The checks of the connection to the server: its name, its port, its certificate, the token. Uses values
+// of the configuration and nothing else of the machine; sends no chunk unless requested.
 
 import { deadline, systemClock } from "../system/clock.ts";
 import type { Config } from "../config/config.ts";
@@ -12,10 +12,10 @@ import { silentChunk } from "./probe_chunk.ts";
 
 const LIMIT_MS = 10_000;
 
-/** What is checked, in this order. */
+/** The names of the checks, in this order. */
 export const SERVER_CHECKS = ["dns", "connection", "tls", "token"] as const;
 
-/** DNS, the connection, TLS and the token, each only if the one before it holds. */
+/** DNS, the connection, TLS and the token, each only if the previous one succeeded. */
 export async function checkServer(config: Config, sendTestChunk: boolean): Promise<Finding[]> {
   const url = new URL(config.ingestBaseUrl);
   const isTls = url.protocol === "https:";
@@ -58,8 +58,8 @@ async function reach(hostname: string, port: number): Promise<Finding[]> {
         failed(
           "dns",
           `the name ${hostname} is not known: ${said}`,
-          "Is it spelled right in ingest_base_url? Is there a network (ip addr), a name server " +
-            "(cat /etc/resolv.conf)?",
+          "Check the spelling in ingest_base_url, the network (ip addr) and the name server " +
+            "(cat /etc/resolv.conf)",
         ),
       ];
     }
@@ -68,7 +68,7 @@ async function reach(hostname: string, port: number): Promise<Finding[]> {
       failed(
         "connection",
         `${hostname} port ${port} does not answer: ${said}`,
-        "Is the server up, and does the shop's firewall let this port out?",
+        "Check that the server runs and that the shop's firewall lets this port out",
       ),
     ];
   }
@@ -86,7 +86,7 @@ async function greet(config: Config, hostname: string, port: number): Promise<Fi
     using _closed = { [Symbol.dispose]: () => connection.close() };
     const shaken = connection.handshake();
     await Promise.race([shaken, aborted(limit.signal)]);
-    return [ok("tls", "the server's certificate is good")];
+    return [ok("tls", "the server's certificate is valid")];
   } catch (error) {
     return [
       failed(
@@ -95,8 +95,8 @@ async function greet(config: Config, hostname: string, port: number): Promise<Fi
           error instanceof Error ? error.message : error
         }`,
         /expired|NotValidYet/i.test(String(error))
-          ? "Is this machine's clock right (timedatectl)? Else the server's certificate is to be renewed"
-          : "A private CA goes into tls_ca_file; a proxy that opens TLS has a CA of its own",
+          ? "Check this machine's clock (timedatectl); if it is right, the server needs a new certificate"
+          : "Set tls_ca_file to the certificate of a private CA; a proxy that decrypts TLS has its own CA",
       ),
     ];
   }
@@ -109,8 +109,8 @@ function aborted(signal: AbortSignal): Promise<never> {
 }
 
 /**
- * Asks with an upload that has no chunk in it: a server that does not know the token says so before
- * it says that, and no server can make a chunk of it.
+ * Sends an upload without a chunk. A server that does not know the token reports that before it reports
+ * the missing chunk, and no server can store a chunk from it.
  */
 async function askWithToken(config: Config): Promise<Finding> {
   const name = "token";
@@ -119,7 +119,7 @@ async function askWithToken(config: Config): Promise<Finding> {
     token = await readToken(config);
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
-    return failed(name, message, "Write the token alone into that file");
+    return failed(name, message, "Write only the token into that file");
   }
   const caCerts = config.tlsCaFile === null ? [] : [await Deno.readTextFile(config.tlsCaFile)];
   using client = Deno.createHttpClient({ caCerts, http2: false });
@@ -139,11 +139,15 @@ async function askWithToken(config: Config): Promise<Finding> {
     if (verdict.kind === "misconfigured") {
       return failed(name, verdict.reason, problems.uploadMisconfigured(verdict.reason).fix);
     }
-    const said = verdict.kind === "retry" ? verdict.reason : `the server took an empty upload`;
+    const said = verdict.kind === "retry" ? verdict.reason : `the server accepted an empty upload`;
     return warning(name, said, "Try again later, or with --send-test-chunk");
   } catch (error) {
     const message = `no answer: ${error instanceof Error ? error.message : error}`;
-    return failed(name, message.replaceAll(token, "[token]"), "Try again; is the server up?");
+    return failed(
+      name,
+      message.replaceAll(token, "[token]"),
+      "Try again, and check that the server runs",
+    );
   }
 }
 
@@ -167,8 +171,8 @@ async function maybeSend(config: Config, sendTestChunk: boolean): Promise<Findin
   const verdict = await client.upload(chunk.name, chunk.bytes, new AbortController().signal);
   if (verdict.kind === "delivered") {
     return [
-      ok(name, `a second of silence was delivered, chunk_id ${verdict.chunkId ?? "none given"}`),
+      ok(name, `a second of silence was delivered, chunk_id ${verdict.chunkId ?? "not given"}`),
     ];
   }
-  return [failed(name, verdict.reason, "The server's operator can say what it misses")];
+  return [failed(name, verdict.reason, "Ask the operator of the server what it expects")];
 }

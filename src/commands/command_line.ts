@@ -1,48 +1,49 @@
-// The command line: which commands there are, which options each takes, and the help. Pure: it turns
-// arguments into values or into an error for a person; main.ts acts on them.
+// The command line: the commands, the options of each, and the help. Pure: it turns arguments into values
+// or into an error for a person; main.ts acts on them.
 
 import { parseArgs } from "node:util";
 import { type LevelName, LOG_LEVELS } from "../system/log.ts";
 import { VERSION } from "../system/version.ts";
 
 export const HELP =
-  `recorder-agent ${VERSION}: records a USB microphone by schedule, delivers it to an Ingest API
+  `recorder-agent ${VERSION}: records a USB microphone on a schedule and delivers it to an Ingest API
 
 Usage:
   recorder-agent [-c FILE] [--log-level LEVEL]   run the service
-  recorder-agent install                         make this machine a recording till, or upgrade it
-  recorder-agent check [-c FILE]                 what is wrong here, and how to fix it
-  recorder-agent devices                         list the microphones and which one would be taken
+  recorder-agent install                         install or update the service on this machine
+  recorder-agent check [-c FILE]                 find what is wrong here and how to fix it
+  recorder-agent devices                         list the microphones; show which one is recorded
   recorder-agent requeue [-c FILE]               list the chunks that the server refused, and why
   recorder-agent requeue [-c FILE] --all | KEY… | NAME…
-                                                 put them back to be delivered; the service may run
-  recorder-agent uninstall [--purge]             take it away; recordings stay
+                                                 deliver them again; the service may be running
+  recorder-agent uninstall [--purge]             remove the service; recordings stay
   recorder-agent demo [--seconds N] [--dir DIR]  try it without a microphone or a server
 
 Options:
-  -c, --config FILE     configuration (default: /etc/recorder-agent/config.yaml if it exists,
-                        else environment variables alone); RA_… variables override the file
-      --log-level L     run, demo: ${LOG_LEVELS.join(", ")} (default: INFO)
-      --set KEY=VALUE   install: a key of the configuration; as often as needed
+  -c, --config FILE     configuration file (default: /etc/recorder-agent/config.yaml if it exists,
+                        otherwise only environment variables); RA_… variables override the file
+      --log-level L     run, demo: ${LOG_LEVELS.join(", ")} (default: INFO; of demo WARNING)
+      --set KEY=VALUE   install: set a key of the configuration; may be repeated
       --root DIR        install, uninstall: the system in this folder instead of the running one
-      --purge           uninstall: recordings, configuration, token and user go, too
-      --dry-run         install, uninstall, requeue: only say what would be done
-      --all             requeue: every chunk that was refused
-      --json            check: for machines
+      --purge           uninstall: also remove recordings, configuration, token and user
+      --dry-run         install, uninstall, requeue: only print what would be done
+      --all             requeue: every refused chunk
+      --json            check: machine-readable output
       --send-test-chunk check: deliver a second of silence, which the server keeps
-      --seconds N       demo: end by itself after N seconds (default: 20; 0: at Ctrl-C)
-      --dir DIR         demo: where the received recordings go (default: ./demo-recordings)
-  -h, --help            this text
-      --version         the version
+      --seconds N       demo: end after N seconds (default: 20; 0: at Ctrl-C)
+      --dir DIR         demo: folder for the received recordings (default: ./demo-recordings)
+  -h, --help            print this help
+      --version         print the version
 
 Exit codes:
-  0  ended as asked (SIGTERM, SIGINT, end of the demo); check: nothing is wrong
-  1  cannot go on (the spool is in use or cannot be written, no microphone listed, a chunk cannot be
-     put back, demo failed); check: something is wrong; install: nothing is left half done
-  2  the command line or the configuration is wrong; every problem is listed. Nothing is set up yet
+  0  ended as requested (SIGTERM, SIGINT, end of the demo); check: nothing failed
+  1  the program cannot continue (the spool is in use or cannot be written, there is no microphone, a
+     chunk cannot be requeued, the demo failed); check: something failed; install: it failed and its
+     changes were undone, or the service did not start
+  2  the command line or the configuration is wrong: every problem is listed; or nothing is set up yet
 `;
 
-/** The command line is wrong; the message says what would be right. */
+/** The command line is wrong; the message says what is expected. */
 export class UsageError extends Error {}
 
 const OPTIONS = {
@@ -61,7 +62,7 @@ const OPTIONS = {
   version: { type: "boolean" },
 } as const;
 
-/** The options that mean something to each command. */
+/** The options that each command accepts. */
 const COMMANDS = {
   run: ["config", "log-level"],
   install: ["set", "root", "dry-run"],
@@ -74,7 +75,7 @@ const COMMANDS = {
 
 export type CommandName = keyof typeof COMMANDS | "help" | "version";
 
-/** Options that a command does not take have their default. */
+/** Options that a command does not accept have their default. */
 export interface CommandLine {
   readonly command: CommandName;
   readonly config: string | undefined;
@@ -88,7 +89,7 @@ export interface CommandLine {
   readonly sendTestChunk: boolean;
   readonly seconds: number;
   readonly dir: string;
-  /** What follows the command `requeue`. */
+  /** The arguments of the command `requeue`. */
   readonly operands: readonly string[];
 }
 

@@ -1,7 +1,7 @@
 // deno-lint-ignore-file no-console -- this command talks to a person
-// The demo: the whole way from sound to server in one process, for someone who has neither a
-// microphone nor a server. It runs the real agent on a synthetic source; the server it delivers to
-// is a small one of its own on loopback, which writes what it receives into a folder.
+// The demo: the whole path from sound to server in one process, for a person who has neither a microphone
+// nor a server. It runs the real agent on a synthetic source. It delivers to its own small server on
+// loopback, which writes the received chunks into a folder.
 
 import { join } from "@std/path/join";
 import { runAgent, type RunningAgent } from "../agent.ts";
@@ -21,7 +21,7 @@ export interface DemoOptions {
 
 const TOKEN = "demo-token";
 const CHUNK_SECONDS = 5;
-/** Three tones that come and go, so that the level has something to show. */
+/** Three tones that become louder and quieter, so that the level display moves. */
 const GRAPH = "aevalsrc='0.6*abs(sin(PI*t/7))*(0.5*sin(2*PI*220*t)+0.3*sin(2*PI*330*t)" +
   "+0.2*sin(2*PI*440*t))':s=48000:c=mono";
 
@@ -30,7 +30,7 @@ interface Received {
   readonly startUnixMs: number;
   readonly seconds: number;
   readonly bytes: number;
-  /** Number, in the stream that was recorded, of the sample behind its last one; 48 kHz. */
+  /** Number of the first sample after this chunk in the recorded stream; 48 kHz. */
   readonly endSample: number;
 }
 
@@ -69,7 +69,7 @@ export async function runDemo(options: DemoOptions, stop: AbortSignal): Promise<
   }
 }
 
-/** The defaults, but for what makes a run short and leaves no trace. */
+/** The defaults, except for values that make a run short and leave no trace. */
 function demoConfig(spoolDir: string, url: string): Config {
   return loadConfig({
     path: null,
@@ -95,7 +95,7 @@ function demoConfig(spoolDir: string, url: string): Config {
   });
 }
 
-/** An Ingest API for one run: takes every chunk, writes it down, answers with an id. */
+/** An Ingest API for one run: accepts every chunk, stores it and answers with an id. */
 function startIngest(
   dir: string,
   onChunk: (chunk: Received) => void,
@@ -147,7 +147,7 @@ function printHeader(options: DemoOptions, agent: RunningAgent, dir: string): vo
   health      http://127.0.0.1:${agent.healthPort}/health
   recordings  ${dir}/
 
-  heard at      length    size      level
+  recorded at   length    size      level
   ────────────  ────────  ────────  ──────────────────────────────`);
 }
 
@@ -174,23 +174,24 @@ async function printSummary(
   const made = agent?.report().chunks_recorded_total ?? 0;
   let samples = 0;
   for (const { file } of received) samples += await decodedSamples(join(dir, file));
-  // What was recorded, as counted while it was heard, against what a decoder makes of the files.
+  // Compares the samples that were counted during the recording with those that a decoder finds in the
+  // files.
   const missing = (received.at(-1)?.endSample ?? 0) - samples;
   const good = made > 0 && received.length === made && missing === 0;
   console.log(`
-  ${made} chunks made, ${received.length} delivered, ${missing} samples missing
+  ${made} chunks recorded, ${received.length} delivered, ${missing} samples missing
   ${(samples / OPUS_RATE).toFixed(3)} s of sound
   play them: ffplay -autoexit -nodisp ${dir}/*.ogg
   ${
     good
       ? "✔ every chunk delivered, no sample missing at any seam"
-      : "✘ something is missing: run it again with --log-level DEBUG"
+      : "✘ something is missing: run the demo again with --log-level DEBUG"
   }
 `);
   return good ? 0 : 1;
 }
 
-/** Samples at 48 kHz that a decoder gives out for a file. */
+/** The number of samples at 48 kHz that a decoder finds in a file. */
 async function decodedSamples(path: string): Promise<number> {
   const { stdout } = await new Deno.Command("ffmpeg", {
     args: ["-v", "error", "-i", path, "-f", "s16le", "-ar", String(OPUS_RATE), "pipe:1"],

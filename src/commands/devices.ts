@@ -1,6 +1,6 @@
-// The command `recorder-agent devices`: shows a person which microphones there are, which one would
-// be recorded, and what to write in audio_device to name one. Reads no configuration, opens no device
-// and changes nothing.
+// The command `recorder-agent devices`: shows which microphones there are, which one would be recorded,
+// and what to write in audio_device to select one. Reads no configuration, opens no device and changes
+// nothing.
 
 import { describeRates } from "../microphone/capture_attempts.ts";
 import { readMicrophones } from "../microphone/last_microphone.ts";
@@ -21,7 +21,7 @@ export interface DevicesOptions extends SoundOptions {
   readonly print?: (text: string) => void;
 }
 
-/** Prints the table. Returns the exit code: 0, or 1 when nothing here can capture. */
+/** Prints the table. Returns the exit code: 0, or 1 if there is no microphone. */
 export async function runDevices(options: DevicesOptions = {}): Promise<number> {
   // deno-lint-ignore no-console -- this command talks to a person
   const { print = console.log, spoolDir = KEYS.spool_dir.default } = options;
@@ -33,10 +33,10 @@ export async function runDevices(options: DevicesOptions = {}): Promise<number> 
     print(`\n* recorded unless audio_device says otherwise: ${reason}.`);
     if (recorded.last === null && await isHidden(spoolDir)) {
       print(
-        "  Which one the service recorded last is for root to see: sudo recorder-agent devices.",
+        "  Only root can see which one the service recorded last: sudo recorder-agent devices.",
       );
     }
-    print("\nTo name one, paste one of its lines into config.yaml:");
+    print("\nTo select one, paste one of its lines into config.yaml:");
     for (const device of system.devices) print(formatTexts(device, system.devices));
     return 0;
   } catch (error) {
@@ -46,7 +46,7 @@ export async function runDevices(options: DevicesOptions = {}): Promise<number> 
   }
 }
 
-/** The problems of a configuration; one with audio_device says what there is to name. */
+/** The problems of a configuration; a problem of audio_device also lists the microphones. */
 export async function withMicrophones(
   problems: readonly string[],
   options: SoundOptions = {},

@@ -4,14 +4,14 @@ export type Verdict = "ok" | "warning" | "failed" | "skipped";
 
 /** What a check found. */
 export interface Finding {
-  /** What was looked at: one word or two. */
+  /** What was checked: one or two words. */
   readonly name: string;
   readonly verdict: Verdict;
   /** What was found. */
   readonly message: string;
-  /** What a person can do about it; null where nothing is wrong. */
+  /** How to fix it; null if nothing is wrong. */
   readonly fix: string | null;
-  /** Name of the finding from which it follows that this was not checked; else null. */
+  /** Name of the check whose failure is the reason that this one was skipped; otherwise null. */
   readonly because: string | null;
 }
 
@@ -27,12 +27,12 @@ export function failed(name: string, message: string, fix: string): Finding {
   return { name, verdict: "failed", message, fix, because: null };
 }
 
-/** Could not be checked here, for a reason of its own. */
+/** Cannot be checked on this machine; the message says why. */
 export function skipped(name: string, message: string): Finding {
   return { name, verdict: "skipped", message, fix: null, because: null };
 }
 
-/** Not checked, as what it depends on failed: the cause is reported once, there. */
+/** Not checked, because a check that these depend on failed. The cause is reported once, by that check. */
 export function skippedAll(names: readonly string[], because: string): Finding[] {
   const message = `needs ${because}, which failed`;
   return names.map((name) => ({ name, verdict: "skipped", message, fix: null, because }));

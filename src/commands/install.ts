@@ -1,7 +1,8 @@
 // deno-lint-ignore-file no-console -- this command talks to a person
-// The command `recorder-agent install`: from the copied program to a recording till. It asks for what
-// it needs, checks all of it before it changes anything, and then takes one step after the other,
-// each of which may be taken again. Installing again is an upgrade: configuration and token stay.
+// The command `recorder-agent install`: sets up the service on a machine to which the program was copied.
+// It asks for the values that it needs, checks all of them before it changes anything, and then carries
+// out one step after the other; each step may be repeated. Installing again is an upgrade: configuration
+// and token stay.
 
 import { loadConfig } from "../config/config.ts";
 import { DEFAULT_CONFIG_PATH } from "../config/places.ts";
@@ -32,7 +33,7 @@ import {
 import { isPortFree, lastLines, readHealth, SERVICE, serviceState, SYSTEMCTL } from "./service.ts";
 import { askOnTerminal } from "./terminal.ts";
 
-/** Where everything is put. */
+/** Where the files are installed. */
 export const PROGRAM = "/usr/local/bin/recorder-agent";
 export const CONFIG_DIR = "/etc/recorder-agent";
 export const CONFIG = DEFAULT_CONFIG_PATH;
@@ -41,7 +42,7 @@ export const UNIT = "/etc/systemd/system/recorder-agent.service";
 export const DROP_IN = "/etc/systemd/system/recorder-agent.service.d/spool.conf";
 export const USERS = "/etc/sysusers.d/recorder-agent.conf";
 export const USER = "recorder-agent";
-/** Below it systemd makes the folders that the unit names. */
+/** Systemd creates the folders of the unit below it. */
 export const STATE_DIR = "/var/lib/recorder-agent";
 
 /** The service's user, in the group that may open sound devices (sysusers.d(5)). */
@@ -58,12 +59,12 @@ export interface InstallOptions {
   readonly dryRun: boolean;
   /** The program to install. */
   readonly executable: string;
-  /** Null: nobody is there to be asked. */
+  /** Null: there is no person to ask. */
   readonly ask?: Ask | null;
   readonly print?: (line: string) => void;
 }
 
-/** What the system is to look like. */
+/** The wanted state of the system. */
 interface Plan {
   readonly configText: string;
   readonly token: string | null;
@@ -71,7 +72,7 @@ interface Plan {
   readonly healthPort: number;
 }
 
-/** Returns the exit code. What is wrong is said in sentences; nothing is then changed. */
+/** Returns the exit code. Errors are printed as sentences; in that case nothing is changed. */
 export async function runInstall(options: InstallOptions): Promise<number> {
   const { root, dryRun, print = console.log } = options;
   const isLive = root === "/";
@@ -94,7 +95,7 @@ export async function runInstall(options: InstallOptions): Promise<number> {
     return 0;
   } catch (error) {
     print(error instanceof Error ? error.message : String(error));
-    if (error instanceof StepError) print("What had been changed was undone, as said above.");
+    if (error instanceof StepError) print("The changes were undone, as listed above.");
     return 1;
   }
 }
@@ -107,12 +108,12 @@ async function checkSystem(root: string, isLive: boolean, executable: string): P
   if (isLive && !await exists("/run/systemd/system")) {
     throw new Error(
       "Cannot install as this system was not started by systemd, which the service needs: run " +
-        "recorder-agent -c FILE under the supervisor that is there, or install into a folder with --root",
+        "recorder-agent -c FILE under the supervisor of this system, or install into a folder with --root",
     );
   }
   if (executable === "") {
     throw new Error(
-      "Cannot install as this is the source run by deno: make the program with `deno task compile`, " +
+      "Cannot install as this is the source run by deno: build the program with `deno task compile`, " +
         "copy it to the machine and run its install there",
     );
   }
@@ -125,14 +126,17 @@ async function checkSystem(root: string, isLive: boolean, executable: string): P
   }
 }
 
-/** Everything that is going to be written, checked as the service will check it. Null: given up. */
+/**
+ * Everything that will be written, checked in the same way as the service checks it. Null: the person gave
+ * up.
+ */
 async function makePlan(options: InstallOptions): Promise<Plan | null> {
   const { root, ask = askOnTerminal() } = options;
   const [configPath, tokenPath] = [under(root, CONFIG), under(root, TOKEN)];
   const before = await exists(configPath) ? await Deno.readTextFile(configPath) : null;
   const settings = readSettings(options.set, options.env);
   const hasToken = await exists(tokenPath) || before !== null;
-  // Of a configuration that exists, loadConfig says below what it lacks.
+  // If a configuration exists, loadConfig reports below what is missing in it.
   const known = (key: string) => key === TOKEN_KEY ? hasToken : before !== null;
   const missing = missingKeys(settings, known);
   if (missing.length > 0) {
@@ -165,7 +169,7 @@ async function makePlan(options: InstallOptions): Promise<Plan | null> {
   return { configText, token, spoolDir, healthPort };
 }
 
-/** A file that is part of the program; lines of the `dropped` keys are emptied. */
+/** A file that is part of the program; the values of the `dropped` keys become null. */
 async function readAsset(name: string, dropped: readonly string[] = []): Promise<string> {
   const text = await Deno.readTextFile(new URL(`../../${name}`, import.meta.url));
   return dropped.reduce(
@@ -188,7 +192,7 @@ function fileSteps(options: InstallOptions, plan: Plan): Step[] {
   const encode = (text: string) => new TextEncoder().encode(text);
   const steps = [
     fileStep(`Write ${USERS}`, root, USERS, () => encode(USERS_TEXT), { mode: 0o644 }),
-    runStep(`Make the user ${USER}, in the group audio`, [
+    runStep(`Create the user ${USER} in the group audio`, [
       "/usr/bin/systemd-sysusers",
       `--root=${root}`,
       under(root, USERS),
@@ -204,7 +208,7 @@ function fileSteps(options: InstallOptions, plan: Plan): Step[] {
   if (token !== null) {
     steps.push(
       fileStep(
-        `Write the token to ${TOKEN}, for root alone`,
+        `Write the token to ${TOKEN}, readable only by root`,
         root,
         TOKEN,
         () => encode(`${token}\n`),
@@ -229,7 +233,7 @@ function fileSteps(options: InstallOptions, plan: Plan): Step[] {
     steps.push(
       folderStep(root, spoolDir, { mode: 0o700, owner: USER, group: USER }),
       fileStep(
-        `Let the service write to ${spoolDir} (${DROP_IN})`,
+        `Allow the service to write to ${spoolDir} (${DROP_IN})`,
         root,
         DROP_IN,
         () => encode(`[Service]\nReadWritePaths=${spoolDir.replaceAll("%", "%%")}\n`),
@@ -244,7 +248,7 @@ function serviceSteps(root: string): Step[] {
   const wants = under(root, `/etc/systemd/system/multi-user.target.wants/${SERVICE}`);
   return [
     runStep(
-      `Have ${SERVICE} started at every boot`,
+      `Enable the start of ${SERVICE} at every boot`,
       [SYSTEMCTL, `--root=${root}`, "enable", SERVICE],
       {
         isDone: () => exists(wants),
@@ -254,21 +258,21 @@ function serviceSteps(root: string): Step[] {
   ];
 }
 
-/** Starts the service, waits until it is ready, and says how it is and what to do next. */
+/** Starts the service, waits until it is ready, and prints its state and the next commands. */
 async function start(plan: Plan, print: (line: string) => void): Promise<number> {
   print("\nStarting the service; this takes a few seconds …");
   try {
     await runProgram([SYSTEMCTL, "daemon-reload"]);
     await runProgram([SYSTEMCTL, "restart", SERVICE], START_MS);
   } catch (error) {
-    print(`${error instanceof Error ? error.message : error}\nIts last words:`);
+    print(`${error instanceof Error ? error.message : error}\nIts last log lines:`);
     for (const line of await lastLines(8)) print(`  ${line}`);
     print(
-      `\nEverything is installed, and systemd goes on trying. Put right what it complains of, in ` +
-        `${CONFIG} for instance, then: systemctl restart ${SERVICE}`,
+      `\nEverything is installed, and systemd continues trying. Fix the reported error, for instance ` +
+        `in ${CONFIG}, then run: systemctl restart ${SERVICE}`,
     );
     if (await exists(`${PROGRAM}.old`)) {
-      print(`To go back to the program from before: mv ${PROGRAM}.old ${PROGRAM}, then the same.`);
+      print(`To restore the old program: mv ${PROGRAM}.old ${PROGRAM}, then restart the service.`);
     }
     return 1;
   }
@@ -276,7 +280,7 @@ async function start(plan: Plan, print: (line: string) => void): Promise<number>
   print(`Running: ${health === null ? "the health page does not answer yet" : sayHealth(health)}`);
   print(`
 Next:
-  sudo recorder-agent check       is everything as it should be?
+  sudo recorder-agent check       find what is wrong and how to fix it
   systemctl status recorder-agent
   ssh -L ${plan.healthPort}:127.0.0.1:${plan.healthPort} THIS-MACHINE, then http://127.0.0.1:${plan.healthPort}/`);
   return 0;
@@ -284,10 +288,10 @@ Next:
 
 function sayHealth(health: Record<string, unknown>): string {
   const doing = health.recording
-    ? "it records"
+    ? "recording"
     : health.in_schedule
-    ? "it does not record yet"
-    : "it waits for the hours of its schedule";
+    ? "not recording yet"
+    : "waiting for the hours of the schedule";
   const problems = Array.isArray(health.problems) ? health.problems : [];
   return [`status ${health.status}, ${doing}`, ...problems.map(({ message }) => `  ✘ ${message}`)]
     .join("\n");

@@ -1,6 +1,7 @@
-// What `install` writes into config.yaml: the settings it was given, asked for or found, put into the
-// lines of a configuration text so that its comments stay. Pure but for the questions, which it asks
-// through the caller. What to ask follows from the table of keys; whether a value is good, loadConfig says.
+// What `install` writes into config.yaml: the settings from the command line, from the environment and
+// from the person, written into the lines of a configuration text so that its comments stay. Pure except
+// for the questions, which it asks through the caller. The table of keys defines what to ask; loadConfig
+// decides whether a value is valid.
 
 import { type Key, type KeyTable, shortMeaningOf, variableOf } from "../config/key.ts";
 import { KEYS } from "../config/keys.ts";
@@ -8,17 +9,18 @@ import { KEYS } from "../config/keys.ts";
 /** Values by key of the configuration, as a person writes them. */
 export type Settings = ReadonlyMap<string, string>;
 
-/** Asks a person; what is typed is not shown if `secret`. Null: the person gave up. */
+/** Asks a person; with `secret` the input is not shown. Null: the person gave up. */
 export type Ask = (question: string, options: {
   readonly suggestion?: string;
   readonly secret?: boolean;
 }) => Promise<string | null>;
 
-/** In a file of its own, which only root reads; never in config.yaml. */
+/** Stored in a separate file that only root can read; never in config.yaml. */
 export const TOKEN_KEY = "ingest_token";
 /**
- * The settings of the command line (`key=value`) and, for keys it does not name, of the RA_ variables.
- * @throws Error naming what is no `key=value` or no key.
+ * The settings of the command line (`key=value`) and, for keys that are not among them, of the RA_
+ * variables.
+ * @throws an error that names what is not `key=value` or not a key.
  */
 export function readSettings(
   pairs: readonly string[],
@@ -34,7 +36,7 @@ export function readSettings(
     const at = pair.indexOf("=");
     const name = pair.slice(0, Math.max(0, at));
     if (!keys.includes(name)) {
-      // What stands behind the sign may be the token.
+      // The text after the sign may be the token.
       throw new Error(
         `Cannot use --set ${
           at < 0 ? "…" : `${name}=…`
@@ -47,13 +49,13 @@ export function readSettings(
   return settings;
 }
 
-/** The keys that are asked for and that neither `settings` nor `known` have. */
+/** The keys that `install` asks for and that neither `settings` nor `known` have. */
 export function missingKeys(settings: Settings, known: (key: string) => boolean): string[] {
   return namesWhere((key) => key.install !== undefined)
     .filter((name) => !settings.has(name) && !known(name));
 }
 
-/** The keys whose value in the example only stands for what each till has of its own. */
+/** The keys whose value in the example is only a placeholder, because each till has its own. */
 export function placeholderKeys(): string[] {
   return namesWhere((key) => key.placeholder !== undefined);
 }
@@ -74,7 +76,7 @@ export async function askFor(missing: readonly string[], ask: Ask): Promise<Sett
   return answers;
 }
 
-/** What a person is asked for a key of the table. */
+/** The question for a key of the table. */
 export function questionOf(name: string, table: KeyTable): string {
   const key = table[name];
   if (key === undefined) return name;
@@ -91,8 +93,8 @@ function namesWhere(isWanted: (key: Key) => boolean): string[] {
 }
 
 /**
- * The text with each setting in its line; one that has no line yet gets one at the end. Comments and
- * other lines stay as they are. The token never gets into it: a line that holds one is emptied.
+ * Returns the text with each setting in its line; a setting that has no line gets one at the end. Comments
+ * and other lines do not change. The text never contains the token: a line that has one is emptied.
  */
 export function applySettings(text: string, settings: Settings): string {
   let result = text;
@@ -109,7 +111,7 @@ export function applySettings(text: string, settings: Settings): string {
   return result;
 }
 
-/** YAML as a person would write it: bare where that is safe, else in double quotes. */
+/** YAML as a person would write it: without quotes where that is safe, otherwise in double quotes. */
 function scalar(value: string): string {
   if (value === "") return "null";
   return /^[\w/][\w./+-]*(:[\w/][\w./+-]*)*$/.test(value) ? value : JSON.stringify(value);

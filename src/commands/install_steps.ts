@@ -1,5 +1,5 @@
-// The steps that `install` and `uninstall` are made of: each says what it does, sees whether it is
-// done already, does it, and can be undone. They know files and programs, and nothing of recording.
+// The steps of `install` and `uninstall`: each says what it does, checks whether it is done already, does
+// it, and can be undone. They know files and programs, and nothing about recording.
 
 import { join } from "@std/path/join";
 import { outputOf } from "../system/child.ts";
@@ -10,18 +10,18 @@ export interface Step {
   /** Whether there is nothing to do. */
   readonly isDone: () => Promise<boolean>;
   readonly apply: () => Promise<void>;
-  /** Nobody needs to hear that there was nothing to do. */
+  /** Whether nothing is printed if there was nothing to do. */
   readonly isSilentIfDone?: boolean;
-  /** Brings back what was there before; null if it need not or cannot be undone. */
+  /** Restores the previous state; null if the step need not or cannot be undone. */
   readonly undo: (() => Promise<void>) | null;
 }
 
-/** A step failed; what had been done before it was undone. */
+/** A step failed; the steps before it were undone. */
 export class StepError extends Error {}
 
 /**
- * Carries the steps out in their order and says of each what became of it. When one fails, those
- * before it are undone, the last one first.
+ * Carries out the steps in order and prints the result of each. When a step fails, the steps before it are
+ * undone, the last one first.
  * @throws {StepError}
  */
 export async function carryOut(
@@ -32,7 +32,7 @@ export async function carryOut(
   const done: Step[] = [];
   for (const step of steps) {
     if (await step.isDone()) {
-      if (step.isSilentIfDone !== true) print(`  = ${step.what}: as it is`);
+      if (step.isSilentIfDone !== true) print(`  = ${step.what}: already done`);
       continue;
     }
     if (dryRun) {
@@ -56,14 +56,14 @@ async function undo(done: readonly Step[], print: (line: string) => void): Promi
   for (const { what, undo } of done.toReversed()) {
     try {
       await undo?.();
-      print(`  ↶ ${what}: ${undo === null ? "left" : "undone"}`);
+      print(`  ↶ ${what}: ${undo === null ? "not undone" : "undone"}`);
     } catch (error) {
       print(`  ✘ undo: ${what}: ${error}`);
     }
   }
 }
 
-/** Who owns a file and who may read it. Names are those of the root's own /etc/passwd and /etc/group. */
+/** Who owns a file and who may read it. The names are those in /etc/passwd and /etc/group of the root. */
 export interface Access {
   readonly mode: number;
   /** Default: root. */
@@ -72,7 +72,7 @@ export interface Access {
   readonly group?: string;
 }
 
-/** A file with this content. What was there before comes back when it is undone. */
+/** A file with this content. Undoing it restores the previous file. */
 export function fileStep(
   what: string,
   root: string,
@@ -104,12 +104,12 @@ export function fileStep(
   };
 }
 
-/** A folder that is there, with these rights. */
+/** A folder with these permissions, which is created if it is missing. */
 export function folderStep(root: string, path: string, access: Access): Step {
   const target = under(root, path);
   let made: string | null = null;
   return {
-    what: `Make the folder ${path}`,
+    what: `Create the folder ${path}`,
     isDone: async () => await exists(target) && await hasAccess(root, target, access),
     async apply() {
       made = await makeParents(join(target, "."));
@@ -125,7 +125,7 @@ export function folderStep(root: string, path: string, access: Access): Step {
   };
 }
 
-/** A copy of a program, which may be running: the old one comes back when it is undone. */
+/** A copy of a program that may be running. Undoing it restores the old program. */
 export function programStep(what: string, root: string, source: string, path: string): Step {
   const target = under(root, path);
   const [fresh, old] = [`${target}.new`, `${target}.old`];
@@ -148,7 +148,7 @@ export function programStep(what: string, root: string, source: string, path: st
   };
 }
 
-/** Takes a file, or an empty folder, away. One that is not there is done. */
+/** Removes a file or an empty folder. If it does not exist, the step is done. */
 export function removeStep(
   root: string,
   path: string,
@@ -164,7 +164,7 @@ export function removeStep(
   };
 }
 
-/** A program that brings about what it is for as often as it runs. */
+/** Runs a program that may run repeatedly without harm. */
 export function runStep(
   what: string,
   command: readonly string[],
@@ -183,7 +183,7 @@ export function runStep(
   };
 }
 
-/** @throws with what the program said if it fails. */
+/** @throws an error with the output of the program if it fails. */
 export async function runProgram(
   [program = "", ...args]: readonly string[],
   limitMs = 60_000,
@@ -194,7 +194,7 @@ export async function runProgram(
   throw new Error(`${program} ${args.join(" ")} failed${said === "" ? "" : `: ${said}`}`);
 }
 
-/** A path of the system that is installed into. */
+/** A path in the system below `root`. */
 export function under(root: string, path: string): string {
   return join(root, path);
 }
@@ -209,7 +209,7 @@ export async function exists(path: string): Promise<boolean> {
   }
 }
 
-/** The number of a user or group in the root's own /etc/passwd or /etc/group; null if it has none. */
+/** The id of a user or group in /etc/passwd or /etc/group of the root; null if it has none. */
 export async function idOf(
   root: string,
   file: "passwd" | "group",
@@ -225,7 +225,10 @@ export async function idOf(
   }
 }
 
-/** Durable and whole: nobody ever sees half of it, and a program that runs can be replaced. */
+/**
+ * Replaces a file durably and at once: no process ever sees half of it, and a running program can be
+ * replaced.
+ */
 async function replaceFile(
   target: string,
   bytes: Uint8Array,
@@ -244,13 +247,13 @@ async function syncFile(path: string): Promise<void> {
   await file.sync();
 }
 
-/** Returns the uppermost folder that had to be made, or null. */
+/** Returns the uppermost folder that had to be created, or null. */
 async function makeParents(target: string): Promise<string | null> {
   const parent = join(target, "..");
   let made: string | null = null;
   for (let dir = parent; !await exists(dir); dir = join(dir, "..")) made = dir;
-  // Deno 2.7 refuses to make the folder of a program it may run, ffmpeg in /usr/local/bin, even if it is
-  // there already.
+  // Deno 2.7 refuses to create the folder of a program that it may run, ffmpeg in /usr/local/bin, even if
+  // the folder exists.
   if (made !== null) await Deno.mkdir(parent, { recursive: true, mode: 0o755 });
   return made;
 }
@@ -289,7 +292,7 @@ async function ownersOf(
   };
 }
 
-/** Block by block: a program has 100 MB, and a small board little memory. */
+/** Compares block by block: a program has 100 MB, and a small board has little memory. */
 async function haveSameBytes(one: string, other: string): Promise<boolean> {
   using a = await Deno.open(one, { read: true });
   using b = await Deno.open(other, { read: true });

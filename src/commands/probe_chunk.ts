@@ -1,4 +1,4 @@
-// One second of silence as a chunk, made without ffmpeg, to see whether the server takes chunks.
+// One second of silence as a chunk, made without ffmpeg, to test whether the server accepts chunks.
 
 import { concatBytes } from "../system/concat_bytes.ts";
 import { BEGIN_OF_STREAM, encodePage, END_OF_STREAM } from "../chunk/ogg.ts";

@@ -1,6 +1,6 @@
-// The command `recorder-agent requeue`: shows which chunks the server refused and why, and puts them
-// back into outbox/. It works beside a running agent, which notices by itself: each chunk is moved by
-// one rename, and keeps its name, key and owner. It never touches what is no chunk.
+// The command `recorder-agent requeue`: lists the chunks that the server refused, with the reasons, and
+// moves them to outbox/ again. It works beside a running agent, which notices the moves: each chunk is
+// moved by one rename, and keeps its name, key and owner. It never touches a file that is not a chunk.
 
 import { join } from "@std/path/join";
 import { type ChunkName, parseChunkName } from "../chunk/chunk_name.ts";
@@ -9,11 +9,11 @@ import { reasonPath } from "../spool/reason_file.ts";
 
 export interface RequeueOptions {
   readonly spoolDir: string;
-  /** All that was refused. */
+  /** Every refused chunk. */
   readonly all: boolean;
-  /** Keys or file names of chunks; without any, and without `all`, what there is is shown. */
+  /** Keys or file names of chunks. If there are none, and without `all`, the refused chunks are listed. */
   readonly wanted: readonly string[];
-  /** Says what would be done, and does nothing. */
+  /** Only prints what would be done. */
   readonly dryRun: boolean;
   /** Receives the text, without a newline at its end; default: standard output. */
   readonly print?: (text: string) => void;
@@ -25,13 +25,13 @@ interface RefusedChunk {
   readonly reason: Reason;
 }
 
-/** What the file beside a chunk says; see the uploader. */
+/** The contents of the file beside a chunk, which the uploader writes. */
 interface Reason {
   readonly text: string;
   readonly answer: string;
   /** ISO 8601, to the second. */
   readonly refusedAt: string;
-  /** When the file was written, Unix ms; null: there is none. */
+  /** When the file was written, Unix ms; null if it does not exist. */
   readonly writtenMs: number | null;
 }
 
@@ -42,7 +42,7 @@ interface Rejected {
   readonly others: readonly string[];
 }
 
-/** Returns the exit code: 0, or 1 if a chunk that was named is not there or cannot be moved. */
+/** Returns the exit code: 0, or 1 if a named chunk does not exist or cannot be moved. */
 export async function runRequeue(options: RequeueOptions): Promise<number> {
   // deno-lint-ignore no-console
   const { spoolDir, all, wanted, dryRun, print = console.log } = options;
@@ -50,7 +50,7 @@ export async function runRequeue(options: RequeueOptions): Promise<number> {
   try {
     rejected = await readRejected(join(spoolDir, "rejected"));
   } catch (error) {
-    print(`Cannot look for refused chunks in spool_dir ${spoolDir}: ${inWords(error)}`);
+    print(`Cannot list the refused chunks in spool_dir ${spoolDir}: ${inWords(error)}`);
     return 1;
   }
   const { chunks } = rejected;
@@ -58,7 +58,7 @@ export async function runRequeue(options: RequeueOptions): Promise<number> {
     want.toLowerCase() === name.key || want.slice(want.lastIndexOf("/") + 1) === fileName;
   const missing = wanted.filter((want) => !chunks.some((chunk) => matches(want, chunk)));
   if (missing.length > 0) {
-    print(`Nothing was moved, as there is no such chunk in rejected/: ${missing.join(", ")}\n`);
+    print(`Nothing was moved because rejected/ has no such chunk: ${missing.join(", ")}\n`);
     show(rejected, print);
     return 1;
   }
@@ -67,11 +67,11 @@ export async function runRequeue(options: RequeueOptions): Promise<number> {
     show(rejected, print);
     return 0;
   }
-  const failed = dryRun ? [] : await putBack(spoolDir, chosen);
+  const failed = dryRun ? [] : await moveToOutbox(spoolDir, chosen);
   const done = chosen.filter(({ fileName }) => !failed.some((one) => one.fileName === fileName));
   for (const { fileName, reason } of done) print(`${fileName}\n    ${reason.text}`);
-  print(`${count(done)} ${dryRun ? "would go" : "went"} back into outbox/.`);
-  for (const { fileName, problem } of failed) print(`Cannot put back ${fileName}: ${problem}`);
+  print(`${count(done)} ${dryRun ? "would be moved" : "moved"} to outbox/.`);
+  for (const { fileName, problem } of failed) print(`Cannot requeue ${fileName}: ${problem}`);
   showOthers(rejected, print);
   return failed.length === 0 ? 0 : 1;
 }
@@ -91,7 +91,7 @@ async function readRejected(dir: string): Promise<Rejected> {
   return { chunks, others: [...others] };
 }
 
-/** A reason that is missing or damaged keeps no chunk from going back. */
+/** A missing or damaged reason does not prevent a chunk from being requeued. */
 async function readReason(path: string): Promise<Reason> {
   const writtenMs = await writtenAtMs(path);
   const unknown = { text: "the reason is not known", answer: "-", refusedAt: "-", writtenMs };
@@ -109,10 +109,10 @@ async function readReason(path: string): Promise<Reason> {
 }
 
 /**
- * Moves chunks durably. After a power cut each is either in outbox/, or in rejected/ with its reason:
- * the reason goes only when the move is certain.
+ * Moves chunks durably. After a power cut each is either in outbox/, or in rejected/ with its reason: the
+ * reason is deleted only when the move is durable.
  */
-async function putBack(
+async function moveToOutbox(
   spoolDir: string,
   chunks: readonly RefusedChunk[],
 ): Promise<{ fileName: string; problem: string }[]> {
@@ -123,7 +123,7 @@ async function putBack(
     const { fileName } = chunk;
     try {
       if (await sizeOf(join(outbox, fileName)) !== null) {
-        throw new Error("it is in outbox/ already");
+        throw new Error("it is already in outbox/");
       }
       await Deno.rename(join(rejected, fileName), join(outbox, fileName));
       moved.push(chunk);
@@ -135,7 +135,7 @@ async function putBack(
   await syncDirectory(rejected);
   for (const { fileName, reason } of moved) {
     const path = reasonPath(join(rejected, fileName));
-    // It is another reason if the agent has offered the chunk, and it was refused, meanwhile.
+    // The reason is a new one if the agent has sent the chunk again meanwhile and it was refused.
     if (await writtenAtMs(path) === reason.writtenMs) await removeIfThere(path);
   }
   await syncDirectory(rejected);
@@ -144,10 +144,10 @@ async function putBack(
 
 function show({ chunks, others }: Rejected, print: (text: string) => void): void {
   if (chunks.length === 0) {
-    print("No chunk is in rejected/.");
+    print("There are no chunks in rejected/.");
   } else {
     print(formatTable([
-      ["REFUSED AT", "HEARD AT", "SECONDS", "ANSWER", "KEY", "REASON"],
+      ["REFUSED AT", "RECORDED AT", "SECONDS", "ANSWER", "KEY", "REASON"],
       ...chunks.map(({ name, reason }) => [
         reason.refusedAt,
         `${new Date(name.startUnixUs / 1000).toISOString().slice(0, 19)}Z`,
@@ -158,8 +158,8 @@ function show({ chunks, others }: Rejected, print: (text: string) => void): void
       ]),
     ]));
     print(
-      `\n${count(chunks)} in rejected/. When what the server refused has been put right: ` +
-        `recorder-agent requeue --all, or with the keys of some.`,
+      `\n${count(chunks)} in rejected/. When the cause is fixed, deliver them again with ` +
+        `recorder-agent requeue --all, or only some with their keys.`,
     );
   }
   showOthers({ others }, print);
@@ -167,7 +167,9 @@ function show({ chunks, others }: Rejected, print: (text: string) => void): void
 
 function showOthers({ others }: Pick<Rejected, "others">, print: (text: string) => void): void {
   if (others.length === 0) return;
-  print(`Not chunks, they stay in rejected/:\n${others.map((name) => `    ${name}`).join("\n")}`);
+  print(
+    `Not chunks; these files stay in rejected/:\n${others.map((name) => `    ${name}`).join("\n")}`,
+  );
 }
 
 function formatTable(rows: readonly (readonly string[])[]): string {
@@ -182,7 +184,7 @@ function count({ length }: readonly unknown[]): string {
   return length === 1 ? "1 chunk" : `${length} chunks`;
 }
 
-/** Unix ms; null if there is no such file. */
+/** Unix ms; null if the file does not exist. */
 async function writtenAtMs(path: string): Promise<number | null> {
   try {
     return (await Deno.lstat(path)).mtime?.getTime() ?? null;
@@ -193,9 +195,9 @@ async function writtenAtMs(path: string): Promise<number | null> {
 }
 
 function inWords(error: unknown): string {
-  if (error instanceof Deno.errors.NotFound) return "it is not there";
+  if (error instanceof Deno.errors.NotFound) return "it does not exist";
   if (error instanceof Deno.errors.PermissionDenied) {
-    return "this user may not; run it as root, or as the user of the service";
+    return "this user has no permission; run it as root, or as the user of the service";
   }
   return error instanceof Error ? error.message : String(error);
 }

@@ -1,5 +1,5 @@
-// The systemd service as the commands see it from outside: whether it runs, what it last said, what
-// its /health answers. It changes nothing; install and uninstall do.
+// The systemd service as the commands see it from outside: whether it runs, its last log lines, and the
+// answer of its /health. It changes nothing; install and uninstall do.
 
 import { outputOf } from "../system/child.ts";
 import { deadline } from "../system/clock.ts";
@@ -7,7 +7,7 @@ import { deadline } from "../system/clock.ts";
 export const SERVICE = "recorder-agent.service";
 export const SYSTEMCTL = "/usr/bin/systemctl";
 
-/** What `systemctl is-active` says: active, activating, failed, inactive …; null without systemd. */
+/** The output of `systemctl is-active`: active, activating, failed, inactive …; null without systemd. */
 export async function serviceState(): Promise<string | null> {
   try {
     const { stdout } = await outputOf(SYSTEMCTL, ["is-active", SERVICE]);
@@ -17,7 +17,7 @@ export async function serviceState(): Promise<string | null> {
   }
 }
 
-/** Whether nobody listens on this port of 127.0.0.1. */
+/** Whether no program listens on this port of 127.0.0.1. */
 export function isPortFree(port: number): boolean {
   try {
     Deno.listen({ hostname: "127.0.0.1", port }).close();
@@ -27,7 +27,7 @@ export function isPortFree(port: number): boolean {
   }
 }
 
-/** The last lines of the service in the journal, as people read them. */
+/** The last messages of the service in the journal, without time and host. */
 export async function lastLines(count: number): Promise<string[]> {
   try {
     const args = ["-u", SERVICE, "-n", String(count), "-o", "cat", "--no-pager"];
@@ -38,7 +38,7 @@ export async function lastLines(count: number): Promise<string[]> {
   }
 }
 
-/** What /health answers; null if nobody does. */
+/** The answer of /health; null if there is none. */
 export async function readHealth(port: number): Promise<Record<string, unknown> | null> {
   using limit = deadline(3000);
   try {

@@ -1,4 +1,4 @@
-// Questions to the person at the terminal. It neither knows what is asked nor judges the answer.
+// Asks the person at the terminal. It neither knows the questions nor checks the answers.
 
 import type { Ask } from "./install_settings.ts";
 
@@ -34,7 +34,7 @@ async function readHidden(): Promise<string | null> {
   }
 }
 
-/** In raw mode the keys that a terminal handles itself come as bytes: `keys` says which. */
+/** In raw mode the keys that a terminal otherwise handles itself arrive as bytes; `keys` lists them. */
 async function readUntilReturn(
   keys: { backspace: readonly number[]; cancel: readonly number[] } | null,
 ): Promise<string | null> {

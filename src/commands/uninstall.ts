@@ -1,6 +1,6 @@
 // deno-lint-ignore-file no-console -- this command talks to a person
-// The command `recorder-agent uninstall`: takes away what `install` has put there. Recordings,
-// configuration and token stay unless it is told to purge them.
+// The command `recorder-agent uninstall`: removes what `install` has installed. Recordings, configuration
+// and token stay unless it is told to purge them.
 
 import { dirname } from "node:path";
 import { loadConfig } from "../config/config.ts";
@@ -16,7 +16,7 @@ import {
 } from "./install_steps.ts";
 import { SERVICE, serviceState, SYSTEMCTL } from "./service.ts";
 
-/** What is ours in spool_dir; whatever else lies there is nobody's to remove. */
+/** The entries of this program in spool_dir. Other files there are never removed. */
 const SPOOL_ENTRIES = [
   ...["recording", "outbox", "uploaded", "rejected"],
   ...["lock", "gaps.jsonl", "microphone.json", "levels.sock", "sound.sock"],
@@ -24,7 +24,7 @@ const SPOOL_ENTRIES = [
 
 export interface UninstallOptions {
   readonly root: string;
-  /** Recordings, configuration, token and user go, too. */
+  /** Also removes recordings, configuration, token and user. */
   readonly purge: boolean;
   readonly dryRun: boolean;
   readonly print?: (line: string) => void;
@@ -85,20 +85,20 @@ export async function runUninstall(options: UninstallOptions): Promise<number> {
     if (isLive && !dryRun) await runProgram([SYSTEMCTL, "daemon-reload"]);
     if (!purge) {
       print(
-        `\nRecordings stay in ${spoolDir}, configuration and token in ${CONFIG_DIR}: --purge removes them, too.`,
+        `\nRecordings stay in ${spoolDir}, configuration and token in ${CONFIG_DIR}: --purge also removes them.`,
       );
     }
     return 0;
   } catch (error) {
     print(error instanceof Error ? error.message : String(error));
     if (error instanceof StepError) {
-      print("Put that right and run it again: it goes on where it stopped.");
+      print("Fix this and run it again: it continues where it stopped.");
     }
     return 1;
   }
 }
 
-/** Where the configuration says; the usual place if it cannot be read any more. */
+/** The directory that the configuration names; the default one if the configuration cannot be read. */
 function findSpoolDir(root: string): string {
   try {
     return loadConfig({

@@ -1,4 +1,4 @@
-// What `check` says of the service and of what depends on it, by what systemd would answer.
+// What `check` reports about the service and the checks that depend on it, for given answers of systemd.
 
 import { assertEquals } from "@std/assert";
 import {
@@ -39,7 +39,7 @@ function inShort(findings: readonly Finding[]): string[] {
   );
 }
 
-Deno.test("a service that is not installed fails once; what install would make is skipped", async () => {
+Deno.test("a service that is not installed fails once; checks of what install would create are skipped", async () => {
   const found = [
     ...await checkService(ABSENT, CONFIG),
     ...await checkUser(ABSENT),
@@ -76,7 +76,7 @@ Deno.test("a service that cannot start without a configuration is skipped", asyn
   ]);
 });
 
-Deno.test("without systemd, and for an installed service, user and spool are checked by themselves", async () => {
+Deno.test("without systemd, and for an installed service, user and spool have checks of their own", async () => {
   const root = await Deno.makeTempDir({ prefix: "check-machine-" });
   await Deno.mkdir(`${root}/etc`);
   await Deno.writeTextFile(`${root}/etc/passwd`, "root:x:0:0:root:/root:/bin/bash\n");

@@ -23,7 +23,7 @@ async function printed(
   return { code, text: lines.join("\n") };
 }
 
-Deno.test("runDevices() prints a table, the microphone that it would take, and lines to paste", async () => {
+Deno.test("runDevices() prints a table, the microphone that would be recorded, and lines to paste", async () => {
   const { code, text } = await printed("capture_at_device_1");
   assertEquals(code, 0);
   assertEquals(
@@ -36,7 +36,7 @@ Deno.test("runDevices() prints a table, the microphone that it would take, and l
 
 * recorded unless audio_device says otherwise: USB microphone "Conference Bar" (card 3, device 1, usb:1-5.1): the only USB microphone.
 
-To name one, paste one of its lines into config.yaml:
+To select one, paste one of its lines into config.yaml:
 HDA Intel PCH (card 0)
   audio_device: "name:HDA Intel PCH"
   audio_device: "hw:CARD=PCH,DEV=0"

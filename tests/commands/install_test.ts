@@ -121,7 +121,7 @@ Deno.test("uninstall keeps recordings and configuration; --purge removes everyth
   );
   await Deno.mkdir(join(spool, "outbox"));
   await Deno.writeTextFile(join(spool, "outbox/a.ogg"), "sound");
-  await Deno.writeTextFile(join(spool, "mine.txt"), "not ours");
+  await Deno.writeTextFile(join(spool, "mine.txt"), "a foreign file");
 
   assertEquals(await system.uninstall(), 0, system.said());
   const left = [...snapshot(system.root).keys()];

@@ -1,4 +1,4 @@
-// Requeueing refused chunks in real folders: what is shown, what moves, what stays, and how a running
+// Requeueing refused chunks in real folders: what is listed, what moves, what stays, and how a running
 // uploader reacts.
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
@@ -42,20 +42,20 @@ async function run(dir: string, options: Partial<RequeueOptions> = {}) {
   return { code, text: lines.join("\n") };
 }
 
-Deno.test("requeue shows what was refused and why, which files are not chunks, and how to requeue them", async () => {
+Deno.test("requeue lists the refused chunks with reasons, the other files, and the command to requeue", async () => {
   const { temp, names } = await spoolWith(2, 1);
   await using _ = temp;
   await Deno.writeTextFile(temp.spool.path("rejected", "broken.part"), "");
   await Deno.writeTextFile(temp.spool.path("rejected", "broken.part.reason.json"), "{}");
   const { code, text } = await run(temp.dir);
   const [head, first, second, , how, ...others] = text.split("\n");
-  assertMatch(head ?? "", /^REFUSED AT +HEARD AT +SECONDS +ANSWER +KEY +REASON$/);
+  assertMatch(head ?? "", /^REFUSED AT +RECORDED AT +SECONDS +ANSWER +KEY +REASON$/);
   assertMatch(first ?? "", /^2026-11-23T09:00:01Z {2}2026-11-23T08:01:00Z {2}60\.0 +422 /);
   assertStringIncludes(first ?? "", `${keyOf(names[0])}  ${REASON.reason}`);
   assertStringIncludes(second ?? "", keyOf(names[1]));
   assertMatch(how ?? "", /^2 chunks in rejected\/.* recorder-agent requeue --all/);
   assertEquals(others, [
-    "Not chunks, they stay in rejected/:",
+    "Not chunks; these files stay in rejected/:",
     "    broken.part",
     "    broken.part.reason.json",
   ]);
@@ -64,7 +64,7 @@ Deno.test("requeue shows what was refused and why, which files are not chunks, a
 
 Deno.test("an empty rejected/ is reported, and is not a failure", async () => {
   await using temp = await TempSpool.open();
-  const expected = { code: 0, text: "No chunk is in rejected/." };
+  const expected = { code: 0, text: "There are no chunks in rejected/." };
   assertEquals(await run(temp.dir), expected);
   assertEquals(await run(temp.dir, { all: true }), expected);
 });
@@ -85,8 +85,8 @@ Deno.test("requeue --all requeues every chunk and deletes its reason; the rest s
     "    the reason is not known",
     `${names[2]}`,
     `    ${REASON.reason}`,
-    "3 chunks went back into outbox/.",
-    "Not chunks, they stay in rejected/:",
+    "3 chunks moved to outbox/.",
+    "Not chunks; these files stay in rejected/:",
     "    broken.part",
   ]);
 });
@@ -97,10 +97,10 @@ Deno.test("chunks are named by key, name or path; --dry-run moves none", async (
   const [first = "", second = "", third = ""] = names;
   const wanted = [keyOf(first).toUpperCase(), second, join(temp.dir, "rejected", third)];
   const dry = await run(temp.dir, { wanted, dryRun: true });
-  assertStringIncludes(dry.text, "3 chunks would go back into outbox/.");
+  assertStringIncludes(dry.text, "3 chunks would be moved to outbox/.");
   assertEquals([dry.code, temp.files("outbox"), temp.files("rejected").length], [0, [], 8]);
   const { code, text } = await run(temp.dir, { wanted });
-  assertStringIncludes(text, "3 chunks went back into outbox/.");
+  assertStringIncludes(text, "3 chunks moved to outbox/.");
   assertEquals([code, temp.files("outbox")], [0, names.slice(0, 3)]);
   assertEquals(temp.files("rejected"), [names[3], `${names[3]}.reason.json`]);
 });
@@ -110,7 +110,7 @@ Deno.test("an unknown key moves nothing, and the present chunks are listed", asy
   await using _ = temp;
   const { code, text } = await run(temp.dir, { wanted: [keyOf(names[0]), "no-such-key"] });
   assertEquals([code, temp.files("outbox")], [1, []]);
-  assertMatch(text, /^Nothing was moved, as there is no such chunk in rejected\/: no-such-key\n/);
+  assertMatch(text, /^Nothing was moved because rejected\/ has no such chunk: no-such-key\n/);
   assertStringIncludes(text, keyOf(names[0]));
 });
 
@@ -121,13 +121,13 @@ Deno.test("a chunk that is already in outbox/ stays in place, and the others mov
   const { code, text } = await run(temp.dir, { all: true });
   assertEquals([code, temp.files("outbox")], [1, names]);
   assertEquals(temp.files("rejected"), [names[0], `${names[0]}.reason.json`]);
-  assertStringIncludes(text, `Cannot put back ${names[0]}: it is in outbox/ already`);
+  assertStringIncludes(text, `Cannot requeue ${names[0]}: it is already in outbox/`);
 });
 
 Deno.test("a folder that is not a spool is an error that names it", async () => {
   const { code, text } = await run("/nonexistent/spool");
   assertEquals(code, 1);
-  assertStringIncludes(text, "spool_dir /nonexistent/spool: it is not there");
+  assertStringIncludes(text, "spool_dir /nonexistent/spool: it does not exist");
 });
 
 Deno.test({

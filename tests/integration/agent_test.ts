@@ -172,7 +172,7 @@ Deno.test("the sound of the microphone arrives complete, in order, once, with it
   assert(!JSON.stringify(agent.log).includes(TOKEN));
 });
 
-Deno.test("after kill -9 in mid-chunk a restart delivers the sound until at most 1 s before", async () => {
+Deno.test("after kill -9 during a chunk a restart delivers the sound up to at most 1 s before the kill", async () => {
   await using setup = await rig({ chunk_seconds: 60 });
   {
     await using killed = await setup.start();

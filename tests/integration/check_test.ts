@@ -94,7 +94,7 @@ Deno.test("check names six defects, each with its fix", async () => {
     assertEquals(trusted.code, 1);
     assertMatch(trusted.text, /✔ tls/);
     assertMatch(trusted.text, /✘ token +the server answered 401[^\n]*\n +→ Compare/);
-    assertMatch(trusted.text, /\n\d wrong: fix these first\.\n$/);
+    assertMatch(trusted.text, /\n\d failed: fix these first\.\n$/);
     assertEquals(ingest.chunks.length, 0);
   } finally {
     await Deno.remove(dir, { recursive: true });
@@ -122,7 +122,7 @@ Deno.test("check hears the microphone, finds the server, and makes a chunk only 
     ) {
       assertMatch(text, new RegExp(`^✔ ${name}`, "m"));
     }
-    // No sound is played to it.
+    // No sound is played to the microphone.
     assertMatch(text, /^! level +The microphone delivers only silence/m);
     assertEquals(ingest.chunks.length, 0);
     assertEquals([...Deno.readDirSync(join(dir, "spool"))], []);
@@ -139,7 +139,7 @@ Deno.test("check hears the microphone, finds the server, and makes a chunk only 
 Deno.test("check does not wait for an ffmpeg that cannot be killed", async () => {
   const dir = await Deno.makeTempDir({ prefix: "check-test-" });
   try {
-    // It imitates an ffmpeg that a driver blocks: no signal reaches it.
+    // Imitates an ffmpeg that is blocked by a driver: no signal reaches it.
     const path = await makePrograms(dir, {
       ffmpeg: 'case "$*" in *-encoders*) exec /usr/bin/ffmpeg "$@";; esac; exec sleep 40',
       kill: "",
@@ -181,7 +181,7 @@ Deno.test("check reports a service that records another microphone than the conf
   }
 });
 
-/** What `check --json` says, and its exit code. */
+/** The report of `check --json`, and its exit code. */
 async function report(
   dir: string,
   config: Record<string, string | number>,
@@ -199,7 +199,7 @@ function skippedFor(checks: readonly Finding[], cause: string): string[] {
   });
 }
 
-Deno.test("check says what is wrong with a configuration once, and looks at the rest all the same", async () => {
+Deno.test("check reports a wrong configuration once, and still makes the other checks", async () => {
   const dir = await Deno.makeTempDir({ prefix: "check-test-" });
   try {
     const config = { chunk_second: 5, ingest_token: TOKEN };
@@ -209,7 +209,7 @@ Deno.test("check says what is wrong with a configuration once, and looks at the 
     assertMatch(text, /^✘ configuration .*did you mean chunk_seconds/m);
     assertMatch(
       text,
-      /^– not checked +[^\n]*spool, dns, connection, tls, token: first configuration/m,
+      /^– not checked +[^\n]*spool, dns, connection, tls, token: fix configuration first$/m,
     );
     assertMatch(text, /^✔ ffmpeg/m);
     const { checks } = await report(dir, config);
@@ -222,7 +222,7 @@ Deno.test("check says what is wrong with a configuration once, and looks at the 
   }
 });
 
-Deno.test("check names a cause once: what depends on it is skipped, with its name", async () => {
+Deno.test("check reports a cause once; the checks that depend on it are skipped, with its name", async () => {
   const dir = await Deno.makeTempDir({ prefix: "check-test-" });
   const usual = { ingest_token: TOKEN, audio_device: "usb:9-9", spool_dir: dir };
   const server = (checks: readonly Finding[]) =>
@@ -249,7 +249,7 @@ Deno.test("check names a cause once: what depends on it is skipped, with its nam
       "token skipped connection",
     ]);
     const { text } = await check(dir, { ...usual, ingest_base_url: "https://127.0.0.1:1" });
-    assertMatch(text, /^– not checked +tls, token: first connection must be in order$/m);
+    assertMatch(text, /^– not checked +tls, token: fix connection first$/m);
     assertEquals(text.match(/not checked .*token/g)?.length, 1);
   } finally {
     await Deno.remove(dir, { recursive: true });
@@ -259,7 +259,7 @@ Deno.test("check names a cause once: what depends on it is skipped, with its nam
 const isSetUpHere = await Deno.stat(DEFAULT_CONFIG_PATH).then(() => true, () => false);
 
 Deno.test({
-  name: "without any configuration the program and check say one thing, and exit with 2",
+  name: "without any configuration the program and check print one message, and exit with 2",
   ignore: isSetUpHere,
   async fn() {
     const env = Object.fromEntries(

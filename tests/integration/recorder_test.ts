@@ -1,5 +1,5 @@
-// The recorder with a real ffmpeg: a microphone that is lost, one that stands in, one that hangs, and one
-// that a driver holds. What follows from each in simulated time is in tests/capture.
+// The recorder with a real ffmpeg: a microphone that is lost, a stand-in, a microphone that hangs, and one
+// that a driver blocks. tests/capture tests what follows from each in simulated time.
 
 import { assert, assertEquals } from "@std/assert";
 import { type Microphone, singleMicrophone } from "../../src/microphone/microphones.ts";
@@ -22,7 +22,7 @@ function short(name: string, more: Partial<Microphone> = {}): Microphone {
   return tone(name, { attempts: [{ kind: "lavfi", graph }], ...more });
 }
 
-Deno.test("sound that is lost comes back from the next ffmpeg, and the gap is in the books", async () => {
+Deno.test("after a loss the next ffmpeg delivers sound again, and the gap is in the ledger", async () => {
   await using rig = await recorderRig(systemClock);
   const microphones = new Sockets();
   microphones.microphone = short("usb");
@@ -41,7 +41,7 @@ Deno.test("sound that is lost comes back from the next ffmpeg, and the gap is in
   assertEquals([scheduledUs, openUs], [recordedUs + gapUs, 0]);
 });
 
-Deno.test("a stand-in gives way to the last microphone, ffmpeg to ffmpeg", async () => {
+Deno.test("a stand-in is replaced by the last microphone, with one ffmpeg after the other", async () => {
   await using rig = await recorderRig(systemClock);
   const microphones = new Sockets();
   microphones.microphone = tone("twin", { isStandIn: true });
@@ -59,9 +59,9 @@ Deno.test("a stand-in gives way to the last microphone, ffmpeg to ffmpeg", async
   assertEquals(microphones.remembered, ["own"]);
 });
 
-Deno.test("an ffmpeg that a driver holds does not hold up the next one", async () => {
+Deno.test("an ffmpeg that a driver blocks does not delay the next one", async () => {
   const programs = {
-    // The first one is held: no signal reaches it.
+    // The first one is blocked: no signal reaches it.
     ffmpeg: 'if mkdir "$0.held" 2> /dev/null; then echo $$ > "$0.pid"; exec sleep 600; fi\n' +
       'exec /usr/bin/ffmpeg "$@"',
     kill:
@@ -77,13 +77,13 @@ Deno.test("an ffmpeg that a driver holds does not hold up the next one", async (
     const starts = () => rig.status.counters.captureStarts;
     await advanceUntil("is held", clock, () => rig.status.hasProblem("ffmpeg_stuck"));
     microphones.plug(short("usb"));
-    // Its sound ends, and it is tried again although the first one is still there.
+    // Its sound ends, and the recorder starts another one although the first is still there.
     await advanceUntil("is tried again", clock, () => starts() === 3);
     stop.abort();
     let hasStopped = false;
     running.then(() => hasStopped = true);
     await advanceUntil("stops", clock, () => hasStopped);
-    const args = ["-KILL", "-P", `${Deno.pid}`, "sleep"]; // the driver lets go
+    const args = ["-KILL", "-P", `${Deno.pid}`, "sleep"]; // the driver releases it
     await new Deno.Command("pkill", { args }).output();
     await systemClock.sleep(100);
   });
@@ -130,7 +130,7 @@ Deno.test("a microphone that hangs is noticed after 10 s, named, and opened agai
   }
 });
 
-/** Lets simulated time pass, while real programs do what they do, until this is so. */
+/** Lets simulated time pass until this is so, while real programs run. */
 async function advanceUntil(
   what: string,
   clock: SimulatedClock,

@@ -66,7 +66,7 @@ Deno.test("refused chunks can be requeued while an agent runs, which delivers th
     assertMatch(shown.out, / 422 .*unknown register/);
     const wrong = await requeue(dir, "no-such-key");
     assertEquals(wrong.code, 1);
-    assertStringIncludes(wrong.out, "no such chunk in rejected/: no-such-key");
+    assertStringIncludes(wrong.out, "rejected/ has no such chunk: no-such-key");
     const usage = await requeue(dir, "--all", "a-key");
     assertEquals(usage.code, 2);
 
@@ -74,7 +74,7 @@ Deno.test("refused chunks can be requeued while an agent runs, which delivers th
     server.behaviour = { kind: "ok" };
     const moved = await requeue(dir, keys[0] ?? "", names[2] ?? "");
     assertEquals([moved.code, moved.err], [0, ""]);
-    assertStringIncludes(moved.out, "2 chunks went back into outbox/.");
+    assertStringIncludes(moved.out, "2 chunks moved to outbox/.");
     await server.waitForChunks(2, 15_000);
     assertEquals(server.chunks.map(({ key }) => key), [keys[0], keys[2]]);
     await agent.said("Delivered.");
@@ -88,9 +88,9 @@ Deno.test("refused chunks can be requeued while an agent runs, which delivers th
 
     // The last one is requeued while no agent runs.
     const rest = await requeue(dir, "--all");
-    assertStringIncludes(rest.out, "1 chunk went back into outbox/.");
+    assertStringIncludes(rest.out, "1 chunk moved to outbox/.");
     assertEquals([files("outbox"), files("rejected")], [[names[1]], []]);
-    assertEquals((await requeue(dir, "--all")).out, "No chunk is in rejected/.\n");
+    assertEquals((await requeue(dir, "--all")).out, "There are no chunks in rejected/.\n");
     assertEquals(server.violations, []);
   } finally {
     await Deno.remove(dir, { recursive: true });
