@@ -513,7 +513,7 @@ Deno.test("where syncs cover whole blocks, too, sound is synced within the inter
   assert(open && close);
   writer.push(open);
   let pushed = 200;
-  for (let page = 0; page < 300; page++) {
+  for (let page = 0; page < 150; page++) {
     await clock.advance(400);
     const bytes = new Uint8Array(Math.floor(100 + 1500 * random() * random()));
     pushed += bytes.length;

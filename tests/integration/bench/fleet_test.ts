@@ -1,7 +1,12 @@
 // A fleet that gets its server back, on simulated time: what bench/fleet.ts measures, with fewer agents.
 
 import { assert, assertEquals } from "@std/assert";
-import { BACKOFFS, type FleetResult, MOST_PEAK_TO_MEAN, simulateFleet } from "../../bench/fleet.ts";
+import {
+  BACKOFFS,
+  type FleetResult,
+  MOST_PEAK_TO_MEAN,
+  simulateFleet,
+} from "../../../bench/fleet.ts";
 
 type Wait = keyof typeof BACKOFFS;
 const OURS = "cap, then full jitter (ours)";

@@ -1,8 +1,8 @@
 // The link that the benchmark of delivery measures through: what it says of latency must be so.
 
 import { assert, assertEquals } from "@std/assert";
-import { SlowLink } from "../../bench/slow_link.ts";
-import { rawServer } from "../fixtures/tcp_server.ts";
+import { SlowLink } from "../../../bench/slow_link.ts";
+import { rawServer } from "../../fixtures/tcp_server.ts";
 
 const ROUND_TRIP_MS = 60;
 

@@ -3,16 +3,16 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { resetSync } from "@logtape/logtape";
-import { Recorder } from "../../src/capture/recorder.ts";
-import type { Clock } from "../../src/system/clock.ts";
-import { type Logger, startLog } from "../../src/system/log.ts";
-import { Janitor } from "../../src/spool/janitor.ts";
-import { Status } from "../../src/status/status.ts";
-import type { Verdict } from "../../src/upload/ingest_client.ts";
-import { Uploader } from "../../src/upload/uploader.ts";
-import { ids, makeName } from "../fixtures/chunks.ts";
-import { noMicrophone } from "../fixtures/recorder_rig.ts";
-import { TempSpool } from "../fixtures/temp_spool.ts";
+import { Recorder } from "../../../src/capture/recorder.ts";
+import type { Clock } from "../../../src/system/clock.ts";
+import { type Logger, startLog } from "../../../src/system/log.ts";
+import { Janitor } from "../../../src/spool/janitor.ts";
+import { Status } from "../../../src/status/status.ts";
+import type { Verdict } from "../../../src/upload/ingest_client.ts";
+import { Uploader } from "../../../src/upload/uploader.ts";
+import { ids, makeName } from "../../fixtures/chunks.ts";
+import { noMicrophone } from "../../fixtures/recorder_rig.ts";
+import { TempSpool } from "../../fixtures/temp_spool.ts";
 
 const DAY_S = 86_400;
 /** For what takes real time, as the files of chunks do. */
