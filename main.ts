@@ -15,7 +15,8 @@ import { runDevices, withMicrophones } from "./src/commands/devices.ts";
 import { runInstall } from "./src/commands/install.ts";
 import { runRequeue } from "./src/commands/requeue.ts";
 import { runUninstall } from "./src/commands/uninstall.ts";
-import { ConfigError, findConfigPath, loadConfig, readEnvironment } from "./src/config/config.ts";
+import { ConfigError, loadConfig } from "./src/config/config.ts";
+import { findConfigPath, readEnvironment } from "./src/config/places.ts";
 import { startLog, StderrQueue } from "./src/system/log.ts";
 import { COMMIT, VERSION } from "./src/system/version.ts";
 

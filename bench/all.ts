@@ -7,20 +7,18 @@
 // bytes runs beside the rest. The exit code is 1 if something could not be measured.
 
 import { parseArgs } from "node:util";
-import { join } from "@std/path/join";
 import { buildBinaries } from "../tests/fixtures/binaries.ts";
 import { run } from "../tests/fixtures/command.ts";
 import { measure as measureBacklog } from "./backlog.ts";
 import { measure as measureBytes } from "./bytes.ts";
 import { measure as measureCost } from "./cost.ts";
+import { DOCUMENT, writeDocument } from "./document.ts";
 import { measure as measureDrain } from "./drain.ts";
 import { measure as measureLatency } from "./latency.ts";
 import { measure as measureMemory } from "./memory.ts";
 import { type Table, toMarkdown } from "./table.ts";
 
 const ROOT = new URL("../", import.meta.url).pathname;
-const DOCUMENT = join(ROOT, "docs/performance.md");
-const [BEGIN, END] = ["<!-- bench:begin -->", "<!-- bench:end -->"];
 
 interface Part {
   readonly name: string;
@@ -90,7 +88,7 @@ async function versionOf(program: string, ...args: string[]): Promise<string> {
 }
 
 /** Machine, versions, date and commit: figures without them say nothing. */
-async function describe(program: string): Promise<string> {
+export async function describe(program: string): Promise<string> {
   const read = (path: string) => Deno.readTextFile(path).catch(() => "");
   const cpu = /^(?:model name|Model)\s*: (.*)$/m.exec(await read("/proc/cpuinfo"))?.[1] ?? "?";
   const system = /^PRETTY_NAME="(.*)"$/m.exec(await read("/etc/os-release"))?.[1] ?? "?";
@@ -104,16 +102,6 @@ async function describe(program: string): Promise<string> {
     `commit ${commit}.`;
 }
 
-/** @throws if the document has not both markers. */
-async function writeDocument(text: string): Promise<void> {
-  const document = await Deno.readTextFile(DOCUMENT);
-  const [from, to] = [document.indexOf(BEGIN), document.indexOf(END)];
-  if (from < 0 || to < from) throw new Error(`${DOCUMENT} must have ${BEGIN} and ${END}`);
-  const [before, after] = [document.slice(0, from + BEGIN.length), document.slice(to)];
-  await Deno.writeTextFile(DOCUMENT, `${before}\n\n${text}\n\n${after}`);
-  await run(Deno.execPath(), ["fmt", "--quiet", DOCUMENT]);
-}
-
 if (import.meta.main) {
   const { values } = parseArgs({ args: Deno.args, options: { binary: { type: "string" } } });
   const startedMs = performance.now();
@@ -121,7 +109,7 @@ if (import.meta.main) {
   const program = values.binary ?? binaries?.x64 ?? "";
   const head = await describe(program);
   const given = await measureAll(program);
-  await writeDocument([head, ...given.map(({ text }) => text.trim())].join("\n\n"));
+  await writeDocument("bench", [head, ...given.map(({ text }) => text.trim())].join("\n\n"));
   console.log(`all: ${((performance.now() - startedMs) / 60_000).toFixed(1)} min, ${DOCUMENT}`);
   if (given.some(({ isWhole }) => !isWhole)) Deno.exitCode = 1;
 }

@@ -18,6 +18,7 @@ import { SmallDisk } from "../tests/fixtures/small_disk.ts";
 import { FastServer } from "./fast_server.ts";
 import { type Footprint, footprintOf } from "./process.ts";
 import { makeRealChunks } from "./real_chunks.ts";
+import { slope } from "./statistics.ts";
 import { type Table, toMarkdown } from "./table.ts";
 
 const TOKEN = "memory";
@@ -169,14 +170,6 @@ function tabulate(
       ],
     ],
   };
-}
-
-/** Of the straight line through the points, by least squares. */
-function slope(points: readonly (readonly [number, number])[]): number {
-  const mean = (at: 0 | 1) => points.reduce((sum, point) => sum + point[at], 0) / points.length;
-  const [meanX, meanY] = [mean(0), mean(1)];
-  const above = points.reduce((sum, [x, y]) => sum + (x - meanX) * (y - meanY), 0);
-  return above / points.reduce((sum, [x]) => sum + (x - meanX) ** 2, 0);
 }
 
 if (import.meta.main) {

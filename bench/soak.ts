@@ -1,6 +1,7 @@
 // deno-lint-ignore-file no-console -- a benchmark talks to a person
 // The compiled program for hours, recording a simulated microphone in short chunks over TLS, while the
-// server and the microphone fail at random moments. It is judged from outside: /proc for what it
+// server and the microphone fail at random moments, for seconds and for minutes, and people watch it or
+// do not read its log (soak/faults.ts). It is judged from outside: /proc for what it
 // holds, the kernel for every file that came into its outbox/, the server for what arrived; its books
 // are held to all of these.
 //
@@ -12,25 +13,20 @@
 import { parseArgs } from "node:util";
 import { delay } from "@std/async/delay";
 import { join } from "@std/path/join";
-import { cutToLastPage, readChunkHeader } from "../src/chunk/chunk_file.ts";
-import { parseChunkName } from "../src/chunk/chunk_name.ts";
-import type { AgentProcess } from "../tests/fixtures/agent_process.ts";
 import { buildBinaries } from "../tests/fixtures/binaries.ts";
 import { makeCertificates } from "../tests/fixtures/certificates.ts";
 import { makeSpeech } from "../tests/fixtures/audio.ts";
-import { type Behaviour, IngestServer } from "../tests/fixtures/ingest_server.ts";
+import { IngestServer } from "../tests/fixtures/ingest_server.ts";
 import { PulseMicrophone } from "../tests/fixtures/pulse_microphone.ts";
 import { seededRandom } from "../tests/fixtures/random.ts";
-import { objectionTo } from "../tests/kill/strict_chunk.ts";
 import { startRecordingAgent } from "./recording_agent.ts";
-import { childrenOf, type Footprint, footprintOf, processesWith } from "./process.ts";
+import { type Footprint, footprintOf, processesWith } from "./process.ts";
+import { acceptedS, judgeArrived, type Left, Outbox } from "./soak/arrived.ts";
+import { afflict, type FaultRig, lanesOf, Sound } from "./soak/faults.ts";
 
 const TOKEN = "soak";
 const CHUNK_SECONDS = 5;
 const SAMPLE_MS = 15_000;
-/** Between faults, shortest and longest: a microphone that is back is found within 64 s. */
-const SERVER_PAUSE_S = [5, 40] as const;
-const MICROPHONE_PAUSE_S = [15, 120] as const;
 /** Behind the last fault: the longest wait for a microphone is 64 s, for the server 10 s. */
 const CALM_MS = 90_000;
 /** A chunk that is being filed away is in two places, or in none, for so long at most. */
@@ -41,16 +37,6 @@ const START_S = 5;
 const WARM_UP_MS = 300_000;
 const MOST_DESCRIPTORS_MORE = 3;
 const MOST_MEMORY_MORE_KB = 16_384;
-/** Chunks of two streams may overlap by what the estimate of a stream's start is off, seconds. */
-const MOST_OVERLAP_S = 0.1;
-
-interface Fault {
-  readonly name: string;
-  /** Begins it; what is returned ends it, after `seconds` if that is given, else at once. */
-  readonly strike: () => Promise<() => Promise<void> | void> | (() => Promise<void> | void);
-  /** How long it lasts, shortest and longest. */
-  readonly seconds: readonly [number, number];
-}
 
 interface Sample extends Footprint {
   readonly atMs: number;
@@ -104,58 +90,7 @@ export async function soak(options: SoakOptions): Promise<string[]> {
   }
 }
 
-/** What the microphone hears; the player ends with the microphone. */
-class Sound implements AsyncDisposable {
-  #playing: AsyncDisposable | null = null;
-  constructor(readonly microphone: PulseMicrophone, readonly wavFile: string) {}
-
-  begin(): void {
-    this.#playing = this.microphone.playLooped(this.wavFile);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#playing?.[Symbol.asyncDispose]();
-    this.#playing = null;
-  }
-}
-
-/** The keys of all files that ever came into the folder, as inotify tells it. */
-class Outbox implements AsyncDisposable {
-  readonly keys = new Set<string>();
-  readonly #watcher: Deno.FsWatcher;
-  readonly #watched: Promise<void>;
-
-  constructor(dir: string) {
-    this.#watcher = Deno.watchFs(dir, { recursive: false });
-    for (const { name } of Deno.readDirSync(dir)) this.#add(name);
-    this.#watched = this.#watch();
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#watcher.close();
-    await this.#watched;
-  }
-
-  async #watch(): Promise<void> {
-    for await (const { paths } of this.#watcher) {
-      for (const path of paths) this.#add(path.slice(path.lastIndexOf("/") + 1));
-    }
-  }
-
-  #add(fileName: string): void {
-    const key = parseChunkName(fileName)?.key;
-    if (key !== undefined) this.keys.add(key);
-  }
-}
-
-interface Rig {
-  readonly outbox: Outbox;
-  readonly agent: AgentProcess;
-  readonly server: IngestServer;
-  readonly microphone: PulseMicrophone;
-  readonly sound: Sound;
-  readonly spoolDir: string;
-}
+type Rig = FaultRig & Left;
 
 class Soak {
   readonly #rig: Rig;
@@ -170,15 +105,15 @@ class Soak {
 
   async to(endMs: number, { seed, everyMinutes = 10 }: SoakOptions): Promise<string[]> {
     const calm = new AbortController();
-    const afflicted = Promise.all([
-      this.#afflict(this.#serverFaults(), SERVER_PAUSE_S, seededRandom(seed), calm.signal),
-      this.#afflict(
-        this.#microphoneFaults(),
-        MICROPHONE_PAUSE_S,
-        seededRandom(seed + 1),
-        calm.signal,
+    const afflicted = Promise.all(
+      lanesOf(this.#rig).map((lane, at) =>
+        afflict(lane, {
+          random: seededRandom(seed + at),
+          calm: calm.signal,
+          onFault: (name) => this.#struck.set(name, (this.#struck.get(name) ?? 0) + 1),
+        })
       ),
-    ]);
+    );
     // It is awaited at the end of the faults; what goes wrong in it before must not end the process.
     afflicted.catch((error) => this.#wrong.push(`A fault could not be made: ${error}`));
     printHeader();
@@ -199,124 +134,6 @@ class Soak {
     this.#judgeGrowth();
     this.#printFaults();
     return this.#wrong;
-  }
-
-  /** One fault after the other, with pauses. */
-  async #afflict(
-    faults: readonly Fault[],
-    pauseS: readonly [number, number],
-    random: () => number,
-    calm: AbortSignal,
-  ): Promise<void> {
-    const between = ([least, most]: readonly [number, number]) =>
-      1000 * (least + (most - least) * random());
-    const pause = (ms: number) => delay(ms, { signal: calm }).catch(() => {});
-    while (true) {
-      await pause(between(pauseS));
-      const fault = faults[Math.floor(random() * faults.length)];
-      if (calm.aborted || fault === undefined) return;
-      this.#struck.set(fault.name, (this.#struck.get(fault.name) ?? 0) + 1);
-      const undo = await fault.strike();
-      await pause(between(fault.seconds));
-      await undo();
-    }
-  }
-
-  #serverFaults(): Fault[] {
-    const { server } = this.#rig;
-    const well = () => void (server.behaviour = { kind: "ok" });
-    const behaving = (name: string, behaviour: Behaviour): Fault => ({
-      name,
-      seconds: [2, 40],
-      strike: () => {
-        server.behaviour = behaviour;
-        return well;
-      },
-    });
-    return [
-      behaving("503", { kind: "status", status: 503 }),
-      behaving("429", { kind: "status", status: 429, headers: { "retry-after": "3" } }),
-      behaving("reset before the body", { kind: "reset-before-body" }),
-      behaving("reset after the body", { kind: "reset-after-body" }),
-      behaving("accepted, then reset", { kind: "accept-then-reset" }),
-      behaving("silence", { kind: "silence" }),
-      behaving("half an answer", { kind: "broken-json" }),
-      {
-        name: "frozen connections",
-        seconds: [0, 1],
-        strike: () => {
-          server.freezeConnections();
-          return () => {};
-        },
-      },
-      {
-        name: "refused connections",
-        seconds: [2, 40],
-        strike: () => {
-          server.goOffline();
-          return () => this.#goOnline();
-        },
-      },
-    ];
-  }
-
-  #microphoneFaults(): Fault[] {
-    const { microphone, sound, agent } = this.#rig;
-    const signal = (signal: Deno.Signal) => {
-      const pids = childrenOf(agent.pid, "ffmpeg");
-      for (const pid of pids) send(pid, signal);
-      return pids;
-    };
-    return [
-      {
-        name: "unplugged",
-        seconds: [1, 40],
-        strike: async () => {
-          await microphone.unplug();
-          await sound[Symbol.asyncDispose]();
-          return async () => {
-            await microphone.replug();
-            sound.begin();
-          };
-        },
-      },
-      {
-        name: "suspended",
-        seconds: [1, 25],
-        strike: async () => {
-          await microphone.suspend();
-          return () => microphone.resume();
-        },
-      },
-      {
-        name: "ffmpeg killed",
-        seconds: [0, 1],
-        strike: () => {
-          signal("SIGKILL");
-          return () => {};
-        },
-      },
-      {
-        name: "ffmpeg stopped for 15 s",
-        seconds: [15, 15],
-        strike: () => {
-          const pids = signal("SIGSTOP");
-          return () => pids.forEach((pid) => send(pid, "SIGCONT"));
-        },
-      },
-    ];
-  }
-
-  /** A connection to elsewhere may have the port meanwhile. */
-  async #goOnline(): Promise<void> {
-    while (true) {
-      try {
-        return this.#rig.server.goOnline();
-      } catch (error) {
-        if (!(error instanceof Deno.errors.AddrInUse)) throw error;
-        await delay(50);
-      }
-    }
   }
 
   /** Until all is well again and nothing waits, or the end has come. */
@@ -364,7 +181,7 @@ class Soak {
     if (of("lost") + of("refused") !== 0) wrong.push(`lost or refused: ${text}`);
     const elapsedS = (performance.now() - this.#startedMs) / 1000;
     if (isOff(of("scheduled"), elapsedS, START_S)) wrong.push(`${elapsedS} s have passed: ${text}`);
-    const accepted = this.#acceptedS();
+    const accepted = acceptedS(this.#rig.server);
     // What the server has taken and the agent does not know yet is more by a chunk that is under way,
     // or whose answer was lost.
     const known = of("delivered") + of("waiting");
@@ -372,10 +189,6 @@ class Soak {
       wrong.push(`The server has ${accepted} s: ${text}`);
     }
     return wrong;
-  }
-
-  #acceptedS(): number {
-    return this.#rig.server.chunks.reduce((sum, { fields }) => sum + secondsOf(fields), 0);
   }
 
   /** Ends it as a service is ended; then what it left and what arrived must agree. */
@@ -388,69 +201,7 @@ class Soak {
     if (server.violations.length > 0) {
       this.#wrong.push(`The server objects: ${server.violations.slice(0, 5).join("; ")}`);
     }
-    this.#judgeKeys();
-    this.#judgeStreams();
-  }
-
-  #judgeKeys(): void {
-    const { outbox, server, spoolDir } = this.#rig;
-    const names = (sub: string) => [...Deno.readDirSync(join(spoolDir, sub))].map((e) => e.name);
-    const keys = (files: readonly string[]) =>
-      files.map((file) => parseChunkName(file)?.key ?? file);
-    const accepted = new Set(server.chunks.map(({ key }) => key));
-    const waiting = new Set(keys(names("outbox")));
-    const sealed = [...outbox.keys];
-    const uploaded = keys(names("uploaded"));
-    const wrong: [string, string[]][] = [
-      ["sealed and neither accepted nor waiting", sealed.filter((k) => !has(accepted, waiting, k))],
-      ["filed as delivered and never accepted", uploaded.filter((k) => !accepted.has(k))],
-      ["accepted and never sealed", [...accepted].filter((k) => !outbox.keys.has(k))],
-      ["accepted and not filed", [...accepted].filter((k) => !uploaded.includes(k))],
-      ["left in recording/", names("recording")],
-      ["refused", names("rejected")],
-    ];
-    for (const [what, which] of wrong) {
-      if (which.length > 0) this.#wrong.push(`${which.length} chunks ${what}: ${which[0]}`);
-    }
-    const seconds = this.#acceptedS().toFixed(1);
-    console.log(
-      `\nsealed ${sealed.length}, accepted ${accepted.size} (${seconds} s of sound), ` +
-        `asked again under the same key ${server.duplicates}, waiting ${waiting.size}`,
-    );
-  }
-
-  /** Every file whole; of each stream, every sample once. */
-  #judgeStreams(): void {
-    const streams = new Map<string, { from: number; to: number }[]>();
-    const times: { startS: number; endS: number }[] = [];
-    for (const { key, bytes, fields } of this.#rig.server.chunks) {
-      const objection = objectionTo(bytes);
-      if (objection !== null) this.#wrong.push(`${key}: ${objection}`);
-      const tags = readChunkHeader(bytes)?.tags ?? {};
-      const from = Number(tags["STREAM_SAMPLE"]);
-      const id = tags["STREAM_ID"] ?? "";
-      const to = from + (cutToLastPage(bytes)?.samples ?? NaN);
-      streams.set(id, [...streams.get(id) ?? [], { from, to }]);
-      times.push({ startS: Number(fields["start_ts"]), endS: Number(fields["end_ts"]) });
-    }
-    let [missing, doubled] = [0, 0];
-    for (const pieces of streams.values()) {
-      pieces.sort((a, b) => a.from - b.from);
-      for (const [at, { from }] of pieces.entries()) {
-        const before = at === 0 ? from : pieces[at - 1]?.to ?? from;
-        missing += Math.max(0, from - before);
-        doubled += Math.max(0, before - from);
-      }
-    }
-    times.sort((a, b) => a.startS - b.startS);
-    const overlapS = Math.max(0, ...times.slice(1).map((t, i) => (times[i]?.endS ?? 0) - t.startS));
-    console.log(
-      `${streams.size} streams: ${missing} samples missing inside them, ${doubled} twice; ` +
-        `chunks overlap by ${(overlapS * 1000).toFixed(1)} ms at most`,
-    );
-    if (missing > 0) this.#wrong.push(`${missing} samples are missing inside streams`);
-    if (doubled > 0) this.#wrong.push(`${doubled} samples came twice`);
-    if (overlapS > MOST_OVERLAP_S) this.#wrong.push(`Chunks overlap by ${overlapS} s`);
+    this.#wrong.push(...judgeArrived(this.#rig));
   }
 
   /** The least of the last third against the least of the third before it: peaks come and go. */
@@ -517,20 +268,6 @@ function printRow(cells: readonly (string | number)[]): void {
   console.log(
     `| ${cells.map((cell, at) => String(cell).padStart(COLUMNS[at]?.length ?? 0)).join(" | ")} |`,
   );
-}
-
-function has(accepted: Set<string>, waiting: Set<string>, key: string): boolean {
-  return accepted.has(key) || waiting.has(key);
-}
-
-function secondsOf(fields: Record<string, string>): number {
-  return Number(fields["end_ts"]) - Number(fields["start_ts"]);
-}
-
-function send(pid: number, signal: Deno.Signal): void {
-  try {
-    Deno.kill(pid, signal);
-  } catch { /* it has ended */ }
 }
 
 function mb(kb: number): string {

@@ -14,7 +14,8 @@ import { Recorder } from "./capture/recorder.ts";
 import { SoundEvents } from "./microphone/sound_events.ts";
 import { type Clock, systemClock } from "./system/clock.ts";
 import { type Boot, ClockSync, readBoot, type SyncProbe } from "./system/clock_sync.ts";
-import { type Config, readToken } from "./config/config.ts";
+import type { Config } from "./config/config.ts";
+import { readToken } from "./config/token.ts";
 import { collectGarbage } from "./system/garbage.ts";
 import type { Logger } from "./system/log.ts";
 import { Janitor } from "./spool/janitor.ts";
@@ -27,7 +28,9 @@ import { type HealthServer, startHealthServer } from "./web/health_server.ts";
 import { collectMetrics } from "./web/metrics.ts";
 import { restoreHistory } from "./spool/restore_history.ts";
 import { exportMetrics } from "./web/telemetry.ts";
-import { CLOCK_PROBLEM, type HealthReport, Status } from "./status/status.ts";
+import { ProblemReport } from "./status/problem_report.ts";
+import { problems } from "./status/problems.ts";
+import { type HealthReport, Status } from "./status/status.ts";
 import { connectServiceManager, runtimeDirectory } from "./system/notify_socket.ts";
 import type { StatusView } from "./web/view.ts";
 import { TaskGroup } from "./system/task_group.ts";
@@ -35,6 +38,8 @@ import { IngestClient } from "./upload/ingest_client.ts";
 import { Uploader } from "./upload/uploader.ts";
 import { VERSION } from "./system/version.ts";
 
+/** A chunk that another process brings, which no bell announces, gets its true time after a day. */
+const RETIMING_INTERVAL_MS = 86_400_000;
 /** How long the uploader may still deliver what the recorder finished last. */
 const LAST_DELIVERY_MS = 2000;
 
@@ -198,13 +203,9 @@ async function runWorkers(parts: Workers, stop: AbortSignal): Promise<void> {
 /** Waits for the clock to be right; then the chunks that wait get their true time. */
 async function followClock(parts: Parts, signal: AbortSignal): Promise<void> {
   const { clock, clockSync, log, spool, status, boot } = parts;
-  await clockSync.run(signal, () =>
-    status.setProblem(
-      CLOCK_PROBLEM,
-      "The system clock is not synchronized: chunks wait for their true time; is the network up " +
-        "(timedatectl)?",
-    ));
-  status.clearProblem(CLOCK_PROBLEM);
+  const problem = new ProblemReport({ clock, status, log: log.getChild("clock") });
+  await clockSync.run(signal, () => problem.set(problems.clockNotSynchronized()));
+  if (clockSync.isTrusted) problem.clear();
   while (!signal.aborted) {
     let again = true;
     try {
@@ -220,7 +221,7 @@ async function followClock(parts: Parts, signal: AbortSignal): Promise<void> {
     }
     // One that was named before the clock was right may be sealed later, behind a slow disk.
     if (again) await clock.sleep(5000, signal);
-    else await spool.provisional.wait(clock, 3_600_000, signal);
+    else await spool.provisional.wait(clock, RETIMING_INTERVAL_MS, signal);
   }
 }
 
@@ -241,8 +242,8 @@ function viewStatus(parts: Parts, report: HealthReport): StatusView {
   };
 }
 
-function scheduleOf({ scheduleStartMinute, scheduleEndMinute }: Config): Schedule {
-  return { startMinute: scheduleStartMinute, endMinute: scheduleEndMinute };
+function scheduleOf({ scheduleStart, scheduleEnd }: Config): Schedule {
+  return { startMinute: scheduleStart, endMinute: scheduleEnd };
 }
 
 function makeRecorder(parts: Parts): Recorder {

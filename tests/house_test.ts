@@ -26,17 +26,23 @@ const PURE = [
   "src/config/audio_device.ts",
   "src/config/config_file.ts",
   "src/config/config_values.ts",
+  "src/config/key.ts",
+  "src/config/key_values.ts",
+  "src/config/keys.ts",
   "src/config/schedule.ts",
+  "src/config/sources.ts",
+  "src/config/words.ts",
   "src/capture/level_meter.ts",
   "src/capture/timeline.ts",
   "src/microphone/capture_attempts.ts",
   "src/microphone/microphone_choice.ts",
   "src/microphone/sound_listing.ts",
+  "src/spool/name_run.ts",
   "src/spool/oldest_names.ts",
   "src/spool/retention.ts",
-  "src/status/diagnosis.ts",
   "src/status/ledger.ts",
   "src/status/levels.ts",
+  "src/status/problems.ts",
   "src/status/tally.ts",
   "src/system/concat_bytes.ts",
   "src/upload/multipart.ts",
@@ -150,9 +156,9 @@ Deno.test("pure modules touch neither Deno, nor time, nor chance, nor the networ
   assertEquals(touching.map(({ path }) => path), []);
 });
 
-Deno.test("the process is left in main.ts, and the environment read in config.ts, only", () => {
+Deno.test("the process is left in main.ts, and the environment read in places.ts, only", () => {
   assertEquals(mentioning(/\bDeno\.exit\b|\bprocess\.exit\b/), ["main.ts"]);
-  assertEquals(mentioning(/\bDeno\.env\b|\bprocess\.env\b/), ["src/config/config.ts"]);
+  assertEquals(mentioning(/\bDeno\.env\b|\bprocess\.env\b/), ["src/config/places.ts"]);
 });
 
 Deno.test("only main.ts and the commands talk to a person", () => {

@@ -7,7 +7,7 @@ import { byteReader, readAll } from "../system/byte_stream.ts";
 import { isMissing, outputOf, spawnBound } from "../system/child.ts";
 import type { Clock } from "../system/clock.ts";
 import type { CaptureSource } from "../microphone/capture_attempts.ts";
-import { diagnoses, type Diagnosis } from "../status/diagnosis.ts";
+import { type Diagnosis, problems } from "../status/problems.ts";
 import { FfmpegSocket } from "./ffmpeg_socket.ts";
 import { LevelMeter } from "./level_meter.ts";
 import { LevelsReader } from "./levels_reader.ts";
@@ -110,23 +110,23 @@ export function ffmpegArguments(
 /** What a line of ffmpeg's stderr says about the cause of a failure; null if nothing. */
 export function diagnose(line: string, source: CaptureSource): Diagnosis | null {
   const pcm = source.kind === "alsa" ? source.pcm : source.graph;
-  if (/^setpriv: failed to execute/.test(line)) return diagnoses.ffmpegMissing();
-  if (/Unknown encoder 'libopus'/.test(line)) return diagnoses.ffmpegIncomplete("libopus encoder");
-  if (/Unknown input format: '?alsa/.test(line)) return diagnoses.ffmpegIncomplete("ALSA input");
+  if (/^setpriv: failed to execute/.test(line)) return problems.ffmpegMissing();
+  if (/Unknown encoder 'libopus'/.test(line)) return problems.ffmpegIncomplete("libopus encoder");
+  if (/Unknown input format: '?alsa/.test(line)) return problems.ffmpegIncomplete("ALSA input");
   if (/\bunix:/.test(line)) return null; // the levels' socket, not the microphone
-  if (/cannot set (channel count|sample (rate|format))/.test(line)) return diagnoses.format(pcm);
-  if (/resource busy/i.test(line)) return diagnoses.busy(pcm);
+  if (/cannot set (channel count|sample (rate|format))/.test(line)) return problems.format(pcm);
+  if (/resource busy/i.test(line)) return problems.busy(pcm);
   // "Operation not permitted": by systemd's DeviceAllow=.
-  if (/Permission denied|\(Operation not permitted\)/i.test(line)) return diagnoses.forbidden(pcm);
+  if (/Permission denied|\(Operation not permitted\)/i.test(line)) return problems.forbidden(pcm);
   if (/No such (device|file)|Cannot get card index|Unknown PCM|Connection refused/i.test(line)) {
-    return diagnoses.missing(pcm);
+    return problems.missing(pcm);
   }
   return null;
 }
 
 /** There is no ffmpeg to start. */
 export class FfmpegMissingError extends Error {
-  readonly diagnosis: Diagnosis = diagnoses.ffmpegMissing();
+  readonly diagnosis: Diagnosis = problems.ffmpegMissing();
 }
 
 /** A running ffmpeg. Its packets must be read to the end, then `ended` awaited. */
@@ -241,7 +241,7 @@ export class Ffmpeg {
     const { code } = await this.#child.status;
     if (this.#sound instanceof FfmpegSocket) await this.#sound.ended();
     await this.#levelsReader?.end();
-    return { exitCode: code, diagnosis: this.#diagnosis ?? diagnoses.lost(code, lastError) };
+    return { exitCode: code, diagnosis: this.#diagnosis ?? problems.lost(code, lastError) };
   }
 }
 

@@ -10,8 +10,8 @@ import type { Spool } from "../spool/spool.ts";
 import type { Status } from "../status/status.ts";
 import { openUntil } from "../system/window.ts";
 import { ChunkWriter } from "../spool/chunk_writer.ts";
-import { CaptureProblem } from "../status/capture_problem.ts";
-import { diagnoses, type Diagnosis, type DiagnosisCode } from "../status/diagnosis.ts";
+import { ProblemReport } from "../status/problem_report.ts";
+import { type Diagnosis, type ProblemCode, problems } from "../status/problems.ts";
 import { FfmpegMissingError } from "./ffmpeg.ts";
 import { appendGap } from "../status/gap_log.ts";
 import { type Gap, Ledger, type LedgerBalance } from "../status/ledger.ts";
@@ -26,11 +26,11 @@ const RECONNECT_MIN_MS = 2_000;
 const RECONNECT_MAX_MS = 60_000;
 /** Right after a plug these failures are no news, and it is tried again at once. */
 const SETTLE_RETRY_MS = 250;
-const SETTLING: readonly DiagnosisCode[] = [
-  "microphone_missing",
-  "microphone_forbidden",
-  "microphone_busy",
-  "microphone_lost",
+const SETTLING: readonly ProblemCode[] = [
+  problems.missing.code,
+  problems.forbidden.code,
+  problems.busy.code,
+  problems.lost.code,
 ];
 /** So many ffmpegs may be held with one microphone before the next waits until one of them has ended. */
 const MOST_LEFT_BEHIND = 8;
@@ -80,8 +80,8 @@ export class Recorder {
   /** What is written beside the sound: declared gaps, the microphone recorded last. */
   #notes: Promise<void> = Promise.resolve();
   /** Why no sound comes. */
-  readonly #problem: CaptureProblem;
-  readonly #silence: CaptureProblem;
+  readonly #problem: ProblemReport;
+  readonly #silence: ProblemReport;
   readonly #keeper: MicrophoneKeeper;
   /** By process id the microphone of each ffmpeg that a driver holds, while that gave no sound since. */
   readonly #leftBehind = new Map<number, string>();
@@ -92,8 +92,8 @@ export class Recorder {
   constructor(options: RecorderOptions, deps: RecorderDeps) {
     this.#options = options;
     this.#deps = deps;
-    this.#problem = new CaptureProblem(deps);
-    this.#silence = new CaptureProblem(deps);
+    this.#problem = new ProblemReport(deps);
+    this.#silence = new ProblemReport(deps);
     this.#keeper = new MicrophoneKeeper(options.microphones, {
       ...deps,
       note: (write) => this.#note("microphone.json", write),
@@ -155,7 +155,7 @@ export class Recorder {
       this.#gapCause = diagnosis.code;
       this.#problem.set(diagnosis);
       if (soundEndMs === null && microphone !== undefined) this.#keeper.gaveNothing(microphone);
-      if (diagnosis.code === "microphone_stalled") {
+      if (diagnosis.code === problems.stalled.code) {
         status.microphoneStalled();
         if (soundEndMs !== null) continue; // it has been waited for already
       }
@@ -188,7 +188,7 @@ export class Recorder {
       if (signal.aborted) return end;
       const held = this.#heldFrom(microphone);
       if (held !== null) {
-        return { diagnosis: diagnoses.ffmpegStuck(held), soundEndMs: null, microphone };
+        return { diagnosis: problems.ffmpegStuck(held), soundEndMs: null, microphone };
       }
       await using better = rank(microphone) > 0
         ? openUntil(signal, (signal) => this.#keeper.betterComes(microphone, signal))
@@ -196,7 +196,7 @@ export class Recorder {
       for (const source of microphone.attempts) {
         end = await this.#recordFrom(source, microphone, better?.signal ?? signal);
         // Only a format that is not offered is worth the next way to open the same microphone.
-        if (end.soundEndMs !== null || end.diagnosis?.code !== "microphone_format") break;
+        if (end.soundEndMs !== null || end.diagnosis?.code !== problems.format.code) break;
       }
       const isBetter = better?.signal.aborted && !signal.aborted;
       if (isBetter && end.soundEndMs !== null) this.#gapCause = "microphone_changed";
@@ -213,7 +213,7 @@ export class Recorder {
     if (error instanceof FfmpegMissingError) return error.diagnosis;
     if (error instanceof NoMicrophoneError) return error.diagnosis;
     // Whatever it is, the next try may succeed; giving up would surely lose the sound.
-    return diagnoses.recorderFailed(error);
+    return problems.recorderFailed(error);
   }
 
   async #recordFrom(
@@ -318,7 +318,7 @@ export class Recorder {
     this.#silentChunks = isSilent(levels) ? this.#silentChunks + 1 : 0;
     if (this.#silentChunks === 0) this.#silence.clear();
     if (this.#silentChunks === SILENT_CHUNKS) {
-      this.#silence.set(diagnoses.silent(levels.peakDbfs));
+      this.#silence.set(problems.silent(levels.peakDbfs));
     }
   }
 

@@ -4,7 +4,7 @@
 import type { CaptureSource } from "../microphone/capture_attempts.ts";
 import type { Clock } from "../system/clock.ts";
 import { type Logger, RepeatLimiter } from "../system/log.ts";
-import { diagnoses, type Diagnosis } from "../status/diagnosis.ts";
+import { type Diagnosis, problems } from "../status/problems.ts";
 import { type CaptureOptions, Ffmpeg, type FfmpegLogLevel, MUXER_DELAY_MS } from "./ffmpeg.ts";
 import { OpusStreamReader } from "../chunk/opus.ts";
 import { StreamCutter, type StreamCutterDeps, type StreamCutterOptions } from "./stream_cutter.ts";
@@ -79,9 +79,9 @@ export async function recordStream(
     cutter.finish();
   }
   const stalled = await watched;
-  const isGone = await stopped && stalled?.code !== "ffmpeg_stuck";
+  const isGone = await stopped && stalled?.code !== problems.ffmpegStuck.code;
   const end = isGone ? await endOf(ffmpeg, clock) : null;
-  const diagnosis = end === null ? diagnoses.ffmpegStuck(ffmpeg.pid) : stalled ?? end;
+  const diagnosis = end === null ? problems.ffmpegStuck(ffmpeg.pid) : stalled ?? end;
   return {
     diagnosis: signal.aborted ? null : diagnosis,
     soundEndMs: cutter.soundEndMs,
@@ -124,7 +124,7 @@ async function watchForStall(
     if (nowMs >= cutter.readMs + STALL_MS) await clock.sleep(LAST_LOOK_MS, signal);
     if (signal.aborted || clock.monotonicMs() < cutter.readMs + STALL_MS) continue;
     const isGone = await ffmpeg.stop(clock, { stalled: true });
-    return isGone ? diagnoses.stalled(STALL_MS / 1000) : diagnoses.ffmpegStuck(ffmpeg.pid);
+    return isGone ? problems.stalled(STALL_MS / 1000) : problems.ffmpegStuck(ffmpeg.pid);
   }
   return null;
 }

@@ -6,6 +6,7 @@ import { type Logger, RepeatLimiter } from "../system/log.ts";
 import type { PartName, Provisional } from "../chunk/chunk_name.ts";
 import { Chunker, type ChunkEvent } from "../chunk/chunker.ts";
 import type { ChunkWriter } from "../spool/chunk_writer.ts";
+import { problems } from "../status/problems.ts";
 import type { LevelMeter } from "./level_meter.ts";
 import { PAGE_MS } from "./ffmpeg.ts";
 import { OPUS_RATE, type OpusEvent, type OpusHead, type OpusPacket } from "../chunk/opus.ts";
@@ -180,7 +181,7 @@ export class StreamCutter {
     if (dropping && !this.#dropping) {
       this.#deps.log.error("The disk has taken nothing for too long: sound is being lost.");
       if (this.#stream !== null) this.#apply(this.#stream.chunker.cut({ lost: true }));
-      this.#gapCause = "disk_failing";
+      this.#gapCause = problems.diskFailing.code;
     }
     if (dropping !== this.#dropping) this.#deps.onDropping(dropping);
     this.#dropping = dropping;

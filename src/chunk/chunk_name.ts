@@ -38,8 +38,9 @@ export type PartName = Omit<ChunkName, "durationUs">;
 const UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}";
 const DATE = "([1-9]\\d{3})(0[1-9]|1[0-2])([0-3]\\d)";
 const TIME = `${DATE}T([01]\\d|2[0-3])([0-5]\\d)([0-5]\\d)\\.(\\d{6})Z`;
-const PROVISIONAL = "(?:_b([0-9a-f]{8})-(\\d{1,15})(?:-(\\d{1,10}))?)?";
-const CHUNK = new RegExp(`^${TIME}_(\\d{1,15})us_(${UUID})${PROVISIONAL}\\.ogg$`);
+// Numbers without leading zeros: a name that is parsed and formatted again is the same text.
+const PROVISIONAL = "(?:_b([0-9a-f]{8})-(0|[1-9]\\d{0,14})(?:-(0|[1-9]\\d{0,9}))?)?";
+const CHUNK = new RegExp(`^${TIME}_(0|[1-9]\\d{0,14})us_(${UUID})${PROVISIONAL}\\.ogg$`);
 const PART = new RegExp(`^${TIME}_(${UUID})${PROVISIONAL}\\.part$`);
 
 /** The name of a sealed chunk. */
@@ -50,6 +51,26 @@ export function formatChunkName(name: ChunkName): string {
 /** The name of a chunk that is still being recorded. */
 export function formatPartName(name: PartName): string {
   return `${formatTime(name.startUnixUs)}_${name.key}${suffix(name)}.part`;
+}
+
+/** The names of all chunks that start at this time or later sort behind this text, those before do not. */
+export function firstTextOf(startUnixUs: number): string {
+  return formatTime(startUnixUs);
+}
+
+/** Whether both are the name of the same file. */
+export function isSameChunkName(a: ChunkName, b: ChunkName): boolean {
+  const [p, q] = [a.provisional, b.provisional];
+  return a.startUnixUs === b.startUnixUs && a.key === b.key && a.durationUs === b.durationUs &&
+    p?.bootId === q?.bootId && p?.startBootUs === q?.startBootUs && p?.seenUnixS === q?.seenUnixS;
+}
+
+/** The order of the file names, which is the order of time: negative if `a` comes first. */
+export function compareChunkNames(a: ChunkName, b: ChunkName): number {
+  if (a.startUnixUs !== b.startUnixUs) return a.startUnixUs - b.startUnixUs;
+  if (isSameChunkName(a, b)) return 0;
+  const [textA, textB] = [formatChunkName(a), formatChunkName(b)];
+  return textA < textB ? -1 : textA > textB ? 1 : 0;
 }
 
 /** Null if the name is not that of a sealed chunk. */

@@ -1,9 +1,10 @@
 // deno-lint-ignore-file no-console -- this command talks to a person
 // The command `recorder-agent check`: looks at everything a recording till needs, one thing after the
-// other, and says what is wrong with each and what mends it. It changes nothing, and sends a chunk
+// other, and says what is wrong with each and how to fix it. It changes nothing, and sends a chunk
 // only if asked to. Each check is a function of its own; one that fails does not keep the others.
 
-import { type Config, ConfigError, findConfigPath, loadConfig } from "../config/config.ts";
+import { type Config, ConfigError, loadConfig } from "../config/config.ts";
+import { findConfigPath } from "../config/places.ts";
 import { failed, type Finding, ok, skipped, type Verdict, warning } from "./finding.ts";
 import { checkClock, checkPower, checkService, checkSpool, checkUser } from "./check_machine.ts";
 import { checkMicrophone } from "./check_microphone.ts";
@@ -34,7 +35,7 @@ export async function runCheck(options: CheckOptions): Promise<number> {
   for (const check of checksOf(config, options)) report(await orSay(check));
   const broken = findings.filter(({ verdict }) => verdict === "failed").length;
   if (json) print(JSON.stringify({ ok: broken === 0, checks: findings }, null, 2));
-  else print(broken === 0 ? "\nNothing is wrong." : `\n${broken} wrong: mend these first.`);
+  else print(broken === 0 ? "\nNothing is wrong." : `\n${broken} wrong: fix these first.`);
   return broken === 0 ? 0 : 1;
 }
 
@@ -91,9 +92,9 @@ async function checkConfig(
     return { config, found };
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    const mend = "Mend that line (config.yaml.example has every key), then check again";
+    const fix = "Correct that line (config.yaml.example has every key), then check again";
     const problems = await withMicrophones(error.problems);
-    return { config: null, found: problems.map((problem) => failed(name, problem, mend)) };
+    return { config: null, found: problems.map((problem) => failed(name, problem, fix)) };
   }
 }
 
@@ -101,9 +102,9 @@ function isForEveryone(path: string): boolean {
   return ((Deno.statSync(path).mode ?? 0) & 0o004) !== 0;
 }
 
-function formatFinding({ name, verdict, message, mend }: Finding): string {
+function formatFinding({ name, verdict, message, fix }: Finding): string {
   const indent = " ".repeat(17);
   const lines = [`${MARKS[verdict]} ${name.padEnd(15)}${message.replaceAll("\n", `\n${indent}`)}`];
-  if (mend !== null) lines.push(`${indent}→ ${mend}`);
+  if (fix !== null) lines.push(`${indent}→ ${fix}`);
   return lines.join("\n");
 }

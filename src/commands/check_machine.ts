@@ -5,6 +5,7 @@ import { join } from "@std/path/join";
 import { outputOf } from "../system/child.ts";
 import type { Config } from "../config/config.ts";
 import { probeSystem } from "../system/clock_sync.ts";
+import { problems } from "../status/problems.ts";
 import { BYTES_PER_GB } from "../spool/retention.ts";
 import { failed, type Finding, ok, skipped, warning } from "./finding.ts";
 import { USER } from "./install.ts";
@@ -58,13 +59,8 @@ export async function checkSpool({ spoolDir, minFreeGb }: Config): Promise<Findi
   }
   const refused = await countChunks(join(spoolDir, "rejected"));
   if (refused > 0) {
-    found.push(
-      warning(
-        name,
-        `${refused} chunks were refused by the server`,
-        "recorder-agent requeue lists them with the reasons and puts them back",
-      ),
-    );
+    const { message, fix } = problems.chunksRejected(refused, join(spoolDir, "rejected"));
+    found.push(warning(name, message, fix));
   }
   return found;
 }
@@ -89,11 +85,7 @@ export async function checkClock(): Promise<Finding[]> {
     ];
   }
   return synchronized ? [ok(name, "is synchronized")] : [
-    failed(
-      name,
-      "is not synchronized",
-      "Is NTP on (timedatectl set-ntp true) and let through by the shop's firewall (UDP 123)?",
-    ),
+    failed(name, "is not synchronized", problems.clockNotSynchronized().fix),
   ];
 }
 
@@ -177,10 +169,10 @@ export async function checkPower(): Promise<Finding[]> {
     return [skipped(name, "only a Raspberry Pi can tell (vcgencmd)")];
   }
   if (Number.isNaN(flags)) return [skipped(name, "vcgencmd does not answer")];
-  const mend = "Use the official power supply and a short cable; a hub for the microphone helps";
-  if (flags & UNDER_VOLTAGE_NOW) return [failed(name, "the voltage is too low just now", mend)];
+  const fix = "Use the official power supply and a short cable; a hub for the microphone helps";
+  if (flags & UNDER_VOLTAGE_NOW) return [failed(name, "the voltage is too low just now", fix)];
   if (flags & UNDER_VOLTAGE_SINCE_BOOT) {
-    return [warning(name, "the voltage has been too low since the last boot", mend)];
+    return [warning(name, "the voltage has been too low since the last boot", fix)];
   }
   return [ok(name, "the voltage is and was sufficient")];
 }

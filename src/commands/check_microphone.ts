@@ -5,7 +5,7 @@ import type { CaptureSource } from "../microphone/capture_attempts.ts";
 import { isSilent, type Levels } from "../status/levels.ts";
 import type { Config } from "../config/config.ts";
 import { systemClock } from "../system/clock.ts";
-import { diagnoses, type Diagnosis } from "../status/diagnosis.ts";
+import { type Diagnosis, problems } from "../status/problems.ts";
 import { Ffmpeg, FfmpegMissingError } from "../capture/ffmpeg.ts";
 import { NoMicrophoneError } from "../microphone/microphone_choice.ts";
 import { type Microphone, SystemMicrophones } from "../microphone/microphones.ts";
@@ -37,8 +37,8 @@ export async function checkMicrophone(config: Config | null): Promise<Finding[]>
   const health = config === null ? null : await readHealth(config.healthPort);
   if (health?.recording === true && health.microphone !== microphone.name) {
     const what = `the service records another microphone: ${health.microphone}`;
-    const mend = "Restart it, so that it uses this configuration: systemctl restart recorder-agent";
-    return [ffmpeg, found, warning("level", what, mend)];
+    const fix = "Restart it, so that it uses this configuration: systemctl restart recorder-agent";
+    return [ffmpeg, found, warning("level", what, fix)];
   }
   if (health?.recording === true) {
     return [ffmpeg, found, ok("level", "the service is recording it: its /health has the level")];
@@ -55,14 +55,14 @@ async function checkFfmpeg(): Promise<Finding> {
     });
     const encoders = new TextDecoder().decode(stdout);
     if (!success || !/\blibopus\b/.test(encoders)) {
-      return inWords(name, diagnoses.ffmpegIncomplete("libopus encoder"));
+      return inWords(name, problems.ffmpegIncomplete("libopus encoder"));
     }
     return ok(name, "is there and can encode Opus");
   } catch (error) {
     const missing = error instanceof Deno.errors.NotFound ||
       error instanceof Deno.errors.NotCapable;
     if (!missing) throw error;
-    return inWords(name, diagnoses.ffmpegMissing());
+    return inWords(name, problems.ffmpegMissing());
   }
 }
 
@@ -71,18 +71,18 @@ async function checkLevel(
   microphone: Microphone,
 ): Promise<Finding> {
   const name = "level";
-  let diagnosis: Diagnosis = diagnoses.missing(microphone.name);
+  let diagnosis: Diagnosis = problems.missing(microphone.name);
   for (const source of microphone.attempts) {
     const heard = await listen(source);
     if ("rmsDbfs" in heard) {
       if (isSilent(heard)) {
-        const { message, mend } = diagnoses.silent(heard.peakDbfs);
-        return warning(name, message, mend);
+        const { message, fix } = problems.silent(heard.peakDbfs);
+        return warning(name, message, fix);
       }
       return ok(name, `peak ${heard.peakDbfs} dBFS, mean ${heard.rmsDbfs} dBFS in 2 s`);
     }
     diagnosis = heard;
-    if (diagnosis.code !== "microphone_format") break;
+    if (diagnosis.code !== problems.format.code) break;
   }
   return inWords(name, await microphones.explain(diagnosis, microphone));
 }
@@ -108,11 +108,11 @@ async function listen(source: CaptureSource): Promise<Levels | Diagnosis> {
       limit = setTimeout(() => stop(), LISTEN_MS);
     }
     clearTimeout(limit);
-    if (!await (stopped ?? ffmpeg.stop(systemClock))) return diagnoses.ffmpegStuck(ffmpeg.pid);
+    if (!await (stopped ?? ffmpeg.stop(systemClock))) return problems.ffmpegStuck(ffmpeg.pid);
     const levels = ffmpeg.levels?.take(Number.MAX_SAFE_INTEGER) ?? null;
     if (levels !== null) return levels;
     const { diagnosis } = await ffmpeg.ended;
-    return isStopping ? diagnoses.stalled(START_MS / 1000) : diagnosis;
+    return isStopping ? problems.stalled(START_MS / 1000) : diagnosis;
   } catch (error) {
     if (error instanceof FfmpegMissingError) return error.diagnosis;
     throw error;
@@ -121,6 +121,6 @@ async function listen(source: CaptureSource): Promise<Levels | Diagnosis> {
   }
 }
 
-function inWords(name: string, { message, mend }: Diagnosis): Finding {
-  return failed(name, message, mend);
+function inWords(name: string, { message, fix }: Diagnosis): Finding {
+  return failed(name, message, fix);
 }

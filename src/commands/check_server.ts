@@ -2,8 +2,10 @@
 // configuration's URL and nothing else of the machine; sends no chunk unless asked to.
 
 import { deadline, systemClock } from "../system/clock.ts";
-import { type Config, readToken } from "../config/config.ts";
+import type { Config } from "../config/config.ts";
+import { readToken } from "../config/token.ts";
 import { IngestClient, judge } from "../upload/ingest_client.ts";
+import { problems } from "../status/problems.ts";
 import { VERSION } from "../system/version.ts";
 import { failed, type Finding, ok, skipped, warning } from "./finding.ts";
 import { silentChunk } from "./probe_chunk.ts";
@@ -125,11 +127,7 @@ async function askWithToken(config: Config): Promise<Finding> {
     const verdict = judge(answer.status, answer.headers, body);
     if (verdict.kind === "refused") return ok(name, "the server accepts the token");
     if (verdict.kind === "misconfigured") {
-      return failed(
-        name,
-        verdict.reason,
-        "Compare ingest_base_url and the token with what the Ingest API's operator gave you",
-      );
+      return failed(name, verdict.reason, problems.uploadMisconfigured(verdict.reason).fix);
     }
     const said = verdict.kind === "retry" ? verdict.reason : `the server took an empty upload`;
     return warning(name, said, "Try again later, or with --send-test-chunk");

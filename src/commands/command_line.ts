@@ -11,7 +11,7 @@ export const HELP =
 Usage:
   recorder-agent [-c FILE] [--log-level LEVEL]   run the service
   recorder-agent install                         make this machine a recording till, or upgrade it
-  recorder-agent check [-c FILE]                 is everything as it should be, and what mends it
+  recorder-agent check [-c FILE]                 what is wrong here, and how to fix it
   recorder-agent devices                         list the microphones and which one would be taken
   recorder-agent requeue [-c FILE]               list the chunks that the server refused, and why
   recorder-agent requeue [-c FILE] --all | KEY… | NAME…

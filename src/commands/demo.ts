@@ -6,7 +6,7 @@
 import { join } from "@std/path/join";
 import { runAgent, type RunningAgent } from "../agent.ts";
 import { cutToLastPage, readChunkHeader } from "../chunk/chunk_file.ts";
-import type { Config } from "../config/config.ts";
+import { type Config, loadConfig } from "../config/config.ts";
 import { type LevelName, startLog } from "../system/log.ts";
 import { deadline } from "../system/clock.ts";
 import { OPUS_RATE } from "../chunk/opus.ts";
@@ -66,35 +66,30 @@ export async function runDemo(options: DemoOptions, stop: AbortSignal): Promise<
   }
 }
 
+/** The defaults, but for what makes a run short and leaves no trace. */
 function demoConfig(spoolDir: string, url: string): Config {
-  return {
-    pointId: crypto.randomUUID(),
-    registerId: crypto.randomUUID(),
-    deviceId: crypto.randomUUID(),
-    ingestBaseUrl: url,
-    ingestToken: TOKEN,
-    ingestTokenFile: null,
-    scheduleStartMinute: 0,
-    scheduleEndMinute: 0,
-    chunkSeconds: CHUNK_SECONDS,
-    opusBitrateKbps: 24,
-    audioDevice: null,
-    sampleRate: OPUS_RATE,
-    spoolDir,
-    maxSpoolDays: 1,
-    maxSpoolGb: 1,
-    retryMinS: 1,
-    retryMaxS: 10,
-    healthPort: 0,
-    tlsCaFile: null,
-    uploadTimeoutS: 10,
-    uploadConcurrency: 6,
-    maxClockWaitS: 0,
-    timestampFormat: "unix",
-    minFreeGb: 0,
-    maxWaitingDays: 1,
-    syncIntervalS: 5,
-  };
+  return loadConfig({
+    path: null,
+    env: {
+      RA_POINT_ID: crypto.randomUUID(),
+      RA_REGISTER_ID: crypto.randomUUID(),
+      RA_DEVICE_ID: crypto.randomUUID(),
+      RA_INGEST_BASE_URL: url,
+      RA_INGEST_TOKEN: TOKEN,
+      RA_SCHEDULE_START: "00:00",
+      RA_SCHEDULE_END: "00:00",
+      RA_CHUNK_SECONDS: String(CHUNK_SECONDS),
+      RA_SPOOL_DIR: spoolDir,
+      RA_MAX_SPOOL_DAYS: "1",
+      RA_MAX_SPOOL_GB: "1",
+      RA_RETRY_MIN_S: "1",
+      RA_RETRY_MAX_S: "10",
+      RA_HEALTH_PORT: "0",
+      RA_UPLOAD_TIMEOUT_S: "10",
+      RA_MAX_CLOCK_WAIT_S: "0",
+      RA_MIN_FREE_GB: "0",
+    },
+  });
 }
 
 /** An Ingest API for one run: takes every chunk, writes it down, answers with an id. */

@@ -12,7 +12,7 @@ import {
 } from "../microphone/microphone_choice.ts";
 import type { CaptureDevice } from "../microphone/sound_listing.ts";
 import { readSoundSystem, type SoundOptions } from "../microphone/sound_system.ts";
-import { configKeys } from "../config/config.ts";
+import { KEYS } from "../config/keys.ts";
 
 export interface DevicesOptions extends SoundOptions {
   /** Where the microphone recorded last is remembered; default: the usual spool directory. */
@@ -24,7 +24,7 @@ export interface DevicesOptions extends SoundOptions {
 /** Prints the table. Returns the exit code: 0, or 1 when nothing here can capture. */
 export async function runDevices(options: DevicesOptions = {}): Promise<number> {
   // deno-lint-ignore no-console -- this command talks to a person
-  const { print = console.log, spoolDir = usualSpoolDir() } = options;
+  const { print = console.log, spoolDir = KEYS.spool_dir.default } = options;
   const system = await readSoundSystem(options);
   try {
     const recorded = await readMicrophones(spoolDir);
@@ -56,10 +56,6 @@ export async function withMicrophones(
     const present = await readSoundSystem(options).then(describePresent, () => null);
     return present === null ? problem : `${problem}; ${present}`;
   }));
-}
-
-function usualSpoolDir(): string {
-  return configKeys().find(({ name }) => name === "spool_dir")?.default ?? "";
 }
 
 async function isHidden(dir: string): Promise<boolean> {

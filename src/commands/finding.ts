@@ -9,22 +9,22 @@ export interface Finding {
   readonly verdict: Verdict;
   /** What was found. */
   readonly message: string;
-  /** What mends it; null where nothing needs mending. */
-  readonly mend: string | null;
+  /** What a person can do about it; null where nothing is wrong. */
+  readonly fix: string | null;
 }
 
 export function ok(name: string, message: string): Finding {
-  return { name, verdict: "ok", message, mend: null };
+  return { name, verdict: "ok", message, fix: null };
 }
 
-export function warning(name: string, message: string, mend: string): Finding {
-  return { name, verdict: "warning", message, mend };
+export function warning(name: string, message: string, fix: string): Finding {
+  return { name, verdict: "warning", message, fix };
 }
 
-export function failed(name: string, message: string, mend: string): Finding {
-  return { name, verdict: "failed", message, mend };
+export function failed(name: string, message: string, fix: string): Finding {
+  return { name, verdict: "failed", message, fix };
 }
 
 export function skipped(name: string, message: string): Finding {
-  return { name, verdict: "skipped", message, mend: null };
+  return { name, verdict: "skipped", message, fix: null };
 }

@@ -3,13 +3,16 @@
 // it needs, checks all of it before it changes anything, and then takes one step after the other,
 // each of which may be taken again. Installing again is an upgrade: configuration and token stay.
 
-import { DEFAULT_CONFIG_PATH, INSTALLED_TOKEN_PATH, loadConfig } from "../config/config.ts";
+import { loadConfig } from "../config/config.ts";
+import { DEFAULT_CONFIG_PATH } from "../config/places.ts";
+import { INSTALLED_TOKEN_PATH } from "../config/token.ts";
 import { VERSION } from "../system/version.ts";
 import {
   applySettings,
   type Ask,
   askFor,
   missingKeys,
+  placeholderKeys,
   readSettings,
   TOKEN_KEY,
 } from "./install_settings.ts";
@@ -145,7 +148,7 @@ async function makePlan(options: InstallOptions): Promise<Plan | null> {
   }
   const token = settings.get(TOKEN_KEY) ?? null;
   const configText = applySettings(
-    before ?? await readAsset("config.yaml.example", PLACEHOLDERS),
+    before ?? await readAsset("config.yaml.example", placeholderKeys()),
     settings,
   );
   const credentials = "/run/credentials/recorder-agent.service";
@@ -161,9 +164,6 @@ async function makePlan(options: InstallOptions): Promise<Plan | null> {
   const { spoolDir, healthPort } = config;
   return { configText, token, spoolDir, healthPort };
 }
-
-/** In the example these stand for what each till has of its own. */
-const PLACEHOLDERS = ["point_id", "register_id", "device_id", "ingest_base_url", "ingest_token"];
 
 /** A file that is part of the program; lines of the `dropped` keys are emptied. */
 async function readAsset(name: string, dropped: readonly string[] = []): Promise<string> {

@@ -1,8 +1,9 @@
 // What `install` writes into config.yaml: the settings it was given, asked for or found, put into the
 // lines of a configuration text so that its comments stay. Pure but for the questions, which it asks
-// through the caller. Whether a value is good is config.ts's to say.
+// through the caller. What to ask follows from the table of keys; whether a value is good, loadConfig says.
 
-import { configKeys } from "../config/config.ts";
+import { type Key, type KeyTable, shortMeaningOf, variableOf } from "../config/key.ts";
+import { KEYS } from "../config/keys.ts";
 
 /** Values by key of the configuration, as a person writes them. */
 export type Settings = ReadonlyMap<string, string>;
@@ -15,17 +16,6 @@ export type Ask = (question: string, options: {
 
 /** In a file of its own, which only root reads; never in config.yaml. */
 export const TOKEN_KEY = "ingest_token";
-/** What a till cannot record without, with the words to ask for it. */
-const REQUIRED: readonly (readonly [key: string, question: string])[] = [
-  ["point_id", "point_id, the UUID of the point of sale"],
-  ["register_id", "register_id, the UUID of the till"],
-  ["device_id", "device_id, the UUID of this device"],
-  ["ingest_base_url", "ingest_base_url, for instance https://ingest.example.com"],
-  [TOKEN_KEY, "ingest_token, the Bearer token of the Ingest API (not shown)"],
-];
-/** Ids that a technician may make up on the spot; the point of sale exists already. */
-const FRESH_IDS = ["register_id", "device_id"];
-
 /**
  * The settings of the command line (`key=value`) and, for keys it does not name, of the RA_ variables.
  * @throws Error naming what is no `key=value` or no key.
@@ -35,21 +25,21 @@ export function readSettings(
   env: Readonly<Record<string, string>>,
 ): Map<string, string> {
   const settings = new Map<string, string>();
-  const keys = configKeys();
-  for (const { name, variable } of keys) {
-    const value = env[variable]?.trim() ?? "";
+  const keys = Object.keys(KEYS);
+  for (const name of keys) {
+    const value = env[variableOf(name)]?.trim() ?? "";
     if (value !== "") settings.set(name, value);
   }
   for (const pair of pairs) {
     const at = pair.indexOf("=");
     const name = pair.slice(0, Math.max(0, at));
-    if (!keys.some((key) => key.name === name)) {
+    if (!keys.includes(name)) {
       // What stands behind the sign may be the token.
       throw new Error(
         `Cannot use --set ${
           at < 0 ? "…" : `${name}=…`
         } as it must be KEY=VALUE with one of the keys ` +
-          keys.map((key) => key.name).join(", "),
+          keys.join(", "),
       );
     }
     settings.set(name, pair.slice(at + 1));
@@ -57,24 +47,47 @@ export function readSettings(
   return settings;
 }
 
-/** The required keys that neither `settings` nor `known` have. */
+/** The keys that are asked for and that neither `settings` nor `known` have. */
 export function missingKeys(settings: Settings, known: (key: string) => boolean): string[] {
-  return REQUIRED.map(([key]) => key).filter((key) => !settings.has(key) && !known(key));
+  return namesWhere((key) => key.install !== undefined)
+    .filter((name) => !settings.has(name) && !known(name));
+}
+
+/** The keys whose value in the example only stands for what each till has of its own. */
+export function placeholderKeys(): string[] {
+  return namesWhere((key) => key.placeholder !== undefined);
 }
 
 /** Asks for each missing key. Null: the person gave up. */
 export async function askFor(missing: readonly string[], ask: Ask): Promise<Settings | null> {
+  const table: KeyTable = KEYS;
   const answers = new Map<string, string>();
-  for (const key of missing) {
-    const question = REQUIRED.find(([name]) => name === key)?.[1] ?? key;
-    const answer = await ask(question, {
-      ...(FRESH_IDS.includes(key) ? { suggestion: crypto.randomUUID() } : {}),
-      secret: key === TOKEN_KEY,
+  for (const name of missing) {
+    const { install } = table[name] ?? {};
+    const answer = await ask(questionOf(name, table), {
+      ...(install === "suggests_uuid" ? { suggestion: crypto.randomUUID() } : {}),
+      secret: install === "asks_secretly",
     });
     if (answer === null) return null;
-    answers.set(key, answer.trim());
+    answers.set(name, answer.trim());
   }
   return answers;
+}
+
+/** What a person is asked for a key of the table. */
+export function questionOf(name: string, table: KeyTable): string {
+  const key = table[name];
+  if (key === undefined) return name;
+  const hint = key.install === "asks_secretly"
+    ? " (not shown)"
+    : key.install === "asks_with_example"
+    ? `, for instance ${key.placeholder}`
+    : "";
+  return `${name}, ${shortMeaningOf(key)}${hint}`;
+}
+
+function namesWhere(isWanted: (key: Key) => boolean): string[] {
+  return Object.entries(KEYS).filter(([, key]) => isWanted(key)).map(([name]) => name);
 }
 
 /**

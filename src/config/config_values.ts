@@ -3,6 +3,7 @@
 
 import { parseAudioDevice } from "./audio_device.ts";
 import { parseMinute } from "./schedule.ts";
+import { type Unit, UNITS, type Words } from "./words.ts";
 
 export type Scalar = string | number | boolean;
 
@@ -13,9 +14,12 @@ export class Refusal {
 
 /** A sort of value: how it is read, what is accepted, and how a refused one may be shown. */
 export interface Kind<T> {
-  readonly accepted: string;
+  readonly accepted: Words;
+  readonly unit?: Unit;
   readonly read: (value: Scalar) => T | Refusal;
   readonly show?: (value: Scalar) => string;
+  /** Of the path of a file: what is wrong with the file's content, or null. */
+  readonly refuseContent?: (content: string) => string | null;
 }
 
 const HIDDEN = "the value (not shown)";
@@ -23,7 +27,7 @@ const HIDDEN = "the value (not shown)";
 // deno-lint-ignore no-control-regex
 const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/;
 
-function text<T>(accepted: string, read: (value: string) => T | Refusal): Kind<T> {
+function text<T>(accepted: Words, read: (value: string) => T | Refusal): Kind<T> {
   return {
     accepted,
     // YAML has already lost what was written: 007 is 7, and long numbers are rounded.
@@ -35,19 +39,20 @@ function text<T>(accepted: string, read: (value: string) => T | Refusal): Kind<T
 }
 
 export function oneOf<T extends string>(...words: readonly T[]): Kind<T> {
-  const accepted = words.join(" or ");
   return text(
-    accepted,
+    { en: words.join(" or "), ru: words.join(" или ") },
     (value) => words.find((word) => word === value) ?? new Refusal("is unknown"),
   );
 }
 
-export function number(
-  accepted: string,
+function number(
+  accepted: Words,
   isAccepted: (value: number) => boolean,
+  unit?: Unit,
 ): Kind<number> {
   return {
     accepted,
+    ...(unit === undefined ? {} : { unit }),
     read: (value) => {
       const isNumber = typeof value === "number"
         ? Number.isFinite(value)
@@ -58,46 +63,90 @@ export function number(
   };
 }
 
-export function integer(lowest: number, highest: number): Kind<number> {
+export function integer(lowest: number, highest: number, unit?: Unit): Kind<number> {
   return number(
-    `an integer from ${lowest} to ${highest}`,
+    {
+      en: `an integer from ${lowest} to ${highest}`,
+      ru: `целое число от ${lowest} до ${highest}`,
+    },
     (value) => Number.isInteger(value) && lowest <= value && value <= highest,
+    unit,
   );
 }
 
 /** More than 0. The upper limit keeps a delay within what a timer can hold (2^31 ms). */
-export function positive(unit: string, highest = 1_000_000): Kind<number> {
+export function positive(unit: Unit, highest = 1_000_000): Kind<number> {
+  const { en, ru } = UNITS[unit].ofThem;
   return number(
-    `a number of ${unit} above 0, up to ${highest}`,
+    {
+      en: `a number of ${en} above 0, up to ${highest}`,
+      ru: `число ${ru} больше 0, до ${highest}`,
+    },
     (value) => 0 < value && value <= highest,
+    unit,
   );
 }
 
-export function absolutePath(what: string): Kind<string> {
-  return text(`the absolute path of ${what}`, (value) => {
+/** Both limits are accepted; `highest` null: there is none. */
+export function numberFrom(lowest: number, highest: number | null, unit: Unit): Kind<number> {
+  const { en, ru } = UNITS[unit].ofThem;
+  const accepted = highest === null
+    ? { en: `a number of ${en}, ${lowest} or more`, ru: `число ${ru}, ${lowest} или больше` }
+    : {
+      en: `a number of ${en} from ${lowest} to ${highest}`,
+      ru: `число ${ru} от ${lowest} до ${highest}`,
+    };
+  return number(accepted, (value) => lowest <= value && value <= (highest ?? Infinity), unit);
+}
+
+/** @param what whose path, in the genitive. */
+export function absolutePath(what: Words): Kind<string> {
+  const accepted = { en: `the absolute path of ${what.en}`, ru: `абсолютный путь ${what.ru}` };
+  return text(accepted, (value) => {
     if (!value.startsWith("/")) return new Refusal("is not an absolute path");
     if (CONTROL.test(value)) return new Refusal("has a control character");
     return value.replace(/\/+$/, "") || "/";
   });
 }
 
+/** The path of a file that must be readable when the configuration is. */
+export function file(
+  what: Words,
+  refuseContent: (content: string) => string | null,
+): Kind<string> {
+  return { ...absolutePath(what), refuseContent };
+}
+
 export const UUID = text(
-  "a UUID such as 123e4567-e89b-12d3-a456-426614174000",
+  {
+    en: "a UUID such as 123e4567-e89b-12d3-a456-426614174000",
+    ru: "UUID, например 123e4567-e89b-12d3-a456-426614174000",
+  },
   (value) =>
     /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(value)
       ? value.toLowerCase()
       : new Refusal("is not a UUID"),
 );
 
+/** Minute of the local day, 0..1439. */
 export const TIME = {
-  accepted: "local time HH:MM from 00:00 to 23:59",
+  accepted: {
+    en: "local time HH:MM from 00:00 to 23:59",
+    ru: "местное время ЧЧ:ММ от 00:00 до 23:59",
+  },
   read: (value: Scalar) =>
     (typeof value === "string" ? parseMinute(value) : null) ?? new Refusal("is not a time"),
-};
+} satisfies Kind<number>;
 
+/** Without a slash at its end. */
 export const BASE_URL: Kind<string> = {
   ...text(
-    "an http:// or https:// URL without user, query and fragment, such as https://ingest.example.com",
+    {
+      en: "an http:// or https:// URL without user, query and fragment, such as " +
+        "https://ingest.example.com",
+      ru: "URL http:// или https:// без пользователя, параметров и фрагмента, например " +
+        "https://ingest.example.com",
+    },
     (value) => {
       if (!/^https?:\/\/[^/]/i.test(value) || /[\s\\]/.test(value) || !URL.canParse(value)) {
         return new Refusal("is not an http or https URL");
@@ -120,7 +169,10 @@ export const BASE_URL: Kind<string> = {
 
 export const TOKEN: Kind<string> = {
   ...text(
-    "a token of visible ASCII characters without spaces (without the word Bearer)",
+    {
+      en: "a token of visible ASCII characters without spaces (without the word Bearer)",
+      ru: "токен из видимых символов ASCII без пробелов (без слова Bearer)",
+    },
     (value) =>
       /^[\x21-\x7e]+$/.test(value)
         ? value
@@ -130,14 +182,21 @@ export const TOKEN: Kind<string> = {
 };
 
 export const TOKEN_FILE: Kind<string> = {
-  ...absolutePath("a readable file with the token alone"),
+  ...file(
+    { en: "a readable file with the token alone", ru: "читаемого файла, где только токен" },
+    refuseToken,
+  ),
   // Something that is not a path may be the token itself.
   show: (value) => typeof value === "string" && value.startsWith("/") ? quote(value) : HIDDEN,
 };
 
 export const AUDIO_DEVICE = text(
-  "usb:PATH (usb:1-1.2), usb:VID:PID[:SERIAL] (usb:0d8c:0014), name:TEXT or an ALSA PCM name " +
-    '(plughw:1,0); "recorder-agent devices" lists what there is, with the words to paste',
+  {
+    en: "usb:PATH (usb:1-1.2), usb:VID:PID[:SERIAL] (usb:0d8c:0014), name:TEXT or an ALSA PCM " +
+      'name (plughw:1,0); "recorder-agent devices" lists what there is, with the words to paste',
+    ru: "usb:ПУТЬ (usb:1-1.2), usb:VID:PID[:СЕРИЙНЫЙ-НОМЕР] (usb:0d8c:0014), name:ТЕКСТ или имя " +
+      "PCM из ALSA (plughw:1,0); «recorder-agent devices» печатает готовые строки",
+  },
   (value) => {
     if (value === "" || CONTROL.test(value)) return new Refusal("is not a PCM name");
     if (parseAudioDevice(value) === null) return new Refusal("names no microphone");
@@ -147,9 +206,21 @@ export const AUDIO_DEVICE = text(
 
 /** The rates that Opus knows (RFC 6716, section 2.1.3). */
 export const SAMPLE_RATE = number(
-  "8000, 12000, 16000, 24000 or 48000",
+  { en: "8000, 12000, 16000, 24000 or 48000", ru: "8000, 12000, 16000, 24000 или 48000" },
   (value) => [8000, 12000, 16000, 24000, 48000].includes(value),
+  "Hz",
 );
+
+/** What is wrong with the content of a file with a token, or null. */
+export function refuseToken(content: string): string | null {
+  return TOKEN.read(content.trim()) instanceof Refusal ? "holds no usable token" : null;
+}
+
+/** What is wrong with the content of a file with CA certificates, or null. */
+export function refuseCertificate(content: string): string | null {
+  const pem = /-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----/;
+  return pem.test(content) ? null : "holds no PEM certificate";
+}
 
 /** A value on one line, whatever is in it. */
 export function quote(value: Scalar): string {

@@ -1,7 +1,7 @@
 // Which microphone to record: what fits audio_device, and why one is taken. Pure: the sound system and the microphone recorded last are given, and nothing is remembered.
 
 import { type AudioDevice, parseAudioDevice } from "../config/audio_device.ts";
-import { diagnoses, type Diagnosis, inOneLine } from "../status/diagnosis.ts";
+import { type Diagnosis, inOneLine, problems } from "../status/problems.ts";
 import type { CaptureDevice, SoundCard, SoundSystem } from "./sound_listing.ts";
 
 /** What a microphone is known by over replugs and restarts; card numbers and ids are not part of it. */
@@ -57,7 +57,7 @@ export function chooseMicrophone(
   const found = whole.length > 0 ? whole : fitting;
   const [device] = found;
   if (device === undefined) {
-    throw new NoMicrophoneError(diagnoses.noneFits(spelled, describePresent({ cards, devices })));
+    throw new NoMicrophoneError(problems.noMatch(spelled, describePresent({ cards, devices })));
   }
   const reason = `audio_device "${spelled}" asks for it`;
   if (found.length === 1) {
@@ -77,7 +77,7 @@ export function chooseMicrophone(
     return { device: known, reason: more, isExpected: true };
   }
   const list = found.map(describe).join(", ");
-  throw new NoMicrophoneError(diagnoses.unclear(spelled, found.length, list));
+  throw new NoMicrophoneError(problems.unclear(spelled, found.length, list));
 }
 
 function chooseAny(
@@ -89,7 +89,7 @@ function chooseAny(
   const candidates = usb.length > 0 ? usb : microphones;
   const [lowest] = candidates;
   if (lowest === undefined) {
-    throw new NoMicrophoneError(diagnoses.noMicrophone(withoutCapture(cards)));
+    throw new NoMicrophoneError(problems.noMicrophone(withoutCapture(cards)));
   }
   const choice = (device: CaptureDevice, why: string, isExpected = true): Choice => {
     const what = device.usb === null ? "microphone" : "USB microphone";

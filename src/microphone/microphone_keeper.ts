@@ -4,8 +4,8 @@
 import type { Clock } from "../system/clock.ts";
 import type { Logger } from "../system/log.ts";
 import type { Status } from "../status/status.ts";
-import { CaptureProblem } from "../status/capture_problem.ts";
-import { diagnoses } from "../status/diagnosis.ts";
+import { ProblemReport } from "../status/problem_report.ts";
+import { problems } from "../status/problems.ts";
 import type { Microphone, Microphones } from "./microphones.ts";
 
 /** So long after a plug udev may still be giving the node its group, and a sound server try the card. */
@@ -39,7 +39,7 @@ export interface MicrophoneKeeperDeps {
 export class MicrophoneKeeper {
   readonly #microphones: Microphones;
   readonly #deps: MicrophoneKeeperDeps;
-  readonly #problem: CaptureProblem;
+  readonly #problem: ProblemReport;
   /** Until the last one has proved itself: another one stood in for it, or it has taken over since. */
   #doubt: "none" | "stand_in" | "trial" = "none";
   /** The one to keep to since it gave sound, or stood in for long enough. */
@@ -60,7 +60,7 @@ export class MicrophoneKeeper {
   constructor(microphones: Microphones, deps: MicrophoneKeeperDeps) {
     this.#microphones = microphones;
     this.#deps = deps;
-    this.#problem = new CaptureProblem(deps);
+    this.#problem = new ProblemReport(deps);
   }
 
   /**
@@ -113,7 +113,7 @@ export class MicrophoneKeeper {
     this.#standsIn();
     // One that is not on USB is never the successor of one that is.
     if (!microphone.isStopgap) this.#counted = { microphone, ms: this.#heardMs };
-    this.#problem.set(diagnoses.standIn(microphone.reason));
+    this.#problem.set(problems.standIn(microphone.reason));
   }
 
   /** It gave no sound though it was tried. */

@@ -6,7 +6,7 @@ import { parseAudioDevice } from "../config/audio_device.ts";
 import { captureAttempts, type CaptureSource, describeOffers } from "./capture_attempts.ts";
 import { HangingError } from "../system/child.ts";
 import type { Clock } from "../system/clock.ts";
-import { diagnoses, type Diagnosis } from "../status/diagnosis.ts";
+import { type Diagnosis, problems } from "../status/problems.ts";
 import { readMicrophones, type RecordedMicrophones, writeMicrophones } from "./last_microphone.ts";
 import {
   chooseMicrophone,
@@ -189,15 +189,15 @@ export class SystemMicrophones implements Microphones {
   async explain(diagnosis: Diagnosis, microphone: Microphone): Promise<Diagnosis> {
     const { name, device } = microphone;
     try {
-      if (diagnosis.code === "microphone_busy") {
-        return diagnoses.busy(name, await readHolders(device ?? null, this.#options));
+      if (diagnosis.code === problems.busy.code) {
+        return problems.busy(name, await readHolders(device ?? null, this.#options));
       }
       if (device === undefined) return diagnosis;
-      if (diagnosis.code === "microphone_format") {
-        return diagnoses.format(name, device.offers && describeOffers(device.offers));
+      if (diagnosis.code === problems.format.code) {
+        return problems.format(name, device.offers && describeOffers(device.offers));
       }
-      if (diagnosis.code === "microphone_forbidden") {
-        return diagnoses.forbidden(name, await readNodeAccess(device, this.#options));
+      if (diagnosis.code === problems.forbidden.code) {
+        return problems.forbidden(name, await readNodeAccess(device, this.#options));
       }
     } catch { /* find or grep hung: what ffmpeg said has to do */ }
     return diagnosis;
@@ -214,7 +214,7 @@ export class SystemMicrophones implements Microphones {
       return system;
     } catch (error) {
       if (!(error instanceof HangingError)) throw error;
-      throw new NoMicrophoneError(diagnoses.soundSystemHangs(error.message));
+      throw new NoMicrophoneError(problems.soundSystemHangs(error.message));
     }
   }
 

@@ -13,6 +13,8 @@ import type { Logger } from "../system/log.ts";
 import type { PartName } from "../chunk/chunk_name.ts";
 import type { PartFile } from "./part_file.ts";
 import type { Spool } from "./spool.ts";
+import { ProblemReport } from "../status/problem_report.ts";
+import { problems } from "../status/problems.ts";
 import type { Status } from "../status/status.ts";
 import { DiskLane } from "./disk_lane.ts";
 
@@ -65,6 +67,7 @@ export class ChunkWriter {
   readonly #status: Status;
   readonly #log: Logger;
   readonly #onSealed: (chunk: SealedChunk) => void;
+  readonly #problem: ProblemReport;
   readonly #writes: DiskLane<QueuedStep>;
   readonly #syncs: DiskLane<SyncStep>;
   #pendingBytes = 0;
@@ -97,6 +100,7 @@ export class ChunkWriter {
     this.#clock = clock;
     this.#status = status;
     this.#log = log;
+    this.#problem = new ProblemReport({ clock, status, log });
     this.#onSealed = deps.onSealed ?? (() => {});
     const onTrouble = (error: unknown) => error === null ? this.#recovered() : this.#failed(error);
     this.#writes = new DiskLane({
@@ -258,20 +262,12 @@ export class ChunkWriter {
 
   #failed(error: unknown): void {
     this.#spool.roomWanted.ring();
-    const full = error instanceof Error && /ENOSPC|No space left|os error 28/.test(String(error));
-    const message = full
-      ? "The disk is full: recordings wait in memory until there is room"
-      : `The disk does not take recordings, they wait in memory: ${error}`;
-    if (!this.#status.hasProblem("disk_failing")) {
-      this.#log.error("{problem}", { problem: message, code: "disk_failing" });
-    }
-    this.#status.setProblem("disk_failing", message);
+    const isFull = /ENOSPC|No space left|os error 28/.test(String(error));
+    this.#problem.set(isFull ? problems.diskFull() : problems.diskFailing(error));
   }
 
   #recovered(): void {
-    if (this.#writes.isFailing || this.#syncs.isFailing) return;
-    this.#status.clearProblem("disk_failing");
-    this.#log.warning("The disk takes recordings again.");
+    if (!this.#writes.isFailing && !this.#syncs.isFailing) this.#problem.clear();
   }
 }
 

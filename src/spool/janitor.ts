@@ -2,15 +2,32 @@
 // What it takes that was never delivered is counted and logged as lost. It decides nothing itself
 // (retention.ts does) and touches no file that is being recorded.
 //
+// It lists no folder that nobody else has changed. Names are in the order of time, so age is looked for
+// from the oldest on, up to the first chunk that is young enough. One that starts later may end earlier,
+// by less than a chunk: that one goes at most an hour late.
+//
 // It does not evict on a wrong number. What is free on the disk is asked of the disk. The tally, which
-// max_spool_gb is held to, is put right before anything goes for it, unless that was done within
-// RECOUNT_MS. While sizes are still being counted, after the start, it is too low: what goes then would
-// have to go in any case, and the rest goes when the count is through, long before a chunk is.
+// max_spool_gb is held to, is wrong only if another process has changed a folder. That is seen
+// (folder_watch.ts), and such a folder is counted before anything goes for the tally: before delivered
+// chunks go unless that was done within RECOUNT_MS, before undelivered ones go always. What cannot be
+// seen is a change within milliseconds of one of our own; and of these a deleted file shows itself as
+// soon as it was to go. So that the rest can never cost more than a few undelivered chunks, everything
+// is counted once a day, and before undelivered chunks go if that was longer ago than an hour. While
+// sizes are still being counted, after the start, the tally is too low: what goes then would have to go
+// in any case, and the rest goes when the count is through, long before a chunk is.
 
 import type { Clock } from "../system/clock.ts";
 import type { Logger } from "../system/log.ts";
+import { ProblemReport } from "../status/problem_report.ts";
+import { problems } from "../status/problems.ts";
 import type { Status } from "../status/status.ts";
-import { CHUNK_DIRS, type ChunkDir, type ChunkName, parseChunkName } from "../chunk/chunk_name.ts";
+import {
+  CHUNK_DIRS,
+  type ChunkDir,
+  type ChunkName,
+  formatChunkName,
+  parseChunkName,
+} from "../chunk/chunk_name.ts";
 import {
   EVICTION_ORDER,
   excessBytes,
@@ -21,8 +38,11 @@ import {
 import type { Spool } from "./spool.ts";
 
 const PASS_INTERVAL_MS = 300_000;
-/** A spool that is full is not listed more often, however short its chunks are. */
+/** For delivered chunks a spool that is full is not listed more often, however short its chunks are. */
 const RECOUNT_MS = 30_000;
+const HOUR_MS = 3_600_000;
+/** All folders are counted so often, whether or not somebody seems to have changed them. */
+const COUNT_ALL_MS = 24 * HOUR_MS;
 /** More than NTP slews between two passes. */
 const STEP_MS = 60_000;
 const DISBELIEF_MS = 86_400_000;
@@ -44,11 +64,22 @@ export class Janitor {
   readonly #status: Status;
   readonly #log: Logger;
   readonly #isClockTrusted: () => boolean;
+  readonly #diskLow: ProblemReport;
+  readonly #failure: ProblemReport;
   /** Unix less monotonic time when it was last looked at under a synchronized clock. */
   #offsetMs: number | null = null;
   #believeFromMs = -Infinity;
-  /** When other hands' work was last looked for, on the monotonic clock. */
+  /** When folders were last counted for max_spool_gb, on the monotonic clock, as all times here. */
   #recountedMs = -Infinity;
+  /** When all folders were last counted: the spool does that when it is opened. */
+  #allCountedMs: number;
+  #straysSoughtMs = -Infinity;
+  /** When a folder was last listed for what is old, as the names that are held did not tell. */
+  readonly #oldSoughtMs: Record<ChunkDir, number> = {
+    outbox: -Infinity,
+    uploaded: -Infinity,
+    rejected: -Infinity,
+  };
   /** What went wrong in this pass. */
   #stuck: string[] = [];
 
@@ -61,8 +92,11 @@ export class Janitor {
     this.#limits = limits;
     this.#isClockTrusted = deps.isClockTrusted ?? (() => true);
     this.#clock = deps.clock;
+    this.#allCountedMs = deps.clock.monotonicMs();
     this.#status = deps.status;
     this.#log = deps.log;
+    this.#diskLow = new ProblemReport(deps);
+    this.#failure = new ProblemReport(deps);
   }
 
   /** Works until the signal aborts. What fails is reported and tried again at the next pass. */
@@ -70,7 +104,7 @@ export class Janitor {
     let nextExpiryMs = -Infinity;
     await this.#pass(false); // the first chunk must not wait until everything has been looked at
     while (!signal.aborted) {
-      // Room is made whenever it is asked for; age needs a look at every name, and can wait.
+      // Room is made whenever it is asked for; age can wait.
       const expire = this.#clock.monotonicMs() >= nextExpiryMs;
       if (expire) nextExpiryMs = this.#clock.monotonicMs() + PASS_INTERVAL_MS;
       await this.#pass(expire);
@@ -91,37 +125,66 @@ export class Janitor {
       }
     }
     const [stuck] = this.#stuck;
-    if (stuck === undefined) this.#status.clearProblem("janitor_failed");
-    else this.#problem("janitor_failed", `The spool cannot be tidied: ${stuck}`);
+    if (stuck === undefined) this.#failure.clear();
+    else this.#failure.set(problems.janitorFailed(stuck));
   }
 
   /**
-   * Looks at every name, puts the tally right, and removes what is older than it may get, delivered or
-   * not: by a clock that can be trusted.
+   * Puts the tally right, and removes what is older than it may get, delivered or not: by a clock that
+   * can be trusted.
    */
   async removeExpired(): Promise<void> {
     const isTrusted = this.#isClockTrusted() && !this.#wasStepped();
     const unixMs = this.#clock.unixMs();
+    await this.#recount(COUNT_ALL_MS);
     await this.#spool.countSizes();
+    if (!isTrusted) return;
     for (const dir of CHUNK_DIRS) {
       const losses = noLosses();
-      const isOld = (chunk: ChunkName) => isTrusted && isExpired(chunk, dir, unixMs, this.#limits);
-      for (const name of await this.#spool.recount(dir, isOld)) {
-        await this.#remove(dir, name, losses);
+      try {
+        await this.#removeOld(dir, (name) => isExpired(name, dir, unixMs, this.#limits), losses);
+      } finally {
+        this.#report(dir, losses, "older than it may be kept");
       }
-      this.#report(dir, losses, "older than it may be kept");
     }
-    this.#recountedMs = this.#clock.monotonicMs();
-    if (!isTrusted) return;
-    const strays = await this.#spool.removeStrays(
-      keptSinceMs("rejected", unixMs, this.#limits),
-    );
-    if (strays.length > 0) {
-      this.#log.warning("Files that had been set aside in rejected/ were removed: too old.", {
-        files: strays.length,
-        first: strays[0],
-      });
+    await this.#removeStrays(keptSinceMs("rejected", unixMs, this.#limits));
+  }
+
+  async #removeOld(
+    dir: ChunkDir,
+    isTooOld: (name: ChunkName) => boolean,
+    losses: Losses,
+  ): Promise<void> {
+    const stays = new Set<string>();
+    const isOld = (name: ChunkName) => isTooOld(name) && !stays.has(name.key);
+    let isCutShort = false;
+    while (this.#stuck.length < MAX_STUCK) {
+      const found = await this.#spool.findOld(dir, isOld);
+      isCutShort = found.isCutShort;
+      if (found.old.length === 0) break;
+      for (const name of found.old) {
+        if (await this.#remove(dir, name, losses) === null) stays.add(name.key);
+      }
     }
+    const nowMs = this.#clock.monotonicMs();
+    if (!isCutShort || nowMs - this.#oldSoughtMs[dir] < HOUR_MS) return;
+    this.#oldSoughtMs[dir] = nowMs;
+    for (const fileName of await this.#spool.recount(dir, isOld)) {
+      const name = parseChunkName(fileName);
+      if (name !== null) await this.#remove(dir, name, losses);
+    }
+  }
+
+  async #removeStrays(keptSinceMs: number): Promise<void> {
+    const nowMs = this.#clock.monotonicMs();
+    if (nowMs - this.#straysSoughtMs < HOUR_MS) return;
+    const strays = await this.#spool.removeStrays(keptSinceMs);
+    this.#straysSoughtMs = nowMs;
+    if (strays.length === 0) return;
+    this.#log.warning("Files that had been set aside in rejected/ were removed: too old.", {
+      files: strays.length,
+      first: strays[0],
+    });
   }
 
   /** A clock that jumps while it counts as synchronized is believed when it has stood for a day. */
@@ -138,19 +201,20 @@ export class Janitor {
 
   /** Removes the oldest until the next chunk fits into the limits. */
   async makeRoom(): Promise<void> {
-    await this.#recountIfTooMuch();
     let freeBytes = await this.#spool.freeBytes();
     for (const dir of EVICTION_ORDER) {
       const losses = noLosses();
-      let last = "";
+      const stays = new Set<string>();
       try {
+        await this.#recountIfTooMuch(dir);
         while (this.#stuck.length < MAX_STUCK) {
           const now = { totalBytes: this.#spool.totalBytes, freeBytes };
           if (excessBytes(dir, now, this.#limits) <= 0) break;
-          const name = await this.#spool.oldest(dir, (other) => other > last);
+          const name = await this.#spool.oldest(dir, ({ key }) => !stays.has(key));
           if (name === null) break;
-          freeBytes += await this.#remove(dir, name, losses);
-          last = name;
+          const bytes = await this.#remove(dir, name, losses);
+          if (bytes === null) stays.add(name.key);
+          freeBytes += bytes ?? 0;
         }
       } finally {
         this.#report(dir, losses, "no room for it"); // also if the disk failed in the middle
@@ -158,49 +222,48 @@ export class Janitor {
     }
     this.#status.counters.freeBytes = freeBytes;
     const tight = freeBytes < this.#limits.minFreeBytes;
-    if (tight) {
-      const freeMb = Math.round(freeBytes / 1e6);
-      this.#problem(
-        "disk_low",
-        `${freeMb} MB are free on the disk of spool_dir and nothing delivered is left to remove: ` +
-          `free some space, or lower min_free_gb`,
-      );
-    } else this.#status.clearProblem("disk_low");
+    if (tight) this.#diskLow.set(problems.diskLow(Math.round(freeBytes / 1e6)));
+    else this.#diskLow.clear();
   }
 
   /** What others deleted by hand must not cost what still waits. */
-  async #recountIfTooMuch(): Promise<void> {
-    const nowMs = this.#clock.monotonicMs();
+  async #recountIfTooMuch(dir: ChunkDir): Promise<void> {
     if (this.#spool.totalBytes + this.#limits.chunkBytes <= this.#limits.maxSpoolBytes) return;
-    if (nowMs - this.#recountedMs < RECOUNT_MS) return;
-    for (const dir of CHUNK_DIRS) await this.#spool.recount(dir, () => false);
+    const nowMs = this.#clock.monotonicMs();
+    const isDelivered = dir === "uploaded";
+    if (isDelivered && nowMs - this.#recountedMs < RECOUNT_MS) return;
+    await this.#recount(isDelivered ? COUNT_ALL_MS : HOUR_MS);
     this.#recountedMs = nowMs;
   }
 
-  /** Bytes that became free; a file that cannot be deleted is passed over. */
-  async #remove(dir: ChunkDir, name: string, losses: Losses): Promise<number> {
-    if (this.#stuck.length >= MAX_STUCK) return 0;
-    let size: number | null = null;
-    try {
-      size = await this.#spool.remove(dir, name);
-    } catch (error) {
-      this.#stuck.push(`${name}: ${error}`);
+  /** Counts the folders that another process has changed; all, if that is longer ago than `allMs`. */
+  async #recount(allMs: number): Promise<void> {
+    const nowMs = this.#clock.monotonicMs();
+    const isAll = nowMs - this.#allCountedMs >= allMs;
+    for (const dir of CHUNK_DIRS) {
+      if (isAll || this.#spool.isTouched(dir)) await this.#spool.recount(dir, () => false);
     }
-    if (size === null) return 0;
-    if (dir !== "uploaded") {
-      losses.chunks++;
-      losses.bytes += size;
-      losses.seconds += (parseChunkName(name)?.durationUs ?? 0) / 1e6;
-      losses.first ||= name;
-      losses.last = name;
-    }
-    return size;
+    if (isAll) this.#allCountedMs = nowMs;
   }
 
-  /** Said once when it begins; /health has it for as long as it lasts. */
-  #problem(code: string, message: string): void {
-    if (!this.#status.hasProblem(code)) this.#log.warning("{problem}", { problem: message, code });
-    this.#status.setProblem(code, message);
+  /** Bytes that became free; null: it is still there, or was gone already. */
+  async #remove(dir: ChunkDir, name: ChunkName, losses: Losses): Promise<number | null> {
+    if (this.#stuck.length >= MAX_STUCK) return null;
+    const fileName = formatChunkName(name);
+    let size: number | null = null;
+    try {
+      size = await this.#spool.remove(dir, fileName);
+    } catch (error) {
+      this.#stuck.push(`${fileName}: ${error}`);
+    }
+    if (size !== null && dir !== "uploaded") {
+      losses.chunks++;
+      losses.bytes += size;
+      losses.seconds += name.durationUs / 1e6;
+      losses.first ||= fileName;
+      losses.last = fileName;
+    }
+    return size;
   }
 
   #report(dir: ChunkDir, losses: Losses, reason: string): void {

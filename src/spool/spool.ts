@@ -1,12 +1,11 @@
 // The storage: recording/ -> outbox/ -> uploaded/ or rejected/. The directories are the truth; what is
-// kept in memory are counters and the oldest few thousand names. It moves files durably and never
-// decides which ones, and never looks into them. A directory of any size is listed in small portions:
-// the event loop goes on meanwhile, and so does the recording.
+// kept in memory are counters and the names of the oldest chunks (folder.ts). It moves files durably and
+// never decides which ones, and never looks into them. A directory is listed when the spool is opened,
+// when another process has changed it, and when the names that are held have run out.
 
 import { statfs } from "node:fs/promises";
 import { delay } from "@std/async/delay";
 import { join } from "@std/path/join";
-import type { Tally } from "../status/tally.ts";
 import { Wakeup } from "../system/wakeup.ts";
 import {
   CHUNK_DIRS,
@@ -26,20 +25,23 @@ import {
   sizeOf,
   syncDirectory,
 } from "../system/disk.ts";
-import { OldestNames } from "./oldest_names.ts";
+import type { Tally } from "../status/tally.ts";
+import { Folder } from "./folder.ts";
 import { PartFile } from "./part_file.ts";
 import { copyReason, reasonPath, removeOldReason, writeReason } from "./reason_file.ts";
 import { lockSpool, SpoolLockedError } from "./spool_lock.ts";
 
 export { SpoolLockedError };
 
-/** Half a megabyte of names; a backlog of 110,000 is listed 28 times while it is delivered. */
-const HELD_NAMES = 4000;
-const LISTED_AT_ONCE = 2000;
+/**
+ * 10 MB of names at most. While a backlog is delivered, its folder is listed again for every 150,000 to
+ * 200,000 chunks.
+ */
+const HELD_NAMES = 150_000;
+/** So many names are looked at without a pause. */
+const NAMES_AT_ONCE = 1000;
 /** In a drain so many delivered chunks share the syncs of their folders. */
 const FILED_AT_ONCE = 16;
-/** So many files are asked for their size at once. */
-const SIZES_AT_ONCE = 16;
 /** Recordings are people's voices: nobody but the service's user reads them. */
 const PRIVATE_DIR = 0o700;
 
@@ -52,38 +54,16 @@ export class Spool {
   /** Rings when a chunk whose time is provisional was sealed. */
   readonly provisional = new Wakeup();
   /**
-   * What is in each directory, kept and not recounted. After `open` and after other hands changed
+   * What is in each directory, kept and not recounted. After `open` and after another process changed
    * something `bytes` is too low, never too high, until `countSizes` is through.
    */
-  readonly tally: Readonly<Record<ChunkDir, Tally>> = {
-    outbox: { files: 0, bytes: 0, durationUs: 0 },
-    uploaded: { files: 0, bytes: 0, durationUs: 0 },
-    rejected: { files: 0, bytes: 0, durationUs: 0 },
-  };
-  /** Chunks that are being sent, or filed: their names must not change under the sender. */
+  readonly tally: Readonly<Record<ChunkDir, Tally>>;
+  /** Keys of chunks that are being sent, or filed: their names must not change under the sender. */
   readonly sending = new Set<string>();
-  /** Sound in chunks that other hands put into outbox/ since the spool was opened, microseconds. */
+  /** Sound in chunks that another process put into outbox/ since the spool was opened, microseconds. */
   returnedUs = 0;
-  /** When rejected/ was last changed, as it was last seen; Unix ms. */
-  #rejectedChangedMs: number | null = null;
   readonly #lock: Deno.FsFile;
-  readonly #heldNames: number;
-  /** The oldest names; null: to be listed when they are asked for. */
-  readonly #held: Record<ChunkDir, OldestNames | null> = {
-    outbox: null,
-    uploaded: null,
-    rejected: null,
-  };
-  /** Chunks whose size is not in the tally yet. */
-  readonly #unsized: Record<ChunkDir, Set<string>> = {
-    outbox: new Set(),
-    uploaded: new Set(),
-    rejected: new Set(),
-  };
-  /** On their way into outbox/ just now. */
-  readonly #admitting = new Set<string>();
-  /** Came into outbox/ since a listing of it began; null: none is under way. */
-  #admittedMeanwhile: Set<string> | null = null;
+  readonly #folders: Readonly<Record<ChunkDir, Folder>>;
   #lastTurn: Promise<unknown> = Promise.resolve();
   /** Chunks filed as delivered since a sync was asked for. */
   #unsynced = 0;
@@ -92,7 +72,10 @@ export class Spool {
   private constructor(dir: string, lock: Deno.FsFile, heldNames: number) {
     this.dir = dir;
     this.#lock = lock;
-    this.#heldNames = heldNames;
+    const folder = (sub: ChunkDir) => new Folder(join(dir, sub), heldNames);
+    const [outbox, uploaded, rejected] = [folder("outbox"), folder("uploaded"), folder("rejected")];
+    this.#folders = { outbox, uploaded, rejected };
+    this.tally = { outbox: outbox.tally, uploaded: uploaded.tally, rejected: rejected.tally };
   }
 
   /**
@@ -111,8 +94,7 @@ export class Spool {
       }
       lock = await lockSpool(dir);
       const spool = new Spool(dir, lock, heldNames);
-      spool.#rejectedChangedMs = await spool.#readRejectedChangedMs();
-      for (const sub of CHUNK_DIRS) await spool.#countAnew(sub);
+      for (const sub of CHUNK_DIRS) await spool.#folders[sub].list();
       return spool;
     } catch (error) {
       lock?.close();
@@ -139,30 +121,29 @@ export class Spool {
     return freeBytesOf(await statfs(this.dir));
   }
 
+  /** Whether another process has changed a directory, as far as can be told; see folder_watch.ts. */
+  isTouched(dir: ChunkDir): boolean {
+    return this.#folders[dir].watch.isTouched;
+  }
+
   /**
-   * Names of the sealed chunks in a directory that are wanted, the oldest first. Other files are passed
-   * over. If files came or went by other hands, the tally is put right, sizes included.
+   * Lists a directory. Returns the names of the sealed chunks in it that are wanted, the oldest first;
+   * other files are passed over. If files came or went by another process, the tally is put right, sizes
+   * included.
    */
   async recount(
     dir: ChunkDir,
     isWanted: (chunk: ChunkName) => boolean = () => true,
   ): Promise<string[]> {
     const wanted: string[] = [];
-    const wasRight = await this.#inTurn(async () => {
-      const found = { files: 0, durationUs: 0 };
-      const isRight = await this.#scan(dir, (fileName, chunk) => {
-        found.files++;
-        found.durationUs += chunk.durationUs;
+    const folder = this.#folders[dir];
+    await this.#inTurn(async () => {
+      if (folder.watch.isTouched) await folder.watch.settled();
+      await this.#list(dir, false, (fileName, chunk) => {
         if (isWanted(chunk)) wanted.push(fileName);
-      }, () => {
-        const { files, durationUs } = this.tally[dir];
-        return found.files === files && found.durationUs === durationUs;
       });
-      const moreUs = isRight ? 0 : await this.#countAnew(dir);
-      if (dir === "outbox") this.returnedUs += Math.max(0, moreUs);
-      return isRight;
     });
-    if (!wasRight) await this.countSizes([dir]);
+    if (folder.isCorrected) await this.countSizes([dir]);
     return wanted.sort();
   }
 
@@ -171,56 +152,82 @@ export class Spool {
    * and go. One whose size a broken disk does not tell counts as empty until then.
    */
   async countSizes(dirs: readonly ChunkDir[] = CHUNK_DIRS): Promise<void> {
-    for (const dir of dirs) {
-      const unsized = this.#unsized[dir];
-      const names = [...unsized];
-      for (let at = 0; at < names.length; at += SIZES_AT_ONCE) {
-        await Promise.all(
-          names.slice(at, at + SIZES_AT_ONCE).map(async (name) => {
-            const size = await sizeOf(this.path(dir, name)).catch(() => null);
-            // One that is gone is left to whoever takes it out of the tally; one whose size the disk
-            // does not tell now, to the next count.
-            if (size !== null && unsized.delete(name)) this.tally[dir].bytes += size;
-          }),
-        );
-      }
+    for (const folder of dirs.map((dir) => this.#folders[dir])) {
+      await this.#inTurn(() => folder.countUnsized());
+      while (await this.#inTurn(() => folder.countSizes()));
     }
   }
 
   /**
-   * Chunks that were put back from rejected/ into outbox/ by other hands, while this process has the
-   * spool, are counted and offered in their order. Cheap if nothing has changed there.
+   * Chunks that another process has put into outbox/, from rejected/ or from elsewhere, while this one
+   * has the spool, are counted and offered in their order. Cheap if nothing has changed there.
    */
   async noticeReturned(): Promise<void> {
-    const changedMs = await this.#readRejectedChangedMs();
-    if (changedMs === this.#rejectedChangedMs) return;
-    this.#rejectedChangedMs = changedMs;
     const { files } = this.tally.rejected;
-    await this.recount("rejected");
-    if (this.tally.rejected.files !== files) await this.recount("outbox");
+    if (this.isTouched("rejected")) await this.recount("rejected", () => false);
+    const isMoved = this.tally.rejected.files !== files;
+    if (isMoved || this.isTouched("outbox")) await this.recount("outbox", () => false);
   }
 
   /** The chunk that has waited longest of those that are wanted, or null if none waits. */
   async oldestWaiting(
-    isWanted: (fileName: string) => boolean = () => true,
-  ): Promise<string | null> {
+    isWanted: (name: ChunkName) => boolean = () => true,
+  ): Promise<ChunkName | null> {
     return await this.oldest("outbox", isWanted);
+  }
+
+  /** A waiting chunk by its key, or null. */
+  async waitingWithKey(key: string): Promise<ChunkName | null> {
+    const hasKey = (name: ChunkName) => name.key === key;
+    // Looked up, as going through all names would take long if it is not there.
+    return this.#folders.outbox.heldWithKey(key) ??
+      (this.#isKnown("outbox") ? null : await this.oldest("outbox", hasKey));
   }
 
   /** The oldest chunk of those that are wanted in a directory, or null. */
   async oldest(
     dir: ChunkDir,
-    isWanted: (fileName: string) => boolean = () => true,
-  ): Promise<string | null> {
-    const held = this.#held[dir]?.find(isWanted) ?? null;
-    if (held !== null) return held;
+    isWanted: (name: ChunkName) => boolean = () => true,
+  ): Promise<ChunkName | null> {
+    const folder = this.#folders[dir];
+    const held = folder.oldestHeld(isWanted);
+    if (held !== null || this.#isKnown(dir)) return held;
     return await this.#inTurn(async () => {
-      const oldest = new OldestNames(this.#heldNames);
-      return await this.#scan(dir, (fileName) => oldest.offer(fileName), () => {
-        this.#held[dir] = oldest;
-        return oldest.find(isWanted);
-      });
+      // Another may have listed it meanwhile.
+      const held = folder.oldestHeld(isWanted);
+      if (held !== null || this.#isKnown(dir)) return held;
+      if (this.isTouched(dir)) await this.#list(dir, true);
+      else await folder.listOldest();
+      return folder.oldestHeld(isWanted);
     });
+  }
+
+  /**
+   * Chunks that are old, without listing the directory: from the oldest on, up to the first that is not,
+   * as those that start later are not either. One whose time is provisional says nothing about others.
+   * `isCutShort`: there was nothing else among the names that are held, and there are more.
+   */
+  async findOld(
+    dir: ChunkDir,
+    isOld: (name: ChunkName) => boolean,
+  ): Promise<{ old: ChunkName[]; isCutShort: boolean }> {
+    const folder = this.#folders[dir];
+    const old: ChunkName[] = [];
+    let behind = await this.oldest(dir); // held from here on
+    for (let isFirst = true; behind !== null && old.length < NAMES_AT_ONCE; isFirst = false) {
+      const names: ChunkName[] = [
+        ...isFirst ? [behind] : [],
+        ...folder.take(NAMES_AT_ONCE, behind),
+      ];
+      for (const name of names) {
+        if (isOld(name)) old.push(name);
+        else if (name.provisional === undefined) return { old, isCutShort: false };
+      }
+      if (names.length < NAMES_AT_ONCE) return { old, isCutShort: !folder.isAllHeld };
+      behind = names.at(-1) ?? null;
+      await delay(0);
+    }
+    return { old, isCutShort: false };
   }
 
   /** Starts a file in recording/. */
@@ -237,14 +244,16 @@ export class Spool {
   async admit(fromPath: string, name: ChunkName): Promise<string> {
     const fileName = formatChunkName(name);
     const { size } = await Deno.lstat(fromPath);
+    const { outbox } = this.#folders;
     // Not in turn: what is being recorded does not wait until a directory has been listed.
-    this.#admitting.add(fileName);
+    outbox.arrives(fileName);
     try {
-      await Deno.rename(fromPath, this.path("outbox", fileName));
-      this.#admittedMeanwhile?.add(fileName);
-      this.#came("outbox", fileName, size);
+      await outbox.watch.change(async () => {
+        await Deno.rename(fromPath, this.path("outbox", fileName));
+        outbox.came(fileName, name, size);
+      });
     } finally {
-      this.#admitting.delete(fileName);
+      outbox.arrivalEnds(fileName);
     }
     this.sealed.ring();
     if (name.provisional !== undefined) this.provisional.ring();
@@ -256,20 +265,27 @@ export class Spool {
    * that is gone is passed over.
    */
   async rename(dir: ChunkDir, fileName: string, name: ChunkName): Promise<boolean> {
+    const folder = this.#folders[dir];
     const free = await this.#inTurn(async () => {
       const from = this.path(dir, fileName);
       const newName = formatChunkName(name);
       const to = this.path(dir, newName);
+      const oldName = parseChunkName(fileName);
       const size = await sizeOf(from);
-      if (size === null) return true;
-      if (dir === "rejected") await copyReason(from, to);
-      // Nobody starts to send it between the question and the rename: there is no await.
-      if (this.sending.has(fileName)) return false;
-      Deno.renameSync(from, to);
-      this.#held[dir]?.forget(fileName);
-      this.#held[dir]?.offer(newName);
-      if (this.#unsized[dir].delete(fileName)) this.tally[dir].bytes += size;
-      if (dir === "rejected") await removeOldReason(from).catch(() => {});
+      if (size === null || oldName === null) return true;
+      if (dir === "rejected") await folder.watch.change(() => copyReason(from, to));
+      const isFree = await folder.watch.change(() => {
+        // Nobody starts to send it between the question and the rename: there is no await.
+        if (this.sending.has(oldName.key)) return false;
+        Deno.renameSync(from, to);
+        folder.left(fileName, oldName, size);
+        folder.came(newName, name, size);
+        return true;
+      });
+      if (!isFree) return false;
+      if (dir === "rejected") {
+        await folder.watch.change(() => removeOldReason(from)).catch(() => {});
+      }
       return true;
     });
     this.sealed.ring();
@@ -308,30 +324,42 @@ export class Spool {
 
   /** Files a waiting chunk as refused, its reason beside it as `NAME.reason.json`. */
   async reject(fileName: string, reason: Readonly<Record<string, unknown>>): Promise<void> {
-    await writeReason(this.path("rejected", fileName), reason);
+    const { watch } = this.#folders.rejected;
+    await watch.change(() => writeReason(this.path("rejected", fileName), reason));
     await this.#move(fileName, "rejected");
     await this.#syncMove("rejected").catch(() => {}); // it has been moved; see #syncMove
   }
 
   /** Moves a file that is no recording from recording/ to rejected/, its reason beside it. */
   async setAside(fileName: string, reason: Readonly<Record<string, unknown>>): Promise<void> {
-    await writeReason(this.path("rejected", fileName), reason);
-    await Deno.rename(this.path("recording", fileName), this.path("rejected", fileName));
+    const to = this.path("rejected", fileName);
+    await this.#folders.rejected.watch.change(async () => {
+      await writeReason(to, reason);
+      await Deno.rename(this.path("recording", fileName), to);
+    });
   }
 
   /** Deletes a sealed chunk and returns its size; null if it was gone already, or is being sent. */
   remove(dir: ChunkDir, fileName: string): Promise<number | null> {
     return this.#inTurn(async () => {
       const path = this.path(dir, fileName);
+      const name = parseChunkName(fileName);
+      if (name === null) return null;
+      const folder = this.#folders[dir];
       const size = await sizeOf(path);
-      if (dir === "outbox" && this.sending.has(fileName)) return null;
-      if (size !== null) {
-        Deno.removeSync(path);
-        this.#left(dir, fileName, size);
-      }
-      this.#held[dir]?.forget(fileName);
+      const isFree = await folder.watch.change(() => {
+        if (dir === "outbox" && this.sending.has(name.key)) return false;
+        if (size !== null) {
+          Deno.removeSync(path);
+          folder.left(fileName, name, size);
+        } else folder.isMissing(name);
+        return true;
+      });
+      if (!isFree) return null;
       // The chunk is gone and must be counted; a reason that is left goes when it is old.
-      if (dir === "rejected") await removeIfThere(reasonPath(path)).catch(() => {});
+      if (dir === "rejected") {
+        await folder.watch.change(() => removeIfThere(reasonPath(path))).catch(() => {});
+      }
       return size;
     });
   }
@@ -362,14 +390,16 @@ export class Spool {
     return this.#inTurn(async () => {
       const chunk = fileName.replace(/\.reason\.json$/, "");
       const isReason = chunk !== fileName && await sizeOf(this.path("rejected", chunk)) !== null;
-      if (!isReason) await removeIfThere(this.path("rejected", fileName));
+      const { watch } = this.#folders.rejected;
+      if (!isReason) await watch.change(() => removeIfThere(this.path("rejected", fileName)));
       return !isReason;
     });
   }
 
   /** A waiting chunk is gone from outbox/, whoever took it: it is not offered again. */
   forgetMissing(fileName: string): void {
-    this.#held.outbox?.forget(fileName);
+    const name = parseChunkName(fileName);
+    if (name !== null) this.#folders.outbox.isMissing(name);
   }
 
   async #move(
@@ -378,15 +408,20 @@ export class Spool {
     sizeBytes?: number,
   ): Promise<boolean> {
     return await this.#inTurn(async () => {
+      const [source, target] = [this.#folders.outbox, this.#folders[to]];
       const from = this.path("outbox", fileName);
+      const name = parseChunkName(fileName);
       const size = sizeBytes ?? await sizeOf(from);
-      const isMoved = size !== null && await renameIfThere(from, this.path(to, fileName));
-      if (isMoved) {
-        this.#left("outbox", fileName, size);
-        this.#came(to, fileName, size);
-      }
-      this.#held.outbox?.forget(fileName);
-      return isMoved;
+      if (name === null) return false;
+      const move = async () => {
+        const isMoved = size !== null && await renameIfThere(from, this.path(to, fileName));
+        if (isMoved) {
+          source.left(fileName, name, size);
+          target.came(fileName, name, size);
+        } else source.isMissing(name);
+        return isMoved;
+      };
+      return await source.watch.change(() => target.watch.change(move));
     });
   }
 
@@ -399,74 +434,19 @@ export class Spool {
     for (const dir of [to, "outbox"]) await syncDirectory(join(this.dir, dir));
   }
 
-  async #readRejectedChangedMs(): Promise<number | null> {
-    return (await Deno.stat(join(this.dir, "rejected"))).mtime?.getTime() ?? null;
-  }
-
-  /**
-   * Lists a directory and counts its files; their sizes are still to be counted. Returns by how much
-   * more sound that is than there was, microseconds.
-   */
-  async #countAnew(dir: ChunkDir): Promise<number> {
-    const oldest = new OldestNames(this.#heldNames);
-    const unsized = new Set<string>();
-    let durationUs = 0;
-    return await this.#scan(dir, (fileName, chunk) => {
-      oldest.offer(fileName);
-      unsized.add(fileName);
-      durationUs += chunk.durationUs;
-    }, () => {
-      const moreUs = durationUs - this.tally[dir].durationUs;
-      Object.assign(this.tally[dir], { files: unsized.size, bytes: 0, durationUs });
-      this.#unsized[dir].clear(); // a count of sizes that is under way does not add to this tally
-      this.#unsized[dir] = unsized;
-      this.#held[dir] = oldest;
-      return moreUs;
-    });
-  }
-
-  /**
-   * Shows every sealed chunk in a directory once, in any order, and returns what `conclude` does: at
-   * that moment what was shown agrees with the tally, if no other hands were at work. In turn only, so
-   * that none leaves meanwhile; what comes into outbox/ meanwhile is shown last.
-   */
-  async #scan<T>(
+  /** In turn only. */
+  async #list(
     dir: ChunkDir,
-    visit: (fileName: string, chunk: ChunkName) => void,
-    conclude: () => T,
-  ): Promise<T> {
-    let listed = 0;
-    const show = (fileName: string) => {
-      const chunk = parseChunkName(fileName);
-      if (chunk !== null) visit(fileName, chunk);
-    };
-    const meanwhile = new Set<string>();
-    if (dir === "outbox") this.#admittedMeanwhile = meanwhile;
-    try {
-      for await (const { name, isFile } of Deno.readDir(join(this.dir, dir))) {
-        if (isFile && !meanwhile.has(name) && !this.#admitting.has(name)) show(name);
-        // Deno 2.7 reads all of a directory first, and gives it out without a pause.
-        if (++listed % LISTED_AT_ONCE === 0) await delay(0);
-      }
-      for (const name of meanwhile) show(name);
-      return conclude();
-    } finally {
-      this.#admittedMeanwhile = null;
-    }
+    holdsAnew: boolean,
+    visit?: (fileName: string, name: ChunkName) => void,
+  ): Promise<void> {
+    const moreUs = await this.#folders[dir].list(visit, holdsAnew);
+    if (dir === "outbox") this.returnedUs += Math.max(0, moreUs);
   }
 
-  #came(dir: ChunkDir, fileName: string, sizeBytes: number): void {
-    this.tally[dir].files++;
-    this.tally[dir].bytes += sizeBytes;
-    this.tally[dir].durationUs += durationOf(fileName);
-    this.#held[dir]?.offer(fileName);
-  }
-
-  #left(dir: ChunkDir, fileName: string, sizeBytes: number): void {
-    const isCounted = !this.#unsized[dir].delete(fileName);
-    this.tally[dir].files--;
-    this.tally[dir].bytes -= isCounted ? sizeBytes : 0;
-    this.tally[dir].durationUs -= durationOf(fileName);
+  /** Whether all chunks in a directory are held, as far as can be told. */
+  #isKnown(dir: ChunkDir): boolean {
+    return this.#folders[dir].isAllHeld && !this.isTouched(dir);
   }
 
   /** One change at a time: whoever lists a directory finds the tally in step with it. */
@@ -483,8 +463,4 @@ function unusable(dir: string, error: unknown): Error {
       `${dir}: ${error instanceof Error ? error.message : error}`,
     { cause: error },
   );
-}
-
-function durationOf(fileName: string): number {
-  return parseChunkName(fileName)?.durationUs ?? 0;
 }

@@ -3,6 +3,7 @@
 // and asked for them; it never looks at a disk, and nothing it knows flows back into the work.
 import type { Levels } from "./levels.ts";
 import type { Clock } from "../system/clock.ts";
+import type { ProblemCode } from "./problems.ts";
 
 export const MINUTE_MS = 60_000;
 /** Each level that is heard stands for so much sound. */
@@ -17,8 +18,8 @@ const KEPT_PROBLEMS = 8;
 
 /** Something that wants a person's attention. */
 export interface Problem {
-  readonly code: string;
-  /** What is wrong, and what mends it. */
+  readonly code: ProblemCode;
+  /** What is wrong, and how to fix it; one line. */
   readonly message: string;
   /** Unix seconds. */
   readonly since: number;
@@ -87,7 +88,7 @@ export class History {
     return this.#gaps;
   }
 
-  /** Problems that are over, the newest last. */
+  /** Problems that were resolved, the newest last. */
   get problems(): readonly PastProblem[] {
     return this.#problems;
   }

@@ -7,14 +7,12 @@ import { type ChunkDir, parseChunkName } from "../chunk/chunk_name.ts";
 import type { Tally } from "./tally.ts";
 import { Counters } from "./counters.ts";
 import { type DeclaredGap, History, type Problem } from "./history.ts";
+import { type ProblemCode, problems } from "./problems.ts";
 
 export type { DeclaredGap, Problem };
 
 /** So long may the microphone take to start, or be silent, before that is an error. */
 export const STARTING_MS = 10_000;
-
-/** Set for as long as the system clock is not synchronized. */
-export const CLOCK_PROBLEM = "clock_not_synchronized";
 
 /**
  * Where every second is, since the program started. Two sums hold at every moment:
@@ -113,7 +111,7 @@ export class Status {
   readonly #clock: Clock;
   readonly #identity: StatusIdentity;
   readonly #startedUnixMs: number;
-  readonly #problems = new Map<string, Problem>();
+  readonly #problems = new Map<ProblemCode, Problem>();
   readonly #totals = {
     uploaded: 0,
     uploadErrors: 0,
@@ -147,13 +145,13 @@ export class Status {
    * Begins a problem, or gives a lasting one new words; it keeps the time it began.
    * @param before code of the problem that turned out to be this one.
    */
-  setProblem(code: string, message: string, before = code): void {
+  setProblem(code: ProblemCode, message: string, before = code): void {
     const since = this.#problems.get(before)?.since ?? this.#clock.unixMs() / 1000;
     if (before !== code) this.#problems.delete(before);
     this.#problems.set(code, { code, message, since });
   }
 
-  clearProblem(...codes: string[]): void {
+  clearProblem(...codes: ProblemCode[]): void {
     for (const code of codes) {
       const problem = this.#problems.get(code);
       if (problem !== undefined) this.history.problemEnded(problem);
@@ -161,7 +159,7 @@ export class Status {
     }
   }
 
-  hasProblem(code: string): boolean {
+  hasProblem(code: ProblemCode): boolean {
     return this.#problems.has(code);
   }
 
@@ -230,10 +228,10 @@ export class Status {
   /** Everything, as of now; `books` are the recorder's. */
   report(spool: ReportedSpool, books = NO_BOOKS): HealthReport {
     const totals = this.#totals;
-    const problems = [...this.#problems.values()];
+    const lasting = [...this.#problems.values()];
     const { outbox, uploaded, rejected } = spool.tally;
     return {
-      status: this.#verdict(problems.length),
+      status: this.#verdict(lasting.length),
       recording: this.#recording,
       in_schedule: this.#inSchedule,
       queue_size: outbox.files,
@@ -257,10 +255,10 @@ export class Status {
       gaps_total: books.gaps,
       gap_seconds_total: books.gapUs / 1e6,
       last_gap: this.#lastGap,
-      clock_synchronized: !this.#problems.has(CLOCK_PROBLEM),
+      clock_synchronized: !this.#problems.has(problems.clockNotSynchronized.code),
       ledger: this.#ledger(spool, books),
       last_chunk: this.#lastChunk,
-      problems,
+      problems: lasting,
     };
   }
 

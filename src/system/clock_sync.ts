@@ -63,7 +63,6 @@ export class ClockSync {
   async run(signal: AbortSignal, onWaiting: () => void): Promise<void> {
     const sinceMs = this.#clock.monotonicMs();
     if (!await this.look() && !signal.aborted) {
-      this.#log.warning("The system clock is not synchronized: times are provisional.");
       onWaiting();
       let askAfterMs = ASK_MIN_MS;
       do {

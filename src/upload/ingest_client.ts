@@ -294,8 +294,8 @@ function explain(error: unknown): Verdict {
     if (!words.some((word) => word.includes(cause.message))) words.push(cause.message);
   }
   const text = words.join(": ") || String(error);
-  const mend = /certificate|UnknownIssuer/i.test(text)
+  const hint = /certificate|UnknownIssuer/i.test(text)
     ? " (is the clock right? a private CA goes into tls_ca_file)"
     : "";
-  return { kind: "retry", reason: `no answer: ${text}${mend}`, retryAfterMs: null };
+  return { kind: "retry", reason: `no answer: ${text}${hint}`, retryAfterMs: null };
 }

@@ -10,9 +10,10 @@
 import { retry } from "@std/async/retry";
 import type { Clock } from "../system/clock.ts";
 import type { Logger } from "../system/log.ts";
-import { type ChunkName, parseChunkName } from "../chunk/chunk_name.ts";
+import { type ChunkName, formatChunkName } from "../chunk/chunk_name.ts";
 import { sizeOf } from "../system/disk.ts";
 import type { Spool } from "../spool/spool.ts";
+import { problems } from "../status/problems.ts";
 import type { Status } from "../status/status.ts";
 import { Wakeup } from "../system/wakeup.ts";
 import { DeliveryReport } from "./delivery_report.ts";
@@ -110,7 +111,7 @@ export class Uploader {
     this.#client = client;
     this.#options = options;
     this.#order = new QueueOrder(options.retryMaxMs);
-    this.#report = new DeliveryReport(options.retryMaxMs, { ...deps, spool });
+    this.#report = new DeliveryReport({ ...deps, spool });
     const { concurrency = 1, timeoutMs = 30_000 } = options;
     this.#window = new SendWindow(concurrency, timeoutMs * SLOW_PART);
     this.#clock = deps.clock;
@@ -143,7 +144,7 @@ export class Uploader {
         });
       } catch (error) {
         if (signal.aborted) return;
-        this.#report.failed("spool_failed", `Chunks cannot be listed or filed away: ${error}`);
+        this.#report.failed(problems.spoolFailed(error));
         await this.#clock.sleep(this.#options.retryMaxMs, signal);
       }
     }
@@ -194,7 +195,7 @@ export class Uploader {
         }
         round.inFlight.shift();
         // A chunk that failed keeps its name until it has been acted on.
-        if (round.failed.at(-1)?.chosen !== oldest) this.#spool.sending.delete(oldest.fileName);
+        if (round.failed.at(-1)?.chosen !== oldest) this.#spool.sending.delete(oldest.name.key);
       }
       if (errors.length > 0 || round.failed.length > 0) this.#window.failed();
       if (errors.length > 0) throw errors[0];
@@ -207,7 +208,7 @@ export class Uploader {
 
   /** Reads a chunk and begins its request. */
   async #begin({ fileName, name }: Chosen, round: Round, signal: AbortSignal): Promise<void> {
-    this.#spool.sending.add(fileName);
+    this.#spool.sending.add(name.key);
     let sizeBytes = 0;
     let isConnecting = false;
     let outcome: Promise<Outcome>;
@@ -265,9 +266,7 @@ export class Uploader {
       nowMs >= this.#lookForReturnedMs || files <= inFlight.length + order.passedOver.size;
     if (isOther) return null;
     const { sending } = this.#spool;
-    const next = await this.#oldest(({ key }, fileName) =>
-      !order.passedOver.has(key) && !sending.has(fileName)
-    );
+    const next = await this.#oldest(({ key }) => !order.passedOver.has(key) && !sending.has(key));
     if (next === null || this.#clockWaitMs(next.name) > 0) return null;
     if ([...inFlight, next].some(({ name }) => this.#refusals.has(name.key))) return null;
     const sizeBytes = await sizeOf(this.#spool.path("outbox", next.fileName)).catch(() => null);
@@ -314,8 +313,8 @@ export class Uploader {
     const order = this.#order;
     const again = !this.#report.isOutage ? order.dueAgain(this.#clock.monotonicMs()) : null;
     if (again !== null) {
-      const chosen = await this.#oldest(({ key }) => key === again);
-      if (chosen !== null) return chosen;
+      const name = await this.#spool.waitingWithKey(again);
+      if (name !== null) return choose(name);
       this.#forget(again); // the janitor took it
     }
     const isNext = ({ key }: ChunkName) => !order.passedOver.has(key);
@@ -329,15 +328,9 @@ export class Uploader {
     return await this.#oldest((name) => order.isUnknown(name.key) && this.#clockWaitMs(name) === 0);
   }
 
-  async #oldest(
-    isWanted: (name: ChunkName, fileName: string) => boolean,
-  ): Promise<Chosen | null> {
-    const fileName = await this.#spool.oldestWaiting((fileName) => {
-      const name = parseChunkName(fileName);
-      return name !== null && isWanted(name, fileName);
-    });
-    const name = fileName === null ? null : parseChunkName(fileName);
-    return fileName === null || name === null ? null : { fileName, name };
+  async #oldest(isWanted: (name: ChunkName) => boolean): Promise<Chosen | null> {
+    const name = await this.#spool.oldestWaiting(isWanted);
+    return name === null ? null : choose(name);
   }
 
   #clockWaitMs(name: ChunkName): number {
@@ -369,7 +362,7 @@ export class Uploader {
         return await this.#refuse(fileName, name, outcome);
       case "misconfigured":
         this.#order.absolve();
-        this.#report.failed("upload_misconfigured", `Nothing can be delivered: ${outcome.reason}`);
+        this.#report.failed(problems.uploadMisconfigured(outcome.reason));
         this.#spool.sending.clear();
         // The next chunk would fare no better: look again, slowly, whether it has been put right.
         return await this.#clock.sleep(this.#options.retryMaxMs, signal);
@@ -385,7 +378,7 @@ export class Uploader {
         }
         // What is passed over holds nothing up: the next chunk shows how the server is.
         if (this.#order.passedOver.has(name.key)) return this.#status.uploadFailed();
-        this.#report.failed("upload_failing", `Chunks wait: ${outcome.reason}`);
+        this.#report.failed(problems.uploadFailing(outcome.reason));
         this.#spool.sending.clear();
         if (waitMs > 0) await this.#clock.sleep(waitMs, signal);
         // At once, not after the backoff: a server that is back shows it with the oldest, in order.
@@ -449,6 +442,10 @@ export class Uploader {
 function count({ inFlight }: Round): InFlight {
   const unanswered = inFlight.filter(({ isAnswered }) => !isAnswered).length;
   return { inFlight: inFlight.length, unanswered };
+}
+
+function choose(name: ChunkName): Chosen {
+  return { fileName: formatChunkName(name), name };
 }
 
 function isRefusal(outcome: Outcome): outcome is Refusal {

@@ -9,6 +9,8 @@ import type { Logger } from "../system/log.ts";
 import { collectMetrics, formatMetrics, METRICS_TYPE } from "./metrics.ts";
 import { renderPage, renderParts } from "./page.ts";
 import { MAX_CLIENTS, PageEvents } from "./page_events.ts";
+import { ProblemReport } from "../status/problem_report.ts";
+import { problems } from "../status/problems.ts";
 import type { HealthReport, Status } from "../status/status.ts";
 import type { StatusView } from "./view.ts";
 
@@ -70,15 +72,8 @@ export function startHealthServer(options: HealthServerOptions): HealthServer | 
       },
     };
   } catch (error) {
-    options.status.setProblem(
-      "health_port_unavailable",
-      `The health server cannot listen on 127.0.0.1:${options.port}: ${error}: ` +
-        `stop what uses the port, or set health_port to another one, and restart`,
-    );
-    options.log.error("The health server cannot listen; recording goes on without it.", {
-      port: options.port,
-      error: String(error),
-    });
+    // Until the next start: the port is asked for once.
+    new ProblemReport(options).set(problems.healthPortUnavailable(options.port, error));
     return null;
   }
 }

@@ -48,7 +48,7 @@ export function collectMetrics(view: StatusView): MetricFamily[] {
   );
   metrics.gauge(
     "problem",
-    "1 for each problem that wants attention; /health says what mends it.",
+    "1 for each problem that lasts; /health has its message and the fix.",
     report.problems.map(({ code }) => [1, { code }]),
   );
   metrics.gauge("clock_synchronized", "1 while the system clock is synchronized.", [

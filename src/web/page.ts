@@ -221,7 +221,7 @@ function renderProblems(view: StatusView): Html {
     ),
     ...shown.map(({ code, message, since, until }) =>
       markup`<li class="past"><h3>${words.spoken(code)}
-<small>${time(since)} to ${time(until)}, over</small></h3><p>${message}</p></li>`
+<small>${time(since)} to ${time(until)}, resolved</small></h3><p>${message}</p></li>`
     ),
   ];
   return markup`<ul>${items}</ul>`;

@@ -1,7 +1,7 @@
 // The words of the status page: what the service is doing, in one sentence, and how times and amounts
 // are written. Pure.
 
-import { silences } from "../status/diagnosis.ts";
+import { isSoundMissing } from "../status/problems.ts";
 import { nextChange } from "../config/schedule.ts";
 import type { Problem } from "../status/status.ts";
 import type { StatusView } from "./view.ts";
@@ -12,7 +12,7 @@ export interface Summary {
   readonly mood: Mood;
   /** The sentence; no times in it that would change while nothing happens. */
   readonly headline: string;
-  /** What mends it, or that all is well. */
+  /** The first problem with its fix, or that all is well. */
   readonly detail: string;
 }
 
@@ -50,7 +50,7 @@ export function summarize(view: StatusView): Summary {
 
 /** What keeps it from recording comes before what else is wrong. */
 export function bySeverity(problems: readonly Problem[]): Problem[] {
-  const rank = ({ code }: Problem) => silences(code) ? 0 : 1;
+  const rank = ({ code }: Problem) => isSoundMissing(code) ? 0 : 1;
   return problems.toSorted((a, b) => rank(a) - rank(b));
 }
 

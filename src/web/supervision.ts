@@ -2,7 +2,7 @@
 // it lives, that it ends. Without a notifier nothing of this happens. It watches and tells; nothing it
 // knows flows back into the work.
 
-import { silences } from "../status/diagnosis.ts";
+import { isSoundMissing } from "../status/problems.ts";
 import type { HealthReport } from "../status/status.ts";
 import type { Clock } from "../system/clock.ts";
 import type { Notifier } from "../system/notify_socket.ts";
@@ -115,8 +115,8 @@ export class Supervision {
     this.#doing = doing;
     const agoMs = this.#clock.monotonicMs() - this.#doingSinceMs;
     // What keeps it from recording comes before what else is wrong.
-    const silencing = problems.find(({ code }) => silences(code));
-    const first = report.recording ? problems[0] : silencing ?? problems[0];
+    const missing = problems.find(({ code }) => isSoundMissing(code));
+    const first = report.recording ? problems[0] : missing ?? problems[0];
     const line = [
       `${doing} since ${this.#wallTime(this.#clock.unixMs() - agoMs)}`,
       waiting === 0

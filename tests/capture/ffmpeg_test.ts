@@ -43,7 +43,7 @@ Deno.test("diagnose() knows what ffmpeg and ALSA say of each cause", () => {
   ];
   for (const [line, code] of said) assertEquals(diagnose(line, ALSA)?.code ?? null, code, line);
   assertStringIncludes(
-    diagnose("Unknown encoder 'libopus'", ALSA)?.mend ?? "",
+    diagnose("Unknown encoder 'libopus'", ALSA)?.fix ?? "",
     "apt-get install",
   );
 });

@@ -1,7 +1,7 @@
 // The way back to sound: what a plug changes, what an ffmpeg that hangs, and what is said about it.
 
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
-import { diagnoses } from "../../src/status/diagnosis.ts";
+import { problems } from "../../src/status/problems.ts";
 import { systemClock } from "../../src/system/clock.ts";
 import { withFakePrograms } from "../fixtures/fake_programs.ts";
 import { recorderRig } from "../fixtures/recorder_rig.ts";
@@ -9,7 +9,7 @@ import { advanceUntil, named, Sockets, until } from "../fixtures/sockets.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
 
 const NOON = Date.UTC(2026, 5, 15, 12);
-const MISSING = diagnoses.noMicrophone("a test");
+const MISSING = problems.noMicrophone("a test");
 
 Deno.test("a plug is noticed within 1 s, in the middle of a long wait, and the delay starts over", async () => {
   const clock = new SimulatedClock(NOON);
@@ -37,7 +37,7 @@ Deno.test("for 3 s after a plug a failure is no news, and tried again at once", 
   const stop = new AbortController();
   const running = rig.recorder({ microphones }).run(stop.signal);
   await clock.advance(10_000);
-  microphones.diagnosis = diagnoses.forbidden("hw:1,0"); // udev has not given the node its group
+  microphones.diagnosis = problems.forbidden("hw:1,0"); // udev has not given the node its group
   microphones.plug(null);
   await clock.advance(1_000);
   const plugged = microphones.looks;
@@ -57,7 +57,7 @@ Deno.test("a problem has one line when it begins, and one when it ends with how 
   const running = rig.recorder({ microphones }).run(stop.signal);
   await until("fails twice", () => microphones.looks === 2);
   const [problem] = rig.report().problems;
-  assertEquals(problem?.message, `${MISSING.message}. ${MISSING.mend}`);
+  assertEquals(problem?.message, `${MISSING.message}. ${MISSING.fix}`);
   microphones.plug(named("usb"));
   await until("records", () => rig.report().recording);
   assertEquals(rig.report().problems, []);
@@ -68,9 +68,9 @@ Deno.test("a problem has one line when it begins, and one when it ends with how 
   );
   assertEquals(said.map(({ message }) => message.replace(/[\d.]+ s/, "N s")), [
     MISSING.message,
-    "Over after N s: microphone_missing.",
+    "Resolved after N s: microphone_missing.",
   ]);
-  assertEquals(said[0]?.mend, MISSING.mend);
+  assertEquals(said[0]?.fix, MISSING.fix);
   const lastedS = Number(said[1]?.lasted_s);
   assert(lastedS > 2 && lastedS < 5, `${lastedS} s`);
   assertEquals(microphones.remembered, ["usb"]);
@@ -114,8 +114,8 @@ Deno.test("what turns out to be another problem is one outage, with one end", as
   const outageS = (performance.now() - lostMs) / 1000;
   stop.abort();
   await running;
-  const over = rig.lines.filter(({ message }) => /^Over after/.test(message));
-  assertEquals(over.map(({ over }) => over), ["microphone_missing"]);
+  const over = rig.lines.filter(({ message }) => /^Resolved after/.test(message));
+  assertEquals(over.map(({ resolved }) => resolved), ["microphone_missing"]);
   // From the loss, not from when it was called missing, which was 2 s later.
   assertAlmostEquals(Number(over[0]?.lasted_s), outageS, 0.5);
 });
@@ -127,7 +127,7 @@ Deno.test("what the system knows about a failure is what is said", async () => {
   microphones.plug(named("usb", { attempts: [absent] }));
   microphones.explain = ({ code }, { name }) => {
     assertEquals([code, name], ["microphone_missing", "usb"]);
-    return Promise.resolve(diagnoses.busy(name, [{ pid: 77, program: "arecord" }]));
+    return Promise.resolve(problems.busy(name, [{ pid: 77, program: "arecord" }]));
   };
   const stop = new AbortController();
   const running = rig.recorder({ microphones }).run(stop.signal);

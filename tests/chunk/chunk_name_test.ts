@@ -62,6 +62,9 @@ Deno.test("a name that is not ours is none", () => {
     `20261123T184500.12345Z${rest}`,
     `20261123T184500.123456${rest}`,
     `20261123T184500.123456Z_-1us_${KEY}.ogg`,
+    `20261123T184500.123456Z_01us_${KEY}.ogg`, // it would be written as 1us
+    `20261123T184500.123456Z_1us_${KEY}_b0a1b2c3d-01.ogg`,
+    `20261123T184500.123456Z_1us_${KEY}_b0a1b2c3d-1-01.ogg`,
     `20261123T184500.123456Z_1us_${KEY.toUpperCase()}.ogg`,
     `20261123T184500.123456Z_1us_${KEY}.ogg.tmp`,
     `20261123T184500.123456Z_1us_${KEY}.ogg\n`,

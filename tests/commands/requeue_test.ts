@@ -7,7 +7,7 @@ import { type RequeueOptions, runRequeue } from "../../src/commands/requeue.ts";
 import { parseChunkName } from "../../src/chunk/chunk_name.ts";
 import { makeName } from "../fixtures/chunks.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
-import { TempSpool, until } from "../fixtures/temp_spool.ts";
+import { oldestIn, TempSpool, until } from "../fixtures/temp_spool.ts";
 import { UploadRig } from "../fixtures/upload_rig.ts";
 
 const REASON = {
@@ -195,10 +195,10 @@ Deno.test("what is put back is delivered before what is newer", async () => {
   await using _ = temp;
   for (let minute = 5; minute < 15; minute++) await temp.store("outbox", makeName(minute));
   await temp.spool.noticeReturned();
-  assert(parseChunkName(await temp.spool.oldestWaiting() ?? "") !== null); // the names are held
+  assert(parseChunkName(await oldestIn(temp.spool, "outbox") ?? "") !== null); // the names are held
   await new Promise((resolve) => setTimeout(resolve, 5)); // file systems count time coarsely
   await run(temp.dir, { all: true });
   await temp.spool.noticeReturned();
-  assertEquals(await temp.spool.oldestWaiting(), temp.files("outbox")[0]);
+  assertEquals(await oldestIn(temp.spool, "outbox"), temp.files("outbox")[0]);
   assertEquals([temp.spool.tally.outbox.files, temp.spool.tally.rejected.files], [11, 0]);
 });

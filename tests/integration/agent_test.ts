@@ -263,7 +263,7 @@ Deno.test("a server that is away loses nothing: chunks wait and follow in order"
   while (Number((await agent.health()).body.queue_size) < 3) await sleep(200);
   assertEquals((await agent.health()).body.status, "degraded");
   await setup.ingest.goOnline();
-  await agent.said("Delivery works again.");
+  await agent.said("s: upload_failing.");
   await setup.ingest.waitForChunks(4, 20_000);
   assertEquals(await problemCodes(agent), []);
   assertEquals(await agent.end("SIGTERM"), 0);

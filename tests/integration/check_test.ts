@@ -15,7 +15,7 @@ interface Finding {
   name: string;
   verdict: string;
   message: string;
-  mend: string | null;
+  fix: string | null;
 }
 
 /** Runs the command with this configuration; gives exit code and text, and checks the token is hidden. */
@@ -50,7 +50,7 @@ async function makePrograms(dir: string, programs: Record<string, string>): Prom
   return `${bin}:/usr/bin:/bin`;
 }
 
-Deno.test("check names six things that are wrong, each with its mend", async () => {
+Deno.test("check names six things that are wrong, each with its fix", async () => {
   const dir = await Deno.makeTempDir({ prefix: "check-test-" });
   const { caFile, certPem, keyPem } = await makeCertificates(dir);
   await using ingest = await IngestServer.start({ tls: { certPem, keyPem }, token: "another" });
@@ -78,13 +78,13 @@ Deno.test("check names six things that are wrong, each with its mend", async () 
     assertEquals(code, 1);
     const report: { ok: boolean; checks: Finding[] } = JSON.parse(text);
     assertEquals(report.ok, false);
-    for (const [name, message, mend] of planted) {
+    for (const [name, message, fix] of planted) {
       const found = report.checks.find((finding) =>
         finding.name === name && finding.verdict === "failed"
       );
       assert(found !== undefined, `${name} is not named: ${text}`);
       assertMatch(found.message, message);
-      assertMatch(found.mend ?? "", mend);
+      assertMatch(found.fix ?? "", fix);
     }
 
     // With the CA the certificate is good; then it is the token that is not.
@@ -92,7 +92,7 @@ Deno.test("check names six things that are wrong, each with its mend", async () 
     assertEquals(trusted.code, 1);
     assertMatch(trusted.text, /✔ tls/);
     assertMatch(trusted.text, /✘ token +the server answered 401[^\n]*\n +→ Compare/);
-    assertMatch(trusted.text, /\n\d wrong: mend these first\.\n$/);
+    assertMatch(trusted.text, /\n\d wrong: fix these first\.\n$/);
     assertEquals(ingest.chunks.length, 0);
   } finally {
     await Deno.remove(dir, { recursive: true });
@@ -121,7 +121,7 @@ Deno.test("check hears the microphone, finds the server, and makes a chunk only 
       assertMatch(text, new RegExp(`^✔ ${name}`, "m"));
     }
     // Nobody plays anything to it.
-    assertMatch(text, /^! level +The microphone hears nothing/m);
+    assertMatch(text, /^! level +The microphone delivers only silence/m);
     assertEquals(ingest.chunks.length, 0);
     assertEquals([...Deno.readDirSync(join(dir, "spool"))], []);
 
@@ -148,7 +148,7 @@ Deno.test("check does not wait for an ffmpeg that does not die", async () => {
       audio_device: "x",
     };
     const { text } = await check(dir, config, { env: { PATH: path } });
-    assertMatch(text, /✘ level +ffmpeg \(process \d+\) does not end though it was killed/);
+    assertMatch(text, /✘ level +ffmpeg \(process \d+\) was killed but does not end/);
   } finally {
     await Deno.remove(dir, { recursive: true });
   }

@@ -96,8 +96,8 @@ Deno.test("an ffmpeg that is stopped is replaced within 20 s, counted, and gone 
   assert(ffmpegOf(agent) !== stopped);
   const { body } = await agent.health();
   assertEquals(body.microphone_stalls_total, 1);
-  const codes = agent.log.slice(from).flatMap(({ code, over }) =>
-    code ?? (over && `no ${over}`) ?? []
+  const codes = agent.log.slice(from).flatMap(({ code, resolved }) =>
+    code ?? (resolved && `no ${resolved}`) ?? []
   );
   assertEquals(codes.filter((code) => /stalled/.test(String(code))), [
     "microphone_stalled",

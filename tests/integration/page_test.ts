@@ -91,7 +91,7 @@ Deno.test("a problem appears without a reload, in words, signs and the title; it
     status.recording("microphone");
     tally.outbox.files = 0;
     await page.until("/Recording from microphone/.test(document.body.innerText)");
-    assertMatch(await page.text(), /Microphone lost [\d:]+ to [\d:]+, over/);
+    assertMatch(await page.text(), /Microphone lost [\d:]+ to [\d:]+, resolved/);
     await assertCalm(page);
   }
 });

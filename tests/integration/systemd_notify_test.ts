@@ -60,7 +60,7 @@ Deno.test("systemd hears of sound, of its loss, and of the end; sound alone feed
     assertEquals(manager.count("WATCHDOG"), starved);
     assertEquals((await agent.health()).status, 200);
     // That it is opened again counts as life.
-    await agent.said("gave nothing for 10 s");
+    await agent.said("delivered no sound for 10 s");
     await manager.told("WATCHDOG", "1", manager.heard.length);
     const lost = manager.heard.findLast(({ STATUS }) => STATUS?.startsWith("NOT recording"));
     assertMatch(lost?.STATUS ?? "", /; microphone_stalled: /);

@@ -247,7 +247,7 @@ Deno.test("chooseMicrophone() lists what there is where nothing, or too much, fi
     '"bcm2835 Headphones" (card 0), "vc4-hdmi-0" (card 2), "vc4-hdmi-1" (card 3)';
   for (const text of ["usb:1-1.4", "usb:1b3f:2008", "usb:0d8c:013c:AB", "name:hdmi"]) {
     const message = refusal(one, text);
-    assertStringIncludes(message, `No microphone fits audio_device "${text}": ${present}`);
+    assertStringIncludes(message, `No microphone matches audio_device "${text}": ${present}`);
   }
   const none = await systemOf("pi_without_microphone");
   assertStringIncludes(refusal(none, "usb:1-1.4"), "none of the 3 sound cards can capture (card 0");
@@ -256,9 +256,9 @@ Deno.test("chooseMicrophone() lists what there is where nothing, or too much, fi
   for (const text of ["name:usb pnp", "name:USB PnP Sound Device", "usb:0d8c:0014"]) {
     assertEquals(
       refusal(system, text),
-      `audio_device "${text}" fits 2 microphones: "USB PnP Sound Device" (card 0, usb:1-1.3), ` +
+      `audio_device "${text}" matches 2 microphones: "USB PnP Sound Device" (card 0, usb:1-1.3), ` +
         '"USB PnP Sound Device" (card 1, usb:1-1.2). ' +
-        "Name one by the socket it is plugged into, usb:PATH",
+        "Name one by the socket that it is plugged into, usb:PATH",
     );
     // A till that has recorded goes on: a second microphone must not end it.
     const { device } = choose(system, text, identityOf(system, 1));
@@ -267,8 +267,8 @@ Deno.test("chooseMicrophone() lists what there is where nothing, or too much, fi
 });
 
 Deno.test("chooseMicrophone() says what there is when nothing can capture", async () => {
-  const advice = ". Plug in a USB microphone, or name an ALSA PCM in audio_device " +
-    "(RA_AUDIO_DEVICE), for instance plughw:1,0";
+  const advice = ". Plug in a USB microphone, or set audio_device (RA_AUDIO_DEVICE) " +
+    "to an ALSA PCM, for example plughw:1,0";
   const nothing = `Cannot find a microphone: there are no sound cards${advice}`;
   assertEquals(refusal(await systemOf("no_sound_cards")), nothing);
   assertEquals(refusal(await systemOf(null)), nothing);

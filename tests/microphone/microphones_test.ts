@@ -2,7 +2,7 @@
 // each time, remembered, and explained.
 
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
-import { diagnoses, inOneLine } from "../../src/status/diagnosis.ts";
+import { inOneLine, problems } from "../../src/status/problems.ts";
 import { readMicrophones } from "../../src/microphone/last_microphone.ts";
 import { identify, NoMicrophoneError } from "../../src/microphone/microphone_choice.ts";
 import { SystemMicrophones } from "../../src/microphone/microphones.ts";
@@ -161,7 +161,7 @@ Deno.test("explain() says who holds it, which group may open it, and what it off
   await using setup = await setUp("one_usb_microphone");
   const { microphones, root } = setup;
   const microphone = await microphones.find();
-  const busy = diagnoses.busy("hw:1,0");
+  const busy = problems.busy("hw:1,0");
   assertStringIncludes(
     inOneLine(await microphones.explain(busy, microphone)),
     "by another program, which this user may not see. Find it with sudo fuser -v",
@@ -185,11 +185,11 @@ Deno.test("explain() says who holds it, which group may open it, and what it off
 
   await Deno.mkdir(`${root}/dev/snd`, { recursive: true });
   await Deno.writeTextFile(`${root}/dev/snd/pcmC1D0c`, "", { mode: 0o600 });
-  const { message } = await microphones.explain(diagnoses.forbidden("hw:1,0"), microphone);
-  assert(/: \/dev\/snd\/pcmC1D0c is for the group \w+ \(mode 600\)$/.test(message), message);
+  const { message } = await microphones.explain(problems.forbidden("hw:1,0"), microphone);
+  assert(/: \/dev\/snd\/pcmC1D0c belongs to the group \w+ \(mode 600\)$/.test(message), message);
 
-  const format = await microphones.explain(diagnoses.format("hw:1,0"), microphone);
+  const format = await microphones.explain(problems.format("hw:1,0"), microphone);
   assertStringIncludes(format.message, "it offers 1 channel at 44100, 48000 Hz as S16_LE");
-  const lost = diagnoses.lost(0, "");
+  const lost = problems.lost(0, "");
   assertEquals(await microphones.explain(lost, microphone), lost);
 });

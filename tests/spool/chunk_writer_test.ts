@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path/join";
 import { ChunkWriter, MAX_PENDING_BYTES, type WriteStep } from "../../src/spool/chunk_writer.ts";
+import { inOneLine, problems } from "../../src/status/problems.ts";
 import type { PartFile } from "../../src/spool/part_file.ts";
 import { Status } from "../../src/status/status.ts";
 import { seededRandom } from "../fixtures/random.ts";
@@ -288,14 +289,14 @@ Deno.test("a disk that fails is reported once, tried every second, and nothing i
   assertEquals(lines.map(({ level, code }) => [level, code]), [["ERROR", "disk_failing"]]);
   assertMatch(
     setup.report().problems[0]?.message ?? "",
-    /^The disk does not take recordings, they wait in memory: .*Not a directory/,
+    /^Writes to the disk fail, recordings wait in memory: .*Not a directory/,
   );
   await Deno.remove(recording);
   await Deno.mkdir(recording);
   await setup.until(() => setup.sealed().length === 2);
   assertEquals(setup.sealed(), [[1, 2], [3, 4]]);
   assertEquals(setup.problems(), []);
-  assertEquals(lines[1]?.["message"], "The disk takes recordings again.");
+  assertMatch(String(lines[1]?.["message"]), /^Resolved after [\d.]+ s: disk_failing\.$/);
   await writer.finish();
 });
 
@@ -315,7 +316,7 @@ Deno.test("a full disk is called full", async () => {
   const [problem] = setup.report().problems;
   assertEquals(
     problem?.message,
-    "The disk is full: recordings wait in memory until there is room",
+    inOneLine(problems.diskFull()),
   );
   isFull = false;
   await setup.until(() => setup.problems().length === 0);

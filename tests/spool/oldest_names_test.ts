@@ -1,42 +1,153 @@
 import { assert, assertEquals } from "@std/assert";
+import { type ChunkName, formatChunkName } from "../../src/chunk/chunk_name.ts";
 import { OldestNames } from "../../src/spool/oldest_names.ts";
-import { seededRandom } from "../fixtures/random.ts";
+import { seededRandom, seededUuid } from "../fixtures/random.ts";
 
 const any = () => true;
+const START_US = Date.UTC(2026, 5, 15, 12) * 1000;
 
-Deno.test("of names in any order the oldest are held, and no more than twice as many as asked", () => {
-  const random = seededRandom(1);
-  const names = Array.from({ length: 5000 }, () => String(random()).padEnd(20, "0"));
-  const oldest = new OldestNames(100);
-  for (const name of names) oldest.offer(name);
-  const held: string[] = [];
+/** Names as they may come: most of them plain, some provisional, of so many different starts. */
+function nameMaker(random: () => number, starts: number): () => ChunkName {
+  const whole = (below: number) => Math.floor(random() * below);
+  return () => {
+    const name = {
+      startUnixUs: START_US + whole(starts) * 1_000_003,
+      durationUs: random() < 0.5 ? 60_000_000 : whole(1000),
+      key: seededUuid(random),
+    };
+    if (random() < 0.8) return name;
+    const provisional = {
+      bootId: seededUuid(random).slice(0, 8),
+      startBootUs: random() < 0.2 ? 0 : whole(1e15),
+      seenUnixS: random() < 0.5 ? null : whole(2e9),
+    };
+    return { ...name, provisional };
+  };
+}
+
+/** Sorted as file names are. */
+function sorted(names: readonly ChunkName[]): ChunkName[] {
+  const texts = new Map(names.map((name) => [name, formatChunkName(name)]));
+  return names.toSorted((a, b) => (texts.get(a) ?? "") < (texts.get(b) ?? "") ? -1 : 1);
+}
+
+/** Takes all names out, the oldest first. */
+function drain(oldest: OldestNames): ChunkName[] {
+  const held: ChunkName[] = [];
   for (let name = oldest.find(any); name !== null; name = oldest.find(any)) {
     held.push(name);
     oldest.forget(name);
   }
-  assert(held.length >= 100 && held.length < 200, `${held.length} held`);
-  assertEquals(held, names.toSorted().slice(0, held.length));
+  return held;
+}
+
+Deno.test("of names in any order the oldest are held, at most a third more than asked, as they were", () => {
+  for (const [count, offered] of [[100, 5000], [3000, 10_000], [10_000, 10_000]] as const) {
+    const makeName = nameMaker(seededRandom(count), 1e9);
+    const names = Array.from({ length: offered }, makeName);
+    const oldest = new OldestNames(count);
+    for (const name of names) {
+      oldest.offer(name);
+      assert(oldest.size <= count * 4 / 3);
+    }
+    assertEquals(oldest.isComplete, count === offered);
+    const held = drain(oldest);
+    assert(held.length >= count && held.length <= count * 4 / 3, `${held.length} held`);
+    assertEquals(held, sorted(names).slice(0, held.length));
+  }
+});
+
+Deno.test("whatever comes and goes, what is held is the oldest of a sorted list", () => {
+  for (let seed = 1; seed <= 27; seed++) {
+    const random = seededRandom(seed);
+    // Few different starts: many are equal.
+    const makeName = nameMaker(random, [5, 50, 1e6][seed % 3] ?? 5);
+    const oldest = new OldestNames([3, 40, 1e6][Math.floor(seed / 3) % 3] ?? 3);
+    let model: ChunkName[] = [];
+    for (let step = 0; step < 150; step++) {
+      const dice = random();
+      if (dice < 0.5) {
+        for (let more = random() * 12; more > 0; more--) {
+          const name = makeName();
+          oldest.offer(name);
+          model.push(name);
+        }
+        model = sorted(model);
+      } else if (model.length > 0) {
+        const at = dice < 0.8 ? 0 : Math.floor(random() * model.length);
+        const [name = makeName()] = model.splice(at, 1);
+        oldest.forget(name);
+        oldest.forget(name); // a second time nothing happens
+      }
+      if (step % 8 !== 0) {
+        const first = oldest.find(any);
+        if (first !== null) assertEquals(first, model[0]);
+        continue;
+      }
+      const held = oldest.inOrder().toArray();
+      const texts = (names: readonly ChunkName[]) => names.map(formatChunkName).join("\n");
+      assert(texts(held) === texts(model.slice(0, held.length)), `seed ${seed}, step ${step}`);
+      assertEquals(oldest.size, held.length);
+      if (oldest.isComplete) assertEquals(held.length, model.length);
+      const wanted = model[Math.floor(random() * Math.min(model.length, 90))];
+      const isHeld = held.some((name) => name === wanted || name.key === wanted?.key);
+      const isWanted = (name: ChunkName) => name.key === wanted?.key;
+      assertEquals(oldest.find(isWanted), isHeld && wanted !== undefined ? wanted : null);
+      if (wanted !== undefined) {
+        assertEquals(oldest.findKey(wanted.key), isHeld ? wanted : null);
+        const behind = held.slice(model.indexOf(wanted) + 1);
+        assertEquals(texts([...oldest.inOrder(wanted)]), texts(behind));
+      }
+    }
+  }
 });
 
 Deno.test("a name behind those that are held is not, even when these are gone: others lie between", () => {
+  const at = (minute: number) => ({
+    startUnixUs: START_US + minute * 60e6,
+    durationUs: 60e6,
+    key: crypto.randomUUID(),
+  });
+  const [a, b, b2, c, d, e] = [1, 2, 2.5, 3, 4, 5].map(at);
+  assert(a && b && b2 && c && d && e);
   const oldest = new OldestNames(2);
-  for (const name of ["d", "c", "b", "a"]) oldest.offer(name);
-  oldest.forget("a");
-  oldest.forget("b");
-  oldest.offer("e");
+  for (const name of [d, c, b, a]) oldest.offer(name);
+  oldest.forget(a);
+  oldest.forget(b);
+  oldest.offer(e);
   assertEquals(oldest.find(any), null);
-  oldest.offer("b2");
-  assertEquals(oldest.find(any), "b2");
+  assertEquals(oldest.isComplete, false);
+  oldest.offer(b2);
+  assertEquals(oldest.find(any), b2);
 });
 
-Deno.test("as long as everything is held, what comes is, too, in its place", () => {
-  const oldest = new OldestNames(3);
-  for (const name of ["b", "d"]) oldest.offer(name);
-  assertEquals(oldest.find(any), "b");
-  oldest.offer("c");
-  oldest.offer("a");
-  oldest.forget("c");
-  assertEquals(oldest.find(any), "a");
-  assertEquals(oldest.find((name) => name > "b"), "d");
-  assertEquals(oldest.find((name) => name > "d"), null);
+Deno.test("names that start in the same microsecond are all held, or none of them is", () => {
+  const names = Array.from({ length: 50 }, () => ({
+    startUnixUs: START_US,
+    durationUs: 60e6,
+    key: crypto.randomUUID(),
+  }));
+  const oldest = new OldestNames(10);
+  for (const name of names) oldest.offer(name);
+  assertEquals(oldest.isComplete, true);
+  assertEquals(drain(oldest), sorted(names));
+  const before = { ...names[0] ?? { durationUs: 1, key: "" }, startUnixUs: START_US - 1 };
+  for (const name of names) oldest.offer(name);
+  for (let count = 0; count < 200; count++) {
+    oldest.offer({ ...before, key: crypto.randomUUID() });
+  }
+  assertEquals(oldest.isComplete, false);
+  assert(drain(oldest).every(({ startUnixUs }) => startUnixUs < START_US));
+});
+
+Deno.test("what is ready is not stale: an older name that comes later is found first", () => {
+  const makeName = nameMaker(seededRandom(7), 1e6);
+  const [first, ...others] = sorted(Array.from({ length: 300 }, makeName));
+  assert(first !== undefined);
+  const oldest = new OldestNames(1000);
+  for (const name of others) oldest.offer(name);
+  assertEquals(oldest.find(({ key }) => key === others[99]?.key), others[99]);
+  oldest.offer(first);
+  assertEquals(oldest.find(any), first);
+  assertEquals(drain(oldest).length, 300);
 });

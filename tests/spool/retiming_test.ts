@@ -57,7 +57,7 @@ Deno.test("retimeChunks() renames in every directory, keeps keys, and passes ove
   await temp.store("uploaded", third);
   await temp.store("outbox", chunkAt(NOW - DAY));
   await temp.spool.recount("outbox");
-  temp.spool.sending.add(formatChunkName(second));
+  temp.spool.sending.add(second.key);
   assertEquals(await retimeChunks(temp.spool, readTrueTime(BOOT, clock)), { retimed: 2, busy: 1 });
   temp.spool.sending.clear();
   assertEquals(await retimeChunks(temp.spool, readTrueTime(BOOT, clock)), { retimed: 1, busy: 0 });

@@ -13,7 +13,7 @@ import { Spool } from "../../src/spool/spool.ts";
 import { Status } from "../../src/status/status.ts";
 import { seededRandom } from "../fixtures/random.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
-import { capturedLog, chunkAt, chunksIn, TempSpool } from "../fixtures/temp_spool.ts";
+import { capturedLog, chunkAt, chunksIn, oldestIn, TempSpool } from "../fixtures/temp_spool.ts";
 
 const NOON = Date.UTC(2026, 5, 15, 12);
 const LIMITS = {
@@ -108,14 +108,14 @@ Deno.test("sizes are counted after open(), while chunks come and go, and never c
     let counting: Promise<unknown> | null = null;
     for (let step = 0; !isCounted; step++) {
       if (step === 20) counting = spool.countSizes().then(() => isCounted = true);
-      const waiting = await spool.oldestWaiting() ?? "";
+      const waiting = await oldestIn(spool, "outbox") ?? "";
       assertEquals(waiting, chunksIn(spool, "outbox")[0] ?? "");
       const dice = random();
       if (dice < 0.2) await temp.store("outbox", chunkAt(NOON + random() * 1e6), 55);
       else if (dice < 0.4) await spool.markUploaded(waiting);
-      else if (dice < 0.6) await spool.remove("uploaded", await spool.oldest("uploaded") ?? "");
+      else if (dice < 0.6) await spool.remove("uploaded", await oldestIn(spool, "uploaded") ?? "");
       else if (dice < 0.8) await spool.rename("outbox", waiting, later(waiting));
-      else if (dice < 0.9) await spool.remove("rejected", await spool.oldest("rejected") ?? "");
+      else if (dice < 0.9) await spool.remove("rejected", await oldestIn(spool, "rejected") ?? "");
       else await Promise.all([spool.recount("outbox"), spool.countSizes()]);
       assert(spool.totalBytes <= bytesOnDisk(spool), "too high");
     }
@@ -130,7 +130,7 @@ Deno.test("a count of sizes is not counted twice when a new one begins meanwhile
   temp.spool.close();
   const spool = temp.spool = await Spool.open(temp.dir);
   const counting = spool.countSizes();
-  await Deno.remove(spool.path("uploaded", await spool.oldest("uploaded") ?? ""));
+  await Deno.remove(spool.path("uploaded", await oldestIn(spool, "uploaded") ?? ""));
   await Promise.all([counting, spool.recount("uploaded")]);
   assertEquals(spool.tally.uploaded, { files: 1999, bytes: 199_900, durationUs: 1999e6 });
 });
@@ -189,5 +189,5 @@ Deno.test("a full spool is not listed for every chunk, however short the chunks 
     await temp.store("outbox", chunkAt(NOON + second * 1000));
     await setup.clock.advance(1000);
   }
-  assertEquals(recounts, 2);
+  assert(recounts <= 1, `${recounts} recounts`); // it may have been made by another, until the first
 });

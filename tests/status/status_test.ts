@@ -113,7 +113,7 @@ Deno.test("a problem keeps the time it began while its words change, until it is
     { code: "disk_low", message: "1 MB", since: START_MS / 1000 + 5 },
   ]);
   assertEquals(report().status, "degraded");
-  status.clearProblem("upload_failing", "never_there");
+  status.clearProblem("upload_failing", "disk_failing");
   assertEquals([status.hasProblem("upload_failing"), status.hasProblem("disk_low")], [false, true]);
   status.clearProblem("disk_low");
   status.setProblem("upload_failing", "again");

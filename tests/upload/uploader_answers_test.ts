@@ -77,9 +77,10 @@ for (const [what, behaviour] of misconfigurations) {
     }
     await rig.delivered(3);
     const [begins, ends, ...more] = rig.lines("WARNING");
-    assertStringIncludes(String(begins?.message), "Nothing can be delivered: ");
+    assertStringIncludes(String(begins?.message), "Nothing can be delivered with these settings: ");
     const { message, failed_attempts, lasted_s } = ends ?? {};
-    assertEquals([message, failed_attempts, lasted_s], ["Delivery works again.", 10, 3000]);
+    assertEquals(message, "Resolved after 3000 s: upload_misconfigured.");
+    assertEquals([failed_attempts, lasted_s], [10, 3000]);
     assertEquals([more, rig.problems, rig.temp.files("rejected")], [[], [], []]);
   });
 }
@@ -99,7 +100,8 @@ for (const code of [400, 413, 415, 422]) {
     assertEquals([http_status, attempts, answer.length], [code, 3, 2000]);
     assertStringIncludes(answer, `"Bearer [token]"`);
     assert(!text.includes(TOKEN), text);
-    assertEquals([rig.said("WARNING"), rig.said("ERROR").length], [[], 1]);
+    assertEquals(rig.lines("WARNING").map((line) => line.code), ["chunks_rejected"]);
+    assertEquals(rig.said("ERROR").length, 1);
   });
 }
 

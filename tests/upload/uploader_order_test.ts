@@ -4,6 +4,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { delay } from "@std/async/delay";
 import { parseChunkName } from "../../src/chunk/chunk_name.ts";
+import { problems } from "../../src/status/problems.ts";
 import { PROBE_AFTER } from "../../src/upload/queue_order.ts";
 import type { Behaviour } from "../fixtures/ingest_server.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
@@ -96,10 +97,11 @@ for (const [what, behaviour] of poisons) {
     assertEquals([rig.problems, rig.report.status], [["chunks_passed_over"], "degraded"]);
     assertStringIncludes(rig.report.problems[0]?.message ?? "", keys[0] ?? "-");
     assertEquals(rig.uploader.idle, true);
-    assertEquals(rig.said("WARNING").map((line) => line.split(":")[0]), [
-      "Chunks wait",
-      "Delivery works again.",
-      "The server fails on one chunk and takes others",
+    assertEquals(rig.said("WARNING").map((line) => line.replace(/[\d.]+ s/, "N s")), [
+      rig.said("WARNING")[0],
+      "Resolved after N s: upload_failing.",
+      "The server fails on one chunk and takes others: it is passed over.",
+      problems.chunksPassedOver(1, keys[0] ?? "-").message,
     ]);
 
     for (let tried = 1; tried <= 3; tried++) {
@@ -113,7 +115,9 @@ for (const [what, behaviour] of poisons) {
     }
     await rig.delivered(3);
     assertEquals([rig.problems, rig.report.queue_size, rig.report.status], [[], 0, "ok"]);
-    assertEquals(rig.said("WARNING").length, 3); // nothing was said again
+    const [resolved, ...more] = rig.said("WARNING").slice(4); // nothing else was said again
+    assertMatch(resolved ?? "", /^Resolved after [\d.]+ s: chunks_passed_over\.$/);
+    assertEquals(more, []);
   });
 }
 

@@ -110,16 +110,20 @@ Deno.test("an outage of many attempts is said once, and once that it is over", a
   await rig.put(0);
   await until(() => rig.report.upload_errors_total >= 50);
   assertEquals(rig.problems, ["upload_failing"]);
-  assertMatch(rig.report.problems[0]?.message ?? "", /^Chunks wait: no answer: .*refused/);
+  assertMatch(
+    rig.report.problems[0]?.message ?? "",
+    /^Chunks wait because delivery fails: no answer: .*refused/,
+  );
   assertEquals([rig.report.queue_size, rig.report.status], [1, "degraded"]);
   assertEquals(rig.said().length, 1);
-  assertMatch(rig.said("WARNING")[0] ?? "", /^Chunks wait: /);
+  assertMatch(rig.said("WARNING")[0] ?? "", /^Chunks wait because delivery fails: /);
 
   rig.server.goOnline();
   await rig.delivered(1);
   await rig.put(1);
   await rig.delivered(2);
-  assertEquals(rig.said("WARNING").slice(1), ["Delivery works again."]);
+  const [, ...resolved] = rig.said("WARNING").map((line) => line.replace(/[\d.]+ s/, "N s"));
+  assertEquals(resolved, ["Resolved after N s: upload_failing."]);
   assertEquals(rig.said("INFO"), ["Delivered.", "Delivered."]);
   assertEquals([rig.problems, rig.report.status], [[], "ok"]);
 });

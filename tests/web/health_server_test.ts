@@ -184,7 +184,7 @@ Deno.test("a port that is taken is a problem that says what to do, and no more",
   assertEquals(problem?.code, "health_port_unavailable");
   assertMatch(
     problem?.message ?? "",
-    new RegExp(`127\\.0\\.0\\.1:${port}: AddrInUse.*health_port`),
+    new RegExp(`127\\.0\\.0\\.1:${port}: Address already in use.*health_port`),
   );
   assertEquals(second.lines.map(({ level }) => level), ["ERROR"]);
 });
@@ -227,7 +227,7 @@ Deno.test("close() lets an answer under way finish", async () => {
       return health.view().report;
     },
   });
-  health.status.setProblem("long", "x".repeat(200_000));
+  health.status.setProblem("disk_failing", "x".repeat(200_000));
   const answer = await fetch(health.url);
   assertEquals((await answer.json()).problems[0].message.length, 200_000);
   await closing;

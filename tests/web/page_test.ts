@@ -39,7 +39,7 @@ Deno.test("what is foreign is text and nothing else, wherever it comes", async (
   const evil = `<img src=x onerror=alert(1)>"'&\u2028</script>`;
   await using rig = startStatusRig();
   fillDay(rig, evil);
-  rig.status.setProblem(evil, evil);
+  rig.status.setProblem("upload_failing", evil);
   rig.status.gapDeclared({ start: new Date(NOW_MS).toISOString(), ms: 5000, cause: evil });
   const page = renderPage(rig.view(), "n");
   assert(!page.includes("<img"));

@@ -1,7 +1,7 @@
 import type { CaptureSource } from "../../../src/microphone/capture_attempts.ts";
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { join } from "@std/path/join";
-import { inOneLine } from "../../../src/status/diagnosis.ts";
+import { inOneLine } from "../../../src/status/problems.ts";
 import { Ffmpeg, FfmpegMissingError } from "../../../src/capture/ffmpeg.ts";
 import { systemClock } from "../../../src/system/clock.ts";
 import { OpusStreamReader } from "../../../src/chunk/opus.ts";

@@ -4,6 +4,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path/join";
 import { ChunkWriter, type WriteStep } from "../../../src/spool/chunk_writer.ts";
+import { inOneLine, problems } from "../../../src/status/problems.ts";
 import { parseChunkName, type PartName } from "../../../src/chunk/chunk_name.ts";
 import { freeBytesOf } from "../../../src/system/disk.ts";
 import { Janitor } from "../../../src/spool/janitor.ts";
@@ -132,7 +133,7 @@ Deno.test("not a byte of room: what is recorded waits in memory, and is written 
   for (let index = 0; index < 3; index++) await record(recording, index);
   assertEquals(recording.problems(), ["disk_failing", "disk_low"]);
   const full = recording.report().problems.find(({ code }) => code === "disk_failing");
-  assertEquals(full?.message, "The disk is full: recordings wait in memory until there is room");
+  assertEquals(full?.message, inOneLine(problems.diskFull()));
   assertEquals(waiting(spool), []);
   // Some room, and less than the others fill again: the first chunks, half written, go on.
   await disk.fill(20_000);

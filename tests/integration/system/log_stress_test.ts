@@ -200,11 +200,18 @@ function sayEverything(log: Logger, flap: number): number {
   recorder.warning("Sound is missing.", { ms: flap, cause: "microphone_lost" });
   recorder.info("Recorded.", { chunk: flap });
   problem("recorder", "disk_failing");
-  recorder.warning("The disk takes recordings again.");
+  recorder.warning("Resolved after {lasted_s} s: {resolved}.", {
+    resolved: "disk_failing",
+    lasted_s: flap,
+  });
   problem("janitor", "disk_low");
   problem("uploader", "upload_failing");
   problem("uploader", "upload_misconfigured");
-  log.getChild("uploader").warning("Delivery works again.", { failed_attempts: flap });
+  log.getChild("uploader").warning("Resolved after {lasted_s} s: {resolved}.", {
+    resolved: "upload_misconfigured",
+    lasted_s: flap,
+    failed_attempts: flap,
+  });
   return 11;
 }
 

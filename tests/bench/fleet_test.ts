@@ -1,22 +1,17 @@
-// A fleet that gets its server back, on simulated time: what bench/fleet.ts measures, with fewer agents.
+// A fleet whose server returns, on simulated time: the measurement of bench/fleet.ts with fewer agents.
 
 import { assert, assertEquals } from "@std/assert";
-import {
-  BACKOFFS,
-  type FleetResult,
-  MOST_PEAK_TO_MEAN,
-  simulateFleet,
-} from "../../../bench/fleet.ts";
+import { BACKOFFS, type FleetResult, MOST_PEAK_TO_MEAN, simulateFleet } from "../../bench/fleet.ts";
 
 type Wait = keyof typeof BACKOFFS;
 const OURS = "cap, then full jitter (ours)";
 
-/** Bins ten times as wide as with 10,000 agents: chance makes the same peak in them. */
+/** Bins ten times as wide as with 10,000 agents: their peaks by chance are equally high. */
 function fleet(wait: Wait, capacity = Infinity, seed = 1): Promise<FleetResult> {
   return simulateFleet({ agents: 1000, seed, backoff: BACKOFFS[wait], capacity, binS: 10 });
 }
 
-Deno.test("a fleet that gets its server back comes at most 3 times as thick as on average", async () => {
+Deno.test("the peak load of a fleet whose server returns is at most 3 times the average", async () => {
   for (const seed of [1, 2]) {
     const { first, all, allBackS } = await fleet(OURS, Infinity, seed);
     assert(first.peakToMean <= MOST_PEAK_TO_MEAN, `first attempts: ${first.peakToMean}`);
@@ -25,7 +20,7 @@ Deno.test("a fleet that gets its server back comes at most 3 times as thick as o
   }
 });
 
-Deno.test("without jitter, or with a second of it that the cap cuts off, a fleet comes thicker", async () => {
+Deno.test("the peak load is higher without jitter, or with a second of jitter that the cap removes", async () => {
   for (const wait of ["no jitter", "1 s of jitter, then cap"] as const) {
     const { first, all } = await fleet(wait);
     assert(first.peakToMean > 1.3 * MOST_PEAK_TO_MEAN, `${wait}: first ${first.peakToMean}`);
@@ -33,15 +28,15 @@ Deno.test("without jitter, or with a second of it that the cap cuts off, a fleet
   }
 });
 
-Deno.test("a fleet lets a server up again that can take 6 times its normal load", async () => {
+Deno.test("a fleet lets a server recover that can take 6 times its normal load", async () => {
   const ours = await fleet(OURS, 20);
   assert(ours.refused > 1000, `the server was never overrun: ${ours.refused} requests refused`);
   assert(ours.all.peakToMean <= MOST_PEAK_TO_MEAN, `all requests: ${ours.all.peakToMean}`);
-  // 60 chunks an agent at 100/s, and those of the meantime, take 720 s at the least.
+  // 60 chunks per agent at 100/s, plus those recorded meanwhile, take at least 720 s.
   assert(ours.drainedS !== null && ours.drainedS < 1.5 * 720, `drained after ${ours.drainedS} s`);
 });
 
-Deno.test("a simulation gives the same result every time, and leaves the real clock behind", async () => {
+Deno.test("a simulation gives the same result every time, and restores the real timers and random numbers", async () => {
   const { setTimeout } = globalThis;
   const { random } = Math;
   assertEquals(await fleet(OURS), await fleet(OURS));

@@ -1,8 +1,8 @@
-// The link that the benchmark of delivery measures through: what it says of latency must be so.
+// The simulated link of the benchmark of delivery: its latency must be as stated.
 
 import { assert, assertEquals } from "@std/assert";
-import { SlowLink } from "../../../bench/slow_link.ts";
-import { rawServer } from "../../fixtures/tcp_server.ts";
+import { SlowLink } from "../../bench/slow_link.ts";
+import { rawServer } from "../fixtures/tcp_server.ts";
 
 const ROUND_TRIP_MS = 60;
 
@@ -27,7 +27,7 @@ Deno.test("a slow link takes a round trip for a connect and one for each answer,
     startedMs = performance.now();
   }
   const [first = NaN, ...later] = tookMs;
-  // Not a millisecond less; how much more is the machine's.
+  // Not a millisecond less; how much more depends on the machine.
   assert(first >= 2 * ROUND_TRIP_MS, `${first} ms`);
   for (const ms of later) assert(ms >= ROUND_TRIP_MS, `${ms} ms`);
   assert(Math.min(...later) < 2 * ROUND_TRIP_MS, `${later} ms`);

@@ -1,0 +1,99 @@
+// The text of config.yaml.example and .env.example: each key of the table with what it means, what is
+// accepted and its default. Pure.
+
+import {
+  defaultOf,
+  GROUPS,
+  type Key,
+  type KeyTable,
+  meaningOf,
+  variableOf,
+  withoutMarkup,
+} from "../../src/config/key.ts";
+import { wrap } from "./markdown.ts";
+
+/** How a file writes a key. */
+interface Notation {
+  /** The first lines of the file. */
+  readonly head: string;
+  /** The key as a comment names it. */
+  readonly nameOf: (key: string) => string;
+  readonly setting: (key: string, value: string) => string;
+  /** The value that leaves a key out, and its name in a comment. */
+  readonly nothing: string;
+  readonly nothingInWords: string;
+}
+
+const YAML: Notation = {
+  head: "Configuration of recorder-agent. Copy this file to /etc/recorder-agent/config.yaml and " +
+    "write your values into it. It holds a secret: let only root and the user of the service read " +
+    "it. Every key is here with its default; leaving out a line means the same. An environment " +
+    "variable overrides each key: RA_ and the key in capitals, as in RA_CHUNK_SECONDS. All errors " +
+    "are reported at once when the service starts.",
+  nameOf: (key) => key,
+  setting: (key, value) => `${key}: ${value}`,
+  nothing: "null",
+  nothingInWords: "null",
+};
+
+const ENVIRONMENT: Notation = {
+  head:
+    "Environment of recorder-agent, for EnvironmentFile= of systemd: one variable in a line, no " +
+    "comments after values. A variable overrides its key in the configuration file; an empty one " +
+    "counts as unset. Every variable is here with its default. The file holds a secret: let only " +
+    "root read it.",
+  nameOf: variableOf,
+  setting: (key, value) => `${variableOf(key)}=${value}`,
+  nothing: "",
+  nothingInWords: "Empty",
+};
+
+/** The text of config.yaml.example. */
+export function yamlExample(keys: KeyTable): string {
+  return example(keys, YAML);
+}
+
+/** The text of .env.example. */
+export function environmentExample(keys: KeyTable): string {
+  return example(keys, ENVIRONMENT);
+}
+
+function example(keys: KeyTable, notation: Notation): string {
+  const sections = Object.entries(GROUPS).map(([group, { title, ...more }]) => {
+    const note = "note" in more ? [comment(withoutMarkup(more.note.en))] : [];
+    const settings = Object.entries(keys).filter(([, key]) => key.group === group)
+      .map(([name, key]) => {
+        const value = key.placeholder ?? key.default ?? notation.nothing;
+        return `${comment(explain(key, keys, notation))}\n${notation.setting(name, value)}`;
+      });
+    return [`# --- ${title.en} ---\n`, ...note.map((lines) => `${lines}\n`), ...settings]
+      .join("\n");
+  });
+  return `${[comment(notation.head), ...sections].join("\n\n")}\n`;
+}
+
+/** "Meaning. Accepted: … Null: …", in sentences. */
+function explain(key: Key, keys: KeyTable, notation: Notation): string {
+  const plain = (markdown: string) =>
+    withoutMarkup(
+      markdown.replaceAll(
+        /`(\w+)`/g,
+        (code, name) => Object.hasOwn(keys, name) ? notation.nameOf(name) : code,
+      ),
+    );
+  const meaning = plain(meaningOf(key, "en"));
+  const limit = key.atLeast === undefined ? "" : `, not less than ${notation.nameOf(key.atLeast)}`;
+  const sentences = [
+    `${meaning.charAt(0).toUpperCase()}${meaning.slice(1)}.`,
+    `Accepted: ${key.kind.accepted.en}${limit}.`,
+  ];
+  const isLeftOut = key.default === undefined && key.placeholder === undefined;
+  if (isLeftOut) {
+    sentences.push(`${notation.nothingInWords}: ${plain(defaultOf(key, "en") ?? "required")}.`);
+  }
+  return sentences.join(" ");
+}
+
+function comment(text: string): string {
+  return wrap(text, "# ");
+}

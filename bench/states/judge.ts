@@ -1,0 +1,151 @@
+// What the samples of one state say, and whether it keeps to the limits: no state grows, none starts
+// programs at an interval. Growth is that of anonymous memory: what is private as well leaps by 40 MB when
+// the last other process of the same program ends, as the pages of its file are shared until then. Pure;
+// it looks at nothing itself.
+
+import type { Footprint } from "../process.ts";
+import { median, slope } from "../statistics.ts";
+import { type Children, since, total } from "./children.ts";
+import type { State } from "./scene.ts";
+
+/** Programs for each start of ffmpeg: a look at the sound system, and one at what went wrong. */
+const MOST_HELPERS = 8;
+
+/** A process at one moment. */
+export interface Sample extends Footprint {
+  /** Since its start, seconds. */
+  readonly atS: number;
+  /** Processor time of its own since its start, seconds. */
+  readonly cpuS: number;
+  /** Whether an ffmpeg runs for it. */
+  readonly hasFfmpeg: boolean;
+  /** Started since its start; null if nobody counts them. */
+  readonly children: Children | null;
+}
+
+/** Which part of the samples counts, seconds. */
+export interface Window {
+  /** Nothing before this counts as growth: V8 has not seen all of its code yet. */
+  readonly warmUpS: number;
+  /** Begin and end are the medians of so long: around the end of the warm-up, and before the last sample. */
+  readonly medianS: number;
+}
+
+export interface Limits {
+  /** From the end of the warm-up to the last sample, KiB of anonymous memory. */
+  readonly grownKb: number;
+  /** Over its value at the end of the warm-up, KiB of anonymous memory. */
+  readonly aboveKb: number;
+  readonly descriptors: number;
+}
+
+export interface FromTo {
+  readonly from: number;
+  readonly to: number;
+}
+
+export interface Summary {
+  /** Between the end of the warm-up and the last sample, seconds. */
+  readonly seconds: number;
+  /** When the last sample was taken, seconds since the start. */
+  readonly endS: number;
+  readonly rssKb: FromTo;
+  readonly privateKb: FromTo;
+  readonly anonymousKb: FromTo;
+  /** The largest anonymous memory above that at the end of the warm-up. */
+  readonly aboveKb: number;
+  /** Of anonymous memory behind the warm-up, KiB a second. */
+  readonly slopeKbS: number;
+  readonly descriptors: FromTo;
+  readonly threads: number;
+  /** Behind the warm-up, milliseconds a second. */
+  readonly cpuMsPerS: number;
+  /** All of them, and those behind the warm-up; null if nobody counted. */
+  readonly children: Children | null;
+  readonly childrenLater: Children | null;
+  /** The part of the samples behind the warm-up in which an ffmpeg ran. */
+  readonly recorded: number;
+}
+
+/** @throws {RangeError} if there are fewer than two samples behind the warm-up. */
+export function summarize(samples: readonly Sample[], { warmUpS, medianS }: Window): Summary {
+  const later = samples.filter(({ atS }) => atS >= warmUpS);
+  const [first, last] = [later[0], later.at(-1)];
+  if (first === undefined || last === undefined || later.length < 2) {
+    throw new RangeError(
+      `Cannot judge ${later.length} samples as at least two must be behind ${warmUpS} s`,
+    );
+  }
+  const begin = samples.filter(({ atS }) => Math.abs(atS - warmUpS) <= medianS / 2);
+  const end = samples.filter(({ atS }) => atS > last.atS - medianS);
+  const fromTo = (key: keyof Footprint): FromTo => ({
+    from: median((begin.length > 0 ? begin : [first]).map((sample) => sample[key])),
+    to: median(end.map((sample) => sample[key])),
+  });
+  const anonymousKb = fromTo("anonymousKb");
+  const seconds = last.atS - first.atS;
+  return {
+    seconds,
+    endS: last.atS,
+    anonymousKb,
+    rssKb: fromTo("rssKb"),
+    privateKb: fromTo("privateKb"),
+    aboveKb: Math.max(...later.map((sample) => sample.anonymousKb)) - anonymousKb.from,
+    slopeKbS: slope(later.map((sample) => [sample.atS, sample.anonymousKb])),
+    descriptors: fromTo("descriptors"),
+    threads: last.threads,
+    cpuMsPerS: 1000 * (last.cpuS - first.cpuS) / seconds,
+    children: last.children,
+    childrenLater: first.children === null || last.children === null
+      ? null
+      : since(first.children, last.children),
+    recorded: later.filter(({ hasFfmpeg }) => hasFfmpeg).length / later.length,
+  };
+}
+
+/** A line for each limit that a state breaks, and if it was not in that state at all. */
+export function objectionsTo(state: State, summary: Summary, limits: Limits): string[] {
+  const { anonymousKb, aboveKb, descriptors } = summary;
+  const minutes = Math.round(summary.seconds / 6) / 10;
+  const grownKb = anonymousKb.to - anonymousKb.from;
+  const more = descriptors.to - descriptors.from;
+  const objections: string[] = [];
+  if (grownKb > limits.grownKb) {
+    objections.push(
+      `it grew by ${mb(grownKb)} MB in ${minutes} min: ` +
+        `at most ${mb(limits.grownKb)} MB is allowed`,
+    );
+  }
+  if (aboveKb > limits.aboveKb) {
+    objections.push(
+      `it once held ${mb(aboveKb)} MB more than behind the warm-up: ` +
+        `at most ${mb(limits.aboveKb)} MB is allowed`,
+    );
+  }
+  if (more > limits.descriptors) objections.push(`it holds ${more} more descriptors`);
+  objections.push(...objectionsToChildren(state, summary));
+  return objections.map((objection) => `${state.name}: ${objection}`);
+}
+
+/** Helpers are started only to find and to open a microphone, a few for each ffmpeg. */
+function objectionsToChildren(state: State, { childrenLater, recorded }: Summary): string[] {
+  const { records, startsPrograms = false } = state;
+  if (!startsPrograms && records && recorded < 0.9) {
+    return [`it recorded in ${Math.round(100 * recorded)} % of the time only`];
+  }
+  if (!startsPrograms && !records && recorded > 0) return ["it recorded, which it should not"];
+  if (childrenLater === null) return [];
+  const ffmpegs = records || startsPrograms ? childrenLater.get("ffmpeg") ?? 0 : 0;
+  const others = total(childrenLater) - ffmpegs;
+  return others > MOST_HELPERS * ffmpegs ? [`it started ${childrenWords(childrenLater)}`] : [];
+}
+
+/** "610 find, 2 grep", the most first. */
+export function childrenWords(children: Children): string {
+  const sorted = [...children].toSorted(([, a], [, b]) => b - a);
+  return sorted.map(([program, count]) => `${count} ${program}`).join(", ") || "0";
+}
+
+export function mb(kb: number): string {
+  return (kb / 1024).toFixed(1);
+}

@@ -1,0 +1,141 @@
+// Starts the program in several states at the same time, a process and a spool for each, and looks at
+// all of them at an interval. It judges nothing.
+
+import { delay } from "@std/async/delay";
+import { join } from "@std/path/join";
+import { AgentProcess } from "../../tests/fixtures/agent_process.ts";
+import { makeSpeech } from "../../tests/fixtures/audio.ts";
+import { makeCertificates } from "../../tests/fixtures/certificates.ts";
+import { PulseMicrophone } from "../../tests/fixtures/pulse_microphone.ts";
+import { SmallDisk } from "../../tests/fixtures/small_disk.ts";
+import { childrenOf, cpuSeconds, footprintOf } from "../process.ts";
+import { childrenIn, requireStrace, traced } from "./children.ts";
+import type { Sample } from "./judge.ts";
+import { Scene, type Setting, type State, USUAL } from "./scene.ts";
+
+/** Room for the chunks of all states, a backlog included. */
+const DISK_MB = 4000;
+const LAST_LINES = 5;
+/** Makes its stderr a pipe that is full, then becomes the program: nobody reads another line. */
+const FILL_LOG = ["sh", "-c", 'head -c 65536 /dev/zero >&2; exec "$@"', "sh"];
+
+export interface WatchOptions {
+  /** The compiled program. */
+  readonly program: string;
+  readonly seconds: number;
+  /** Between two looks, seconds. */
+  readonly everyS: number;
+  /** False: children are not counted, and no strace is needed. Default: true. */
+  readonly isTraced?: boolean;
+  /** Ends it early. */
+  readonly signal?: AbortSignal;
+  /** Told after each look. */
+  readonly onLook?: (atS: number) => void;
+}
+
+export interface Watched {
+  readonly state: State;
+  readonly samples: readonly Sample[];
+  /** Why it could not be watched to the end. */
+  readonly failure: string | null;
+}
+
+/** @throws if a state cannot be set up. */
+export async function watch(states: readonly State[], options: WatchOptions): Promise<Watched[]> {
+  if (options.isTraced ?? true) await requireStrace();
+  await using resources = new AsyncDisposableStack();
+  const dir = await openDir(resources);
+  const certificates = await makeCertificates(dir);
+  const microphone = resources.use(await PulseMicrophone.start());
+  const speech = join(dir, "speech.wav");
+  await makeSpeech(speech, 20);
+  resources.use(microphone.playLooped(speech));
+
+  const prepared: { state: State; dir: string; setting: Setting }[] = [];
+  for (const state of states) {
+    const own = join(dir, state.name);
+    await Deno.mkdir(own);
+    const scene = new Scene({ dir: own, resources, certificates, microphone });
+    prepared.push({ state, dir: own, setting: await state.set(scene) });
+  }
+  const over = new AbortController();
+  const processes = await Promise.all(prepared.map(async ({ state, dir, setting }) => {
+    const file = options.isTraced ?? true ? join(dir, "trace") : null;
+    const program = [
+      ...(setting.readsLog ?? true ? [] : FILL_LOG),
+      ...(file === null ? [] : traced(file)),
+      options.program,
+    ];
+    const agent = await AgentProcess.start({
+      ...{ logLevel: "INFO", ...setting, dir, program },
+      config: { ...USUAL, spool_dir: join(dir, "spool"), ...setting.config },
+    });
+    resources.use(agent);
+    return new WatchedProcess(agent, { state, file });
+  }));
+  // Resources end in the reverse order: first what happens to the programs, then they.
+  const lives = Promise.all(
+    prepared.map(({ setting }, at) => processes[at]?.live(setting, over.signal)),
+  );
+  resources.defer(async () => {
+    over.abort();
+    await lives;
+  });
+  const startedMs = performance.now();
+  const passedS = () => (performance.now() - startedMs) / 1000;
+  for (let looks = 1; passedS() < options.seconds && !options.signal?.aborted; looks++) {
+    const untilS = Math.min(looks * options.everyS, options.seconds);
+    await delay(Math.max(0, 1000 * (untilS - passedS())), options).catch(() => {});
+    await Promise.all(processes.map((process) => process.look(passedS())));
+    options.onLook?.(passedS());
+  }
+  return processes;
+}
+
+class WatchedProcess implements Watched {
+  readonly state: State;
+  readonly samples: Sample[] = [];
+  failure: string | null = null;
+  readonly #agent: AgentProcess;
+  readonly #file: string | null;
+
+  constructor(agent: AgentProcess, { state, file }: { state: State; file: string | null }) {
+    this.#agent = agent;
+    this.state = state;
+    this.#file = file;
+  }
+
+  async look(atS: number): Promise<void> {
+    if (this.failure !== null) return;
+    const { pid } = this.#agent;
+    try {
+      this.samples.push({
+        ...await footprintOf(pid),
+        atS,
+        cpuS: cpuSeconds(pid),
+        hasFfmpeg: childrenOf(pid, "ffmpeg").length > 0,
+        children: this.#file === null ? null : childrenIn(await Deno.readTextFile(this.#file), pid),
+      });
+    } catch (error) {
+      const lines = this.#agent.log.slice(-LAST_LINES).map((line) => JSON.stringify(line));
+      this.failure = [`it ended by itself (${error})`, ...lines].join("\n");
+    }
+  }
+
+  async live({ live }: Setting, signal: AbortSignal): Promise<void> {
+    try {
+      await live?.(this.#agent, signal);
+    } catch (error) {
+      this.failure ??= `what happens to it failed: ${error}`;
+    }
+  }
+}
+
+/** In memory, as it is not the disk that is measured; on the disk for one who may not mount. */
+async function openDir(resources: AsyncDisposableStack): Promise<string> {
+  const disk = await SmallDisk.open(DISK_MB).catch(() => null);
+  if (disk !== null) return resources.use(disk).dir;
+  const dir = await Deno.makeTempDir({ prefix: "states-" });
+  resources.defer(() => Deno.remove(dir, { recursive: true }));
+  return dir;
+}

@@ -1,0 +1,14 @@
+// Why a file that the configuration needs could not be read, in the words of its messages. It reads
+// nothing itself.
+
+/** Reads a text file; throws as `Deno.readTextFileSync` does. */
+export type ReadTextFile = (path: string) => string;
+
+/** Why a file could not be read, to follow its name. */
+export function fileFailure(error: unknown): string {
+  if (error instanceof Deno.errors.NotFound) return "does not exist";
+  if (error instanceof Deno.errors.IsADirectory) return "is a directory";
+  if (error instanceof Deno.errors.PermissionDenied) return "may not be read by this user";
+  if (error instanceof Deno.errors.NotCapable) return "may not be read with Deno's permissions";
+  return `cannot be read (${error instanceof Error ? error.name : "unknown error"})`;
+}

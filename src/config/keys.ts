@@ -1,0 +1,260 @@
+/**
+ * The table of configuration keys: everything that is known about a key is its entry here. From it
+ * follow the type `Config`, what is read and refused, the questions of `install`, and, by `deno task
+ * generate`, the examples and the tables of the reference. It decides nothing. Pure.
+ */
+
+import {
+  absolutePath,
+  AUDIO_DEVICE,
+  BASE_URL,
+  file,
+  integer,
+  numberFrom,
+  oneOf,
+  positive,
+  refuseCertificate,
+  SAMPLE_RATE,
+  TIME,
+  TOKEN,
+  TOKEN_FILE,
+  UUID,
+} from "./config_values.ts";
+import type { KeyTable } from "./key.ts";
+
+export const KEYS = {
+  point_id: {
+    group: "identity",
+    kind: UUID,
+    meaning: { en: "UUID of the point of sale", ru: "UUID точки продаж" },
+    placeholder: "00000000-0000-0000-0000-000000000001",
+    install: "asks",
+  },
+  register_id: {
+    group: "identity",
+    kind: UUID,
+    meaning: { en: "UUID of the till", ru: "UUID кассы" },
+    placeholder: "00000000-0000-0000-0000-000000000002",
+    install: "suggests_uuid",
+  },
+  device_id: {
+    group: "identity",
+    kind: UUID,
+    meaning: { en: "UUID of this device", ru: "UUID этого устройства" },
+    placeholder: "00000000-0000-0000-0000-000000000003",
+    install: "suggests_uuid",
+  },
+  ingest_base_url: {
+    group: "identity",
+    kind: BASE_URL,
+    meaning: {
+      en: "base URL of the Ingest API; `/api/v1/chunks` is added to it",
+      ru: "базовый URL Ingest API; к нему добавляется `/api/v1/chunks`",
+    },
+    placeholder: "https://ingest.example.com",
+    install: "asks_with_example",
+  },
+  ingest_token: {
+    group: "identity",
+    kind: TOKEN,
+    absent: {
+      en: "required (or `ingest_token_file`)",
+      ru: "обязательно (или `ingest_token_file`)",
+    },
+    meaning: {
+      en:
+        "[Bearer token](#the-token) of the Ingest API; set this key or `ingest_token_file`, not both",
+      ru: "[токен Bearer](#токен) для Ingest API; задаётся либо он, либо `ingest_token_file`",
+    },
+    placeholder: "replace-this-token",
+    install: "asks_secretly",
+  },
+  ingest_token_file: {
+    group: "identity",
+    kind: TOKEN_FILE,
+    absent: { en: "`ingest_token` is used", ru: "используется `ingest_token`" },
+    meaning: {
+      en: "file that holds the token alone; it is read again before every attempt",
+      ru: "файл, в котором записан только токен; читается перед каждой попыткой",
+    },
+  },
+
+  schedule_start: {
+    group: "schedule",
+    kind: TIME,
+    default: "08:00",
+    meaning: { en: "local time when recording starts", ru: "местное время начала записи" },
+  },
+  schedule_end: {
+    group: "schedule",
+    kind: TIME,
+    default: "22:00",
+    meaning: {
+      en:
+        "local time when recording ends; a start after the end crosses midnight; equal means all day",
+      ru:
+        "местное время конца записи; начало позже конца — через полночь; начало равно концу — круглые сутки",
+    },
+  },
+
+  chunk_seconds: {
+    group: "sound",
+    kind: integer(1, 3600, "seconds"),
+    default: "60",
+    meaning: { en: "length of a chunk", ru: "длина чанка" },
+  },
+  opus_bitrate_kbps: {
+    group: "sound",
+    kind: integer(6, 256, "kbit/s"),
+    default: "24",
+    meaning: {
+      en: "Opus bitrate; 24 is good for speech",
+      ru: "битрейт Opus; 24 хорошо подходит для речи",
+    },
+  },
+  audio_device: {
+    group: "sound",
+    kind: AUDIO_DEVICE,
+    absent: { en: "auto-detect", ru: "автоматический выбор" },
+    meaning: {
+      en: "[microphone](#the-microphone) to record",
+      ru: "[микрофон](#микрофон) для записи",
+    },
+  },
+  sample_rate: {
+    group: "sound",
+    kind: SAMPLE_RATE,
+    default: "48000",
+    meaning: { en: "capture rate", ru: "частота записи" },
+  },
+
+  spool_dir: {
+    group: "storage",
+    kind: absolutePath({ en: "a directory", ru: "каталога" }),
+    default: "/var/lib/recorder-agent/spool",
+    meaning: { en: "root of the [storage](storage.md)", ru: "каталог [хранения](storage.md)" },
+  },
+  max_spool_days: {
+    group: "storage",
+    kind: positive("days"),
+    default: "7",
+    meaning: { en: "age at which a chunk is deleted", ru: "срок, после которого чанк удаляется" },
+  },
+  max_spool_gb: {
+    group: "storage",
+    kind: positive("GB"),
+    default: "20",
+    meaning: {
+      en: "largest size of the storage; the oldest chunks are deleted, delivered ones first",
+      ru: "наибольший объём хранения; удаляются самые старые чанки, сначала отправленные",
+    },
+  },
+  max_waiting_days: {
+    group: "storage",
+    kind: positive("days"),
+    sameAs: "max_spool_days",
+    meaning: {
+      en: "age at which a chunk that is not delivered yet is deleted",
+      ru: "срок, после которого удаляется ещё не отправленный чанк",
+    },
+  },
+  min_free_gb: {
+    group: "storage",
+    kind: numberFrom(0, null, "GB"),
+    default: "1",
+    meaning: {
+      en: "space on the disk to keep free",
+      ru: "сколько места на диске оставлять свободным",
+    },
+  },
+  sync_interval_s: {
+    group: "storage",
+    kind: numberFrom(1, 60, "seconds"),
+    default: "5",
+    meaning: {
+      en:
+        "longest time between two syncs of the growing chunk; a power cut may cost this much sound",
+      ru:
+        "наибольший интервал записи растущего чанка на диск; столько звука может стоить отключение питания",
+    },
+  },
+
+  retry_min_s: {
+    group: "delivery",
+    kind: positive("seconds", 86_400),
+    default: "2",
+    meaning: {
+      en: "smallest delay before a failed upload is repeated",
+      ru: "наименьшая пауза перед повтором отправки",
+    },
+  },
+  retry_max_s: {
+    group: "delivery",
+    kind: positive("seconds", 86_400),
+    default: "300",
+    atLeast: "retry_min_s",
+    meaning: {
+      en: "largest delay before a failed upload is repeated",
+      ru: "наибольшая пауза перед повтором отправки",
+    },
+  },
+  upload_timeout_s: {
+    group: "delivery",
+    kind: positive("seconds", 86_400),
+    default: "30",
+    meaning: {
+      en: "time limit of one attempt with its complete answer",
+      ru: "предел одной попытки вместе с полным ответом",
+    },
+  },
+  upload_concurrency: {
+    group: "delivery",
+    kind: integer(1, 16),
+    default: "6",
+    meaning: {
+      en: "requests in flight while a backlog is delivered; 1 sends one chunk after the other",
+      ru: "сколько запросов выполнять одновременно, пока отправляется очередь; 1 — по одному",
+    },
+  },
+  max_clock_wait_s: {
+    group: "delivery",
+    kind: numberFrom(0, 86_400, "seconds"),
+    default: "600",
+    meaning: {
+      en: "how long chunks wait for clock synchronization; then they are sent as not synchronized",
+      ru:
+        "сколько времени чанки ждут синхронизации часов; затем отправляются с пометкой «не синхронизировано»",
+    },
+  },
+  tls_ca_file: {
+    group: "delivery",
+    kind: file(
+      { en: "a readable file with a PEM certificate", ru: "читаемого файла с сертификатом PEM" },
+      refuseCertificate,
+    ),
+    absent: { en: "the public CAs alone", ru: "только публичные УЦ" },
+    meaning: {
+      en: "PEM file with a CA certificate to trust in addition to the public ones",
+      ru: "файл PEM с сертификатом удостоверяющего центра (УЦ), в дополнение к публичным",
+    },
+  },
+  timestamp_format: {
+    group: "delivery",
+    kind: oneOf("unix", "iso8601"),
+    default: "unix",
+    meaning: {
+      en: "format of `start_ts` and `end_ts`; `unix` is in seconds with a fraction",
+      ru: "формат `start_ts` и `end_ts`; `unix` — секунды с дробной частью",
+    },
+  },
+
+  health_port: {
+    group: "health",
+    kind: integer(0, 65_535),
+    default: "8042",
+    meaning: {
+      en: "port of the page, `/health` and `/metrics` on 127.0.0.1; 0 takes any free one",
+      ru: "порт страницы, `/health` и `/metrics` на 127.0.0.1; 0 — любой свободный",
+    },
+  },
+} satisfies KeyTable;

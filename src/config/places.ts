@@ -1,0 +1,40 @@
+/**
+ * Where the configuration comes from: the usual paths, and the environment, which this module alone
+ * reads. It never looks into a file.
+ */
+
+/** Where the configuration is looked for when no file is named. */
+export const DEFAULT_CONFIG_PATH = "/etc/recorder-agent/config.yaml";
+
+/**
+ * The environment variables this program looks at: all that begin with RA_, and a few of the
+ * system's. The compiled program may see no others: it runs with `--ignore-env`, so that listing
+ * the environment gives those it is permitted.
+ */
+export function readEnvironment(): Record<string, string> {
+  const system = [
+    ...["NOTIFY_SOCKET", "WATCHDOG_USEC", "RUNTIME_DIRECTORY", "CREDENTIALS_DIRECTORY"],
+    ...["JOURNAL_STREAM", "TZ"],
+  ];
+  return Object.fromEntries(
+    Object.entries(Deno.env.toObject())
+      .filter(([name]) => name.startsWith("RA_") || system.includes(name)),
+  );
+}
+
+/**
+ * The configuration file to read: the one named, else the usual one unless it does not exist (one
+ * that cannot be looked at is returned, so that reading it says why), else null.
+ */
+export function findConfigPath(
+  explicit: string | undefined,
+  usual: string = DEFAULT_CONFIG_PATH,
+): string | null {
+  if (explicit !== undefined) return explicit;
+  try {
+    Deno.statSync(usual);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return null;
+  }
+  return usual;
+}

@@ -1,0 +1,80 @@
+/**
+ * The token of the Ingest API: the ways to give it, where it comes from when none is used, and what
+ * it is at this moment. It never logs, and never shows a token.
+ */
+
+import type { Given } from "./config_file.ts";
+import { quote, refuseToken, TOKEN } from "./config_values.ts";
+import { fileFailure } from "./file_failure.ts";
+import { missing, type Sources } from "./sources.ts";
+
+/** The two keys that give it. */
+const VALUE_KEY = "ingest_token";
+const FILE_KEY = "ingest_token_file";
+export const TOKEN_KEYS: readonly string[] = [VALUE_KEY, FILE_KEY];
+/** The systemd credential that holds the token if neither is given: LoadCredential= of the unit. */
+const CREDENTIAL = "ingest-token";
+/** Where `install` puts the token and the unit takes the credential from; commands run by root use it. */
+export const INSTALLED_TOKEN_PATH = "/etc/recorder-agent/token";
+const CREDENTIAL_PLACE =
+  `${VALUE_KEY}: is not given, so the credential ${CREDENTIAL} is used, which the unit loads from ` +
+  `${INSTALLED_TOKEN_PATH} (write the token there, or set ${VALUE_KEY})`;
+const INSTALLED_TOKEN_PLACE = `${VALUE_KEY}: is not given, so ${INSTALLED_TOKEN_PATH} is used`;
+
+/**
+ * What is given, with the token's place added if neither key is: the unit's credential, else the
+ * installed file if there is one.
+ */
+export function withUsualToken(
+  given: ReadonlyMap<string, Given>,
+  env: Readonly<Record<string, string>>,
+): ReadonlyMap<string, Given> {
+  if (TOKEN_KEYS.some((name) => given.has(name))) return given;
+  const credentials = env.CREDENTIALS_DIRECTORY ?? "";
+  if (credentials !== "") {
+    const value = `${credentials}/${CREDENTIAL}`;
+    return new Map([...given, [FILE_KEY, { place: CREDENTIAL_PLACE, value }]]);
+  }
+  if (!isThere(INSTALLED_TOKEN_PATH)) return given;
+  const value = INSTALLED_TOKEN_PATH;
+  return new Map([...given, [FILE_KEY, { place: INSTALLED_TOKEN_PLACE, value }]]);
+}
+
+/** What is wrong unless exactly one of the two keys is given. */
+export function tokenProblems({ path, isUnderstood, given }: Sources): string[] {
+  const tokens = TOKEN_KEYS.flatMap((name) => given.get(name) ?? []);
+  if (tokens.length > 1) {
+    return [`${tokens[1]?.place}: is given beside ${VALUE_KEY}: expected one of the two`];
+  }
+  return tokens.length === 0 && isUnderstood ? [missing(path, TOKEN_KEYS, TOKEN.accepted.en)] : [];
+}
+
+/**
+ * The Bearer token: the configured one, or what its file holds now (trimmed), so that a token that
+ * was replaced is found without a restart.
+ * @throws Error naming the file if it cannot be read or holds no usable token
+ */
+export async function readToken(
+  config: { readonly ingestToken: string | null; readonly ingestTokenFile: string | null },
+): Promise<string> {
+  if (config.ingestToken !== null) return config.ingestToken;
+  const path = config.ingestTokenFile ?? "";
+  let content;
+  try {
+    content = await Deno.readTextFile(path);
+  } catch (error) {
+    throw new Error(`Cannot read the token: ${FILE_KEY} ${quote(path)} ${fileFailure(error)}`);
+  }
+  const refusal = refuseToken(content);
+  if (refusal === null) return content.trim();
+  throw new Error(`Cannot read the token: ${FILE_KEY} ${quote(path)} ${refusal}`);
+}
+
+function isThere(path: string): boolean {
+  try {
+    Deno.statSync(path);
+    return true;
+  } catch {
+    return false;
+  }
+}

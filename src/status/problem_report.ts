@@ -1,0 +1,64 @@
+// One problem from its beginning to its end: a line in the log for each of the two, and the entry in
+// /health in between. It never finds a problem: the workers report what they found, with the words of
+// problems.ts.
+
+import type { Clock } from "../system/clock.ts";
+import type { Logger } from "../system/log.ts";
+import { type Diagnosis, inOneLine, isError, type ProblemCode } from "./problems.ts";
+import type { Status } from "./status.ts";
+
+export interface ProblemReportDeps {
+  readonly clock: Pick<Clock, "monotonicMs">;
+  readonly status: Status;
+  readonly log: Logger;
+  /** Field of the last line for how many times the problem was reported; default `reported`. */
+  readonly countField?: string;
+}
+
+/**
+ * Holds at most one problem at a time. Another one takes its place and continues it: what changes its
+ * name is one outage, with one beginning and one end.
+ */
+export class ProblemReport {
+  readonly #deps: ProblemReportDeps;
+  #current:
+    | { readonly code: ProblemCode; readonly sinceMs: number; readonly count: number }
+    | null = null;
+
+  constructor(deps: ProblemReportDeps) {
+    this.#deps = deps;
+  }
+
+  /** Whether there is a problem now. */
+  get isLasting(): boolean {
+    return this.#current !== null;
+  }
+
+  /** Begins a problem, or counts the lasting one again and gives it new words in /health. */
+  set(diagnosis: Diagnosis): void {
+    const { clock, status, log } = this.#deps;
+    const { code, message, fix } = diagnosis;
+    const before = this.#current;
+    const { sinceMs, count } = before ?? { sinceMs: clock.monotonicMs(), count: 0 };
+    this.#current = { code, sinceMs, count: count + 1 };
+    status.setProblem(code, inOneLine(diagnosis), before?.code);
+    if (before?.code === code) return;
+    const fields = { problem: message, fix, code };
+    if (isError(code)) log.error("{problem}", fields);
+    else log.warning("{problem}", fields);
+  }
+
+  /** Resolves the problem, if there is one. */
+  clear(): void {
+    if (this.#current === null) return;
+    const { clock, status, log, countField = "reported" } = this.#deps;
+    const { code, sinceMs, count } = this.#current;
+    this.#current = null;
+    status.clearProblem(code);
+    log.warning("Resolved after {lasted_s} s: {resolved}.", {
+      resolved: code,
+      lasted_s: Math.round((clock.monotonicMs() - sinceMs) / 100) / 10,
+      [countField]: count,
+    });
+  }
+}

@@ -1,0 +1,104 @@
+// The catalogue: its words, and that no other module has a code or words of its own.
+
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { join } from "@std/path/join";
+import {
+  type Diagnosis,
+  inOneLine,
+  isSoundMissing,
+  problemCodes,
+  problems,
+} from "../../src/status/problems.ts";
+
+const SOURCE = new URL("../../src/", import.meta.url).pathname;
+const CATALOGUE = join(SOURCE, "status/problems.ts");
+
+/** Every wording, with facts. */
+function everyWording(): Diagnosis[] {
+  const access = { path: "/dev/snd/pcmC1D0c", group: "root", mode: "600" };
+  const holder = { pid: 77, program: "arecord" };
+  const error = new Deno.errors.PermissionDenied("Permission denied (os error 13)");
+  const made = {
+    noMicrophone: problems.noMicrophone("there are no sound cards"),
+    noMatch: problems.noMatch("usb:1-1", "there are no sound cards"),
+    missing: problems.missing("hw:1,0"),
+    unclear: problems.unclear("USB", 2, '"A" (card 0), "B" (card 1)'),
+    busy: problems.busy("hw:1,0", [holder]),
+    forbidden: problems.forbidden("hw:1,0", access),
+    format: problems.format("hw:1,0", "2 channels at 44100 Hz"),
+    lost: problems.lost(1, "Input/output error"),
+    stalled: problems.stalled(10),
+    silent: problems.silent(-90),
+    standIn: problems.standIn("the last one is away"),
+    ffmpegMissing: problems.ffmpegMissing(),
+    ffmpegIncomplete: problems.ffmpegIncomplete("libopus encoder"),
+    ffmpegStuck: problems.ffmpegStuck(77),
+    soundSystemHangs: problems.soundSystemHangs("find gave no answer within 3 s"),
+    recorderFailed: problems.recorderFailed(error),
+    uploadFailing: problems.uploadFailing("the server answered 500"),
+    uploadMisconfigured: problems.uploadMisconfigured("the server answered 401"),
+    chunksPassedOver: problems.chunksPassedOver(2, "0b8f4a4e-5d0e-4c43-9d43-3b8f27a4a001"),
+    chunksRejected: problems.chunksRejected(1, "/spool/rejected/"),
+    spoolFailed: problems.spoolFailed(error),
+    diskLow: problems.diskLow(12),
+    diskFull: problems.diskFull(),
+    diskFailing: problems.diskFailing(error),
+    janitorFailed: problems.janitorFailed("a.ogg: Permission denied"),
+    clockNotSynchronized: problems.clockNotSynchronized(),
+    healthPortUnavailable: problems.healthPortUnavailable(8042, error),
+  } satisfies Record<keyof typeof problems, Diagnosis>;
+  return [
+    ...Object.values(made),
+    problems.busy("hw:1,0"),
+    problems.forbidden("hw:1,0"),
+    problems.format("hw:1,0"),
+    problems.lost(0, ""),
+  ];
+}
+
+Deno.test("every code has words, and every wording a code", () => {
+  const worded = new Set(everyWording().map(({ code }) => code));
+  assertEquals([...worded].sort(), problemCodes().sort());
+});
+
+Deno.test("a message is a statement and a fix an instruction, in one line without a full stop", () => {
+  const given = /\b(?:mends?|goes on|is no|it is (?:tried|started|opened)|whatever|nobody)\b|\?/i;
+  const instruction =
+    /^(?:Plug|Name|Find|Stop|Check|Add|Set|Wait|Install|Unplug|Report|Compare|Ask|Fix|Free|Turn)\b/;
+  for (const diagnosis of everyWording()) {
+    const { message, fix } = diagnosis;
+    for (const words of [message, fix]) assert(!given.test(words) && !/[.\s]$/.test(words), words);
+    assertMatch(message, /^[A-Z]|^\d|^audio_device |^ffmpeg /);
+    assertMatch(fix, instruction);
+    assert(!/\p{Cc}/u.test(inOneLine(diagnosis)), inOneLine(diagnosis));
+  }
+});
+
+Deno.test("sound is missing while nothing is recorded, and only then", () => {
+  const missing = problemCodes().filter(isSoundMissing);
+  assert(missing.includes("microphone_lost") && missing.includes("ffmpeg_missing"));
+  for (const code of ["microphone_silent", "microphone_stand_in", "disk_low"] as const) {
+    assertEquals(isSoundMissing(code), false, code);
+  }
+});
+
+Deno.test("no other module writes a code of a problem, or reports one past the mechanism", () => {
+  const codes = new RegExp(`["'\`](?:${problemCodes().join("|")})["'\`]`);
+  const elsewhere: string[] = [];
+  const past: string[] = [];
+  const walk = (dir: string) => {
+    for (const { name, isDirectory } of Deno.readDirSync(dir)) {
+      const path = join(dir, name);
+      if (isDirectory) walk(path);
+      else if (path !== CATALOGUE) {
+        // What a comment quotes is not used.
+        const code = Deno.readTextFileSync(path).replaceAll(/^\s*(\/\*\*[^]*?\*\/|\/\/.*$)/gm, "");
+        if (codes.test(code)) elsewhere.push(path);
+        if (/\.(?:set|clear)Problem\(/.test(code)) past.push(path);
+      }
+    }
+  };
+  walk(SOURCE);
+  assertEquals(elsewhere, []);
+  assertEquals(past, [join(SOURCE, "status/problem_report.ts")]);
+});
