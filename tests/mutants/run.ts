@@ -77,8 +77,13 @@ function* filesBelow(path: string): Generator<string> {
   }
 }
 
+/** What `deno task test:unit` passes over. */
+const ignored = /"test:unit": ".*--ignore=(\S+)"/.exec(
+  Deno.readTextFileSync(join(ROOT, "deno.json")),
+)?.[1]?.split(",") ?? [];
+/** Those of the folders; the others are about documents and the house. */
 const unitTests = [...filesBelow("tests")].filter((path) =>
-  path.endsWith("_test.ts") && path.split("/").length === 3
+  /^tests\/\w+\/.*_test\.ts$/.test(path) && !ignored.some((other) => path.startsWith(other))
 );
 
 /** First the tests named after the module, then those of its folder, then all others that reach it. */
@@ -126,6 +131,8 @@ function drawMutants({ seed, count, only }: Options): Mutant[] {
 class Nursery implements Disposable {
   readonly #dir = Deno.makeTempDirSync({ prefix: "recorder-agent-mutants-" });
   readonly #limitMs: number;
+  /** Lines about the tests that failed last. */
+  failed: readonly string[] = [];
 
   constructor(limitMs: number) {
     this.#limitMs = limitMs;
@@ -155,12 +162,16 @@ class Nursery implements Disposable {
       args: ["test", "-A", "--no-check", "--fail-fast", "--parallel", ...files],
       cwd: this.#dir,
       stdin: "null",
-      stdout: "null",
-      stderr: "null",
+      stdout: "piped",
+      stderr: "piped",
+      env: { NO_COLOR: "1" },
     }).spawn();
     const timer = setTimeout(() => child.kill("SIGKILL"), this.#limitMs);
-    const { success } = await child.status;
+    const { success, stdout } = await child.output();
     clearTimeout(timer);
+    this.failed = new TextDecoder().decode(stdout).split("\n").filter((line) =>
+      /FAILED/.test(line)
+    );
     return success;
   }
 
@@ -187,7 +198,9 @@ const startMs = performance.now();
 async function passWithoutFault(): Promise<boolean> {
   using nursery = new Nursery(options.limitMs * 5);
   const files = mutants.flatMap(({ file }) => stagesFor(file)).flatMap(({ files }) => files);
-  return await nursery.passes([...new Set(files)]);
+  const passes = await nursery.passes([...new Set(files)]);
+  if (!passes) console.error(nursery.failed.join("\n") || "The tests took too long.");
+  return passes;
 }
 
 async function work(): Promise<void> {
