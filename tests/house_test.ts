@@ -35,6 +35,7 @@ const PURE = [
   "src/capture/level_meter.ts",
   "src/capture/timeline.ts",
   "src/microphone/capture_attempts.ts",
+  "src/microphone/keeper_machine.ts",
   "src/microphone/microphone_choice.ts",
   "src/microphone/sound_listing.ts",
   "src/spool/name_run.ts",

@@ -129,6 +129,15 @@ export class FfmpegMissingError extends Error {
   readonly diagnosis: Diagnosis = problems.ffmpegMissing();
 }
 
+/** What a stream needs of a running ffmpeg. */
+export type RunningFfmpeg = Pick<Ffmpeg, "levels" | "pid" | "ended" | "sound" | "stop">;
+/** Starts one as `Ffmpeg.start()` does; a test has its own, which makes no sound. */
+export type StartFfmpeg = (
+  source: CaptureSource,
+  options: CaptureOptions,
+  onLine: (level: FfmpegLogLevel, text: string) => void,
+) => RunningFfmpeg;
+
 /** A running ffmpeg. Its packets must be read to the end, then `ended` awaited. */
 export class Ffmpeg {
   /** Null if levels are not measured. */

@@ -12,11 +12,11 @@ import { openUntil } from "../system/window.ts";
 import { ChunkWriter } from "../spool/chunk_writer.ts";
 import { ProblemReport } from "../status/problem_report.ts";
 import { type Diagnosis, type ProblemCode, problems } from "../status/problems.ts";
-import { FfmpegMissingError } from "./ffmpeg.ts";
+import { FfmpegMissingError, type StartFfmpeg } from "./ffmpeg.ts";
 import { appendGap } from "../status/gap_log.ts";
 import { type Gap, Ledger, type LedgerBalance } from "../status/ledger.ts";
 import { identify, NoMicrophoneError } from "../microphone/microphone_choice.ts";
-import { MicrophoneKeeper, rank } from "../microphone/microphone_keeper.ts";
+import { MicrophoneKeeper } from "../microphone/microphone_keeper.ts";
 import type { Microphone, Microphones } from "../microphone/microphones.ts";
 import { recordStream, type StreamDeps, type StreamEnd, type StreamOptions } from "./stream.ts";
 
@@ -60,6 +60,8 @@ export interface RecorderDeps {
   readonly log: Logger;
   /** Called when packets were processed, or the loop that waits for sound has turned. */
   readonly onAlive?: () => void;
+  /** @default Ffmpeg.start */
+  readonly startFfmpeg?: StartFfmpeg;
 }
 
 interface Attempt extends StreamEnd {
@@ -185,13 +187,13 @@ export class Recorder {
     let end: Attempt = { diagnosis: null, soundEndMs: null };
     try {
       const microphone = await this.#keeper.find(signal);
-      if (signal.aborted) return end;
+      if (microphone === null) return end;
       const held = this.#heldFrom(microphone);
       if (held !== null) {
         return { diagnosis: problems.ffmpegStuck(held), soundEndMs: null, microphone };
       }
-      await using better = rank(microphone) > 0
-        ? openUntil(signal, (signal) => this.#keeper.betterComes(microphone, signal))
+      await using better = this.#keeper.canBeBettered(microphone)
+        ? openUntil(signal, (signal) => this.#keeper.betterComes(signal))
         : null;
       for (const source of microphone.attempts) {
         end = await this.#recordFrom(source, microphone, better?.signal ?? signal);
@@ -205,7 +207,7 @@ export class Recorder {
     } catch (error) {
       return { ...end, diagnosis: this.#diagnoseError(error) };
     } finally {
-      if (end.microphone !== undefined) this.#keeper.ended(end.microphone);
+      this.#keeper.ended();
     }
   }
 
@@ -272,7 +274,7 @@ export class Recorder {
     for (const [pid, key] of this.#leftBehind) {
       if (key === keyOf(microphone)) this.#leftBehind.delete(pid);
     }
-    this.#keeper.heard(microphone);
+    this.#keeper.heard();
     const gapMs = this.#lostMs === null ? 0 : Math.max(0, startMs - this.#lostMs);
     this.#lostMs = null;
     log.info("Recording.", {

@@ -5,7 +5,14 @@ import type { CaptureSource } from "../microphone/capture_attempts.ts";
 import type { Clock } from "../system/clock.ts";
 import { type Logger, RepeatLimiter } from "../system/log.ts";
 import { type Diagnosis, problems } from "../status/problems.ts";
-import { type CaptureOptions, Ffmpeg, type FfmpegLogLevel, MUXER_DELAY_MS } from "./ffmpeg.ts";
+import {
+  type CaptureOptions,
+  Ffmpeg,
+  type FfmpegLogLevel,
+  MUXER_DELAY_MS,
+  type RunningFfmpeg,
+  type StartFfmpeg,
+} from "./ffmpeg.ts";
 import { OpusStreamReader } from "../chunk/opus.ts";
 import { StreamCutter, type StreamCutterDeps, type StreamCutterOptions } from "./stream_cutter.ts";
 
@@ -24,6 +31,8 @@ export type StreamOptions = CaptureOptions & StreamCutterOptions;
 export interface StreamDeps extends StreamCutterDeps {
   /** Whether the process with this id has opened the microphone. Never rejects. */
   readonly isOpen: (pid: number) => Promise<boolean>;
+  /** @default Ffmpeg.start */
+  readonly startFfmpeg?: StartFfmpeg;
 }
 
 export interface StreamEnd {
@@ -32,7 +41,7 @@ export interface StreamEnd {
   /** Monotonic time up to which sound was recorded; null if there was none. */
   readonly soundEndMs: number | null;
   /** An ffmpeg that not even SIGKILL ended, as a driver holds it. */
-  readonly leftBehind?: Pick<Ffmpeg, "pid" | "ended">;
+  readonly leftBehind?: Pick<RunningFfmpeg, "pid" | "ended">;
 }
 
 /**
@@ -46,9 +55,9 @@ export async function recordStream(
   deps: StreamDeps,
   signal: AbortSignal,
 ): Promise<StreamEnd> {
-  const { clock, log } = deps;
+  const { clock, log, startFfmpeg = Ffmpeg.start } = deps;
   const logLine = stderrLogger(log, clock);
-  const ffmpeg = Ffmpeg.start(source, options, (level, text) => {
+  const ffmpeg = startFfmpeg(source, options, (level, text) => {
     if (/buffer xrun/.test(text)) cutter.overrun(clock.monotonicMs());
     logLine(level, text);
   });
@@ -90,7 +99,7 @@ export async function recordStream(
 }
 
 /** ffmpeg has closed its stdout; should it live on, it is made to end. Null: it does not. */
-async function endOf(ffmpeg: Ffmpeg, clock: Clock): Promise<Diagnosis | null> {
+async function endOf(ffmpeg: RunningFfmpeg, clock: Clock): Promise<Diagnosis | null> {
   const ended = new AbortController();
   const end = ffmpeg.ended.finally(() => ended.abort());
   await clock.sleep(1000, ended.signal);
@@ -100,7 +109,7 @@ async function endOf(ffmpeg: Ffmpeg, clock: Clock): Promise<Diagnosis | null> {
 
 /** Stops an ffmpeg that lives and gives nothing. Resolves with the diagnosis, or null at the end. */
 async function watchForStall(
-  ffmpeg: Ffmpeg,
+  ffmpeg: RunningFfmpeg,
   cutter: StreamCutter,
   { clock, isOpen }: Pick<StreamDeps, "clock" | "isOpen">,
   signal: AbortSignal,

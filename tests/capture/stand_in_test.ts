@@ -1,266 +1,231 @@
 // One microphone in the place of another: a stand-in for the one recorded last, a stopgap for one on USB.
+// In simulated time, with simulated sound; tests/integration/capture/recorder_test.ts has a real ffmpeg.
 
 import { assert, assertEquals } from "@std/assert";
-import type { Microphone } from "../../src/microphone/microphones.ts";
-import { systemClock } from "../../src/system/clock.ts";
-import { withFakePrograms } from "../fixtures/fake_programs.ts";
-import { recorderRig } from "../fixtures/recorder_rig.ts";
-import { ShiftedClock } from "../fixtures/shifted_clock.ts";
-import { SimulatedClock } from "../fixtures/simulated_clock.ts";
-import { advanceUntil, named, Sockets, until } from "../fixtures/sockets.ts";
+import { problems } from "../../src/status/problems.ts";
+import { simulatedRecorder } from "../fixtures/simulated_recorder.ts";
+import { named, until } from "../fixtures/sockets.ts";
 
-const NOON = Date.UTC(2026, 5, 15, 12);
 const TWIN = named("twin", { isStandIn: true, reason: "it is like the one that is away" });
-const DEAD = named("own", {
-  attempts: [{ kind: "alsa", pcm: "hw:CARD=Nowhere", channels: 1, sampleRate: 48000 }],
-});
+const OWN = named("own");
+const DEAD = { kind: "fails", diagnosis: problems.missing("own") } as const;
+const SHORT = { kind: "plays", forMs: 1_000 } as const;
 
-/** A recorder that records a stand-in, as the last microphone is away. Stop it, then dispose of it. */
-async function recordStandIn(twin: Microphone = TWIN, standInMs = 0) {
-  const clock = new ShiftedClock(NOON);
-  const rig = await recorderRig(clock);
-  const microphones = new Sockets();
-  microphones.standInMs = standInMs;
-  microphones.plug(twin);
-  const stop = new AbortController();
-  const running = rig.recorder({ microphones }).run(stop.signal);
-  await until("looks", () => microphones.looks > 0);
-  clock.moveAhead(5_000); // the wait for the last one
-  await until("records", () => rig.report().recording);
-  return {
-    ...rig,
-    microphones,
-    clock,
-    starts: () => rig.status.counters.captureStarts,
-    stop: async () => {
-      stop.abort();
-      await running;
-    },
-  };
+type Rig = Awaited<ReturnType<typeof simulatedRecorder>>;
+
+/** The twin stands in, as the last microphone is away. */
+async function recordStandIn(rig: Rig): Promise<void> {
+  rig.microphones.plug(TWIN);
+  rig.run();
+  await rig.records("twin");
+}
+
+/** The gap before what is recorded now is declared once its first chunk is sealed. */
+async function declares(rig: Rig, cause: string): Promise<void> {
+  await rig.clock.advance(2_000);
+  await until(`declares ${cause}`, () => rig.report().last_gap?.cause === cause);
 }
 
 Deno.test("a stand-in is taken only after 5 s, and the last microphone as soon as it is there", async () => {
   for (const [comesBack, expected] of [[true, "last"], [false, "stand-in"]] as const) {
-    await using rig = await recorderRig(systemClock);
-    const microphones = new Sockets();
+    await using rig = await simulatedRecorder();
+    const { clock, microphones } = rig;
     microphones.plug(named("stand-in", { isStandIn: true }));
-    const stop = new AbortController();
-    const startedMs = performance.now();
-    const running = rig.recorder({ microphones }).run(stop.signal);
-    await systemClock.sleep(1500);
+    rig.run();
+    await clock.advance(1_500);
     if (comesBack) microphones.plug(named("last"));
-    await until("records", () => rig.report().recording);
-    const tookMs = performance.now() - startedMs;
-    const problems = rig.report().problems.map(({ code }) => code);
-    stop.abort();
-    await running;
-    assertEquals(rig.report().microphone ?? expected, expected);
+    const tookMs = 1_500 + await rig.records(expected);
+    const codes = rig.codes();
+    await rig.stop();
     assertEquals(microphones.remembered, comesBack ? ["last"] : []);
-    assertEquals(problems, comesBack ? [] : ["microphone_stand_in"]);
-    assertEquals(rig.status.counters.captureStarts, 1);
-    assert(comesBack ? tookMs < 4_000 : tookMs > 5_000 && tookMs < 8_000, `${tookMs} ms`);
+    assertEquals(codes, comesBack ? [] : ["microphone_stand_in"]);
+    assertEquals(rig.starts(), 1);
+    assert(comesBack ? tookMs < 4_000 : tookMs > 5_000 && tookMs < 7_000, `${tookMs} ms`);
     const taken = rig.lines.filter(({ message }) => /chosen/.test(message));
     assertEquals(taken.map(({ microphone }) => microphone), [expected]);
   }
 });
 
 Deno.test("a stand-in is left when the last microphone comes back, and was never kept to", async () => {
-  await using rig = await recordStandIn();
-  const { microphones } = rig;
+  await using rig = await simulatedRecorder();
+  const { clock, microphones } = rig;
+  await recordStandIn(rig);
   const [problem] = rig.report().problems;
   assert(/in place of the last one: it is like the one that is away/.test(problem?.message ?? ""));
   microphones.plug(TWIN); // something else
-  await systemClock.sleep(1500);
+  await clock.advance(1_500);
   assertEquals([rig.report().microphone, rig.starts()], ["twin", 1]);
-  const pluggedMs = performance.now();
-  microphones.plug(named("own"));
-  await until("changes", () => rig.report().microphone === "own");
-  assert(performance.now() - pluggedMs < 4_000, "at once");
+  microphones.plug(OWN);
+  const tookMs = await rig.records("own");
+  assert(tookMs < 4_000, `at once: ${tookMs} ms`);
   assertEquals(rig.report().problems, []);
-  await until("declares", () => rig.report().last_gap?.cause === "microphone_changed");
+  await declares(rig, "microphone_changed");
   await rig.stop();
   assertEquals(microphones.remembered, ["own"]);
 });
 
 Deno.test("a stand-in that was recorded for 8 h is the one to keep to", async () => {
-  const successor = named("successor", { isStandIn: true });
-  // An hour before the program was started.
-  await using rig = await recordStandIn(successor, 3_600_000);
-  const { microphones, clock } = rig;
-  clock.moveAhead(6 * 3_600_000);
+  await using rig = await simulatedRecorder();
+  const { clock, microphones } = rig;
+  microphones.standInMs = 3_600_000; // an hour before the program was started
+  await recordStandIn(rig);
+  clock.holdUp(6 * 3_600_000);
+  await clock.advance(2_000);
   await until("counts", () => microphones.standInMs > 7 * 3_600_000);
   assertEquals(microphones.remembered, []);
-  assert(rig.status.hasProblem("microphone_stand_in"));
-  await systemClock.sleep(1_500);
-  clock.moveAhead(3_600_000);
+  assertEquals(rig.codes(), ["microphone_stand_in"]);
+  await clock.advance(1_500);
+  clock.holdUp(3_600_000);
+  await clock.advance(2_000);
   await until("keeps to it", () => microphones.remembered.length > 0);
-  assertEquals(microphones.remembered, ["successor"]);
-  assert(!rig.status.hasProblem("microphone_stand_in"));
-  microphones.plug(named("successor")); // it is found as the one to keep to, and is recorded already
-  await systemClock.sleep(2_500);
+  assertEquals(microphones.remembered, ["twin"]);
+  assertEquals(rig.codes(), []);
+  microphones.plug(named("twin")); // it is found as the one to keep to, and is recorded already
+  await clock.advance(2_500);
   assertEquals([rig.starts(), rig.report().recording], [1, true]);
   await rig.stop();
 });
 
 Deno.test("what is left of a stand-in: no problem, the time it was recorded, and no second wait", async () => {
-  const short = { kind: "lavfi", graph: "sine=440:sample_rate=48000:duration=2" } as const;
-  await using rig = await recordStandIn({ ...TWIN, attempts: [short] });
+  await using rig = await simulatedRecorder();
   const { microphones } = rig;
-  assert(rig.status.hasProblem("microphone_stand_in"));
+  rig.ffmpegs.behave("twin", { kind: "plays", forMs: 2_000 });
+  await recordStandIn(rig);
+  assertEquals(rig.codes(), ["microphone_stand_in"]);
   microphones.microphone = null;
-  await until("is lost", () => rig.status.hasProblem("microphone_lost"));
-  assertEquals(rig.report().problems.map(({ code }) => code), ["microphone_lost"]);
+  await rig.says("microphone_lost");
+  assertEquals(rig.codes(), ["microphone_lost"]);
   // What nobody heard, while the last one was waited for, does not count.
-  assert(microphones.standInMs > 500 && microphones.standInMs < 4_000, `${microphones.standInMs}`);
-  const pluggedMs = performance.now();
+  await until("counts", () => microphones.standInMs > 500);
+  assert(microphones.standInMs <= 2_000, `${microphones.standInMs}`);
   microphones.plug(TWIN);
-  await until("records again", () => rig.report().recording);
-  assert(performance.now() - pluggedMs < 4_000, "it is known that the last one is away");
+  const tookMs = await rig.records("twin");
+  assert(tookMs < 4_000, `it is known that the last one is away: ${tookMs} ms`);
   await rig.stop();
   assertEquals(microphones.remembered, []);
 });
 
 Deno.test("the last microphone is found a minute after a plug at which it was not seen", async () => {
-  await using rig = await recordStandIn();
-  rig.microphones.microphone = named("own"); // the look at the plug has failed, say
-  await systemClock.sleep(2_500);
+  await using rig = await simulatedRecorder();
+  await recordStandIn(rig);
+  rig.microphones.microphone = OWN; // the look at the plug has failed, say
+  await rig.clock.advance(2_500);
   assertEquals(rig.report().microphone, "twin");
-  rig.clock.moveAhead(61_000);
-  await until("changes", () => rig.report().microphone === "own");
+  const tookMs = 2_500 + await rig.records("own");
+  assert(tookMs < 62_000, `${tookMs} ms`);
   await rig.stop();
 });
 
 Deno.test("the last microphone that is back and gives nothing is left for its stand-in", async () => {
-  await using rig = await recordStandIn();
-  const { microphones } = rig;
+  await using rig = await simulatedRecorder();
+  const { clock, microphones, ffmpegs, starts } = rig;
+  await recordStandIn(rig);
   microphones.second = TWIN;
-  microphones.plug(DEAD);
-  await until("tries it", () => rig.starts() > 1);
-  await until("records the twin again", () => rig.report().recording);
-  assertEquals(rig.report().microphone, "twin");
+  ffmpegs.behave("own", DEAD);
+  microphones.plug(OWN);
+  await clock.advanceUntil("tries it", () => starts() > 1);
+  const tookMs = await rig.records("twin");
+  assert(tookMs < 8_000, `${tookMs} ms`);
   assert(/back without a sound/.test(rig.report().problems[0]?.message ?? ""));
-  const starts = rig.starts();
-  microphones.plug(DEAD); // its cable is loose
-  await systemClock.sleep(2_500);
-  assertEquals(rig.starts(), starts, "not at every plug");
+  const before = starts();
+  microphones.plug(OWN); // its cable is loose
+  await clock.advance(2_500);
+  assertEquals(starts(), before, "not at every plug");
 
-  microphones.microphone = named("own");
-  rig.clock.moveAhead(61_000);
-  await until("tries it again", () => rig.report().microphone === "own");
+  ffmpegs.behave("own", { kind: "plays" });
+  const againMs = await rig.records("own");
+  assert(againMs < 122_000, `tried again after 1 min, at the next look: ${againMs} ms`);
   await rig.stop();
   assertEquals(microphones.remembered, ["own"]);
 });
 
 Deno.test("a last microphone that gives nothing from the start is left for another one", async () => {
-  await using rig = await recorderRig(systemClock);
-  const microphones = new Sockets();
-  microphones.microphone = DEAD;
-  microphones.second = TWIN;
-  const stop = new AbortController();
-  const running = rig.recorder({ microphones }).run(stop.signal);
-  await until("records the twin", () => rig.report().recording);
-  assertEquals(rig.report().microphone, "twin");
-  stop.abort();
-  await running;
+  await using rig = await simulatedRecorder();
+  const { microphones } = rig;
+  rig.ffmpegs.behave("own", DEAD);
+  [microphones.microphone, microphones.second] = [OWN, TWIN];
+  rig.run();
+  const tookMs = await rig.records("twin");
+  assert(tookMs < 4_000, `${tookMs} ms`);
+  await rig.stop();
   assertEquals(microphones.remembered, []);
 });
 
 Deno.test("a last microphone that a driver holds is left for another one", async () => {
-  const programs = {
-    // Whoever opens the last one is held; no signal reaches it.
-    ffmpeg: 'case "$*" in *held*) exec sleep 600;; esac\nexec /usr/bin/ffmpeg "$@"',
-    kill: 'grep -qa held /proc/${4#-}/cmdline && exit\nexec /usr/bin/kill "$@"',
-  };
-  await withFakePrograms(programs, async () => {
-    const clock = new SimulatedClock(NOON);
-    await using rig = await recorderRig(clock);
-    const microphones = new Sockets();
-    microphones.second = TWIN;
-    microphones.microphone = named("own", {
-      attempts: [{ kind: "alsa", pcm: "held", channels: 1, sampleRate: 48000 }],
-    });
-    const stop = new AbortController();
-    const running = rig.recorder({ microphones }).run(stop.signal);
-    await advanceUntil("records", clock, () => rig.report().microphone === "twin");
-    stop.abort();
-    let hasStopped = false;
-    running.then(() => hasStopped = true);
-    await advanceUntil("stops", clock, () => hasStopped);
-    await new Deno.Command("pkill", { args: ["-KILL", "-P", `${Deno.pid}`, "sleep"] }).output();
-    await systemClock.sleep(100);
-  });
+  await using rig = await simulatedRecorder();
+  const { microphones, ffmpegs } = rig;
+  ffmpegs.behave("own", { kind: "hangs", isHeld: true });
+  [microphones.microphone, microphones.second] = [OWN, TWIN];
+  rig.run();
+  const tookMs = await rig.records("twin");
+  assert(tookMs < 17_000, `10 s of silence, 3 s of signals: ${tookMs} ms`);
+  assertEquals(ffmpegs.running, 2);
+  ffmpegs.release();
+  await rig.stop();
 });
 
 Deno.test("a last microphone that comes and goes does not take the sound of its stand-in", async () => {
-  await using rig = await recordStandIn();
-  const { microphones } = rig;
+  await using rig = await simulatedRecorder();
+  const { clock, microphones, ffmpegs, starts } = rig;
+  await recordStandIn(rig);
   microphones.second = TWIN;
-  const short = { kind: "lavfi", graph: "sine=440:sample_rate=48000:duration=1" } as const;
-  const loose = named("own", { attempts: [short] });
+  ffmpegs.behave("own", SHORT); // its cable is loose
   for (let time = 0; time < 2; time++) {
-    const starts = rig.starts();
-    microphones.plug(loose);
-    await until("takes over", () => rig.starts() > starts);
-    await until("is lost", () => rig.status.hasProblem("microphone_lost"));
+    const before = starts();
+    microphones.plug(OWN);
+    await clock.advanceUntil("takes over", () => starts() > before);
+    await rig.says("microphone_lost");
     microphones.microphone = null;
-    const isBack = () => rig.report().microphone === "twin" && rig.report().recording;
-    await until("records the twin", isBack);
+    await rig.records("twin");
   }
-  const starts = rig.starts();
+  const before = starts();
   for (let time = 0; time < 3; time++) {
-    microphones.plug(loose);
-    await systemClock.sleep(1_200);
+    microphones.plug(OWN);
+    await clock.advance(1_200);
     microphones.microphone = null;
-    await systemClock.sleep(300);
+    await clock.advance(300);
   }
-  assertEquals([rig.report().microphone, rig.starts()], ["twin", starts]);
+  assertEquals([rig.report().microphone, starts()], ["twin", before]);
   await rig.stop();
 });
 
 Deno.test("a stand-in that is lost is news, whatever was plugged in beside it", async () => {
-  const short = { kind: "lavfi", graph: "sine=440:sample_rate=48000:duration=3" } as const;
-  const twin = { ...TWIN, attempts: [short] };
-  await using rig = await recordStandIn(twin);
-  rig.microphones.plug(twin); // a loudspeaker, say
-  await until("is lost", () => rig.status.hasProblem("microphone_lost"));
+  await using rig = await simulatedRecorder();
+  rig.ffmpegs.behave("twin", { kind: "plays", forMs: 3_000 });
+  await recordStandIn(rig);
+  rig.microphones.plug(TWIN); // a loudspeaker, say
+  await rig.says("microphone_lost");
   await rig.stop();
 });
 
 Deno.test("the wait for the last microphone begins anew when all of them have gone", async () => {
-  const clock = new SimulatedClock(NOON);
-  await using rig = await recorderRig(clock);
-  const microphones = new Sockets();
-  const twin = named("twin", { isStandIn: true });
-  microphones.plug(twin);
-  const stop = new AbortController();
-  const running = rig.recorder({ microphones }).run(stop.signal);
+  await using rig = await simulatedRecorder();
+  const { clock, microphones } = rig;
+  microphones.plug(TWIN);
+  rig.run();
   await clock.advance(3_000);
   microphones.plug(null); // the hub's power dips again
   await clock.advance(20_000);
-  microphones.plug(twin);
+  microphones.plug(TWIN);
   await clock.advance(4_000);
-  assertEquals(rig.status.counters.captureStarts, 0);
-  stop.abort();
-  await running;
+  assertEquals(rig.starts(), 0);
+  await rig.stop();
 });
 
 Deno.test("a stopgap is left when a microphone on USB comes, not for anything else", async () => {
-  await using rig = await recorderRig(systemClock);
-  const microphones = new Sockets();
+  await using rig = await simulatedRecorder();
+  const { clock, microphones } = rig;
   microphones.plug(named("onboard", { isStopgap: true }));
-  const stop = new AbortController();
-  const recorder = rig.recorder({ microphones });
-  const running = recorder.run(stop.signal);
-  await until("records", () => rig.report().microphone === "onboard");
-  const looks = microphones.looks;
+  rig.run();
+  await rig.records("onboard");
+  const { looks } = microphones;
   microphones.plug(microphones.microphone); // a loudspeaker, say
-  await until("looks", () => microphones.looks > looks);
-  await systemClock.sleep(300);
-  assertEquals(rig.report().recording, true);
+  await clock.advanceUntil("looks", () => microphones.looks > looks);
+  await clock.advance(2_000);
+  assertEquals([rig.report().recording, rig.starts()], [true, 1]);
   microphones.plug(named("usb"));
-  await until("changes", () => rig.report().microphone === "usb");
-  await until("declares", () => rig.report().last_gap?.cause === "microphone_changed");
-  stop.abort();
-  await running;
+  await rig.records("usb");
+  await declares(rig, "microphone_changed");
+  await rig.stop();
   assertEquals(microphones.remembered, ["onboard", "usb"]);
 });

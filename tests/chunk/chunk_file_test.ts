@@ -33,7 +33,7 @@ function pagesIn(file: Uint8Array): OggPage[] {
   return [...new OggPageReader().push(file)].filter((found) => found.kind === "page");
 }
 
-/** Asserts that these bytes are a whole chunk, from begin to end of stream, of so many samples. */
+/** Asserts that these bytes are a whole chunk with this many samples, from begin to end of stream. */
 function assertWhole(bytes: Uint8Array, samples: number, what: string): void {
   const reader = new OpusStreamReader();
   const events = [...reader.push(bytes), ...reader.end()];
@@ -45,7 +45,7 @@ function assertWhole(bytes: Uint8Array, samples: number, what: string): void {
   assertEquals(flags.filter((flag) => (flag & END_OF_STREAM) !== 0).length, 1, what);
 }
 
-/** How many whole packets lie in the first bytes of a file, page or no page. */
+/** The number of whole packets in the first bytes of a file, whether their page is whole or not. */
 function wholePackets(pages: OggPage[], sizeBytes: number): number {
   let count = 0;
   for (const page of pages.slice(2)) {
@@ -55,7 +55,7 @@ function wholePackets(pages: OggPage[], sizeBytes: number): number {
   return count;
 }
 
-Deno.test("readChunkHeader() reads head and tags from a file's beginning", () => {
+Deno.test("readChunkHeader() reads head and tags from the beginning of a file", () => {
   const chunk = makeChunk();
   const expected = {
     head: { channels: 1, preSkip: PREROLL_SAMPLES, inputSampleRate: 16_000 },
@@ -83,7 +83,7 @@ Deno.test("cutToLastPage() makes a whole chunk of a file cut off at any byte, lo
     const lostPackets = wholePackets(pages, size) - (whole.samples + PREROLL_SAMPLES) / 960;
     if (whole.samples === 0) {
       assertEquals(whole.bytes.length, 0);
-      // Nothing but pre-roll, and the packets of a page that was not whole yet.
+      // Only the pre-roll and the packets of an incomplete page.
       assertLessOrEqual(wholePackets(pages, size), PREROLL_SAMPLES / 960 + PAGE_PACKETS);
       continue;
     }
@@ -95,7 +95,7 @@ Deno.test("cutToLastPage() makes a whole chunk of a file cut off at any byte, lo
   assertEquals(cutToLastPage(chunk)?.bytes, chunk);
 });
 
-Deno.test("opusinfo has nothing against what cutToLastPage() makes", async () => {
+Deno.test("opusinfo finds no fault in the files that cutToLastPage() makes", async () => {
   const folder = await Deno.makeTempDir({ prefix: "chunk-file-" });
   try {
     const chunk = makeChunk();
@@ -111,15 +111,15 @@ Deno.test("opusinfo has nothing against what cutToLastPage() makes", async () =>
   }
 });
 
-Deno.test("cutToLastPage() cuts off the zeros and the rubbish that a power cut leaves at the end", () => {
+Deno.test("cutToLastPage() cuts off the zeros and the garbage that a power cut leaves at the end", () => {
   const chunk = makeChunk();
-  const fourth = pagesIn(chunk)[5]?.offset ?? 0; // three pages, pre-roll among them, lie before it
+  const fourth = pagesIn(chunk)[5]?.offset ?? 0; // three pages precede it, one of them the pre-roll
   const tails = [
     new Uint8Array(4096),
     new TextEncoder().encode("OggS"),
     new Uint8Array(70_000).fill(255),
-    chunk.subarray(0, 600), // an old block: another file's beginning
-    // The page that would follow, of another file.
+    chunk.subarray(0, 600), // an old block: the beginning of another file
+    // A page of another file, with the number that is next here.
     makeStreamPages([makePacket(30, seededRandom(1))], { serial: 8 })[2] ?? new Uint8Array(0),
     new Uint8Array([...chunk.subarray(fourth, fourth + 100), ...new Uint8Array(900)]),
   ];
@@ -130,7 +130,7 @@ Deno.test("cutToLastPage() cuts off the zeros and the rubbish that a power cut l
   }
 });
 
-Deno.test("cutToLastPage() does not believe a page of another file, though its number fits", () => {
+Deno.test("cutToLastPage() does not accept a page of another file, even if its number fits", () => {
   const random = seededRandom(6);
   const packets = Array.from({ length: 4 }, () => makePacket(40, random));
   const [ours, theirs] = [7, 8].map((serial) => makeStreamPages(packets, { serial }));
@@ -139,7 +139,7 @@ Deno.test("cutToLastPage() does not believe a page of another file, though its n
   assertEquals(whole?.samples, 2 * 960 - 312);
 });
 
-Deno.test("cutToLastPage() keeps what lies before a flipped byte, wherever it is", () => {
+Deno.test("cutToLastPage() keeps everything before a flipped byte, wherever that byte is", () => {
   const chunk = makeChunk();
   const pages = pagesIn(chunk);
   for (let at = 0; at < chunk.length; at++) {
@@ -149,13 +149,13 @@ Deno.test("cutToLastPage() keeps what lies before a flipped byte, wherever it is
     const intact = pages.filter(({ offset, byteLength }) => offset + byteLength <= at).slice(2);
     const packets = intact.reduce((sum, { segments }) => sum + segments.length, 0);
     const first = pages[0]?.byteLength ?? 0;
-    // Where its very header is damaged it is no recording of ours: it is kept aside, not thrown away.
+    // With a damaged header it is not a recording of this program: the caller keeps it, set aside.
     if (at < first) assertEquals(whole, null, `byte ${at}`);
     else assertEquals(whole?.samples, Math.max(0, packets * 960 - PREROLL_SAMPLES), `byte ${at}`);
   }
 });
 
-Deno.test("cutToLastPage() finds no sound where none was written, and null where it is no recording", () => {
+Deno.test("cutToLastPage() finds no sound if none was written, and returns null if it is not a recording", () => {
   const nothing = { bytes: new Uint8Array(0), samples: 0 };
   assertEquals(cutToLastPage(new Uint8Array(0)), nothing);
   assertEquals(cutToLastPage(new Uint8Array(100_000)), nothing);

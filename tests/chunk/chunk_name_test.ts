@@ -15,7 +15,7 @@ const NAME: ChunkName = {
   key: KEY,
 };
 
-Deno.test("a chunk's name says when, how long and under which key, in UTC", () => {
+Deno.test("the name of a chunk holds its start in UTC, its length and its key", () => {
   assertEquals(formatChunkName(NAME), `20261123T184500.123456Z_59993500us_${KEY}.ogg`);
   assertEquals(formatPartName(NAME), `20261123T184500.123456Z_${KEY}.part`);
 });
@@ -25,7 +25,7 @@ Deno.test("random names from 1700 to 2250 are read back as written, and sort by 
   const from = Date.UTC(1700, 0) * 1000;
   const span = Date.UTC(2250, 0) * 1000 - from;
   const names: ChunkName[] = Array.from({ length: 5000 }, (_, index) => ({
-    // Every other name follows its predecessor by a few microseconds only.
+    // Every second name is only a few microseconds later than the one before.
     startUnixUs: index % 2 === 0
       ? Math.floor(from + random() * span)
       : Math.floor(random() * 3_000_000),
@@ -42,13 +42,13 @@ Deno.test("random names from 1700 to 2250 are read back as written, and sort by 
   assertEquals(byText, byTime);
 });
 
-Deno.test("two chunks of the same microsecond and length have two names", () => {
+Deno.test("two chunks with the same start and length have different names", () => {
   const other = { ...NAME, key: crypto.randomUUID() };
   assert(formatChunkName(NAME) !== formatChunkName(other));
   assert(formatPartName(NAME) !== formatPartName(other));
 });
 
-Deno.test("a name that is not ours is none", () => {
+Deno.test("parseChunkName() returns null for any name that the program does not write", () => {
   const rest = `_1us_${KEY}.ogg`;
   const wrong = [
     "",
@@ -62,7 +62,7 @@ Deno.test("a name that is not ours is none", () => {
     `20261123T184500.12345Z${rest}`,
     `20261123T184500.123456${rest}`,
     `20261123T184500.123456Z_-1us_${KEY}.ogg`,
-    `20261123T184500.123456Z_01us_${KEY}.ogg`, // it would be written as 1us
+    `20261123T184500.123456Z_01us_${KEY}.ogg`, // the program writes 1us
     `20261123T184500.123456Z_1us_${KEY}_b0a1b2c3d-01.ogg`,
     `20261123T184500.123456Z_1us_${KEY}_b0a1b2c3d-1-01.ogg`,
     `20261123T184500.123456Z_1us_${KEY.toUpperCase()}.ogg`,

@@ -18,7 +18,7 @@ import {
   parseOpusHead,
   parseOpusTags,
 } from "../../src/chunk/opus.ts";
-import { join, makePacket, makeStreamPages, mendCrc } from "../fixtures/ogg_stream.ts";
+import { fixCrc, join, makePacket, makeStreamPages } from "../fixtures/ogg_stream.ts";
 import { seededRandom } from "../fixtures/random.ts";
 
 const SECOND = 48_000;
@@ -27,12 +27,12 @@ const HEAD: OpusHead = { channels: 1, preSkip: 312, inputSampleRate: SECOND };
 interface CutChunk {
   startSample: number;
   endSample: number;
-  /** Pieces as they would reach the disk. */
+  /** The pieces in the order in which they would reach the disk. */
   pieces: Uint8Array[];
   bytes: Uint8Array;
 }
 
-/** Collects what a Chunker makes, and holds it to the order open, append …, close. */
+/** Collects the output of a Chunker, and asserts the order open, append …, close. */
 class Files {
   readonly chunks: CutChunk[] = [];
   #open: { startSample: number; pieces: Uint8Array[] } | null = null;
@@ -67,7 +67,7 @@ function makeChunker(chunkSamples = SECOND, head = HEAD): Chunker {
   });
 }
 
-/** Packets of 20 ms in a row, as the reader gives them. */
+/** Consecutive packets of 20 ms, as the reader delivers them. */
 function somePackets(count: number, options: { trimSamples?: number; sizeBytes?: number } = {}) {
   const random = seededRandom(3);
   return Array.from({ length: count }, (_, index): OpusPacket => ({
@@ -85,7 +85,7 @@ function cutAll(packets: OpusPacket[], chunker = makeChunker()): CutChunk[] {
   return files.chunks;
 }
 
-/** A chunk's pages, the first two being headers, with all that must hold of any chunk. */
+/** The pages of a chunk; the first two are headers. Asserts what must be true of every chunk. */
 function pagesOf(bytes: Uint8Array): { head: OpusHead; audio: OggPage[] } {
   const reader = new OggPageReader();
   const pages = [...reader.push(bytes), ...reader.end()].filter((found) => {
@@ -105,7 +105,7 @@ function pagesOf(bytes: Uint8Array): { head: OpusHead; audio: OggPage[] } {
   return { head, audio };
 }
 
-/** The packets that one finds in a chunk again. */
+/** The packets that a reader finds in a chunk. */
 function packetsOf(bytes: Uint8Array): OpusPacket[] {
   const reader = new OpusStreamReader();
   const events = [...reader.push(bytes), ...reader.end()];
@@ -113,7 +113,7 @@ function packetsOf(bytes: Uint8Array): OpusPacket[] {
   return events.filter((event) => event.kind === "packet").map(({ packet }) => packet);
 }
 
-Deno.test("Chunker cuts a stream into files whose samples follow on each other without a hole", () => {
+Deno.test("Chunker cuts a stream into files whose samples are contiguous", () => {
   const packets = somePackets(125, { trimSamples: 100 });
   const chunks = cutAll(packets);
   const spans = chunks.map(({ startSample, endSample }) => [startSample, endSample]);
@@ -144,7 +144,7 @@ Deno.test("Chunker gives each page the granule position of its last packet and a
   }
 });
 
-Deno.test("Chunker's pieces are whole pages, so that a file is whole after each of them", () => {
+Deno.test("Chunker writes whole pages, so that a file is whole after each write", () => {
   for (const { pieces } of cutAll(somePackets(125))) {
     for (const piece of pieces) {
       const reader = new OggPageReader();
@@ -163,7 +163,7 @@ Deno.test("Chunker closes a chunk with the packet that fills it, without waiting
   assertEquals(kinds[50], ["open"]);
 });
 
-Deno.test("cut() ends the chunk early and the next joins it without a seam", () => {
+Deno.test("cut() ends the chunk early, and the next one continues without a gap", () => {
   const packets = somePackets(40);
   const [files, chunker] = [new Files(), makeChunker()];
   for (const packet of packets.slice(0, 10)) files.apply(chunker.push(packet));
@@ -174,12 +174,12 @@ Deno.test("cut() ends the chunk early and the next joins it without a seam", () 
   const [first, second] = files.chunks;
   assert(first && second);
   assertEquals([first.endSample, second.startSample], [9600 - 312, 9600 - 312]);
-  // There were only ten packets to begin with: all of them, their pre-skip included, are pre-roll.
+  // There were only ten packets: all of them, with their pre-skip, become pre-roll.
   assertEquals(pagesOf(second.bytes).head.preSkip, 9600);
   assertEquals(packetsOf(second.bytes).length, 40);
 });
 
-Deno.test("cut({ lost: true }) makes the next chunk start afresh, where it lies in the stream", () => {
+Deno.test("cut({ lost: true }) starts the next chunk without pre-roll, at its position in the stream", () => {
   const packets = somePackets(100);
   const [files, chunker] = [new Files(), makeChunker()];
   for (const packet of packets.slice(0, 30)) files.apply(chunker.push(packet));
@@ -195,7 +195,7 @@ Deno.test("cut({ lost: true }) makes the next chunk start afresh, where it lies 
   assertEquals(packetsOf(second.bytes).map(({ data }) => data), expected);
 });
 
-Deno.test("A stream's own pre-skip is skipped also when it goes on in a second chunk", () => {
+Deno.test("The pre-skip of a stream is skipped even where it continues in a second chunk", () => {
   const head = { ...HEAD, preSkip: 3840 };
   const packets = somePackets(50);
   for (const lost of [false, true]) {
@@ -206,13 +206,13 @@ Deno.test("A stream's own pre-skip is skipped also when it goes on in a second c
     files.apply(chunker.cut());
     const [first, second] = files.chunks;
     assert(first && second);
-    assert(first.endSample <= first.startSample, "nothing of it can be heard");
+    assert(first.endSample <= first.startSample, "none of it is audible");
     assertEquals([second.startSample, second.endSample], [0, 50 * 960 - 3840]);
     assertEquals(pagesOf(second.bytes).head.preSkip, lost ? 1920 : 3840);
   }
 });
 
-Deno.test("A stream that ends on a chunk's last packet leaves no chunk behind it", () => {
+Deno.test("A stream that ends with the last packet of a chunk starts no further chunk", () => {
   const chunker = makeChunker();
   const files = new Files();
   for (const packet of somePackets(100)) files.apply(chunker.push(packet));
@@ -221,7 +221,7 @@ Deno.test("A stream that ends on a chunk's last packet leaves no chunk behind it
   assertEquals(makeChunker().cut(), []);
 });
 
-Deno.test("A chunk of padding alone says that it holds nothing", () => {
+Deno.test("A chunk that is only padding reports that it holds no sound", () => {
   for (const trimSamples of [959, 960]) {
     const last = cutAll(somePackets(51, { trimSamples })).at(-1);
     assert(last !== undefined);
@@ -231,17 +231,17 @@ Deno.test("A chunk of padding alone says that it holds nothing", () => {
   assert(short !== undefined && short.endSample <= short.startSample);
 });
 
-Deno.test("Packets of every length and size fit: pages never overflow, nor does the pre-skip", () => {
+Deno.test("Packets of every length and size fit: neither the pages nor the pre-skip overflow", () => {
   const random = seededRandom(4);
   const configs = [[0x00, 480], [0x08, 960], [0x10, 1920], [0x18, 2880], [0x1b, 5760]] as const;
   for (const [toc, samples] of configs) {
     for (const sizeBytes of [2, 1275, 65_024]) {
-      if (sizeBytes > 1275 && samples < 5760) continue; // once is slow enough
+      if (sizeBytes > 1275 && samples < 5760) continue; // large packets only once: they are slow
       const count = Math.ceil(3 * SECOND / samples);
       const packets = Array.from({ length: count }, (_, index): OpusPacket => {
         const data = makePacket(sizeBytes, random);
         data[0] = toc;
-        data[1] = 2; // two frames, where they are counted
+        data[1] = 2; // two frames, if the configuration has a frame count
         return { data, samples, endPosition: (index + 1) * samples, trimSamples: 0 };
       });
       const chunks = cutAll(packets, makeChunker(2 * SECOND));
@@ -258,7 +258,7 @@ Deno.test("Packets of every length and size fit: pages never overflow, nor does 
   }
 });
 
-Deno.test("Whatever happens to the bytes of a stream, the chunks made of it are whole", () => {
+Deno.test("The chunks of a stream are whole, however its bytes are damaged", () => {
   const random = seededRandom(20260731);
   const below = (limit: number) => Math.floor(random() * limit);
   const packets = Array.from({ length: 40 }, () => makePacket(1 + below(300), random));
@@ -273,9 +273,9 @@ Deno.test("Whatever happens to the bytes of a stream, the chunks made of it are 
       const kind = below(6);
       if (kind === 0) page[below(page.length)] = below(256); // damage, which the CRC shows
       if ((kind === 1 || kind === 2) && page.length > 27) {
-        // Damage in the header or behind it, which the CRC does not show.
+        // Damage in the header or after it, which the CRC does not show.
         page[kind === 1 ? 4 + below(23) : 27 + below(page.length - 27)] = below(256);
-        mendCrc(page);
+        fixCrc(page);
       }
       if (kind === 3) pages.splice(index, 1 + below(3));
       if (kind === 4) pages.splice(index, 0, pages[below(pages.length)] ?? page);

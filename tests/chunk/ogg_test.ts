@@ -13,10 +13,10 @@ import {
   segmentCount,
   withFlags,
 } from "../../src/chunk/ogg.ts";
-import { join, lacing, makePage, makeStreamPages, mendCrc } from "../fixtures/ogg_stream.ts";
+import { fixCrc, join, lacing, makePage, makeStreamPages } from "../fixtures/ogg_stream.ts";
 import { seededRandom } from "../fixtures/random.ts";
 
-/** Everything a reader finds in bytes that arrive in these pieces. */
+/** Everything that a reader finds when the bytes arrive in these pieces. */
 function read(...pieces: Uint8Array[]): (OggPage | OggDamage)[] {
   const reader = new OggPageReader();
   return [...pieces.flatMap((piece) => [...reader.push(piece)]), ...reader.end()];
@@ -30,7 +30,7 @@ function sequencesIn(found: (OggPage | OggDamage)[]): number[] {
   return found.filter((item) => item.kind === "page").map(({ sequence }) => sequence);
 }
 
-/** Pages of the sizes that lacing makes interesting, four packets each. */
+/** Pages of four packets each, with the sizes that are edge cases of lacing. */
 function somePages(): { packets: Uint8Array[]; bytes: Uint8Array }[] {
   const random = seededRandom(1);
   return [[0, 1, 254, 255], [256, 509, 510, 511], [60, 61, 62, 63]].map((sizes, sequence) => {
@@ -47,14 +47,14 @@ function somePages(): { packets: Uint8Array[]; bytes: Uint8Array }[] {
   });
 }
 
-Deno.test("oggCrc() is that of RFC 3533 and goes on from where it stopped", () => {
+Deno.test("oggCrc() computes the CRC of RFC 3533 and can continue from an earlier result", () => {
   const text = new TextEncoder().encode("123456789");
   assertEquals(oggCrc(text), 0x89a1897f); // the check value of POSIX cksum, inverted
   assertEquals(oggCrc(text.subarray(4), oggCrc(text.subarray(0, 4))), 0x89a1897f);
   assertEquals(oggCrc(new Uint8Array(0)), 0);
 });
 
-Deno.test("encodePage() makes to the byte what RFC 3533 describes", () => {
+Deno.test("encodePage() writes a page byte for byte as RFC 3533 describes", () => {
   for (const [sequence, { packets, bytes }] of somePages().entries()) {
     const flags = sequence === 0 ? BEGIN_OF_STREAM : 0;
     const granulePosition = sequence * 3840;
@@ -74,7 +74,7 @@ Deno.test("encodePage() fills a page to its last byte and refuses one more", () 
   assertThrows(() => encodePage({ ...content, packets: tooLarge }), RangeError, "255 segments");
 });
 
-Deno.test("withFlags() changes the flags and the CRC and nothing else", () => {
+Deno.test("withFlags() changes only the flags and the CRC", () => {
   const [first] = somePages();
   assert(first !== undefined);
   const before = first.bytes.slice();
@@ -105,7 +105,7 @@ Deno.test("OggPageReader gives the same pages wherever the bytes are split", () 
   assertEquals(read(...[...stream].map((byte) => Uint8Array.of(byte))), whole);
 });
 
-Deno.test("OggPageReader's pages stay as they are when the caller uses its buffer again", () => {
+Deno.test("OggPageReader returns pages that do not change when the caller reuses its buffer", () => {
   const reader = new OggPageReader();
   const buffer = somePages()[0]?.bytes ?? new Uint8Array(0);
   const expected = read(buffer.slice());
@@ -114,7 +114,7 @@ Deno.test("OggPageReader's pages stay as they are when the caller uses its buffe
   assertEquals(found, expected);
 });
 
-Deno.test("packetPieces() tells a packet that goes on from one that ends with a full segment", () => {
+Deno.test("packetPieces() distinguishes a packet that continues from one that ends with a full segment", () => {
   const piecesOf = (segments: number[]) => {
     const size = segments.reduce((sum, value) => sum + value, 0);
     const [page] = read(makePage({ segments, body: new Uint8Array(size) }));
@@ -128,12 +128,12 @@ Deno.test("packetPieces() tells a packet that goes on from one that ends with a 
   assertEquals(piecesOf([3, 255, 255]), [[3, true], [510, false]]);
 });
 
-Deno.test("OggPageReader reports each kind of damage once, with its offset, and reads on behind it", () => {
+Deno.test("OggPageReader reports each kind of damage once, with its offset, and resumes after it", () => {
   const pages = somePages().map(({ bytes }) => bytes);
   const [first, second, third] = pages;
   assert(first && second && third);
   const at = first.length;
-  const behind = Array<Uint8Array>(6).fill(third); // more than a torn page still asks for
+  const behind = Array<Uint8Array>(6).fill(third); // more bytes than a torn page still expects
   const changed = (offset: number, value: number) => {
     const copy = second.slice();
     copy[offset] = value;
@@ -142,7 +142,7 @@ Deno.test("OggPageReader reports each kind of damage once, with its offset, and 
   const cases: [string, Uint8Array, string][] = [
     ["a flipped bit in the body", changed(500, (second[500] ?? 0) ^ 1), "wrong CRC"],
     ["a flipped bit in the CRC", changed(22, (second[22] ?? 0) ^ 1), "wrong CRC"],
-    ["another version, its CRC right", mendCrc(changed(4, 1)), "wrong version"],
+    ["another version, its CRC right", fixCrc(changed(4, 1)), "wrong version"],
     ["no capture pattern", changed(0, 0), "no page starts here"],
     ["cut at its end", second.subarray(0, 1000), "wrong CRC"],
     ["cut behind its capture pattern", second.subarray(0, 4), "wrong version"],
@@ -169,7 +169,7 @@ Deno.test("OggPageReader reports each kind of damage once, with its offset, and 
   }
 });
 
-Deno.test("OggPageReader does not lose the pages that a bogus header swallowed when the stream ends", () => {
+Deno.test("OggPageReader recovers the pages behind a bogus header when the stream ends", () => {
   const [first, second, third] = somePages().map(({ bytes }) => bytes);
   assert(first && second && third);
   const bogus = second.slice();
@@ -186,7 +186,7 @@ Deno.test("OggPageReader does not lose the pages that a bogus header swallowed w
   assertEquals(sequencesIn(read(join(patterns, third))), [2]);
 });
 
-Deno.test("OggPageReader reports a torn end once, whatever is cut off", () => {
+Deno.test("OggPageReader reports a torn end once, wherever the cut is", () => {
   const stream = join(...somePages().map(({ bytes }) => bytes));
   const [, , last] = read(stream);
   assert(last !== undefined);
@@ -235,7 +235,7 @@ Deno.test("OggPageReader neither invents nor loses a byte in 3,000 mutated strea
   }
 });
 
-Deno.test("OggPageReader takes 5 MB at once or in pieces of 100 bytes in well under a second", () => {
+Deno.test("OggPageReader reads 5 MB at once or in pieces of 100 bytes in well under a second", () => {
   const packets = Array.from({ length: 20 }, () => new Uint8Array(75));
   const content = { flags: 0, granulePosition: 0, serial: 1, packets };
   const pages = Array.from({ length: 3300 }, (_, sequence) => encodePage({ ...content, sequence }));

@@ -43,7 +43,7 @@ function somePackets(count: number, sizeBytes = 60): Uint8Array[] {
   return Array.from({ length: count }, () => makePacket(sizeBytes, random));
 }
 
-Deno.test("encodeOpusHead() and parseOpusHead() are each other's inverse", () => {
+Deno.test("parseOpusHead() reads what encodeOpusHead() writes", () => {
   const head = { channels: 1, preSkip: 312, inputSampleRate: 48_000 };
   assertEquals(encodeOpusHead(head), makeHead());
   assertEquals(parseOpusHead(makeHead()), head);
@@ -51,13 +51,13 @@ Deno.test("encodeOpusHead() and parseOpusHead() are each other's inverse", () =>
   assertEquals(parseOpusHead(encodeOpusHead({ ...head, preSkip })), { ...head, preSkip });
 });
 
-Deno.test("parseOpusHead() refuses what a mono or stereo file of version 1 never begins with", () => {
+Deno.test("parseOpusHead() refuses every header that a mono or stereo file of version 1 cannot have", () => {
   const changed = (offset: number, value: number) => {
     const head = makeHead();
     head[offset] = value;
     return head;
   };
-  assertEquals(parseOpusHead(changed(8, 15))?.channels, 1); // a minor version we may read
+  assertEquals(parseOpusHead(changed(8, 15))?.channels, 1); // a minor version that a reader may accept
   assertEquals(parseOpusHead(changed(9, 2))?.channels, 2);
   const wrong = [
     makeTags(),
@@ -71,14 +71,14 @@ Deno.test("parseOpusHead() refuses what a mono or stereo file of version 1 never
   for (const packet of wrong) assertEquals(parseOpusHead(packet), null);
 });
 
-Deno.test("encodeOpusTags() and parseOpusTags() are each other's inverse", () => {
+Deno.test("parseOpusTags() reads what encodeOpusTags() writes", () => {
   const comments = { POINT_ID: "a=b", EMPTY: "", NAME: "Kasse 1 – Übung" };
   assertEquals(parseOpusTags(encodeOpusTags("vendor", comments)), comments);
   assertEquals(encodeOpusTags("test", {}), makeTags());
   assertEquals(parseOpusTags(encodeOpusTags("", { lower: "x" })), { LOWER: "x" });
 });
 
-Deno.test("parseOpusTags() gives null for tags that are cut short anywhere", () => {
+Deno.test("parseOpusTags() returns null for truncated tags, wherever the cut is", () => {
   const tags = encodeOpusTags("vendor", { ONE: "1", TWO: "2" });
   for (let size = 0; size < tags.length; size++) {
     assertEquals(parseOpusTags(tags.subarray(0, size)), null, `${size} bytes`);
@@ -113,7 +113,7 @@ Deno.test("packetSamples() knows every configuration and frame count of RFC 6716
   assertEquals(packetSamples(new Uint8Array(65_025)), null);
 });
 
-Deno.test("OpusStreamReader gives head and packets with their positions, however the bytes are split", () => {
+Deno.test("OpusStreamReader returns head and packets with their positions, however the bytes are split", () => {
   const packets = somePackets(6);
   for (const perPage of [1, 4]) {
     const stream = join(...makeStreamPages(packets, { perPage }));
@@ -129,7 +129,7 @@ Deno.test("OpusStreamReader gives head and packets with their positions, however
   }
 });
 
-Deno.test("OpusStreamReader joins a packet that goes over three pages, two of them without granule", () => {
+Deno.test("OpusStreamReader joins a packet that spans three pages, two of them without granule position", () => {
   const [packet, next] = [...somePackets(1, 1000), ...somePackets(1, 10)];
   assert(packet && next);
   const [head, tags] = makeStreamPages([]);
@@ -153,14 +153,14 @@ Deno.test("OpusStreamReader joins a packet that goes over three pages, two of th
   assertEquals(inShort(whole), ["head", "1", "2"]);
   assertEquals(packetsIn(whole).map(({ data }) => data), [packet, next]);
 
-  // Without one of its pages it is gone, once, and the next has its true position.
+  // If one of its pages is missing, the packet is lost once, and the next has its true position.
   const hole = "break: page 4 follows page 2";
   assertEquals(inShort(read(join(head, tags, first, third))), ["head", hole, "2"]);
   const noStart = "break: page 3 follows page 1";
   assertEquals(inShort(read(join(head, tags, second, third))), ["head", noStart, "2"]);
 });
 
-Deno.test("OpusStreamReader names a packet whose continuation flag contradicts the page before", () => {
+Deno.test("OpusStreamReader reports a packet whose continuation flag contradicts the page before", () => {
   const [head, tags] = makeStreamPages([]);
   assert(head && tags);
   const [small, large] = [...somePackets(1, 10), ...somePackets(1, 255)];
@@ -174,7 +174,7 @@ Deno.test("OpusStreamReader names a packet whose continuation flag contradicts t
   assertEquals(inShort(read(join(head, tags, ...noStart))), ["head", lacks, "2", "3"]);
 });
 
-Deno.test("OpusStreamReader reports a hole once, and the granule position tells how much is lost", () => {
+Deno.test("OpusStreamReader reports a hole once, and the granule position gives its length", () => {
   const pages = makeStreamPages(somePackets(9));
   const without = (...lost: number[]) => join(...pages.filter((_, index) => !lost.includes(index)));
   assertEquals(inShort(read(without(4, 5, 6))), [
@@ -187,7 +187,7 @@ Deno.test("OpusStreamReader reports a hole once, and the granule position tells 
   ]);
 });
 
-Deno.test("OpusStreamReader reports damage and the hole that it leaves as one break", () => {
+Deno.test("OpusStreamReader reports damage and the resulting hole as one break", () => {
   const pages = makeStreamPages(somePackets(6));
   const bad = pages[4] ?? new Uint8Array(0);
   bad[40] = (bad[40] ?? 0) ^ 1;
@@ -198,13 +198,13 @@ Deno.test("OpusStreamReader reports damage and the hole that it leaves as one br
   assertEquals(broken?.offset, pages.slice(0, 4).reduce((sum, page) => sum + page.length, 0));
 });
 
-Deno.test("OpusStreamReader reads on when the tags are lost", () => {
+Deno.test("OpusStreamReader continues when the tags are lost", () => {
   const pages = makeStreamPages(somePackets(2));
   pages.splice(1, 1);
   assertEquals(inShort(read(join(...pages))), ["head", "break: page 2 follows page 0", "1", "2"]);
 });
 
-Deno.test("OpusStreamReader puts the break where the packet is that is none, inside a page too", () => {
+Deno.test("OpusStreamReader reports a break at the position of an invalid packet, even inside a page", () => {
   const [none, tooLong] = [new Uint8Array(0), Uint8Array.of(0x0b, 63)];
   for (const wrong of [none, tooLong]) {
     const packets = somePackets(5);
@@ -217,7 +217,7 @@ Deno.test("OpusStreamReader puts the break where the packet is that is none, ins
   }
 });
 
-Deno.test("OpusStreamReader starts again with a second stream behind the first", () => {
+Deno.test("OpusStreamReader starts over with a second stream that follows the first", () => {
   const first = makeStreamPages(somePackets(3));
   const second = makeStreamPages(somePackets(2), { serial: 8, preSkip: 3840 });
   const events = read(join(...first, ...second));
@@ -227,7 +227,7 @@ Deno.test("OpusStreamReader starts again with a second stream behind the first",
   assertEquals(heads.map(({ head }) => head.preSkip), [312, 3840]);
 });
 
-Deno.test("OpusStreamReader names a foreign page and a head that it cannot read", () => {
+Deno.test("OpusStreamReader reports a foreign page and an unreadable OpusHead", () => {
   const pages = makeStreamPages(somePackets(2));
   const foreign = makePage({ serial: 9, sequence: 3, segments: [1], body: Uint8Array.of(8) });
   const events = read(join(...pages.slice(0, 3), foreign, ...pages.slice(3)));
@@ -242,7 +242,7 @@ Deno.test("OpusStreamReader names a foreign page and a head that it cannot read"
   assertEquals(inShort(read(page)), ["break: an OpusHead that cannot be read"]);
 });
 
-Deno.test("OpusStreamReader trims the end, and leaves out packets of padding alone", () => {
+Deno.test("OpusStreamReader trims the end, and omits packets that are only padding", () => {
   const trimsOf = (perPage: number, trimSamples: number) => {
     const stream = join(...makeStreamPages(somePackets(4), { perPage, trimSamples }));
     return packetsIn(read(stream)).map((packet) => packet.trimSamples);
@@ -254,7 +254,7 @@ Deno.test("OpusStreamReader trims the end, and leaves out packets of padding alo
   assertEquals(trimsOf(4, 960 + 100), [0, 0, 100]);
 });
 
-Deno.test("OpusStreamReader does not take a granule position in the middle for a trim", () => {
+Deno.test("OpusStreamReader does not treat a granule position in the middle as a trim", () => {
   const packets = somePackets(2);
   const pages = makeStreamPages(packets);
   pages[2] = makePage({

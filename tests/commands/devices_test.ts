@@ -1,4 +1,4 @@
-// What `recorder-agent devices` prints for described sound systems (fixtures/sound).
+// The output of `recorder-agent devices` for described sound systems (fixtures/sound).
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { writeMicrophones } from "../../src/microphone/last_microphone.ts";
@@ -23,7 +23,7 @@ async function printed(
   return { code, text: lines.join("\n") };
 }
 
-Deno.test("runDevices() prints a table, the microphone it would take, and what to paste", async () => {
+Deno.test("runDevices() prints a table, the microphone that it would take, and lines to paste", async () => {
   const { code, text } = await printed("capture_at_device_1");
   assertEquals(code, 0);
   assertEquals(
@@ -57,13 +57,13 @@ Deno.test("runDevices() marks the microphone recorded last", async () => {
   assertStringIncludes(text, "(card 1, usb:1-1.2): the one recorded last.");
 });
 
-Deno.test("runDevices() ends with 1 and the reason where there is no microphone", async () => {
+Deno.test("runDevices() returns 1 and the reason if there is no microphone", async () => {
   const { code, text } = await printed("no_sound_cards");
   assertEquals(code, 1);
   assert(text.startsWith("Cannot find a microphone: there are no sound cards. Plug in"));
 });
 
-Deno.test("withMicrophones() says what there is to a bad audio_device, and leaves the rest alone", async () => {
+Deno.test("withMicrophones() adds the present microphones to the problem of a bad audio_device only", async () => {
   await using system = await soundRoot("one_usb_microphone");
   const problems = [
     'c.yaml:6:15: audio_device: "usb:zz" names no microphone: expected …',

@@ -14,7 +14,7 @@ const SET = [
   "ingest_token=a-secret-token",
 ];
 
-/** A throw-away system with the group that every Debian has, and a program to install. */
+/** A temporary system with the group that every Debian has, and a program to install. */
 async function makeRoot() {
   const dir = await Deno.makeTempDir({ prefix: "install-test-" });
   const root = join(dir, "root");
@@ -48,7 +48,7 @@ async function makeRoot() {
   };
 }
 
-/** Every file and folder with its rights and, for a file, its inode: who replaced one shows. */
+/** Every file and folder with its mode and, for a file, its inode, which shows a replacement. */
 function snapshot(root: string): Map<string, string> {
   const found = new Map<string, string>();
   const walk = (dir: string) => {
@@ -63,7 +63,7 @@ function snapshot(root: string): Map<string, string> {
   return found;
 }
 
-Deno.test("install puts the program, its user, configuration, token and unit in place", async () => {
+Deno.test("install sets up the program, its user, configuration, token and unit", async () => {
   await using system = await makeRoot();
   assertEquals(await system.install(), 0, system.said());
   const passwd = await Deno.readTextFile(join(system.root, "etc/passwd"));
@@ -91,7 +91,7 @@ Deno.test("install puts the program, its user, configuration, token and unit in 
   assertEquals(config.ingestTokenFile, "/credentials/ingest-token");
 });
 
-Deno.test("install again changes nothing; with another program it is an upgrade that keeps the rest", async () => {
+Deno.test("a second install changes nothing; with another program it is an upgrade that keeps the rest", async () => {
   await using system = await makeRoot();
   assertEquals(await system.install(), 0, system.said());
   const first = snapshot(system.root);
@@ -109,7 +109,7 @@ Deno.test("install again changes nothing; with another program it is an upgrade 
   assertStringIncludes(await Deno.readTextFile(`${program}.old`), "version one");
 });
 
-Deno.test("uninstall leaves recordings and configuration; --purge leaves nothing of ours", async () => {
+Deno.test("uninstall keeps recordings and configuration; --purge removes everything that belongs to the agent", async () => {
   await using system = await makeRoot();
   const before = [...snapshot(system.root).keys()].sort();
   const spool = join(system.root, "srv/sound");
@@ -143,7 +143,7 @@ Deno.test("uninstall leaves recordings and configuration; --purge leaves nothing
   assert(!passwd.includes("recorder-agent"), passwd);
 });
 
-Deno.test("--dry-run says every step and changes nothing", async () => {
+Deno.test("--dry-run lists every step and changes nothing", async () => {
   await using system = await makeRoot();
   const before = snapshot(system.root);
   assertEquals(await system.install({ dryRun: true }), 0, system.said());
@@ -157,7 +157,7 @@ Deno.test("--dry-run says every step and changes nothing", async () => {
   assertEquals(snapshot(system.root), installed);
 });
 
-Deno.test("what is wrong is said before anything is changed", async () => {
+Deno.test("install reports wrong settings before it changes anything", async () => {
   await using system = await makeRoot();
   const before = snapshot(system.root);
   const cases: [Partial<InstallOptions>, RegExp][] = [
@@ -178,7 +178,7 @@ Deno.test("what is wrong is said before anything is changed", async () => {
   }
 });
 
-Deno.test("on a terminal install asks for what is missing and offers fresh UUIDs", async () => {
+Deno.test("on a terminal install asks for missing settings and offers new UUIDs", async () => {
   await using system = await makeRoot();
   const asked: string[] = [];
   const ask: Ask = (question, { suggestion, secret }) => {
@@ -202,7 +202,7 @@ Deno.test("on a terminal install asks for what is missing and offers fresh UUIDs
   assertMatch(other.said(), /Nothing was changed/);
 });
 
-Deno.test("a step that fails undoes those before it, the last one first", async () => {
+Deno.test("a failed step undoes the earlier steps, in reverse order", async () => {
   await using system = await makeRoot();
   const before = [...snapshot(system.root).keys()].sort();
   await Deno.mkdir(join(system.root, "usr/local/bin/recorder-agent.new"), { recursive: true });
@@ -226,7 +226,7 @@ Deno.test("a step that fails undoes those before it, the last one first", async 
   assertMatch(String(failed), /Cannot c: no/);
 });
 
-Deno.test("settings go into their lines, comments stay, the token never does", () => {
+Deno.test("settings replace their lines, comments stay, and the token is never written", () => {
   const text = "# The till\nregister_id: old # by hand\ningest_token: abc\n";
   const settings = new Map([["register_id", "new"], ["audio_device", "name:My Mic: 2"], [
     "ingest_token",

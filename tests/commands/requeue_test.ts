@@ -1,5 +1,5 @@
-// Refused chunks on their way back, in real folders: what is shown, what moves, what stays, and what a
-// running uploader makes of it.
+// Requeueing refused chunks in real folders: what is shown, what moves, what stays, and how a running
+// uploader reacts.
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path/join";
@@ -16,7 +16,7 @@ const REASON = {
   rejected_at: "2026-11-23T09:00:01.234Z",
 };
 
-/** A spool whose rejected/ has chunks of these minutes. */
+/** A spool with chunks of these minutes in rejected/. */
 async function spoolWith(...minutes: number[]): Promise<{ temp: TempSpool; names: string[] }> {
   const temp = await TempSpool.open();
   for (const minute of minutes) {
@@ -42,7 +42,7 @@ async function run(dir: string, options: Partial<RequeueOptions> = {}) {
   return { code, text: lines.join("\n") };
 }
 
-Deno.test("requeue shows what was refused and why, what is no chunk, and how to put it back", async () => {
+Deno.test("requeue shows what was refused and why, which files are not chunks, and how to requeue them", async () => {
   const { temp, names } = await spoolWith(2, 1);
   await using _ = temp;
   await Deno.writeTextFile(temp.spool.path("rejected", "broken.part"), "");
@@ -62,14 +62,14 @@ Deno.test("requeue shows what was refused and why, what is no chunk, and how to 
   assertEquals([code, temp.files("outbox"), temp.files("rejected").length], [0, [], 6]);
 });
 
-Deno.test("an empty rejected/ is said, and no failure", async () => {
+Deno.test("an empty rejected/ is reported, and is not a failure", async () => {
   await using temp = await TempSpool.open();
   const expected = { code: 0, text: "No chunk is in rejected/." };
   assertEquals(await run(temp.dir), expected);
   assertEquals(await run(temp.dir, { all: true }), expected);
 });
 
-Deno.test("requeue --all puts back every chunk and takes its reason away; the rest stays", async () => {
+Deno.test("requeue --all requeues every chunk and deletes its reason; the rest stays", async () => {
   const { temp, names } = await spoolWith(1, 2, 3);
   await using _ = temp;
   await Deno.writeTextFile(temp.spool.path("rejected", "broken.part"), "");
@@ -105,7 +105,7 @@ Deno.test("chunks are named by key, name or path; --dry-run moves none", async (
   assertEquals(temp.files("rejected"), [names[3], `${names[3]}.reason.json`]);
 });
 
-Deno.test("a key that is not there moves nothing, and what there is is listed", async () => {
+Deno.test("an unknown key moves nothing, and the present chunks are listed", async () => {
   const { temp, names } = await spoolWith(1);
   await using _ = temp;
   const { code, text } = await run(temp.dir, { wanted: [keyOf(names[0]), "no-such-key"] });
@@ -114,7 +114,7 @@ Deno.test("a key that is not there moves nothing, and what there is is listed", 
   assertStringIncludes(text, keyOf(names[0]));
 });
 
-Deno.test("a chunk that is in outbox/ already stays where it is, and the others go", async () => {
+Deno.test("a chunk that is already in outbox/ stays in place, and the others move", async () => {
   const { temp, names } = await spoolWith(1, 2);
   await using _ = temp;
   await Deno.writeTextFile(temp.spool.path("outbox", names[0] ?? ""), "another");
@@ -124,14 +124,14 @@ Deno.test("a chunk that is in outbox/ already stays where it is, and the others 
   assertStringIncludes(text, `Cannot put back ${names[0]}: it is in outbox/ already`);
 });
 
-Deno.test("a folder that is no spool is an error that names it", async () => {
+Deno.test("a folder that is not a spool is an error that names it", async () => {
   const { code, text } = await run("/nonexistent/spool");
   assertEquals(code, 1);
   assertStringIncludes(text, "spool_dir /nonexistent/spool: it is not there");
 });
 
 Deno.test({
-  name: "what root puts back still belongs to the service's user",
+  name: "chunks that root requeues still belong to the user of the service",
   ignore: Deno.uid() !== 0,
   async fn() {
     const { temp, names } = await spoolWith(1);
@@ -145,7 +145,7 @@ Deno.test({
 
 // ---- beside a running uploader
 
-Deno.test("a running uploader notices within 10 s, keeps the key, and the books balance", async () => {
+Deno.test("a running uploader notices within 10 s, keeps the key, and the counters balance", async () => {
   const clock = new SimulatedClock(Date.UTC(2026, 10, 23, 9));
   const options = { clock, behaviour: { kind: "status", status: 422 } } as const;
   await using rig = await UploadRig.start([0, 1, 2], options);
@@ -175,7 +175,7 @@ Deno.test("a running uploader notices within 10 s, keeps the key, and the books 
   assertEquals([rig.problems, rig.report.ledger.unaccounted_s], [[], unaccounted]);
 });
 
-Deno.test("a chunk that is put back is refused anew after three tries, with a new reason", async () => {
+Deno.test("a requeued chunk is refused again after three tries, with a new reason", async () => {
   const clock = new SimulatedClock(Date.UTC(2026, 10, 23, 9));
   const options = { clock, behaviour: { kind: "status", status: 422 } } as const;
   await using rig = await UploadRig.start([0], options);
@@ -190,13 +190,13 @@ Deno.test("a chunk that is put back is refused anew after three tries, with a ne
   assertMatch(text, /\b413 /);
 });
 
-Deno.test("what is put back is delivered before what is newer", async () => {
+Deno.test("requeued chunks are delivered before newer ones", async () => {
   const { temp } = await spoolWith(1);
   await using _ = temp;
   for (let minute = 5; minute < 15; minute++) await temp.store("outbox", makeName(minute));
   await temp.spool.noticeReturned();
-  assert(parseChunkName(await oldestIn(temp.spool, "outbox") ?? "") !== null); // the names are held
-  await new Promise((resolve) => setTimeout(resolve, 5)); // file systems count time coarsely
+  assert(parseChunkName(await oldestIn(temp.spool, "outbox") ?? "") !== null); // the spool has the names in memory
+  await new Promise((resolve) => setTimeout(resolve, 5)); // file systems have coarse timestamps
   await run(temp.dir, { all: true });
   await temp.spool.noticeReturned();
   assertEquals(await oldestIn(temp.spool, "outbox"), temp.files("outbox")[0]);

@@ -4,7 +4,7 @@ import { assertMatch } from "@std/assert";
 
 const UNIT = new URL("../../recorder-agent.service", import.meta.url);
 
-Deno.test("the unit starts after network and sound, restarts for ever, and stops gently", async () => {
+Deno.test("the unit starts after network and sound, always restarts, and stops gracefully", async () => {
   const unit = await Deno.readTextFile(UNIT);
   for (
     const line of [
@@ -21,9 +21,9 @@ Deno.test("the unit starts after network and sound, restarts for ever, and stops
       /^WatchdogSec=3min$/m, // tests/system/notify_socket_test.ts shows that it is enough
       /^RuntimeDirectory=recorder-agent$/m,
       /^LoadCredential=ingest-token:\/etc\/recorder-agent\/token$/m,
-      /^SetCredential=ingest-token:/m, // a missing file would keep the unit from starting
-      /^SystemCallFilter=capset$/m, // setpriv would start no ffmpeg
-      /^Wants=modprobe@snd.service$/m, // and DeviceAllow=char-alsa would mean nothing
+      /^SetCredential=ingest-token:/m, // without it a missing file would prevent the start of the unit
+      /^SystemCallFilter=capset$/m, // without it setpriv could not start ffmpeg
+      /^Wants=modprobe@snd.service$/m, // without it DeviceAllow=char-alsa has no effect
     ]
   ) assertMatch(unit, line);
 });

@@ -1,4 +1,4 @@
-// What the configuration accepts as audio_device.
+// The values that the configuration accepts for audio_device.
 
 import { assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { ConfigError, loadConfig } from "../../src/config/config.ts";
@@ -16,7 +16,7 @@ function load(line: string): string | null {
   return loadConfig(options).audioDevice;
 }
 
-Deno.test("audio_device may be a socket, a make, a name or an ALSA PCM", () => {
+Deno.test("audio_device can be a socket, a make, a name or an ALSA PCM", () => {
   for (
     const value of [
       "usb:1-1.2",
@@ -30,7 +30,7 @@ Deno.test("audio_device may be a socket, a make, a name or an ALSA PCM", () => {
   assertEquals(load("audio_device: usb:1-1.2"), "usb:1-1.2", "as YAML without quotes");
 });
 
-Deno.test("an audio_device that can name nothing is refused with its place and what is accepted", () => {
+Deno.test("an invalid audio_device is refused with its place and what is accepted", () => {
   for (const value of ["usb:zz", "usb:", "usb:1-", "usb:0d8c", "name: "]) {
     const { problems } = assertThrows(() => load(`audio_device: "${value}"`), ConfigError);
     assertEquals(problems.length, 1);

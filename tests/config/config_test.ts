@@ -56,7 +56,7 @@ const DEFAULTS: Partial<Config> = {
 
 // --- What is accepted ----------------------------------------------------------------------------
 
-Deno.test("loadConfig() gives every default when only the required keys are given", () => {
+Deno.test("loadConfig() returns every default if only the required keys are given", () => {
   assertConfig(fromEnv({}), DEFAULTS);
   assertConfig(fromYaml(REQUIRED_YAML), DEFAULTS);
 });
@@ -121,7 +121,7 @@ Deno.test("a variable of either token key replaces both token keys of the file",
   assertEquals(fromYaml(file, { RA_INGEST_TOKEN: "other" }).ingestTokenFile, null);
 });
 
-Deno.test("unquoted times in YAML mean what they show", () => {
+Deno.test("unquoted times in YAML are read as they are written", () => {
   for (
     const [written, minute] of [
       ["22:00", 1320],
@@ -139,7 +139,7 @@ Deno.test("unquoted times in YAML mean what they show", () => {
   assertMatch(onlyProblem("schedule_end: 1:20:30"), /: "1:20:30" is not a time/);
 });
 
-Deno.test("numbers in quotes, CRLF, a BOM, flow style and quoted keys are YAML as any other", () => {
+Deno.test("numbers in quotes, CRLF, a BOM, flow style and quoted keys are accepted", () => {
   const lines = `${REQUIRED_YAML}chunk_seconds: "30"\n`;
   const flow = `{${lines.trim().replaceAll("\n", ", ")}}`;
   const quoted = lines.replaceAll(/^(\w+):/gm, '"$1":');
@@ -148,7 +148,7 @@ Deno.test("numbers in quotes, CRLF, a BOM, flow style and quoted keys are YAML a
   }
 });
 
-Deno.test("a key without a default may stand there with nothing behind it", () => {
+Deno.test("a key without a default may have an empty value", () => {
   for (const nothing of ["", "null", "~", '""']) {
     const yaml = `${REQUIRED_YAML}audio_device: ${nothing}\nmax_waiting_days: ${nothing}\n`;
     assertConfig(fromYaml(yaml), DEFAULTS);
@@ -182,7 +182,7 @@ chunk_second: 60
   ]);
 });
 
-Deno.test("ConfigError's message is its problems, one a line", () => {
+Deno.test("the message of ConfigError lists its problems, one per line", () => {
   const error = assertThrows(() => loadConfig({ path: null, env: {} }), ConfigError);
   assertEquals(error.message.split("\n"), [...error.problems]);
 });
@@ -226,7 +226,7 @@ Deno.test("each key refuses what is just outside its range", () => {
   }
 });
 
-Deno.test("a missing key names both ways to give it", () => {
+Deno.test("the problem of a missing key names both ways to set it", () => {
   const inFile = problems({ yaml: "" });
   assertEquals(inFile.length, 5);
   assertEquals(
@@ -246,12 +246,12 @@ Deno.test("a missing key names both ways to give it", () => {
   );
 });
 
-Deno.test("retry_max_s below retry_min_s is a problem of the one that was given", () => {
+Deno.test("retry_max_s below retry_min_s is a problem of the key that was given", () => {
   assertMatch(onlyProblem("retry_min_s: 400"), /:6:14: retry_min_s: 400 is too long.* 300$/);
   assertMatch(onlyProblem("retry_max_s: 1"), /:6:14: retry_max_s: 1 is too short.* 2$/);
 });
 
-Deno.test("lists, mappings, nothing and other types are named", () => {
+Deno.test("the problem of a wrong type names it: a list, a mapping, nothing", () => {
   assertMatch(onlyProblem("chunk_seconds: [60]"), /:6:16: chunk_seconds: is a list: expected an/);
   assertMatch(onlyProblem("chunk_seconds:\n  a: 1"), /:6:1: chunk_seconds: is a mapping: expected/);
   assertMatch(onlyProblem("chunk_seconds:"), /:6:1: .*has no value: .*; without the key it is 60$/);
@@ -262,7 +262,7 @@ Deno.test("lists, mappings, nothing and other types are named", () => {
   assertMatch(onlyProblem("spool_dir: true"), /true is a boolean to YAML, not text/);
 });
 
-Deno.test("a value is shown on one short line, whatever is in it", () => {
+Deno.test("a value is shown on one short line, whatever it contains", () => {
   for (const value of ["a\nb\u2028c\u009bd", "x".repeat(5000)]) {
     const [line = ""] = problems({ env: { ...REQUIRED, RA_SPOOL_DIR: value } });
     assert(line.length < 250, line);
@@ -270,7 +270,7 @@ Deno.test("a value is shown on one short line, whatever is in it", () => {
   }
 });
 
-Deno.test("places are found in the ways people write YAML", () => {
+Deno.test("places are found in every style of YAML", () => {
   const place = (yaml: string) => /yaml(:\d+:\d+)?: chunk_seconds/.exec(onlyProblem(yaml, ""))?.[1];
   const rest = REQUIRED_YAML;
   assertEquals(place(`---\n${rest}chunk_seconds: x`), ":7:16");
@@ -284,7 +284,7 @@ Deno.test("places are found in the ways people write YAML", () => {
   assertEquals(place(`${rest}? chunk_seconds\n: x`), undefined);
 });
 
-Deno.test("unknown keys come with what was probably meant, if anything", () => {
+Deno.test("the problem of an unknown key suggests a similar key, if there is one", () => {
   const hints = {
     pointId: "point_id",
     "ingest-token": "ingest_token",
@@ -302,7 +302,7 @@ Deno.test("unknown keys come with what was probably meant, if anything", () => {
   assertEquals(problems({ env: { ...REQUIRED, RAINBOW: "1", TZ: "UTC" } }), []);
 });
 
-Deno.test("a file that is no mapping, or no YAML, is one clear problem with its place", () => {
+Deno.test("a file that is not YAML, or not a mapping, is one clear problem with its place", () => {
   const parts = (yaml: string) => problems({ yaml });
   for (const yaml of ["- a\n- b\n", "just words", "42"]) {
     assertEquals(parts(yaml).length, 1);
@@ -317,7 +317,7 @@ Deno.test("a file that is no mapping, or no YAML, is one clear problem with its 
   assertConfig(fromYaml(REQUIRED_YAML.replaceAll(": ", ":\t")), DEFAULTS);
 });
 
-Deno.test("a file that cannot be read is a problem beside those of the environment", () => {
+Deno.test("an unreadable file is a problem, listed with those of the environment", () => {
   using folder = temporaryFolder();
   const path = join(folder.path, "none.yaml");
   const found = (path: string) => {
@@ -331,7 +331,7 @@ Deno.test("a file that cannot be read is a problem beside those of the environme
 
 // --- Secrets -------------------------------------------------------------------------------------
 
-Deno.test("no problem ever shows the token", () => {
+Deno.test("no problem shows the token", () => {
   const secret = "s3cr3tS3CR3T";
   const yaml = [
     `ingest_token: ${secret} with words`,
@@ -394,7 +394,7 @@ Deno.test("a token that is all digits must be in quotes", () => {
 
 // --- Files that keys name ------------------------------------------------------------------------
 
-Deno.test("readToken() gives the token, or what its file holds at that moment", async () => {
+Deno.test("readToken() returns the token, or the present content of its file", async () => {
   assertEquals(await readToken(fromEnv({})), "s3cret-token");
   using folder = temporaryFolder();
   const path = join(folder.path, "token");
@@ -424,7 +424,7 @@ Deno.test("exactly one of ingest_token and ingest_token_file is expected", async
   assertMatch(both.join("\n"), /^RA_INGEST_TOKEN_FILE: is given beside/);
 });
 
-Deno.test("a token file that is missing, a directory, empty or no token is a problem", async () => {
+Deno.test("a token file that is missing, a directory, empty or without a valid token is a problem", async () => {
   using folder = temporaryFolder();
   const dir = folder.path;
   await Deno.writeTextFile(join(dir, "empty"), "\n");
@@ -453,7 +453,7 @@ Deno.test("tls_ca_file must be readable and hold a PEM certificate", async () =>
   assertMatch(onlyProblem(`tls_ca_file: ${dir}/none`), /none" does not exist: expected the absol/);
 });
 
-Deno.test("findConfigPath() prefers the named file, else takes the usual one if it exists", async () => {
+Deno.test("findConfigPath() returns the named file, else the usual one if it exists", async () => {
   using folder = temporaryFolder();
   const usual = join(folder.path, "config.yaml");
   assertEquals(findConfigPath("/named.yaml", usual), "/named.yaml");
@@ -487,7 +487,7 @@ const EXAMPLE: Partial<Config> = {
   ingestToken: "replace-this-token",
 };
 
-Deno.test("config.yaml.example loads and has every key, explained, with its default", async () => {
+Deno.test("config.yaml.example loads, and explains every key with its default", async () => {
   const yaml = await Deno.readTextFile(new URL("../../config.yaml.example", import.meta.url));
   assertConfig(fromYaml(yaml), EXAMPLE);
   assertEquals(
@@ -496,7 +496,7 @@ Deno.test("config.yaml.example loads and has every key, explained, with its defa
   );
 });
 
-Deno.test(".env.example loads and has every variable, explained, with its default", async () => {
+Deno.test(".env.example loads, and explains every variable with its default", async () => {
   const text = await Deno.readTextFile(new URL("../../.env.example", import.meta.url));
   const lines = text.split("\n").filter((line) => line !== "" && !line.startsWith("#"));
   const pairs = lines.map((line) => [line.split("=", 1)[0], line.slice(line.indexOf("=") + 1)]);
@@ -546,7 +546,7 @@ function fromYaml(yaml: string, env: Record<string, string> = {}): Config {
   return loadConfig({ path: FILE, env, readTextFile: () => yaml });
 }
 
-/** What loadConfig() complains about; other files than the configuration are real ones. */
+/** The problems that loadConfig() reports; all files but the configuration are real. */
 function problems(
   { yaml, env = {} }: { yaml?: string; env?: Record<string, string> },
 ): readonly string[] {
@@ -561,14 +561,14 @@ function problems(
   }
 }
 
-/** The one problem of a file with all that is required and some lines more. */
+/** The one problem of a file with all required keys and some more lines. */
 function onlyProblem(lines: string, required = REQUIRED_YAML): string {
   const found = problems({ yaml: required + lines });
   assertEquals(found.length, 1, found.join("\n"));
   return found[0] ?? "";
 }
 
-/** What readEnvironment() finds in a process of its own, with permissions and an environment. */
+/** What readEnvironment() finds in a child process with these permissions and this environment. */
 async function environmentIn(
   permissions: string[],
   env: Record<string, string>,
@@ -582,7 +582,7 @@ async function environmentIn(
     `import { readEnvironment } from ${JSON.stringify(module)};
     console.log(JSON.stringify(readEnvironment()));`,
   );
-  // Only what finds the cached packages, in case RA_ variables are set where the tests run.
+  // Only the variables that locate the cached packages: RA_ variables may be set where the tests run.
   const cache = Object.fromEntries(
     ["HOME", "DENO_DIR"].map((name) => [name, Deno.env.get(name)]).filter(([, value]) => value),
   );

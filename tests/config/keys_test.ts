@@ -1,5 +1,4 @@
-// The table of keys: what was released stays, every entry is complete, and a new entry is all that a
-// new key needs.
+// The table of keys: released keys stay, every entry is complete, and a new key needs only a new entry.
 
 import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
 import { questionOf } from "../../src/commands/install_settings.ts";
@@ -20,8 +19,8 @@ const ENV = {
 };
 
 /**
- * The released keys with their defaults as written: null is none, a name is the key it follows. The
- * release of a version adds its keys.
+ * The released keys with their defaults as written: null means no default, a name is the key that it
+ * follows. The release of a version adds its keys.
  */
 const RELEASED: Readonly<Record<string, string | null>> = {
   point_id: null,
@@ -41,7 +40,7 @@ const RELEASED: Readonly<Record<string, string | null>> = {
   retry_min_s: "2",
   retry_max_s: "300",
   health_port: "8042",
-  // Since 0.1.0, beside those of the contract.
+  // Since 0.1.0, in addition to those of the contract.
   ingest_token_file: null,
   tls_ca_file: null,
   upload_timeout_s: "30",
@@ -53,7 +52,7 @@ const RELEASED: Readonly<Record<string, string | null>> = {
   sync_interval_s: "5",
 };
 
-Deno.test("a key that was released keeps its name and its default", () => {
+Deno.test("a released key keeps its name and its default", () => {
   for (const [name, expected] of Object.entries(RELEASED)) {
     const key = TABLE[name];
     assert(key !== undefined, name);
@@ -73,7 +72,7 @@ Deno.test("every entry of the table is complete and agrees with the others", () 
     assert(defaults.length <= 1, `${name} has one default`);
     if (isRequired(key)) assert(key.install !== undefined, `install asks for ${name}`);
     if (isRequired(key)) assert(key.placeholder !== undefined, `the examples fill in ${name}`);
-    // A key that another one follows has been read before it.
+    // A key that another one follows is read before it.
     if (key.sameAs !== undefined) {
       assert(names.indexOf(key.sameAs) >= 0 && names.indexOf(key.sameAs) < names.indexOf(name));
     }
@@ -84,7 +83,7 @@ Deno.test("every entry of the table is complete and agrees with the others", () 
   }
 });
 
-Deno.test("install asks for each key of the first version that it needs, by its meaning", () => {
+Deno.test("install asks for each key of the first version that it needs, with its meaning", () => {
   const asked = Object.entries(TABLE)
     .filter(([, { install, since }]) => install !== undefined && since === undefined)
     .map(([name]) => questionOf(name, TABLE));
@@ -99,7 +98,7 @@ Deno.test("install asks for each key of the first version that it needs, by its 
 
 // --- A new key -----------------------------------------------------------------------------------
 
-/** A copy of the table with one entry more. */
+/** A copy of the table with one more entry. */
 function tableWithBeep() {
   return {
     ...KEYS,
@@ -115,11 +114,11 @@ function tableWithBeep() {
   } as const satisfies KeyTable;
 }
 
-Deno.test("a new key is one entry: it is read, and what is wrong with it is said", () => {
+Deno.test("a new key is one entry: it is read, and its problems are reported", () => {
   const table = tableWithBeep();
   const load = (env: Record<string, string>) =>
     loadTable(table, { path: null, env: { ...ENV, ...env } });
-  // Its type follows, too.
+  // Its type also follows.
   const seconds: number = load({}).beepIntervalS;
   assertEquals(seconds, 10);
   assertEquals(load({ RA_BEEP_INTERVAL_S: "20" }).beepIntervalS, 20);
@@ -137,7 +136,7 @@ Deno.test("a new key is one entry: it is read, and what is wrong with it is said
   );
 });
 
-Deno.test("a new key is one entry: it is in the examples, the reference and install's questions", () => {
+Deno.test("a new key is one entry: it is in the examples, the reference and the questions of install", () => {
   const table = tableWithBeep();
   const read = (path: string) => Deno.readTextFileSync(new URL(`../../${path}`, import.meta.url));
   const files = generatedFiles({ keys: table }, read);
@@ -172,8 +171,8 @@ Deno.test("the type of the configuration follows from the table", () => {
   const oneOf: "unix" | "iso8601" = config.timestampFormat;
   const following: number = config.maxWaitingDays;
   assertEquals([optional, oneOf, following], [null, "unix", 7]);
-  // @ts-expect-error a key that may be left out may be null
+  // @ts-expect-error an optional key may be null
   const wrong: string = config.tlsCaFile;
-  // @ts-expect-error there is no such key
+  // @ts-expect-error an unknown key
   assertEquals([wrong, config.noSuchKey], [null, undefined]);
 });

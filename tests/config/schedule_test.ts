@@ -13,7 +13,7 @@ const HOUR_MS = 60 * MINUTE_MS;
 const DAY_MS = 24 * HOUR_MS;
 const MINUTES = 1440;
 
-Deno.test("parseMinute() and formatMinute() are each other's inverse for every minute of the day", () => {
+Deno.test("parseMinute() reads what formatMinute() writes, for every minute of the day", () => {
   for (let minute = 0; minute < MINUTES; minute++) {
     assertEquals(parseMinute(formatMinute(minute)), minute);
   }
@@ -21,13 +21,13 @@ Deno.test("parseMinute() and formatMinute() are each other's inverse for every m
   assertEquals(formatMinute(1439), "23:59");
 });
 
-Deno.test("parseMinute() lets the hour's leading zero lack and refuses all that is no time", () => {
+Deno.test("parseMinute() accepts an hour without leading zero, and refuses text that is not a time", () => {
   assertEquals(parseMinute("8:05"), 485);
   const wrong = ["24:00", "25:00", "12:60", "8", "8:5", "1:20:30", "-1:00", "", " 8:00", "08:00\n"];
   for (const text of wrong) assertEquals(parseMinute(text), null, text);
 });
 
-Deno.test("isScheduledMinute() is right at every edge of all 1440 × 1440 pairs", () => {
+Deno.test("isScheduledMinute() is correct at every edge of all 1440 × 1440 pairs", () => {
   let wrong = 0;
   for (let startMinute = 0; startMinute < MINUTES; startMinute++) {
     for (let endMinute = 0; endMinute < MINUTES; endMinute++) {
@@ -44,11 +44,11 @@ Deno.test("isScheduledMinute() is right at every edge of all 1440 × 1440 pairs"
   assertEquals(wrong, 0);
 });
 
-Deno.test("isScheduledMinute() is right for every minute of the day of random pairs", () => {
+Deno.test("isScheduledMinute() is correct for every minute of the day with random pairs", () => {
   const random = seeded(1);
   for (let round = 0; round < 500; round++) {
     const { startMinute, endMinute } = randomSchedule(random);
-    // The oracle walks the day from the start on, until it meets the end.
+    // The oracle walks through the day from the start to the end.
     const expected = new Set<number>();
     let minute = startMinute;
     do {
@@ -81,7 +81,7 @@ Deno.test("the edges are exact to the millisecond", () => {
   assertEquals(isIn(start - 0.5), false);
 });
 
-Deno.test("a schedule whose start is after its end crosses midnight", () => {
+Deno.test("a schedule with its start after its end crosses midnight", () => {
   const schedule = scheduleOf("22:00", "06:00");
   const zone = "Asia/Kolkata";
   assert(isInSchedule(at("2024-05-15T23:59", zone), schedule, zone));
@@ -93,7 +93,7 @@ Deno.test("a schedule whose start is after its end crosses midnight", () => {
   );
 });
 
-Deno.test("a schedule whose start is its end is all day and never changes", () => {
+Deno.test("a schedule with equal start and end lasts all day and never changes", () => {
   for (const time of ["00:00", "12:34"]) {
     const schedule = scheduleOf(time, time);
     for (let hour = 0; hour < 48; hour++) {
@@ -104,12 +104,12 @@ Deno.test("a schedule whose start is its end is all day and never changes", () =
   }
 });
 
-// The wall clock goes from 02:00 to 03:00 at this instant, in Berlin.
+// The wall clock in Berlin jumps from 02:00 to 03:00 at this instant.
 const GAP = Date.parse("2024-03-31T01:00Z");
-// It goes from 03:00 back to 02:00 at this one.
+// It jumps from 03:00 back to 02:00 at this instant.
 const OVERLAP = Date.parse("2024-10-27T01:00Z");
 
-Deno.test("a start that the clock jumps over is the first instant behind the gap", () => {
+Deno.test("a start that the clock skips moves to the first instant after the gap", () => {
   const schedule = scheduleOf("02:30", "05:00");
   assert(!isInSchedule(GAP - 1, schedule, "Europe/Berlin"));
   assert(isInSchedule(GAP, schedule, "Europe/Berlin"));
@@ -117,13 +117,13 @@ Deno.test("a start that the clock jumps over is the first instant behind the gap
   assertEquals(nextChange(GAP, schedule, "Europe/Berlin"), GAP + 2 * HOUR_MS);
 });
 
-Deno.test("an end that the clock jumps over is the first instant behind the gap", () => {
+Deno.test("an end that the clock skips moves to the first instant after the gap", () => {
   const schedule = scheduleOf("01:00", "02:30");
   assertEquals(nextChange(GAP - HOUR_MS, schedule, "Europe/Berlin"), GAP);
   assert(!isInSchedule(GAP, schedule, "Europe/Berlin"));
 });
 
-Deno.test("a schedule that lies in the gap is left out that day", () => {
+Deno.test("a schedule inside the gap is omitted that day", () => {
   const schedule = scheduleOf("02:10", "02:50");
   assertEquals(
     nextChange(GAP - HOUR_MS, schedule, "Europe/Berlin"),
@@ -131,7 +131,7 @@ Deno.test("a schedule that lies in the gap is left out that day", () => {
   );
 });
 
-Deno.test("a time that the clock shows twice counts both times", () => {
+Deno.test("a time that the clock shows twice is scheduled both times", () => {
   const inside = scheduleOf("02:10", "02:50");
   const changes = [-50, -10, 10, 50].map((minutes) => OVERLAP + minutes * MINUTE_MS);
   assertEquals(changesAfter(OVERLAP - HOUR_MS, inside, "Europe/Berlin", 4), changes);
@@ -148,7 +148,7 @@ Deno.test("a time that the clock shows twice counts both times", () => {
   );
 });
 
-Deno.test("a clock that changes at midnight is followed", () => {
+Deno.test("the schedule follows a clock that changes at midnight", () => {
   // Santiago has no 2024-09-08T00:00..01:00, and 2024-04-06T23:00..24:00 twice.
   const fromMidnight = scheduleOf("00:00", "06:00");
   const zone = "America/Santiago";
@@ -163,7 +163,7 @@ Deno.test("a clock that changes at midnight is followed", () => {
   );
 });
 
-Deno.test("a clock that changes by half an hour is followed", () => {
+Deno.test("the schedule follows a clock that changes by half an hour", () => {
   const zone = "Australia/Lord_Howe"; // 2024-10-06: 02:00 becomes 02:30
   assertEquals(
     nextChange(at("2024-10-06T01:00", zone), scheduleOf("02:15", "04:00"), zone),
@@ -171,7 +171,7 @@ Deno.test("a clock that changes by half an hour is followed", () => {
   );
 });
 
-Deno.test("a zone that leaves a day out is followed", () => {
+Deno.test("the schedule follows a zone that skips a day", () => {
   const zone = "Pacific/Apia"; // no 2011-12-30
   const schedule = scheduleOf("08:00", "22:00");
   assertEquals(changesAfter(at("2011-12-29T08:00", zone), schedule, zone, 2), [
@@ -181,7 +181,7 @@ Deno.test("a zone that leaves a day out is followed", () => {
   assertEquals(at("2011-12-31T08:00", zone) - at("2011-12-29T22:00", zone), 10 * HOUR_MS);
 });
 
-Deno.test("isInSchedule() and nextChange() agree with a walk minute by minute, around clock changes", () => {
+Deno.test("isInSchedule() and nextChange() agree with a minute-by-minute check around clock changes", () => {
   const cases = [
     ["Europe/Berlin", "2024-03-31", "2024-10-27"],
     ["Europe/Moscow", "2011-03-27", "2014-10-26"],
@@ -214,7 +214,7 @@ Deno.test("isInSchedule() and nextChange() agree with a walk minute by minute, a
   }
 });
 
-Deno.test("an unknown time zone is an error", () => {
+Deno.test("an unknown time zone throws an error", () => {
   assertThrows(() => isInSchedule(0, scheduleOf("08:00", "22:00"), "Mars/Olympus"), RangeError);
 });
 
@@ -236,7 +236,7 @@ function changesAfter(unixMs: number, schedule: Schedule, zone: string, count: n
   return changes;
 }
 
-/** What the wall clock shows in each minute from an instant on, by way of Intl instead of Temporal. */
+/** The time on the wall clock for each minute after an instant, from Intl instead of Temporal. */
 function wallMinutes(fromMs: number, count: number, timeZone: string): number[] {
   const format = new Intl.DateTimeFormat("en-GB", {
     timeZone,
@@ -249,14 +249,14 @@ function wallMinutes(fromMs: number, count: number, timeZone: string): number[] 
   });
 }
 
-/** Every third pair is short, or near the hours in which clocks change. */
+/** Random pairs; every third one is short, or near the hours in which clocks change. */
 function randomSchedule(random: () => number): Schedule {
   const startMinute = Math.floor(random() * (random() < 0.4 ? 240 : MINUTES));
   const length = 1 + Math.floor(random() * (random() < 0.4 ? 90 : MINUTES - 1));
   return { startMinute, endMinute: (startMinute + length) % MINUTES };
 }
 
-/** A small seeded generator (mulberry32) of numbers from 0 up to 1. */
+/** A small seeded generator (mulberry32) of numbers from 0 to below 1. */
 function seeded(seed: number): () => number {
   let state = seed;
   return () => {

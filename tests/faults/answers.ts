@@ -1,4 +1,4 @@
-// What servers and networks answer, drawn at random: every kind that the delivery has to survive.
+// Random answers of servers and networks: every kind that the delivery has to survive.
 
 import type { Behaviour } from "../fixtures/ingest_server.ts";
 
@@ -15,7 +15,7 @@ const status = (
   ...(body === undefined ? {} : { body }),
 });
 
-/** By the name under which they are counted. */
+/** By the name that the count uses. */
 const ANSWERS: Readonly<Record<string, Draw>> = {
   "500": () => status(500),
   "502": () => status(502, {}, "<html>Bad Gateway</html>"),
@@ -41,13 +41,13 @@ const ANSWERS: Readonly<Record<string, Draw>> = {
   "accepted, answer lost": () => ({ kind: "accept-then-reset" }),
 };
 
-/** These cost the time of an attempt, each. */
+/** Each of these takes the time of a whole attempt. */
 const SLOW_ANSWERS: Readonly<Record<string, Draw>> = {
   "silence": () => ({ kind: "silence" }),
-  "a byte a second": () => ({ kind: "drip", bytesPerSecond: 1 }),
+  "a byte per second": () => ({ kind: "drip", bytesPerSecond: 1 }),
 };
 
-/** Refused for good if it comes three times. */
+/** A chunk that gets one of these three times is refused finally. */
 const REFUSALS = ["413", "422"];
 
 export interface Answer {
@@ -55,7 +55,7 @@ export interface Answer {
   readonly behaviour: Behaviour;
 }
 
-/** @param refusals how often it is one. */
+/** @param refusals the probability that the answer is a refusal. */
 export function drawAnswer(
   random: () => number,
   options: { slow?: boolean; refusals?: number } = {},

@@ -1,6 +1,6 @@
-// Time for a schedule of faults. It jumps, as for a machine that stood still: whoever should have
-// woken wakes late, once. And it knows who sleeps, so that time moves on only when nothing is left to
-// be done at the present moment. (SimulatedClock wakes a sleeper for every tick of the way instead.)
+// Time for a schedule of faults. It jumps, as on a machine that was suspended: a worker whose wake time
+// has passed wakes late, once. The clock also knows which workers sleep, so that time advances only when
+// nothing is left to do at the present moment. (SimulatedClock wakes a sleeper at each tick instead.)
 
 import type { Clock } from "../../src/system/clock.ts";
 
@@ -9,7 +9,7 @@ interface Sleeper {
   readonly wake: () => void;
 }
 
-/** The clock as one worker sees it. */
+/** The clock of one worker. */
 export class WorkerClock implements Clock {
   readonly #clock: ScheduleClock;
   readonly sleepers = new Set<Sleeper>();
@@ -46,9 +46,9 @@ export class WorkerClock implements Clock {
 }
 
 export class ScheduleClock {
-  /** Since the first boot; a power cut does not set it back. */
+  /** Since the first boot; a power cut does not reset it. */
   monotonicMs = 100_000;
-  /** What the system clock shows at `monotonicMs` 0. */
+  /** The time of the system clock at `monotonicMs` 0. */
   offsetMs: number;
   #workers: WorkerClock[] = [];
 
@@ -66,7 +66,7 @@ export class ScheduleClock {
     return worker;
   }
 
-  /** Time passes, and then those wake who slept no longer than until now. */
+  /** Advances the time, and then wakes the sleepers whose wake time has passed. */
   jump(ms: number): void {
     this.monotonicMs += ms;
     const due = this.#workers.flatMap(({ sleepers }) => [...sleepers])
@@ -75,7 +75,7 @@ export class ScheduleClock {
     for (const { wake } of due) wake();
   }
 
-  /** Those who sleep belong to a process that has ended: nobody wakes them. */
+  /** Forgets the sleepers of a process that has ended: they never wake. */
   forgetWorkers(): void {
     this.#workers = [];
   }

@@ -1,4 +1,4 @@
-// How the disk of a schedule fails, and at which call the program dies, drawn at random.
+// Draws at random how the disk of a schedule fails, and at which call the program dies.
 
 import type { Death, DiskCall, FaultDisk } from "../fixtures/fault_disk.ts";
 
@@ -10,7 +10,7 @@ function pick<T>(random: Random, of: readonly [T, ...T[]]): T {
   return of[Math.floor(random() * of.length)] ?? of[0];
 }
 
-/** From now on the disk is nearly full, read-only, or fails in calls of one kind. Returns which. */
+/** Makes the disk nearly full, read-only, or failing in calls of one kind. Returns which. */
 export function breakDisk(
   { faults, usedBytes }: FaultDisk,
   random: Random,
@@ -23,11 +23,11 @@ export function breakDisk(
   return kind;
 }
 
-export function mendDisk({ faults }: FaultDisk): void {
+export function repairDisk({ faults }: FaultDisk): void {
   Object.assign(faults, { capacityBytes: Infinity, readOnly: false, eio: {} });
 }
 
-/** At any call, or at one of those that change where something is. */
+/** Draws a death at any call, or at a rename, remove or sync. */
 export function drawDeath(random: Random): Death {
   const of = random() < 0.5 ? null : pick<DiskCall>(random, ["rename", "remove", "sync"]);
   const calls = of === null ? 250 : 30;

@@ -1,4 +1,4 @@
-// Runs many schedules, one after the other or in several processes: much of a schedule's time is
+// Runs many schedules, one after another or in several processes: a schedule spends much of its time
 // waiting for timers and sockets.
 
 import { join } from "@std/path/join";
@@ -8,13 +8,13 @@ import { surroundings } from "./surroundings.ts";
 
 export interface Result {
   readonly report: Report;
-  /** What happened, why it is wrong, and the command to see it again; null if all was right. */
+  /** The trace, the violation, and the command that repeats the schedule; null if there was none. */
   readonly failure: string | null;
 }
 
 /**
- * In this process, up to the first that fails: seed, seed + step, seed + 2 step …
- * @param traceLines of the failing schedule that are told.
+ * Runs seed, seed + step, seed + 2 step … in this process, up to the first failure.
+ * @param traceLines the number of trace lines of the failing schedule in the result.
  */
 export async function runSeeds(
   { seed, seeds, step }: { seed: number; seeds: number; step: number },
@@ -37,7 +37,7 @@ export async function runSeeds(
   return { report, failure: null };
 }
 
-/** In `jobs` processes; their seeds take turns. Each ends at its first failure. */
+/** Runs the seeds interleaved in `jobs` processes. Each process stops at its first failure. */
 export async function runJobs(
   { seed, seeds, jobs }: { seed: number; seeds: number; jobs: number },
 ): Promise<Result> {

@@ -1,6 +1,6 @@
-// The one question that is asked of every schedule: where is the sound? It is told what was heard,
-// sealed, answered, deleted and counted, looks into the folder itself, and says what must not be.
-// It drives nothing and forgives nothing that is not written here.
+// Answers one question about every schedule: where is the sound? It receives what was heard, sealed,
+// answered, deleted and counted, reads the folder itself, and reports violations. It drives nothing, and
+// every exception that it accepts is written here.
 
 import { join } from "@std/path/join";
 import {
@@ -18,9 +18,9 @@ import type { IngestServer } from "../fixtures/ingest_server.ts";
 import { Packets, type Stop } from "./packets.ts";
 import { readSound, type Sound } from "./sound.ts";
 
-/** What was sent in vain so often no longer holds those behind it. */
+/** After this many failed attempts a chunk no longer blocks those after it. */
 const SUSPECT_AFTER = 8;
-/** The length in a name may differ so much from the sound's: the system clock's slewing. */
+/** The length in a name may differ from that of the sound by this much, as the system clock slews. */
 const SLEWED_US = 20_000;
 /**
  * Or by so much, where a stream broke off within a read: the packets before it had waited, by up to a page,
@@ -34,7 +34,7 @@ const JOIN_US = 5_000;
 
 const REASON = ".reason.json";
 
-/** What the oracle does not accept. */
+/** A result that the oracle does not accept. */
 export class Violation extends Error {}
 
 interface Place {
@@ -58,16 +58,16 @@ interface Removal {
 
 /** What became of the chunks, for the table. */
 export interface Outcome {
-  /** The sum of the six that follow. */
+  /** The sum of the next six. */
   sealed: number;
   accepted: number;
   waiting: number;
   refused: number;
   evicted: number;
-  /** Deleted by a pass that a crash cut off before it could count them. */
+  /** Deleted by a pass that a crash interrupted before it could count them. */
   uncounted: number;
   lost: number;
-  /** Accepted, and the same sound under another key as well. */
+  /** Accepted, with the same sound also accepted under another key. */
   doubled: number;
   /** Deleted and counted; the deletion was undone by a power cut. */
   returned: number;
@@ -82,29 +82,29 @@ export class Oracle {
   readonly #disk: FaultDisk;
   readonly #server: IngestServer;
   readonly #sealed = new Set<string>();
-  /** Keys of chunks that were deleted before they were delivered, and what could be heard of them. */
+  /** Keys of chunks that were deleted before they were delivered, and whether they were counted. */
   readonly #evicted = new Map<string, "counted" | "uncounted">();
   readonly #soundOf = new Map<string, readonly number[]>();
   readonly #acceptedKeyOf = new Map<number, string>();
   #acceptedSeen = 0;
   #removals: Removal[] = [];
-  /** Attempts of this run of the program that brought no delivery, by key. */
+  /** Attempts of this run of the program without delivery, by key. */
   #failures = new Map<string, number>();
-  /** Deleted, and brought back by a power cut: at worst without the reason beside it. */
+  /** Deleted, and restored by a power cut: perhaps without its reason file. */
   readonly #returned = new Set<string>();
   /** Requests that may be in flight together. */
   #concurrency = 1;
-  /** Keys of chunks that have been taken up, and of which the program has not heard that they failed. */
+  /** Keys of chunks that the uploader has started to send, without a known failure. */
   readonly #inFlight = new Set<string>();
-  /** Those of them that were accepted: filed at the latest when nothing moves. */
+  /** Those of them that were accepted: moved to uploaded/ at the latest when the program is idle. */
   readonly #landed = new Set<string>();
-  /** Requests that were begun while an older one was in flight. */
+  /** Requests that started while an older one was in flight. */
   #begunBehind = 0;
-  /** Names of the chunks in outbox/ when time last moved. */
+  /** Names of the chunks in outbox/ when time last advanced. */
   #waiting: ReadonlySet<string> = new Set();
-  /** Keys of chunks whose reason the disk refused, whatever they are called by now. */
+  /** Keys of chunks whose reason could not be written, whatever their present name. */
   readonly #unwritable = new Set<string>();
-  /** Sizes that the disk had not told when this run began. */
+  /** The number of sizes that could not be read before this run began. */
   #untold = 0;
   /** The times of the chunk that this run sealed last. */
   #sealedLast: ChunkTimes | null = null;
@@ -128,12 +128,12 @@ export class Oracle {
     };
   }
 
-  /** A packet comes from the microphone. Returns its number. */
+  /** Records a packet from the microphone. Returns its number. */
   heard(): number {
     return this.packets.heard();
   }
 
-  /** The program says that this chunk is in outbox/, durably. Where nothing is missing, it joins. */
+  /** Records that the program reports this chunk as durable in outbox/. Where nothing is missing, it joins. */
   sealed(key: string, times: ChunkTimes): void {
     this.#sealed.add(key);
     const before = this.#sealedLast;
@@ -188,7 +188,7 @@ export class Oracle {
     }
   }
 
-  /** The program starts. @param concurrency requests that it may have in flight. */
+  /** Records a start of the program. @param concurrency requests that it may have in flight. */
   started(concurrency: number): void {
     this.#concurrency = concurrency;
     this.#sealedLast = null;
@@ -199,13 +199,13 @@ export class Oracle {
     this.packets.started();
   }
 
-  /** The start has dealt with what the last run left in recording/. */
+  /** Records that the start has recovered what the last run left in recording/. */
   recovered(): void {
     this.#waiting = new Set(this.#list("outbox"));
     this.packets.recovered(this.#list("recording").length === 0);
   }
 
-  /** All that came from the chunker has been written. */
+  /** Records that everything from the chunker has been written. */
   everythingWritten(): void {
     this.packets.written();
   }
@@ -216,7 +216,7 @@ export class Oracle {
     this.#failures.set(key, (this.#failures.get(key) ?? 0) + 1);
   }
 
-  /** The program counts chunks as lost: the janitor's had names, those that were never sealed none. */
+  /** Records a loss that the program counts: chunks that the janitor deleted have names, unsealed ones do not. */
   countedLost(losses: { chunks: number; seconds: number; bytes: number; first?: string }): void {
     if (losses.first === undefined) return;
     const removed = this.#removals.splice(0);
@@ -231,7 +231,7 @@ export class Oracle {
     for (const { key } of removed) this.#evicted.set(key, "counted");
   }
 
-  /** While nothing moves: the program's tally agrees with the folder. */
+  /** Asserts, while the program is idle, that its tally agrees with the folder. */
   checkTally(spool: Spool): void {
     for (const key of this.#landed) this.#inFlight.delete(key);
     this.#landed.clear();
@@ -244,7 +244,7 @@ export class Oracle {
       if (dir === "outbox") this.#waiting = new Set(names);
       const bytes = names.reduce((sum, name) => sum + this.#size(dir, name), 0);
       const { files, bytes: tallied } = spool.tally[dir];
-      // A size that the disk did not tell counts as 0 until the directory is counted again.
+      // A size that could not be read counts as 0 until the directory is counted again.
       const isTold = (this.#disk.injected["EIO look"] ?? 0) === this.#untold;
       this.#must(
         files === names.length && (tallied === bytes || !isTold),
@@ -253,7 +253,7 @@ export class Oracle {
     }
   }
 
-  /** While nothing moves and no chunk is on its way to outbox/: the seconds add up. */
+  /** Asserts, while the program is idle and no chunk is being sealed, that the seconds add up. */
   checkBooks(spool: Spool, status: Status): void {
     const { ledger } = status.report(spool);
     this.#must(
@@ -262,12 +262,12 @@ export class Oracle {
     );
   }
 
-  /** @throws the first violation that was found, whoever was told of it. */
+  /** @throws the first violation, whichever call found it. */
   verify(): void {
     if (this.#violation !== null) throw this.#violation;
   }
 
-  /** The program has ended: everything is somewhere, and what can be seen is whole. */
+  /** Asserts, after the end of the program, that all sound is somewhere and visible files are whole. */
   check(stop: Stop): void {
     this.#differences();
     if (stop !== "end") {
@@ -280,9 +280,9 @@ export class Oracle {
     const places = this.#places();
     for (const [key, found] of places) {
       const where = found.map(({ dir, fileName }) => `${dir}/${fileName}`).join(", ");
-      this.#must(found.length === 1, () => `${key} is there more than once: ${where}`);
+      this.#must(found.length === 1, () => `${key} exists more than once: ${where}`);
       if (!this.#evicted.has(key)) continue;
-      this.#must(stop === "power cut", () => `${key} was deleted, and is there: ${where}`);
+      this.#must(stop === "power cut", () => `${key} was deleted, but exists: ${where}`);
       this.#evicted.delete(key);
       this.#returned.add(key);
     }
@@ -307,7 +307,7 @@ export class Oracle {
     this.verify();
   }
 
-  /** Where every chunk is, each once: what was accepted may lie elsewhere, too, if the answer was lost. */
+  /** The place of every chunk, each counted once: an accepted chunk can also be elsewhere if the answer was lost. */
   outcome(): Outcome {
     const accepted = new Set(this.#server.chunks.map(({ key }) => key));
     const known = new Set([...accepted, ...this.#sealed, ...this.#evicted.keys()]);
@@ -338,7 +338,7 @@ export class Oracle {
     };
   }
 
-  /** What was accepted since the last look: whole, and nothing of it before under another key. */
+  /** Asserts that chunks accepted since the last call are whole, and not accepted before under another key. */
   #readAccepted(): void {
     for (const { key, bytes } of this.#server.chunks.slice(this.#acceptedSeen)) {
       const sound = readSound(bytes);
@@ -358,7 +358,7 @@ export class Oracle {
     this.#acceptedSeen = this.#server.chunks.length;
   }
 
-  /** Every file with sound, by key. What can be seen must be whole, and be what its name says. */
+  /** Every file with sound, by key. Visible files must be whole and match their names. */
   #places(): Map<string, Place[]> {
     const places = new Map<string, Place[]>();
     for (const dir of ["recording", ...CHUNK_DIRS]) {
@@ -409,22 +409,23 @@ export class Oracle {
     try {
       return JSON.parse(Deno.readTextFileSync(path)).reason;
     } catch {
-      // The log has it, where the disk took none.
-      return this.#unwritable.has(keyOfReason(path)) ? "the disk did not take it" : null;
+      // If it could not be written, the log has it.
+      return this.#unwritable.has(keyOfReason(path)) ? "could not be written" : null;
     }
   }
 
   /**
-   * The uploader takes up a chunk. Of those that have waited since time last moved, every older one is in
-   * flight, or has just been accepted, and they are fewer than may be in flight; or the oldest has been
-   * tried eight times in vain in this run, and all others before this one at least once (but for those
-   * that wait for their true time). The order of acceptance follows from it: only what came, or got its
-   * name, after a younger one was sent, or the server failed on, is more than that behind.
+   * Checks the order when the uploader starts to send a chunk. Consider the older chunks that have waited
+   * since time last advanced. Either all of them are in flight or have just been accepted, and the limit of
+   * requests in flight is kept. Or the oldest has failed eight times in this run, and all others before
+   * this one at least once, except those that wait for clock sync. The order of acceptance follows: a chunk
+   * arrives later than that only if it appeared, or got its final name, after a newer one was sent, or if
+   * the server failed on it.
    */
   #sends(path: string): void {
     const fileName = path.slice(path.lastIndexOf("/") + 1);
     const waiting = this.#list("outbox");
-    if (!waiting.includes(fileName)) return; // it has got its true time this moment
+    if (!waiting.includes(fileName)) return; // it was renamed to its true time at this moment
     const older = waiting.filter((name) => this.#waiting.has(name)).map(parseChunkName)
       .filter((name) => name !== null)
       .filter((name) => formatChunkName(name) < fileName);
@@ -463,7 +464,7 @@ export class Oracle {
     try {
       return [...Deno.readDirSync(join(this.#disk.dir, dir))].map(({ name }) => name).sort();
     } catch (error) {
-      if (error instanceof Deno.errors.NotFound) return []; // the first start did not come so far
+      if (error instanceof Deno.errors.NotFound) return []; // the first start has not created it yet
       throw error;
     }
   }
@@ -473,12 +474,12 @@ export class Oracle {
   }
 
   #must(isSo: boolean, message: () => string): void {
-    // Kept: thrown into the program it might be taken for an error of the disk.
+    // Stored, not thrown: the program might take an exception for an error of the disk.
     if (!isSo) this.#violation ??= new Violation(message());
   }
 }
 
-/** The key of the chunk that a reason lies beside. */
+/** The key of the chunk to which a reason belongs. */
 function keyOfReason(path: string): string {
   const fileName = path.slice(path.lastIndexOf("/") + 1, -REASON.length);
   return parseChunkName(fileName)?.key ?? fileName;

@@ -1,40 +1,40 @@
-// The account of single packets: which of them no end of the program may take away any more, and how
-// much was lost to those that may take a little.
+// The account of single packets: which of them must survive every end of the program, and how many were
+// lost in ends that may lose some.
 
 /** How a run of the program ended. */
 export type Stop = "kill" | "power cut" | "end";
 
-/** 1 s of sound: what a kill may cost. */
+/** 1 s of sound: the most that a kill may lose. */
 const KILL_PACKETS = 50;
-/** 5 s of sound: what a power cut may cost (sync_interval_s). */
+/** 5 s of sound: the most that a power cut may lose (sync_interval_s). */
 const POWER_CUT_PACKETS = 250;
 
 interface Packet {
-  /** In a file, as processes see it: a kill does not take it. */
+  /** In a file, as processes see it: it survives a kill. */
   isWritten: boolean;
-  /** On the disk. */
+  /** On the disk: it survives a power cut. */
   isDurable: boolean;
-  /** A disk that failed kept it from becoming durable when it should have. */
+  /** A disk failure prevented that it became durable in time. */
   isExcused: boolean;
   isLost: boolean;
 }
 
 export class Packets {
   readonly #packets: Packet[] = [];
-  /** The first of this run of the program. */
+  /** The number of the first packet of this run of the program. */
   #runStart = 0;
   #written = 0;
   #durable = 0;
   #failedSinceStart = false;
   #failedSinceWritten = false;
-  /** The largest loss that no failing disk explains, packets. */
+  /** The largest loss without a disk failure, packets. */
   readonly largestLoss: Record<Stop, number> = { "kill": 0, "power cut": 0, "end": 0 };
 
   get count(): number {
     return this.#packets.length;
   }
 
-  /** All that was lost, within the bounds or because the disk failed. */
+  /** The number of all lost packets, within the bounds or because the disk failed. */
   get lost(): number {
     return this.#packets.filter(({ isLost }) => isLost).length;
   }
@@ -53,7 +53,7 @@ export class Packets {
     this.#failedSinceStart = this.#failedSinceWritten = true;
   }
 
-  /** The start is done with recording/; `isEmpty` says whether nothing had to stay there. */
+  /** The start has recovered recording/; `isEmpty` says whether no file had to stay there. */
   recovered(isEmpty: boolean): void {
     const isDurable = isEmpty && !this.#failedSinceStart;
     for (const packet of this.#packets.slice(0, this.#runStart)) {
@@ -62,7 +62,7 @@ export class Packets {
     }
   }
 
-  /** Everything that the chunker has given out was written, and synced when it was time. */
+  /** Everything from the chunker was written, and synced when it was due. */
   written(): void {
     this.#failedSinceWritten = false;
     for (; this.#written < this.count - KILL_PACKETS; this.#written++) {
@@ -76,8 +76,8 @@ export class Packets {
   }
 
   /**
-   * After an end of the program: `found` are the numbers of all packets that are somewhere. Returns
-   * what is missing and must not be, in words.
+   * Call it after an end of the program: `found` are the numbers of all packets that exist somewhere.
+   * Describes each missing packet that must not be missing.
    */
   account(stop: Stop, found: ReadonlySet<number>): string[] {
     const complaints: string[] = [];

@@ -1,6 +1,6 @@
-// One run of the program, from its start to its end or its death: the parts that agent.ts puts together
-// around the spool, the real ones, on a disk that fails and a clock that jumps. Sound comes from the
-// schedule instead of a microphone.
+// One run of the program, from its start to its end or a crash: the real parts that agent.ts builds
+// around the spool, on a disk that fails and a clock that jumps. Sound comes from the schedule instead of
+// a microphone.
 
 import { setImmediate } from "node:timers";
 import { delay } from "@std/async/delay";
@@ -26,13 +26,13 @@ import type { ScheduleClock, WorkerClock } from "./clock.ts";
 import type { Oracle } from "./oracle.ts";
 import { numberedPacket, PACKET_MS } from "./sound.ts";
 
-/** What outlasts the program. */
+/** Everything that outlasts a run of the program. */
 export interface World {
   readonly disk: FaultDisk;
   readonly clock: ScheduleClock;
   readonly oracle: Oracle;
   readonly random: () => number;
-  /** The kernel's boot; a power cut makes another. */
+  /** The boot of the kernel; a power cut starts another one. */
   boot: Boot;
   clockIsTrusted: boolean;
 }
@@ -57,7 +57,7 @@ const BREAK: OpusEvent = { kind: "break", reason: "a test", offset: 0 };
 /** So many packets come in one read at most: a page of ffmpeg. */
 const READ_PACKETS = 20;
 
-/** No step takes longer, in real time: who does has got stuck. */
+/** A step that takes longer than this in real time is stuck. */
 const STUCK_MS = 10_000;
 
 export class Program {
@@ -79,7 +79,7 @@ export class Program {
   #unread: OpusEvent[] = [];
   #readPackets = 1;
   #hasPushed = false;
-  /** Requests that have no answer yet. */
+  /** Requests without an answer. */
   readonly #sending = new Set<Promise<unknown>>();
 
   constructor(world: World, options: ProgramOptions) {
@@ -106,7 +106,7 @@ export class Program {
     return !this.process.isDead;
   }
 
-  /** Starts everything. The program may die in it, or give up as the disk does not let it start. */
+  /** Starts everything. The program may crash during the start, or give up because the disk fails. */
   async start(): Promise<void> {
     const { disk, oracle } = this.#world;
     oracle.started(this.#options.concurrency);
@@ -166,7 +166,7 @@ export class Program {
     this.#workers.push({ clock, ended: run(clock, this.#stop.signal) });
   }
 
-  /** As agent.ts does it. */
+  /** Follows the clock as agent.ts does. */
   async #followClock(spool: Spool, clock: WorkerClock, signal: AbortSignal): Promise<void> {
     const { boot, oracle } = this.#world;
     while (!signal.aborted) {
@@ -186,8 +186,8 @@ export class Program {
   }
 
   /**
-   * The real client, watched. What is no delivery is heard of when time moves on: else the retries
-   * would go on in real time, for as long as a server fails.
+   * Sends with the real client, and informs the oracle. A failure is returned only when time advances:
+   * otherwise the retries would continue in real time while a server fails.
    */
   async #upload(
     clock: WorkerClock,
@@ -204,7 +204,7 @@ export class Program {
     return verdict;
   }
 
-  /** The system clock has become right. */
+  /** Tells the program that the system clock is now synchronized. */
   clockTrusted(): void {
     this.#world.clockIsTrusted = true;
     this.#world.oracle.clockTrusted(this.#world.boot.id);
@@ -212,9 +212,9 @@ export class Program {
   }
 
   /**
-   * The microphone delivers for so long, a packet every 20 ms, read one by one or some together, with a
-   * break or a new stream among them; everybody gets to run when there is something to write. False: the
-   * program has died meanwhile.
+   * The microphone delivers sound for this time, a packet every 20 ms, read one by one or some together,
+   * with a break or a new stream among them; all workers run when there is something to write. Returns
+   * false if the program has died meanwhile.
    */
   async hear(ms: number): Promise<boolean> {
     const { clock, disk, oracle, random } = this.#world;
@@ -249,7 +249,7 @@ export class Program {
     this.#world.oracle.interrupted(isNew ? "new stream in a read" : "break in a read");
   }
 
-  /** The microphone is away: what comes next is another stream. */
+  /** The microphone is gone: the next sound is another stream. */
   endStream(): void {
     this.#world.disk.run(this.process, () => this.#cutter?.finish());
     this.#cutter = null;
@@ -259,7 +259,7 @@ export class Program {
     if (this.#cutter !== null) return this.#cutter;
     const { clock, boot } = this.#world;
     const writer = this.#writer;
-    if (writer === null) throw new Error("the program does not run");
+    if (writer === null) throw new Error("the program is not running");
     this.#packets = 0;
     this.#cutter = new StreamCutter(null, {
       chunkSeconds: this.#options.chunkSeconds,
@@ -298,7 +298,7 @@ export class Program {
     return this.isAlive;
   }
 
-  /** Resolves when the program has nothing to do at this moment of its time, or is dead. */
+  /** Resolves when the program has nothing to do at this moment of its time, or has died. */
   async settle(): Promise<void> {
     const startMs = performance.now();
     for (let turn = 0; this.isAlive; turn++) {
@@ -306,7 +306,7 @@ export class Program {
       if (turn < 100) await new Promise((resolve) => setImmediate(resolve));
       else await delay(1);
       if (this.#isQuiet) return this.#quiet();
-      if (performance.now() - startMs > STUCK_MS) throw new Error("the program has got stuck");
+      if (performance.now() - startMs > STUCK_MS) throw new Error("the program is stuck");
     }
   }
 
@@ -327,7 +327,7 @@ export class Program {
     oracle.verify();
   }
 
-  /** As SIGTERM does. False: it died before it had ended. */
+  /** Stops the program as SIGTERM does. Returns false if it died before it had stopped. */
   async stop(): Promise<boolean> {
     const { clock, disk, oracle } = this.#world;
     this.endStream();
@@ -336,7 +336,7 @@ export class Program {
       .then(() => isFinished = true);
     while (!isFinished && this.isAlive) {
       await new Promise((resolve) => setImmediate(resolve));
-      // It waits for itself to end while a disk that fails is tried again.
+      // The writer sleeps between retries while the disk fails.
       if (this.#writerClock.sleepers.size > 1) clock.jump(500);
     }
     this.#stop.abort();
@@ -350,7 +350,7 @@ export class Program {
     return true;
   }
 
-  /** kill -9, unless it is dead already. */
+  /** Kills the program as kill -9 does, unless it has died already. */
   die(): void {
     this.process.kill();
     this.#stop.abort();

@@ -1,9 +1,9 @@
-// Adds up what schedules came to, and prints it as a table.
+// Adds up the results of schedules, and prints them as a table.
 
 import type { Outcome } from "./oracle.ts";
 import type { ScheduleResult } from "./schedule.ts";
 
-/** What some schedules came to, as numbers that add up. */
+/** The results of some schedules, as numbers that add up. */
 export interface Totals {
   schedules: number;
   boots: number;

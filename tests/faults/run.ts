@@ -1,10 +1,10 @@
 // deno-lint-ignore-file no-console
-// Runs schedules of faults and prints what became of the sound:
+// Runs schedules of faults and prints what happened to the sound:
 //
 //   deno task test:faults --seeds 1000            seeds 1 to 1000
-//   deno task test:faults --seed 17 --seeds 1     one of them again, with all that happened
+//   deno task test:faults --seed 17 --seeds 1     one of them again, with its trace
 //
-// `--jobs 4`: in so many processes. It ends with 1 at the first seed that the oracle does not accept.
+// `--jobs 4` runs them in 4 processes. The exit code is 1 if the oracle does not accept a seed.
 
 import { runJobs, runSeeds } from "./jobs.ts";
 
@@ -21,6 +21,6 @@ if (failure !== null) {
   console.error(failure);
   Deno.exitCode = 1;
 }
-// A job among others hands its numbers on.
+// One of several jobs prints its numbers for the parent process.
 if (args["step"] !== undefined) console.log(JSON.stringify(report));
 else console.log(report.table((performance.now() - startMs) / 1000));

@@ -1,6 +1,5 @@
-// One schedule: a till that is started, hears, waits, fails, dies and is started again, all drawn from
-// one seed, and at the end gets a day on which everything works. It decides what happens; whether the
-// outcome is right is the oracle's.
+// One schedule: a till starts, records, waits, fails, crashes and starts again, all drawn from one seed;
+// on its last day everything works. The schedule decides what happens; the oracle judges the outcome.
 
 import { join } from "@std/path/join";
 import type { Behaviour } from "../fixtures/ingest_server.ts";
@@ -8,7 +7,7 @@ import { FaultDisk } from "../fixtures/fault_disk.ts";
 import { seededRandom, seededUuid } from "../fixtures/random.ts";
 import { drawAnswer } from "./answers.ts";
 import { ScheduleClock } from "./clock.ts";
-import { breakDisk, drawDeath, mendDisk } from "./disk_faults.ts";
+import { breakDisk, drawDeath, repairDisk } from "./disk_faults.ts";
 import { Oracle, type Outcome } from "./oracle.ts";
 import type { Stop } from "./packets.ts";
 import type { Surroundings } from "./surroundings.ts";
@@ -16,7 +15,7 @@ import { Program, type ProgramOptions, type World } from "./program.ts";
 
 const NOON = Date.UTC(2026, 10, 23, 12);
 const DAY_MS = 86_400_000;
-/** For an attempt, where a server is slow: in real time. */
+/** The timeout of an attempt at a slow server, in real time. */
 const SHORT_TIMEOUT_MS = 80;
 
 export interface ScheduleResult {
@@ -27,14 +26,14 @@ export interface ScheduleResult {
   readonly largestLossMs: Readonly<Record<Stop, number>>;
 }
 
-/** A schedule that the oracle did not accept, with what led to it. */
+/** A schedule that the oracle did not accept, with its trace. */
 export class ScheduleFailed extends Error {
   constructor(readonly seed: number, readonly trace: readonly string[], cause: unknown) {
     super(`seed ${seed}: ${cause instanceof Error ? cause.message : cause}`, { cause });
   }
 }
 
-/** @throws {ScheduleFailed} if anything is lost, doubled, out of order or torn. */
+/** @throws {ScheduleFailed} if sound is lost, doubled, out of order or torn. */
 export async function runSchedule(
   seed: number,
   surroundings: Surroundings,
@@ -57,12 +56,12 @@ class Schedule implements Disposable {
   readonly #options: Omit<ProgramOptions, "baseUrl" | "timeoutMs">;
   readonly #randomUUID = crypto.randomUUID;
   readonly #counts: Record<string, number> = {};
-  /** What there is more of than of other things: some faults only meet if each is frequent. */
+  /** The kind of fault that this schedule has most of: some faults coincide only if each is frequent. */
   readonly #theme: "any" | "refusals" | "evictions";
-  /** Names of the server's answers, for the count. */
+  /** Names of the answers, for the count. */
   readonly #answers = new Map<Behaviour, string>();
   #boots = 0;
-  /** What the clock would show were it never wrong. */
+  /** The offset of a correct clock. */
   readonly #trueOffsetMs: number;
 
   constructor(seed: number, surroundings: Surroundings) {
@@ -76,7 +75,7 @@ class Schedule implements Disposable {
     server.chunks.length = server.violations.length = server.script.length = 0;
     server.duplicates = 0;
     const dir = join(surroundings.dir, `seed-${seed}`, "spool");
-    // What processes do at the same moment draws from its own numbers.
+    // Concurrent code draws from random numbers of its own.
     this.#disk = new FaultDisk(dir, seededRandom(seed + 1e9), () => this.#clock.unixMs());
     this.#oracle = new Oracle(this.#disk, server);
     this.#trueOffsetMs = this.#clock.offsetMs;
@@ -153,10 +152,10 @@ class Schedule implements Disposable {
     await this.#end(program, stop);
   }
 
-  /** A day on which everything works, unless the server stays away: then everything waits. */
+  /** A day on which everything works, unless the server stays unreachable: then everything waits. */
   async #drain(): Promise<void> {
     const { server } = this.#surroundings;
-    mendDisk(this.#disk);
+    repairDisk(this.#disk);
     await this.#goOnline();
     server.script.length = 0;
     server.behaviour = { kind: "ok" };
@@ -187,13 +186,13 @@ class Schedule implements Disposable {
     this.#oracle.check("power cut");
     this.#clock.jump(this.#pick([20_000, 600_000, DAY_MS / 2]));
     this.#world.boot = this.#newBoot();
-    // No battery keeps the time: it is that of the last look, until the network gives another.
+    // No battery keeps the time: after a boot it is the last saved time, until the network corrects it.
     if (this.#random() < 0.4) {
       this.#world.clockIsTrusted = false;
       this.#setClock(this.#clock.offsetMs - this.#pick([20_000, DAY_MS / 2, 30 * DAY_MS]));
       this.#count("clock not synchronized");
     }
-    if (this.#random() < 0.5) mendDisk(this.#disk);
+    if (this.#random() < 0.5) repairDisk(this.#disk);
   }
 
   async #act(program: Program): Promise<void> {
@@ -225,7 +224,7 @@ class Schedule implements Disposable {
         program.endStream();
         return;
       case "disk":
-        return this.#random() < 0.5 ? mendDisk(this.#disk) : this.#breakDisk();
+        return this.#random() < 0.5 ? repairDisk(this.#disk) : this.#breakDisk();
       case "answers":
         for (let count = 1 + this.#draw(5); count > 0; count--) {
           server.script.push(this.#answer());
@@ -249,7 +248,7 @@ class Schedule implements Disposable {
     }
   }
 
-  /** Chunks have waited for a server that is back, and well but for an answer here and there. */
+  /** Chunks have waited for a server that is now back, and that fails only occasionally. */
   async #drainBacklog(program: Program): Promise<void> {
     const { server } = this.#surroundings;
     this.#count("connection refused");
@@ -310,7 +309,7 @@ class Schedule implements Disposable {
     return server.url;
   }
 
-  /** A label of more than 63 characters is asked of nobody (RFC 1035, section 2.3.4). */
+  /** No DNS server is asked for a label of more than 63 characters (RFC 1035, section 2.3.4). */
   get #dnsFailure(): string {
     this.#count("DNS failure");
     return `http://${"x".repeat(64)}.invalid`;
@@ -321,7 +320,7 @@ class Schedule implements Disposable {
     return { id, zeroMs: -this.#clock.monotonicMs };
   }
 
-  /** Its port may be that of somebody's connection for a moment. */
+  /** Retries, as a connection of another process may use the port for a moment. */
   async #goOnline(): Promise<void> {
     for (const startMs = performance.now();;) {
       try {
@@ -333,13 +332,13 @@ class Schedule implements Disposable {
     }
   }
 
-  /** What a dead client had under way is over, too. */
+  /** Waits until the connections of a dead client are closed. */
   async #connectionsClosed(): Promise<void> {
     const { server } = this.#surroundings;
     while (server.openConnections > 0) await new Promise((resolve) => setTimeout(resolve, 1));
   }
 
-  /** For the program alone: the server's come in an order of their own. */
+  /** Seeded UUIDs for the program only: the server draws its own in an unpredictable order. */
   #seededUuids(random: () => number): typeof crypto.randomUUID {
     const original = () => this.#randomUUID.call(crypto);
     return () => {

@@ -1,6 +1,6 @@
-// Sound that can be told apart: every packet carries its number, counted over all streams of a run.
-// What is heard goes through the real cutter; what lies in a file, or has reached the server, is read
-// with the real page reader and named by these numbers.
+// Sound that can be identified: every packet carries its number, counted over all streams of a run.
+// The sound goes through the real cutter; files, and what has reached the server, are read with the real
+// page reader and identified by these numbers.
 
 import { OggPageReader } from "../../src/chunk/ogg.ts";
 import { cutToLastPage, readChunkHeader, samplesToUs } from "../../src/chunk/chunk_file.ts";
@@ -8,10 +8,10 @@ import type { OpusPacket } from "../../src/chunk/opus.ts";
 
 export const PACKET_MS = 20;
 const PACKET_SAMPLES = 960;
-/** TOC of one 20 ms SILK frame, then the number. */
+/** The TOC of one 20 ms SILK frame, then the number. */
 const HEADER_BYTES = 5;
 
-/** Packet `number` of all, the `position`th of its stream, from 1. */
+/** Packet `number` of the run, the `position`th of its stream, from 1. */
 export function numberedPacket(
   number: number,
   position: number,
@@ -24,18 +24,18 @@ export function numberedPacket(
   return { data, samples: PACKET_SAMPLES, endPosition: position * PACKET_SAMPLES, trimSamples: 0 };
 }
 
-/** What can be heard of a chunk file. */
+/** The audible content of a chunk file. */
 export interface Sound {
   /** Its CHUNK_ID, which is its key. */
   readonly key: string;
-  /** Numbers of the packets that can be heard: without pre-roll. */
+  /** Numbers of the audible packets: without pre-roll. */
   readonly packets: readonly number[];
   readonly durationUs: number;
-  /** Whether the file is whole, to the last byte, and says so. */
+  /** Whether the file is a whole chunk, to the last byte. */
   readonly isWhole: boolean;
 }
 
-/** Null if it holds no sound; of a file that is cut off, what is there up to its last whole page. */
+/** Null if it holds no sound; for a truncated file, the content up to its last whole page. */
 export function readSound(file: Uint8Array): Sound | null {
   const whole = cutToLastPage(file);
   const header = whole === null ? null : readChunkHeader(whole.bytes);

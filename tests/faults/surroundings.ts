@@ -1,19 +1,19 @@
-// The servers and the folder that schedules share. They hold nothing of a schedule but for its time.
+// The servers and the folder that schedules share. They keep no state after a schedule ends.
 
 import { temporaryCertificates } from "../fixtures/certificates.ts";
 import { IngestServer } from "../fixtures/ingest_server.ts";
 import { TOKEN } from "../fixtures/upload_rig.ts";
 
-/** What is outside of the schedule's folder, made once for all schedules of a process. */
+/** Everything outside the folder of a schedule, created once for all schedules of a process. */
 export interface Surroundings {
   readonly server: IngestServer;
-  /** An Ingest API whose certificate nobody trusts. */
+  /** An Ingest API with an untrusted certificate. */
   readonly untrusted: IngestServer;
-  /** For the schedules' folders. */
+  /** The parent of the folders of the schedules. */
   readonly dir: string;
 }
 
-/** Starts both servers. Two runs at the same time do not meet. */
+/** Starts both servers. Concurrent runs do not interfere. */
 export async function surroundings(): Promise<Surroundings & AsyncDisposable> {
   await using release = new AsyncDisposableStack();
   const certificates = release.use(await temporaryCertificates());

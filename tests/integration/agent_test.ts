@@ -13,7 +13,7 @@ import { PulseMicrophone } from "../fixtures/pulse_microphone.ts";
 
 const TOKEN = "a-token-that-is-nowhere-else";
 
-/** A microphone, an Ingest API over TLS, a folder, and a configuration that joins them. */
+/** A microphone, an Ingest API over TLS, a folder, and a configuration that connects them. */
 async function rig(extra: Record<string, string | number> = {}) {
   const dir = await Deno.makeTempDir({ prefix: "agent-test-" });
   const microphone = await PulseMicrophone.start();
@@ -49,7 +49,7 @@ async function rig(extra: Record<string, string | number> = {}) {
   };
 }
 
-/** Samples a decoder makes of chunks, joined in the order given. */
+/** The decoded samples of chunks, joined in the given order. */
 async function joinDecoded(chunks: readonly ReceivedChunk[]): Promise<Float32Array> {
   const parts = [];
   for (const { bytes } of chunks) parts.push(await decodeToPcm(bytes));
@@ -62,7 +62,7 @@ async function joinDecoded(chunks: readonly ReceivedChunk[]): Promise<Float32Arr
   return joined;
 }
 
-/** What /health complains of; that nobody plays anything to the microphone is no matter here. */
+/** The problems in /health, without that of a silent microphone: not every test plays sound. */
 async function problemCodes(agent: AgentProcess): Promise<string[]> {
   const problems = (await agent.health()).body.problems as { code: string }[];
   return problems.map(({ code }) => code).filter((code) => code !== "microphone_silent");
@@ -76,7 +76,7 @@ function sleep(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-Deno.test("what the microphone hears arrives whole, in order, once, with its time", async () => {
+Deno.test("the sound of the microphone arrives complete, in order, once, with its time", async () => {
   await using setup = await rig({ chunk_seconds: 2 });
   const { microphone, ingest, spool } = setup;
   const wav = join(setup.dir, "chirp.wav");
@@ -94,7 +94,7 @@ Deno.test("what the microphone hears arrives whole, in order, once, with its tim
   const heardToMs = Date.now();
   assertEquals(await agent.end("SIGTERM"), 0);
 
-  // Accepted: all of it, in time order, without a violation of the protocol.
+  // The server accepted everything, in the order of time, without a violation of the protocol.
   const { chunks } = ingest;
   assert(chunks.length >= 7, `${chunks.length} chunks`);
   assertEquals(ingest.violations, []);
@@ -105,7 +105,7 @@ Deno.test("what the microphone hears arrives whole, in order, once, with its tim
   const uploaded = names(join(spool, "uploaded"));
   assertEquals(uploaded.map((name) => parseChunkName(name)?.key), chunks.map(({ key }) => key));
 
-  // Health held the contract all along.
+  // /health kept the contract the whole time.
   for (const { status, body } of health) {
     assertEquals(status, 200);
     assertEquals(body.status, "ok", JSON.stringify(body.problems));
@@ -124,7 +124,7 @@ Deno.test("what the microphone hears arrives whole, in order, once, with its tim
   }
   assert(typeof health.at(-1)?.body.last_upload_ts === "number");
 
-  // Each chunk says when, from where, and goes on where the one before ended.
+  // Each chunk has its time and its ids, and continues where the previous one ended.
   let endSample = 0;
   let endTs: unknown = null;
   for (const { fields, bytes } of chunks) {
@@ -144,7 +144,7 @@ Deno.test("what the microphone hears arrives whole, in order, once, with its tim
   assert(Number(first.fields["start_ts"]) * 1000 < heardFromMs + 100);
   assert(Number(last.fields["end_ts"]) * 1000 > heardToMs - 300);
 
-  // Joined, the chunks are the microphone's signal: the same shift at every place, seams included.
+  // The joined chunks equal the signal of the microphone: an equal shift everywhere, seams included.
   for (const [index, { bytes }] of chunks.entries()) {
     const file = join(setup.dir, `${index}.ogg`);
     await Deno.writeFile(file, bytes);
@@ -157,7 +157,7 @@ Deno.test("what the microphone hears arrives whole, in order, once, with its tim
   const place = { length: 4800, around: onset, reach: 9600 };
   const { lag: shift } = findLag(reference, heard, { ...place, at: 3.3 * sampleRate });
   const lags = [];
-  // Not the first seconds: encoder and PulseAudio settle there.
+  // Skip the first seconds, in which encoder and PulseAudio settle.
   for (let second = 3.3; second <= 12.5; second += 0.5) {
     const window = { ...place, at: Math.round(second * sampleRate), around: shift, reach: 480 };
     const { lag, correlation } = findLag(reference, heard, window);
@@ -165,14 +165,14 @@ Deno.test("what the microphone hears arrives whole, in order, once, with its tim
     lags.push(lag);
   }
   const spread = Math.max(...lags) - Math.min(...lags);
-  // What 24 kbit/s leave of the wave blurs a few samples; a seam of ffmpeg's own would lose 312.
-  assert(spread <= 16, `the same shift everywhere: ${lags}`);
+  // 24 kbit/s blurs the position by a few samples; a seam made by ffmpeg would lose 312.
+  assert(spread <= 16, `the shift must be equal everywhere: ${lags}`);
 
-  // The token is nowhere in what was said.
+  // The log and /health do not contain the token.
   assert(!JSON.stringify(agent.log).includes(TOKEN));
 });
 
-Deno.test("after kill -9 in mid-chunk a restart delivers what was heard up to 1 s before", async () => {
+Deno.test("after kill -9 in mid-chunk a restart delivers the sound until at most 1 s before", async () => {
   await using setup = await rig({ chunk_seconds: 60 });
   {
     await using killed = await setup.start();
@@ -189,7 +189,7 @@ Deno.test("after kill -9 in mid-chunk a restart delivers what was heard up to 1 
     assert(chunk !== undefined);
     const lostMs = killedMs - Number(chunk.fields["end_ts"]) * 1000;
     assert(lostMs < 1000, `lost ${lostMs} ms`);
-    assert(part?.includes(chunk.key), "the key is the one the chunk was begun with");
+    assert(part?.includes(chunk.key), "the key is that of the start of the chunk");
     const file = join(setup.dir, "recovered.ogg");
     await Deno.writeFile(file, chunk.bytes);
     assert(!/WARNING|ERROR/.test(await opusinfo(file)));
@@ -200,7 +200,7 @@ Deno.test("after kill -9 in mid-chunk a restart delivers what was heard up to 1 
   }
 });
 
-Deno.test("a microphone that is lost and comes back is recorded again, the gap declared", async () => {
+Deno.test("a microphone that was lost and returns is recorded again, and the gap is declared", async () => {
   await using setup = await rig({ chunk_seconds: 2 });
   await using agent = await setup.start();
   await agent.said("Recording.");
@@ -218,7 +218,7 @@ Deno.test("a microphone that is lost and comes back is recorded again, the gap d
   const after = (await agent.health()).body;
   assertEquals(after.recording, true);
   assertEquals(await problemCodes(agent), []);
-  // A gap is in the books once the chunk behind it is: "starting" until the first sound, and the loss.
+  // A gap is counted when the chunk after it is: "starting" until the first sound, and the loss.
   let books = after;
   for (let i = 0; i < 100 && Number(books.gaps_total) < 2; i++) {
     await sleep(100);
@@ -238,7 +238,7 @@ Deno.test("a microphone that is lost and comes back is recorded again, the gap d
   assert(Math.abs(declared[1].ms - Number(back["gap_ms"])) < 100, JSON.stringify(declared));
   assertEquals(await agent.end("SIGTERM"), 0);
   const streams = setup.ingest.chunks.map(({ bytes }) => readChunkHeader(bytes)?.tags["STREAM_ID"]);
-  assert(new Set(streams).size === 2, "what follows the loss is another stream, and says so");
+  assert(new Set(streams).size === 2, "the chunks after the loss belong to another stream");
 });
 
 Deno.test("a microphone that offers only stereo is recorded in mono", async () => {
@@ -255,7 +255,7 @@ Deno.test("a microphone that offers only stereo is recorded in mono", async () =
   assertEquals(await agent.end("SIGTERM"), 0);
 });
 
-Deno.test("a server that is away loses nothing: chunks wait and follow in order", async () => {
+Deno.test("while the server is unreachable nothing is lost: chunks wait and follow in order", async () => {
   await using setup = await rig({ chunk_seconds: 1 });
   setup.ingest.goOffline();
   await using agent = await setup.start();
@@ -271,7 +271,7 @@ Deno.test("a server that is away loses nothing: chunks wait and follow in order"
   assertEquals(starts, starts.toSorted((a, b) => a - b));
 });
 
-Deno.test("a second agent on the same spool is refused, the first goes on", async () => {
+Deno.test("a second agent on the same spool is refused, and the first continues", async () => {
   await using setup = await rig({ chunk_seconds: 1 });
   await using agent = await setup.start();
   await agent.said("Recording.");

@@ -1,4 +1,4 @@
-// Both compiled programs, run as a technician would: words, exit codes, a recording delivered.
+// Both compiled programs, run as a technician would: output, exit codes, a delivered recording.
 
 import { assertEquals, assertMatch, assertNotMatch, assertStringIncludes } from "@std/assert";
 import config from "../../deno.json" with { type: "json" };
@@ -10,7 +10,7 @@ interface Outcome {
   stderr: string;
 }
 
-/** Runs a program with nothing in its environment but `env` and a PATH, for a minute at most. */
+/** Runs a program with only `env` and a PATH in its environment, for at most a minute. */
 async function run(
   [program = "", ...prefix]: readonly string[],
   args: readonly string[],
@@ -46,13 +46,13 @@ async function checkBinary(t: Deno.TestContext, command: readonly string[]): Pro
     }
   });
 
-  await t.step("an option it does not know ends with exit code 2 and is named", async () => {
+  await t.step("an unknown option is named, with exit code 2", async () => {
     const { code, stderr } = await run(command, ["--no-such-option"]);
     assertEquals(code, 2);
     assertStringIncludes(stderr, "--no-such-option");
   });
 
-  await t.step("a misspelt variable is found with the permissions it has", async () => {
+  await t.step("a misspelt variable is found with the permissions of the program", async () => {
     const { code, stderr } = await run(command, [], { env: { RA_CHUNK_SECOND: "5" } });
     assertEquals(code, 2);
     assertStringIncludes(stderr, "RA_CHUNK_SECOND");
@@ -79,7 +79,7 @@ Deno.test("the binaries for x86_64 and aarch64 run and deliver a recording", asy
   await t.step("aarch64", (t) => checkBinary(t, [...binaries.runArm64, binaries.arm64]));
 });
 
-Deno.test("the compile tasks name what a binary may do, and never allow everything", () => {
+Deno.test("the compile tasks list the permissions of a binary, and never allow everything", () => {
   const lines = Object.entries(config.tasks).filter(([name]) => name.startsWith("compile"));
   const words = lines.flatMap(([, line]) => line.split(" "));
   assertEquals(words.filter((word) => word.startsWith("--allow-run=")).length, 1);

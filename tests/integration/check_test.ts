@@ -1,5 +1,5 @@
-// `recorder-agent check` as a person runs it: on a machine where six things are wrong, and on one
-// where what can be right here is.
+// `recorder-agent check` as a person runs it: on a machine with six defects, and on one on which
+// everything that can work here works.
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path/join";
@@ -18,7 +18,7 @@ interface Finding {
   fix: string | null;
 }
 
-/** Runs the command with this configuration; gives exit code and text, and checks the token is hidden. */
+/** Runs the command with this configuration; returns exit code and text, and asserts that the token is hidden. */
 async function check(
   dir: string,
   config: Record<string, string | number>,
@@ -40,7 +40,7 @@ async function check(
   return { code, text };
 }
 
-/** A folder with programs that stand in for the system's. */
+/** A folder with programs that replace those of the system. */
 async function makePrograms(dir: string, programs: Record<string, string>): Promise<string> {
   const bin = join(dir, "bin");
   await Deno.mkdir(bin);
@@ -50,7 +50,7 @@ async function makePrograms(dir: string, programs: Record<string, string>): Prom
   return `${bin}:/usr/bin:/bin`;
 }
 
-Deno.test("check names six things that are wrong, each with its fix", async () => {
+Deno.test("check names six defects, each with its fix", async () => {
   const dir = await Deno.makeTempDir({ prefix: "check-test-" });
   const { caFile, certPem, keyPem } = await makeCertificates(dir);
   await using ingest = await IngestServer.start({ tls: { certPem, keyPem }, token: "another" });
@@ -87,7 +87,7 @@ Deno.test("check names six things that are wrong, each with its fix", async () =
       assertMatch(found.fix ?? "", fix);
     }
 
-    // With the CA the certificate is good; then it is the token that is not.
+    // With the CA the certificate is valid; then the token is wrong.
     const trusted = await check(dir, { ...config, tls_ca_file: caFile }, { env: { PATH: path } });
     assertEquals(trusted.code, 1);
     assertMatch(trusted.text, /✔ tls/);
@@ -99,7 +99,7 @@ Deno.test("check names six things that are wrong, each with its fix", async () =
   }
 });
 
-Deno.test("check hears the microphone, finds the server, and makes a chunk only if asked to", async () => {
+Deno.test("check hears the microphone, finds the server, and makes a chunk only on request", async () => {
   const dir = await Deno.makeTempDir({ prefix: "check-test-" });
   const { caFile, certPem, keyPem } = await makeCertificates(dir);
   await using ingest = await IngestServer.start({ tls: { certPem, keyPem }, token: TOKEN });
@@ -120,7 +120,7 @@ Deno.test("check hears the microphone, finds the server, and makes a chunk only 
     ) {
       assertMatch(text, new RegExp(`^✔ ${name}`, "m"));
     }
-    // Nobody plays anything to it.
+    // No sound is played to it.
     assertMatch(text, /^! level +The microphone delivers only silence/m);
     assertEquals(ingest.chunks.length, 0);
     assertEquals([...Deno.readDirSync(join(dir, "spool"))], []);
@@ -134,10 +134,10 @@ Deno.test("check hears the microphone, finds the server, and makes a chunk only 
   }
 });
 
-Deno.test("check does not wait for an ffmpeg that does not die", async () => {
+Deno.test("check does not wait for an ffmpeg that cannot be killed", async () => {
   const dir = await Deno.makeTempDir({ prefix: "check-test-" });
   try {
-    // As one that a driver holds: no signal reaches it.
+    // It imitates an ffmpeg that a driver blocks: no signal reaches it.
     const path = await makePrograms(dir, {
       ffmpeg: 'case "$*" in *-encoders*) exec /usr/bin/ffmpeg "$@";; esac; exec sleep 40',
       kill: "",
@@ -154,7 +154,7 @@ Deno.test("check does not wait for an ffmpeg that does not die", async () => {
   }
 });
 
-Deno.test("check says it if the service records another microphone than the configuration means", async () => {
+Deno.test("check reports a service that records another microphone than the configuration names", async () => {
   const dir = await Deno.makeTempDir({ prefix: "check-test-" });
   let recorded = "usbmic";
   await using service = Deno.serve(
@@ -179,7 +179,7 @@ Deno.test("check says it if the service records another microphone than the conf
   }
 });
 
-Deno.test("check says what is wrong with a configuration and looks at the rest all the same", async () => {
+Deno.test("check reports the problems of a configuration and still checks the rest", async () => {
   const dir = await Deno.makeTempDir({ prefix: "check-test-" });
   try {
     const { code, text } = await check(dir, { chunk_second: 5, ingest_token: TOKEN });

@@ -1,5 +1,5 @@
-// A Pi that boots in the past: real ffmpeg, real files, a real server, and a clock that is set right in
-// the middle of it.
+// A Pi that boots in the past: real ffmpeg, real files, a real server, and a clock that is corrected during
+// the recording.
 
 import { assert, assertEquals } from "@std/assert";
 import { getLogger } from "@logtape/logtape";
@@ -13,7 +13,7 @@ import { IngestServer } from "../fixtures/ingest_server.ts";
 
 const TWO_WEEKS = 14 * 86_400_000;
 
-/** The agent, in this process, with a clock that is `offsetMs` wrong until it is set right. */
+/** The agent, in this process, with a clock that is `offsetMs` wrong until it is corrected. */
 async function wrongClock(offsetMs: number, config: Record<string, unknown>) {
   const dir = await Deno.makeTempDir();
   const ingest = await IngestServer.start({ token: "only-for-this-test" });
@@ -21,7 +21,7 @@ async function wrongClock(offsetMs: number, config: Record<string, unknown>) {
   const clock: Clock = {
     ...systemClock,
     unixMs: () => Date.now() + state.offsetMs,
-    // Whoever would wait long for the clock looks again soon.
+    // Long waits for the clock end early, so that it is checked again soon.
     sleep: (ms, signal) => systemClock.sleep(Math.min(ms, 300), signal),
   };
   const settings = {
@@ -74,11 +74,11 @@ async function wrongClock(offsetMs: number, config: Record<string, unknown>) {
 }
 
 for (const [what, offsetMs] of [["past", -TWO_WEEKS], ["future", TWO_WEEKS]] as const) {
-  Deno.test(`a clock two weeks in the ${what}: chunks wait for their true time, none is lost`, async () => {
+  Deno.test(`a clock two weeks in the ${what}: chunks wait for clock sync, and none is lost`, async () => {
     await using agent = await wrongClock(offsetMs, {});
     const startedMs = Date.now();
     while (agent.outbox().length < 3) await systemClock.sleep(50);
-    assertEquals(agent.ingest.chunks.length, 0, "nothing is sent with a time that is wrong");
+    assertEquals(agent.ingest.chunks.length, 0, "no chunk is sent with a wrong time");
     agent.setRight();
     await agent.ingest.waitForChunks(5, 20_000);
     const endedMs = Date.now();
@@ -102,13 +102,13 @@ for (const [what, offsetMs] of [["past", -TWO_WEEKS], ["future", TWO_WEEKS]] as 
       }
       endMs = end;
       const header = readChunkHeader(bytes);
-      assertEquals(Number(header?.tags["STREAM_SAMPLE"]), sample, "the step cut nothing");
+      assertEquals(Number(header?.tags["STREAM_SAMPLE"]), sample, "the step causes no hole");
       sample += sample === 0 ? 48_000 - 312 : 48_000;
     }
   });
 }
 
-Deno.test("a clock that is never set right is waited for only so long; then the chunks say so", async () => {
+Deno.test("the wait for clock sync is limited; after it, the chunks are marked as unsynchronized", async () => {
   await using agent = await wrongClock(-TWO_WEEKS, { max_clock_wait_s: 2 });
   await agent.ingest.waitForChunks(2, 20_000);
   for (const { headers } of agent.ingest.chunks) {

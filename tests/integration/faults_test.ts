@@ -1,16 +1,16 @@
-// A thousand schedules of faults through the real spool, recovery, writer, uploader and janitor: kills
-// and power cuts at every system call, disks that fail, servers that lie. `deno task test:faults` runs
-// more of them, and prints what became of the sound.
+// A thousand schedules of faults with the real spool, recovery, writer, uploader and janitor: kills and
+// power cuts at every system call, failing disks, wrong answers of servers. `deno task test:faults` runs
+// more of them, and prints what happened to the sound.
 
 import { assert, assertEquals } from "@std/assert";
 import { runJobs, runSeeds } from "../faults/jobs.ts";
 
-Deno.test("no fault of 1,000 schedules loses a chunk, doubles one or tears one", async () => {
+Deno.test("no fault of 1,000 schedules loses, doubles or tears a chunk", async () => {
   const { report, failure } = await runJobs({ seed: 1, seeds: 1000, jobs: 4 });
   assertEquals(failure, null, failure ?? "");
   assertEquals(report.schedules, 1000);
   assertEquals([report.chunks.lost, report.chunks.doubled], [0, 0]);
-  // And they did what they are for.
+  // The faults really happened.
   const { chunks, injected } = report;
   assert(report.boots > 3000 && report.faults > 8000 && chunks.accepted > 3000, report.table(0));
   for (
@@ -25,7 +25,7 @@ Deno.test("no fault of 1,000 schedules loses a chunk, doubles one or tears one",
   assert(report.killLossMs <= 1000 && report.powerCutLossMs <= 5000, report.table(0));
 });
 
-Deno.test("the same seed does the same again", async () => {
+Deno.test("the same seed repeats the same schedule", async () => {
   const run = async () => {
     const { report, failure } = await runSeeds({ seed: 5, seeds: 3, step: 1 }, 40);
     assertEquals(failure, null, failure ?? "");

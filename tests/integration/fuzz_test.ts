@@ -1,5 +1,5 @@
-// 100,000 mutations of a real stream of ffmpeg: whatever happens to its bytes, reading ends, and what
-// the chunker makes of the rest are whole files that opusinfo accepts.
+// 100,000 mutations of a real stream of ffmpeg: for each of them reading ends, and the chunker makes whole
+// files of the rest, which opusinfo accepts.
 
 import { concatBytes } from "../../src/system/concat_bytes.ts";
 import { assert, assertEquals } from "@std/assert";
@@ -13,10 +13,10 @@ import { run } from "../fixtures/command.ts";
 import { seededRandom } from "../fixtures/random.ts";
 
 const CASES = 100_000;
-/** So many of the files go to opusinfo, which takes its time. */
+/** The number of files that opusinfo checks, which is slow. */
 const JUDGED = 60;
 
-/** A second of the stream as the recorder gets it. */
+/** A second of the stream as the recorder receives it. */
 async function realStream(): Promise<Uint8Array> {
   const graph = "aevalsrc='0.3*sin(2*PI*(200*t+900*t*t))':s=48000:d=1";
   const options = { sampleRate: 48_000, bitrateKbps: 24, socketDir: null };
@@ -24,32 +24,32 @@ async function realStream(): Promise<Uint8Array> {
   return (await run("ffmpeg", args)).stdout;
 }
 
-/** One to four of the things that happen to bytes. */
+/** Applies one to four random mutations. */
 function mutate(stream: Uint8Array, below: (limit: number) => number): Uint8Array {
   let bytes: Uint8Array = stream.slice();
   for (let count = 1 + below(4); count > 0; count--) {
     const at = below(bytes.length);
     const length = 1 + below(400);
     switch (below(6)) {
-      case 0: // a bit
+      case 0: // a flipped bit
         bytes[at] = (bytes[at] ?? 0) ^ (1 << below(8));
         break;
       case 1: // a hole
         bytes = concatBytes([bytes.subarray(0, at), bytes.subarray(at + length)]);
         break;
-      case 2: { // a piece twice, or out of order
+      case 2: { // a repeated or displaced piece
         const from = below(stream.length);
         const piece = stream.subarray(from, from + length);
         bytes = concatBytes([bytes.subarray(0, at), piece, bytes.subarray(at)]);
         break;
       }
-      case 3: // rubbish
+      case 3: // garbage
         for (let i = at; i < Math.min(bytes.length, at + length); i++) bytes[i] = below(256);
         break;
-      case 4: // another stream from here on
+      case 4: // another stream from this point
         bytes = concatBytes([bytes.subarray(0, at), stream]);
         break;
-      case 5: // the end
+      case 5: // a truncated end
         bytes = bytes.slice(0, Math.max(1, at));
         break;
     }
@@ -91,7 +91,7 @@ function chunkFiles(bytes: Uint8Array): { file: Uint8Array; samples: number }[] 
     .filter(({ samples }) => samples > 0);
 }
 
-Deno.test(`${CASES} mutations of a real stream end, and leave only whole chunks`, async () => {
+Deno.test(`reading ${CASES} mutations of a real stream ends, and makes only whole chunks`, async () => {
   const stream = await realStream();
   const random = seededRandom(3533);
   const below = (limit: number) => Math.floor(random() * limit);
@@ -101,7 +101,7 @@ Deno.test(`${CASES} mutations of a real stream end, and leave only whole chunks`
   for (let round = 0; round < CASES; round++) {
     for (const { file, samples } of chunkFiles(mutate(stream, below))) {
       made++;
-      // Its own reader finds it whole to the last byte: same bytes, same length, the end marked.
+      // The reader of the program finds it whole to the last byte: equal bytes and length, with the end flag.
       const whole = cutToLastPage(file);
       assertEquals([whole?.samples, whole?.bytes.length], [samples, file.length], `round ${round}`);
       if (round % Math.floor(CASES / JUDGED) !== 0) continue;
@@ -110,7 +110,7 @@ Deno.test(`${CASES} mutations of a real stream end, and leave only whole chunks`
       const { stdout, stderr } = await new Deno.Command("opusinfo", { args: [path] }).output();
       const complaints = new TextDecoder().decode(concatBytes([stdout, stderr])).split("\n")
         .filter((line) => /WARNING|ERROR|invalid/i.test(line))
-        // Behind a loss there is nothing to warm a decoder up on: pre-skip is 0, and legal.
+        // After a loss no sound is available for pre-roll: the pre-skip is 0, which is valid.
         .filter((line) => !/Implausibly low preskip/.test(line));
       assertEquals(complaints, [], `round ${round}`);
       judged++;

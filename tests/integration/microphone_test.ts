@@ -1,5 +1,5 @@
 // A microphone of PulseAudio, ffmpeg and the program as a process, when one of them stops or dies: the
-// recording goes on within its bound, and no ffmpeg is left behind.
+// recording continues within the time limit, and no ffmpeg is left behind.
 
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path/join";
@@ -15,7 +15,7 @@ const AS_COMPILED = [
   new URL("../../main.ts", import.meta.url).pathname,
 ];
 
-/** A microphone, and an agent that records it; nobody takes the chunks. */
+/** A microphone, and an agent that records it; no server accepts the chunks. */
 async function rig() {
   const dir = await Deno.makeTempDir({ prefix: "microphone-test-" });
   const microphone = await PulseMicrophone.start();
@@ -46,7 +46,7 @@ async function rig() {
   };
 }
 
-/** The agent's ffmpeg; there is exactly one. */
+/** The ffmpeg of the agent; there is exactly one. */
 function ffmpegOf({ pid }: AgentProcess): number {
   const children = Deno.readTextFileSync(`/proc/${pid}/task/${pid}/children`).trim().split(" ");
   const found = children.filter((child) => programOf(Number(child)) === "ffmpeg");
@@ -75,13 +75,13 @@ async function endOf(pid: number, timeoutMs: number): Promise<number> {
   const startMs = performance.now();
   while (programOf(pid) !== null) {
     const waitedMs = performance.now() - startMs;
-    assert(waitedMs < timeoutMs, `process ${pid} lives after ${waitedMs} ms`);
+    assert(waitedMs < timeoutMs, `process ${pid} still runs after ${waitedMs} ms`);
     await sleep(20);
   }
   return performance.now() - startMs;
 }
 
-Deno.test("an ffmpeg that is stopped is replaced within 20 s, counted, and gone before", async () => {
+Deno.test("a stopped ffmpeg is killed, counted and replaced within 20 s", async () => {
   await using setup = await rig();
   const { agent } = setup;
   await sleep(1000);
@@ -106,7 +106,7 @@ Deno.test("an ffmpeg that is stopped is replaced within 20 s, counted, and gone 
   assertEquals(await agent.end("SIGTERM"), 0);
 });
 
-Deno.test("an agent that is stopped for longer than that does not take it for a stall", async () => {
+Deno.test("an agent that was stopped for longer than the stall limit does not report a stall", async () => {
   await using setup = await rig();
   const { agent } = setup;
   await sleep(1000);
@@ -122,13 +122,13 @@ Deno.test("an agent that is stopped for longer than that does not take it for a 
   assertEquals(programOf(ffmpeg), null);
 });
 
-Deno.test("kill -9 of the agent leaves no ffmpeg, though the microphone gives nothing", async () => {
+Deno.test("kill -9 of the agent leaves no ffmpeg, even if the microphone delivers no sound", async () => {
   for (const hang of ["suspended microphone", "stopped ffmpeg"]) {
     await using setup = await rig();
     const ffmpeg = ffmpegOf(setup.agent);
     if (hang === "suspended microphone") await setup.microphone.suspend();
     else Deno.kill(ffmpeg, "SIGSTOP");
-    await sleep(1000); // nothing is written to the pipe any more
+    await sleep(1000); // from here on nothing is written to the pipe
     assertEquals(programOf(ffmpeg), "ffmpeg", hang);
     await setup.agent.end("SIGKILL");
     const tookMs = await endOf(ffmpeg, 3_000);

@@ -1,5 +1,5 @@
-// The status page in a real Chromium: what it shows, that it lives, and how it behaves when things
-// go wrong. RECORDER_AGENT_SCREENSHOTS names a folder for pictures.
+// The status page in a real Chromium: its content, its live updates, and its behaviour in case of problems.
+// RECORDER_AGENT_SCREENSHOTS names a folder for pictures.
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path/join";
@@ -25,14 +25,14 @@ function sleep(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-/** Somebody speaks to the rig until the scope ends. */
+/** Simulates speech until the scope ends. */
 function speak(rig: ReturnType<typeof startStatusRig>): Disposable {
   let second = 0;
   const timer = setInterval(() => rig.status.history.heard(speech(second += 0.1)), 100);
   return { [Symbol.dispose]: () => clearInterval(timer) };
 }
 
-/** Nothing is wrong, wider than the window, or has moved. */
+/** Asserts that there are no errors, no content wider than the window and no layout shifts. */
 async function assertCalm(page: BrowserPage): Promise<void> {
   assertEquals(page.errors, []);
   assertEquals(await page.evaluate("window.shifts"), []);
@@ -42,7 +42,7 @@ async function assertCalm(page: BrowserPage): Promise<void> {
   assert(content <= view, `${content} px of ${view}`);
 }
 
-Deno.test("the page lives, light and dark, wide and narrow, and nothing moves or complains", async () => {
+Deno.test("the page updates itself, light and dark, wide and narrow, without layout shifts or errors", async () => {
   await using browser = await Browser.start();
   await using rig = startStatusRig();
   fillDay(rig, "Jabra SPEAK 510 USB");
@@ -66,7 +66,7 @@ Deno.test("the page lives, light and dark, wide and narrow, and nothing moves or
   }
 });
 
-Deno.test("a problem appears without a reload, in words, signs and the title; its end, too", async () => {
+Deno.test("a problem and its end appear without a reload, in text, symbols and the title", async () => {
   await using browser = await Browser.start();
   await using rig = startStatusRig();
   fillDay(rig, "microphone");
@@ -96,7 +96,7 @@ Deno.test("a problem appears without a reload, in words, signs and the title; it
   }
 });
 
-Deno.test("when the recorder stops the page says so, and comes back with it", async () => {
+Deno.test("the page reports that the recorder stopped, and recovers when it returns", async () => {
   await using browser = await Browser.start();
   const first = startStatusRig();
   const port = first.server?.port ?? 0;
@@ -114,7 +114,7 @@ Deno.test("when the recorder stops the page says so, and comes back with it", as
   assertEquals(await page.evaluate("document.documentElement.className"), "");
 });
 
-Deno.test("without scripting the page is whole, and loads itself anew", async () => {
+Deno.test("without scripting the page is complete, and reloads itself", async () => {
   await using browser = await Browser.start();
   await using rig = startStatusRig();
   fillDay(rig, "microphone");
@@ -128,7 +128,7 @@ Deno.test("without scripting the page is whole, and loads itself anew", async ()
   await page.screenshot("scriptless");
 });
 
-Deno.test("it can be read by who does not see it", async () => {
+Deno.test("a screen reader can read the page", async () => {
   await using browser = await Browser.start();
   await using rig = startStatusRig();
   fillDay(rig, "microphone");
@@ -153,7 +153,7 @@ Deno.test("it can be read by who does not see it", async () => {
   assert(found.some((line) => line.startsWith("columnheader Cause")));
 });
 
-Deno.test("the meter follows a real microphone, and its loss is on the page without a reload", async () => {
+Deno.test("the meter follows a real microphone, and the page shows its loss without a reload", async () => {
   const dir = await Deno.makeTempDir({ prefix: "page-test-" });
   try {
     await using microphone = await PulseMicrophone.start();
@@ -177,7 +177,7 @@ Deno.test("the meter follows a real microphone, and its loss is on the page with
     await agent.said("Recording.");
     await using page = await browser.open(`http://127.0.0.1:${port}/`, { width: 1180 });
     await page.until(LIVE);
-    assertEquals(await page.evaluate(FILL), 0, "nobody has spoken yet");
+    assertEquals(await page.evaluate(FILL), 0, "no sound was played yet");
     const wav = join(dir, "chirp.wav");
     await makeChirp(wav, 6);
     const played = microphone.play(wav);

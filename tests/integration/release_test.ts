@@ -1,5 +1,5 @@
-// `deno task release` on a copy of the source, for this machine's architecture: what comes out, and
-// that it comes out the same again.
+// `deno task release` on a copy of the source, for the architecture of this machine: its output, and that
+// the output is reproducible.
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path/join";
@@ -15,7 +15,7 @@ const SOURCES = [
   ...["recorder-agent.service", "config.yaml.example"],
 ];
 
-Deno.test("a release is made of a commit, names it, can be verified, and comes out the same again", async () => {
+Deno.test("a release is made from a commit, names it, can be verified, and is reproducible", async () => {
   const dir = await Deno.makeTempDir({ prefix: "release-test-" });
   try {
     const denort = join(dir, "denort");
@@ -31,7 +31,7 @@ Deno.test("a release is made of a commit, names it, can be verified, and comes o
     await git("commit", "--quiet", "--message", "all of it");
     const commit = new TextDecoder().decode((await git("rev-parse", "HEAD")).stdout).slice(0, 12);
 
-    // npx puts the Deno that made the runtime on the PATH; the script calls it.
+    // npx adds the Deno that made the runtime to the PATH; the script calls it.
     const release = () =>
       run("npx", ["-y", "-p", "deno@2.7.11", join(source, ".ci/release"), TARGET], {
         env: { DENORT_DIR: denort, DENO_TLS_CA_STORE: "mozilla,system" },

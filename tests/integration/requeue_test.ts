@@ -1,5 +1,5 @@
-// `recorder-agent requeue` as a person runs it, beside the service as a process of its own and after
-// it has ended.
+// `recorder-agent requeue` as a person runs it, while the service runs as another process, and after it has
+// ended.
 
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path/join";
@@ -22,7 +22,7 @@ async function requeue(dir: string, ...args: string[]) {
   return { code, out: text.decode(stdout), err: text.decode(stderr) };
 }
 
-Deno.test("refused chunks go back beside a running agent, which delivers them, and after it has ended", async () => {
+Deno.test("refused chunks can be requeued while an agent runs, which delivers them, and after it has ended", async () => {
   const dir = await Deno.makeTempDir({ prefix: "requeue-test-" });
   try {
     const { caFile, certPem, keyPem } = await makeCertificates(dir);
@@ -59,7 +59,7 @@ Deno.test("refused chunks go back beside a running agent, which delivers them, a
     await server.waitUntil(({ requests }) => requests.length === 9, 30_000, "three tries each");
     await until(() => files("rejected").filter((name) => name.endsWith(".ogg")).length === 3);
 
-    // What there is, and a key that is not there.
+    // The list of chunks, and an unknown key.
     const shown = await requeue(dir);
     assertEquals([shown.code, shown.err], [0, ""]);
     for (const key of keys) assertStringIncludes(shown.out, key);
@@ -70,7 +70,7 @@ Deno.test("refused chunks go back beside a running agent, which delivers them, a
     const usage = await requeue(dir, "--all", "a-key");
     assertEquals(usage.code, 2);
 
-    // Two go back while the agent runs, and are delivered under their keys.
+    // Two are requeued while the agent runs, and are delivered under their keys.
     server.behaviour = { kind: "ok" };
     const moved = await requeue(dir, keys[0] ?? "", names[2] ?? "");
     assertEquals([moved.code, moved.err], [0, ""]);
@@ -86,7 +86,7 @@ Deno.test("refused chunks go back beside a running agent, which delivers them, a
     assertEquals(codes.includes("chunks_rejected"), true);
     assertEquals(await agent.end("SIGTERM"), 0);
 
-    // The last one goes back while no agent runs.
+    // The last one is requeued while no agent runs.
     const rest = await requeue(dir, "--all");
     assertStringIncludes(rest.out, "1 chunk went back into outbox/.");
     assertEquals([files("outbox"), files("rejected")], [[names[1]], []]);

@@ -1,5 +1,5 @@
-// Cuts what ffmpeg really writes and lets ffmpeg, ffprobe and opusinfo judge: the chunks decoded one by
-// one and joined are the uncut stream, sample for sample.
+// Cuts real output of ffmpeg and checks it with ffmpeg, ffprobe and opusinfo: the chunks, decoded one by one
+// and joined, equal the uncut stream, sample for sample.
 
 import { concatBytes } from "../../src/system/concat_bytes.ts";
 import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
@@ -12,16 +12,16 @@ import { OpusStreamReader } from "../../src/chunk/opus.ts";
 import { ffprobe, makeSpeech, opusinfo } from "../fixtures/audio.ts";
 import { run } from "../fixtures/command.ts";
 
-/** No whole number of packets, so that the stream's end is trimmed. */
+/** Not a whole number of packets, so that the end of the stream is trimmed. */
 const SPEECH_SECONDS = 11.2345;
 const SPEECH_SAMPLES = SPEECH_SECONDS * 48_000;
-/** Behind a seam so many samples (20 ms) are compared … */
+/** The number of samples (20 ms) to compare after a seam. */
 const SEAM_SAMPLES = 960;
-/** … and may differ by so much from the speech's own RMS. */
+/** The limit of their difference, relative to the RMS of the speech. */
 const SEAM_DB = -60;
-/** libopus goes on differing in its lowest bits for a while: so far below the speech at worst. */
+/** The lowest bits of libopus differ for a while longer: by at most this, relative to the speech. */
 const CHUNK_DB = -40;
-/** Either of ffmpeg's two Opus decoders. */
+/** One of the two Opus decoders of ffmpeg. */
 const DECODERS = ["opus", "libopus"];
 
 interface CutChunk {
@@ -31,7 +31,7 @@ interface CutChunk {
   endSample: number;
 }
 
-/** What ffmpeg makes of a sound file, with the very arguments of a recording but not at its pace. */
+/** The output of ffmpeg for a sound file, with the arguments of a recording but faster than real time. */
 async function encode(wav: string, sampleRate: number, bitrateKbps: number): Promise<Uint8Array> {
   const options = { sampleRate, bitrateKbps, socketDir: null };
   const source = { kind: "lavfi", graph: `amovie=${wav}` } as const;
@@ -39,7 +39,7 @@ async function encode(wav: string, sampleRate: number, bitrateKbps: number): Pro
   return (await run("ffmpeg", args)).stdout;
 }
 
-/** Cuts a stream into files, the bytes arriving in pieces as a pipe gives them. */
+/** Cuts a stream into files; the bytes arrive in pieces as from a pipe. */
 async function cut(
   stream: Uint8Array,
   seconds: number,
@@ -86,7 +86,7 @@ async function cut(
   return chunks;
 }
 
-/** Each file decoded on its own, by one ffmpeg for all of them. */
+/** Decodes each file separately, with one ffmpeg for all of them. */
 async function decodeEach(paths: string[], decoder: string): Promise<Float32Array[]> {
   const inputs = paths.flatMap((path) => ["-c:a", decoder, "-i", path]);
   const pcm = ["-f", "f32le", "-ar", "48000", "-ac", "1"];
@@ -100,7 +100,7 @@ function rms(samples: Float32Array): number {
   return Math.sqrt(samples.reduce((sum, value) => sum + value * value, 0) / samples.length);
 }
 
-/** By how much `heard` differs from `reference` at `at`, in dB relative to `level`. */
+/** The difference of `heard` and `reference` at `at`, in dB relative to `level`. */
 function differenceDb(
   heard: Float32Array,
   reference: Float32Array,
@@ -122,29 +122,29 @@ async function withFolder(use: (folder: string, wav: string) => Promise<void>): 
   }
 }
 
-/** Header, tags, length and form of a chunk, as our reader, opusinfo and ffprobe see it. */
+/** Checks header, tags, length and form of a chunk with the reader of the program, opusinfo and ffprobe. */
 async function assertSound(chunk: CutChunk, index: number, sampleRate: number): Promise<void> {
   const samples = chunk.endSample - chunk.startSample;
   await opusinfo(chunk.path);
   const whole = cutToLastPage(chunk.bytes);
-  assertEquals(whole?.bytes, chunk.bytes, "it has its end-of-stream flag and right CRCs");
+  assertEquals(whole?.bytes, chunk.bytes, "it has its end-of-stream flag and correct CRCs");
   assertEquals(whole?.samples, samples);
   const header = readChunkHeader(chunk.bytes);
   assertEquals(header?.tags, { STREAM_SAMPLE: String(chunk.startSample) });
   const preSkip = index === 0 ? 312 : PREROLL_SAMPLES;
   assertEquals(header?.head, { channels: 1, preSkip, inputSampleRate: sampleRate });
-  if (index > 1) return; // those behind are like the second; ffprobe is slow
+  if (index > 1) return; // later ones are like the second; ffprobe is slow
   const { streams, format } = await ffprobe(chunk.path);
   assertEquals([streams[0]?.codec_name, streams[0]?.channels], ["opus", 1]);
   assertEquals(streams[0]?.tags?.["STREAM_SAMPLE"], String(chunk.startSample));
-  // ffprobe counts what the decoder is told to throw away.
+  // ffprobe counts the samples that the decoder must discard.
   assertEquals(Number(format.duration).toFixed(4), ((samples + preSkip) / 48_000).toFixed(4));
 }
 
 for (const sampleRate of [16_000, 24_000, 48_000]) {
   for (const bitrateKbps of [24, 32]) {
     const name = `${sampleRate / 1000} kHz, ${bitrateKbps} kbit/s`;
-    Deno.test(`Chunks decoded one by one and joined are the uncut speech (${name})`, async () => {
+    Deno.test(`Chunks that are decoded one by one and joined equal the uncut speech (${name})`, async () => {
       await withFolder(async (folder, wav) => {
         const stream = await encode(wav, sampleRate, bitrateKbps);
         const uncutPath = join(folder, "uncut.ogg");
@@ -182,7 +182,7 @@ for (const sampleRate of [16_000, 24_000, 48_000]) {
   }
 }
 
-Deno.test("A chunk behind a loss decodes to its own samples, at the place in the stream it names", async () => {
+Deno.test("A chunk after a loss decodes to its own samples, at the position in the stream that it names", async () => {
   await withFolder(async (folder, wav) => {
     const stream = await encode(wav, 48_000, 24);
     const uncutPath = join(folder, "uncut.ogg");
@@ -202,7 +202,7 @@ Deno.test("A chunk behind a loss decodes to its own samples, at the place in the
     for (const [index, { startSample, endSample }] of chunks.entries()) {
       const heard = decoded[index] ?? new Float32Array(0);
       assertEquals(heard.length, endSample - startSample);
-      // Behind the loss the decoder begins cold; half a second later it has caught up.
+      // After the loss the decoder starts without history; half a second later its output agrees.
       const from = 24_000;
       const later = heard.subarray(from);
       assertLessOrEqual(differenceDb(later, uncut, startSample + from, rms(uncut)), SEAM_DB);

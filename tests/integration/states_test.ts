@@ -1,5 +1,5 @@
-// The short form of bench/states.ts: the compiled program in several states side by side, for two
-// minutes. It does not look at speed; its limits leave room for a machine that others use as well.
+// The short form of bench/states.ts: the compiled program in several states concurrently, for two minutes.
+// It does not measure speed; its limits allow for other load on the machine.
 
 import { assertEquals } from "@std/assert";
 import { join } from "@std/path/join";
@@ -13,9 +13,9 @@ const NAMES = ["recording", "no-microphone", "no-server", "neither", "off-schedu
 const SECONDS = 105;
 const EVERY_S = 2;
 const WINDOW: Window = { warmUpS: 40, medianS: 20 };
-/** Of anonymous memory. A child a second whose output was buffered twice cost 110. */
+/** Of anonymous memory. A child process per second whose output was buffered twice cost 110. */
 const MOST_SLOPE_KB_S = 15;
-/** A slope says more in so short a time than begin and end do: these are for what leaps. */
+/** In such a short time a slope is more reliable than begin and end: these limits are for jumps. */
 const LIMITS: Limits = { grownKb: 4 * 1024, aboveKb: 6 * 1024, descriptors: 3 };
 
 Deno.test("no state grows, keeps descriptors or starts programs at an interval", async (t) => {
@@ -31,13 +31,13 @@ Deno.test("no state grows, keeps descriptors or starts programs at an interval",
       const summary = summarize(samples, WINDOW);
       const slope = summary.slopeKbS < MOST_SLOPE_KB_S
         ? []
-        : [`${state.name}: it grows by ${summary.slopeKbS.toFixed(1)} kB a second`];
+        : [`${state.name}: it grows by ${summary.slopeKbS.toFixed(1)} kB per second`];
       assertEquals([...slope, ...objectionsTo(state, summary, LIMITS)], []);
     });
   }
 });
 
-Deno.test("every program that a process starts is counted, and the process stays what it is", async () => {
+Deno.test("every program that a process starts is counted, and the process itself is unchanged", async () => {
   const dir = await Deno.makeTempDir({ prefix: "states-test-" });
   const trace = join(dir, "trace");
   const script = "for i in 1 2 3; do grep -q root /etc/passwd; done; setpriv -- find /dev/null; " +

@@ -1,5 +1,5 @@
-// The program under a service manager that only listens: from source with a microphone, and compiled,
-// with the permissions that the binary has.
+// The program under a service manager that only listens: from source with a microphone, and compiled, with
+// the permissions of the binary.
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path/join";
@@ -8,7 +8,7 @@ import { buildBinaries } from "../fixtures/binaries.ts";
 import { FakeServiceManager } from "../fixtures/notify_socket.ts";
 import { PulseMicrophone } from "../fixtures/pulse_microphone.ts";
 
-/** An address of this machine at which nobody answers. */
+/** An address of this machine without a server. */
 const NOBODY = "http://127.0.0.1:9";
 
 function supervised(manager: FakeServiceManager, watchdogMs: number): Record<string, string> {
@@ -23,7 +23,7 @@ function sleep(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-Deno.test("systemd hears of sound, of its loss, and of the end; sound alone feeds the watchdog", async () => {
+Deno.test("systemd is notified of sound, of its loss, and of the stop; only sound feeds the watchdog", async () => {
   const dir = await Deno.makeTempDir({ prefix: "systemd-test-" });
   try {
     await using manager = await FakeServiceManager.start();
@@ -52,14 +52,14 @@ Deno.test("systemd hears of sound, of its loss, and of the end; sound alone feed
     const fed = manager.count("WATCHDOG") - before;
     assert(fed >= 5 && fed <= 11, `fed ${fed} times in 2 s`);
 
-    // The microphone is there and gives nothing; the program and its timers run.
+    // The microphone is present and delivers nothing; the program and its timers run.
     await microphone.suspend();
     await sleep(1_000);
     const starved = manager.count("WATCHDOG");
     await sleep(4_000);
     assertEquals(manager.count("WATCHDOG"), starved);
     assertEquals((await agent.health()).status, 200);
-    // That it is opened again counts as life.
+    // Opening it again also feeds the watchdog.
     await agent.said("delivered no sound for 10 s");
     await manager.told("WATCHDOG", "1", manager.heard.length);
     const lost = manager.heard.findLast(({ STATUS }) => STATUS?.startsWith("NOT recording"));
@@ -74,7 +74,7 @@ Deno.test("systemd hears of sound, of its loss, and of the end; sound alone feed
   }
 });
 
-Deno.test("the binary may tell systemd, and finds the token in a credential", async () => {
+Deno.test("the binary can notify systemd, and finds the token in a credential", async () => {
   const dir = await Deno.makeTempDir({ prefix: "systemd-test-" });
   try {
     await using binaries = await buildBinaries();
@@ -104,12 +104,12 @@ Deno.test("the binary may tell systemd, and finds the token in a credential", as
     }).spawn();
     const output = child.output();
     const ended = output.then(({ stderr }) => {
-      throw new Error(`It ended: ${new TextDecoder().decode(stderr)}`);
+      throw new Error(`The program ended: ${new TextDecoder().decode(stderr)}`);
     });
     ended.catch(() => {});
     const ready = await Promise.race([manager.told("READY", "1"), ended]);
     assertMatch(ready.STATUS ?? "", /^Outside the schedule since /);
-    // The loop that waits for the schedule looks every 5 s.
+    // The loop that waits for the schedule polls every 5 s.
     await Promise.race([manager.told("WATCHDOG", "1", manager.heard.length), ended]);
     child.kill("SIGTERM");
     assertEquals((await output).code, 0);

@@ -1,4 +1,4 @@
-// OpenTelemetry by Deno's own exporter, against a real receiver of OTLP over HTTP on loopback.
+// OpenTelemetry with the exporter of Deno, with a real receiver of OTLP over HTTP on loopback.
 
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path/join";
@@ -7,7 +7,7 @@ import { IngestServer } from "../fixtures/ingest_server.ts";
 
 const TOKEN = "a-token-that-is-nowhere-else";
 
-Deno.test("our metrics and the uploads' spans are pushed, without a secret in them", async () => {
+Deno.test("the metrics of the agent and the spans of uploads are exported, without secrets", async () => {
   const dir = await Deno.makeTempDir({ prefix: "telemetry-test-" });
   const pushed: { path: string; body: string }[] = [];
   await using receiver = Deno.serve(

@@ -1,5 +1,5 @@
-// What the kills have cost, judged by sound: every chunk is decoded and looked for in what the
-// microphone really heard. What the agent says of itself counts only where it is to be held to it.
+// Measures by sound what the kills have cost: it decodes every chunk and searches for it in what the
+// microphone really heard. Reports of the agent itself count only as claims to be checked.
 
 import { PAGE_MS } from "../../src/capture/ffmpeg.ts";
 import { cutToLastPage, readChunkHeader } from "../../src/chunk/chunk_file.ts";
@@ -9,54 +9,54 @@ import { keyOf, type KillRecord, type Life } from "./kill_runs.ts";
 import { objectionTo } from "./strict_chunk.ts";
 import { type Witness, WITNESS_RATE } from "./witness.ts";
 
-/** The bound: SIGKILL costs at most this, ms. */
+/** The bound: SIGKILL may cost at most this, ms. */
 export const MOST_LOST_MS = 1000;
-/** How far from its claimed time a chunk is looked for, ms. */
+/** The search for a chunk reaches this far from its claimed time, ms. */
 const REACH_MS = 2000;
-/** What is compared at a time, and how far apart, ms. */
+/** The length of the compared pieces, and their distance, ms. */
 const PIECE_MS = 200;
 const STEP_MS = 500;
-/** Sound is continuous where pieces are off by no more than this, ms. */
+/** Sound counts as continuous if adjacent pieces are off by at most this, ms. */
 const SEAM_MS = 2;
 /**
- * A chunk's times are as true as this, ms: far more than a till needs, far less than a mistake. A stream that
- * is killed after its first page, of 400 ms, has the time that this one told, which a busy machine reads
- * late; it was 101 ms once, with five other loads on two processors.
+ * The times of a chunk may be off by at most this, ms: stricter than a till needs, but more than jitter.
+ * A stream that is killed after its first page, of 400 ms, has only the time of that page, which a busy
+ * machine reads late: once 101 ms late, with five other loads on two processors.
  */
 const MOST_OFF_MS = 150;
-/** From hearing a first sound to saying that it records, at most, ms: ffmpeg holds two pages. */
+/** The longest time from the first sound to the report "Recording.", ms: ffmpeg holds two pages. */
 const SAYING_MS = 2 * PAGE_MS + 100;
 
-/** A chunk as sound: which of the witness's samples it holds. */
+/** A chunk as sound: the samples of the witness that it holds. */
 export interface HeardChunk {
   readonly key: string;
   readonly start: number;
   readonly end: number;
-  /** What its start_ts and its end_ts are off by, ms; positive: later than the truth. */
+  /** The errors of its start_ts and its end_ts, ms; positive if later than the truth. */
   readonly claimsMs: readonly [number, number];
 }
 
 export interface Verdict {
-  /** One for each life that recorded. */
+  /** One loss for each life that recorded. */
   readonly losses: readonly { readonly life: Life; readonly lostMs: number }[];
-  /** Files that opusinfo or the strict reader objects to, or that were begun under another key. */
+  /** Files that opusinfo or the strict reader rejects, or whose recording started under another key. */
   readonly invalid: readonly string[];
-  /** Keys of chunks that were visible once and did not arrive, and what was left lying. */
+  /** Keys of chunks that were once visible and did not arrive, and files that were left behind. */
   readonly lost: readonly string[];
-  /** Keys with two contents. */
+  /** Keys with two different contents. */
   readonly changed: readonly string[];
-  /** Pairs of keys under which the same sound arrived. */
+  /** Pairs of keys with the same sound. */
   readonly twice: readonly string[];
-  /** Where sound is missing inside a life. */
+  /** Places where sound is missing inside a life. */
   readonly holes: readonly string[];
-  /** Chunks whose sound was not heard within 2 s of the time they claim. */
+  /** Chunks whose sound the witness did not hear within 2 s of the claimed time. */
   readonly unknown: readonly string[];
-  /** Lives whose children outlived them for too long. */
+  /** Lives whose child processes outlived them for too long. */
   readonly orphans: readonly Life[];
   readonly heard: readonly HeardChunk[];
 }
 
-/** What is wrong, a line for each thing; empty if everything is as it should be. */
+/** The defects, one per line; empty if there are none. */
 export function faultsOf(verdict: Verdict): string[] {
   const { losses, invalid, lost, changed, twice, holes, unknown, orphans, heard } = verdict;
   const costly = losses.filter(({ lostMs }) => !(lostMs <= MOST_LOST_MS))
@@ -77,7 +77,7 @@ export function faultsOf(verdict: Verdict): string[] {
   ];
 }
 
-/** Listens to everything. Takes about 0.3 s a chunk. */
+/** Decodes and compares every chunk. Takes about 0.3 s per chunk. */
 export async function judge(record: KillRecord): Promise<Verdict> {
   const { lives, received, visible, witness } = record;
   const [invalid, changed]: [string[], string[]] = [[], [...record.violations]];
@@ -92,7 +92,7 @@ export async function judge(record: KillRecord): Promise<Verdict> {
   for (const [key, bytes] of contents) {
     const begunAs = readChunkHeader(bytes)?.tags["CHUNK_ID"];
     const objection = objectionTo(bytes) ?? await opusinfoObjection(bytes) ??
-      (begunAs === key ? null : `it was begun as ${begunAs}`);
+      (begunAs === key ? null : `its recording started as ${begunAs}`);
     if (objection !== null) invalid.push(`${key}: ${objection}`);
   }
 
@@ -122,7 +122,7 @@ export async function judge(record: KillRecord): Promise<Verdict> {
   };
 }
 
-/** What the kill cost; null if the agent did not record when it came. */
+/** The loss by the kill; null if the agent was not recording at that moment. */
 function lossOf(life: Life, heard: readonly HeardChunk[], witness: Witness) {
   const untilMs = life.askedMs ?? life.killedMs;
   const chunks = chunksOf(life, heard, witness);
@@ -134,18 +134,18 @@ function lossOf(life: Life, heard: readonly HeardChunk[], witness: Witness) {
   return { life, lostMs: Math.max(0, toMs(witness.sampleAt(untilMs) - lastEnd)) };
 }
 
-/** What was heard in a life, in order. */
+/** The chunks of a life, in order. */
 function chunksOf(life: Life, heard: readonly HeardChunk[], witness: Witness): HeardChunk[] {
   const [from, to] = [witness.sampleAt(life.spawnedMs), witness.sampleAt(life.killedMs)];
   return heard.filter(({ start }) => start >= from && start < to)
     .sort((a, b) => a.start - b.start);
 }
 
-/** Between the chunks of a life nothing is missing; no sound is in two. */
+/** Finds missing sound between the chunks of a life, and sound that is in two chunks. */
 function judgeJoins(lives: readonly Life[], heard: readonly HeardChunk[], witness: Witness) {
   const holes = lives.flatMap((life) =>
     joins(chunksOf(life, heard, witness)).filter(({ gapMs }) => gapMs > SEAM_MS)
-      .map(({ gapMs, after }) => `${gapMs.toFixed(0)} ms behind ${after.key}`)
+      .map(({ gapMs, after }) => `${gapMs.toFixed(0)} ms after ${after.key}`)
   );
   const twice = joins(heard.toSorted((a, b) => a.start - b.start))
     .filter(({ gapMs }) => gapMs < -SEAM_MS)
@@ -160,7 +160,7 @@ function joins(chunks: readonly HeardChunk[]) {
   });
 }
 
-/** Finds a chunk in what was heard, piece by piece, and sees to it that the pieces follow on each other. */
+/** Finds a chunk in what the witness heard, piece by piece, and the holes between the pieces. */
 async function listen(
   { key, bytes, fields }: ReceivedChunk,
   witness: Witness,
@@ -192,7 +192,7 @@ async function listen(
 
 async function opusinfoObjection(bytes: Uint8Array): Promise<string | null> {
   const whole = cutToLastPage(bytes);
-  if (whole?.bytes.length !== bytes.length) return "recovery would cut it shorter";
+  if (whole?.bytes.length !== bytes.length) return "recovery would shorten it";
   const path = await Deno.makeTempFile({ suffix: ".ogg" });
   try {
     await Deno.writeFile(path, bytes);
@@ -205,7 +205,7 @@ async function opusinfoObjection(bytes: Uint8Array): Promise<string | null> {
   }
 }
 
-/** From the decoder's rate to the witness's; the noise has nothing that would fold back. */
+/** Converts from the rate of the decoder to that of the witness; the noise is too low for aliasing. */
 function thin(pcm: Float32Array): Float32Array {
   const step = sampleRate / WITNESS_RATE;
   return Float32Array.from({ length: Math.floor(pcm.length / step) }, (_, i) => pcm[i * step] ?? 0);

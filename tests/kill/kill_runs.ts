@@ -1,6 +1,6 @@
-// Kills the real agent with SIGKILL at random moments, again and again on one spool, with real ffmpeg,
-// a microphone that always hears something, and an Ingest API over TLS. It only gathers what can be
-// seen from outside; what that means is judge.ts's.
+// Kills the real agent with SIGKILL at random moments, repeatedly on one spool, with real ffmpeg, a
+// microphone that always hears something, and an Ingest API over TLS. This module only gathers what is
+// visible from outside; judge.ts evaluates it.
 
 import { delay } from "@std/async/delay";
 import { join } from "@std/path/join";
@@ -13,19 +13,19 @@ import { seededRandom } from "../fixtures/random.ts";
 import { Witness } from "./witness.ts";
 
 const TOKEN = "a-token-that-is-nowhere-else";
-/** Every process of a life carries this in its environment: ffmpeg, too. */
+/** Every process of a life has this in its environment, including ffmpeg. */
 const TAG = "KILL_TEST_LIFE";
 /** A process that outlives its agent by more than this is an orphan. */
 export const ORPHAN_MS = 5000;
-/** Behind the last life, what waits must be delivered within this. */
+/** The last life must deliver all waiting chunks within this. */
 const DRAIN_MS = 60_000;
 
 export interface KillOptions {
   readonly runs: number;
   readonly seed: number;
-  /** The compiled program; without it, main.ts of this source is run. */
+  /** The compiled program; without it, main.ts of this source runs. */
   readonly binary?: string;
-  /** Called when it is known how a life ended. */
+  /** Called when the end of a life is known. */
   readonly onLife?: (life: Life, number: number) => void;
 }
 
@@ -35,15 +35,15 @@ export interface Life {
   readonly chunkSeconds: number;
   readonly spawnedMs: number;
   readonly killedMs: number;
-  /** When it said that it records; null if it did not come to that. */
+  /** When it reported that it records; null if it never did. */
   readonly recordingMs: number | null;
-  /** When it was asked to end, before it was killed. */
+  /** When it was asked to stop, before it was killed. */
   readonly askedMs: number | null;
-  /** How long its last child outlived it; Infinity: for more than ORPHAN_MS. */
+  /** How long its last child outlived it; Infinity if longer than ORPHAN_MS. */
   readonly survivedMs: number;
 }
 
-/** A file as it lay in one of the spool's visible folders at some kill. */
+/** A file in one of the visible folders of the spool, with its content at some kill. */
 export interface VisibleFile {
   readonly dir: string;
   readonly name: string;
@@ -52,20 +52,20 @@ export interface VisibleFile {
 
 export interface KillRecord {
   readonly lives: readonly Life[];
-  /** Every visible file in every content it ever had at a kill, or has at the end. */
+  /** Every visible file with every content that it had at a kill or at the end. */
   readonly visible: readonly VisibleFile[];
-  /** What the server accepted, in this order. */
+  /** The accepted chunks, in this order. */
   readonly received: readonly ReceivedChunk[];
-  /** What the server objected to: a key that came twice with different content, above all. */
+  /** The violations that the server found, above all a key that arrived with two contents. */
   readonly violations: readonly string[];
-  /** What lay in recording/ and rejected/ when everything was done: nothing should. */
+  /** Files in recording/ and rejected/ at the end: there should be none. */
   readonly left: readonly string[];
-  /** What lay in outbox/ then: the last chunk may have come too late to be delivered. */
+  /** Files in outbox/ at the end: the last chunk may have been too late for delivery. */
   readonly waiting: readonly string[];
   readonly witness: Witness;
 }
 
-/** Where in a life the kill comes; each resolves then. */
+/** A moment of a life for the kill; it resolves at that moment. */
 type Moment = (life: {
   agent: AgentProcess;
   ingest: IngestServer;
@@ -90,12 +90,12 @@ const MOMENTS = {
     await agent.said("Recording.");
     await delay(800 + random() * 4000);
   },
-  // The first chunk is sealed: around the end of the second, its sealing and the third's beginning.
+  // The first chunk is sealed: kill around the end and the sealing of the second and the begin of the third.
   "seam": async ({ agent, chunkSeconds, random }) => {
     await agent.said("Recorded.");
     await delay(chunkSeconds * 1000 - 300 + random() * 500);
   },
-  // Before the answer (which may never come), while it is awaited, and while the file is put away.
+  // Kill before the answer (which may never arrive), while waiting for it, and while the file is moved.
   "upload": async ({ ingest, random }) => {
     const seen = ingest.requests.length;
     const kinds = [{ kind: "ok" }, { kind: "slow", ms: 150 }, {
@@ -116,10 +116,10 @@ const MOMENTS = {
 } satisfies Record<string, Moment>;
 
 const NAMES = Object.keys(MOMENTS) as MomentName[];
-/** These wait for a chunk to be sealed. */
+/** These wait until a chunk is sealed. */
 const SHORT_CHUNKS: readonly MomentName[] = ["seam", "upload"];
 
-/** Does `runs` kills and then one life to its end, and returns what was seen. */
+/** Does `runs` kills and then one life without a kill, and returns the observations. */
 export async function runKills(options: KillOptions): Promise<KillRecord> {
   const dir = await Deno.makeTempDir({ prefix: "kill-test-" });
   try {
@@ -170,7 +170,7 @@ async function liveAndDie(rig: Rig, options: KillOptions): Promise<Life[]> {
   const random = seededRandom(options.seed);
   const lives: Promise<Life>[] = [];
   for (let number = 0; number < options.runs; number++) {
-    // Each moment as often as the others, in another order each time round.
+    // Each round has every moment once, in another order.
     const round = shuffledNames(seededRandom(options.seed + Math.floor(number / NAMES.length)));
     const moment = round[number % NAMES.length] ?? "start";
     const chunkSeconds = SHORT_CHUNKS.includes(moment) || random() < 0.5 ? 2 : 60;
@@ -182,7 +182,7 @@ async function liveAndDie(rig: Rig, options: KillOptions): Promise<Life[]> {
   return await Promise.all(lives);
 }
 
-/** Resolves at the kill; `ended` when it is known what became of the agent's children. */
+/** Resolves at the kill; `ended` resolves when the child processes of the agent have ended. */
 async function liveOnce(
   { ingest, ...rig }: Rig,
   { binary }: KillOptions,
@@ -205,7 +205,7 @@ async function liveOnce(
   return { ended: survival(tag, killedMs).then((survivedMs) => ({ ...seen, survivedMs })) };
 }
 
-/** The last life is left alone: everything that waits is delivered, and it ends as asked. */
+/** The last life is not killed: it delivers everything that waits, and stops when asked. */
 async function liveToTheEnd(rig: Rig, { binary }: KillOptions): Promise<void> {
   await using agent = await startAgent(rig, { binary, chunkSeconds: 2, tag: `${TAG}=last` });
   await agent.said("Recording.");
@@ -233,7 +233,7 @@ function startAgent(
   });
 }
 
-/** How long after `killedMs` the last process with this in its environment ended; or Infinity. */
+/** How long after `killedMs` the last process with this tag in its environment ended, or Infinity. */
 async function survival(tag: string, killedMs: number): Promise<number> {
   while (performance.now() - killedMs < ORPHAN_MS) {
     const lookedMs = performance.now();
@@ -243,18 +243,18 @@ async function survival(tag: string, killedMs: number): Promise<number> {
   return Infinity;
 }
 
-/** The environments of all processes that can be looked at. */
+/** The environments of all processes that this user can read. */
 function processes(): string[] {
   return [...Deno.readDirSync("/proc")].filter(({ name }) => /^\d+$/.test(name)).map(({ name }) => {
     try {
       return Deno.readTextFileSync(`/proc/${name}/environ`);
     } catch {
-      return ""; // it has just ended, or is not ours
+      return ""; // it has just ended, or belongs to another user
     }
   });
 }
 
-/** What lay in the folders from which a chunk must never vanish, nor change. */
+/** The files of the folders in which a chunk must never vanish or change. */
 class VisibleFiles {
   readonly files: VisibleFile[] = [];
   readonly #spool: string;
@@ -268,12 +268,12 @@ class VisibleFiles {
     try {
       return [...Deno.readDirSync(join(this.#spool, sub))].map(({ name }) => name).sort();
     } catch (error) {
-      if (error instanceof Deno.errors.NotFound) return []; // killed before it was made
+      if (error instanceof Deno.errors.NotFound) return []; // killed before it was created
       throw error;
     }
   }
 
-  /** Takes what is new. A chunk that is in both folders, or moved on, is looked at again. */
+  /** Reads new files. A chunk that is in both folders, or has moved, is read again. */
   async look(): Promise<void> {
     for (const dir of ["outbox", "uploaded", "rejected"]) {
       for (const name of this.names(dir)) {
@@ -285,7 +285,7 @@ class VisibleFiles {
   }
 }
 
-/** The key in a visible file's name; null if the name is none of ours. */
+/** The key in the name of a visible file; null if it is not a name of a chunk. */
 export function keyOf({ name }: VisibleFile): string | null {
   return parseChunkName(name)?.key ?? null;
 }

@@ -1,8 +1,8 @@
 // deno-lint-ignore-file no-console -- a test that talks to a person
-// `tests/kill/run.ts [--runs N] [--seed S] [--binary PROGRAM]`: kills the agent N times and prints what
-// that has cost. The exit code is 1 if a kill cost more than 1 s of sound, or anything else is wrong.
-// Without --seed it takes another one each time and prints it; the moments of the kills are then the
-// same again, what happens at them is up to the machine.
+// `tests/kill/run.ts [--runs N] [--seed S] [--binary PROGRAM]`: kills the agent N times and prints the
+// losses. The exit code is 1 if a kill cost more than 1 s of sound, or if it finds any other defect.
+// Without --seed it draws a new seed and prints it. The same seed repeats the moments of the kills, but
+// the timing within the machine differs.
 
 import { parseArgs } from "node:util";
 import { faultsOf, judge, type Verdict } from "./judge.ts";
@@ -85,7 +85,7 @@ const record = await runKills({
     if ((number + 1) % 20 === 0) console.log(`${number + 1} killed`);
   },
 });
-console.log("listening to what arrived\n");
+console.log("comparing the received sound\n");
 const verdict = await judge(record);
 printTable(record.lives, verdict);
 printCounts(record, verdict);

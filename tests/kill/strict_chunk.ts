@@ -1,4 +1,4 @@
-// Says what is wrong with a chunk's file, if anything: stricter than any player, it forgives no byte.
+// Finds defects in the file of a chunk. It is stricter than any player: every byte must be correct.
 
 import {
   BEGIN_OF_STREAM,
@@ -10,9 +10,9 @@ import {
 import { packetSamples, parseOpusHead, parseOpusTags } from "../../src/chunk/opus.ts";
 
 /**
- * Null for a file that is one whole Ogg/Opus stream and nothing else: pages without a hole, a torn
- * end or a wrong CRC, whole packets, one beginning and one end, and granule positions that are those
- * of the packets (RFC 7845, section 4; the last page may have end trimming).
+ * The first defect of the file, or null if it is exactly one whole Ogg/Opus stream: no missing pages, no
+ * torn end, no wrong CRC, whole packets, one beginning and one end, and granule positions that match the
+ * packets (RFC 7845, section 4; the last page may have end trimming).
  */
 export function objectionTo(file: Uint8Array): string | null {
   const pages: OggPage[] = [];
@@ -37,7 +37,7 @@ export function objectionTo(file: Uint8Array): string | null {
       if (!complete) return `page ${index} ends inside a packet`;
       if (index < 2) continue;
       const samples = packetSamples(data);
-      if (samples === null) return `page ${index} has a packet that is no Opus packet`;
+      if (samples === null) return `page ${index} has an invalid Opus packet`;
       granule += samples;
     }
     const trimmed = granule - page.granulePosition;
@@ -45,5 +45,5 @@ export function objectionTo(file: Uint8Array): string | null {
       return `page ${index} ends at ${page.granulePosition} and not at ${granule}`;
     }
   }
-  return granule > head.preSkip ? null : "no sound behind the pre-skip";
+  return granule > head.preSkip ? null : "no sound after the pre-skip";
 }

@@ -1,21 +1,21 @@
-// What the microphone really heard, and when: noise that never repeats is played to it, and a second
-// program records the same device all along. Any piece of a recording is recognized in that, to the
-// sample, and thereby told from all other moments. It knows nothing of agents, chunks or their times.
+// What the microphone really heard, and when: this module plays noise that never repeats to it, and a
+// second program records the same device the whole time. Any piece of a recording can be found in it,
+// exact to the sample, and at one place only. It knows nothing about agents, chunks or their times.
 
 import type { PulseMicrophone } from "../fixtures/pulse_microphone.ts";
 
-/** Hz at which the witness keeps what it heard; the noise is all below half of it. */
+/** The sample rate of the witness, Hz; the noise is completely below half of it. */
 export const WITNESS_RATE = 8000;
-/** Below this, what is compared is not the same sound: noise of 0.2 s has 0.1 at most by chance. */
+/** Below this correlation two pieces are not the same sound: by chance, noise of 0.2 s has at most 0.1. */
 const SAME = 0.5;
-/** Arrivals this far from a moment tell which sample was heard at it, ms. */
+/** Arrivals within this distance of a moment determine which sample was heard then, ms. */
 const NEAR_MS = 3000;
 
-/** Where a piece of a recording was found. */
+/** The place of a piece of a recording. */
 export interface Place {
-  /** Sample of the witness at which the piece begins. */
+  /** The sample of the witness at which the piece begins. */
   readonly at: number;
-  /** Normalized, 1: the same. */
+  /** Normalized; 1 means equal. */
   readonly correlation: number;
 }
 
@@ -25,7 +25,7 @@ export class Witness implements AsyncDisposable {
   readonly #read: Promise<void>;
   readonly #noise: AsyncDisposable;
   readonly #pieces: Int16Array[] = [];
-  /** How many samples had been heard at which time of `performance.now()`. */
+  /** The number of samples that had arrived at each time of `performance.now()`. */
   readonly #arrivals: { readonly atMs: number; readonly samples: number }[] = [];
   #samples = 0;
   #heard = new Float32Array(0);
@@ -45,7 +45,7 @@ export class Witness implements AsyncDisposable {
     this.#read = this.#readAll();
   }
 
-  /** `seed` chooses the noise. Resolves once it is heard. */
+  /** `seed` determines the noise. Resolves when the witness hears it. */
   static async start(microphone: PulseMicrophone, seed: number): Promise<Witness> {
     const witness = new Witness(microphone, seed);
     while (witness.#samples < WITNESS_RATE / 2) await new Promise((r) => setTimeout(r, 20));
@@ -55,7 +55,7 @@ export class Witness implements AsyncDisposable {
   /** The sample that was heard at a time of `performance.now()`; fractions do not matter. */
   sampleAt(atMs: number): number {
     const near = this.#arrivals.filter((arrival) => Math.abs(arrival.atMs - atMs) < NEAR_MS);
-    // Nothing arrives before it was heard: the arrival that waited least tells the time best.
+    // No sample arrives before it was heard: the arrival with the least delay gives the best time.
     return near.reduce(
       (most, { atMs: arrivedMs, samples }) =>
         Math.max(most, samples + (atMs - arrivedMs) * WITNESS_RATE / 1000),
@@ -63,14 +63,14 @@ export class Witness implements AsyncDisposable {
     );
   }
 
-  /** Time of `performance.now()` at which a sample was heard. */
+  /** The time of `performance.now()` at which a sample was heard. */
   timeOf(sample: number): number {
     const index = this.#arrivals.findIndex(({ samples }) => samples >= sample);
     const atMs = this.#arrivals[index]?.atMs ?? NaN;
     return atMs + (sample - this.sampleAt(atMs)) * 1000 / WITNESS_RATE;
   }
 
-  /** Looks for a piece within `reach` samples of `around`; null if it is not there. */
+  /** Searches for a piece within `reach` samples of `around`; null if it is not there. */
   find(piece: Float32Array, around: number, reach: number): Place | null {
     const heard = this.#all();
     const energy = Math.sqrt(piece.reduce((sum, value) => sum + value * value, 0));
@@ -89,7 +89,7 @@ export class Witness implements AsyncDisposable {
     return best.correlation < SAME ? null : best;
   }
 
-  /** Ends the noise and the recording; what was heard can still be asked for. */
+  /** Ends the noise and the recording; the recorded sound stays available. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#noise[Symbol.asyncDispose]();
     try {
@@ -99,7 +99,7 @@ export class Witness implements AsyncDisposable {
     await this.#read;
   }
 
-  /** Everything until now, in one piece. */
+  /** All sound until now, in one piece. */
   #all(): Float32Array {
     if (this.#heard.length < this.#samples) {
       this.#heard = new Float32Array(this.#samples);

@@ -1,4 +1,4 @@
-// The parameters that microphones of described sound systems (fixtures/sound) are opened with.
+// The parameters for opening the microphones of described sound systems (fixtures/sound).
 
 import { assert, assertEquals } from "@std/assert";
 import { captureAttempts, describeOffers } from "../../src/microphone/capture_attempts.ts";
@@ -17,7 +17,7 @@ async function only(recording: string): Promise<CaptureDevice> {
   return device;
 }
 
-Deno.test("captureAttempts() asks for mono at the wanted rate where it is offered", async () => {
+Deno.test("captureAttempts() asks for mono at the wanted rate if it is offered", async () => {
   const device = await only("one_usb_microphone");
   assertEquals(captureAttempts(device, 44100), [
     { pcm: "hw:CARD=Device,DEV=0", channels: 1, sampleRate: 44100 },
@@ -26,18 +26,18 @@ Deno.test("captureAttempts() asks for mono at the wanted rate where it is offere
   assertEquals(captureAttempts(device, 16000)[0]?.sampleRate, 48000);
 });
 
-Deno.test("captureAttempts() takes 44.1 kHz stereo from what offers nothing else", async () => {
+Deno.test("captureAttempts() takes 44.1 kHz stereo if nothing else is offered", async () => {
   assertEquals(captureAttempts(await only("stereo_44100_only"), 48000), [
     { pcm: "hw:CARD=CODEC,DEV=0", channels: 2, sampleRate: 44100 },
     { pcm: "plughw:CARD=CODEC,DEV=0", channels: 2, sampleRate: 44100 },
   ]);
 });
 
-Deno.test("captureAttempts() keeps to the combinations that are offered", async () => {
+Deno.test("captureAttempts() uses only combinations that are offered", async () => {
   const device = (await devicesOf("capture_at_device_1"))[2];
   assert(device !== undefined);
   const pcm = "hw:CARD=Bar,DEV=1";
-  assertEquals(captureAttempts(device, 48000), [ // mono at 48 kHz is not to be had as S16_LE
+  assertEquals(captureAttempts(device, 48000), [ // mono at 48 kHz is not offered as S16_LE
     { pcm, channels: 2, sampleRate: 48000 },
     { pcm, channels: 1, sampleRate: 16000 },
     { pcm: `plug${pcm}`, channels: 2, sampleRate: 48000 },
@@ -48,7 +48,7 @@ Deno.test("captureAttempts() keeps to the combinations that are offered", async 
   ]);
 });
 
-Deno.test("captureAttempts() converts at once where S16_LE is not offered", async () => {
+Deno.test("captureAttempts() converts at once if S16_LE is not offered", async () => {
   const umik = (await devicesOf("odd_names"))[1];
   assert(umik !== undefined);
   assertEquals(captureAttempts(umik, 48000), [
@@ -56,7 +56,7 @@ Deno.test("captureAttempts() converts at once where S16_LE is not offered", asyn
   ]);
 });
 
-Deno.test("captureAttempts() stays inside continuous rates", async () => {
+Deno.test("captureAttempts() stays within continuous rates", async () => {
   const device = await only("one_usb_microphone");
   const rateFor = (min: number, max: number, wanted: number) => {
     const rates = { min, max };
@@ -72,7 +72,7 @@ Deno.test("captureAttempts() stays inside continuous rates", async () => {
   assertEquals(rateFor(8000, 16000, 24000), 16000);
 });
 
-Deno.test("captureAttempts() tries mono, stereo, more, then conversion where nothing is known", () => {
+Deno.test("captureAttempts() tries mono, stereo, more channels, then conversion if nothing is known", () => {
   assertEquals(
     captureAttempts("hw:1,0", 48000).map(({ pcm, channels }) => `${pcm} ${channels}`),
     ["hw:1,0 1", "hw:1,0 2", "hw:1,0 4", "hw:1,0 6", "hw:1,0 8", "plughw:1,0 1"],
@@ -82,7 +82,7 @@ Deno.test("captureAttempts() tries mono, stereo, more, then conversion where not
   assert(named.every(({ pcm, sampleRate }) => pcm === "usbmic" && sampleRate === 16000));
 });
 
-Deno.test("describeOffers() says in words what the hardware does", async () => {
+Deno.test("describeOffers() describes in words what the hardware offers", async () => {
   const words = async (recording: string, index = 0) => {
     const offers = (await devicesOf(recording))[index]?.offers;
     return offers ? describeOffers(offers) : null;

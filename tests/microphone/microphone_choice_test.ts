@@ -1,4 +1,4 @@
-// What audio_device may say, and which microphone of described sound systems (fixtures/sound) is taken.
+// The values of audio_device, and the choice among microphones of described sound systems (fixtures/sound).
 
 import { type AudioDevice, parseAudioDevice } from "../../src/config/audio_device.ts";
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
@@ -39,7 +39,7 @@ function refusal(system: SoundSystem, text: string | null = null): string {
   return assertThrows(() => choose(system, text), NoMicrophoneError).message;
 }
 
-/** The two equal microphones: number 0 in the socket 1-1.3, number 1 in 1-1.2, with no serial number. */
+/** The two equal microphones without serial number: number 0 in socket 1-1.3, number 1 in 1-1.2. */
 async function twins(): Promise<SoundSystem> {
   const { cards, devices } = await systemOf("two_equal_usb_microphones");
   return {
@@ -57,12 +57,12 @@ function identityOf(system: SoundSystem, index: number): MicrophoneIdentity {
   return identify(device);
 }
 
-/** The system without what is plugged into this socket. */
+/** The system without the device in this socket. */
 function without({ cards, devices }: SoundSystem, path: string): SoundSystem {
   return { cards, devices: devices.filter(({ usb }) => usb?.path !== path) };
 }
 
-Deno.test("parseAudioDevice() knows sockets, makes, serial numbers, names and PCMs", () => {
+Deno.test("parseAudioDevice() reads sockets, makes, serial numbers, names and PCMs", () => {
   const id = { kind: "usb_id", vendorProduct: "0d8c:0014" } as const;
   const cases: [string | null, AudioDevice | null][] = [
     [null, { kind: "any" }],
@@ -90,7 +90,7 @@ Deno.test("parseAudioDevice() knows sockets, makes, serial numbers, names and PC
   for (const [text, expected] of cases) assertEquals(parseAudioDevice(text), expected, `${text}`);
 });
 
-Deno.test("chooseMicrophone() takes USB first, then the lowest number, and says so", async () => {
+Deno.test("chooseMicrophone() prefers USB, then the lowest number, and gives the reason", async () => {
   const mixed = await systemOf("capture_at_device_1");
   const reasonOf = (system: SoundSystem) => choose(system).reason;
   assertEquals(
@@ -111,14 +111,14 @@ Deno.test("chooseMicrophone() takes USB first, then the lowest number, and says 
   );
 });
 
-Deno.test("chooseMicrophone() keeps to the one recorded last, whatever number it has", async () => {
+Deno.test("chooseMicrophone() keeps the one recorded last, whatever its number", async () => {
   const system = await twins();
   for (const index of [0, 1]) {
     const { device, reason, isExpected } = choose(system, null, identityOf(system, index));
     assertEquals([device, isExpected], [system.devices[index], true]);
     assertStringIncludes(reason, "the one recorded last");
   }
-  // Replugged in the other order, numbers and ids have swapped; the socket tells.
+  // After replugging in the other order, numbers and ids are swapped; the socket identifies each.
   const swapped: SoundSystem = {
     ...system,
     devices: system.devices.map((device) => ({
@@ -131,7 +131,7 @@ Deno.test("chooseMicrophone() keeps to the one recorded last, whatever number it
   assertEquals([device.usb?.path, device.alsaName], ["1-1.3", "hw:CARD=Device_1,DEV=0"]);
 });
 
-Deno.test("chooseMicrophone() takes another while the last is away, and calls it a stand-in", async () => {
+Deno.test("chooseMicrophone() takes another as a stand-in while the last one is away", async () => {
   const system = await twins();
   const last = identityOf(system, 0);
   const twin = choose(without(system, "1-1.3"), null, last);
@@ -143,7 +143,7 @@ Deno.test("chooseMicrophone() takes another while the last is away, and calls it
   assertStringIncludes(other.reason, '"USB PnP Sound Device" at usb:1-1.3, is away');
 });
 
-Deno.test("chooseMicrophone() takes no USB microphone for the stand-in of one that is not on USB", async () => {
+Deno.test("chooseMicrophone() does not call a USB microphone the stand-in of one that is not on USB", async () => {
   const mixed = await systemOf("capture_at_device_1");
   const onboard = identityOf(mixed, 0);
   const { device, isExpected, reason } = choose(mixed, null, onboard);
@@ -153,36 +153,36 @@ Deno.test("chooseMicrophone() takes no USB microphone for the stand-in of one th
   assertEquals([alone.device.name, alone.isExpected], ["HDA Intel PCH", true]);
 });
 
-Deno.test("chooseMicrophone() tells the twin in another socket from the one that audio_device meant", async () => {
+Deno.test("chooseMicrophone() distinguishes a twin in another socket from the one that audio_device meant", async () => {
   const system = await twins();
   const last = identityOf(system, 0);
   for (const text of ["usb:0d8c:0014", "name:USB PnP Sound Device", "name:usb pnp"]) {
     const { device, isExpected, reason } = choose(without(system, "1-1.3"), text, last);
     assertEquals([device.usb?.path, isExpected], ["1-1.2", false], text);
     assertStringIncludes(reason, '"USB PnP Sound Device" at usb:1-1.3, is away');
-    // One of another make was recorded before: audio_device has been changed since.
+    // The one recorded before is of another make: audio_device was changed since then.
     const other = { ...last, vendorProduct: "1b3f:2008", name: "Old" };
     assertEquals(choose(without(system, "1-1.3"), text, other).isExpected, true);
   }
-  // The socket itself was asked for.
+  // audio_device names the socket itself.
   assertEquals(choose(without(system, "1-1.3"), "usb:1-1.2", last).isExpected, true);
-  // The name of one may be part of another's.
+  // The name of one can be part of the name of another.
   const webcam = { ...system.devices[1], name: "HD Webcam USB PnP Sound Device" };
   const devices = [webcam as CaptureDevice];
   const text = "name:USB PnP Sound Device";
   assertEquals(choose({ ...system, devices }, text, last).isExpected, false);
-  // The one so named is no stand-in for the one that only had it as a part.
+  // A microphone with exactly this name is not a stand-in for one whose name contains it.
   assertEquals(
     choose(without(system, "1-1.2"), text, identify(webcam as CaptureDevice)).isExpected,
     true,
   );
 });
 
-Deno.test("chooseMicrophone() keeps to its socket when the serial number cannot be read", async () => {
+Deno.test("chooseMicrophone() keeps its socket if the serial number cannot be read", async () => {
   const { cards, devices } = await systemOf("two_equal_usb_microphones");
   const system = {
     cards,
-    // The twin has the serial number that the last one had: some makes have one for all.
+    // The twin has the serial number of the last one: some makes have the same number on every device.
     devices: devices.map((device) => ({
       ...device,
       usb: device.usb && { ...device.usb, serial: device.usb.path === "1-1.3" ? null : "AB12" },
@@ -194,10 +194,10 @@ Deno.test("chooseMicrophone() keeps to its socket when the serial number cannot 
     assertEquals([device.usb?.path, isExpected], ["1-1.3", true]);
   }
   const { device } = choose(system, "usb:0d8c:0014", { ...last, serial: null });
-  assertEquals(device.usb?.path, "1-1.3", "nor when it could not then");
+  assertEquals(device.usb?.path, "1-1.3", "also if it could not be read then");
 });
 
-Deno.test("chooseMicrophone() goes on with the stand-in, whatever else is plugged in", async () => {
+Deno.test("chooseMicrophone() keeps the stand-in, whatever else is plugged in", async () => {
   const system = await twins();
   const last = { ...identityOf(system, 0), path: "1-1.4" };
   for (const index of [0, 1]) {
@@ -211,15 +211,15 @@ Deno.test("chooseMicrophone() goes on with the stand-in, whatever else is plugge
   }
 });
 
-Deno.test("chooseMicrophone() finds the last one in another socket by its serial number, but is not sure", async () => {
+Deno.test("chooseMicrophone() finds the last one in another socket by its serial number, as a stand-in", async () => {
   const system = await systemOf("two_equal_usb_microphones");
   const moved = { ...identityOf(system, 1), path: "1-1.4" };
   const { device, isExpected } = choose(system, null, moved);
-  // Some makes have one serial number for all of them.
+  // Some makes have the same serial number on every device.
   assertEquals([device.usb?.serial, isExpected], ["AB34", false]);
 });
 
-Deno.test("chooseMicrophone() takes what is in the socket of the last one at once", async () => {
+Deno.test("chooseMicrophone() takes a replacement in the socket of the last one at once", async () => {
   const system = await twins();
   const replaced = { path: "1-1.2", vendorProduct: "1b3f:2008", serial: null, name: "Old" };
   const { device, reason, isExpected } = choose(system, null, replaced);
@@ -227,7 +227,7 @@ Deno.test("chooseMicrophone() takes what is in the socket of the last one at onc
   assertStringIncludes(reason, 'in the socket of the last one, "Old"');
 });
 
-Deno.test("chooseMicrophone() takes what audio_device asks for", async () => {
+Deno.test("chooseMicrophone() takes the microphone that audio_device names", async () => {
   const system = await systemOf("two_equal_usb_microphones");
   const pathOf = (text: string) => choose(system, text).device.usb?.path;
   assertEquals(pathOf("usb:1-1.2"), "1-1.2");
@@ -241,7 +241,7 @@ Deno.test("chooseMicrophone() takes what audio_device asks for", async () => {
   assertEquals(choose(mixed, "name:HDA").isExpected, true);
 });
 
-Deno.test("chooseMicrophone() lists what there is where nothing, or too much, fits", async () => {
+Deno.test("chooseMicrophone() lists the present microphones if none or several match", async () => {
   const one = await systemOf("one_usb_microphone");
   const present = 'there is "USB PnP Sound Device" (card 1, usb:1-1.2); without capture: ' +
     '"bcm2835 Headphones" (card 0), "vc4-hdmi-0" (card 2), "vc4-hdmi-1" (card 3)';
@@ -260,13 +260,13 @@ Deno.test("chooseMicrophone() lists what there is where nothing, or too much, fi
         '"USB PnP Sound Device" (card 1, usb:1-1.2). ' +
         "Name one by the socket that it is plugged into, usb:PATH",
     );
-    // A till that has recorded goes on: a second microphone must not end it.
+    // A till that has recorded continues: a second microphone must not stop it.
     const { device } = choose(system, text, identityOf(system, 1));
     assertEquals(device.usb?.path, "1-1.2");
   }
 });
 
-Deno.test("chooseMicrophone() says what there is when nothing can capture", async () => {
+Deno.test("chooseMicrophone() describes the sound cards if none can capture", async () => {
   const advice = ". Plug in a USB microphone, or set audio_device (RA_AUDIO_DEVICE) " +
     "to an ALSA PCM, for example plughw:1,0";
   const nothing = `Cannot find a microphone: there are no sound cards${advice}`;
@@ -284,7 +284,7 @@ Deno.test("chooseMicrophone() says what there is when nothing can capture", asyn
   );
 });
 
-Deno.test("audioDeviceTexts() gives only words that mean this microphone and no other", async () => {
+Deno.test("audioDeviceTexts() returns only values that match this microphone and no other", async () => {
   const texts = ({ devices }: SoundSystem, index = 0) => {
     const device = devices[index];
     return device === undefined ? [] : audioDeviceTexts(device, devices);
@@ -298,8 +298,8 @@ Deno.test("audioDeviceTexts() gives only words that mean this microphone and no 
   assertEquals(texts(await twins(), 1), ["usb:1-1.2", "hw:CARD=Device_1,DEV=0"]);
   assertEquals(texts(await systemOf("two_equal_usb_microphones"), 1)[1], "usb:0d8c:0014:AB34");
   const mixed = await systemOf("capture_at_device_1");
-  assertEquals(texts(mixed, 1), ["hw:CARD=PCH,DEV=2"]); // device 0 of this card goes first
-  // Whatever they are, they are understood, and mean it.
+  assertEquals(texts(mixed, 1), ["hw:CARD=PCH,DEV=2"]); // device 0 of this card has priority
+  // parseAudioDevice() reads each of them, and each selects this microphone.
   for (const recording of ["one_usb_microphone", "odd_names", "two_equal_usb_microphones"]) {
     const system = await systemOf(recording);
     for (const device of system.devices) {

@@ -1,4 +1,4 @@
-// The microphones of described sound systems (fixtures/sound) as the recorder gets them: found anew
+// The microphones of described sound systems (fixtures/sound) as the recorder gets them: searched for
 // each time, remembered, and explained.
 
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
@@ -8,7 +8,7 @@ import { identify, NoMicrophoneError } from "../../src/microphone/microphone_cho
 import { SystemMicrophones } from "../../src/microphone/microphones.ts";
 import { microphonesRig as setUp } from "../fixtures/microphones_rig.ts";
 
-Deno.test("find() asks the system anew each time: a card id of this moment, never a stored one", async () => {
+Deno.test("find() reads the system each time: it returns the present card id, never a stored one", async () => {
   await using setup = await setUp("one_usb_microphone", "usb:1-1.2");
   const pcms = async () =>
     (await setup.microphones.find()).attempts.map((source) => "pcm" in source && source.pcm);
@@ -20,17 +20,17 @@ Deno.test("find() asks the system anew each time: a card id of this moment, neve
   assertEquals(diagnosis.code, "microphone_missing");
 });
 
-Deno.test("find() before the first plug, when /proc/asound does not exist, says what there is", async () => {
+Deno.test("find() reports that there are no sound cards if /proc/asound does not exist yet", async () => {
   await using setup = await setUp(null);
   const error = await assertRejects(() => setup.microphones.find(), NoMicrophoneError);
   assertStringIncludes(error.message, "there are no sound cards");
 });
 
-Deno.test("the microphone that sound came from is kept to, by the next run as well", async () => {
+Deno.test("the microphone that delivered sound is kept, also by the next run", async () => {
   await using setup = await setUp("two_equal_usb_microphones");
   const first = await setup.microphones.find();
   assertEquals(first.device?.usb?.path, "1-1.3");
-  assertEquals((await readMicrophones(setup.root)).last, null, "nothing was heard yet");
+  assertEquals((await readMicrophones(setup.root)).last, null, "there was no sound yet");
 
   const second = await new SystemMicrophones({ ...setup.options, audioDevice: "usb:1-1.2" }).find();
   await setup.microphones.remember(second);
@@ -39,14 +39,14 @@ Deno.test("the microphone that sound came from is kept to, by the next run as we
   assertEquals([nextRun.device?.usb?.path, nextRun.isStandIn], ["1-1.2", false]);
   assertEquals([...Deno.readDirSync(setup.root)].filter(({ name }) => /tmp/.test(name)), []);
 
-  // Written only when it changes: an SD card has better things to do.
+  // The file is written only when it changes, to spare the SD card.
   const written = Deno.statSync(setup.file).ino;
   await setup.microphones.remember(second);
   await new SystemMicrophones(setup.options).remember(second);
   assertEquals(Deno.statSync(setup.file).ino, written);
 });
 
-Deno.test("for how long another one has stood in is remembered, for that one only", async () => {
+Deno.test("the time of a stand-in is remembered, separately for each stand-in", async () => {
   await using setup = await setUp("two_equal_usb_microphones");
   const own = await setup.microphones.find();
   await setup.microphones.remember(own);
@@ -55,18 +55,18 @@ Deno.test("for how long another one has stood in is remembered, for that one onl
   const twin = await setup.microphones.find();
   assertEquals([twin.device?.usb?.path, twin.isStandIn], ["1-1.2", true]);
   assertEquals(await setup.microphones.countStandIn(twin, 1000), 1000);
-  // A restart of the program in between.
+  // The program restarts in between.
   const again = new SystemMicrophones(setup.options);
   assertEquals(await again.countStandIn(twin, 500), 1500);
   assertEquals((await readMicrophones(setup.root)).last, own.device && identify(own.device));
-  assertEquals(await again.countStandIn(own, 70), 70, "another one begins at nothing");
+  assertEquals(await again.countStandIn(own, 70), 70, "another one starts at zero");
   await setup.edit("/proc/asound/pcm", () => all);
   await again.remember(await again.find());
   assertEquals((await readMicrophones(setup.root)).standIn, null);
   assertEquals(await again.countStandIn(twin, 5), 5);
 });
 
-Deno.test("find() passes over the one that gives nothing, and a serial number is not forgotten", async () => {
+Deno.test("find() skips a microphone without sound, and a serial number is not forgotten", async () => {
   await using setup = await setUp("two_equal_usb_microphones");
   const own = await setup.microphones.find();
   await setup.microphones.remember(own);
@@ -78,17 +78,17 @@ Deno.test("find() passes over the one that gives nothing, and a serial number is
   assertEquals((await readMicrophones(setup.root)).last?.serial, "AB12");
 });
 
-Deno.test("a microphone that could not be remembered is remembered the next time", async () => {
+Deno.test("a microphone that could not be saved is saved the next time", async () => {
   await using setup = await setUp("one_usb_microphone");
   const microphone = await setup.microphones.find();
-  await Deno.mkdir(`${setup.file}.tmp`); // nothing can be written there
+  await Deno.mkdir(`${setup.file}.tmp`); // this blocks the write
   await assertRejects(() => setup.microphones.remember(microphone));
   await Deno.remove(`${setup.file}.tmp`);
   await setup.microphones.remember(microphone);
   assertEquals((await readMicrophones(setup.root)).last?.path, "1-1.2");
 });
 
-Deno.test("isOpen() knows which process has a microphone open, and what it cannot know", async () => {
+Deno.test("isOpen() says whether the process has the microphone open, and yes if it cannot know", async () => {
   await using setup = await setUp("one_usb_microphone");
   const microphone = await setup.microphones.find();
   await Deno.mkdir(`${setup.root}/proc/asound/card1/pcm0c/sub0`, { recursive: true });
@@ -97,11 +97,11 @@ Deno.test("isOpen() knows which process has a microphone open, and what it canno
   await setup.edit("/proc/asound/card1/pcm0c/sub0/status", () => "owner_pid   : 77\n");
   assertEquals(await setup.microphones.isOpen(microphone, 77), true);
   assertEquals(await setup.microphones.isOpen(microphone, 78), false);
-  const { device: _, ...pcm } = microphone; // ALSA's configuration alone knows what it is
+  const { device: _, ...pcm } = microphone; // only the configuration of ALSA knows what it is
   assertEquals(await setup.microphones.isOpen(pcm, 78), true);
 });
 
-Deno.test("a broken microphone.json is as if there were none", async () => {
+Deno.test("a broken microphone.json is treated as missing", async () => {
   for (const text of ["", "{", "null", "[]", '{"name":1}', "\0\0\0\0", '{"path":"1-1.2"}']) {
     await using setup = await setUp("two_equal_usb_microphones");
     await Deno.writeTextFile(setup.file, text);
@@ -111,7 +111,7 @@ Deno.test("a broken microphone.json is as if there were none", async () => {
   }
 });
 
-Deno.test("a microphone that is not on USB is a stopgap, unless it was asked for", async () => {
+Deno.test("a microphone that is not on USB is a stopgap, unless audio_device names it", async () => {
   for (const [audioDevice, expected] of [[null, true], ["name:HDA", false]] as const) {
     await using setup = await setUp("capture_at_device_1", audioDevice);
     await setup.edit("/proc/asound/pcm", (text) => text.replace(/^03-01.*$/m, ""));
@@ -120,7 +120,7 @@ Deno.test("a microphone that is not on USB is a stopgap, unless it was asked for
   }
 });
 
-Deno.test("plugged() is true once for what appeared since the last look", async () => {
+Deno.test("plugged() is true once for a device that appeared since the last call", async () => {
   await using setup = await setUp("one_usb_microphone");
   await Deno.mkdir(`${setup.root}/dev/snd`, { recursive: true });
   await setup.microphones.find();
@@ -132,7 +132,7 @@ Deno.test("plugged() is true once for what appeared since the last look", async 
   assertEquals(await setup.microphones.plugged(), false);
 });
 
-Deno.test("while somebody reports changes, the system is looked at after a report only", async () => {
+Deno.test("while changes are reported, the system is read only after a report", async () => {
   await using setup = await setUp("one_usb_microphone");
   await Deno.mkdir(`${setup.root}/dev/snd`, { recursive: true });
   let [reports, isWatched] = [0, true];
@@ -154,10 +154,10 @@ Deno.test("while somebody reports changes, the system is looked at after a repor
   await setup.edit("/proc/asound/cards", (text) => text.replace("[Device_1", "[Device_2"));
   assertEquals(await cardId(), "Device_1");
   isWatched = false;
-  assertEquals(await cardId(), "Device_2", "with nobody to report, each look is a real one");
+  assertEquals(await cardId(), "Device_2", "without reports each call reads the system");
 });
 
-Deno.test("explain() says who holds it, which group may open it, and what it offers", async () => {
+Deno.test("explain() says which process uses it, which group may open it, and what it offers", async () => {
   await using setup = await setUp("one_usb_microphone");
   const { microphones, root } = setup;
   const microphone = await microphones.find();
@@ -168,7 +168,7 @@ Deno.test("explain() says who holds it, which group may open it, and what it off
   );
   await Deno.mkdir(`${root}/proc/asound/card1/pcm0c/sub0`, { recursive: true });
   await setup.edit("/proc/asound/card1/pcm0c/sub0/status", () => "owner_pid   : 77\n");
-  // Where other users' processes are hidden, their control groups are not.
+  // Where the processes of other users are hidden, their control groups are still visible.
   await Deno.mkdir(`${root}/sys/fs/cgroup/user.slice/pipewire.service`, { recursive: true });
   await setup.edit("/sys/fs/cgroup/user.slice/pipewire.service/cgroup.threads", () => "7\n77\n");
   assertStringIncludes(

@@ -1,5 +1,5 @@
-// The sound system of a real kernel, as tests/vm recorded it: what is found in it, and what stays the
-// same when two equal microphones change their numbers.
+// The sound system of a real kernel, as tests/vm recorded it: what is found, and what stays the same
+// when two equal microphones change their numbers.
 
 import { assertEquals } from "@std/assert";
 import { chooseMicrophone, identify } from "../../src/microphone/microphone_choice.ts";
@@ -11,7 +11,7 @@ async function systemOf(recording: string) {
   return await readSoundSystem(system);
 }
 
-Deno.test("a real kernel's one microphone is found with path, make, serial and offers", async () => {
+Deno.test("the only microphone of a real kernel is found with path, make, serial and offers", async () => {
   const { devices } = await systemOf("guest_one_usb_microphone");
   assertEquals(devices.map(({ cardId, usb, offers }) => [cardId, usb, offers?.rates]), [
     ["Device", { path: "1-1", vendorProduct: "0d8c:0014", serial: "AB12", bus: "001/002" }, [
@@ -20,11 +20,11 @@ Deno.test("a real kernel's one microphone is found with path, make, serial and o
   ]);
 });
 
-Deno.test("a real kernel's sound system is empty after the only microphone was pulled out", async () => {
+Deno.test("the sound system of a real kernel is empty after the only microphone was unplugged", async () => {
   assertEquals(await systemOf("guest_after_unplug"), { cards: [], devices: [] });
 });
 
-Deno.test("put back in the other order, two equal microphones swap ids and keep their paths", async () => {
+Deno.test("two equal microphones, replugged in the other order, swap ids and keep their paths", async () => {
   const before = await systemOf("guest_two_equal_usb_microphones");
   const after = await systemOf("guest_two_replugged_in_the_other_order");
   const places = ({ devices }: typeof before) =>

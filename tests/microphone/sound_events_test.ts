@@ -8,7 +8,7 @@ import { until } from "../fixtures/sockets.ts";
 const log = getLogger("test");
 const HEADING = "monitor will print the received events for:\nKERNEL - the kernel uevent\n\n";
 
-/** Runs `test` with the events that this shell script reports as the helper does. */
+/** Runs `test` with this shell script as the helper that reports events. */
 async function withHelper(
   script: string,
   test: (events: SoundEvents, signal: AbortSignal) => Promise<void>,
@@ -34,13 +34,13 @@ async function watched(events: SoundEvents, signal: AbortSignal): Promise<void> 
   await until("it watches", () => events.isCurrent(events.sighting()));
 }
 
-/** Waits until what was seen is out of date. */
+/** Waits until the sighting is out of date. */
 async function changed(events: SoundEvents, seen: Sighting, signal: AbortSignal): Promise<void> {
   while (events.isCurrent(seen)) await events.wait(60_000, signal);
 }
 
-Deno.test("udevadm's report of a change ends the wait within a second", async () => {
-  // The sound of this machine cannot be plugged; its memory devices can be said to have changed.
+Deno.test("a change that udevadm reports ends the wait within a second", async () => {
+  // The test cannot plug in a sound device; it triggers an event of the memory devices instead.
   const monitor = ["monitor", "--kernel", "--udev", "--subsystem-match=mem"];
   const helper = ["/usr/bin/udevadm", ...monitor] as const;
   const events = new SoundEvents({ clock: systemClock, log, helper: [...helper] });
@@ -59,7 +59,7 @@ Deno.test("udevadm's report of a change ends the wait within a second", async ()
   await running;
 });
 
-Deno.test("nothing is started until somebody waits for a microphone", async () => {
+Deno.test("the helper is not started until the agent waits for a microphone", async () => {
   const marker = await Deno.makeTempFile();
   await withHelper(`echo started > ${marker}; HEADING; exec sleep 60`, async (events, signal) => {
     assertEquals(events.isCurrent(events.sighting()), false);
@@ -71,7 +71,7 @@ Deno.test("nothing is started until somebody waits for a microphone", async () =
   await Deno.remove(marker);
 });
 
-Deno.test("what was seen before the helper listened has to be looked at again", async () => {
+Deno.test("a sighting from before the helper listened is out of date", async () => {
   await withHelper("sleep 0.1; HEADING; exec sleep 60", async (events, signal) => {
     const before = events.sighting();
     await watched(events, signal);
@@ -79,7 +79,7 @@ Deno.test("what was seen before the helper listened has to be looked at again", 
   });
 });
 
-Deno.test("when the helper ends, whoever waits looks at once, and then at intervals", async () => {
+Deno.test("when the helper ends, a wait ends at once, and then at intervals", async () => {
   await withHelper("HEADING; sleep 0.3", async (events, signal) => {
     await watched(events, signal);
     const seen = events.sighting();
@@ -88,7 +88,7 @@ Deno.test("when the helper ends, whoever waits looks at once, and then at interv
   });
 });
 
-Deno.test("a helper that is missing costs nothing but looks at intervals", async () => {
+Deno.test("without the helper the agent polls at intervals", async () => {
   const clock = new SimulatedClock(0);
   const events = new SoundEvents({ clock, log, helper: ["/no/such/program"] });
   const stop = new AbortController();
@@ -109,7 +109,7 @@ Deno.test("a helper that is missing costs nothing but looks at intervals", async
   await Promise.all([running, looking]);
 });
 
-Deno.test("what was seen is not trusted for longer than ten minutes", async () => {
+Deno.test("a sighting is not trusted for longer than ten minutes", async () => {
   const clock = new SimulatedClock(0);
   const script = `printf '${HEADING}'; exec sleep 60`;
   const events = new SoundEvents({ clock, log, helper: ["sh", "-c", script] });

@@ -1,4 +1,4 @@
-// What is read of described sound systems (fixtures/sound): cards, devices, nodes, holders.
+// Reading described sound systems (fixtures/sound): cards, devices, nodes, holders.
 
 import { assert, assertEquals } from "@std/assert";
 import type { CaptureDevice } from "../../src/microphone/sound_listing.ts";
@@ -26,7 +26,7 @@ Deno.test("readSoundSystem() finds one USB microphone among cards that only play
   }]);
 });
 
-Deno.test("readSoundSystem() tells two equal microphones apart by path and serial", async () => {
+Deno.test("readSoundSystem() distinguishes two equal microphones by path and serial", async () => {
   const devices = await devicesOf("two_equal_usb_microphones");
   assertEquals(devices.map(({ card, cardId, usb }) => [card, cardId, usb?.path, usb?.serial]), [
     [0, "Device", "1-1.3", "AB12"],
@@ -35,18 +35,18 @@ Deno.test("readSoundSystem() tells two equal microphones apart by path and seria
   assertEquals(devices[0]?.usb?.vendorProduct, devices[1]?.usb?.vendorProduct);
 });
 
-Deno.test("readSoundSystem() is empty where nothing can capture", async () => {
+Deno.test("readSoundSystem() returns no devices if nothing can capture", async () => {
   for (const recording of ["no_sound_cards", "pi_without_microphone", "usb_speaker_only"]) {
     assertEquals(await devicesOf(recording), []);
   }
 });
 
-Deno.test("readSoundSystem() is empty before /proc/asound exists", async () => {
+Deno.test("readSoundSystem() returns nothing before /proc/asound exists", async () => {
   await using system = await soundRoot(null);
   assertEquals(await readSoundSystem(system), { cards: [], devices: [] });
 });
 
-Deno.test("readSoundSystem() finds capture at device 1, and its own stream file", async () => {
+Deno.test("readSoundSystem() finds capture at device 1 with its own stream file", async () => {
   const devices = await devicesOf("capture_at_device_1");
   assertEquals(devices.map((device) => device.alsaName), [
     "hw:CARD=PCH,DEV=0",
@@ -61,7 +61,7 @@ Deno.test("readSoundSystem() finds capture at device 1, and its own stream file"
   assertEquals(devices[2]?.offers?.altsets.length, 3);
 });
 
-Deno.test("readSoundSystem() reads odd names, cut characters and continuous rates", async () => {
+Deno.test("readSoundSystem() reads unusual names, truncated characters and continuous rates", async () => {
   const devices = await devicesOf("odd_names");
   assertEquals(devices.map((device) => device.name), [
     "Микрофон [касса",
@@ -72,13 +72,13 @@ Deno.test("readSoundSystem() reads odd names, cut characters and continuous rate
   assertEquals(devices[0]?.offers?.rates, { min: 8000, max: 48000 });
 });
 
-Deno.test("readSoundSystem() takes the USB path from the long name without sysfs", async () => {
+Deno.test("readSoundSystem() takes the USB path from the long name if there is no sysfs", async () => {
   const devices = await devicesOf("odd_names");
   assertEquals(devices.map((device) => device.usb?.path), [null, "1-1.3.4", null]);
   assertEquals(devices[2]?.usb, { path: null, vendorProduct: null, serial: null, bus: null });
 });
 
-Deno.test("readSoundSystem() lists each card once, those without capture too", async () => {
+Deno.test("readSoundSystem() lists each card once, even without capture", async () => {
   await using system = await soundRoot("pi_without_microphone");
   const { cards } = await readSoundSystem(system);
   assertEquals(cards.map(({ number, id, driver }) => [number, id, driver]), [
@@ -88,7 +88,7 @@ Deno.test("readSoundSystem() lists each card once, those without capture too", a
   ]);
 });
 
-Deno.test("readSoundNodes() has another line for a node that is made anew, or given to a group", async () => {
+Deno.test("readSoundNodes() returns another line for a node that was created again or given to a group", async () => {
   await using system = await soundRoot("one_usb_microphone");
   const snd = `${system.root}/dev/snd`;
   await Deno.mkdir(snd, { recursive: true });
@@ -112,13 +112,13 @@ Deno.test("readSoundNodes() has another line for a node that is made anew, or gi
   assertEquals(await isNew(() => Deno.remove(`${system.root}/sys/class/sound/card1`)), false);
 });
 
-/** Puts a file of /proc, say, into the tree. */
+/** Adds a file, for instance of /proc, to the tree. */
 async function add(root: string, path: string, text: string): Promise<void> {
   await Deno.mkdir(`${root}${path.slice(0, path.lastIndexOf("/"))}`, { recursive: true });
   await Deno.writeTextFile(`${root}${path}`, text);
 }
 
-Deno.test("readHolders() names the process of the thread that ALSA says has it open", async () => {
+Deno.test("readHolders() returns the process of the thread that ALSA names as the owner", async () => {
   await using system = await soundRoot("two_equal_usb_microphones");
   const [first, second] = (await readSoundSystem(system)).devices;
   assert(first !== undefined && second !== undefined);
@@ -135,7 +135,7 @@ Deno.test("readHolders() names the process of the thread that ALSA says has it o
   assertEquals(await readHolders(first, system), []);
 });
 
-Deno.test("readHolders() searches the open files where ALSA does not say", async () => {
+Deno.test("readHolders() searches the open files if ALSA does not name an owner", async () => {
   await using system = await soundRoot("one_usb_microphone");
   const [device] = (await readSoundSystem(system)).devices;
   assert(device !== undefined);
@@ -148,7 +148,7 @@ Deno.test("readHolders() searches the open files where ALSA does not say", async
   assertEquals(await readHolders({ ...device, card: 2 }, system), []);
 });
 
-Deno.test("a card id that ALSA would read otherwise is opened by the number of this moment", async () => {
+Deno.test("a card whose id ALSA would misread is opened by its present number", async () => {
   for (const id of ["Mic für 2", "my mic", "a,b"]) {
     await using system = await soundRoot("one_usb_microphone");
     const path = `${system.root}/proc/asound/cards`;

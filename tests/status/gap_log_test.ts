@@ -11,7 +11,7 @@ function gap(ms: number) {
   };
 }
 
-Deno.test("gaps.jsonl gets a line a gap, for nobody else to read", async () => {
+Deno.test("gaps.jsonl has one line per gap, and only its owner can read it", async () => {
   const dir = await Deno.makeTempDir();
   await appendGap(dir, gap(1000));
   await appendGap(dir, gap(20));
@@ -24,7 +24,7 @@ Deno.test("gaps.jsonl gets a line a gap, for nobody else to read", async () => {
   await Deno.remove(dir, { recursive: true });
 });
 
-Deno.test("gaps.jsonl stays small: the older half goes, the newest stay, every line whole", async () => {
+Deno.test("gaps.jsonl stays small: the older half is deleted, the newest gaps stay, every line is whole", async () => {
   const dir = await Deno.makeTempDir();
   const path = join(dir, "gaps.jsonl");
   const line = JSON.stringify(gap(1)) + "\n";

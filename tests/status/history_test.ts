@@ -1,4 +1,4 @@
-// What is remembered for the status page, and that it stays within its bounds.
+// The history for the status page, and its bounds.
 
 import { assert, assertEquals } from "@std/assert";
 import { History, LEVEL_MS, MINUTE_MS, WAVE_SECONDS } from "../../src/status/history.ts";
@@ -17,7 +17,7 @@ function level(peakDbfs: number) {
   return { peakDbfs, rmsDbfs: peakDbfs - 10 };
 }
 
-Deno.test("what was recorded is counted in the minutes of the local day", () => {
+Deno.test("recordings are counted in the minutes of the local day", () => {
   const { history } = start();
   history.recorded(MIDNIGHT_MS + 8 * HOUR_MS + 45_000, MIDNIGHT_MS + 8 * HOUR_MS + 130_500);
   const { startMs, endMs, recordedMs } = history.today();
@@ -25,7 +25,7 @@ Deno.test("what was recorded is counted in the minutes of the local day", () => 
   assertEquals([...recordedMs.subarray(479, 484)], [0, 15_000, 60_000, 10_500, 0]);
 });
 
-Deno.test("a minute holds no more than a minute, and what lies outside the day is left out", () => {
+Deno.test("a minute counts at most a minute, and time outside the day is omitted", () => {
   const { history } = start();
   for (let times = 0; times < 3; times++) {
     history.recorded(MIDNIGHT_MS - 30_000, MIDNIGHT_MS + 90_000);
@@ -36,7 +36,7 @@ Deno.test("a minute holds no more than a minute, and what lies outside the day i
   assertEquals(recordedMs.at(-1), 30_000);
 });
 
-Deno.test("at midnight a new page begins; days have 23 to 25 hours", async () => {
+Deno.test("a new day starts at midnight, and has 23 to 25 hours", async () => {
   const { clock, history } = start();
   history.recorded(MIDNIGHT_MS, MIDNIGHT_MS + HOUR_MS);
   await clock.advance(14 * HOUR_MS);
@@ -46,7 +46,7 @@ Deno.test("at midnight a new page begins; days have 23 to 25 hours", async () =>
   assertEquals(start(Date.UTC(2026, 9, 25, 12)).history.today().recordedMs.length, 25 * 60);
 });
 
-Deno.test("nothing is known of the time before the oldest recording and the start", () => {
+Deno.test("the history begins with the oldest recording or the start of the program", () => {
   const { clock, history } = start();
   assertEquals(history.knownSinceMs, clock.unixMs());
   history.restore([{ startMs: MIDNIGHT_MS + HOUR_MS, endMs: MIDNIGHT_MS + 2 * HOUR_MS }], []);
@@ -56,7 +56,7 @@ Deno.test("nothing is known of the time before the oldest recording and the star
   assert(history.today().recordedMs.every((ms) => ms === 0));
 });
 
-Deno.test("levels that come in bursts lie side by side in the wave", async () => {
+Deno.test("levels that arrive in bursts are placed one after another in the wave", async () => {
   const { clock, history } = start();
   for (let burst = 0; burst < 4; burst++) {
     await clock.advance(1000);
@@ -67,7 +67,7 @@ Deno.test("levels that come in bursts lie side by side in the wave", async () =>
   assertEquals(heard.length >= 4, true, JSON.stringify(heard));
 });
 
-Deno.test("the wave has one value a second, the loudest, and a hole where nothing came", async () => {
+Deno.test("the wave has one value per second, the loudest, and a hole where no level arrived", async () => {
   const { clock, history } = start();
   const hear = async (peak: number) => {
     history.heard(level(-50));
@@ -86,7 +86,7 @@ Deno.test("the wave has one value a second, the loudest, and a hole where nothin
   assertEquals(history.level(), null);
 });
 
-Deno.test("a year of trouble and sound takes no more memory than a day of it", async () => {
+Deno.test("a year of problems and sound takes no more memory than a day", async () => {
   const { clock, history } = start();
   const codes = problemCodes();
   for (let second = 0; second < 2000; second++) {
@@ -108,7 +108,7 @@ Deno.test("a year of trouble and sound takes no more memory than a day of it", a
   assertEquals(history.wave().length, WAVE_SECONDS);
 });
 
-Deno.test("a problem that comes and goes is remembered once, as it was last", () => {
+Deno.test("a problem that repeats is listed once, with its latest message", () => {
   const { clock, history } = start();
   history.problemEnded({ code: "disk_low", message: "first", since: 1 });
   history.problemEnded({ code: "microphone_lost", message: "other", since: 2 });

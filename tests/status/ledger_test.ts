@@ -2,11 +2,11 @@ import { assertAlmostEquals, assertEquals } from "@std/assert";
 import { Ledger } from "../../src/status/ledger.ts";
 import { seededRandom } from "../fixtures/random.ts";
 
-Deno.test("what is not recorded within the schedule is a gap, to the microsecond", () => {
+Deno.test("time within the schedule that was not recorded is a gap, exact to the microsecond", () => {
   const ledger = new Ledger();
   ledger.begin(1000);
   assertEquals(ledger.record(1350.5, 61_350.5), { startMs: 1000, endMs: 1350.5 });
-  assertEquals(ledger.record(61_350.5, 121_350.5), null, "chunks that join leave no gap");
+  assertEquals(ledger.record(61_350.5, 121_350.5), null, "contiguous chunks leave no gap");
   assertEquals(ledger.record(125_000, 130_000.001), { startMs: 121_350.5, endMs: 125_000 });
   assertEquals(ledger.balance(131_000), {
     scheduledUs: 130_000_000,
@@ -16,7 +16,11 @@ Deno.test("what is not recorded within the schedule is a gap, to the microsecond
     gaps: 2,
   });
   assertEquals(ledger.end(140_000), { startMs: 130_000.001, endMs: 140_000 });
-  assertEquals(ledger.balance(999_999).scheduledUs, 139_000_000, "outside nothing is asked for");
+  assertEquals(
+    ledger.balance(999_999).scheduledUs,
+    139_000_000,
+    "no time outside the schedule counts",
+  );
 });
 
 Deno.test("overlapping chunks count once, and outside the schedule nothing counts", () => {
@@ -24,7 +28,7 @@ Deno.test("overlapping chunks count once, and outside the schedule nothing count
   assertEquals(ledger.record(0, 1000), null);
   assertEquals(ledger.end(1000), null);
   ledger.begin(1000);
-  ledger.begin(5000); // begun already
+  ledger.begin(5000); // it has already begun
   ledger.record(900, 3000);
   ledger.record(2990, 4000);
   assertEquals(ledger.end(4000), null);
@@ -37,7 +41,7 @@ Deno.test("overlapping chunks count once, and outside the schedule nothing count
   });
 });
 
-Deno.test("the sums hold whatever happens", () => {
+Deno.test("the sums balance after random operations", () => {
   const next = seededRandom(7);
   for (let run = 0; run < 200; run++) {
     const ledger = new Ledger();
@@ -59,6 +63,6 @@ Deno.test("the sums hold whatever happens", () => {
     }
     const { scheduledUs, openUs } = ledger.balance(nowMs);
     assertEquals(openUs, 0);
-    assertAlmostEquals(scheduledUs, scheduledMs * 1000, 3); // each of three days rounds once
+    assertAlmostEquals(scheduledUs, scheduledMs * 1000, 3); // each of three days is rounded once
   }
 });

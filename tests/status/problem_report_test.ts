@@ -1,4 +1,4 @@
-// One problem from its beginning to its end: what the log says of it, and what /health.
+// One problem from its beginning to its end: its lines in the log, and its entry in /health.
 
 import { assertEquals } from "@std/assert";
 import { ProblemReport, type ProblemReportDeps } from "../../src/status/problem_report.ts";
@@ -23,7 +23,7 @@ function start(options: Pick<ProblemReportDeps, "countField"> = {}) {
     status,
     report: new ProblemReport({ clock, status, log: logged.log, ...options }),
     another: new ProblemReport({ clock, status, log: logged.log }),
-    /** What /health lists. */
+    /** The problems in /health. */
     listed: () => status.report({ tally, totalBytes: 0 }).problems,
     /** The lines of the log without their heads. */
     lines: () => logged.lines.map(({ time: _time, part: _part, ...line }) => line),
@@ -41,14 +41,14 @@ Deno.test("a problem begins with a line that has its message, fix and code, and 
   assertEquals(setup.report.isLasting, true);
 });
 
-Deno.test("a problem that costs recordings, or the health server, begins with an ERROR", () => {
+Deno.test("a problem that loses recordings, or stops the health server, begins with an ERROR", () => {
   using setup = start();
   setup.report.set(problems.diskFull());
   setup.another.set(problems.healthPortUnavailable(8042, "in use"));
   assertEquals(setup.lines().map(({ level }) => level), ["ERROR", "ERROR"]);
 });
 
-Deno.test("new words for a lasting problem are in /health, without another line", async () => {
+Deno.test("a new message for a lasting problem appears in /health, without another line", async () => {
   using setup = start();
   setup.report.set(problems.uploadFailing("the server answered 500"));
   await setup.clock.advance(5000);
@@ -60,7 +60,7 @@ Deno.test("new words for a lasting problem are in /health, without another line"
   ]);
 });
 
-Deno.test("a problem that is resolved has one line, with how long it lasted and how often it was reported", async () => {
+Deno.test("a resolved problem has one line, with its duration and the number of reports", async () => {
   using setup = start();
   for (let report = 0; report < 3; report++) {
     setup.report.set(problems.missing("hw:1,0"));
@@ -77,7 +77,7 @@ Deno.test("a problem that is resolved has one line, with how long it lasted and 
   assertEquals([past?.since, past?.until], [START_MS / 1000, START_MS / 1000 + 3.06]);
 });
 
-Deno.test("a problem that takes the place of another is announced, and continues it", async () => {
+Deno.test("a problem that replaces another is announced, and continues it", async () => {
   using setup = start({ countField: "failed_attempts" });
   setup.report.set(problems.uploadFailing("no answer"));
   await setup.clock.advance(2000);
@@ -97,7 +97,7 @@ Deno.test("a problem that takes the place of another is announced, and continues
   assertEquals(setup.status.history.problems.map(({ code }) => code), ["upload_misconfigured"]);
 });
 
-Deno.test("a problem that comes back begins anew, and another one is left alone", async () => {
+Deno.test("a problem that returns begins again, and other problems are unchanged", async () => {
   using setup = start();
   setup.another.set(problems.diskLow(10));
   setup.report.set(problems.missing("hw:1,0"));

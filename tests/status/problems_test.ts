@@ -1,4 +1,4 @@
-// The catalogue: its words, and that no other module has a code or words of its own.
+// The catalogue: its messages, and that no other module has its own codes or messages.
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path/join";
@@ -13,7 +13,7 @@ import {
 const SOURCE = new URL("../../src/", import.meta.url).pathname;
 const CATALOGUE = join(SOURCE, "status/problems.ts");
 
-/** Every wording, with facts. */
+/** Every message, with facts. */
 function everyWording(): Diagnosis[] {
   const access = { path: "/dev/snd/pcmC1D0c", group: "root", mode: "600" };
   const holder = { pid: 77, program: "arecord" };
@@ -56,12 +56,12 @@ function everyWording(): Diagnosis[] {
   ];
 }
 
-Deno.test("every code has words, and every wording a code", () => {
+Deno.test("every code has a message, and every message a code", () => {
   const worded = new Set(everyWording().map(({ code }) => code));
   assertEquals([...worded].sort(), problemCodes().sort());
 });
 
-Deno.test("a message is a statement and a fix an instruction, in one line without a full stop", () => {
+Deno.test("a message is a statement and a fix an instruction, each in one line without a full stop", () => {
   const given = /\b(?:mends?|goes on|is no|it is (?:tried|started|opened)|whatever|nobody)\b|\?/i;
   const instruction =
     /^(?:Plug|Name|Find|Stop|Check|Add|Set|Wait|Install|Unplug|Report|Compare|Ask|Fix|Free|Turn)\b/;
@@ -82,7 +82,7 @@ Deno.test("sound is missing while nothing is recorded, and only then", () => {
   }
 });
 
-Deno.test("no other module writes a code of a problem, or reports one past the mechanism", () => {
+Deno.test("only the catalogue has codes of problems, and only problem_report.ts sets or clears one", () => {
   const codes = new RegExp(`["'\`](?:${problemCodes().join("|")})["'\`]`);
   const elsewhere: string[] = [];
   const past: string[] = [];
@@ -91,7 +91,7 @@ Deno.test("no other module writes a code of a problem, or reports one past the m
       const path = join(dir, name);
       if (isDirectory) walk(path);
       else if (path !== CATALOGUE) {
-        // What a comment quotes is not used.
+        // A code that a comment quotes is not used.
         const code = Deno.readTextFileSync(path).replaceAll(/^\s*(\/\*\*[^]*?\*\/|\/\/.*$)/gm, "");
         if (codes.test(code)) elsewhere.push(path);
         if (/\.(?:set|clear)Problem\(/.test(code)) past.push(path);

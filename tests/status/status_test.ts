@@ -1,4 +1,4 @@
-// What /health reports, field by field.
+// The report of /health, field by field.
 
 import { assertEquals } from "@std/assert";
 import { STARTING_MS, Status } from "../../src/status/status.ts";
@@ -21,7 +21,7 @@ function start() {
   return { clock, status, report: () => status.report(spool) };
 }
 
-Deno.test("a report has the contract's fields at the top level, with their types", () => {
+Deno.test("a report has the top-level fields of the contract, with their types", () => {
   const { status, report } = start();
   assertEquals(report(), {
     status: "ok",
@@ -60,7 +60,7 @@ Deno.test("a report has the contract's fields at the top level, with their types
       waiting_s: 180,
       refused_s: 0,
       lost_s: 0,
-      unaccounted_s: -180, // nobody said what waited at the start
+      unaccounted_s: -180, // the test did not report what waited at the start
     },
     last_chunk: null,
     problems: [],
@@ -102,7 +102,7 @@ Deno.test("chunks, losses and gaps add up", async () => {
   assertEquals(now.last_chunk, { ...chunk, peak_dbfs: -3, rms_dbfs: -20.5 });
 });
 
-Deno.test("a problem keeps the time it began while its words change, until it is cleared", async () => {
+Deno.test("a problem keeps its start time while its message changes, until it is cleared", async () => {
   const { clock, status, report } = start();
   status.setProblem("upload_failing", "refused");
   await clock.advance(5000);
@@ -122,14 +122,14 @@ Deno.test("a problem keeps the time it began while its words change, until it is
   assertEquals([report().status, report().problems], ["ok", []]);
 });
 
-Deno.test("it is an error to be in schedule without sound for longer than a start may take", async () => {
+Deno.test("the state is error after more time in schedule without sound than a start may take", async () => {
   const { clock, status, report } = start();
-  await clock.advance(3_600_000); // outside of the schedule nothing is missed
+  await clock.advance(3_600_000); // outside the schedule no sound is missing
   assertEquals(report().status, "ok");
   status.schedule(true);
   await clock.advance(STARTING_MS);
   assertEquals(report().status, "ok");
-  status.schedule(true); // said again and again
+  status.schedule(true); // called repeatedly
   await clock.advance(1);
   assertEquals(report().status, "error");
   status.recording("usb microphone");
@@ -138,7 +138,7 @@ Deno.test("it is an error to be in schedule without sound for longer than a star
   assertEquals(report().status, "ok");
 });
 
-Deno.test("a lost microphone is an error after the same grace, however often that is said", async () => {
+Deno.test("a lost microphone is an error after the same grace period, even if it is reported repeatedly", async () => {
   const { clock, status, report } = start();
   status.schedule(true);
   status.recording("usb microphone");
@@ -156,7 +156,7 @@ Deno.test("a lost microphone is an error after the same grace, however often tha
   assertEquals(report().status, "degraded");
 });
 
-Deno.test("a step of the system clock neither makes nor hides an error", async () => {
+Deno.test("a step of the system clock neither causes nor hides an error", async () => {
   const { clock, status, report } = start();
   status.schedule(true);
   clock.step(86_400_000);
@@ -166,7 +166,7 @@ Deno.test("a step of the system clock neither makes nor hides an error", async (
   assertEquals(report().status, "error");
 });
 
-Deno.test("a report is JSON whatever was measured", () => {
+Deno.test("a report is valid JSON for every measured value", () => {
   const { status, report } = start();
   const levels = { peak_dbfs: -Infinity, rms_dbfs: -Infinity };
   status.chunkRecorded({ name: "a.ogg", seconds: 60, bytes: 1000, ...levels });

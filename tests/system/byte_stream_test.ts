@@ -2,9 +2,9 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { byteReader, bytesOf, readAll } from "../../src/system/byte_stream.ts";
 import { concatBytes } from "../../src/system/concat_bytes.ts";
 
-/** A stream of bytes with these pieces; `onCancel` is told when nobody wants the rest. */
+/** A stream of bytes with these pieces; `onCancel` is called when the reader cancels the rest. */
 function streamOf(pieces: readonly Uint8Array<ArrayBuffer>[], onCancel = () => {}) {
-  const rest = pieces.map((piece) => piece.slice()); // a stream takes them over
+  const rest = pieces.map((piece) => piece.slice()); // a stream takes ownership of them
   return new ReadableStream({
     type: "bytes",
     pull(controller: ReadableByteStreamController) {
@@ -21,7 +21,7 @@ function filled(length: number): Uint8Array<ArrayBuffer> {
   return Uint8Array.from({ length }, (_, index) => index);
 }
 
-Deno.test("bytesOf() gives all that a stream has, whatever the sizes of its pieces", async () => {
+Deno.test("bytesOf() returns all bytes of a stream, whatever the sizes of its pieces", async () => {
   const pieces = [filled(1), filled(4096), filled(10_000), filled(3)];
   const read: Uint8Array[] = [];
   for await (const bytes of bytesOf(streamOf(pieces))) read.push(bytes.slice());
@@ -36,7 +36,7 @@ Deno.test("leaving the loop cancels the rest of the stream", async () => {
   assertEquals(cancelled, 1);
 });
 
-Deno.test("a reader that is cancelled from outside ends the loop, also one that waits", async () => {
+Deno.test("cancelling the reader from outside ends the loop, even while it waits", async () => {
   const silent = new ReadableStream({ type: "bytes" });
   const reader = byteReader(silent);
   const reading = Array.fromAsync(readAll(reader));
@@ -44,7 +44,7 @@ Deno.test("a reader that is cancelled from outside ends the loop, also one that 
   assertEquals(await reading, []);
 });
 
-Deno.test("what a stream fails with is thrown", async () => {
+Deno.test("the error of a failed stream is thrown", async () => {
   const failing = new ReadableStream({
     type: "bytes",
     pull: (controller: ReadableByteStreamController) => controller.error(new Error("broken off")),

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { outputOf } from "../../src/system/child.ts";
 
-Deno.test("outputOf() gives what a program writes, and whether it succeeded", async () => {
+Deno.test("outputOf() returns what a program writes, and whether it succeeded", async () => {
   const { success, stdout } = await outputOf("sh", ["-c", "printf hello; exit 3"]);
   assertEquals([success, new TextDecoder().decode(stdout)], [false, "hello"]);
   await assertRejects(() => outputOf("no-such-program", []), Deno.errors.NotFound);

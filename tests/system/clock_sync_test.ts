@@ -7,7 +7,7 @@ import { SimulatedClock } from "../fixtures/simulated_clock.ts";
 const log = getLogger("test");
 const NOW = Date.UTC(2026, 5, 15, 12);
 
-/** A service that waits for its clock; `asked` are the seconds at which the system was asked. */
+/** A service that waits for clock sync; `asked` are the seconds of its queries to the system. */
 function waitingSync() {
   const clock = new SimulatedClock(NOW);
   const state = { isSynchronized: false, hasFlag: false, waited: 0 };
@@ -25,7 +25,7 @@ function waitingSync() {
   return { clock, state, asked, sync, running };
 }
 
-Deno.test("the system is asked for its clock after 10, 20, 40 s and so on, every 10 min in the end", async () => {
+Deno.test("the agent queries clock sync after 10, 20, 40 s and so on, at last every 10 min", async () => {
   const { clock, state, asked, sync, running } = waitingSync();
   await clock.advance(75_000);
   assertEquals(asked, [1, 11, 31, 71]);
@@ -38,7 +38,7 @@ Deno.test("the system is asked for its clock after 10, 20, 40 s and so on, every
   assertEquals([sync.isTrusted, state.waited], [true, 1]);
 });
 
-Deno.test("a clock that was stepped, or that timesyncd has set, is trusted within 10 s", async () => {
+Deno.test("a clock that was stepped, or set by timesyncd, is trusted within 10 s", async () => {
   for (const sign of ["step", "flag"]) {
     const { clock, state, asked, sync, running } = waitingSync();
     await clock.advance(1_800_000);
@@ -52,7 +52,7 @@ Deno.test("a clock that was stepped, or that timesyncd has set, is trusted withi
   }
 });
 
-Deno.test("a date before the program was written is not trusted, whatever the system says", async () => {
+Deno.test("a date before the release of the program is not trusted, whatever the system reports", async () => {
   const clock = new SimulatedClock(Date.UTC(1970, 0, 1));
   const sync = new ClockSync({ clock, log, probe: () => Promise.resolve(true) });
   assertEquals(await sync.look(), false);
@@ -60,12 +60,12 @@ Deno.test("a date before the program was written is not trusted, whatever the sy
   assertEquals(await sync.look(), true);
 });
 
-Deno.test("where nobody knows, a possible date is taken for true", async () => {
+Deno.test("if the system cannot report clock sync, a plausible date is trusted", async () => {
   const probe = () => Promise.resolve(null);
   assertEquals(await new ClockSync({ clock: new SimulatedClock(NOW), log, probe }).look(), true);
 });
 
-Deno.test("waiting ends when the service does", async () => {
+Deno.test("the wait ends when the service stops", async () => {
   const clock = new SimulatedClock(NOW);
   const stop = new AbortController();
   const sync = new ClockSync({ clock, log, probe: () => Promise.resolve(false) });
@@ -76,7 +76,7 @@ Deno.test("waiting ends when the service does", async () => {
   assertEquals(sync.isTrusted, false);
 });
 
-Deno.test("readBoot() gives the kernel's boot id and the time since boot", async () => {
+Deno.test("readBoot() returns the boot id of the kernel and the time since boot", async () => {
   const boot = await readBoot(systemClock);
   assertMatch(boot.id, /^[0-9a-f]{8}$/);
   assertEquals((await readBoot(systemClock)).id, boot.id);

@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { deadline, systemClock } from "../../src/system/clock.ts";
 
-/** A signal that counts who listens to it. */
+/** A signal that counts its listeners. */
 function countedSignal() {
   const controller = new AbortController();
   const { signal } = controller;
@@ -18,7 +18,7 @@ function countedSignal() {
   return { controller, signal, listeners };
 }
 
-Deno.test("systemClock tells the time in milliseconds, and its monotonic clock goes on", async () => {
+Deno.test("systemClock returns the time in milliseconds, and its monotonic clock advances", async () => {
   assert(Math.abs(systemClock.unixMs() - Date.now()) < 100);
   const startMs = systemClock.monotonicMs();
   await systemClock.sleep(20);
@@ -34,7 +34,7 @@ Deno.test("sleep() resolves at once on abort, and leaves no listener behind", as
   const sleeping = systemClock.sleep(60_000, signal);
   controller.abort();
   await sleeping;
-  await systemClock.sleep(60_000, signal); // one that starts aborted
+  await systemClock.sleep(60_000, signal); // the signal is already aborted
   assert(performance.now() - startMs < 1000);
 });
 
@@ -61,7 +61,7 @@ Deno.test("deadline() aborts when its parent does, with the parent's reason", ()
 Deno.test("a deadline that was disposed of leaves no timer and no listener", () => {
   const { controller, signal, listeners } = countedSignal();
   const limits = Array.from({ length: 100 }, () => {
-    using limit = deadline(60_000, signal); // its timer would be the sanitizer's catch
+    using limit = deadline(60_000, signal); // the sanitizer would report its timer
     assertEquals(listeners.size, 1);
     return limit;
   });

@@ -17,7 +17,7 @@ Deno.test("garbage is collected when the process has grown by a megabyte, howeve
   assertEquals(due, [false, false, false, false, true]);
 });
 
-Deno.test("garbage is collected when the heap has grown by two, though the process has not", () => {
+Deno.test("garbage is collected when the heap has grown by two megabytes, even if the process has not", () => {
   const policy = new GarbagePolicy();
   assertEquals(policy.isDue(use(80, 10, 5), 0), false);
   assertEquals(policy.isDue(use(80, 11, 5.5), 1), false);
@@ -26,7 +26,7 @@ Deno.test("garbage is collected when the heap has grown by two, though the proce
   assertEquals(policy.isDue(use(80, 11, 6.1), 3), false);
 });
 
-Deno.test("growth counts from what the last collection left, and from the smallest size since", () => {
+Deno.test("growth counts from the smallest size since the last collection", () => {
   const policy = new GarbagePolicy();
   policy.collected(use(90), 0);
   assertEquals(policy.isDue(use(90.5), 1), false);
@@ -36,7 +36,7 @@ Deno.test("growth counts from what the last collection left, and from the smalle
   assertEquals(policy.isDue(use(89.9), 4), false);
 });
 
-Deno.test("garbage is collected every ten minutes though nothing grows", () => {
+Deno.test("garbage is collected every ten minutes even if nothing grows", () => {
   const policy = new GarbagePolicy();
   assertEquals(policy.isDue(use(80), 5 * MINUTE), false);
   assertEquals(policy.isDue(use(80), 14 * MINUTE), false);
@@ -45,9 +45,9 @@ Deno.test("garbage is collected every ten minutes though nothing grows", () => {
   assertEquals(policy.isDue(use(80), 24 * MINUTE), false);
 });
 
-Deno.test("the service collects garbage until it ends, and nothing is left behind", async () => {
+Deno.test("the service collects garbage until it stops, and leaves no timer behind", async () => {
   let collections = 0;
-  Reflect.set(globalThis, "gc", () => collections++); // what V8's --expose-gc gives the compiled program
+  Reflect.set(globalThis, "gc", () => collections++); // the compiled program has it through --expose-gc of V8
   const clock = new SimulatedClock(0);
   const stop = new AbortController();
   try {
@@ -62,7 +62,7 @@ Deno.test("the service collects garbage until it ends, and nothing is left behin
   }
 });
 
-Deno.test("without V8's --expose-gc garbage is left to V8", async () => {
+Deno.test("without --expose-gc the service leaves garbage to V8", async () => {
   const clock = new SimulatedClock(0);
   await collectGarbage(clock, new AbortController().signal);
   assertEquals(clock.sleepers, 0);

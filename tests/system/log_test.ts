@@ -3,7 +3,7 @@ import { resetSync } from "@logtape/logtape";
 import { type LogOptions, RepeatLimiter, startLog, StderrQueue } from "../../src/system/log.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
 
-/** A log and the text it writes; logging ends with the scope. */
+/** A log and the text that it writes; logging ends with the scope. */
 function logTo(options: Partial<LogOptions> = {}) {
   let text = "";
   const write = (line: Uint8Array) => {
@@ -33,7 +33,7 @@ Deno.test("a line is one JSON object: time, level, part, message and the fields"
   });
 });
 
-Deno.test("the levels have the names of the command line, and FATAL for last words", () => {
+Deno.test("the levels have the names of the command line, and FATAL for the final error", () => {
   using out = logTo();
   out.log.debug("a");
   out.log.info("a");
@@ -64,7 +64,7 @@ Deno.test("under journald each line begins with its priority", () => {
   assertEquals(priorities, ["7", "6", "4", "3", "2"]);
 });
 
-Deno.test("no field takes the place of time, level, part or message", () => {
+Deno.test("no field replaces time, level, part or message", () => {
   using out = logTo();
   const fields = { time: "never", level: "FATAL", part: "other", message: "forged", code: 7 };
   out.log.getChild("recorder").info("What was said.", fields);
@@ -74,7 +74,7 @@ Deno.test("no field takes the place of time, level, part or message", () => {
   assertEquals(rest, expected);
 });
 
-Deno.test("text of several lines, quotes and control characters stay on one line", () => {
+Deno.test("text with line breaks, quotes and control characters stays on one line", () => {
   using out = logTo();
   const text = 'one\ntwo\r\n"three"\u0000\u001b[31m\ud800';
   out.log.info("ffmpeg: {text}", { text });
@@ -82,7 +82,7 @@ Deno.test("text of several lines, quotes and control characters stay on one line
   assertEquals(out.lines()[0].text, text);
 });
 
-Deno.test("errors and big integers among the fields are told in words", () => {
+Deno.test("errors and big integers among the fields are written as text", () => {
   using out = logTo();
   out.log.info("a", { error: new TypeError("no such thing"), deep: { big: 12n } });
   const [{ error, deep }] = out.lines();
@@ -90,7 +90,7 @@ Deno.test("errors and big integers among the fields are told in words", () => {
   assertEquals(deep, { big: "12" });
 });
 
-Deno.test("without `write` lines go to stderr, and a closed stderr is no error", async () => {
+Deno.test("without `write` lines go to stderr, and a closed stderr is not an error", async () => {
   const script = `import { startLog } from "${new URL("../../src/system/log.ts", import.meta.url)}";
     const log = startLog({ level: "DEBUG", journal: false });
     log.info("first");
@@ -109,7 +109,7 @@ Deno.test("without `write` lines go to stderr, and a closed stderr is no error",
   assertEquals((await child.status).code, 0);
 });
 
-Deno.test("RepeatLimiter lets a message through once an interval and counts the rest", () => {
+Deno.test("RepeatLimiter passes a message once per interval and counts the rest", () => {
   const limiter = new RepeatLimiter(60_000);
   assertEquals(limiter.pass("xrun at 0x55d1, 17 lost", 0), { suppressed: 0 });
   assertEquals(limiter.pass("xrun at 0x66aF, 18 lost", 1), null);
@@ -127,12 +127,12 @@ Deno.test("RepeatLimiter does not grow with the number of messages", () => {
     if (limiter.pass(word(index), index) !== null) passed++;
   }
   assertEquals(passed, 10_000);
-  // It holds the latest hundred at most: the last is known, the first has been forgotten.
+  // It keeps at most the latest hundred: the last one is known, the first one is forgotten.
   assertEquals(limiter.pass(word(9999), 10_000), null);
   assertEquals(limiter.pass(word(0), 10_000), { suppressed: 0 });
 });
 
-Deno.test("RepeatLimiter doubles the interval while repeats go on, and starts over after a rest", () => {
+Deno.test("RepeatLimiter doubles the interval while repeats continue, and starts over after a pause", () => {
   const limiter = new RepeatLimiter(60, 240);
   const passedAt = (untilMs: number, fromMs = 0) => {
     const times: number[] = [];
@@ -142,11 +142,11 @@ Deno.test("RepeatLimiter doubles the interval while repeats go on, and starts ov
     return times;
   };
   assertEquals(passedAt(1000), [0, 60, 180, 420, 660, 900]);
-  assertEquals(passedAt(1700, 1370), [1370, 1610]); // within an interval after the last was over
+  assertEquals(passedAt(1700, 1370), [1370, 1610]); // less than an interval after the last one ended
   assertEquals(passedAt(2300, 2100), [2100, 2160, 2280]);
 });
 
-Deno.test("above DEBUG a kind of line that repeats is held back, and its last word said with a count", async () => {
+Deno.test("above DEBUG repeats of a kind of line are held back, and the latest is logged with a count", async () => {
   const clock = new SimulatedClock(0);
   using out = logTo({ level: "INFO", holdRepeatsBy: clock });
   const said = () => out.lines().map(({ message, repeats }) => `${message} ${repeats ?? 0}`);
@@ -160,14 +160,14 @@ Deno.test("above DEBUG a kind of line that repeats is held back, and its last wo
   await clock.advance(60_000);
   out.log.info("Chunk 1 recorded.");
   assertEquals(said().slice(3), ["404: request c 1", "Works again. 0", "Chunk 1 recorded. 0"]);
-  out.log.info("Chunk 2 recorded."); // numbers make no other kind
+  out.log.info("Chunk 2 recorded."); // other numbers are not another kind
   out.log.info("Chunk 3 recorded.");
   await clock.advance(60_000);
   out.log.info("Chunk 4 recorded.");
   assertEquals(said().slice(6), ["Chunk 4 recorded. 2"]);
 });
 
-Deno.test("at DEBUG, and of last words, nothing is held back", () => {
+Deno.test("at DEBUG, and at FATAL, nothing is held back", () => {
   for (const level of ["DEBUG", "ERROR"] as const) {
     using out = logTo({ level, holdRepeatsBy: new SimulatedClock(0) });
     for (let i = 0; i < 3; i++) {
@@ -178,7 +178,7 @@ Deno.test("at DEBUG, and of last words, nothing is held back", () => {
   }
 });
 
-Deno.test("a stderr that nobody reads holds nothing up; what is dropped is counted", async () => {
+Deno.test("a stderr that nobody reads blocks nothing, and dropped lines are counted", async () => {
   const written: string[] = [];
   let open = Promise.withResolvers<void>();
   const queue = new StderrQueue(async (bytes) => {
@@ -187,7 +187,7 @@ Deno.test("a stderr that nobody reads holds nothing up; what is dropped is count
     return bytes.length;
   });
   for (let line = 0; line < 1500; line++) queue.push(new TextEncoder().encode(`${line}\n`));
-  await queue.flush(20); // it gives up waiting, not the lines
+  await queue.flush(20); // it stops waiting, and keeps the lines
   assertEquals(written, []);
   open.resolve();
   open = Promise.withResolvers();

@@ -1,7 +1,7 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { TaskGroup } from "../../src/system/task_group.ts";
 
-/** Resolves a few turns after the signal aborts, as a task does that has to tidy up first. */
+/** Resolves a few turns after the signal aborts, like a task that has to clean up first. */
 function untilAborted(signal: AbortSignal, ended: () => void = () => {}): Promise<void> {
   return new Promise((resolve) => {
     signal.addEventListener("abort", () =>
@@ -57,7 +57,7 @@ Deno.test("a task that throws before its first await fails the group, not its st
   await assertRejects(() => group.join(), Error, "hasty: not even started");
 });
 
-Deno.test("stop() ends every task, and a task that rejects with the signal's reason is no failure", async () => {
+Deno.test("stop() ends every task, and a rejection with the reason of the signal is not a failure", async () => {
   const group = new TaskGroup();
   group.start("resolves", (signal) => untilAborted(signal));
   group.start("rejects", (signal) =>

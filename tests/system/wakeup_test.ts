@@ -3,14 +3,14 @@ import { type Clock, systemClock } from "../../src/system/clock.ts";
 import { Wakeup } from "../../src/system/wakeup.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
 
-/** Starts a wait and tells whether it has ended. */
+/** Starts a wait and reports whether it has ended. */
 function waiting(wakeup: Wakeup, clock: SimulatedClock, ms: number, signal: AbortSignal) {
   const state = { ended: false };
   wakeup.wait(clock, ms, signal).then(() => state.ended = true);
   return state;
 }
 
-Deno.test("a ring wakes everyone who waits", async () => {
+Deno.test("a ring wakes every waiter", async () => {
   const clock = new SimulatedClock(0);
   const wakeup = new Wakeup();
   const { signal } = new AbortController();
@@ -23,7 +23,7 @@ Deno.test("a ring wakes everyone who waits", async () => {
   assertEquals(clock.sleepers, 0);
 });
 
-Deno.test("a ring that nobody hears wakes the next who would wait, once", async () => {
+Deno.test("a ring without a waiter wakes the next waiter, once", async () => {
   const clock = new SimulatedClock(0);
   const wakeup = new Wakeup();
   const { signal } = new AbortController();
@@ -39,7 +39,7 @@ Deno.test("a ring that nobody hears wakes the next who would wait, once", async 
   assertEquals(second.ended, true);
 });
 
-Deno.test("a ring between a wake and its waiter's next wait is not lost", async () => {
+Deno.test("a ring between a wake and the next wait of the same waiter is not lost", async () => {
   const clock = new SimulatedClock(0);
   const wakeup = new Wakeup();
   const { signal } = new AbortController();
@@ -47,13 +47,13 @@ Deno.test("a ring between a wake and its waiter's next wait is not lost", async 
   wakeup.ring();
   await clock.advance(0);
   assertEquals(first.ended, true);
-  wakeup.ring(); // while the woken one works
+  wakeup.ring(); // while the woken waiter works
   const second = waiting(wakeup, clock, 1000, signal);
   await clock.advance(0);
   assertEquals(second.ended, true);
 });
 
-Deno.test("a wait ends after its time, and a later ring is for the next", async () => {
+Deno.test("a wait ends after its time, and a later ring wakes the next waiter", async () => {
   const clock = new SimulatedClock(0);
   const wakeup = new Wakeup();
   const { signal } = new AbortController();
@@ -68,7 +68,7 @@ Deno.test("a wait ends after its time, and a later ring is for the next", async 
   assertEquals(second.ended, true);
 });
 
-Deno.test("abort ends every wait, now and later, and no listener stays on the signal", async () => {
+Deno.test("abort ends every wait, present and later ones, and leaves no listener on the signal", async () => {
   const clock = new SimulatedClock(0);
   const wakeup = new Wakeup();
   const controller = new AbortController();
@@ -101,7 +101,7 @@ Deno.test("abort ends every wait, now and later, and no listener stays on the si
   assertEquals(listeners, 0);
 });
 
-Deno.test("a long wait is rounded up to a second, a short one is kept to the millisecond", async () => {
+Deno.test("a long wait is rounded up to a second, a short one is exact to the millisecond", async () => {
   const asked: number[] = [];
   const clock: Clock = {
     ...systemClock,

@@ -1,4 +1,4 @@
-// The pure parts of the ingest client: what every answer means, and how times are written.
+// The pure parts of the ingest client: the meaning of every answer, and the format of times.
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import {
@@ -14,8 +14,8 @@ const answers: [what: string, status: number, body: string, expected: Verdict["k
   ["200 with status ok and a number for an id", 200, `{"status":"ok","chunk_id":7}`, "delivered"],
   ["200 with status ok and no id", 200, `{"status":"ok"}`, "delivered"],
   ["200 with another status", 200, `{"status":"error","chunk_id":"c-1"}`, "retry"],
-  ["200 with an id alone", 200, `{"chunk_id":"c-1"}`, "retry"],
-  ["200 with nothing", 200, "", "retry"],
+  ["200 with only an id", 200, `{"chunk_id":"c-1"}`, "retry"],
+  ["200 with an empty body", 200, "", "retry"],
   ["200 with a web page", 200, "<html>Welcome</html>", "retry"],
   ["200 with half an object", 200, `{"status": "ok", "chunk_`, "retry"],
   ["200 with an array", 200, `[${OK}]`, "retry"],
@@ -53,7 +53,7 @@ function reasonOf(status: number, body: string): string {
   return "reason" in verdict ? verdict.reason : "";
 }
 
-Deno.test("a reason quotes the answer on one line, cut short", () => {
+Deno.test("a reason quotes the answer on one line, truncated", () => {
   assertEquals(
     reasonOf(400, `{\n  "error":  "bad codec"\n}\n`),
     `the server answered 400: { "error": "bad codec" }`,

@@ -1,5 +1,5 @@
-// One attempt against real servers: what goes over the wire, and what answers, silence and broken
-// connections are taken for.
+// One attempt against real servers: the bytes of the request, and the verdict on answers, silence and
+// broken connections.
 
 import {
   assert,
@@ -41,7 +41,7 @@ function reasonOf(verdict: Verdict): string {
 
 // ---- what is sent
 
-Deno.test("a chunk is sent to the letter of the protocol, its length said before it", async () => {
+Deno.test("a chunk is sent exactly as the protocol says, with Content-Length", async () => {
   let seen = "";
   await using server = rawServer(async (connection) => {
     const buffer = new Uint8Array(65_536);
@@ -102,7 +102,7 @@ Deno.test("a chunk is sent to the letter of the protocol, its length said before
   ]);
 });
 
-Deno.test("ids and sample rate are those a chunk was recorded with, else the configuration's", async () => {
+Deno.test("ids and sample rate are those that the chunk was recorded with, else those of the configuration", async () => {
   await using server = await IngestServer.start({ token: TOKEN });
   using client = makeClient(server.url);
   const before = {
@@ -127,7 +127,7 @@ Deno.test("ids and sample rate are those a chunk was recorded with, else the con
   assertEquals(server.violations, []);
 });
 
-Deno.test("timestamps are sent as ISO 8601 in UTC where that is configured", async () => {
+Deno.test("timestamps are sent as ISO 8601 in UTC if the configuration asks for it", async () => {
   await using server = await IngestServer.start({ token: TOKEN, timestampFormat: "iso8601" });
   using client = makeClient(server.url, { timestampFormat: "iso8601" });
   const name = { ...makeName(), startUnixUs: 1_790_000_000_250_000, durationUs: 59_993_500 };
@@ -137,7 +137,7 @@ Deno.test("timestamps are sent as ISO 8601 in UTC where that is configured", asy
   assertEquals(server.violations, []);
 });
 
-Deno.test("several go out in the order in which they were asked for, whatever the first waits for", async () => {
+Deno.test("several chunks are sent in the order of the calls, even if the first one has to wait", async () => {
   await using server = await IngestServer.start({ token: TOKEN });
   let asked = 0;
   const readToken = async () => {
@@ -160,7 +160,7 @@ Deno.test("several go out in the order in which they were asked for, whatever th
 // ---- connections
 
 for (const scheme of ["http", "https"] as const) {
-  Deno.test(`over ${scheme} all chunks go through one connection, and a closed one is no error`, async () => {
+  Deno.test(`over ${scheme} all chunks use one connection, and a closed connection is not an error`, async () => {
     await using files = await temporaryCertificates();
     const tls = scheme === "https" ? { tls: files } : {};
     await using server = await IngestServer.start({ token: TOKEN, ...tls });
@@ -170,14 +170,14 @@ for (const scheme of ["http", "https"] as const) {
     assertEquals(server.connections, 1);
 
     server.goOffline();
-    await delay(20); // the end of the connection arrives, and its port becomes free
+    await delay(20); // the end of the connection arrives, and its port is released
     server.goOnline();
     assertEquals(await upload(), "delivered");
     assertEquals([server.connections, server.requests.length], [2, 21]);
     assertEquals([server.chunks.length, server.violations], [21, []]);
   });
 
-  Deno.test(`over ${scheme} a connection that the network has forgotten costs one attempt`, async () => {
+  Deno.test(`over ${scheme} a connection that the network has dropped silently costs one attempt`, async () => {
     await using files = await temporaryCertificates();
     const tls = scheme === "https" ? { tls: files } : {};
     await using server = await IngestServer.start({ token: TOKEN, ...tls });
@@ -207,7 +207,7 @@ const oddAnswers: [Behaviour, Verdict["kind"], RegExp][] = [
   [{ kind: "broken-json" }, "retry", /200: \{"status": "ok", "chunk_: not an answer/],
   [{ kind: "status", status: 503, headers: { "retry-after": "7" } }, "retry", /503/],
   [{ kind: "status", status: 403, body: "" }, "misconfigured", /403: the token is not accepted/],
-  // So much that it is not read to its end.
+  // Too long to be read to the end.
   [
     { kind: "status", status: 200, body: " ".repeat(5e6) + `{"status":"ok"}` },
     "retry",
@@ -217,7 +217,7 @@ const oddAnswers: [Behaviour, Verdict["kind"], RegExp][] = [
   [{ kind: "accept-then-reset" }, "retry", /^no answer: /],
 ];
 
-Deno.test("real answers are understood, and the client can go on after each", async () => {
+Deno.test("the client understands real answers, and can continue after each", async () => {
   await using server = await IngestServer.start({ token: TOKEN });
   using client = makeClient(server.url);
   for (const [behaviour, kind, reason] of oddAnswers) {
@@ -233,7 +233,7 @@ Deno.test("real answers are understood, and the client can go on after each", as
   assertEquals(server.violations, []);
 });
 
-Deno.test("a redirect is not followed: its target hears nothing, the token least of all", async () => {
+Deno.test("a redirect is not followed: its target gets no request and no token", async () => {
   await using elsewhere = await IngestServer.start({ token: TOKEN });
   await using server = await IngestServer.start({ token: TOKEN });
   using client = makeClient(server.url);
@@ -246,12 +246,12 @@ Deno.test("a redirect is not followed: its target hears nothing, the token least
   assertEquals([elsewhere.connections, elsewhere.requests], [0, []]);
 });
 
-Deno.test("the token is in no reason and no id, even if the server repeats it", async () => {
+Deno.test("no reason and no id contains the token, even if the server repeats it", async () => {
   await using server = await IngestServer.start({ token: TOKEN });
   using client = makeClient(server.url);
   const verdicts: Verdict[] = [];
   for (const status of [200, 400, 401, 404, 409, 500]) {
-    const padding = " ".repeat(170) + "-".repeat(150); // the quotation ends amid the token
+    const padding = " ".repeat(170) + "-".repeat(150); // the quotation ends inside the token
     const body = `{"status":"ok","chunk_id":"${TOKEN}","padding":"${padding}"}`;
     for (const text of [body, "-".repeat(190) + TOKEN]) {
       server.script.push({ kind: "status", status, body: text });
@@ -266,7 +266,7 @@ Deno.test("the token is in no reason and no id, even if the server repeats it", 
   assert(!text.includes(TOKEN.slice(0, 8)), text);
 });
 
-Deno.test("a token that cannot be used is a matter of the configuration, and read again each time", async () => {
+Deno.test("an unusable token is a failure of the configuration, and is read again for each attempt", async () => {
   await using server = await IngestServer.start({ token: TOKEN });
   const tokens = [
     () => Promise.reject(new Error("Cannot read the token: it is gone")),
@@ -285,7 +285,7 @@ Deno.test("a token that cannot be used is a matter of the configuration, and rea
 
 // ---- no answer
 
-Deno.test("one deadline holds for all of an attempt: silence, a dripped answer, a body not taken", async () => {
+Deno.test("one deadline covers a whole attempt: silence, a slow answer, a body that the server does not read", async () => {
   await using server = await IngestServer.start({ token: TOKEN });
   await using deaf = rawServer(async () => {}); // accepts and never reads
   const large = new Uint8Array(20_000_000);
@@ -306,7 +306,7 @@ Deno.test("one deadline holds for all of an attempt: silence, a dripped answer, 
   }
 });
 
-Deno.test("an attempt that is stopped ends at once with the signal's reason", async () => {
+Deno.test("an aborted attempt ends at once with the reason of the signal", async () => {
   await using server = await IngestServer.start({ token: TOKEN });
   for (const behaviour of [{ kind: "silence" }, { kind: "drip", bytesPerSecond: 5 }] as const) {
     server.behaviour = behaviour;
@@ -321,7 +321,7 @@ Deno.test("an attempt that is stopped ends at once with the signal's reason", as
   }
 });
 
-Deno.test("every failure of the network is said in words", async () => {
+Deno.test("every failure of the network has a readable message", async () => {
   await using files = await temporaryCertificates();
   await using server = await IngestServer.start({ token: TOKEN, tls: files });
   const wrongHost = Deno.serve({

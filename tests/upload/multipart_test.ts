@@ -1,5 +1,5 @@
-// The body of an upload is what the platform's own FormData makes of the same, for a server and byte for
-// byte, whatever is in the names, the fields and the file.
+// The body of an upload equals, byte for byte, the body that FormData of the platform makes, whatever
+// the names, the fields and the file contain. A server reads both alike.
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { encodeMultipart, type FormFile } from "../../src/upload/multipart.ts";
@@ -11,12 +11,12 @@ function formFile(bytes: Uint8Array<ArrayBuffer>, fileName = "a.ogg"): FormFile 
   return { field: "chunk_file", fileName, type: "audio/ogg", bytes };
 }
 
-/** What is no text at all, line breaks and dashes among it. */
+/** Bytes that are not text, with line breaks and dashes among them. */
 function noise(length: number): Uint8Array<ArrayBuffer> {
   return new Uint8Array(length).map((_, at) => [13, 10, 45, 45, 0, 255, at % 251][at % 7] ?? 0);
 }
 
-/** What the platform sends for the same form, with our boundary. */
+/** What the platform sends for the same form, with the boundary of this program. */
 async function byFormData(fields: Record<string, string>, file: FormFile): Promise<Uint8Array> {
   const form = new FormData();
   for (const [name, value] of Object.entries(fields)) form.set(name, value);
@@ -27,7 +27,7 @@ async function byFormData(fields: Record<string, string>, file: FormFile): Promi
   return Uint8Array.from(text, (character) => LATIN1.get(character) ?? 0);
 }
 
-/** Characters of `TextDecoder("latin1")`, which is windows-1252, back to their bytes. */
+/** Turns characters of `TextDecoder("latin1")`, which is windows-1252, back into their bytes. */
 const LATIN1 = new Map(
   Array.from({ length: 256 }, (_, byte) => [
     new TextDecoder("latin1").decode(new Uint8Array([byte])),
@@ -43,7 +43,7 @@ const files: [what: string, FormFile][] = [
 ];
 
 for (const [what, file] of files) {
-  Deno.test(`a form with a file of ${what} is byte for byte what FormData makes of it`, async () => {
+  Deno.test(`a form with a file of ${what} equals that of FormData byte for byte`, async () => {
     const { body } = encodeMultipart({ point_id: "p-1", codec: "opus" }, file, BOUNDARY);
     const expected = await byFormData({ point_id: "p-1", codec: "opus" }, file);
     assertEquals(await new Response(body).bytes(), expected);
@@ -51,7 +51,7 @@ for (const [what, file] of files) {
 }
 
 for (const length of [0, 1, 183_000, 5_000_000]) {
-  Deno.test(`a server reads the fields and a file of ${length} bytes, its length said before`, async () => {
+  Deno.test(`a server reads the fields and a file of ${length} bytes, with Content-Length`, async () => {
     const seen = Promise.withResolvers<{ length: string | null; form: FormData }>();
     await using server = Deno.serve(
       { hostname: "127.0.0.1", port: 0, onListen() {} },
@@ -78,7 +78,7 @@ for (const length of [0, 1, 183_000, 5_000_000]) {
   });
 }
 
-Deno.test("a large file is read piece by piece, a small one as one piece with the fields", async () => {
+Deno.test("a large file is read in pieces, a small one in one piece with the fields", async () => {
   const piecesOf = async (length: number) => {
     const { body } = encodeMultipart(FIELDS, formFile(noise(length)), BOUNDARY);
     const lengths: number[] = [];
@@ -90,7 +90,7 @@ Deno.test("a large file is read piece by piece, a small one as one piece with th
   assert(Math.max(...pieces) <= 65_536, `pieces ${pieces}`);
 });
 
-Deno.test("bodies that have been read leave nothing behind", async () => {
+Deno.test("bodies that have been read leave no memory allocated", async () => {
   const bytes = noise(200_000);
   const readSome = async () => {
     for (let body = 0; body < 1500; body++) {
@@ -98,13 +98,13 @@ Deno.test("bodies that have been read leave nothing behind", async () => {
     }
     return Deno.memoryUsage().rss;
   };
-  // The first 300 MB fill the heap with garbage that is soon collected.
+  // The first 300 MB fill the heap with garbage that V8 soon collects.
   const first = await readSome();
   const grown = (await readSome() - first) / 1e6;
   assert(grown < 100, `${grown} MB of 300 MB`);
 });
 
-Deno.test("a boundary that would end the header or the form elsewhere is refused", () => {
+Deno.test("a boundary that would end the header or the form too early is refused", () => {
   for (const boundary of ["", "a b", 'a"', "a\r\n", "x".repeat(71)]) {
     assertThrows(() => encodeMultipart({}, formFile(noise(1)), boundary), TypeError, "boundary");
   }

@@ -7,14 +7,14 @@ function fail(order: QueueOrder, key: string, times = PROBE_AFTER): void {
   for (let time = 0; time < times; time++) order.failed(key, 0);
 }
 
-/** Passes a chunk over, as happens when another is accepted instead. */
+/** Passes over a chunk, as happens when the server accepts another one instead. */
 function passOver(order: QueueOrder, key: string, nowMs = 0): void {
   fail(order, key);
   order.accepted(`behind ${key}`, nowMs);
   order.failed(key, nowMs);
 }
 
-Deno.test("the oldest chunk is suspect after eight failures in a row, and absolved by an acceptance", () => {
+Deno.test("the oldest chunk is suspect after eight failures in a row, until the server accepts it", () => {
   const order = new QueueOrder(INTERVAL_MS);
   fail(order, "a", PROBE_AFTER - 1);
   assertEquals(order.isSuspect("a"), false);
@@ -24,17 +24,17 @@ Deno.test("the oldest chunk is suspect after eight failures in a row, and absolv
   assertEquals([order.isSuspect("a"), order.dueAgain(0)], [false, null]);
 });
 
-Deno.test("failures of another oldest chunk count from the beginning", () => {
+Deno.test("the count of failures starts over when another chunk becomes the oldest", () => {
   const order = new QueueOrder(INTERVAL_MS);
   fail(order, "b", PROBE_AFTER - 1);
-  fail(order, "a", 1); // an older one has turned up
+  fail(order, "a", 1); // an older one has appeared
   fail(order, "b", PROBE_AFTER - 1);
   assertEquals(order.isSuspect("b"), false);
   order.accepted("c", 0);
   assertEquals(order.dueAgain(0), null);
 });
 
-/** Sends to a server until it has taken all it takes; returns the keys in the order of attempts. */
+/** Sends until the server has accepted every chunk that it accepts; returns the keys in the order of attempts. */
 function send(order: QueueOrder, waiting: string[], takes: RegExp, attempts: number): string {
   let sent = "";
   for (let attempt = 0; attempt < attempts; attempt++) {
@@ -52,14 +52,14 @@ function send(order: QueueOrder, waiting: string[], takes: RegExp, attempts: num
   return sent;
 }
 
-Deno.test("while all fail, one attempt in nine goes to another chunk than the oldest", () => {
+Deno.test("while all attempts fail, one in nine is for another chunk than the oldest", () => {
   const order = new QueueOrder(INTERVAL_MS);
   const sent = send(order, [..."abc"], /nothing/, 36);
   assertEquals(sent, ["b", "c", "a", "a"].map((probe) => "aaaaaaaa" + probe).join(""));
   assertEquals(order.passedOver.size, 0);
 });
 
-Deno.test("chunks at fault one behind the other are found out, each by the first that is accepted", () => {
+Deno.test("several failing chunks in a row are each passed over when the next one is accepted", () => {
   const order = new QueueOrder(INTERVAL_MS);
   const sent = send(order, [..."abcxyz"], /[xyz]/, 47);
   const eight = (key: string) => key.repeat(PROBE_AFTER);
@@ -70,7 +70,7 @@ Deno.test("chunks at fault one behind the other are found out, each by the first
   assertEquals([...order.passedOver], ["a", "b"]);
 });
 
-Deno.test("a probe that is accepted gives the oldest one more try; if that fails, it is passed over", () => {
+Deno.test("after an accepted probe the oldest chunk has one more try; if that fails, it is passed over", () => {
   const order = new QueueOrder(INTERVAL_MS);
   fail(order, "a");
   order.accepted("b", 1000);
@@ -81,7 +81,7 @@ Deno.test("a probe that is accepted gives the oldest one more try; if that fails
   assertEquals(order.dueAgain(1000 + INTERVAL_MS), "a");
 });
 
-Deno.test("a server that comes back when the second oldest is tried has cost nothing but the order", () => {
+Deno.test("if the server recovers while the second oldest is tried, only the order of the two changes", () => {
   const order = new QueueOrder(INTERVAL_MS);
   fail(order, "a");
   order.accepted("b", 1000);
@@ -89,7 +89,7 @@ Deno.test("a server that comes back when the second oldest is tried has cost not
   assertEquals([order.passedOver.size, order.dueAgain(Infinity)], [0, null]);
 });
 
-Deno.test("chunks passed over are tried in turn, one in an interval, later if the server says so", () => {
+Deno.test("chunks passed over are tried in turn, one per interval, or later if the server asks for it", () => {
   const order = new QueueOrder(100);
   for (const key of ["a", "b"]) passOver(order, key);
   const tried: string[] = [];
@@ -103,7 +103,7 @@ Deno.test("chunks passed over are tried in turn, one in an interval, later if th
   assertEquals([...order.passedOver], ["a", "b"]);
 });
 
-Deno.test("one that is accepted after all lets the next follow at once", () => {
+Deno.test("when one of them is accepted after all, the next is tried at once", () => {
   const order = new QueueOrder(INTERVAL_MS);
   for (const key of ["a", "b", "c"]) passOver(order, key);
   order.accepted("a", INTERVAL_MS);
@@ -114,7 +114,7 @@ Deno.test("one that is accepted after all lets the next follow at once", () => {
   assertEquals([...order.passedOver], ["b"]);
 });
 
-Deno.test("what is passed over is no more than a hundred: then it is the server", () => {
+Deno.test("at most a hundred chunks are passed over: beyond that, the server is at fault", () => {
   const order = new QueueOrder(INTERVAL_MS);
   for (let index = 0; index < 100; index++) passOver(order, `${index}`);
   fail(order, "one more");
@@ -123,7 +123,7 @@ Deno.test("what is passed over is no more than a hundred: then it is the server"
   assertEquals([order.passedOver.size, order.passedOver.has("one more")], [100, false]);
 });
 
-Deno.test("a chunk that is gone, or failures that were the configuration's, leave no suspicion", () => {
+Deno.test("a chunk that is gone, or failures caused by the configuration, leave no suspicion", () => {
   const order = new QueueOrder(INTERVAL_MS);
   fail(order, "a");
   order.forget("a");

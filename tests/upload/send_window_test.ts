@@ -1,12 +1,12 @@
 import { assertEquals } from "@std/assert";
 import { SendWindow } from "../../src/upload/send_window.ts";
 
-/** So many are in flight, none of them answered unless said. */
+/** This many requests are in flight, none of them answered unless the test says so. */
 function flying(inFlight: number, unanswered = inFlight) {
   return { inFlight, unanswered };
 }
 
-/** A window that is open, on connections that stand; answers took `answerMs`, the last one at 0. */
+/** An open window with established connections; answers took `answerMs`, the last one came at 0. */
 function openWindow(max: number, answerMs = 0): SendWindow {
   const window = new SendWindow(max, 5000);
   for (let inFlight = 0; inFlight < max; inFlight++) window.begun(flying(inFlight), -1000);
@@ -16,7 +16,7 @@ function openWindow(max: number, answerMs = 0): SendWindow {
   return window;
 }
 
-Deno.test("the window opens by one with each acceptance, up to its greatest", () => {
+Deno.test("the window opens by one with each acceptance, up to its maximum", () => {
   const window = new SendWindow(3, 5000);
   const limits = [window.limit];
   for (let accepted = 0; accepted < 4; accepted++) {
@@ -41,7 +41,7 @@ Deno.test("anything but an acceptance closes the window to one", () => {
   assertEquals(window.limit, 2);
 });
 
-Deno.test("an answer that takes long closes the window by one, and never to less than one", () => {
+Deno.test("a slow answer closes the window by one, and never to less than one", () => {
   const window = openWindow(4);
   const limits = [5000, 5001, 5001, 5001, 5001, 10].map((tookMs) => {
     window.accepted(tookMs, false, 0);
@@ -50,14 +50,14 @@ Deno.test("an answer that takes long closes the window by one, and never to less
   assertEquals(limits, [4, 3, 2, 1, 1, 2]);
 });
 
-Deno.test("as many as the window is wide may be in flight, answered or not, and a first one always", () => {
+Deno.test("the width of the window limits the requests in flight, answered or not; the first may always start", () => {
   const window = openWindow(3);
   window.begun(flying(0), 0);
   const waits = [flying(0), flying(1), flying(2), flying(3), flying(3, 1)];
   assertEquals(waits.map((count) => window.waitMs(count, 0)), [0, 0, 0, null, null]);
 });
 
-Deno.test("requests are begun evenly: an answer's time, divided by the width, apart", () => {
+Deno.test("requests start at even intervals: the time of an answer divided by the width", () => {
   const window = openWindow(4, 100);
   window.begun(flying(0), 1000);
   const waits = [1000, 1010, 1025, 1100].map((nowMs) => window.waitMs(flying(1), nowMs));
@@ -66,7 +66,7 @@ Deno.test("requests are begun evenly: an answer's time, divided by the width, ap
   assertEquals(window.waitMs(flying(2), 1040), 15);
 });
 
-Deno.test("the time of answers is followed, that of making connections is not counted", () => {
+Deno.test("the window measures the time of answers, without that of making connections", () => {
   const window = openWindow(4, 100);
   window.begun(flying(0), 1000);
   window.accepted(500, true, 0);
@@ -77,13 +77,13 @@ Deno.test("the time of answers is followed, that of making connections is not co
   assertEquals(Math.round(window.waitMs(flying(1), 1000) ?? 0), 125);
 });
 
-Deno.test("requests are not held back by less than a timer can", () => {
+Deno.test("requests are not delayed by less than the resolution of a timer", () => {
   const window = openWindow(4, 7);
   window.begun(flying(0), 1000);
   assertEquals(window.waitMs(flying(1), 1000), 0);
 });
 
-Deno.test("one that needs a new connection is begun at once, and nothing behind it", () => {
+Deno.test("a request that needs a new connection starts at once, and no other starts behind it", () => {
   const window = new SendWindow(4, 5000);
   assertEquals(window.begun(flying(0), 0), true);
   for (let accepted = 0; accepted < 3; accepted++) window.accepted(400, false, 0);
@@ -91,17 +91,17 @@ Deno.test("one that needs a new connection is begun at once, and nothing behind 
   assertEquals(window.waitMs(flying(1), 1), 0);
   assertEquals(window.begun(flying(1), 1), true);
   assertEquals([window.limit, window.waitMs(flying(2), 1e3)], [4, null]);
-  assertEquals(window.waitMs(flying(1, 0), 1e3), null, "its answer is not settled");
+  assertEquals(window.waitMs(flying(1, 0), 1e3), null, "its answer has not been acted on");
   assertEquals(window.begun(flying(0), 1001), false);
   assertEquals(window.waitMs(flying(1), 1001), 100);
   assertEquals(window.begun(flying(1), 1101), false);
-  // One that is answered and not settled has given its connection back.
+  // A request that is answered, but not acted on, has released its connection.
   assertEquals(window.waitMs(flying(2, 1), 1101), 100);
   assertEquals(window.begun(flying(2, 1), 1201), false);
   assertEquals(window.begun(flying(2), 1301), true);
 });
 
-Deno.test("connections that were idle, or that a failure may have closed, are new again", () => {
+Deno.test("idle connections, and those that a failure may have closed, count as new", () => {
   for (const breaks of ["idle", "failure"]) {
     const window = openWindow(4);
     if (breaks === "failure") {

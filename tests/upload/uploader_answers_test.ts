@@ -1,5 +1,5 @@
-// Every row of the table of answers in docs/reference/protocol.md, end to end: what a real server says,
-// what becomes of the chunk, what is said about it, and when the server is asked again.
+// Every row of the table of answers in docs/reference/protocol.md, end to end: the answer of a real
+// server, what happens to the chunk, what is logged, and when the next request follows.
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { delay } from "@std/async/delay";
@@ -43,7 +43,7 @@ const passing: [what: string, Behaviour][] = [
 ];
 
 for (const [what, behaviour] of passing) {
-  Deno.test(`after ${what} the same chunk is tried again, under the same key`, async () => {
+  Deno.test(`after ${what} the same chunk is sent again under the same key`, async () => {
     await using rig = await UploadRig.start([]);
     rig.server.script.push(behaviour);
     await rig.put(0);
@@ -51,7 +51,7 @@ for (const [what, behaviour] of passing) {
     const [first, second, ...more] = rig.server.requests.map(({ key }) => key);
     assertEquals([first, more], [second, []]);
     assertEquals([rig.report.upload_errors_total, rig.problems], [1, []]);
-    assertEquals(rig.said("WARNING").length, 2); // that it began, that it ended
+    assertEquals(rig.said("WARNING").length, 2); // one at the begin, one at the end
   });
 }
 
@@ -64,7 +64,7 @@ const misconfigurations: [what: string, Behaviour][] = [
 ];
 
 for (const [what, behaviour] of misconfigurations) {
-  Deno.test(`${what} stops the sending: all is kept, said once, probed once every retry_max_s`, async () => {
+  Deno.test(`${what} stops the sending: all chunks stay, one problem, one probe every retry_max_s`, async () => {
     const clock = new SimulatedClock(START_MS);
     const options = { clock, behaviour, retryMaxMs: RETRY_MAX_MS };
     await using rig = await UploadRig.start([0, 1, 2], options);
@@ -86,7 +86,7 @@ for (const [what, behaviour] of misconfigurations) {
 }
 
 for (const code of [400, 413, 415, 422]) {
-  Deno.test(`${code} refuses the chunk: three tries, then rejected/ with the answer beside it`, async () => {
+  Deno.test(`${code} refuses the chunk: after three tries it is in rejected/ with the answer`, async () => {
     await using rig = await UploadRig.start([]);
     const body = `{"error": "no", "you_sent": "Bearer ${TOKEN}", "rest": "${"x".repeat(5000)}"}`;
     rig.server.script.push(...Array(3).fill(status(code, body)));
@@ -105,7 +105,7 @@ for (const code of [400, 413, 415, 422]) {
   });
 }
 
-// The local clock of these tests says 2026; what the server's clock says must not matter.
+// The local clock of these tests shows 2026; the clock of the server must not matter.
 const DATE_1994 = "Sun, 06 Nov 1994 08:49:37 GMT";
 const waits: [retryAfter: string, date: string | null, waitS: number][] = [
   ["90", null, 90],
@@ -121,7 +121,7 @@ const waits: [retryAfter: string, date: string | null, waitS: number][] = [
 for (const code of [429, 503]) {
   for (const [retryAfter, date, waitS] of waits) {
     const by = date === null ? "" : ` by a server in ${date.slice(12, 16)}`;
-    Deno.test(`${code} with Retry-After "${retryAfter}"${by} means ${waitS} s, no more`, async () => {
+    Deno.test(`${code} with Retry-After "${retryAfter}"${by} means exactly ${waitS} s`, async () => {
       const clock = new SimulatedClock(START_MS);
       await using rig = await UploadRig.start([], { clock });
       const headers = { "retry-after": retryAfter, ...(date === null ? {} : { date }) };

@@ -1,5 +1,5 @@
-// One chunk that the server fails on for ever, among others: the queue goes on without it, nothing is
-// lost, and a server that fails on everything sees no more requests than before.
+// The server always fails on one chunk: the queue continues without it, and nothing is lost. A server
+// that fails on everything gets no more requests than before.
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { delay } from "@std/async/delay";
@@ -15,15 +15,15 @@ const START_MS = Date.UTC(2026, 10, 23, 9);
 const RETRY_MAX_MS = 300_000;
 const DOWN: Behaviour = { kind: "status", status: 503 };
 
-/** Which chunk each request brought, by its place in the queue: "aab" is the first, twice, then the second. */
+/** The chunk of each request, by its place in the queue: "aab" is the first, twice, then the second. */
 function order(rig: UploadRig, keys: readonly string[]): string {
   return rig.server.requests.map(({ key }) => "abcdefgh"[keys.indexOf(key ?? "")] ?? "?").join("");
 }
 
-/** A rig whose backoff is short in real time, and whose clock stands still; chunks wait already. */
+/** A rig with a short backoff in real time, a clock that stands still, and waiting chunks. */
 async function startRig(minutes: number[], options: RigOptions = {}) {
   const clock = new SimulatedClock(START_MS);
-  // The order's interval is retry_max_s; full jitter of nearly one makes the backoff itself short.
+  // The interval of the order is retry_max_s; a random number of nearly one makes the backoff short.
   const { random } = Math;
   Math.random = () => 0.999_99;
   const rig = await UploadRig.start(minutes, { clock, retryMaxMs: RETRY_MAX_MS, ...options });
@@ -40,7 +40,7 @@ async function startRig(minutes: number[], options: RigOptions = {}) {
   };
 }
 
-/** A rig that starts while the server is down, so that a test can prepare what it does with a chunk. */
+/** A rig that starts while the server is down, so that a test can prepare its answer to a chunk. */
 async function withPoison(behaviour: Behaviour, minutes = [0, 1, 2]) {
   const setup = await startRig(minutes, { behaviour: DOWN });
   const { rig, keys } = setup;
@@ -57,7 +57,7 @@ const poisons: [what: string, Behaviour][] = [
   ["answered with 409 and no id", { kind: "status", status: 409 }],
 ];
 
-Deno.test("the probe follows right behind a failure of the oldest, before the backoff", async () => {
+Deno.test("the probe follows directly after a failure of the oldest, before the backoff", async () => {
   await using setup = await startRig([0, 1], { behaviour: DOWN, retryMinMs: 200, retryMaxMs: 200 });
   Math.random = () => 0; // every wait is 200 ms
   const { rig, keys } = setup;
@@ -73,7 +73,7 @@ Deno.test("the probe follows right behind a failure of the oldest, before the ba
   assert((gapsMs[PROBE_AFTER] ?? 0) > 100, `the backoff was ${gapsMs[PROBE_AFTER]} ms`);
 });
 
-Deno.test("a server that says when to come back is not asked about other chunks", async () => {
+Deno.test("a server that sends Retry-After gets no requests for other chunks", async () => {
   const headers = { "retry-after": "1" };
   await using setup = await startRig([0, 1], {
     behaviour: { kind: "status", status: 503, headers },
@@ -88,7 +88,7 @@ Deno.test("a server that says when to come back is not asked about other chunks"
 });
 
 for (const [what, behaviour] of poisons) {
-  Deno.test(`a chunk that alone is ${what} is passed over, and tried again every retry_max_s`, async () => {
+  Deno.test(`a chunk that is ${what}, while others are accepted, is passed over and tried every retry_max_s`, async () => {
     await using setup = await withPoison(behaviour);
     const { rig, clock, keys } = setup;
     await rig.delivered(2);
@@ -115,13 +115,13 @@ for (const [what, behaviour] of poisons) {
     }
     await rig.delivered(3);
     assertEquals([rig.problems, rig.report.queue_size, rig.report.status], [[], 0, "ok"]);
-    const [resolved, ...more] = rig.said("WARNING").slice(4); // nothing else was said again
+    const [resolved, ...more] = rig.said("WARNING").slice(4); // nothing else was logged twice
     assertMatch(resolved ?? "", /^Resolved after [\d.]+ s: chunks_passed_over\.$/);
     assertEquals(more, []);
   });
 }
 
-Deno.test("a server that is down for all sees in one request of nine another chunk than the oldest", async () => {
+Deno.test("a server that is down gets another chunk than the oldest in one request of nine", async () => {
   await using setup = await startRig([0, 1, 2], { behaviour: DOWN });
   const { rig, keys } = setup;
   await rig.requests(27);
@@ -133,7 +133,7 @@ Deno.test("a server that is down for all sees in one request of nine another chu
   assertEquals([rig.problems, rig.said("WARNING").length], [[], 2]);
 });
 
-Deno.test("the only chunk is tried on, and found out when another has come", async () => {
+Deno.test("the only chunk is tried repeatedly, and passed over once another has arrived", async () => {
   await using setup = await withPoison({ kind: "status", status: 500 }, [0]);
   const { rig, keys } = setup;
   await rig.requests(PROBE_AFTER + 5);
@@ -144,7 +144,7 @@ Deno.test("the only chunk is tried on, and found out when another has come", asy
   assertMatch(order(rig, keys), /^a{13,}\?a$/);
 });
 
-Deno.test("a Retry-After for a chunk that is passed over delays that one, and nothing else", async () => {
+Deno.test("a Retry-After for a chunk that is passed over delays only that chunk", async () => {
   const headers = { "retry-after": "3600" };
   await using setup = await withPoison({ kind: "status", status: 500 });
   const { rig, clock, keys } = setup;
@@ -164,7 +164,7 @@ Deno.test("a Retry-After for a chunk that is passed over delays that one, and no
   await rig.delivered(4);
 });
 
-Deno.test("an outage leaves what is passed over alone until the server is well again", async () => {
+Deno.test("during an outage chunks passed over are not tried until the server recovers", async () => {
   await using setup = await withPoison({ kind: "status", status: 500 });
   const { rig, clock, keys } = setup;
   await rig.delivered(2);
@@ -177,10 +177,10 @@ Deno.test("an outage leaves what is passed over alone until the server is well a
   assert(!order(rig, keys).slice(known).includes("a"), order(rig, keys));
   rig.server.behaviour = { kind: "ok" };
   await rig.requests(known + 22);
-  await until(() => order(rig, keys).endsWith("?a")); // the new one, then at once the old one
+  await until(() => order(rig, keys).endsWith("?a")); // the new one, and immediately after it the old one
 });
 
-Deno.test("one that is refused after all goes to rejected/ after three tries, in between others", async () => {
+Deno.test("a chunk passed over that is then refused goes to rejected/ after three tries, between others", async () => {
   await using setup = await withPoison({ kind: "status", status: 500 });
   const { rig, clock, keys } = setup;
   await rig.delivered(2);
@@ -192,7 +192,7 @@ Deno.test("one that is refused after all goes to rejected/ after three tries, in
   assertEquals(rig.problems, ["chunks_rejected"]);
 });
 
-Deno.test("one that the janitor took is forgotten when its time comes", async () => {
+Deno.test("a chunk passed over that the janitor deleted is forgotten when its next try is due", async () => {
   await using setup = await withPoison({ kind: "status", status: 500 });
   const { rig, clock } = setup;
   await rig.delivered(2);

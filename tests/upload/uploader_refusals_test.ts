@@ -1,4 +1,4 @@
-// What the uploader does when waiting alone does not help: a wrong configuration, refused chunks, files
+// The uploader in cases where waiting does not help: a wrong configuration, refused chunks, and files
 // that are gone or cannot be read or moved.
 
 import {
@@ -22,7 +22,7 @@ const START_MS = Date.UTC(2026, 10, 23, 9);
 
 // ---- a wrong configuration
 
-Deno.test("a wrong token is probed once every retry_max_s, keeps everything, and is read again", async () => {
+Deno.test("with a wrong token all chunks stay, one probe is sent every retry_max_s, and the token is reread", async () => {
   const clock = new SimulatedClock(START_MS);
   await using rig = await UploadRig.start([], { clock, retryMaxMs: 300_000 });
   await Deno.writeTextFile(rig.tokenFile, "expired");
@@ -44,7 +44,7 @@ Deno.test("a wrong token is probed once every retry_max_s, keeps everything, and
   assertMatch(rig.said("WARNING")[1] ?? "", /^Resolved after [\d.]+ s: upload_misconfigured\.$/);
 });
 
-Deno.test("an outage that turns into another failure is said again, and one problem stands", async () => {
+Deno.test("an outage that turns into another failure is logged again, and one problem is listed", async () => {
   const clock = new SimulatedClock(START_MS);
   await using rig = await UploadRig.start([], { clock, retryMaxMs: 300_000 });
   rig.server.script.push({ kind: "html200" }, { kind: "redirect", location: "https://x.invalid" });
@@ -63,7 +63,7 @@ Deno.test("an outage that turns into another failure is said again, and one prob
 
 // ---- refused
 
-Deno.test("a refused chunk is tried three times, then rejected with the reason; the queue goes on", async () => {
+Deno.test("a refused chunk is tried three times, then rejected with the reason; the queue continues", async () => {
   await using rig = await UploadRig.start();
   const refusal: Behaviour = { kind: "status", status: 422, body: `{"error":"too short"}` };
   rig.server.script.push(refusal, refusal, { kind: "status", status: 500 }, refusal);
@@ -97,7 +97,7 @@ Deno.test("a refused chunk is tried three times, then rejected with the reason; 
   assertEquals(rig.said("ERROR").length, 1);
 });
 
-Deno.test("chunks refused twice and then accepted are delivered, each counted for itself", async () => {
+Deno.test("chunks refused twice and then accepted are delivered; refusals count per chunk", async () => {
   await using rig = await UploadRig.start();
   const twice: Behaviour[] = [{ kind: "status", status: 400 }, { kind: "status", status: 413 }];
   rig.server.script.push(...twice, { kind: "ok" }, ...twice);
@@ -134,8 +134,8 @@ Deno.test("chunks rejected by an earlier run are a problem from the start", asyn
 
 // ---- files
 
-Deno.test("a chunk that is removed while it is sent is delivered all the same, and nothing fails", async () => {
-  const clock = new SimulatedClock(START_MS); // a pause would hold the second chunk for ever
+Deno.test("a chunk that is removed while it is sent is still delivered, without an error", async () => {
+  const clock = new SimulatedClock(START_MS); // a pause would block the second chunk for ever
   await using rig = await UploadRig.start([], { clock });
   rig.server.script.push({ kind: "slow", ms: 100 });
   const first = await rig.put(0);
@@ -146,7 +146,7 @@ Deno.test("a chunk that is removed while it is sent is delivered all the same, a
   assertEquals([rig.report.upload_errors_total, rig.problems, rig.report.queue_size], [0, [], 0]);
 });
 
-Deno.test("chunks deleted by other hands are passed over at once", async () => {
+Deno.test("chunks that another process deleted are skipped at once", async () => {
   await using rig = await UploadRig.start([0, 1, 2, 3, 4], {
     behaviour: { kind: "slow", ms: 100 },
   });
@@ -158,7 +158,7 @@ Deno.test("chunks deleted by other hands are passed over at once", async () => {
   assertEquals([rig.server.requests.length, rig.report.upload_errors_total], [2, 0]);
 });
 
-Deno.test("a chunk that cannot be read is set aside after three tries, and the queue goes on", async () => {
+Deno.test("an unreadable chunk is set aside after three tries, and the queue continues", async () => {
   await using rig = await UploadRig.start([0, 1, 2], { behaviour: { kind: "slow", ms: 100 } });
   await rig.server.waitForChunks(1, 5000); // the names are listed
   const name = rig.temp.files("outbox")[1] ?? "";
@@ -173,7 +173,7 @@ Deno.test("a chunk that cannot be read is set aside after three tries, and the q
   assertEquals(rig.server.requests.length, 2);
 });
 
-Deno.test("a chunk that cannot be filed away stays, and goes again under the same key after retry_max_s", async () => {
+Deno.test("a chunk that cannot be moved to uploaded/ stays, and is sent again under the same key after retry_max_s", async () => {
   const clock = new SimulatedClock(START_MS);
   await using rig = await UploadRig.start([], { clock, retryMaxMs: 300_000 });
   const uploaded = rig.temp.spool.path("uploaded", "");
@@ -194,7 +194,7 @@ Deno.test("a chunk that cannot be filed away stays, and goes again under the sam
   assertEquals(rig.said("WARNING").length, 2);
 });
 
-Deno.test("an outbox that cannot be listed is a problem, and looked at again after retry_max_s", async () => {
+Deno.test("an outbox that cannot be listed is a problem, and is read again after retry_max_s", async () => {
   const clock = new SimulatedClock(START_MS);
   await using rig = await UploadRig.start([], { clock, retryMaxMs: 300_000 });
   const outbox = rig.temp.spool.path("outbox", "");

@@ -1,5 +1,5 @@
-// The queue against a real server, with a real spool: in which order, when and how often something is
-// tried, what is said about it, and how it ends.
+// The queue against a real server with a real spool: the order, the times and the number of attempts,
+// what is logged, and how the uploader stops.
 
 import { assert, assertAlmostEquals, assertEquals, assertMatch } from "@std/assert";
 import { delay } from "@std/async/delay";
@@ -11,14 +11,14 @@ import { type RigOptions, UploadRig } from "../fixtures/upload_rig.ts";
 
 const START_MS = Date.UTC(2026, 10, 23, 9);
 
-/** Math.random() gives this until disposed; 0 makes a backoff with full jitter as long as it gets. */
+/** Math.random() returns this until disposal; 0 makes a backoff with full jitter as long as possible. */
 function fixedRandom(value: number): Disposable {
   const { random } = Math;
   Math.random = () => value;
   return { [Symbol.dispose]: () => void (Math.random = random) };
 }
 
-/** Milliseconds between the requests from the `first` on. */
+/** Milliseconds between the requests, starting with the `first`. */
 function gaps(server: IngestServer, first = 0): number[] {
   const times = server.requests.slice(first).map(({ atMs }) => atMs);
   return times.slice(1).map((atMs, index) => atMs - (times[index] ?? 0));
@@ -26,10 +26,10 @@ function gaps(server: IngestServer, first = 0): number[] {
 
 // ---- delivered
 
-Deno.test("what waits is delivered oldest first over one connection, and filed in uploaded/", async () => {
+Deno.test("waiting chunks are delivered oldest first over one connection, and moved to uploaded/", async () => {
   await using rig = await UploadRig.start([3, 1, 0, 2], { concurrency: 1 });
   await rig.delivered(4);
-  await rig.put(4); // rings the bell
+  await rig.put(4); // wakes the uploader
   await rig.delivered(5);
   const times = rig.server.chunks.map(({ fields }) => Number(fields.start_ts));
   assertEquals(times, times.toSorted());
@@ -43,7 +43,7 @@ Deno.test("what waits is delivered oldest first over one connection, and filed i
   assertEquals(rig.said(), Array(5).fill("Delivered."));
 });
 
-Deno.test("a chunk without a byte is the server's to judge, and ids then the configuration's", async () => {
+Deno.test("an empty chunk is sent with the ids of the configuration, and the server judges it", async () => {
   await using rig = await UploadRig.start();
   await rig.temp.store("outbox", makeName(), 0);
   await rig.delivered(1);
@@ -51,7 +51,7 @@ Deno.test("a chunk without a byte is the server's to judge, and ids then the con
   assertEquals(rig.server.chunks[0]?.fields.point_id, ids.pointId);
 });
 
-Deno.test("an answer that was lost is asked for again under the same key, in the same order", async () => {
+Deno.test("after a lost answer the chunk is sent again under the same key, in the same order", async () => {
   await using rig = await UploadRig.start();
   rig.server.script.push({ kind: "accept-then-reset" }, { kind: "reset-before-body" });
   await rig.put(0);
@@ -65,7 +65,7 @@ Deno.test("an answer that was lost is asked for again under the same key, in the
   assertEquals([rig.server.duplicates, rig.server.chunks.length], [1, 2]);
 });
 
-Deno.test("an older chunk that turns up during an outage goes before those that wait", async () => {
+Deno.test("an older chunk that appears during an outage is sent before those that wait", async () => {
   const behaviour: Behaviour = { kind: "status", status: 500 };
   await using rig = await UploadRig.start([5, 6], { behaviour, concurrency: 1 });
   await rig.requests(3);
@@ -78,13 +78,13 @@ Deno.test("an older chunk that turns up during an outage goes before those that 
 
 // ---- several requests in flight
 
-/** Starts of the accepted chunks that were accepted after a newer one. */
+/** Starts of the chunks that the server accepted after a newer one. */
 function late(server: IngestServer): number[] {
   const times = server.chunks.map(({ fields }) => Number(fields.start_ts));
   return times.filter((time, at) => times.slice(0, at).some((before) => before > time));
 }
 
-Deno.test("a backlog is accepted in the order of time, though the way there takes 100 ms, give or take 5", async () => {
+Deno.test("a backlog is accepted in the order of time over a network with 100 ms ± 5 ms delay", async () => {
   await using rig = await UploadRig.start();
   rig.server.behaviour = { kind: "status", status: 500 };
   rig.server.connectMs = 150;
@@ -95,7 +95,7 @@ Deno.test("a backlog is accepted in the order of time, though the way there take
   await rig.delivered(30);
   const { server } = rig;
   assertEquals([late(server), server.duplicates, server.violations], [[], 0, []]);
-  // Four at a time, but for the first: 30 chunks after each other take 3 s.
+  // Four at a time after the first: 30 chunks one after another take 3 s.
   const times = server.requests.map(({ atMs }) => atMs);
   const tookMs = (times.at(-1) ?? 0) - (times[0] ?? 0);
   assert(tookMs < 2400, `it took ${tookMs} ms`);
@@ -104,7 +104,7 @@ Deno.test("a backlog is accepted in the order of time, though the way there take
 
 // ---- outages
 
-Deno.test("an outage of many attempts is said once, and once that it is over", async () => {
+Deno.test("an outage of many attempts is logged once, and its end once", async () => {
   await using rig = await UploadRig.start([], { retryMaxMs: 2 });
   rig.server.goOffline();
   await rig.put(0);
@@ -146,7 +146,7 @@ Deno.test("the backoff doubles from retry_min_s to retry_max_s, and starts over 
   }
 });
 
-Deno.test("the backoff has full jitter: it may be next to nothing", async () => {
+Deno.test("the backoff has full jitter: it may be almost zero", async () => {
   using _ = fixedRandom(0.9999);
   await using rig = await UploadRig.start([], { retryMinMs: 10_000, retryMaxMs: 20_000 });
   rig.server.script.push(...Array(5).fill({ kind: "status", status: 500 }));
@@ -154,7 +154,7 @@ Deno.test("the backoff has full jitter: it may be next to nothing", async () => 
   await rig.delivered(1);
 });
 
-Deno.test("chunks that are removed during an outage do not make the backoff start over", async () => {
+Deno.test("the removal of chunks during an outage does not restart the backoff", async () => {
   using _ = fixedRandom(0);
   const options: RigOptions = { retryMinMs: 10, retryMaxMs: 160 };
   options.behaviour = { kind: "status", status: 500 };
@@ -162,7 +162,7 @@ Deno.test("chunks that are removed during an outage do not make the backoff star
   await rig.requests(5);
   for (let request = 6; request <= 8; request++) {
     const [oldest = ""] = rig.temp.files("outbox");
-    // One that is being sent stays until the attempt has ended.
+    // A chunk in flight stays until the attempt has ended.
     while (await rig.temp.spool.remove("outbox", oldest) === null) await delay(5);
     await rig.requests(request);
   }
@@ -194,7 +194,7 @@ const waits: [during: string, Behaviour, sleepers: number][] = [
   ["a backoff", { kind: "status", status: 500 }, 0],
   ["a wait for Retry-After", { kind: "status", status: 503, headers: { "retry-after": "60" } }, 1],
   ["a wait for another configuration", { kind: "status", status: 401 }, 1],
-  ["the tries of a refused chunk", { kind: "status", status: 400 }, 0],
+  ["the attempts for a refused chunk", { kind: "status", status: 400 }, 0],
 ];
 
 for (const [during, behaviour, sleepers] of waits) {
@@ -213,13 +213,13 @@ for (const [during, behaviour, sleepers] of waits) {
   });
 }
 
-Deno.test("stopping while nothing waits ends at once", async () => {
+Deno.test("stopping with an empty queue ends at once", async () => {
   await using rig = await UploadRig.start();
   await delay(10);
   await rig.stop();
 });
 
-Deno.test("idle tells that nothing waits, or that delivering does not work just now", async () => {
+Deno.test("idle is true while nothing waits, or while delivery does not work", async () => {
   await using rig = await UploadRig.start([], {
     retryMaxMs: 5,
     behaviour: { kind: "slow", ms: 50 },

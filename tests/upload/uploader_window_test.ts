@@ -1,6 +1,6 @@
-// Several requests in flight, against a server that answers when the test says so: what is begun and what
-// is settled when, and what a failure in the middle, the end, the janitor and the disk do to the others.
-// Chunks are letters, in the order of time; those that are there to open the window are digits.
+// Several requests in flight, against a server that answers when the test says so: when requests start
+// and when answers are acted on, and what a failure in the middle, a stop, the janitor and the disk do to
+// the others. Chunks are letters in the order of time; digits are the chunks that open the window.
 
 import { assert, assertEquals } from "@std/assert";
 import { delay } from "@std/async/delay";
@@ -25,7 +25,7 @@ function letterOf({ startUnixUs }: Pick<ChunkName, "startUnixUs">): string {
   return "0123abcdefghijklmnopqrstuvwxyz"[(startUnixUs - makeName(-4).startUnixUs) / 60e6] ?? "?";
 }
 
-/** An uploader, and a server whose every answer is the test's. */
+/** An uploader, and a server whose answers the test decides. */
 class HeldRig implements AsyncDisposable {
   readonly clock = new SimulatedClock(START_MS);
   readonly status = new Status({ ...ids, version: "1" }, this.clock);
@@ -52,7 +52,7 @@ class HeldRig implements AsyncDisposable {
     this.#ended = this.uploader.run(this.#stop.signal);
   }
 
-  /** `sizes` of the chunks that wait, bytes; the first of them is that of minute `first`. */
+  /** `sizes` of the waiting chunks, bytes; the first of them is that of minute `first`. */
   static async start(
     sizes: readonly number[],
     options: Partial<UploaderOptions> = {},
@@ -65,7 +65,7 @@ class HeldRig implements AsyncDisposable {
     return new HeldRig(temp, options);
   }
 
-  /** Twelve chunks wait, and the window has opened: g, h, i and j are in flight, k and l are next. */
+  /** Twelve chunks wait, and the window is open: g, h, i and j are in flight, k and l are next. */
   static async open(options: Partial<UploaderOptions> = {}): Promise<HeldRig> {
     const rig = await HeldRig.start(Array(16).fill(100), options, -4);
     await rig.take("0", "12", "3ab", "cdef");
@@ -73,7 +73,7 @@ class HeldRig implements AsyncDisposable {
     return rig;
   }
 
-  /** These are in flight together, and then accepted. */
+  /** Waits until these are in flight together, and accepts them. */
   async take(...rounds: string[]): Promise<void> {
     for (const letters of rounds) {
       await this.inFlight(letters);
@@ -86,12 +86,12 @@ class HeldRig implements AsyncDisposable {
     return this.#sent.replace(/\d/g, "");
   }
 
-  /** Requests that have no answer, in the order they were begun. */
+  /** Requests without an answer, in the order in which they started. */
   get open(): string {
     return [...this.#open.keys()].join("");
   }
 
-  /** Resolves when these are in flight, and no more. */
+  /** Resolves when exactly these are in flight. */
   async inFlight(letters: string): Promise<void> {
     await until(() => this.open === letters).catch(() => {});
     await this.settle();
@@ -112,7 +112,7 @@ class HeldRig implements AsyncDisposable {
     }
   }
 
-  /** Whoever has something to do does it. */
+  /** Gives pending work time to finish. */
   async settle(): Promise<void> {
     await delay(40);
   }
@@ -129,14 +129,14 @@ class HeldRig implements AsyncDisposable {
     return name ?? "";
   }
 
-  /** Chunks in the order in which their delivery was said. */
+  /** Chunks in the order in which their delivery was logged. */
   get delivered(): string {
     return this.#log.lines.filter(({ message }) => message === "Delivered.")
       .map(({ chunk }) => letterOf(parseChunkName(String(chunk)) ?? { startUnixUs: 0 })).join("")
       .replace(/\d/g, "");
   }
 
-  /** How many were delivered, but for digits. */
+  /** The number of delivered chunks, without digits. */
   get uploaded(): number {
     return this.report.uploaded_total - this.#sent.replace(/\D/g, "").length;
   }
@@ -149,7 +149,7 @@ class HeldRig implements AsyncDisposable {
     return this.report.problems.map(({ code }) => code);
   }
 
-  /** Stops the uploader; rejects if that takes long. */
+  /** Stops the uploader; rejects if that takes too long. */
   async stop(): Promise<void> {
     const startMs = performance.now();
     this.#stop.abort();
@@ -167,7 +167,7 @@ class HeldRig implements AsyncDisposable {
 
 // ---- all is well
 
-Deno.test("the first chunk goes alone, then one more at a time, each new connection with nothing behind it", async () => {
+Deno.test("the first chunk is sent alone, then one more at a time; nothing waits behind a new connection", async () => {
   await using rig = await HeldRig.start(Array(14).fill(100));
   await rig.inFlight("a");
   rig.answer("a");
@@ -187,7 +187,7 @@ Deno.test("the first chunk goes alone, then one more at a time, each new connect
   assertEquals([rig.sent, rig.delivered], ["abcdefghijklmn", "abcdefghijklmn"]);
 });
 
-Deno.test("once the connections stand, each answer of the oldest lets the next one begin", async () => {
+Deno.test("with established connections, each answer for the oldest lets the next request start", async () => {
   await using rig = await HeldRig.start(Array(18).fill(100));
   await rig.take("a", "bc", "def", "ghij");
   await rig.inFlight("klmn");
@@ -197,7 +197,7 @@ Deno.test("once the connections stand, each answer of the oldest lets the next o
   await rig.inFlight("mnop");
 });
 
-Deno.test("an early answer waits for the older ones: chunks are filed, counted and said in order", async () => {
+Deno.test("an early answer waits for the older ones: chunks are moved, counted and logged in order", async () => {
   await using rig = await HeldRig.open();
   const { uploaded } = rig;
   for (const letter of "jih") rig.answer(letter);
@@ -210,7 +210,7 @@ Deno.test("an early answer waits for the older ones: chunks are filed, counted a
   assertEquals(rig.uploaded, uploaded + 4);
 });
 
-Deno.test("with a concurrency of 1 never two are in flight", async () => {
+Deno.test("with a concurrency of 1 two requests are never in flight together", async () => {
   await using rig = await HeldRig.start(Array(6).fill(100), { concurrency: 1 });
   for (const letter of "abcdef") {
     await rig.inFlight(letter);
@@ -219,7 +219,7 @@ Deno.test("with a concurrency of 1 never two are in flight", async () => {
   await until(() => rig.uploaded === 6);
 });
 
-Deno.test("a chunk that is sealed while one is in flight waits for its answer, as there is no backlog", async () => {
+Deno.test("without a backlog, a chunk that is sealed while another is in flight waits for the answer", async () => {
   await using rig = await HeldRig.start([100, 100]);
   await rig.answerAll("ab");
   await until(() => rig.uploaded === 2);
@@ -232,7 +232,7 @@ Deno.test("a chunk that is sealed while one is in flight waits for its answer, a
   rig.answer("d");
 });
 
-Deno.test("an older chunk that turns up is begun next, before younger ones", async () => {
+Deno.test("an older chunk that appears is sent next, before newer ones", async () => {
   await using rig = await HeldRig.open();
   const older = { ...makeName(0), startUnixUs: makeName(5).startUnixUs - 1e6 };
   await rig.temp.store("outbox", older);
@@ -240,7 +240,7 @@ Deno.test("an older chunk that turns up is begun next, before younger ones", asy
   await rig.inFlight("?kl");
 });
 
-Deno.test("files in flight are at most 8 MiB together, and one that is larger goes alone", async () => {
+Deno.test("files in flight are at most 8 MiB together, and a larger one is sent alone", async () => {
   const small = Array(6).fill(100);
   const large = [5, 2, 2, 9, 1, 8].map((mib) => mib * MIB);
   await using rig = await HeldRig.start([...small, ...large, ...small]);
@@ -258,15 +258,15 @@ Deno.test("files in flight are at most 8 MiB together, and one that is larger go
   await rig.inFlight("mnop");
 });
 
-Deno.test("a file is read when its request is begun, not before", async () => {
+Deno.test("a file is read when its request starts, not before", async () => {
   await using rig = await HeldRig.open();
   const path = rig.temp.spool.path("outbox", rig.fileName("k"));
-  await Deno.writeFile(path, new Uint8Array(9 * MIB)); // no longer fits beside the others
+  await Deno.writeFile(path, new Uint8Array(9 * MIB)); // too large to be in flight with the others
   await rig.answerAll("ghi");
   await rig.inFlight("j");
 });
 
-Deno.test("what waits for its true time holds back those behind it, in flight too", async () => {
+Deno.test("a chunk that waits for clock sync holds back those after it, even in flight", async () => {
   const waits = (name: ChunkName) => letterOf(name) === "i" ? 60_000 : 0;
   await using rig = await HeldRig.start(Array(12).fill(100), { clockWaitMs: waits });
   await rig.take("a", "bc", "def");
@@ -276,7 +276,7 @@ Deno.test("what waits for its true time holds back those behind it, in flight to
   assertEquals(rig.sent, "abcdefgh");
 });
 
-Deno.test("idle is false as long as a request is in flight, or an answer is not filed", async () => {
+Deno.test("idle is false while a request is in flight or an answer has not been acted on", async () => {
   await using rig = await HeldRig.open();
   await rig.answerAll("ghij");
   await rig.answerAll("l");
@@ -297,7 +297,7 @@ const failures: [what: string, Verdict, waitMs: number][] = [
 ];
 
 for (const [what, verdict, waitMs] of failures) {
-  Deno.test(`after ${what} in the middle nothing is begun, the others are filed, and that one goes again alone`, async () => {
+  Deno.test(`after ${what} in the middle no request starts, the others are moved, and that one is sent again alone`, async () => {
     await using rig = await HeldRig.open();
     rig.answer("h", verdict);
     await rig.inFlight("gij");
@@ -324,7 +324,7 @@ for (const [what, verdict, waitMs] of failures) {
   });
 }
 
-Deno.test("a chunk that is refused among others goes to rejected/ after three tries, and the queue goes on", async () => {
+Deno.test("a chunk that is refused among others goes to rejected/ after three tries, and the queue continues", async () => {
   await using rig = await HeldRig.open();
   rig.answer("h", REFUSED);
   await rig.answerAll("gij");
@@ -336,7 +336,7 @@ Deno.test("a chunk that is refused among others goes to rejected/ after three tr
   assertEquals([rig.files("rejected"), rig.files("uploaded")], ["h", "abcdefgij"]);
 });
 
-Deno.test("a chunk that is being refused goes alone, though an older one was accepted meanwhile", async () => {
+Deno.test("a chunk that was refused is sent alone, even if an older one was accepted meanwhile", async () => {
   await using rig = await HeldRig.open();
   rig.answer("h", REFUSED);
   await rig.answerAll("gij");
@@ -347,7 +347,7 @@ Deno.test("a chunk that is being refused goes alone, though an older one was acc
   await rig.inFlight("h");
 });
 
-Deno.test("two that are refused together have three tries each", async () => {
+Deno.test("two chunks that are refused together have three tries each", async () => {
   await using rig = await HeldRig.open();
   await rig.answerAll("hj", REFUSED);
   await rig.answerAll("gi");
@@ -360,7 +360,7 @@ Deno.test("two that are refused together have three tries each", async () => {
   assertEquals(JSON.parse(await Deno.readTextFile(reason)).attempts, 3);
 });
 
-Deno.test("of several failures one that speaks of the server itself is acted on, whichever chunk had it", async () => {
+Deno.test("of several failures, one that concerns the server itself decides, whichever chunk had it", async () => {
   for (const [verdict, waitMs] of [[LATER, 60_000], [FORBIDDEN, RETRY_MAX_MS]] as const) {
     await using rig = await HeldRig.open();
     rig.answer("g", BROKEN);
@@ -376,7 +376,7 @@ Deno.test("of several failures one that speaks of the server itself is acted on,
   }
 });
 
-Deno.test("a server that goes down under four requests is one outage: said once, one request at a time", async () => {
+Deno.test("a server that goes down during four requests is one outage: logged once, one request at a time", async () => {
   await using rig = await HeldRig.open();
   await rig.answerAll("ghij", BROKEN);
   for (let tries = 0; tries < 3; tries++) {
@@ -390,9 +390,9 @@ Deno.test("a server that goes down under four requests is one outage: said once,
   assertEquals([rig.problems, rig.files("uploaded")], [[], "abcdefg"]);
 });
 
-// ---- the end, other hands, the disk
+// ---- stop, other processes, the disk
 
-Deno.test("at the end what has been accepted is filed, and what is in flight given up; nothing is sent again", async () => {
+Deno.test("on stop, accepted chunks are moved, requests in flight are aborted, and nothing is sent again", async () => {
   await using rig = await HeldRig.open();
   await rig.answerAll("hj");
   await rig.settle();
@@ -401,7 +401,7 @@ Deno.test("at the end what has been accepted is filed, and what is in flight giv
   assertEquals([rig.sent, rig.report.upload_errors_total], ["abcdefghij", 0]);
 });
 
-Deno.test("the janitor and a new time leave alone what is in flight, or answered and not filed", async () => {
+Deno.test("the janitor and a clock correction leave chunks alone that are in flight, or answered and not moved", async () => {
   await using rig = await HeldRig.open();
   const { spool } = rig.temp;
   rig.answer("i");
@@ -418,7 +418,7 @@ Deno.test("the janitor and a new time leave alone what is in flight, or answered
   await rig.inFlight("z");
 });
 
-Deno.test("a chunk that failed keeps its name until it has been acted on, behind the others", async () => {
+Deno.test("a failed chunk keeps its name until the failure has been acted on, after the others", async () => {
   await using rig = await HeldRig.open();
   const { spool } = rig.temp;
   rig.answer("h", REFUSED);
@@ -431,7 +431,7 @@ Deno.test("a chunk that failed keeps its name until it has been acted on, behind
   await rig.inFlight("h");
 });
 
-Deno.test("chunks that were put back by other hands are looked for every minute of a long backlog, too", async () => {
+Deno.test("during a long backlog, the uploader looks every minute for chunks that another process requeued", async () => {
   await using rig = await HeldRig.open({ timeoutMs: 1e6 });
   const { spool } = rig.temp;
   const older = { ...makeName(0), startUnixUs: makeName(0).startUnixUs - 1e6 };
@@ -445,10 +445,10 @@ Deno.test("chunks that were put back by other hands are looked for every minute 
   await until(() => rig.open.startsWith("?"));
 });
 
-Deno.test("a chunk that is passed over is tried alone when it is due, in the middle of a backlog", async () => {
+Deno.test("a chunk that is passed over is sent alone when it is due, even during a backlog", async () => {
   const { random } = Math;
   using _ = { [Symbol.dispose]: () => void (Math.random = random) };
-  Math.random = () => 0.999_99; // a backoff of next to nothing
+  Math.random = () => 0.999_99; // a backoff of almost zero
   await using rig = await HeldRig.start(Array(20).fill(100), { retryMaxMs: 5000 });
   for (let tries = 0; tries < 8; tries++) await rig.answerAll("a", BROKEN);
   await rig.answerAll("b");
@@ -466,7 +466,7 @@ Deno.test("a chunk that is passed over is tried alone when it is due, in the mid
   assertEquals(rig.problems, []);
 });
 
-Deno.test("a chunk that failed among others may be removed while it waits for the next try", async () => {
+Deno.test("a chunk that failed among others can be removed while it waits for its next try", async () => {
   await using rig = await HeldRig.open();
   rig.answer("h", FORBIDDEN);
   rig.answer("j", BROKEN);
@@ -479,7 +479,7 @@ Deno.test("a chunk that failed among others may be removed while it waits for th
   await rig.inFlight("k");
 });
 
-Deno.test("a chunk that other hands take while it is in flight costs the others nothing", async () => {
+Deno.test("a chunk that another process removes while it is in flight does not disturb the others", async () => {
   await using rig = await HeldRig.open();
   await Deno.remove(rig.temp.spool.path("outbox", rig.fileName("h")));
   await Deno.remove(rig.temp.spool.path("outbox", rig.fileName("k")));
@@ -489,7 +489,7 @@ Deno.test("a chunk that other hands take while it is in flight costs the others 
   assertEquals([rig.files("uploaded"), rig.problems], ["abcdefgijl", []]);
 });
 
-Deno.test("chunks that cannot be filed stay, the others are filed, and they go again under the same key", async () => {
+Deno.test("chunks that cannot be moved stay, the others are moved, and those are sent again under the same key", async () => {
   await using rig = await HeldRig.open();
   const { spool } = rig.temp;
   const { markUploaded } = spool;
@@ -512,7 +512,7 @@ Deno.test("chunks that cannot be filed stay, the others are filed, and they go a
 Deno.test("a chunk that cannot be read among others goes to rejected/ alone", async () => {
   await using rig = await HeldRig.start(Array(12).fill(100));
   const path = rig.temp.spool.path("outbox", rig.fileName("h"));
-  await rig.inFlight("a"); // the folder has been looked at
+  await rig.inFlight("a"); // the uploader has read the folder
   await Deno.remove(path);
   await Deno.mkdir(path);
   await rig.answerAll("abcdefg");

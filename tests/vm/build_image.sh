@@ -1,11 +1,11 @@
 #!/bin/sh
-# Builds the guest that the scenarios run in: Debian 12 as it is, its own kernel with snd-usb-audio, systemd,
-# and the virtual microphone. It knows nothing of recorder-agent, which is installed into it at each run.
+# Builds the guest for the scenarios: unmodified Debian 12, its own kernel with snd-usb-audio, systemd, and the
+# virtual microphone. It does not contain recorder-agent: each run installs that.
 #
 #   build_image.sh amd64|arm64 FOLDER     as root, on Debian; see docs/testing.md for the packages it needs
 #
-# Leaves rootfs.ext4, vmlinuz, initrd.img and key (ssh) in FOLDER. What was downloaded stays in
-# FOLDER/build, so that a second build takes seconds.
+# Writes rootfs.ext4, vmlinuz, initrd.img and key (ssh) to FOLDER. Downloads stay in FOLDER/build, so
+# that a second build takes seconds.
 set -eu
 
 arch=$1
@@ -16,14 +16,14 @@ suite=bookworm
 build=$images/build
 root=$build/root
 packages=systemd-sysv,udev,kmod,dbus,iproute2,procps,openssh-server,alsa-utils,ffmpeg,curl
-# The mirror that this machine uses, whichever that is.
+# The mirror that this machine uses.
 mirror=$(sed -n 's/^URIs: *//p; s/^deb \(\[[^]]*\] \)\{0,1\}\([^ ]*\).*/\2/p' \
   /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list 2>/dev/null |
   grep -v security | head -n 1)
 
 say() { echo "$(date +%T) $*"; }
 
-# Programs of the guest run on this machine while its packages are set up.
+# Programs of the guest run on this machine during the setup of its packages.
 register_arm64() {
   [ "$arch" = arm64 ] && [ "$host_arch" != arm64 ] || return 0
   misc=/proc/sys/fs/binfmt_misc
@@ -76,7 +76,7 @@ install_kernel() {
   rm -rf "$root/lib/modules"
   mkdir -p "$root/lib/modules"
   cp -a "$build/kernel/lib/modules/$version" "$root/lib/modules/"
-  # What no guest here has; snd-usb-audio wants drivers/media/mc.
+  # Hardware that no guest here has; snd-usb-audio needs drivers/media/mc.
   (cd "$root/lib/modules/$version/kernel" &&
     rm -rf drivers/gpu drivers/infiniband drivers/scsi drivers/staging drivers/iio drivers/isdn \
       drivers/net/wireless drivers/net/ethernet fs/xfs fs/btrfs fs/ocfs2 fs/nfsd fs/gfs2 sound/soc &&
@@ -84,11 +84,11 @@ install_kernel() {
   depmod -b "$root" "$version"
 }
 
-# Whatever is not about this rig stays as Debian has it.
+# Everything that does not concern this rig stays as in Debian.
 configure() {
   [ -e "$images/key" ] || ssh-keygen -q -t ed25519 -N '' -f "$images/key"
   echo rig >"$root/etc/hostname"
-  # 10.0.2.100 is the way out to the ingest server of the tests, the only one there is.
+  # 10.0.2.100 leads to the ingest server of the tests, the only reachable address.
   printf '127.0.0.1 localhost rig\n10.0.2.100 ingest.test\n' >"$root/etc/hosts"
   echo 0123456789abcdef0123456789abcdef >"$root/etc/machine-id"
   printf '/dev/vda / ext4 rw,noatime 0 1\nshare /share 9p trans=virtio,version=9p2000.L,msize=262144,nofail,x-systemd.device-timeout=5 0 0\n' \
@@ -102,7 +102,7 @@ configure() {
     >"$root/etc/systemd/network/10-qemu.network"
   printf '[Journal]\nStorage=volatile\nRateLimitBurst=0\n' >"$root/etc/systemd/journald.conf.d/rig.conf"
   echo vhci-hcd >"$root/etc/modules-load.d/vhci.conf"
-  # Nothing periodic may fall into a measurement.
+  # No periodic job may run during a measurement.
   for unit in apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer \
     e2scrub_reap.service fstrim.timer systemd-networkd-wait-online.service; do
     ln -sf /dev/null "$root/etc/systemd/system/$unit"
@@ -119,7 +119,7 @@ compile_tools() {
   done
 }
 
-# Debian's kernel has the disk and its file system as modules: something has to load them.
+# The kernel of Debian has the disk and its file system as modules: the initrd has to load them.
 make_initrd() {
   initrd=$build/initrd
   rm -rf "$initrd"
@@ -141,7 +141,7 @@ $b mount -t sysfs sys /sys
 for module in $($b cat /modules/order); do $b insmod "/modules/$module"; done
 tries=0
 while [ ! -b /dev/vda ] && [ $tries -lt 200 ]; do $b sleep 0.05; tries=$((tries + 1)); done
-# A power cut leaves a journal to replay, which the mount does.
+# After a power cut the mount replays the journal.
 $b mount -t ext4 -o rw,noatime /dev/vda /newroot || exec sh
 $b umount /proc /sys
 $b mount -o move /dev /newroot/dev

@@ -1,5 +1,5 @@
-// A guest under qemu, from switched on to switched off: it boots, runs commands over ssh, pulls its
-// network cable and cuts its power. It knows nothing of what is tested inside.
+// A guest under qemu, from power-on to power-off: it boots, runs commands over ssh, unplugs its network
+// cable and cuts its power. It knows nothing about the tests inside.
 
 import { delay } from "@std/async/delay";
 import { join } from "@std/path/join";
@@ -12,23 +12,23 @@ export interface GuestOptions {
   readonly images: string;
   /** Folder for logs and sockets. */
   readonly dir: string;
-  /** The disk (qcow2), which keeps what is written to it. */
+  /** The disk (qcow2), which keeps all writes. */
   readonly disk: string;
-  /** Folder that the guest sees as /share. */
+  /** Folder that the guest mounts at /share. */
   readonly share: string;
-  /** Port of this machine's loopback that the guest reaches at `INGEST_ADDRESS`. */
+  /** Port on the loopback of this machine that the guest reaches at `INGEST_ADDRESS`. */
   readonly ingestPort: number;
-  /** The guest's clock when it is switched on. */
+  /** The clock of the guest at power-on. */
   readonly clock: { readonly unixMs: number; readonly synced: boolean };
 }
 
-/** The one address outside of itself that a guest can reach. */
+/** The only address outside the guest that it can reach. */
 export const INGEST_ADDRESS = "10.0.2.100:8443";
 
-/** `-icount shift=1`: each instruction takes 2 ns of the guest's time. */
+/** `-icount shift=1`: each instruction takes 2 ns of guest time. */
 export const NS_PER_INSTRUCTION = 2;
 
-/** A second of the guest may take so many of this machine; with more the guest is taken for dead. */
+/** A second of guest time may take this many seconds here; a slower guest counts as dead. */
 export const SLOWEST = 20;
 const BOOT_LIMIT_MS = 60_000 * SLOWEST;
 const COMMAND_LIMIT_MS = 60_000 * SLOWEST;
@@ -47,7 +47,7 @@ const MACHINES: Readonly<Record<Arch, { console: string; command: readonly strin
 };
 
 export class Guest implements AsyncDisposable {
-  /** `performance.now()` when it was switched on. */
+  /** `performance.now()` at power-on. */
   readonly switchedOnMs = performance.now();
   readonly #options: GuestOptions;
   readonly #qemu: Deno.ChildProcess;
@@ -73,7 +73,7 @@ export class Guest implements AsyncDisposable {
     this.#qemu.status.then(() => this.#hasEnded = true);
   }
 
-  /** Switches it on and waits until it takes commands. @throws with the end of its console. */
+  /** Powers it on and waits until it accepts commands. @throws with the end of its console. */
   static async boot(options: GuestOptions): Promise<Guest> {
     const guest = new Guest(options, freePort(), crypto.randomUUID().slice(0, 8));
     try {
@@ -97,12 +97,12 @@ export class Guest implements AsyncDisposable {
     throw new Error(`Cannot run in the guest (exit ${code}): ${script}\n${stderr}${stdout}`);
   }
 
-  /** As `run`, whatever the exit code is. */
+  /** Like `run`, but accepts any exit code. */
   async try(script: string, limitMs = COMMAND_LIMIT_MS): Promise<string> {
     return (await this.#ssh(script, limitMs)).stdout;
   }
 
-  /** A command that goes on; its output is read as it comes. */
+  /** Starts a command that keeps running; its output is read as it arrives. */
   start(script: string): Deno.ChildProcess {
     return new Deno.Command("ssh", {
       args: [...this.#sshArgs, script],
@@ -112,17 +112,17 @@ export class Guest implements AsyncDisposable {
     }).spawn();
   }
 
-  /** Seconds since boot, on the clock of the journal's monotonic times. */
+  /** Seconds since boot, on the clock of the monotonic times of the journal. */
   async uptimeS(): Promise<number> {
     return Number((await this.run("cut -d' ' -f1 /proc/uptime")).trim());
   }
 
-  /** Waits so long by the guest's clock, which is behind real time while the guest works hard. */
+  /** Waits by the clock of the guest, which falls behind real time while the guest is busy. */
   async pass(seconds: number): Promise<void> {
     await this.run(`sleep ${seconds}`, (10 + seconds) * 1000 * SLOWEST);
   }
 
-  /** As `pass`, with its network cable out. Returns when it was put back, seconds since boot. */
+  /** Like `pass`, without network cable. Returns when the cable was plugged in again, seconds since boot. */
   async passWithoutNetwork(seconds: number): Promise<number> {
     const over = join(this.#options.share, "over");
     await Deno.remove(over).catch(() => {});
@@ -143,7 +143,7 @@ export class Guest implements AsyncDisposable {
     throw new Error(`The guest did not pass ${seconds} s without network`);
   }
 
-  /** Pulls the network cable out or puts it back; meanwhile no command gets through. */
+  /** Unplugs the network cable or plugs it in; no command reaches the guest without it. */
   async plugNetwork(isPlugged: boolean): Promise<void> {
     const path = join(this.#options.dir, "qmp.sock");
     using connection = await Deno.connect({ transport: "unix", path });
@@ -153,7 +153,7 @@ export class Guest implements AsyncDisposable {
     ];
     const reader = connection.readable.pipeThrough(new TextDecoderStream()).getReader();
     let answers = "";
-    for (const command of [null, ...commands]) { // it greets first
+    for (const command of [null, ...commands]) { // the first answer is a greeting
       if (command !== null) {
         await connection.write(new TextEncoder().encode(JSON.stringify(command)));
       }
@@ -163,7 +163,7 @@ export class Guest implements AsyncDisposable {
     if (answers.includes('"error"')) throw new Error(`Cannot set the link: ${answers}`);
   }
 
-  /** All at once, as when the mains fail: what the guest had not written is gone. */
+  /** Stops the guest at once, like a power failure: unwritten data is lost. */
   async cutPower(): Promise<void> {
     if (!this.#hasEnded) this.#qemu.kill("SIGKILL");
     await this.#qemu.status;
@@ -217,19 +217,19 @@ function qemuCommand(options: GuestOptions, sshPort: number): string[] {
     ...["mitigations=off", "panic=-1", "systemd.show_status=0"],
     `vm.clock=${(clock.unixMs / 1000).toFixed(3)},${synced}`,
   ];
-  // restrict: nothing outside is reachable but what is forwarded here.
+  // restrict: only the forwarded addresses are reachable.
   const network = [
     ...["user", "id=net0", "restrict=on", `hostfwd=tcp:127.0.0.1:${sshPort}-:22`],
     `guestfwd=tcp:${INGEST_ADDRESS}-cmd:socat - TCP:127.0.0.1:${ingestPort}`,
   ];
   return [
-    // One processor of 500 million instructions a second of the guest's own time, however long they
-    // take here: a busy machine makes a run last longer, and nothing in it late.
+    // One processor with 500 million instructions per second of guest time, however long they take
+    // here: on a busy machine a run lasts longer, but nothing in the guest is late.
     ...[...command, "-accel", "tcg,tb-size=512", "-icount", "shift=1,sleep=on", "-m", "1024"],
     ...["-nodefaults", "-nographic", "-no-reboot", "-serial", `file:${join(dir, "console.log")}`],
     ...["-kernel", join(images, "vmlinuz"), "-initrd", join(images, "initrd.img")],
     ...["-append", kernel.join(" ")],
-    // writeback: what the guest has flushed outlives the end of qemu.
+    // writeback: data that the guest has flushed survives the end of qemu.
     ...["-drive", `file=${disk},format=qcow2,if=none,id=disk0,cache=writeback`],
     ...["-device", "virtio-blk-pci,drive=disk0", "-device", "virtio-rng-pci"],
     ...["-netdev", network.join(","), "-device", "virtio-net-pci,netdev=net0,romfile="],

@@ -1,14 +1,14 @@
-// What the service says in the guest's journal, followed as it is written, each entry with the time of
-// the guest's own monotonic clock.
+// Follows the log of the service in the journal of the guest; each entry has the time of the monotonic
+// clock of the guest.
 
 import type { Guest } from "./guest.ts";
 
 export interface Entry {
-  /** Seconds since the guest's boot. */
+  /** Seconds since the boot of the guest. */
   readonly atS: number;
-  /** The guest's system clock, Unix seconds. */
+  /** The system clock of the guest, Unix seconds. */
   readonly unixS: number;
-  /** The message alone; fields of a JSON line are in `fields`. */
+  /** Only the message; the fields of a JSON line are in `fields`. */
   readonly message: string;
   readonly fields: Readonly<Record<string, unknown>>;
   readonly line: string;
@@ -28,8 +28,8 @@ export class Journal implements AsyncDisposable {
   }
 
   /**
-   * The first entry since `sinceS` (seconds since boot) for which this is true, when it comes within
-   * `limitS` seconds from now by the guest's clock.
+   * The first entry since `sinceS` (seconds since boot) for which this is true.
+   * @throws if none arrives within `limitS` seconds from now by the clock of the guest.
    */
   async next(
     what: string | ((entry: Entry) => boolean),
@@ -42,7 +42,7 @@ export class Journal implements AsyncDisposable {
     throw new Error(`No entry ${what} within ${limitS} s since ${sinceS}:\n${said.join("\n")}`);
   }
 
-  /** As `next`; null if it does not come. */
+  /** Like `next`, but null if none arrives. */
   async find(
     what: string | ((entry: Entry) => boolean),
     { sinceS, limitS }: { sinceS: number; limitS: number },

@@ -1,4 +1,4 @@
-// The virtual USB microphones of a guest (guest/vmic.c), plugged, pulled and broken from outside.
+// The virtual USB microphones of a guest (guest/vmic.c): plugs them in, unplugs and breaks them.
 
 import type { Guest } from "./guest.ts";
 
@@ -12,18 +12,18 @@ export class VirtualMicrophone {
     this.#port = port;
   }
 
-  /** Options of vmic for the next time it is plugged in; they stay over a reboot. */
+  /** Options of vmic for the next plug; they survive a reboot. */
   async configure(options: string): Promise<void> {
     await this.#guest.run(`echo 'OPTIONS="${options}"' > /etc/vmic${this.#port}; sync`);
   }
 
-  /** Whether it is there when the guest boots the next time. */
+  /** Whether it is plugged in at the next boot of the guest. */
   async atBoot(isPlugged: boolean): Promise<void> {
     const verb = isPlugged ? "enable" : "disable";
     await this.#guest.run(`systemctl -q ${verb} ${this.#unit}; sync`);
   }
 
-  /** Resolves when the kernel has its card; returns when the plug went in, seconds since boot. */
+  /** Resolves when the kernel has its card; returns the time of the plug, seconds since boot. */
   async plug(): Promise<number> {
     const statistics = `/run/vmic${this.#port}.statistics`;
     const script = `systemctl start ${this.#unit}; until ${this.#hasCard}; do sleep 0.1; done; ` +
@@ -31,34 +31,34 @@ export class VirtualMicrophone {
     return Number(/plugged=([\d.]+)/.exec(await this.#guest.run(script))?.[1]);
   }
 
-  /** Resolves when the kernel's card is gone; returns when it was pulled, seconds since boot. */
+  /** Resolves when the kernel has removed its card; returns the time of the unplug, seconds since boot. */
   async unplug(): Promise<number> {
     return await this.#timed(
       `systemctl stop ${this.#unit}; while ${this.#hasCard}; do sleep 0.1; done`,
     );
   }
 
-  /** Delivers nothing until it is called again. */
+  /** Makes it deliver nothing until the next call. */
   async toggleHang(): Promise<number> {
     return await this.#signal("USR1");
   }
 
-  /** Delivers nothing until it is opened anew. */
+  /** Makes it deliver nothing until it is opened again. */
   async hangUntilOpened(): Promise<number> {
     return await this.#signal("ALRM");
   }
 
-  /** Digital silence, until it is called again. */
+  /** Makes it deliver digital silence until the next call. */
   async toggleMute(): Promise<number> {
     return await this.#signal("USR2");
   }
 
-  /** An error on every packet, until it is called again. */
+  /** Makes it return an error for every packet until the next call. */
   async toggleErrors(): Promise<number> {
     return await this.#signal("HUP");
   }
 
-  /** A shell command that says whether the kernel has a card on this port. */
+  /** A shell command that succeeds if the kernel has a card on this port. */
   get #hasCard(): string {
     return `grep -qs 'usb-vhci_hcd.0-${this.#port + 1},' /proc/asound/cards`;
   }

@@ -1,5 +1,5 @@
-// Writes what a real kernel says of its microphones, in the states that matter, as the files of
-// tests/fixtures/sound: /proc/asound, and of /sys the links and the serial numbers.
+// Records how a real kernel describes its microphones in the relevant states, as the files of
+// tests/fixtures/sound: /proc/asound, and the links and serial numbers of /sys.
 
 import { join } from "@std/path/join";
 import type { Rig } from "./rig.ts";
@@ -24,7 +24,7 @@ for card in sys/class/sound/card*; do
 done
 true`;
 
-/** Records each state into `folder`. The service is stopped: nothing is to be open. */
+/** Records each state into `folder`. It stops the service, so that no device is open. */
 export async function recordSound(rig: Rig, folder: string): Promise<void> {
   await Deno.mkdir(folder, { recursive: true });
   await rig.running.microphone.atBoot(false);

@@ -1,5 +1,5 @@
-// The rig: an ingest server on this machine, a guest with recorder-agent installed and a virtual
-// microphone. It boots, breaks and mends as a scenario asks, and keeps what the server received.
+// The rig: an ingest server on this machine, a guest with recorder-agent installed and virtual
+// microphones. It boots and breaks the guest for scenarios, restores it, and keeps the received chunks.
 
 import { delay } from "@std/async/delay";
 import { join } from "@std/path/join";
@@ -14,13 +14,13 @@ import { Service, TOKEN, UNIT } from "./service.ts";
 
 export interface RigOptions {
   readonly arch: Arch;
-  /** Folder with the image and everything a run leaves. */
+  /** Folder with the image and the results of a run. */
   readonly folder: string;
   /** The compiled program for `arch`. */
   readonly binary: string;
 }
 
-/** The guest as it is between being switched on and off. */
+/** The guest between power-on and power-off. */
 export interface Running {
   readonly guest: Guest;
   readonly journal: Journal;
@@ -33,7 +33,7 @@ export interface Running {
 
 export class Rig implements AsyncDisposable {
   readonly ingest: IngestServer;
-  /** So many restarts of the unit were provoked since it was started. */
+  /** The number of restarts of the unit that a scenario provoked since its start. */
   expectedRestarts = 0;
   readonly #options: RigOptions;
   readonly #log: Deno.FsFile;
@@ -45,7 +45,7 @@ export class Rig implements AsyncDisposable {
     this.#log = log;
   }
 
-  /** A new disk, the program installed, and the microphone plugged in. The image has to be there. */
+  /** Makes a new disk, installs the program and plugs in the microphone. The image must exist. */
   static async start(options: RigOptions): Promise<Rig> {
     const { folder, binary } = options;
     await Deno.mkdir(join(folder, "share"), { recursive: true });
@@ -76,7 +76,7 @@ export class Rig implements AsyncDisposable {
     return this.#running;
   }
 
-  /** Switches the guest on, on the disk as it was left. */
+  /** Powers on the guest with the present disk. */
   async boot(clock?: GuestOptions["clock"]): Promise<Running> {
     const { arch, folder } = this.#options;
     const guest = await Guest.boot({
@@ -103,7 +103,7 @@ export class Rig implements AsyncDisposable {
     return this.#running;
   }
 
-  /** Off, in one of the ways that a machine goes off. */
+  /** Powers off the guest in one of the possible ways. */
   async switchOff(how: "poweroff" | "reboot" | "cut"): Promise<void> {
     const { guest, journal } = this.running;
     this.#running = null;
@@ -114,8 +114,8 @@ export class Rig implements AsyncDisposable {
   }
 
   /**
-   * Waits so long by the guest's clock for a health of which this is true, looking every half second.
-   * @throws with the last one.
+   * Polls /health every half second by the clock of the guest until this is true.
+   * @throws with the last report after `limitS`.
    */
   async healthy(
     what: string,
@@ -134,7 +134,7 @@ export class Rig implements AsyncDisposable {
     }
   }
 
-  /** Waits until all is as it should be on a quiet day. */
+  /** Waits for the normal state of a quiet day. */
   async settled(limitS = 90): Promise<HealthReport> {
     const health = await this.healthy(
       "settled",
@@ -142,15 +142,15 @@ export class Rig implements AsyncDisposable {
         recording && problems.length === 0 && queue_size === 0,
       limitS,
     );
-    // Sound comes a moment before the service says that it is ready.
+    // Sound arrives a moment before the service reports that it is ready.
     await this.running.guest.try(
       `timeout 15 sh -c 'until systemctl -q is-active ${UNIT}; do sleep 0.5; done'`,
     );
     return health;
   }
 
-  /** After a scenario that failed: everything back to what the next one expects. */
-  async mend(): Promise<void> {
+  /** Restores the state that the next scenario expects, after a failed one. */
+  async restore(): Promise<void> {
     this.ingest.goOnline();
     if (this.#running?.guest.hasEnded) await this.switchOff("cut");
     if (this.#running === null) await this.boot();

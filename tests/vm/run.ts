@@ -1,10 +1,10 @@
 // deno-lint-ignore-file no-console -- the rig talks to a person
-// Runs the scenarios in a guest and prints what each measured, and a table at the end. docs/testing.md has
-// what it needs. It builds image and program when they are missing or out of date.
+// Runs the scenarios in a guest and prints the measurements of each, and a table at the end. It builds
+// image and program if they are missing or out of date. docs/testing.md lists the requirements.
 //
 //   ARCH=amd64|arm64 deno task test:vm [--list] [--only NAME[,NAME…]] [--record-sound FOLDER]
 //
-// The exit code is 1 if anything does not hold.
+// The exit code is 1 if a promise does not hold.
 
 import { join } from "@std/path/join";
 import { buildBinaries } from "../fixtures/binaries.ts";
@@ -69,7 +69,7 @@ async function runOne(scenario: Scenario, rig: Rig): Promise<Row[]> {
     await checkAfter(rig, report, seenChunks);
   } catch (error) {
     report.holds(error instanceof Error ? error.message : String(error), false);
-    await rig.mend();
+    await rig.restore();
   }
   for (const { what, value, limit, holds } of report.findings) {
     console.log(`  ${holds ? " " : "✘"} ${what}: ${value}${limit === "" ? "" : ` (${limit})`}`);
@@ -86,7 +86,7 @@ async function startRig(arch: Arch, folder: string): Promise<Rig> {
   return await Rig.start({ arch, folder, binary });
 }
 
-/** Anew if what it is made from is younger than it. */
+/** Builds it again if its sources are newer. */
 async function buildImage(arch: Arch, folder: string): Promise<void> {
   const here = new URL(".", import.meta.url).pathname;
   const guest = [...Deno.readDirSync(`${here}guest`)].map(({ name }) => `guest/${name}`);

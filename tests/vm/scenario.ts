@@ -1,4 +1,4 @@
-// What a scenario is, what it reports, and what must hold after each, whatever it did.
+// The interface of a scenario, its report, and the checks after each scenario.
 
 import { delay } from "@std/async/delay";
 import type { Rig } from "./rig.ts";
@@ -20,22 +20,22 @@ export interface Finding {
   readonly holds: boolean;
 }
 
-/** Collects what a scenario measured. */
+/** Collects the measurements of a scenario. */
 export class Report {
   readonly findings: Finding[] = [];
 
-  /** Something worth knowing, without a limit. */
+  /** Adds a measurement without a limit. */
   measured(what: string, value: string): void {
     this.findings.push({ what, value, limit: "", holds: true });
   }
 
-  /** Seconds that must not be more than `limitS`. */
+  /** Adds a time that must be at most `limitS` seconds. */
   atMost(what: string, seconds: number, limitS: number): void {
     const [value, limit] = [`${seconds.toFixed(2)} s`, `≤ ${limitS} s`];
     this.findings.push({ what, value, limit, holds: seconds <= limitS });
   }
 
-  /** Something that must be so; `value` is what is. */
+  /** Adds a condition that must be true; `value` is what was observed. */
   holds(what: string, holds: boolean, value: string | number = holds ? "yes" : "no"): void {
     this.findings.push({ what, value: String(value), limit: "must", holds });
   }
@@ -46,7 +46,7 @@ export function median(values: readonly number[]): number {
   return sorted[sorted.length >> 1] ?? NaN;
 }
 
-/** READY follows the first packet within 2 s. */
+/** The state of the unit after READY, which follows the first packet within 2 s. */
 async function settled(service: Service): Promise<ServiceState> {
   for (let look = 0; look < 10; look++) {
     const state = await service.state();
@@ -56,7 +56,7 @@ async function settled(service: Service): Promise<ServiceState> {
   return await service.state();
 }
 
-/** Looks at what must hold after every scenario; a line of the table only for what does not. */
+/** Checks what must be true after every scenario; adds a line to the table for each fault. */
 export async function checkAfter(rig: Rig, report: Report, seenChunks: number): Promise<void> {
   const { service } = rig.running;
   const { pid, restarts, active } = await settled(service);
@@ -67,7 +67,7 @@ export async function checkAfter(rig: Rig, report: Report, seenChunks: number): 
       ? []
       : [`NRestarts is ${restarts}, not ${rig.expectedRestarts}`],
     ...(await service.orphans(pid)).map((line) => `orphan ffmpeg: ${line}`),
-    ...health === null ? ["/health gives no answer"] : ledgerFaults(health),
+    ...health === null ? ["/health does not answer"] : ledgerFaults(health),
     ...(await service.list("rejected")).map((name) => `in rejected/: ${name}`),
     ...rig.ingest.violations.map((violation) => `the server objects: ${violation}`),
   ];

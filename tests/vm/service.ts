@@ -1,5 +1,5 @@
-// recorder-agent inside a guest: installed as a user would, asked for its health, and judged for what
-// must hold at any time. What makes it suffer is the scenarios' business.
+// recorder-agent inside a guest: installs it as a user would, reads its health, and checks what must be
+// true at any time. The scenarios cause the faults.
 
 import { join } from "@std/path/join";
 import type { HealthReport } from "../../src/status/status.ts";
@@ -14,7 +14,7 @@ const INGEST_PORT = INGEST_ADDRESS.split(":")[1];
 
 const CONFIG: Readonly<Record<string, string | number>> = {
   ...IDS,
-  ingest_base_url: `https://ingest.test:${INGEST_PORT}`, // /etc/hosts of the guest has the name
+  ingest_base_url: `https://ingest.test:${INGEST_PORT}`, // the name is in /etc/hosts of the guest
   ingest_token: TOKEN,
   tls_ca_file: "/etc/recorder-agent/ca.pem",
   schedule_start: "00:00",
@@ -24,13 +24,13 @@ const CONFIG: Readonly<Record<string, string | number>> = {
   retry_max_s: 10,
 };
 
-/** What `systemctl show` says. */
+/** The output of `systemctl show`. */
 export interface ServiceState {
   readonly pid: number;
   readonly restarts: number;
-  /** Such as active, activating, failed. */
+  /** For example active, activating or failed. */
   readonly active: string;
-  /** Such as success, watchdog, exit-code. */
+  /** For example success, watchdog or exit-code. */
   readonly result: string;
 }
 
@@ -42,8 +42,8 @@ export class Service {
   }
 
   /**
-   * Installs the program from the shared folder with its own command, as a technician would; the
-   * service is to write every line of its log, the repeats as well.
+   * Installs the program from the shared folder with its own command, as a technician would. The
+   * service writes every line of its log, including repeats.
    */
   async install(share: string, binary: string, caFile: string): Promise<void> {
     await Deno.copyFile(binary, join(share, "recorder-agent"));
@@ -60,7 +60,7 @@ export class Service {
     ].join("\n"));
   }
 
-  /** Puts these keys into the configuration beside the usual ones and restarts the service. */
+  /** Adds these keys to the usual configuration and restarts the service. */
   async configure(keys: Readonly<Record<string, string | number>>): Promise<void> {
     const text = configText(keys);
     await this.#guest.run(
@@ -68,7 +68,7 @@ export class Service {
     );
   }
 
-  /** The answer of /health; null if there is none. */
+  /** The answer of /health, or null without an answer. */
   async health(): Promise<HealthReport | null> {
     const text = await this.#guest.try("curl -s -m 5 http://127.0.0.1:8042/health");
     return text === "" ? null : JSON.parse(text);
@@ -87,13 +87,13 @@ export class Service {
     };
   }
 
-  /** Names in a folder of the spool, in order. */
+  /** The sorted file names in a folder of the spool. */
   async list(folder: "recording" | "outbox" | "uploaded" | "rejected"): Promise<string[]> {
     const text = await this.#guest.run(`ls ${SPOOL}/${folder}`);
     return text.split("\n").filter((name) => name !== "");
   }
 
-  /** The processes named ffmpeg that are not children of the service's main process. */
+  /** The processes named ffmpeg that are not children of the main process of the service. */
   async orphans(mainPid: number): Promise<string[]> {
     const text = await this.#guest.try("ps -C ffmpeg -o pid=,ppid=,stat=");
     return text.split("\n").filter((line) => {
@@ -108,14 +108,18 @@ function configText(keys: Readonly<Record<string, string | number>>): string {
     .map(([key, value]) => `${key}: ${JSON.stringify(value)}\n`).join("");
 }
 
-/** What does not hold of the two sums that the ledger promises; empty if all does. */
+/** The faults in the two sums that the ledger promises; empty if both balance. */
 export function ledgerFaults({ ledger }: HealthReport): string[] {
   const asked = ledger.scheduled_s - ledger.recorded_s - ledger.gaps_s - ledger.open_s;
   const kept = ledger.recorded_s + ledger.adjusted_s + ledger.carried_over_s - ledger.delivered_s -
     ledger.waiting_s - ledger.refused_s - ledger.lost_s - ledger.unaccounted_s;
   const faults: string[] = [];
-  if (Math.abs(asked) > 1e-3) faults.push(`${asked.toFixed(6)} s were scheduled and are nowhere`);
-  if (Math.abs(kept) > 1e-3) faults.push(`${kept.toFixed(6)} s were recorded and are nowhere`);
+  if (Math.abs(asked) > 1e-3) {
+    faults.push(`${asked.toFixed(6)} s were scheduled and are not accounted for`);
+  }
+  if (Math.abs(kept) > 1e-3) {
+    faults.push(`${kept.toFixed(6)} s were recorded and are not accounted for`);
+  }
   if (ledger.unaccounted_s !== 0) faults.push(`unaccounted_s is ${ledger.unaccounted_s}`);
   return faults;
 }

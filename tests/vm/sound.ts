@@ -1,5 +1,5 @@
-// What arrived at the server, judged: is each chunk a whole file, what is heard in it, and do the times of
-// the chunks fit together.
+// Checks the chunks that arrived at the server: whether each is a whole file, which tone it contains, and
+// whether the times of the chunks are consistent.
 
 import { cutToLastPage } from "../../src/chunk/chunk_file.ts";
 import { decodeToPcm } from "../fixtures/audio.ts";
@@ -7,22 +7,22 @@ import type { ReceivedChunk } from "../fixtures/ingest_server.ts";
 
 const RATE = 48_000;
 
-/** Unix seconds of a chunk's first sample. */
+/** Unix seconds of the first sample of a chunk. */
 export function startS(chunk: ReceivedChunk): number {
   return Number(chunk.fields.start_ts);
 }
 
-/** Unix seconds of the end of a chunk's last sample. */
+/** Unix seconds of the end of the last sample of a chunk. */
 export function endS(chunk: ReceivedChunk): number {
   return Number(chunk.fields.end_ts);
 }
 
-/** In the order of their times. */
+/** The chunks in the order of their times. */
 export function inOrder(chunks: readonly ReceivedChunk[]): ReceivedChunk[] {
   return chunks.toSorted((a, b) => startS(a) - startS(b));
 }
 
-/** What is wrong with the file of a chunk; null if it is whole, ends as it should and decodes. */
+/** The fault of the file of a chunk; null if it is whole, has the end flag and decodes. */
 export async function faultOf(chunk: ReceivedChunk): Promise<string | null> {
   const whole = cutToLastPage(chunk.bytes);
   if (whole === null || whole.samples === 0) return "it holds no sound";
@@ -30,17 +30,17 @@ export async function faultOf(chunk: ReceivedChunk): Promise<string | null> {
   if (whole.bytes.some((byte, at) => byte !== chunk.bytes[at])) return "its end is not marked";
   try {
     const { length } = await decodeToPcm(chunk.bytes);
-    // One that was cut off may begin cold, and a decoder may give the last packet whole.
+    // A truncated chunk may lack pre-roll, and a decoder may return the whole last packet.
     if (Math.abs(length - whole.samples) > 960) return `${length} samples of ${whole.samples}`;
   } catch (error) {
     return String(error);
   }
-  // In the first 30 s of a stream its start is still being found, the later the slower the machine is.
+  // In the first 30 s of a stream the estimate of its start still improves, more so on a slow machine.
   const [said, heard] = [endS(chunk) - startS(chunk), whole.samples / RATE];
   return Math.abs(said - heard) > 0.5 ? `says ${said} s, holds ${heard} s` : null;
 }
 
-/** Which of these frequencies (Hz) is the strongest in the chunk's second half. */
+/** The strongest of these frequencies (Hz) in the second half of the chunk. */
 export async function toneOf(
   chunk: ReceivedChunk,
   frequencies: readonly number[],
@@ -59,7 +59,7 @@ export async function toneOf(
   return frequencies.toSorted((a, b) => power(b) - power(a))[0] ?? 0;
 }
 
-/** Unix seconds, by the chunk's own times, at which at least half a second of silence begins; or null. */
+/** When at least half a second of silence begins, Unix seconds by the times of the chunk; or null. */
 export async function silenceIn(chunk: ReceivedChunk): Promise<number | null> {
   const samples = await decodeToPcm(chunk.bytes);
   const block = RATE / 100;
@@ -72,7 +72,7 @@ export async function silenceIn(chunk: ReceivedChunk): Promise<number | null> {
   return null;
 }
 
-/** The longest time, in seconds, that two chunks both claim. */
+/** The longest overlap of two chunks, seconds. */
 export function worstOverlapS(chunks: readonly ReceivedChunk[]): number {
   const ordered = inOrder(chunks);
   return Math.max(

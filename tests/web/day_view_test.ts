@@ -1,4 +1,4 @@
-// How a day is shown: what counts as recorded, missing, planned, and not asked for.
+// The display of a day: which times count as recorded, missing, planned or outside the schedule.
 
 import { assertEquals } from "@std/assert";
 import { type DayFacts, viewDay } from "../../src/web/day_view.ts";
@@ -44,7 +44,7 @@ function view(
   };
 }
 
-Deno.test("a day with a gap", () => {
+Deno.test("a day with a gap shows what was recorded, what is missing and what is planned", () => {
   assertEquals(view("14:30", [["8:00", "9:37"], ["9:37:42", "14:30"]]), {
     stretches: [
       "unasked 0:00-8:00",
@@ -59,7 +59,7 @@ Deno.test("a day with a gap", () => {
   });
 });
 
-Deno.test("what is being recorded counts as recorded, from when sound came back", () => {
+Deno.test("the recording in progress counts as recorded from the moment sound returned", () => {
   const facts = { settledMs: at("12:00"), soundSinceMs: at("12:00:20") };
   const { stretches, recordedMs, missingMs } = view("12:00:50", [["8:00", "12:00"]], facts);
   assertEquals(stretches[2], "missing 12:00-12:01");
@@ -70,12 +70,12 @@ Deno.test("what is being recorded counts as recorded, from when sound came back"
   assertEquals([lost.stretches[2], lost.missingMs], ["missing 12:00-12:01", 50_000]);
 });
 
-Deno.test("a moment to begin is missing, but makes no mark", () => {
+Deno.test("the short delay of a start counts as missing, but gets no mark", () => {
   const { stretches, missingMs } = view("9:00", [["8:00:01", "9:00"]]);
   assertEquals([stretches[1], missingMs], ["recorded 8:00-9:00", 1000]);
 });
 
-Deno.test("nothing is missing from before anything is known", () => {
+Deno.test("nothing counts as missing before the time from which records exist", () => {
   const { stretches, missingMs } = view("15:00", [["14:32:30", "15:00"]], {
     knownSinceMs: at("14:32:30"),
   });
@@ -83,7 +83,7 @@ Deno.test("nothing is missing from before anything is known", () => {
   assertEquals(missingMs, 0);
 });
 
-Deno.test("a schedule may cross midnight, or be all day", () => {
+Deno.test("a schedule can cross midnight, or last all day", () => {
   const night = { schedule: { startMinute: 20 * 60, endMinute: 4 * 60 } };
   assertEquals(view("5:00", [["0:00", "3:00"]], night).stretches, [
     "recorded 0:00-3:00",
@@ -98,7 +98,7 @@ Deno.test("a schedule may cross midnight, or be all day", () => {
   ]);
 });
 
-Deno.test("before the schedule begins everything is still to come", () => {
+Deno.test("before the schedule begins the whole schedule is planned", () => {
   assertEquals(view("7:00", []).stretches, [
     "unasked 0:00-8:00",
     "planned 8:00-22:00",

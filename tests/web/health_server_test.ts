@@ -1,4 +1,4 @@
-// GET /health over real sockets: who gets an answer, which, and how the server ends.
+// GET /health over real sockets: who gets which answer, and how the server closes.
 
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { delay } from "@std/async/delay";
@@ -8,14 +8,14 @@ import type { HealthReport } from "../../src/status/status.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
 import { startStatusRig } from "../fixtures/status_rig.ts";
 
-/** A server on a free port, with what it says of itself; closed with its scope. */
+/** A server on a free port with its report; closed with its scope. */
 function start(port = 0, options: { report?: () => HealthReport } = {}) {
   const clock = new SimulatedClock(Date.UTC(2026, 10, 23, 9));
   const rig = startStatusRig({ port, clock, ...options });
   return Object.assign(rig, { clock, url: `${rig.url}health`, site: rig.url });
 }
 
-/** What the server answers to these bytes until it closes or says nothing for a while. */
+/** What the server answers to these bytes, until it closes the connection or is silent for a while. */
 async function ask(server: HealthServer | null, text: string): Promise<string> {
   using connection = await Deno.connect({ hostname: "127.0.0.1", port: server?.port ?? 0 });
   await connection.write(new TextEncoder().encode(text));
@@ -23,7 +23,7 @@ async function ask(server: HealthServer | null, text: string): Promise<string> {
   return new TextDecoder().decode(buffer.subarray(0, await connection.read(buffer) ?? 0));
 }
 
-Deno.test("GET /health answers with the report as JSON that is not kept", async () => {
+Deno.test("GET /health answers with the report as JSON that may not be cached", async () => {
   await using health = start();
   const answer = await fetch(health.url);
   assertEquals(answer.status, 200);
@@ -32,7 +32,7 @@ Deno.test("GET /health answers with the report as JSON that is not kept", async 
   assertEquals(await answer.json(), JSON.parse(JSON.stringify(health.view().report)));
 });
 
-Deno.test("the answer is 200 while ok or degraded, 503 when it should record and does not", async () => {
+Deno.test("the answer is 200 while ok or degraded, and 503 when the agent should record and does not", async () => {
   await using health = start();
   const look = async () => {
     const answer = await fetch(health.url);
@@ -46,7 +46,7 @@ Deno.test("the answer is 200 while ok or degraded, 503 when it should record and
   assertEquals(await look(), [503, "error"]);
 });
 
-Deno.test("HEAD answers as GET does, without a body; other methods and paths are refused", async () => {
+Deno.test("HEAD answers like GET without a body; other methods and paths are refused", async () => {
   await using health = start();
   const head = await ask(health.server, "HEAD /health HTTP/1.1\r\nhost: localhost\r\n\r\n");
   assertMatch(head, /^HTTP\/1.1 200 OK\r\n/);
@@ -69,7 +69,7 @@ Deno.test("HEAD answers as GET does, without a body; other methods and paths are
   assertEquals(await look("/healthz", "POST"), [404, null]);
 });
 
-Deno.test("only who asks for this machine by its own names is answered", async () => {
+Deno.test("only requests with a host name of this machine are answered", async () => {
   await using health = start();
   const look = async (host: string) =>
     (await ask(health.server, `GET /health HTTP/1.1\r\n${host}\r\n\r\n`)).slice(9, 12);
@@ -90,7 +90,7 @@ Deno.test("only who asks for this machine by its own names is answered", async (
   assertEquals(health.lines.filter(({ level }) => level !== "INFO"), []);
 });
 
-Deno.test("/ is the page for who asks for HTML, and the report for everyone else", async () => {
+Deno.test("/ is the page for clients that ask for HTML, and the report for all others", async () => {
   await using health = start();
   const look = async (accept: string) => {
     const answer = await fetch(health.site, { headers: { accept } });
@@ -105,7 +105,7 @@ Deno.test("/ is the page for who asks for HTML, and the report for everyone else
   }
 });
 
-Deno.test("the page may load nothing, be framed by nobody, and is kept nowhere", async () => {
+Deno.test("the page may not load other resources, be framed or be cached", async () => {
   await using health = start();
   const look = async () => {
     const answer = await fetch(health.site, { headers: { accept: "text/html" } });
@@ -120,7 +120,7 @@ Deno.test("the page may load nothing, be framed by nobody, and is kept nowhere",
       "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
   );
   assertEquals(text.split(`nonce="${nonce}"`).length, 3);
-  assert(!(await look()).text.includes(nonce), "a nonce is used once");
+  assert(!(await look()).text.includes(nonce), "a nonce is used only once");
   assertEquals(headers.get("x-frame-options"), "DENY");
   assertEquals(headers.get("x-content-type-options"), "nosniff");
   assertEquals(headers.get("referrer-policy"), "no-referrer");
@@ -130,7 +130,7 @@ Deno.test("the page may load nothing, be framed by nobody, and is kept nowhere",
   assert(new TextEncoder().encode(text).length < 100_000);
 });
 
-Deno.test("events are for this site's own page, and for as many as there is room for", async () => {
+Deno.test("only the page of this site gets events, up to the limit of clients", async () => {
   await using health = start();
   const open = (headers: Record<string, string> = {}) => fetch(`${health.site}events`, { headers });
   for (const site of ["cross-site", "same-site"]) {
@@ -149,7 +149,7 @@ Deno.test("events are for this site's own page, and for as many as there is room
   for (const { body } of watching) await body?.cancel();
 });
 
-Deno.test("close() ends what is watched, also by who never reads", async () => {
+Deno.test("close() ends all event streams, even of clients that never read", async () => {
   const health = start();
   const reading = await fetch(`${health.site}events`, { headers: { "sec-fetch-site": "none" } });
   const port = health.server?.port ?? 0;
@@ -164,7 +164,7 @@ Deno.test("close() ends what is watched, also by who never reads", async () => {
   assert(performance.now() - started < 800);
 });
 
-Deno.test("no other address of this machine is listened on", async () => {
+Deno.test("the server listens on no other address of this machine", async () => {
   await using health = start();
   const port = health.server?.port ?? 0;
   const others = Deno.networkInterfaces()
@@ -175,7 +175,7 @@ Deno.test("no other address of this machine is listened on", async () => {
   }
 });
 
-Deno.test("a port that is taken is a problem that says what to do, and no more", async () => {
+Deno.test("a port in use is a problem that says what to do, and does not stop the program", async () => {
   await using first = start();
   const port = first.server?.port ?? 0;
   await using second = start(port);
@@ -189,7 +189,7 @@ Deno.test("a port that is taken is a problem that says what to do, and no more",
   assertEquals(second.lines.map(({ level }) => level), ["ERROR"]);
 });
 
-Deno.test("a report that fails is a 500, and says nothing of why", async () => {
+Deno.test("a report that fails is a 500 without the reason", async () => {
   await using health = start(0, {
     report: () => {
       throw new Error("inner workings");
@@ -200,7 +200,7 @@ Deno.test("a report that fails is a 500, and says nothing of why", async () => {
   assertEquals(health.lines.at(-1)?.error, "Error: inner workings");
 });
 
-Deno.test("close() does not wait for who keeps a connection open or says nothing, and frees the port", async () => {
+Deno.test("close() frees the port without waiting for open or silent connections", async () => {
   const health = start();
   const port = health.server?.port ?? 0;
   const open: Deno.TcpConn[] = [];
@@ -219,7 +219,7 @@ Deno.test("close() does not wait for who keeps a connection open or says nothing
   Deno.listen({ hostname: "127.0.0.1", port }).close();
 });
 
-Deno.test("close() lets an answer under way finish", async () => {
+Deno.test("close() lets an answer in progress finish", async () => {
   let closing: Promise<void> | undefined;
   await using health = start(0, {
     report: () => {

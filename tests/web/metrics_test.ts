@@ -1,4 +1,4 @@
-// /metrics, read by Prometheus' own checker.
+// /metrics, checked with the tool of Prometheus.
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { collectMetrics, formatMetrics } from "../../src/web/metrics.ts";
@@ -6,7 +6,7 @@ import type { StatusView } from "../../src/web/view.ts";
 import { ShiftedClock } from "../fixtures/shifted_clock.ts";
 import { fillDay, NOW_MS, startStatusRig } from "../fixtures/status_rig.ts";
 
-/** What `promtool check metrics` says of a text; nothing is good. */
+/** The output of `promtool check metrics` for a text; it is empty if the text is valid. */
 async function promtool(text: string): Promise<string> {
   const child = new Deno.Command("promtool", {
     args: ["check", "metrics"],
@@ -35,7 +35,7 @@ function samples(text: string): Map<string, number> {
   }));
 }
 
-Deno.test("promtool has nothing to say of a till that has just begun, nor of a busy one", async () => {
+Deno.test("promtool finds no fault in the metrics of a till that has just started, nor of a busy one", async () => {
   const complaint = await promtool("# TYPE a_total gauge\na_total 1\n");
   assertStringIncludes(complaint, "_total");
   await using rig = startStatusRig();
@@ -52,7 +52,7 @@ Deno.test("promtool has nothing to say of a till that has just begun, nor of a b
   assertEquals(await promtool(await look()), "");
 });
 
-Deno.test("the metrics say what a fleet's operator asks", async () => {
+Deno.test("the metrics answer the questions of the operator of a fleet", async () => {
   const clock = new ShiftedClock(NOW_MS);
   await using rig = startStatusRig({ clock });
   fillDay(rig, "microphone");
@@ -105,7 +105,7 @@ Deno.test("the metrics say what a fleet's operator asks", async () => {
   assertEquals(later.get("recorder_agent_oldest_waiting_age_seconds"), 0);
 });
 
-Deno.test("what stands in a label cannot break out of it", async () => {
+Deno.test("the value of a label cannot break out of its quotes", async () => {
   await using rig = startStatusRig();
   rig.status.counters.captureEnded('a"b\\c\nd');
   const text = metricsText(rig.view());

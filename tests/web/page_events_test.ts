@@ -1,4 +1,4 @@
-// The live half of the status page: who is told what, and that nobody can hold it up.
+// The live part of the status page: which client gets which event, and that no client can block it.
 
 import { assert, assertEquals } from "@std/assert";
 import { MAX_CLIENTS, PageEvents } from "../../src/web/page_events.ts";
@@ -26,7 +26,7 @@ function start() {
 
 type Stream = ReadableStream<Uint8Array>;
 
-/** Collects what a client is told, as "event data". */
+/** Collects the events of a client, as "event data". */
 function follow(stream: Stream | null): { told: string[]; end: Promise<void> } {
   const told: string[] = [];
   const read = async () => {
@@ -39,7 +39,7 @@ function follow(stream: Stream | null): { told: string[]; end: Promise<void> } {
   return { told, end: read() };
 }
 
-Deno.test("who watches is told everything once, then what has changed, and that all is well", async () => {
+Deno.test("a client gets everything once, then the changes, and a heartbeat", async () => {
   const { clock, parts, peaks, events } = start();
   const { told, end } = follow(events.open());
   await clock.advance(0);
@@ -57,7 +57,7 @@ Deno.test("who watches is told everything once, then what has changed, and that 
   assertEquals(events.clients, 0);
 });
 
-Deno.test("while nobody watches nothing is made", async () => {
+Deno.test("without clients no part of the page is rendered", async () => {
   const { clock, made, events } = start();
   await clock.advance(10_000);
   assertEquals(made, { parts: 0, levels: 0 });
@@ -71,12 +71,12 @@ Deno.test("while nobody watches nothing is made", async () => {
   assertEquals([made, clock.sleepers], [{ parts, levels }, 0]);
   const { told, end } = follow(events.open());
   await clock.advance(0);
-  assertEquals(told.length, 2, "and then it begins again");
+  assertEquals(told.length, 2, "and then it starts again");
   await events.close();
   await end;
 });
 
-Deno.test("a client that does not read holds a few messages, then is dropped; others go on", async () => {
+Deno.test("a client that does not read is dropped after a few messages; the others continue", async () => {
   const { clock, parts, peaks, events } = start();
   const mute = events.open();
   const { told, end } = follow(events.open());
@@ -101,7 +101,7 @@ Deno.test("a client that does not read holds a few messages, then is dropped; ot
   await end;
 });
 
-Deno.test("one that reads again after a while has missed nothing of what stays", async () => {
+Deno.test("a client that resumes reading after a while has the present state of every part", async () => {
   const { clock, parts, peaks, events } = start();
   const stream = events.open();
   for (let second = 0; second < 8; second++) {
@@ -117,7 +117,7 @@ Deno.test("one that reads again after a while has missed nothing of what stays",
   await end;
 });
 
-Deno.test("there is room for a few, and for the next when one leaves; for none after the end", async () => {
+Deno.test("the number of clients is limited; one that leaves makes room; after the end there is none", async () => {
   const { clock, events } = start();
   const streams = Array.from({ length: MAX_CLIENTS }, () => events.open());
   assert(streams.every((stream) => stream !== null));
@@ -129,7 +129,7 @@ Deno.test("there is room for a few, and for the next when one leaves; for none a
   assertEquals([events.open(), events.clients], [null, 0]);
 });
 
-Deno.test("parts that cannot be made stop nothing", async () => {
+Deno.test("a part that cannot be rendered stops nothing else", async () => {
   const { clock, parts, events } = start();
   Object.defineProperty(parts, "now", {
     enumerable: true,

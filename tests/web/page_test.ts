@@ -1,5 +1,5 @@
-// The status page as the server renders it: the sentence, the escapes, the drawings, the script's
-// language. How it looks and lives in a browser is integration/page_test.ts's.
+// The status page as the server renders it: the sentence, the escapes, the drawings, the language of the
+// script. integration/page_test.ts tests it in a browser.
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { renderPage, renderParts } from "../../src/web/page.ts";
@@ -10,7 +10,7 @@ import { bytes, duration, spoken, summarize } from "../../src/web/page_words.ts"
 import { ShiftedClock } from "../fixtures/shifted_clock.ts";
 import { fillDay, NOW_MS, startStatusRig } from "../fixtures/status_rig.ts";
 
-Deno.test("the sentence says what it is doing, and what mends it", async () => {
+Deno.test("the sentence says what the agent is doing, and how to fix a problem", async () => {
   const clock = new ShiftedClock(NOW_MS);
   await using rig = startStatusRig({ clock });
   const { status, tally } = rig;
@@ -35,7 +35,7 @@ Deno.test("the sentence says what it is doing, and what mends it", async () => {
   assertMatch(look(), /^trouble \| Paused by schedule until tomorrow 08:00 \|/);
 });
 
-Deno.test("what is foreign is text and nothing else, wherever it comes", async () => {
+Deno.test("foreign values appear only as text, wherever the page shows them", async () => {
   const evil = `<img src=x onerror=alert(1)>"'&\u2028</script>`;
   await using rig = startStatusRig();
   fillDay(rig, evil);
@@ -46,14 +46,14 @@ Deno.test("what is foreign is text and nothing else, wherever it comes", async (
   assertEquals(page.split("<script").length, 2);
   assertEquals(page.split("</script>").length, 2);
   const { title, ...parts } = renderParts(rig.view());
-  assertStringIncludes(title ?? "", evil); // it becomes the document's title, as text
+  assertStringIncludes(title ?? "", evil); // the script sets it as the title of the document, as text
   for (const part of Object.values(parts)) assert(!/<img|<script|<\/script/.test(part));
   assertEquals(markup`<a b="${evil}">`.text.replace(/&[a-z#0-9]+;/g, "").match(/[<>"']/g), [
     ...'<"">',
   ]);
 });
 
-Deno.test("a page that was loaded has everything that is sent later", async () => {
+Deno.test("the loaded page has an element for every part that is sent later", async () => {
   await using rig = startStatusRig();
   fillDay(rig, "microphone");
   const page = renderPage(rig.view(), "n");
@@ -64,10 +64,10 @@ Deno.test("a page that was loaded has everything that is sent later", async () =
     assertStringIncludes(page, `id="${id}"`);
   }
   const ids = [...page.matchAll(/ id="([\w-]+)"/g)].map(([, id]) => id);
-  assertEquals(ids.length, new Set(ids).size, "ids are there once");
+  assertEquals(ids.length, new Set(ids).size, "each id exists once");
 });
 
-Deno.test("what was heard is drawn second by second, with holes", () => {
+Deno.test("the sound level is drawn second by second, with holes where sound is missing", () => {
   const level = (peakDbfs: number) => ({ peakDbfs, rmsDbfs: peakDbfs - 30 });
   const wave = [null, level(-30), level(-30), level(0), null, level(-90)];
   const [, peaks] = /class="wave-peak" d="([^"]*)"/.exec(drawWave(wave).text) ?? [];
@@ -86,7 +86,7 @@ Deno.test("what was heard is drawn second by second, with holes", () => {
   assertEquals(begun, "Loudest in the last 5 minutes: −20 dBFS");
 });
 
-Deno.test("amounts and times are written for people", () => {
+Deno.test("amounts and times are readable", () => {
   assertEquals([0, 999, 1000, 932_400, 1.24e9, 11.4e9, 812e6, 999_700].map(bytes), [
     "0 B",
     "999 B",

@@ -1,4 +1,4 @@
-// What the service manager is told: over a real socket, and on a simulated clock.
+// The messages to the service manager: over a real socket, and on a simulated clock.
 
 import { Supervision } from "../../src/web/supervision.ts";
 import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
@@ -16,7 +16,7 @@ import { SimulatedClock } from "../fixtures/simulated_clock.ts";
 import { capturedLog, TempSpool } from "../fixtures/temp_spool.ts";
 
 const START_MS = Date.UTC(2026, 10, 23, 9);
-/** Of the simulated service manager, and of recorder-agent.service. */
+/** The interval of the simulated service manager, and of recorder-agent.service. */
 const WATCHDOG_MS = 18_000;
 const UNIT_WATCHDOG_MS = 180_000;
 
@@ -26,7 +26,7 @@ function filesIn(dir: string): string[] {
   return [...Deno.readDirSync(dir)].map(({ name }) => name);
 }
 
-Deno.test("messages arrive in order, and nothing is left behind", async () => {
+Deno.test("messages arrive in order, and no socket is left behind", async () => {
   await using manager = await FakeServiceManager.start();
   {
     using socket = NotifySocket.open(manager.path, manager.runtimeDir);
@@ -38,7 +38,7 @@ Deno.test("messages arrive in order, and nothing is left behind", async () => {
   assertEquals(filesIn(manager.runtimeDir), []);
 });
 
-Deno.test("what a killed process left in its place is no hindrance", async () => {
+Deno.test("a socket file that a killed process left behind does not stop the next one", async () => {
   await using manager = await FakeServiceManager.start();
   await Deno.writeTextFile(join(manager.runtimeDir, "notify.sock"), "");
   await Deno.symlink("/nowhere", join(manager.runtimeDir, "notify.link"));
@@ -46,10 +46,10 @@ Deno.test("what a killed process left in its place is no hindrance", async () =>
   assertEquals(await socket.send("READY=1"), true);
 });
 
-Deno.test("a service manager that reads nothing holds nobody up, and is told again later", async () => {
+Deno.test("a service manager that does not read blocks nothing, and gets the message again later", async () => {
   await using manager = await FakeServiceManager.start({ deaf: true });
   using socket = NotifySocket.open(manager.path, manager.runtimeDir);
-  let taken = 0; // the kernel keeps a few: net.unix.max_dgram_qlen
+  let taken = 0; // the kernel queues a few: net.unix.max_dgram_qlen
   while (taken < 10_000 && await socket.send("WATCHDOG=1")) taken++;
   assert(taken < 10_000, "the queue was never full");
   manager.listen();
@@ -58,13 +58,13 @@ Deno.test("a service manager that reads nothing holds nobody up, and is told aga
   assertEquals(manager.count("WATCHDOG"), taken);
 });
 
-Deno.test("a socket that is not there is an answer, not an error", async () => {
+Deno.test("a missing socket is a result, not an error", async () => {
   await using manager = await FakeServiceManager.start();
   using socket = NotifySocket.open(join(manager.runtimeDir, "nobody"), manager.runtimeDir);
   assertEquals(await socket.send("READY=1"), false);
 });
 
-Deno.test("without NOTIFY_SOCKET there is nobody to tell; one that cannot be had is logged", () => {
+Deno.test("without NOTIFY_SOCKET nothing is sent; a socket that cannot be used is logged", () => {
   using captured = capturedLog();
   assertEquals(connectServiceManager({}, "/nowhere", captured.log), null);
   assertEquals(captured.lines.length, 0);
@@ -74,7 +74,7 @@ Deno.test("without NOTIFY_SOCKET there is nobody to tell; one that cannot be had
   assertEquals(captured.lines.length, 2);
 });
 
-Deno.test("the token is in the credential, unless the configuration gives one", async () => {
+Deno.test("the token comes from the credential, unless the configuration has one", async () => {
   const dir = await Deno.makeTempDir();
   try {
     const env = {
@@ -85,7 +85,7 @@ Deno.test("the token is in the credential, unless the configuration gives one", 
       CREDENTIALS_DIRECTORY: dir,
     };
     const file = join(dir, "ingest-token");
-    // What the unit puts there when /etc/recorder-agent/token is missing.
+    // The text that the unit sets when /etc/recorder-agent/token is missing.
     await Deno.writeTextFile(file, "there is no token in /etc/recorder-agent/token");
     const error = assertThrows(() => loadConfig({ path: null, env }), ConfigError);
     assertMatch(
@@ -101,7 +101,7 @@ Deno.test("the token is in the credential, unless the configuration gives one", 
   }
 });
 
-// --- What is told --------------------------------------------------------------------------------
+// --- The messages --------------------------------------------------------------------------------
 
 function start(options: { taken?: () => boolean } = {}) {
   const clock = new SimulatedClock(START_MS);
@@ -131,7 +131,7 @@ function start(options: { taken?: () => boolean } = {}) {
   };
 }
 
-Deno.test("READY comes with the sound", async () => {
+Deno.test("READY is sent with the first sound", async () => {
   await using setup = start();
   setup.status.schedule(true);
   setup.run();
@@ -146,7 +146,7 @@ Deno.test("READY comes with the sound", async () => {
   ]);
 });
 
-Deno.test("READY comes at once outside the schedule", async () => {
+Deno.test("READY is sent at once outside the schedule", async () => {
   await using setup = start();
   setup.status.schedule(false);
   setup.run();
@@ -154,7 +154,7 @@ Deno.test("READY comes at once outside the schedule", async () => {
   assertMatch(setup.told.join(), /^READY=1\nSTATUS=Outside the schedule since /);
 });
 
-Deno.test("READY comes after 10 s without a microphone, and STATUS says what is missing", async () => {
+Deno.test("READY is sent after 10 s without a microphone, and STATUS says what is missing", async () => {
   await using setup = start();
   setup.status.schedule(true);
   setup.status.setProblem("clock_not_synchronized", "The clock is wrong");
@@ -170,7 +170,7 @@ Deno.test("READY comes after 10 s without a microphone, and STATUS says what is 
   ]);
 });
 
-Deno.test("STATUS is told when something has changed, and not otherwise", async () => {
+Deno.test("STATUS is sent when it has changed, and only then", async () => {
   await using setup = start();
   const { clock, status, outbox, told } = setup;
   status.schedule(true);
@@ -189,7 +189,7 @@ Deno.test("STATUS is told when something has changed, and not otherwise", async 
   assert((told.at(-1)?.length ?? 0) < 350);
 });
 
-Deno.test("what was not taken is told again, ever more seldom", async () => {
+Deno.test("a message that was not accepted is sent again, at growing intervals", async () => {
   let taken = false;
   await using setup = start({ taken: () => taken });
   setup.run();
@@ -202,7 +202,7 @@ Deno.test("what was not taken is told again, ever more seldom", async () => {
   assertEquals(setup.told.length, before + 1);
 });
 
-Deno.test("STOPPING asks for more time until the end, for a minute at most", async () => {
+Deno.test("STOPPING asks for more time until the agent has stopped, for at most a minute", async () => {
   await using setup = start();
   const running = setup.run();
   await setup.clock.advance(500);
@@ -219,7 +219,7 @@ Deno.test("STOPPING asks for more time until the end, for a minute at most", asy
 
 // --- The watchdog --------------------------------------------------------------------------------
 
-Deno.test("the watchdog is fed by sound, often enough, and by no timer", async () => {
+Deno.test("sound feeds the watchdog often enough, and no timer does", async () => {
   await using setup = start();
   const { clock, status, supervision, told } = setup;
   status.schedule(true);
@@ -234,7 +234,7 @@ Deno.test("the watchdog is fed by sound, often enough, and by no timer", async (
   assertEquals(told.slice(1), Array(6).fill("WATCHDOG=1"));
 });
 
-Deno.test("without a watchdog, or without a service manager, nothing is fed", async () => {
+Deno.test("without a watchdog, or without a service manager, nothing is sent", async () => {
   const clock = new SimulatedClock(START_MS);
   const told: string[] = [];
   const notifier = {
@@ -248,7 +248,7 @@ Deno.test("without a watchdog, or without a service manager, nothing is fed", as
   const alone = new Supervision({ notifier: null, watchdogUsec: "1", timeZone: "UTC" }, clock);
   alone.alive();
   await alone.run(
-    () => { // nobody asks
+    () => { // never called
       throw new Error("report");
     },
     AbortSignal.abort(),
@@ -256,7 +256,7 @@ Deno.test("without a watchdog, or without a service manager, nothing is fed", as
   );
 });
 
-/** A recorder on a simulated clock that tells when it is alive; the longest silence is returned. */
+/** Runs a recorder on a simulated clock that reports that it is alive; returns the longest silence. */
 async function longestSilence(
   forMs: number,
   options: Partial<RecorderOptions & Pick<Microphones, "find">> = {},
@@ -305,22 +305,22 @@ async function longestSilence(
   return Math.max(...alive.slice(1).map((atMs, i) => atMs - (alive[i] ?? 0)));
 }
 
-Deno.test("a pause feeds the watchdog, and so does a microphone that stays away", async () => {
+Deno.test("a pause feeds the watchdog, and so does a microphone that is absent for long", async () => {
   const pause = { schedule: { startMinute: 0, endMinute: 60 } };
   assertEquals(await longestSilence(60_000, pause), 5_000);
-  // alive() may pass over a call for a sixth of the time; packets may take 30 s more to be missed.
+  // alive() may skip calls for a sixth of the interval; missing packets are noticed up to 30 s later.
   const silenceMs = await longestSilence(400_000);
   assert(silenceMs + UNIT_WATCHDOG_MS / 6 + 30_000 < UNIT_WATCHDOG_MS, `${silenceMs} ms`);
 });
 
-Deno.test("a recorder that hangs starves the watchdog, though timers run", async () => {
+Deno.test("a recorder that hangs does not feed the watchdog, even though timers run", async () => {
   const hung = Promise.withResolvers<never>();
   const release = () => hung.reject(new Error("no microphone"));
   const options = { find: () => hung.promise };
   assertEquals(await longestSilence(UNIT_WATCHDOG_MS, options, release), UNIT_WATCHDOG_MS);
 });
 
-Deno.test("packets feed the watchdog, even those that a failing disk does not take", () => {
+Deno.test("packets feed the watchdog, even if writes to the disk fail", () => {
   for (const isFull of [false, true]) {
     let alive = 0;
     const clock = new SimulatedClock(START_MS);

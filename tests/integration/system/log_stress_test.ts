@@ -1,5 +1,5 @@
-// A day of everything that can flap, by the workers themselves and the log as it runs in a shop: it
-// must fill no journal, and hide nothing. Time passes only while somebody waits or sends.
+// A day of everything that can flap, with the real workers and the log as in production: it must not
+// fill the journal, and must not hide anything. Time passes only while a worker waits or sends.
 
 import { assert, assertEquals } from "@std/assert";
 import { resetSync } from "@logtape/logtape";
@@ -15,16 +15,16 @@ import { noMicrophone } from "../../fixtures/recorder_rig.ts";
 import { TempSpool } from "../../fixtures/temp_spool.ts";
 
 const DAY_S = 86_400;
-/** For what takes real time, as the files of chunks do. */
+/** For workers that need real time, for instance to write the files of chunks. */
 const OUTAGE_S = 4 * 3600;
 const START_MS = Date.UTC(2026, 10, 23);
 
-/** Each wait is over at once, and the time that it takes has passed. */
+/** Each wait returns at once and advances the time by its length. */
 class HastyClock implements Clock {
   nowMs = 0;
   readonly unixMs = () => START_MS + this.nowMs;
   readonly monotonicMs = () => this.nowMs;
-  /** What happens meanwhile. */
+  /** Called after each wait. */
   onPassed: () => Promise<void> = () => Promise.resolve();
 
   async sleep(ms: number): Promise<void> {
@@ -60,7 +60,7 @@ function startDay() {
   return { clock, lines, log, status, [Symbol.dispose]: () => resetSync() };
 }
 
-/** Lines in the worst of all minutes that begin with a line, and in all. */
+/** The number of lines in the worst minute that begins with a line, and in total. */
 function count(lines: readonly Line[]): { worstMinute: number; all: number } {
   const within = lines.map(({ atS }) =>
     lines.filter((other) => other.atS >= atS && other.atS < atS + 60).length
@@ -68,7 +68,7 @@ function count(lines: readonly Line[]): { worstMinute: number; all: number } {
   return { worstMinute: Math.max(0, ...within), all: lines.length };
 }
 
-/** At most a line a minute, from the beginning to the end and in the last hour. */
+/** Asserts at most a line per minute, over the whole time and in the last hour. */
 function assertQuiet(lines: readonly Line[], seconds = DAY_S): void {
   const text = lines.map((line) => JSON.stringify(line)).join("\n");
   const { all, worstMinute } = count(lines);
@@ -98,7 +98,7 @@ const outages: [what: string, answer: (attempt: number, minute: number) => Verdi
 ];
 
 for (const [what, answer] of outages) {
-  Deno.test(`four hours with a server that ${what} writes at most a line a minute`, async () => {
+  Deno.test(`four hours with a server that ${what} log at most a line per minute`, async () => {
     await using temp = await TempSpool.open();
     using day = startDay();
     const { clock, log, lines } = day;
@@ -131,10 +131,10 @@ for (const [what, answer] of outages) {
 
 // ---- the other workers
 
-Deno.test("a day with a microphone that is missing in two ways in turn writes at most a line a minute", async () => {
+Deno.test("a day with a microphone that is missing in two alternating ways logs at most a line per minute", async () => {
   using day = startDay();
   const { clock, lines, log, status } = day;
-  // The schedule is watched beside the work: its pauses take no time of their own.
+  // The schedule is watched concurrently: its waits do not advance the time.
   const sleep = (ms: number, signal?: AbortSignal) =>
     ms === 5000 ? aborted(signal) : clock.sleep(ms);
   const recorderClock: Clock = { unixMs: clock.unixMs, monotonicMs: clock.monotonicMs, sleep };
@@ -166,7 +166,7 @@ Deno.test("a day with a microphone that is missing in two ways in turn writes at
   assertQuiet(lines);
 });
 
-Deno.test("a day with a disk that fills up and empties every few seconds writes at most a line a minute", async () => {
+Deno.test("a day with a disk that fills up and empties every few seconds logs at most a line per minute", async () => {
   await using temp = await TempSpool.open();
   using day = startDay();
   const { clock, lines } = day;
@@ -189,7 +189,7 @@ Deno.test("a day with a disk that fills up and empties every few seconds writes 
 
 // ---- the log itself
 
-/** What the parts say when a microphone, a disk and a server all come and go at once. */
+/** The log lines of the parts when a microphone, a disk and a server all flap at once. */
 function sayEverything(log: Logger, flap: number): number {
   const recorder = log.getChild("recorder");
   const problem = (part: string, code: string) =>
@@ -215,7 +215,7 @@ function sayEverything(log: Logger, flap: number): number {
   return 11;
 }
 
-Deno.test("everything at once, every three seconds for a day: few lines, each repeat counted, the last word said", () => {
+Deno.test("a day of flaps every three seconds logs few lines, counts each repeat and ends with the latest state", () => {
   using day = startDay();
   const { clock, lines, log } = day;
   let said = 0;
@@ -226,7 +226,7 @@ Deno.test("everything at once, every three seconds for a day: few lines, each re
   const { all, worstMinute } = count(lines);
   assert(all <= 11 * (7 + 24), `${all} lines`);
   assert(worstMinute <= 2 * 11, `${worstMinute} lines in a minute`);
-  // An hour later the last word on everything has been written, and the sum is right.
+  // An hour later the latest state of everything has been logged, and the sum is correct.
   clock.nowMs += 3_600_000;
   log.info("recorder-agent has stopped.");
   const told = lines.reduce((sum, { repeats = 0 }) => sum + 1 + repeats, 0);

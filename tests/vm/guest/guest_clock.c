@@ -1,10 +1,10 @@
-/* guest_clock: the guest's time daemon. It sets the clock and says whether it counts as synchronized,
- * in the kernel's own terms (adjtimex), which is what timedatectl tells. It never asks a network.
+/* guest_clock: the time daemon of the guest. It sets the clock and its synchronized state in the kernel
+ * (adjtimex), which timedatectl reads. It never uses the network.
  *
- *   guest_clock boot             as the kernel's command line says: vm.clock=UNIX_SECONDS,synced|unsynced,
- *                                the time at which the machine was switched on
- *   guest_clock step SECONDS     adds so much (may be negative) and leaves the rest
- *   guest_clock synced|unsynced  says so
+ *   guest_clock boot             reads vm.clock=UNIX_SECONDS,synced|unsynced from the command line of the
+ *                                kernel: the time at power-on
+ *   guest_clock step SECONDS     adds this (may be negative) and keeps the state
+ *   guest_clock synced|unsynced  sets the state
  */
 #include <stdio.h>
 #include <stdlib.h>

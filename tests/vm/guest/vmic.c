@@ -1,27 +1,27 @@
 /* vmic: a virtual USB Audio Class 1 microphone, in user space of the guest.
  *
- * It makes a socket pair, hands one end to the kernel's vhci-hcd (USB/IP) through sysfs, and answers
+ * It makes a socket pair, hands one end to vhci-hcd of the kernel (USB/IP) through sysfs, and answers
  * USB requests on the other. The kernel sees a real USB device: enumeration, snd-usb-audio, isochronous
- * transfers, uevents. When this process ends, however it ends, the kernel sees an unplug. It knows
- * nothing of what records from it.
+ * transfers, uevents. When this process ends, for any reason, the kernel sees an unplug. It knows
+ * nothing about the program that records from it.
  *
  *   vmic [-p PORT] [-f HZ] [-s SERIAL] [-n NAME] [-t STATISTICS_FILE]
  *        -p  port of the virtual hub, 0 to 7 (default 0: USB path 1-1; port 1: 1-2)
  *        -f  frequency of the sine it hears, a whole number of Hz (default 440)
  *        -s  serial number (default: none, as cheap microphones have none)
  *        -n  product name
- *        -t  once a second one line: when it was plugged in (seconds since boot), and what was delivered
- *            since the stream began
+ *        -t  one line per second: the time of the plug (seconds since boot), and the deliveries since the
+ *            stream began
  *
  *   SIGUSR1  toggles a hang: it stays plugged in and delivers nothing
- *   SIGALRM  a hang that ends when the stream is opened anew, as most hung microphones do
+ *   SIGALRM  a hang that ends when the stream is opened again, as with most hung microphones
  *   SIGUSR2  toggles digital silence
  *   SIGHUP   toggles an error on every packet (-EPROTO)
  *   SIGTERM, SIGINT  unplug
  *
- * Sound that the host was late to ask for is caught up, up to 2 s, so that a slow emulator makes no holes
- * that no real microphone would have made. The protocol is the kernel's
- * Documentation/usb/usbip_protocol.rst; the descriptors are those of USB Audio Class 1.0.
+ * If the host asks late, it delivers the missed sound, up to 2 s, so that a slow emulator causes no holes
+ * that a real microphone would not cause. The protocol is in Documentation/usb/usbip_protocol.rst of the
+ * kernel; the descriptors are those of USB Audio Class 1.0.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -47,7 +47,7 @@ enum { CATCH_UP_MS = 2000, STRING_MAKER = 1, STRING_PRODUCT = 2, STRING_SERIAL =
 #define MS 1000000LL
 #define SECOND 1000000000LL
 
-/* A request for isochronous packets, one a millisecond, and when the last of them has been heard. */
+/* A request for isochronous packets, one per millisecond, and when the last of them has been heard. */
 struct request {
 	uint32_t sequence;
 	int packets;
@@ -141,7 +141,7 @@ static int take(void *to, size_t size)
 	return 0;
 }
 
-/* ---- what it says it is ---- */
+/* ---- descriptors ---- */
 
 static const uint8_t configuration_descriptor[] = {
 	9, 2, 109, 0, 2, 1, 0, 0x80, 50,                      /* 109 bytes, 2 interfaces, 100 mA */
@@ -198,7 +198,7 @@ static int standard_request(int request, int value, int index, uint8_t *data)
 {
 	switch (request) {
 	case 0: return little16(data, 0);                     /* GET_STATUS */
-	case 1: case 3: case 5: return 0;                     /* features, address: the kernel's business */
+	case 1: case 3: case 5: return 0;                     /* features, address: handled by the kernel */
 	case 6:                                               /* GET_DESCRIPTOR */
 		if (value >> 8 == 1) return device_descriptor(data);
 		if (value >> 8 == 3) return string_descriptor(value & 255, data);
@@ -208,7 +208,7 @@ static int standard_request(int request, int value, int index, uint8_t *data)
 	case 8: data[0] = configuration; return 1;
 	case 9: configuration = value; return 0;
 	case 10: data[0] = alternate[index & 1]; return 1;
-	case 11:                                              /* SET_INTERFACE: the stream goes on or off */
+	case 11:                                              /* SET_INTERFACE: starts or stops the stream */
 		if (index > 1) return -1;
 		alternate[index] = value;
 		if (index == 1 && value == 1) hangs_until_opened = 0;
@@ -336,7 +336,7 @@ static int queue_packets(uint32_t sequence, int packets)
 	return 0;
 }
 
-/* One message of the kernel's; -1 ends the program. */
+/* Handles one message of the kernel; -1 ends the program. */
 static int handle_message(void)
 {
 	uint8_t header[HEADER_BYTES], data[65536] = { 0 };

@@ -1,5 +1,5 @@
-// Scenario of what recording costs: processor time of the program and of its ffmpeg, against an ffmpeg
-// alone. The guest's time counts instructions, so that the figures are the same on any machine.
+// Scenario of the cost of recording: processor time of the program and of its ffmpeg, compared with
+// ffmpeg alone. Guest time counts instructions, so that the figures are the same on any machine.
 
 import { NS_PER_INSTRUCTION } from "../guest.ts";
 import type { Rig } from "../rig.ts";
@@ -14,9 +14,9 @@ interface Usage {
   /** Seconds since boot. */
   readonly atS: number;
   readonly ffmpegPid: string;
-  /** Processor time so far of the whole unit, seconds. */
+  /** Processor time of the whole unit so far, seconds. */
   readonly unitS: number;
-  /** Of the ffmpeg in it, seconds. */
+  /** Processor time of its ffmpeg so far, seconds. */
   readonly ffmpegS: number;
 }
 
@@ -37,19 +37,21 @@ async function cost(rig: Rig, report: Report): Promise<void> {
   rig.expectedRestarts = 0;
   await rig.settled();
 
-  report.measured("the program, a second of sound", instructions(unit - ffmpeg));
-  report.measured("its ffmpeg, a second of sound", instructions(ffmpeg));
-  report.measured("ffmpeg alone, a second of sound", instructions(bare));
+  report.measured("the program, per second of sound", instructions(unit - ffmpeg));
+  report.measured("its ffmpeg, per second of sound", instructions(ffmpeg));
+  report.measured("ffmpeg alone, per second of sound", instructions(bare));
   report.measured("the program ÷ ffmpeg alone", `${(100 * (unit - ffmpeg) / bare).toFixed(1)} %`);
 }
 
-/** Processor time a second of the guest's time. @throws if it was not one ffmpeg throughout. */
+/** Processor time per second of guest time. @throws if ffmpeg restarted meanwhile. */
 async function measure(rig: Rig, unit: string): Promise<{ unit: number; ffmpeg: number }> {
   await rig.running.guest.pass(SETTLE_S);
   const before = await usageOf(rig, unit);
   await rig.running.guest.pass(WINDOW_S);
   const after = await usageOf(rig, unit);
-  if (after.ffmpegPid !== before.ffmpegPid) throw new Error(`${unit} began again while measured`);
+  if (after.ffmpegPid !== before.ffmpegPid) {
+    throw new Error(`${unit} restarted during the measurement`);
+  }
   const seconds = after.atS - before.atS;
   return {
     unit: (after.unitS - before.unitS) / seconds,
@@ -61,7 +63,7 @@ async function usageOf({ running: { guest } }: Rig, unit: string): Promise<Usage
   const text = await guest.run(
     "cut -d' ' -f1 /proc/uptime; pgrep -x ffmpeg; " +
       `grep usage_usec /sys/fs/cgroup/system.slice/${unit}/cpu.stat; ` +
-      "cut -d' ' -f1 /proc/$(pgrep -x ffmpeg)/task/*/schedstat", // of each of its threads, nanoseconds
+      "cut -d' ' -f1 /proc/$(pgrep -x ffmpeg)/task/*/schedstat", // nanoseconds of each of its threads
   );
   const [atS, ffmpegPid = "", usage, ...threads] = text.trim().split("\n");
   return {
@@ -72,11 +74,11 @@ async function usageOf({ running: { guest } }: Rig, unit: string): Promise<Usage
   };
 }
 
-/** `share`: processor time a second of sound. */
+/** `share`: processor time per second of sound. */
 function instructions(share: number): string {
   return `${(share * 1000 / NS_PER_INSTRUCTION).toFixed(1)} million instructions`;
 }
 
 export const costScenarios: readonly Scenario[] = [
-  { name: "cost", what: "instructions a second of sound, against ffmpeg alone", run: cost },
+  { name: "cost", what: "instructions per second of sound, compared with ffmpeg alone", run: cost },
 ];

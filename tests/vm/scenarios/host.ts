@@ -1,4 +1,4 @@
-// Scenarios of the machine around the service: its power, its clock, its disk, its network.
+// Scenarios of the machine: its power, its clock, its disk, its network.
 
 import type { HealthReport } from "../../../src/status/status.ts";
 import { SLOWEST } from "../guest.ts";
@@ -9,12 +9,12 @@ import { CHUNK_SECONDS } from "../service.ts";
 import { endS, inOrder, silenceIn, startS, worstOverlapS } from "../sound.ts";
 
 const TWO_WEEKS_S = 14 * 24 * 3600;
-/** The network cable is out for so long. */
+/** How long the network cable is unplugged, seconds. */
 const AWAY_S = 60;
 
 async function powerCut(rig: Rig, report: Report): Promise<void> {
   const { guest, service } = rig.running;
-  rig.ingest.goOffline(); // so that chunks wait when it happens
+  rig.ingest.goOffline(); // so that chunks are waiting when the power fails
   await rig.running.guest.pass(2.5 * CHUNK_SECONDS);
   const waiting = [...await service.list("outbox"), ...await service.list("uploaded")];
   const cutUnixS = Number(await guest.run("date +%s.%N"));
@@ -43,7 +43,7 @@ async function clock(rig: Rig, report: Report): Promise<void> {
   await microphone.toggleMute();
   await rig.running.guest.pass(CHUNK_SECONDS);
   report.holds(
-    "chunks wait for their true time",
+    "chunks wait for clock sync",
     rig.ingest.chunks.length === seen,
     `${rig.ingest.chunks.length - seen} sent`,
   );
@@ -56,15 +56,15 @@ async function clock(rig: Rig, report: Report): Promise<void> {
   const silences = await Promise.all(chunks.map(silenceIn));
   const heardUnixS = silences.find((atS) => atS !== null) ?? 0;
   const errorS = Math.abs(heardUnixS - (muteUnixS + TWO_WEEKS_S));
-  report.atMost("a sound before the correction is dated wrong by", errorS, 0.5);
-  report.atMost("two chunks claim the same time for", worstOverlapS(chunks), 0.1);
+  report.atMost("error in the time of a sound before the correction", errorS, 0.5);
+  report.atMost("overlap of two chunks", worstOverlapS(chunks), 0.1);
   report.holds(
     "all of them are dated after the boot",
     chunks.every((chunk) => startS(chunk) > unixMs / 1000 + TWO_WEEKS_S),
   );
 }
 
-/** What the start of the service took is declared as a gap with its first chunk. */
+/** The first chunk declares the time of the start of the service as a gap. */
 async function recordsChunks(rig: Rig): Promise<HealthReport> {
   await rig.healthy("recording chunks", ({ chunks_recorded_total: chunks }) => chunks > 0);
   return await rig.settled();
@@ -74,7 +74,7 @@ async function diskFull(rig: Rig, report: Report): Promise<void> {
   const { guest, journal } = rig.running;
   const before = await recordsChunks(rig);
   const fullS = await guest.uptimeS();
-  // All that the service's user could have; ext4 keeps some for root, who takes that, too.
+  // Fills the space of the service's user, and the reserve of ext4 for root.
   await guest.run(
     "fallocate -l 20G /filling 2>/dev/null; dd if=/dev/zero of=/filling bs=1M " +
       "oflag=append conv=notrunc 2>/dev/null; df --output=avail / | tail -n 1",
@@ -106,8 +106,11 @@ async function networkAway(rig: Rig, report: Report): Promise<void> {
   const before = await recordsChunks(rig);
   const seen = rig.ingest.chunks.length;
   const backS = await guest.passWithoutNetwork(AWAY_S);
-  report.holds("nothing arrives while the cable is out", rig.ingest.chunks.length <= seen + 1);
-  // By the service's own times: a command may get through a good while later than a chunk.
+  report.holds(
+    "no chunk arrives while the cable is unplugged",
+    rig.ingest.chunks.length <= seen + 1,
+  );
+  // Uses the times of the service: a command may reach the guest much later than a chunk leaves it.
   const delivered = ({ message }: Entry) => message === "Delivered.";
   const first = await journal.next(delivered, { sinceS: backS, limitS: 90 });
   const last = await journal.next(
@@ -122,8 +125,8 @@ async function networkAway(rig: Rig, report: Report): Promise<void> {
 }
 
 export const hostScenarios: readonly Scenario[] = [
-  { name: "power-cut", what: "the guest is killed in mid-chunk, and booted again", run: powerCut },
-  { name: "clock", what: "booted two weeks in the past, corrected later", run: clock },
+  { name: "power-cut", what: "the guest loses power in mid-chunk, and boots again", run: powerCut },
+  { name: "clock", what: "the clock is two weeks slow at boot, and corrected later", run: clock },
   { name: "disk-full", what: "the disk is full for half a minute", run: diskFull },
-  { name: "network", what: "the network cable is out for a minute", run: networkAway },
+  { name: "network", what: "the network cable is unplugged for a minute", run: networkAway },
 ];

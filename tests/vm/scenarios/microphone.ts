@@ -1,5 +1,5 @@
-// Scenarios of the microphone: pulled out and put back, confused with another one, hung, mute, broken,
-// held by somebody else.
+// Scenarios of the microphone: unplugged and plugged in again, confused with another one, hung, mute,
+// broken, in use by another process.
 
 import type { ReceivedChunk } from "../../fixtures/ingest_server.ts";
 import { SLOWEST } from "../guest.ts";
@@ -10,7 +10,7 @@ import { startS, toneOf } from "../sound.ts";
 
 const TONES = { first: 440, second: 880 };
 
-/** Pulled out for so many seconds each time: shorter and longer than the delays between tries. */
+/** Seconds without the microphone: shorter and longer than the delays between attempts. */
 const PAUSES_S = [0, 1, 2, 3, 5, 0, 7, 1, 10, 15];
 
 async function replug(rig: Rig, report: Report): Promise<void> {
@@ -26,8 +26,8 @@ async function replug(rig: Rig, report: Report): Promise<void> {
   }
   const list = delays.map((seconds) => seconds.toFixed(1)).join(", ");
   report.measured(`replug → first packet, ${delays.length} times`, `${list} s`);
-  report.measured("of these the median", `${median(delays).toFixed(2)} s`);
-  report.atMost("of these the worst", Math.max(...delays), 5);
+  report.measured("median of these", `${median(delays).toFixed(2)} s`);
+  report.atMost("worst of these", Math.max(...delays), 5);
 }
 
 async function order(rig: Rig, report: Report): Promise<void> {
@@ -36,24 +36,30 @@ async function order(rig: Rig, report: Report): Promise<void> {
   await second.plug();
   const swappedS = await swap(rig);
   report.measured("cards", await cards(rig));
-  const keeps = "auto-detect keeps to the one it had";
+  const keeps = "auto-detect keeps the one it had";
   const soundS = await keepsTo(rig, report, keeps, TONES.first, swappedS);
   report.measured("both back → recorded again", `${(soundS - swappedS).toFixed(1)} s`);
 
   const configuredS = await guest.uptimeS();
   await service.configure({ audio_device: "usb:1-2" });
-  await keepsTo(rig, report, "audio_device usb:1-2 takes the other", TONES.second, configuredS);
+  await keepsTo(
+    rig,
+    report,
+    "audio_device usb:1-2 selects the other one",
+    TONES.second,
+    configuredS,
+  );
   await microphone.unplug();
   await second.unplug();
   await microphone.plug();
   const backS = await second.plug();
-  await keepsTo(rig, report, "and again after a replug in the first order", TONES.second, backS);
+  await keepsTo(rig, report, "and also after a replug in the first order", TONES.second, backS);
 
   await second.unplug();
   const health = await rig.healthy("missing usb:1-2", ({ recording }) => !recording);
   const { message = "" } = health.problems.find(({ code }) => code.startsWith("microphone")) ?? {};
-  report.holds("the other one is not taken in its place", !health.recording, message);
-  // Here the one recorded last, without audio_device, is to be the first again.
+  report.holds("the other one does not replace it", !health.recording, message);
+  // From here on the first one is again the one recorded last, without audio_device.
   await guest.run("rm -f /etc/vmic1 /var/lib/recorder-agent/spool/microphone.json");
   await service.configure({});
   await rig.settled();
@@ -69,19 +75,25 @@ async function standIn(rig: Rig, report: Report): Promise<void> {
   const { problems } = await rig.healthy("stand-in", has("microphone_stand_in"));
   report.measured("/health says", messageOf("microphone_stand_in", problems));
   const backS = await microphone.plug();
-  const soundS = await keepsTo(rig, report, "back again, it is recorded", TONES.first, backS);
+  const soundS = await keepsTo(rig, report, "plugged in again, it is recorded", TONES.first, backS);
   report.atMost("back again → first packet", soundS - backS, 5);
   await rig.settled();
 
-  // A brown-out, after which the twin is there first.
+  // A brown-out, after which the twin appears first.
   await microphone.unplug();
   await second.unplug();
   await second.plug();
   await guest.pass(2);
   const lastS = await microphone.plug();
-  await keepsTo(rig, report, "a brown-out, the twin back first: it is", TONES.first, lastS);
+  await keepsTo(
+    rig,
+    report,
+    "after a brown-out with the twin back first, it is recorded",
+    TONES.first,
+    lastS,
+  );
   await second.unplug();
-  // Its id is that of the second of two now.
+  // Its id is now that of the second of two.
   await microphone.unplug();
   await microphone.plug();
   await guest.run("rm -f /etc/vmic1");
@@ -99,8 +111,8 @@ function messageOf(code: string, problems: Problems): string {
 }
 
 /**
- * Both are pulled out, and put back in the other order: numbers and ids change places. Returns when the
- * last plug went in, seconds since boot.
+ * Unplugs both, and plugs them in again in the other order, so that their numbers and ids are swapped.
+ * Returns the time of the last plug, seconds since boot.
  */
 async function swap({ running: { microphone, second } }: Rig): Promise<number> {
   await microphone.unplug();
@@ -114,7 +126,7 @@ async function cards({ running: { guest } }: Rig): Promise<string> {
     .map((link) => link.replace(/.*\/(\d-\d):.*\/(card\d)$/, "$2 at usb:$1")).join(", ");
 }
 
-/** Judges the next whole chunk of what is recorded since `sinceS`. Returns when that began. */
+/** Checks the next whole chunk of the recording since `sinceS`. Returns when the recording began. */
 async function keepsTo(
   rig: Rig,
   report: Report,
@@ -135,7 +147,7 @@ async function hang(rig: Rig, report: Report): Promise<void> {
   const { microphone, journal } = rig.running;
   const hungS = await microphone.hangUntilOpened();
   const sound = await journal.next("Recording.", { sinceS: hungS, limitS: 90 });
-  report.atMost("hung until it is opened anew: stall → recovered", sound.atS - hungS, 20);
+  report.atMost("hung until it is opened again: stall → recovered", sound.atS - hungS, 20);
   await rig.running.guest.pass(5);
 
   const deadS = await microphone.toggleHang();
@@ -188,22 +200,22 @@ async function busy(rig: Rig, report: Report): Promise<void> {
   const said = messageOf("microphone_busy", problems);
   const pid = (await guest.run("pgrep -x arecord")).trim();
   report.holds(
-    "/health names who holds it",
+    "/health names the process that uses it",
     said.includes(`holder.service (process ${pid})`),
     said,
   );
   const freeS = await guest.uptimeS();
   await guest.run("systemctl stop holder");
   const sound = await journal.next("Recording.", { sinceS: freeS, limitS: 90 });
-  report.measured("given back → first packet", `${(sound.atS - freeS).toFixed(1)} s`);
+  report.measured("released → first packet", `${(sound.atS - freeS).toFixed(1)} s`);
 }
 
 export const microphoneScenarios: readonly Scenario[] = [
-  { name: "replug", what: "pulled out and put back ten times", run: replug },
-  { name: "order", what: "two equal microphones, put back in the other order", run: order },
-  { name: "stand-in", what: "pulled out, with its twin beside it", run: standIn },
+  { name: "replug", what: "unplugged and plugged in again ten times", run: replug },
+  { name: "order", what: "two equal microphones, plugged in again in the other order", run: order },
+  { name: "stand-in", what: "unplugged, while its twin stays plugged in", run: standIn },
   { name: "hang", what: "plugged in, and delivers nothing", run: hang },
   { name: "mute", what: "delivers digital silence", run: mute },
   { name: "errors", what: "an error on every packet", run: errors },
-  { name: "busy", what: "held by arecord when the service starts", run: busy },
+  { name: "busy", what: "in use by arecord when the service starts", run: busy },
 ];

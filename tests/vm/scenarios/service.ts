@@ -1,10 +1,10 @@
-// Scenarios of the service manager: stop and start, restart, a program that is killed, one that hangs.
+// Scenarios of the service manager: stop and start, restart, a killed program, a hung program.
 
 import type { Rig } from "../rig.ts";
 import type { Report, Scenario } from "../scenario.ts";
 import { endS, inOrder, startS } from "../sound.ts";
 
-/** The unit has minutes; the mechanism is the same with less. */
+/** The unit has minutes; the mechanism is the same with a shorter time. */
 const WATCHDOG_S = 30;
 
 async function stop(rig: Rig, report: Report): Promise<void> {
@@ -14,9 +14,9 @@ async function stop(rig: Rig, report: Report): Promise<void> {
   await guest.run("systemctl stop recorder-agent");
   report.atMost("systemctl stop takes", await guest.uptimeS() - stopS, 15);
   const { active, result } = await service.state();
-  report.holds("it ended as asked", active === "inactive" && result === "success", result);
+  report.holds("it stopped as asked", active === "inactive" && result === "success", result);
   report.holds("no ffmpeg is left", (await guest.try("pgrep -c ffmpeg")).trim() === "0");
-  report.holds("nothing is half written", (await service.list("recording")).length === 0);
+  report.holds("no chunk is half written", (await service.list("recording")).length === 0);
   await guest.run("systemctl start recorder-agent");
   rig.expectedRestarts = 0;
   await rig.settled();
@@ -55,8 +55,11 @@ async function watchdog(rig: Rig, report: Report): Promise<void> {
   );
   rig.expectedRestarts = 0;
   await rig.settled();
-  await rig.running.guest.pass(WATCHDOG_S); // fed, it stays
-  report.holds("fed, it lets the service live", (await service.state()).restarts === 0);
+  await rig.running.guest.pass(WATCHDOG_S); // the service feeds it
+  report.holds(
+    "a fed watchdog does not restart the service",
+    (await service.state()).restarts === 0,
+  );
   const { pid } = await service.state();
   const stoppedS = await guest.uptimeS();
   await guest.run(`kill -STOP ${pid}`);
@@ -72,7 +75,7 @@ async function watchdog(rig: Rig, report: Report): Promise<void> {
   await guest.run(`rm -r ${dropIn}; systemctl daemon-reload`);
 }
 
-/** Seconds between the end of what was recorded before this moment, and the moment. */
+/** Seconds from the end of the last recording before this moment to the moment. */
 function lostBefore({ ingest }: Rig, unixS: number): number {
   const last = inOrder(ingest.chunks).findLast((chunk) => startS(chunk) < unixS);
   return Math.max(0, unixS - (last ? endS(last) : 0));

@@ -1,4 +1,4 @@
-// Scenarios of being switched on: from boot to the first chunk, without a microphone, a planned reboot.
+// Scenarios of the start: from boot to the first chunk, without a microphone, a planned reboot.
 
 import type { Rig } from "../rig.ts";
 import { type Report, type Scenario } from "../scenario.ts";
@@ -26,12 +26,12 @@ async function withoutMicrophone(rig: Rig, report: Report): Promise<void> {
   await rig.switchOff("poweroff");
   const { journal, microphone, service } = await rig.boot();
   const health = await rig.healthy(
-    "missing its microphone",
+    "reporting its microphone as missing",
     ({ problems }) => problems.some(({ code }) => code === "microphone_missing"),
   );
   const problem = health.problems.find(({ code }) => code === "microphone_missing");
   report.measured("/health says", problem?.message ?? "");
-  await rig.running.guest.pass(12); // the unit counts as started without sound, too
+  await rig.running.guest.pass(12); // the unit counts as started even without sound
   const { active } = await service.state();
   report.holds("the unit is up without a microphone", active === "active", active);
   const pluggedS = await microphone.plug();
@@ -59,10 +59,10 @@ async function reboot(rig: Rig, report: Report): Promise<void> {
 }
 
 export const startScenarios: readonly Scenario[] = [
-  { name: "boot", what: "switched on, to the first chunk at the server", run: boot },
+  { name: "boot", what: "from power-on to the first chunk at the server", run: boot },
   {
     name: "no-microphone",
-    what: "booted without a microphone, which is plugged in later",
+    what: "boots without a microphone, which is plugged in later",
     run: withoutMicrophone,
   },
   { name: "reboot", what: "systemctl reboot", run: reboot },

@@ -1,16 +1,16 @@
-// The ingest client in a process of its own, for what the runtime takes from a process's environment:
-// proxy variables, and the authorities that are trusted anyway.
+// The ingest client in a child process, because the runtime reads these from the environment of a
+// process: proxy variables, and the certificate authorities that it trusts by default.
 
 import { assertEquals } from "@std/assert";
 import { join } from "@std/path/join";
-import type { Verdict } from "../../src/upload/ingest_client.ts";
-import { temporaryCertificates } from "../fixtures/certificates.ts";
-import { run } from "../fixtures/command.ts";
-import { IngestServer } from "../fixtures/ingest_server.ts";
-import { proxyServer } from "../fixtures/tcp_server.ts";
-import { TOKEN } from "../fixtures/upload_rig.ts";
+import type { Verdict } from "../../../src/upload/ingest_client.ts";
+import { temporaryCertificates } from "../../fixtures/certificates.ts";
+import { run } from "../../fixtures/command.ts";
+import { IngestServer } from "../../fixtures/ingest_server.ts";
+import { proxyServer } from "../../fixtures/tcp_server.ts";
+import { TOKEN } from "../../fixtures/upload_rig.ts";
 
-const uploadOnce = join(import.meta.dirname ?? ".", "../fixtures/upload_once.ts");
+const uploadOnce = join(import.meta.dirname ?? ".", "../../fixtures/upload_once.ts");
 
 /** One upload by a child process with these variables. */
 async function uploadWith(env: Record<string, string>, args: string[]): Promise<Verdict> {
@@ -28,7 +28,7 @@ async function uploadWith(env: Record<string, string>, args: string[]): Promise<
   return JSON.parse(new TextDecoder().decode(stdout));
 }
 
-Deno.test("HTTP_PROXY, HTTPS_PROXY and NO_PROXY are honoured, for loopback addresses too", async () => {
+Deno.test("the client honours HTTP_PROXY, HTTPS_PROXY and NO_PROXY, for loopback addresses too", async () => {
   await using files = await temporaryCertificates();
   await using http = await IngestServer.start({ token: TOKEN });
   await using https = await IngestServer.start({ token: TOKEN, tls: files });
@@ -48,7 +48,7 @@ Deno.test("HTTP_PROXY, HTTPS_PROXY and NO_PROXY are honoured, for loopback addre
   assertEquals([http.chunks.length, https.chunks.length, http.violations], [2, 1, []]);
 });
 
-Deno.test("a proxy that says nothing does not hold an attempt beyond its deadline", async () => {
+Deno.test("a silent proxy does not delay an attempt beyond its deadline", async () => {
   await using silent = proxyServer(null);
   const env = { HTTP_PROXY: silent.url, HTTPS_PROXY: silent.url };
   const verdicts = await Promise.all([
@@ -61,12 +61,12 @@ Deno.test("a proxy that says nothing does not hold an attempt beyond its deadlin
   }
 });
 
-Deno.test("tls_ca_file adds to the authorities that are trusted anyway", async () => {
+Deno.test("tls_ca_file adds to the authorities that are trusted by default", async () => {
   await using ours = await temporaryCertificates();
   await using publics = await temporaryCertificates();
   await using private_ = await IngestServer.start({ token: TOKEN, tls: ours });
   await using public_ = await IngestServer.start({ token: TOKEN, tls: publics });
-  // Deno's --cert puts an authority among the public ones.
+  // The --cert option of Deno adds an authority to the public ones.
   const verdict = async (url: string, ...caFile: string[]) => {
     const args = ["run", "-A", "--cert", publics.caFile, uploadOnce, url, TOKEN, "5000", ...caFile];
     return JSON.parse(new TextDecoder().decode((await run(Deno.execPath(), args)).stdout)).kind;

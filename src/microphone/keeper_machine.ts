@@ -1,0 +1,415 @@
+// Decides which microphone to keep to over time, as a pure state machine: an event and the time go in,
+// the next state and the actions come out. It never waits, looks or writes: microphone_keeper.ts does.
+//
+// The last one is the microphone to keep to. Another one may stand in for it, and gives way when the
+// last one is back. Less in rank() is better.
+//
+// What is recorded (`activity`):
+//
+//   searching --- found -----------------------> opening --- heard ---> recording    the last one
+//     ^   |                                       ^   |                    ^
+//     |   | found a stand-in                      |   |                    | recorded for 8 h
+//     |   v                                       |   |                    |
+//   waiting_for_last --- still away after 5 s ----+   +----- heard ---> standing_in  another on USB
+//     nothing found: searching                        |
+//                                                     +----- heard ---> making_do    none is on USB
+//
+//   opening, standing_in, making_do --- a better one found --------------> giving_way
+//   opening, recording, standing_in, making_do, giving_way --- ended ----> searching
+//
+// How far the last one is trusted (`trust`); the keeper waits for it in `trusted` only:
+//
+//   trusted      another one is heard in its place     -> replaced
+//   any          it takes over from another one        -> on_trial
+//   on_trial     it takes over again                   -> on_trial, and is passed over 3 s later
+//   any          it ended after 60 s of its sound      -> trusted, and is not passed over
+//
+// When another one is recorded although the last one is present (`pass`):
+//
+//   null         the last one gave nothing             -> passed over for 1 min
+//   passed over  the time is over                      -> due: the last one is tried again
+//   passed over  the other one gave nothing            -> due
+//   passed over  something was plugged in              -> passed over for at most 5 min
+//   due          the last one gave nothing             -> passed over for 2, 4 ... 60 min
+
+import type { Microphone } from "./microphones.ts";
+
+/** For this long after a plug udev may be giving the node its group, and a sound server probe the card. */
+export const SETTLE_MS = 3_000;
+/** The keeper waits this long for the last one (boot, brown-out) before it takes another one. */
+export const GRACE_MS = 5_000;
+/** The keeper looks for a better one at this interval without a plug, too: that look may have failed. */
+export const BETTER_LOOK_MS = 60_000;
+/** A working day: a stand-in that was recorded for this long becomes the one to keep to. */
+export const SUCCESSION_MS = 8 * 3_600_000;
+/** The recorded time of a stand-in is written down in steps of this. */
+export const COUNT_MS = 600_000;
+/** The last one has proved itself when it gave sound for this long. */
+export const PROOF_MS = 60_000;
+/** The last one is passed over for 1, 2, 4 ... 60 min; after a plug for at most 5 min. */
+export const PASS_MIN_MS = 60_000;
+export const PASS_MAX_MS = 3_600_000;
+export const PASS_PLUGGED_MS = 300_000;
+
+/** What is recorded, or is done to record something. Times are monotonic. */
+export type Activity =
+  | { readonly name: "searching" }
+  /** Since `sinceMs` there has been a stand-in, and not the last one. */
+  | { readonly name: "waiting_for_last"; readonly sinceMs: number }
+  | Opening
+  /** The last one gives sound. */
+  | { readonly name: "recording"; readonly microphone: Microphone; readonly heardMs: number }
+  | StandingIn
+  | MakingDo
+  /** A better one was found: the present recording is to end. */
+  | { readonly name: "giving_way"; readonly left: Opening | StandingIn | MakingDo };
+
+interface Opening {
+  readonly name: "opening";
+  readonly microphone: Microphone;
+}
+
+/** A stand-in on USB gives sound; its time has been counted up to `countedMs`. */
+interface StandingIn {
+  readonly name: "standing_in";
+  readonly microphone: Microphone;
+  readonly heardMs: number;
+  readonly countedMs: number;
+}
+
+/** A stopgap gives sound. It never succeeds a microphone on USB: its time is not counted. */
+interface MakingDo {
+  readonly name: "making_do";
+  readonly microphone: Microphone;
+  readonly heardMs: number;
+}
+
+export type ActivityName = Activity["name"];
+
+export type Trust = "trusted" | "replaced" | "on_trial";
+
+/** Between these monotonic times another one is recorded, if there is one. */
+export interface Pass {
+  readonly microphone: Microphone;
+  readonly fromMs: number;
+  readonly untilMs: number;
+  /** The length of this time as planned; the next one is twice as long. */
+  readonly delayMs: number;
+}
+
+export interface KeeperState {
+  readonly activity: Activity;
+  readonly trust: Trust;
+  readonly pass: Pass | null;
+  /** Monotonic time at which the last plug has settled. */
+  readonly settledMs: number;
+  /** Name and reason that were announced last. */
+  readonly announced: string;
+}
+
+export type KeeperEvent =
+  /** A microphone is wanted. */
+  | { readonly kind: "search" }
+  /** The answer to `look`; `isPast` if that was a look past the last one. */
+  | { readonly kind: "found"; readonly microphone: Microphone; readonly isPast: boolean }
+  | { readonly kind: "nothing_found"; readonly isPast: boolean }
+  /** Something was plugged in. */
+  | { readonly kind: "plugged" }
+  /** A wait is over. */
+  | { readonly kind: "time_passed" }
+  /** The microphone that was opened gives sound. */
+  | { readonly kind: "heard" }
+  /** The microphone that was opened is closed. */
+  | { readonly kind: "ended" }
+  /** This one gave no sound although it was tried. Comes after `ended`. */
+  | { readonly kind: "gave_nothing"; readonly microphone: Microphone }
+  /** The answer to `count`: this stand-in has been recorded for `totalMs` in all. */
+  | { readonly kind: "counted"; readonly microphone: Microphone; readonly totalMs: number };
+
+/** What to do next. An event leads to one of these at most. */
+export type Order =
+  /** Look for a microphone other than `past`; the answer is `found` or `nothing_found`. */
+  | { readonly kind: "look"; readonly past: Microphone | null }
+  /** Wait for a plug until this monotonic time; the answer is `plugged` or `time_passed`. */
+  | { readonly kind: "wait"; readonly untilMs: number }
+  | { readonly kind: "record"; readonly microphone: Microphone }
+  /** End the recording, then search: there is a better one. */
+  | { readonly kind: "change" };
+
+export type Action =
+  | Order
+  | { readonly kind: "announce"; readonly microphone: Microphone }
+  /** The problem: another one is recorded in place of the last one. */
+  | { readonly kind: "set_problem"; readonly reason: string }
+  | { readonly kind: "clear_problem" }
+  | { readonly kind: "remember"; readonly microphone: Microphone }
+  /** It has stood in for `ms` more; the answer is `counted`. */
+  | { readonly kind: "count"; readonly microphone: Microphone; readonly ms: number };
+
+export interface Step {
+  readonly state: KeeperState;
+  readonly actions: readonly Action[];
+}
+
+export const INITIAL_STATE: KeeperState = {
+  activity: { name: "searching" },
+  trust: "trusted",
+  pass: null,
+  settledMs: -Infinity,
+  announced: "",
+};
+
+/** What an event at this monotonic time leads to. Every event has an outcome in every state. */
+export function step(state: KeeperState, event: KeeperEvent, nowMs: number): Step {
+  switch (event.kind) {
+    case "search":
+      return search(state, nowMs);
+    case "found":
+      return event.isPast ? foundPast(state, event.microphone, nowMs) : found(state, event, nowMs);
+    case "nothing_found":
+      return nothingFound(state, event.isPast);
+    case "plugged":
+      return plugged(state, nowMs);
+    case "time_passed":
+      return lookAgain(state, nowMs);
+    case "heard":
+      return heard(state, nowMs);
+    case "ended":
+      return ended(state, nowMs);
+    case "gave_nothing":
+      return gaveNothing(state, event.microphone, nowMs);
+    case "counted":
+      return counted(state, event);
+  }
+}
+
+/** Less is better: the one to record, one that stands in for it, one for want of any on USB. */
+export function rank({ isStandIn = false, isStopgap = false }: Microphone): number {
+  return isStopgap ? 2 : isStandIn ? 1 : 0;
+}
+
+/** Whether, at this monotonic time, a microphone that was just plugged in may not be ready yet. */
+export function isSettling({ settledMs }: KeeperState, ms: number): boolean {
+  return ms < settledMs;
+}
+
+function search(state: KeeperState, nowMs: number): Step {
+  const before = ended(state, nowMs);
+  const next: KeeperState = { ...before.state, activity: { name: "searching" } };
+  return { state: next, actions: [...before.actions, look(next, nowMs)] };
+}
+
+function look({ pass }: KeeperState, nowMs: number): Order {
+  const isPassing = pass !== null && pass.fromMs <= nowMs && nowMs < pass.untilMs;
+  return { kind: "look", past: isPassing ? pass.microphone : null };
+}
+
+/** Found by a look past the last one. Without another one the last one is not passed over. */
+function foundPast(state: KeeperState, microphone: Microphone, nowMs: number): Step {
+  if (rank(microphone) === 0) return nothingFound(state, true);
+  const reason = `${microphone.reason}, or back without a sound`;
+  return found(replaced(state), { microphone: { ...microphone, reason } }, nowMs);
+}
+
+function found(
+  state: KeeperState,
+  { microphone }: { readonly microphone: Microphone },
+  nowMs: number,
+): Step {
+  const { activity } = state;
+  switch (activity.name) {
+    case "searching":
+      return choose(state, microphone, nowMs, nowMs);
+    case "waiting_for_last":
+      return choose(state, microphone, activity.sinceMs, nowMs);
+    case "opening":
+    case "standing_in":
+    case "making_do":
+      return compare(state, activity, microphone, nowMs);
+    case "recording":
+    case "giving_way":
+      return unchanged(state);
+  }
+}
+
+/** Nothing is recorded: takes this one, or waits for the last one, counted from `sinceMs`. */
+function choose(state: KeeperState, microphone: Microphone, sinceMs: number, nowMs: number): Step {
+  const untilMs = sinceMs + GRACE_MS;
+  if (microphone.isStandIn === true && state.trust === "trusted" && nowMs < untilMs) {
+    const activity = { name: "waiting_for_last", sinceMs } as const;
+    return { state: { ...state, activity }, actions: [{ kind: "wait", untilMs }] };
+  }
+  const announced = `${microphone.name}\n${microphone.reason}`;
+  return {
+    state: { ...state, activity: { name: "opening", microphone }, announced },
+    actions: [
+      ...(announced === state.announced ? [] : [{ kind: "announce", microphone } as const]),
+      { kind: "record", microphone },
+    ],
+  };
+}
+
+/** Another one than the last one is recorded: it gives way to a better one. */
+function compare(
+  state: KeeperState,
+  left: Opening | StandingIn | MakingDo,
+  better: Microphone,
+  nowMs: number,
+): Step {
+  if (rank(better) >= rank(left.microphone)) return unchanged(state);
+  const next: KeeperState = { ...state, activity: { name: "giving_way", left } };
+  const actions: Action[] = [{ kind: "change" }];
+  if (rank(better) > 0) return { state: next, actions };
+  // The first time is a replug. The second time without proof is a loose cable, which may interrupt its
+  // stand-in only as often as a microphone that gives nothing.
+  const pass = state.trust === "on_trial"
+    ? passOver(state.pass, better, nowMs, nowMs + SETTLE_MS)
+    : state.pass;
+  return { state: { ...next, trust: "on_trial", pass }, actions };
+}
+
+function nothingFound(state: KeeperState, isPast: boolean): Step {
+  switch (state.activity.name) {
+    case "searching":
+    case "waiting_for_last":
+      if (isPast) return { state, actions: [{ kind: "look", past: null }] };
+      return { state: { ...state, activity: { name: "searching" } }, actions: [] };
+    case "opening":
+    case "standing_in":
+    case "making_do":
+      return { state, actions: isPast ? [{ kind: "look", past: null }] : [] };
+    case "recording":
+    case "giving_way":
+      return unchanged(state);
+  }
+}
+
+function plugged(state: KeeperState, nowMs: number): Step {
+  const pass = state.pass === null ? null : {
+    ...state.pass,
+    untilMs: Math.min(state.pass.untilMs, state.pass.fromMs + PASS_PLUGGED_MS),
+  };
+  return lookAgain({ ...state, pass, settledMs: nowMs + SETTLE_MS }, nowMs);
+}
+
+/** Looks whether the last one, or a better one, is present now. */
+function lookAgain(state: KeeperState, nowMs: number): Step {
+  const { activity } = state;
+  switch (activity.name) {
+    case "opening":
+      if (rank(activity.microphone) === 0) return unchanged(state);
+      return { state, actions: [look(state, nowMs)] };
+    case "waiting_for_last":
+    case "making_do":
+      return { state, actions: [look(state, nowMs)] };
+    case "standing_in": {
+      const isDue = nowMs - activity.countedMs >= COUNT_MS;
+      const next = isDue ? { ...activity, countedMs: nowMs } : activity;
+      const actions = isDue ? [count(activity, nowMs)] : [];
+      return { state: { ...state, activity: next }, actions: [...actions, look(state, nowMs)] };
+    }
+    case "searching":
+    case "recording":
+    case "giving_way":
+      return unchanged(state);
+  }
+}
+
+function heard(before: KeeperState, nowMs: number): Step {
+  if (before.activity.name !== "opening") return unchanged(before);
+  const { microphone } = before.activity;
+  const state = { ...before, settledMs: -Infinity };
+  const sound = { microphone, heardMs: nowMs };
+  const problem = { kind: "set_problem", reason: microphone.reason } as const;
+  const memory = { kind: "remember", microphone } as const;
+  if (microphone.isStopgap === true) {
+    const next: KeeperState = { ...state, activity: { name: "making_do", ...sound } };
+    if (microphone.isStandIn === true) return { state: replaced(next), actions: [problem] };
+    return { state: next, actions: [memory] };
+  }
+  if (microphone.isStandIn === true) {
+    const activity = { name: "standing_in", ...sound, countedMs: nowMs } as const;
+    return { state: replaced({ ...state, activity }), actions: [problem] };
+  }
+  return { state: { ...state, activity: { name: "recording", ...sound } }, actions: [memory] };
+}
+
+function ended(state: KeeperState, nowMs: number): Step {
+  const { activity } = state;
+  const searching: KeeperState = { ...state, activity: { name: "searching" } };
+  switch (activity.name) {
+    case "searching":
+    case "waiting_for_last":
+      return unchanged(state);
+    case "opening":
+      return { state: searching, actions: [] };
+    case "recording":
+      return { state: proved(searching, nowMs - activity.heardMs), actions: [] };
+    case "standing_in":
+      return { state: searching, actions: [count(activity, nowMs), { kind: "clear_problem" }] };
+    case "making_do":
+      return activity.microphone.isStandIn === true
+        ? { state: searching, actions: [{ kind: "clear_problem" }] }
+        : { state: proved(searching, nowMs - activity.heardMs), actions: [] };
+    case "giving_way": {
+      // Its sound proves nothing about the one that is tried next.
+      const { actions } = ended({ ...state, activity: activity.left }, nowMs);
+      return { state: searching, actions };
+    }
+  }
+}
+
+/** The last one gave sound for `lastedMs`. */
+function proved(state: KeeperState, lastedMs: number): KeeperState {
+  return lastedMs < PROOF_MS ? state : { ...state, trust: "trusted", pass: null };
+}
+
+/** The last one is passed over; if it was another one, the last one is due at once. */
+function gaveNothing(state: KeeperState, microphone: Microphone, nowMs: number): Step {
+  if (rank(microphone) === 0) {
+    return { state: { ...state, pass: passOver(state.pass, microphone, nowMs) }, actions: [] };
+  }
+  const pass = state.pass === null ? null : { ...state.pass, untilMs: -Infinity };
+  return { state: { ...state, pass }, actions: [] };
+}
+
+function counted(
+  state: KeeperState,
+  { microphone, totalMs }: { readonly microphone: Microphone; readonly totalMs: number },
+): Step {
+  const { activity } = state;
+  const isRecorded = activity.name === "standing_in" && activity.microphone === microphone;
+  if (!isRecorded || totalMs < SUCCESSION_MS) return unchanged(state);
+  const { heardMs } = activity;
+  return {
+    state: { ...state, activity: { name: "recording", microphone, heardMs } },
+    actions: [{ kind: "clear_problem" }, { kind: "remember", microphone }],
+  };
+}
+
+function count({ microphone, countedMs }: StandingIn, nowMs: number): Action {
+  return { kind: "count", microphone, ms: nowMs - countedMs };
+}
+
+/** Another one takes the place of the last one. */
+function replaced(state: KeeperState): KeeperState {
+  return state.trust === "trusted" ? { ...state, trust: "replaced" } : state;
+}
+
+/** Passes over from `fromMs` on. Failures before the previous time is over count as one. */
+function passOver(
+  before: Pass | null,
+  microphone: Microphone,
+  nowMs: number,
+  fromMs = nowMs,
+): Pass {
+  const isOneFailure = before !== null && nowMs < before.untilMs;
+  const delayMs = before === null
+    ? PASS_MIN_MS
+    : Math.min(PASS_MAX_MS, before.delayMs * (isOneFailure ? 1 : 2));
+  return { microphone, fromMs, untilMs: fromMs + delayMs, delayMs };
+}
+
+function unchanged(state: KeeperState): Step {
+  return { state, actions: [] };
+}
