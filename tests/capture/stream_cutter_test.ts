@@ -39,6 +39,7 @@ function cutterRig() {
   let position = 0;
   return {
     cutter,
+    steps,
     writer,
     clock,
     /** Packets that follow on each other; `afresh`: in a new stream. */
@@ -128,18 +129,30 @@ Deno.test("a loss that was reported has the cause overrun, and one that was not 
   }
 });
 
-Deno.test("sound that the disk did not take is a gap with the cause disk_failing, as long as it was", () => {
+for (const seconds of [1, 3]) {
+  Deno.test(`sound that the disk did not take for ${seconds} s is a gap with the cause disk_failing`, () => {
+    const rig = cutterRig();
+    rig.read([HEAD, ...rig.packets(50)]);
+    rig.writer.isFull = true;
+    for (let second = 0; second < seconds; second++) rig.read(rig.packets(50));
+    rig.writer.isFull = false;
+    rig.read(rig.packets(50));
+    rig.cutter.finish();
+    const { sounds, causes, closed } = rig.chunks();
+    const next = 50 + 50 * seconds;
+    assertEquals(sounds, [numbers(0, 50), numbers(next, next + 50)]);
+    assertEquals(causes, ["starting", "disk_failing"]);
+    assertEquals(closed.map(({ times }) => times.gapMs), [0, seconds * 1000]);
+  });
+}
+
+Deno.test("a chunk of which nothing can be heard is discarded", () => {
   const rig = cutterRig();
-  rig.read([HEAD, ...rig.packets(50)]);
-  rig.writer.isFull = true;
-  for (let second = 0; second < 3; second++) rig.read(rig.packets(50));
-  rig.writer.isFull = false;
-  rig.read(rig.packets(50));
+  const data = new Uint8Array([0x08, 0, 0, 0, 0]);
+  const packet = { data, samples: 960, endPosition: 960, trimSamples: 960 };
+  rig.read([HEAD, { kind: "packet", packet }]);
   rig.cutter.finish();
-  const { sounds, causes, closed } = rig.chunks();
-  assertEquals(sounds, [numbers(0, 50), numbers(200, 250)]);
-  assertEquals(causes, ["starting", "disk_failing"]);
-  assertEquals(closed.map(({ times }) => times.gapMs), [0, 3000]);
+  assertEquals(rig.steps.map(({ kind }) => kind), ["open", "discard"]);
 });
 
 Deno.test("a chunk is as long as chunk_seconds says, and the next begins where it ended", () => {
