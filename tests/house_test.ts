@@ -135,6 +135,20 @@ Deno.test("the capture, the uploader and the janitor meet in the spool: they nev
   assertEquals(meeting, []);
 });
 
+Deno.test("a function that another folder calls says what it does", () => {
+  const undocumented = modules.flatMap(({ path, text }) => {
+    const callers = modules.filter((other) =>
+      other.imports.includes(path) && roomOf(other.path) !== roomOf(path)
+    );
+    return [...text.matchAll(/^(?<before>.*)\n^export (?:async )?function\*? (?<name>\w+)/gm)]
+      .map(({ groups }) => ({ name: groups?.name ?? "", before: groups?.before ?? "" }))
+      .filter(({ before }) => !before.endsWith("*/"))
+      .filter(({ name }) => callers.some(({ code }) => new RegExp(`\\b${name}\\b`).test(code)))
+      .map(({ name }) => `${path}: ${name}`);
+  });
+  assertEquals(undocumented, []);
+});
+
 Deno.test("no module imports itself, however long the way round", () => {
   const done = new Set<string>();
   const cycles: string[] = [];
