@@ -1,5 +1,5 @@
 // deno-lint-ignore-file no-console -- help, version and usage errors go to a person
-// Arguments, signals, exit code. The only Deno.exit.
+// The entry point: arguments, signals, exit code. Only this module calls Deno.exit.
 
 import { runAgent } from "./src/agent.ts";
 import { systemClock } from "./src/system/clock.ts";
@@ -15,12 +15,15 @@ import { runDevices, withMicrophones } from "./src/commands/devices.ts";
 import { runInstall } from "./src/commands/install.ts";
 import { runRequeue } from "./src/commands/requeue.ts";
 import { runUninstall } from "./src/commands/uninstall.ts";
-import { ConfigError, loadConfig } from "./src/config/config.ts";
-import { findConfigPath, readEnvironment } from "./src/config/places.ts";
+import { type Config, ConfigError } from "./src/config/config.ts";
+import { loadGivenConfig } from "./src/config/first_run.ts";
+import { readEnvironment } from "./src/config/places.ts";
+import { HeldLines } from "./src/system/held_lines.ts";
 import { startLog, StderrQueue } from "./src/system/log.ts";
 import { COMMIT, VERSION } from "./src/system/version.ts";
+import { messageOf } from "./src/system/error_text.ts";
 
-/** Aborts at the first SIGTERM or SIGINT; a second one ends the process at once. */
+/** A signal that aborts at the first SIGTERM or SIGINT. A second one ends the process at once. */
 function stopSignal(): AbortSignal {
   const controller = new AbortController();
   for (const [name, number] of [["SIGTERM", 15], ["SIGINT", 2]] as const) {
@@ -35,6 +38,7 @@ function stopSignal(): AbortSignal {
 async function main(): Promise<number> {
   const args = parseCommandLine(Deno.args);
   const env = readEnvironment();
+  const executable = Deno.build.standalone ? Deno.execPath() : "";
   switch (args.command) {
     case "help":
       console.log(HELP.trimEnd());
@@ -50,40 +54,45 @@ async function main(): Promise<number> {
     case "demo":
       return await runDemo(args, stopSignal());
     case "check":
-      return await runCheck({ ...args, env });
-    case "install": {
-      const executable = Deno.build.standalone ? Deno.execPath() : "";
+      return await runCheck({ ...args, env, executable });
+    case "install":
       return await runInstall({ ...args, env, executable });
-    }
     case "uninstall":
       return await runUninstall(args);
     case "requeue": {
-      const { spoolDir } = loadConfig({ path: findConfigPath(args.config), env });
-      return await runRequeue({ ...args, spoolDir, wanted: args.operands });
+      const { config } = loadGivenConfig({ explicit: args.config, env, executable });
+      return await runRequeue({ ...args, spoolDir: config.spoolDir, wanted: args.operands });
     }
-    case "run":
-      return await runService(args, env);
+    case "run": {
+      const { config } = loadGivenConfig({ explicit: args.config, env, executable });
+      return await runService(config, args, env);
+    }
   }
 }
 
-async function runService(args: CommandLine, env: Record<string, string>): Promise<number> {
-  const config = loadConfig({ path: findConfigPath(args.config), env });
+async function runService(
+  config: Config,
+  args: CommandLine,
+  env: Record<string, string>,
+): Promise<number> {
   const stderr = new StderrQueue();
+  const held = new HeldLines(systemClock);
   const log = startLog({
     level: args.logLevel ?? "INFO",
     journal: "JOURNAL_STREAM" in env,
-    holdRepeatsBy: systemClock,
+    held,
     write: (line) => stderr.push(line),
   });
   try {
     await runAgent({ config, log, env }, stopSignal());
     return 0;
   } catch (error) {
-    log.fatal("recorder-agent cannot go on: {reason}", {
-      reason: error instanceof Error ? error.message : String(error),
+    log.fatal("recorder-agent is exiting: {reason}", {
+      reason: messageOf(error),
     });
     return 1;
   } finally {
+    held.flush();
     await stderr.flush(500);
   }
 }

@@ -1,10 +1,10 @@
 // deno-lint-ignore-file no-console -- a benchmark talks to a person
-// Measures cost, speed and limits of the compiled program and writes the tables into
-// docs/performance.md, between its markers; what people wrote around them stays. It takes a quarter of
-// an hour. Seams, times, fleets and instructions have tasks of their own.
+// Measures the cost, speed and limits of the compiled program and writes the tables into
+// docs/performance.md, between its markers. The text around the markers stays. A run takes a quarter of an
+// hour. Seams, times, fleets and instructions have their own tasks.
 //
-// `bench/all.ts [--binary PROGRAM]`. What is a matter of processor time runs alone; what only counts
-// bytes runs beside the rest. The exit code is 1 if something could not be measured.
+// `bench/all.ts [--binary PROGRAM]`. Measurements of processor time run alone; those that only count bytes
+// run in parallel with others. The exit code is 1 if a measurement failed.
 
 import { parseArgs } from "node:util";
 import { buildBinaries } from "../tests/fixtures/binaries.ts";
@@ -25,7 +25,7 @@ interface Part {
   readonly measure: (program: string) => Promise<Table[]>;
 }
 
-/** In the order of the document. Those of a lane follow each other, the lanes run side by side. */
+/** In the order of the document. The parts of a lane run one after the other, the lanes in parallel. */
 const STAGES: readonly (readonly (readonly Part[])[])[] = [
   [[{ name: "cost", measure: (program) => measureCost(120, program) }]],
   [[{
@@ -45,13 +45,13 @@ const STAGES: readonly (readonly (readonly Part[])[])[] = [
   ],
 ];
 
-/** What a part has given, in Markdown, and whether it could be measured. */
-interface Given {
+/** The result of a part in Markdown, and whether the part could be measured. */
+interface Result {
   readonly text: string;
   readonly isWhole: boolean;
 }
 
-async function measurePart({ name, measure }: Part, program: string): Promise<Given> {
+async function measurePart({ name, measure }: Part, program: string): Promise<Result> {
   console.log(`${name} …`);
   const startedMs = performance.now();
   try {
@@ -64,20 +64,20 @@ async function measurePart({ name, measure }: Part, program: string): Promise<Gi
   }
 }
 
-async function measureAll(program: string): Promise<Given[]> {
-  const given: Given[] = [];
+async function measureAll(program: string): Promise<Result[]> {
+  const results: Result[] = [];
   for (const lanes of STAGES) {
     const ended = await Promise.all(lanes.map(async (parts) => {
-      const ofLane: Given[] = [];
+      const ofLane: Result[] = [];
       for (const part of parts) ofLane.push(await measurePart(part, program));
       return ofLane;
     }));
-    given.push(...ended.flat());
+    results.push(...ended.flat());
   }
-  return given;
+  return results;
 }
 
-/** The first line that a program writes when it is asked for its version. */
+/** The first line of a program's version output. */
 async function versionOf(program: string, ...args: string[]): Promise<string> {
   try {
     const { stdout } = await run(program, args);
@@ -87,7 +87,7 @@ async function versionOf(program: string, ...args: string[]): Promise<string> {
   }
 }
 
-/** Machine, versions, date and commit: figures without them say nothing. */
+/** Machine, versions, date and commit: figures mean nothing without them. */
 export async function describe(program: string): Promise<string> {
   const read = (path: string) => Deno.readTextFile(path).catch(() => "");
   const cpu = /^(?:model name|Model)\s*: (.*)$/m.exec(await read("/proc/cpuinfo"))?.[1] ?? "?";
@@ -108,8 +108,8 @@ if (import.meta.main) {
   await using binaries = values.binary === undefined ? await buildBinaries() : null;
   const program = values.binary ?? binaries?.x64 ?? "";
   const head = await describe(program);
-  const given = await measureAll(program);
-  await writeDocument("bench", [head, ...given.map(({ text }) => text.trim())].join("\n\n"));
+  const results = await measureAll(program);
+  await writeDocument("bench", [head, ...results.map(({ text }) => text.trim())].join("\n\n"));
   console.log(`all: ${((performance.now() - startedMs) / 60_000).toFixed(1)} min, ${DOCUMENT}`);
-  if (given.some(({ isWhole }) => !isWhole)) Deno.exitCode = 1;
+  if (results.some(({ isWhole }) => !isWhole)) Deno.exitCode = 1;
 }

@@ -1,17 +1,17 @@
 // deno-lint-ignore-file no-console -- a benchmark talks to a person
-// What a backlog costs: 1,000 to 500,000 small chunks wait in a folder. The real agent, from
-// source, is started on it outside its schedule, with a server that refuses everything; then a process
-// of its own serves /health and makes the janitor's passes: the first one, which asks for sizes, some on
-// a folder that nobody has changed, and some on one that another process has. At last all chunks are
-// taken in their order, as the uploader does. `ls` and `find` read the same folder in the same run.
+// Measures what a backlog costs, with 1,000 to 500,000 small chunks in a directory. First the real agent,
+// from source, starts on it outside its schedule, with a server that refuses everything. Then a separate
+// process serves /health and runs the janitor's passes: the first one, which reads sizes, some on an
+// unchanged directory, and some on one that another process has changed. Last, all chunks are taken in
+// order, as the uploader does. `ls` and `find` read the same directory in the same run.
 //
-// `bench/backlog.ts [CHUNKS ...]`. The table goes to stdout. It takes about three minutes, and
-// room for 500,000 names in the temporary folder.
+// `bench/backlog.ts [CHUNKS ...]`. The table goes to stdout. A run takes about three minutes, and needs
+// space for 500,000 names in the temporary directory.
 
 import { join } from "@std/path/join";
 import { systemClock } from "../src/system/clock.ts";
 import { startLog } from "../src/system/log.ts";
-import { formatChunkName } from "../src/chunk/chunk_name.ts";
+import { type ChunkDir, formatChunkName } from "../src/chunk/chunk_name.ts";
 import { Janitor } from "../src/spool/janitor.ts";
 import { Spool } from "../src/spool/spool.ts";
 import { startHealthServer } from "../src/web/health_server.ts";
@@ -22,30 +22,37 @@ import { type Table, toMarkdown } from "./table.ts";
 
 const SIZES = [1_000, 10_000, 110_000, 500_000];
 const PASSES = 3;
-/** So many names share a file: hard links are made four times as fast as files. */
+/** How many names share a file, because creating hard links is four times as fast as creating files. */
 const NAMES_OF_A_FILE = 100;
 const CHUNKS = "chunks";
 
 type Row = Record<string, string | number>;
 
-/** Fills a spool's outbox/ with as many chunks of 2 s, the newest of them an hour old. */
-export function makeBacklog(spoolDir: string, chunks: number): void {
-  const outbox = join(spoolDir, "outbox");
-  Deno.mkdirSync(outbox, { recursive: true });
+/**
+ * Fills a directory of a spool with chunks of 2 s. The newest one is an hour old.
+ * @param apartMs from the start of one to the start of the next; less if some would be too old.
+ */
+export function makeBacklog(
+  spoolDir: string,
+  chunks: number,
+  { dir = "outbox", apartMs: wantedMs = 2000 }: { dir?: ChunkDir; apartMs?: number } = {},
+): void {
+  const folder = join(spoolDir, dir);
+  Deno.mkdirSync(folder, { recursive: true });
   const bytes = makeChunk();
-  const apartMs = Math.min(2000, Math.floor(5 * 86_400_000 / chunks)); // none is too old
+  const apartMs = Math.min(wantedMs, Math.floor(6 * 86_400_000 / chunks));
   const startUnixMs = Date.now() - 3_600_000 - chunks * apartMs;
   let written = "";
   for (let index = 0; index < chunks; index++) {
     const startUnixUs = (startUnixMs + index * apartMs) * 1000;
     const name = { startUnixUs, durationUs: 2e6, key: crypto.randomUUID() };
-    const path = join(outbox, formatChunkName(name));
+    const path = join(folder, formatChunkName(name));
     if (index % NAMES_OF_A_FILE !== 0) Deno.linkSync(written, path);
     else Deno.writeFileSync(written = path, bytes);
   }
 }
 
-/** The real program: until its first chunk arrives, and its memory a moment later. */
+/** The real program: the time until its first chunk arrives, and its memory a moment later. */
 async function measureAgent(dir: string, spoolDir: string): Promise<Row> {
   const arrived = Promise.withResolvers<number>();
   await using server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, () => {
@@ -75,7 +82,7 @@ async function measureAgent(dir: string, spoolDir: string): Promise<Row> {
   };
 }
 
-/** How long /health takes to answer, asked from outside while passes follow each other. */
+/** How long /health takes to answer a client while the janitor's passes run. */
 async function measureHealth(spoolDir: string): Promise<Row> {
   const child = new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", "--no-check", new URL(import.meta.url).pathname, "--passes", spoolDir],
@@ -105,14 +112,14 @@ async function ask(port: number, latenciesMs: number[], isOver: () => boolean): 
   while (!isOver()) {
     const askedMs = performance.now();
     const answer = await fetch(`http://127.0.0.1:${port}/health`).catch(() => null);
-    if (answer === null) return; // it has ended
+    if (answer === null) return; // the process has ended
     await answer.body?.cancel();
     latenciesMs.push(performance.now() - askedMs);
     await systemClock.sleep(2);
   }
 }
 
-/** The process that `measureHealth` starts: /health, and the janitor's passes beside it. */
+/** The process that `measureHealth` starts: it serves /health and runs the janitor's passes. */
 async function makePasses(spoolDir: string): Promise<void> {
   const log = startLog({ level: "ERROR", journal: false });
   const clock = systemClock;
@@ -120,7 +127,7 @@ async function makePasses(spoolDir: string): Promise<void> {
   const spool = await Spool.open(spoolDir);
   const report = () => status.report(spool);
   const view = () => {
-    throw new Error("only /health is asked for here");
+    throw new Error("only /health is requested here");
   };
   const health = startHealthServer({ port: 0, report, view, status, clock, log });
   console.log(JSON.stringify({ port: health?.port }));
@@ -166,7 +173,7 @@ async function makePasses(spoolDir: string): Promise<void> {
   spool.close();
 }
 
-/** Takes every chunk in its order: what the choice of the next costs in a whole drain. */
+/** Takes every chunk in order: the cost of choosing the next chunk in a whole drain. */
 async function measureDrain(spoolDir: string): Promise<Row> {
   const spool = await Spool.open(spoolDir);
   let count = 0;
@@ -211,14 +218,15 @@ async function measureOne(chunks: number): Promise<Row> {
   }
 }
 
-/** A column for each size. */
+/** A table with a column for each size. */
 export async function measure(sizes: readonly number[] = SIZES): Promise<Table[]> {
   const columns: Row[] = [];
   for (const chunks of sizes) columns.push(await measureOne(chunks));
   const labels = Object.keys(columns[0] ?? {}).filter((label) => label !== CHUNKS);
   return [{
     title: "What a backlog costs",
-    note: "The agent from source, outside its schedule, beside `ls` and `find` on the same folder.",
+    note:
+      "The agent from source, outside its schedule, compared with `ls` and `find` on the same directory.",
     header: ["chunks waiting", ...columns.map((row) => Number(row[CHUNKS]).toLocaleString("en"))],
     rows: labels.map((label) => [label, ...columns.map((row) => row[label] ?? "")]),
   }];

@@ -1,11 +1,11 @@
 // deno-lint-ignore-file no-console -- a benchmark talks to a person
-// What a byte of sound costs the disk, and the kernel: the compiled program beside ffmpeg's segment
-// muxer, both at once on one simulated microphone, each on an ext4 of its own. Written bytes are those
-// of the process (/proc/PID/io) and those that the block device saw; system calls are counted by strace
-// in a window behind that one, as strace slows what it watches.
+// Measures what a byte of sound costs the disk and the kernel: the compiled program against ffmpeg's
+// segment muxer, both at the same time on one simulated microphone, each on its own ext4. Written bytes are
+// those of the process (/proc/PID/io) and those that reached the block device. strace counts the system
+// calls in a second window afterwards, because it slows the traced process.
 //
-// `bench/bytes.ts [--chunks N] [--binary PROGRAM]`: N chunks of 60 s are watched. The tables go to
-// stdout. It mounts images, so it runs as root; without, the block device's column is empty.
+// `bench/bytes.ts [--chunks N] [--binary PROGRAM]` observes N chunks of 60 s. The tables go to stdout.
+// It needs root to mount images; without root, the block device's column is empty.
 
 import { parseArgs } from "node:util";
 import { delay } from "@std/async/delay";
@@ -30,17 +30,17 @@ const DISK_MB = 100;
 export interface BytesOptions {
   /** Chunks of 60 s in the window. */
   readonly chunks?: number;
-  /** The compiled program; made if it is not given. */
+  /** The compiled program; built if it is not given. */
   readonly program?: string;
 }
 
-/** What has been written until now. */
+/** What has been written so far. */
 interface Written {
   readonly atMs: number;
   readonly soundBytes: number;
   readonly toDisk: number;
   readonly asked: number;
-  /** Null where nothing may be mounted. */
+  /** Null if images cannot be mounted. */
   readonly byDevice: number | null;
   readonly cpuS: number;
 }
@@ -106,7 +106,7 @@ export async function measure(options: BytesOptions = {}): Promise<Table[]> {
   }
 }
 
-/** Where the images lie: in memory, so that what else this machine writes holds up no sync of theirs. */
+/** A place for the images in memory, so that other writes on this machine do not delay their syncs. */
 async function openImages(): Promise<SmallDisk | null> {
   try {
     return await SmallDisk.open(2.5 * DISK_MB);
@@ -119,7 +119,7 @@ async function openDisk(dir: string, name: string): Promise<LoopDisk | null> {
   try {
     return await LoopDisk.open(dir, name, DISK_MB);
   } catch (error) {
-    console.error(`Nothing can be mounted here: ${String(error).split("\n")[0]}`);
+    console.error(`Cannot mount images: ${String(error).split("\n")[0]}`);
     return null;
   }
 }
@@ -151,7 +151,7 @@ function sizesIn(folder: string): number {
 }
 
 async function look({ pid, disk, soundBytes }: Contestant): Promise<Written> {
-  // This may take a while on a busy disk: all else is read behind it, at one moment.
+  // This may take a while on a busy disk, so the other values are read after it, at one moment.
   const byDevice = disk === null ? null : await disk.writtenBytes();
   const { asked, toDisk } = writtenBytes(pid);
   return {
@@ -164,12 +164,13 @@ async function look({ pid, disk, soundBytes }: Contestant): Promise<Written> {
   };
 }
 
-/** System calls by name, and the processor time of the process meanwhile; null without strace. */
+/** System calls by name, and the processor time of the process in the same window. */
 interface Traced {
   readonly calls: ReadonlyMap<string, number>;
   readonly cpuS: number;
 }
 
+/** Null without strace. */
 async function trace(contestant: Contestant, dir: string): Promise<Traced | null> {
   const { pid } = contestant;
   const path = join(dir, `strace-${pid}`);
@@ -215,11 +216,11 @@ function tabulateBytes(
   };
   return {
     title: "Written to the disk",
-    note: `${Math.round(tookS)} s, chunks of ${CHUNK_SECONDS} s at 24 kbit/s, each program on an ` +
-      "ext4 of its own (default options). Files hold the sound of the agent's chunks with their " +
-      "pre-roll, or of the muxer's segments. By the process: `write_bytes`, pages it made dirty. By " +
-      "the device: all that the file system wrote, its journal included. `write` includes sockets: " +
-      "the agent's TLS.",
+    note: `${Math.round(tookS)} s, chunks of ${CHUNK_SECONDS} s at 24 kbit/s, each program on ` +
+      "its own ext4 (default options). Files: the agent's chunks with their pre-roll, or the " +
+      "muxer's segments. By the process: `write_bytes`, the pages that it made dirty. By the " +
+      "device: everything that the file system wrote, including its journal. `write` includes " +
+      "sockets: the agent's TLS.",
     header: ["", "files, B", "by the process ÷ files", "by the device ÷ files", "`write` ÷ files"],
     rows: contestants.map(({ name }, index) => {
       const sound = grown(index, "soundBytes") ?? NaN;
@@ -242,15 +243,15 @@ function tabulateCalls(
   const perMinute = (count: number) => (count * 60 / STRACE_S).toFixed(0);
   return {
     title: "System calls",
-    note: `Counted by \`strace -f -c\` for ${STRACE_S} s, behind the window above; processor ` +
-      "time with it and without says what it costs.",
+    note: `Counted by \`strace -f -c\` for ${STRACE_S} s, after the window above. The ` +
+      "processor time with and without strace shows what strace costs.",
     header: [
       "",
       "calls / min",
       "`fsync` and `fdatasync` / min",
       "most",
       "CPU s / min, traced",
-      "not",
+      "CPU s / min, untraced",
     ],
     rows: contestants.map(({ name }, index) => {
       const found = traced[index] ?? null;

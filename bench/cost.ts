@@ -1,7 +1,7 @@
 // deno-lint-ignore-file no-console -- a benchmark talks to a person
-// What recording costs: the compiled program against an ffmpeg alone and against ffmpeg's segment muxer,
-// all three at once on one simulated microphone, so that whatever else the machine does hits them
-// alike. Processor time and memory from /proc, of every process and all its threads.
+// Measures what recording costs: the compiled program against ffmpeg alone and against ffmpeg's segment
+// muxer, all three at the same time on one simulated microphone, so that other load on the machine affects
+// them equally. Processor time and memory come from /proc, for every process with all its threads.
 //
 // `bench/cost.ts [SECONDS [PROGRAM]]`. The table goes to stdout.
 
@@ -21,12 +21,12 @@ const WARM_UP_S = 130;
 const TOKEN = "cost";
 const ENCODER = ["-c:a", "libopus", "-b:a", "24k", "-frame_duration", "20"];
 
-/** Of one process since its start, and now. */
+/** What a process has used since its start, and what it holds now. */
 interface Usage extends Footprint {
   readonly cpuS: number;
-  /** read(2) and write(2) and their like. */
+  /** System calls such as read(2) and write(2). */
   readonly calls: number;
-  /** Times that a thread waited for something, and came back. */
+  /** How often a thread has waited for something and woken up. */
   readonly wakes: number;
 }
 
@@ -35,7 +35,7 @@ interface Contestant {
   readonly pid: number;
 }
 
-/** The three side by side for `seconds`; `program` is the compiled one, made if it is not given. */
+/** Runs the three for `seconds`. @param program the compiled program; built if it is not given. */
 export async function measure(seconds = WINDOW_S, program?: string): Promise<Table[]> {
   await using binaries = program === undefined ? await buildBinaries() : null;
   const dir = await Deno.makeTempDir({ prefix: "cost-" });
@@ -95,11 +95,12 @@ export async function measure(seconds = WINDOW_S, program?: string): Promise<Tab
   return [{
     title: "Cost of running",
     note:
-      `All of them record the same simulated microphone at the same time, for ${
+      `All processes record the same simulated microphone at the same time, for ${
         Math.round(tookS)
-      } s behind ` +
-      `${WARM_UP_S} s; the program delivers chunks of 60 s over TLS meanwhile. The microphone is PulseAudio\'s, ` +
-      `whose ALSA plugin takes most of what an ffmpeg takes here; RSS at the window\'s begin and end.`,
+      } s after a ` +
+      `warm-up of ${WARM_UP_S} s; the program also delivers chunks of 60 s over TLS. The microphone is ` +
+      "PulseAudio's; its ALSA plugin causes most of ffmpeg's cost here. RSS is at the start and at the " +
+      "end of the window.",
     header: [
       "",
       "CPU s an hour",

@@ -1,5 +1,5 @@
-// Writes what was measured into docs/performance.md, between two markers; what people wrote around them
-// stays. It measures nothing.
+// Writes measured results into docs/performance.md, between two markers. The text around the markers stays.
+// It measures nothing.
 
 import { join } from "@std/path/join";
 import { run } from "../tests/fixtures/command.ts";
@@ -7,8 +7,8 @@ import { run } from "../tests/fixtures/command.ts";
 export const DOCUMENT = join(new URL("../", import.meta.url).pathname, "docs/performance.md");
 
 /**
- * Replaces what stands between `<!-- name:begin -->` and `<!-- name:end -->`.
- * @throws if the document has not both markers.
+ * Replaces the text between `<!-- name:begin -->` and `<!-- name:end -->`.
+ * @throws if the document lacks one of the markers.
  */
 export async function writeDocument(name: string, text: string): Promise<void> {
   const [begin, end] = [`<!-- ${name}:begin -->`, `<!-- ${name}:end -->`];

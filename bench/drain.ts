@@ -1,11 +1,11 @@
 // deno-lint-ignore-file no-console -- a benchmark talks to a person
-// How fast a backlog is delivered: chunks of 60 s over TLS with no latency, 20 ms and 100 ms, by the
-// compiled program, by curl in one process over one connection (the limit of what can be had in order),
-// and by curl with a connection for each chunk (what a script does). All send the same files with the
-// same fields and headers to the same server, which is a process of its own, as is the link.
+// Measures how fast a backlog is delivered: chunks of 60 s over TLS with a latency of 0, 20 ms and 100 ms.
+// The contestants are the compiled program, curl in one process over one connection (the upper limit of
+// delivery in order), and curl with a connection for each chunk (what a script does). All send the same
+// files with the same fields and headers to the same server. Server and link are separate processes.
 //
-// `bench/drain.ts [--chunks N] [--runs N] [--seconds S] [--binary PROGRAM]`. The tables go to stdout. The rate counts
-// from the first acceptance to the last. Contestants take turns; the medians are shown.
+// `bench/drain.ts [--chunks N] [--runs N] [--seconds S] [--binary PROGRAM]`. The tables go to stdout. The
+// rate counts from the first acceptance to the last. Contestants take turns; the medians are shown.
 
 import { parseArgs } from "node:util";
 import { join } from "@std/path/join";
@@ -25,24 +25,24 @@ const REAL_CHUNKS = 8;
 const TIMEOUT_MS = 300_000;
 const CONCURRENCIES = [1, 2, 4, 8];
 
-/** Of one run of a contestant. */
+/** The result of one run of a contestant. */
 interface Drain {
   readonly chunks: number;
   readonly perSecond: number;
-  /** How many places a chunk was accepted from where time puts it, at most. */
+  /** The largest distance between a chunk's place in the order of acceptance and in the order of time. */
   readonly displaced: number;
   readonly peakRssKb: number | null;
 }
 
 interface Contestant {
   readonly name: string;
-  /** Of the chunks of one request at a time, with latency, so that all runs take about as long. */
+  /** With latency: chunks per chunk of one request at a time, so that all runs take about as long. */
   readonly share: number;
-  /** Null: it cannot take part. */
+  /** Resolves to null if the contestant cannot take part. */
   readonly deliver: (place: Place, chunks: number) => Promise<Drain | null>;
 }
 
-/** What the contestants share at one latency. */
+/** The surroundings that the contestants share at one latency. */
 interface Place {
   readonly roundTripMs: number;
   readonly url: string;
@@ -54,12 +54,12 @@ interface Place {
 }
 
 export interface DrainOptions {
-  /** Chunks at no latency; default 5,000. With latency there are fewer. */
+  /** Number of chunks without latency; default 5,000. With latency there are fewer. */
   readonly chunks?: number;
   readonly runs?: number;
-  /** How long a run with latency takes, one request at a time, about; default 12. */
+  /** About how long a run with latency takes with one request at a time; default 12. */
   readonly seconds?: number;
-  /** The compiled program; made if it is not given. */
+  /** The compiled program; built if it is not given. */
   readonly program?: string;
 }
 
@@ -116,7 +116,7 @@ function contestants(program: string): Contestant[] {
 const CURL = "curl, one connection";
 const AGENT = "recorder-agent";
 
-/** Each run of all of them after the other. Who cannot take part is not asked again. */
+/** In each run, all contestants take a turn. One that cannot take part is not tried again. */
 async function takeTurns(
   all: readonly Contestant[],
   place: Place,
@@ -133,7 +133,7 @@ async function takeTurns(
   return drains;
 }
 
-/** The compiled program outside its schedule: it has nothing to do but to deliver. */
+/** The compiled program outside its schedule, so that it only delivers. */
 async function drainByAgent(
   program: string,
   config: Record<string, number>,
@@ -175,7 +175,7 @@ async function drainByAgent(
   }
 }
 
-/** One curl for all chunks; without other headers it keeps its connection. */
+/** One curl process for all chunks. It keeps its connection unless `headers` say otherwise. */
 async function drainByCurl(
   headers: readonly string[],
   { url, server, dir, originals, digests, certificates }: Place,
@@ -220,7 +220,7 @@ async function drainByCurl(
   }
 }
 
-/** @throws if not every chunk was accepted, and once. */
+/** @throws unless every chunk was accepted exactly once. */
 function judge(
   accepted: readonly Accepted[],
   backlog: readonly BacklogChunk[],
@@ -252,7 +252,7 @@ function tabulate(
   const single = rate(`${AGENT}, \`upload_concurrency: 1\``) ?? rate(AGENT) ?? NaN;
   const rows = [...drains].map(([name, runs]) => {
     const perSecond = rate(name);
-    if (perSecond === null) return [name, "", "not known to this program", "", "", "", ""];
+    if (perSecond === null) return [name, "", "not supported by this program", "", "", "", ""];
     const rss = runs.map(({ peakRssKb }) => peakRssKb).filter((kb) => kb !== null);
     return [
       name,
@@ -267,8 +267,8 @@ function tabulate(
   return {
     title: `Delivery of a backlog, ${at.roundTripMs} ms of latency`,
     note: `Chunks of 60 s (${at.bytes} B) over TLS, the server on the same machine; median ` +
-      `of ${at.runs} runs in turn. "Displaced" is how many places a chunk was accepted from where ` +
-      "time puts it, at most.",
+      `of ${at.runs} runs in turn. "Displaced" is the largest distance between a chunk's place in ` +
+      "the order of acceptance and in the order of time.",
     header: ["", "chunks", "chunks/s", "of curl", "of one at a time", "displaced", "peak RSS, MB"],
     rows,
   };

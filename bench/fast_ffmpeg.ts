@@ -1,7 +1,7 @@
-// Stands in for ffmpeg where an agent is to live fast: to the first socket in its arguments an endless
-// Ogg/Opus stream, to the second the PCM, both as much faster than sound as asked, or as fast as they are
-// taken. The packets are those of a real recording, over and over. While too much waits in the spool,
-// which is where the sockets are, it gives nothing: the agent is to be busy, not behind.
+// Replaces ffmpeg in benchmarks that run an agent faster than real time. It writes an endless Ogg/Opus
+// stream to the first socket in its arguments and the PCM to the second one, at the requested multiple of
+// real time, or as fast as the agent reads. It repeats the packets of a real recording. It pauses while too
+// many files wait in the spool, where the sockets are: the agent is to be busy, but not behind.
 //
 // Environment: FAST_FFMPEG_SOUND, an Ogg/Opus file; FAST_FFMPEG_SPEED, seconds of sound a second.
 
@@ -22,7 +22,7 @@ const PRE_SKIP = 312;
 const MOST_WAITING = 100;
 const LOOK_MS = 50;
 
-/** Writes all of it. @throws when the reader is gone. */
+/** Writes all bytes. @throws if the reader is gone. */
 async function writeAll(to: { write(bytes: Uint8Array): Promise<number> }, bytes: Uint8Array) {
   for (let at = 0; at < bytes.length;) at += await to.write(bytes.subarray(at));
 }
@@ -82,7 +82,7 @@ while (true) {
     while (isBehind(spoolDir)) await delay(LOOK_MS);
     lookMs = performance.now() + LOOK_MS;
   }
-  // One that was held up does not catch up: no more than two beats at once.
+  // After a delay it does not catch up: it sends at most two beats at once.
   const dueS = Math.min(nowMs - dueFromMs, 2 * BEAT_MS) / 1000;
   for (let left = Math.floor(dueS * SPEED * PAGES_PER_S); left > 0; left--) {
     dueFromMs = nowMs;

@@ -1,7 +1,7 @@
-// deno-lint-ignore-file no-console -- the process tells its ports on stdout
-// An Ingest API that is no hindrance: a process of its own that takes any request over TLS, reads it to
-// the end, answers that it is accepted, and remembers in which order. It checks nothing; whether a
-// client keeps to the protocol is the business of tests/fixtures/ingest_server.ts.
+// deno-lint-ignore-file no-console -- the process writes its ports to stdout
+// An Ingest API that is never the bottleneck: a separate process that reads any request over TLS to the
+// end, accepts it, and remembers the order. It checks nothing; tests/fixtures/ingest_server.ts checks
+// whether a client follows the protocol.
 
 import { JsonLines } from "./json_lines.ts";
 import type { Certificates } from "../tests/fixtures/certificates.ts";
@@ -10,7 +10,7 @@ import type { Certificates } from "../tests/fixtures/certificates.ts";
 export interface Accepted {
   /** Its Idempotency-Key. */
   readonly key: string;
-  /** Unix milliseconds, with a fraction, when its last byte was in. */
+  /** When its last byte had arrived, Unix milliseconds with a fraction. */
   readonly atMs: number;
 }
 
@@ -49,7 +49,7 @@ export class FastServer implements AsyncDisposable {
     return await this.#ask("count") as number;
   }
 
-  /** Resolves once so many were accepted since the last `take`; @throws after `timeoutMs`. */
+  /** Resolves when `count` requests were accepted since the last `take`. @throws after `timeoutMs`. */
   async waitFor(count: number, timeoutMs: number): Promise<void> {
     const signal = AbortSignal.timeout(timeoutMs);
     await this.#ask(`wait?${count}`, signal).catch(async (error) => {
@@ -59,7 +59,7 @@ export class FastServer implements AsyncDisposable {
     });
   }
 
-  /** What was accepted since the last call, in this order. */
+  /** The requests accepted since the last call, in order. */
   async take(): Promise<Accepted[]> {
     return await this.#ask("take") as Accepted[];
   }

@@ -1,17 +1,17 @@
 // deno-lint-ignore-file no-console -- a benchmark talks to a person
-// What a fleet does to a server that comes back: 10,000 agents lose it for an hour, all at the same
-// moment, then deliver what has waited. It compares ways to wait between attempts; it sends nothing
-// and says nothing about how long a real server takes.
+// Simulates what a fleet does to a server that comes back: 10,000 agents lose the server for an hour, all at
+// the same moment, and then deliver their backlog. It compares ways to wait between attempts. It sends
+// nothing, and does not show how long a real server takes.
 //
-// Ours is the uploader's own `retry` of @std/async, unchanged, with the uploader's options, on
-// simulated time: while a simulation runs, the global setTimeout and Math.random, which `retry` reads,
-// are a simulated clock and a seeded generator. An agent is the uploader's loop: the oldest chunk, one
-// attempt at a time, the backoff from its beginning after every success. A chunk is sealed each minute,
-// each agent at its own moment of it; `--within 3` lets all of them seal within 3 s of each other, as
-// tills do whose schedule starts at the same minute.
+// The agent's way is the `retry` of @std/async, unchanged, with the uploader's options, in simulated time:
+// while a simulation runs, the global setTimeout and Math.random, which `retry` uses, are a simulated
+// clock and a seeded generator. An agent is a model of the uploader's loop: the oldest chunk, one attempt
+// at a time, and a new backoff after every success. An agent seals a chunk each minute, at its own moment
+// of the minute. With `--within 3`, all agents seal within 3 s of each other, like tills whose schedules
+// start in the same minute.
 //
-// `bench/fleet.ts [--agents N] [--seed S] [--within SECONDS]`. The tables go to stdout; the exit code is 1 if our peak is
-// more than 3 times the mean, be it of first attempts or of all requests.
+// `bench/fleet.ts [--agents N] [--seed S] [--within SECONDS]`. The tables go to stdout. The exit code is 1
+// if the peak of the agent's way is more than 3 times the mean, for first attempts or for all requests.
 
 import { parseArgs } from "node:util";
 import { delay } from "@std/async/delay";
@@ -21,17 +21,17 @@ import { seededRandom } from "../tests/fixtures/random.ts";
 const RETRY = { minTimeout: 2_000, maxTimeout: 300_000, multiplier: 2 };
 const CHUNK_MS = 60_000;
 const OUTAGE_MS = 3_600_000;
-/** Of a chunk of 60 s that is accepted; of a connection refused, or a 503. */
+/** How long the server takes to accept a chunk of 60 s; how long a refused connection or a 503 takes. */
 const SERVICE_MS = 200;
 const REFUSAL_MS = 20;
-/** A simulation is given up so long after the server's return. */
+/** How long after the server's return a simulation ends at the latest. */
 const LIMIT_MS = 3 * 3_600_000;
 export const MOST_PEAK_TO_MEAN = 3;
 
 /** Calls `attempt` until it succeeds. */
 type Backoff = (attempt: () => Promise<void>) => Promise<void>;
 
-/** Waits `delayMs(the backoff before cap and jitter)` between attempts. */
+/** Waits `delayMs(exponentialMs)` between attempts; the argument is the backoff before cap and jitter. */
 function backoff(delayMs: (exponentialMs: number) => number): Backoff {
   return async (attempt) => {
     for (let exponentialMs = RETRY.minTimeout;; exponentialMs *= RETRY.multiplier) {
@@ -46,30 +46,30 @@ function backoff(delayMs: (exponentialMs: number) => number): Backoff {
 
 const MAX_ATTEMPTS = { maxAttempts: Number.MAX_SAFE_INTEGER };
 
-/** Ways to wait, by name. The first is ours. */
+/** Ways to wait, by name. The first one is the agent's. */
 export const BACKOFFS = {
   "cap, then full jitter (ours)": (attempt) =>
     retry(attempt, { ...RETRY, ...MAX_ATTEMPTS, jitter: 1 }),
-  // As in many a manual: min(2^n s + a random number of ms up to 1,000, the longest wait).
+  // As many manuals recommend: min(2^n s + a random number of ms up to 1,000, the longest wait).
   "1 s of jitter, then cap": backoff((ms) => Math.min(RETRY.maxTimeout, ms + Math.random() * 1000)),
   "full jitter, then cap": backoff((ms) => Math.min(RETRY.maxTimeout, ms * Math.random())),
   "no jitter": (attempt) => retry(attempt, { ...RETRY, ...MAX_ATTEMPTS, jitter: 0 }),
 } satisfies Record<string, Backoff>;
 
-/** What the fleet asked of the server; seconds count from the server's return. */
+/** The load of the fleet on the server. Seconds count from the server's return. */
 export interface FleetResult {
-  /** Each agent's first request after the return, until the last agent has made it. */
+  /** The first request of each agent after the return, until the last agent has made it. */
   readonly first: Load;
-  /** All requests until no agent has anything waiting but what is being recorded. */
+  /** All requests until no agent has a sealed chunk waiting. */
   readonly all: Load;
   /** Requests answered 503 until then. */
   readonly refused: number;
-  /** Until each agent has delivered something, and until no backlog is left; null: not in 3 hours. */
+  /** Time until each agent has delivered a chunk, and until no backlog is left; null: over 3 hours. */
   readonly allBackS: number | null;
   readonly drainedS: number | null;
 }
 
-/** Requests a second; the peak is that of the busiest bin. */
+/** Requests per second; the peak is the value of the busiest bin. */
 export interface Load {
   readonly peak: number;
   readonly mean: number;
@@ -80,18 +80,18 @@ export interface FleetOptions {
   readonly agents: number;
   readonly seed: number;
   readonly backoff: Backoff;
-  /** How many requests the server works on at a time; it answers 503 to more. */
+  /** How many requests the server handles at a time. It answers 503 to further ones. */
   readonly capacity: number;
-  /** Moments of the minute at which the agents seal their chunks are so far apart; default 60 s. */
+  /** The period of the minute within which all agents seal their chunks; default 60 s. */
   readonly withinS?: number;
   /**
-   * Width of the bins in which the peak is sought, seconds; default 1. Fewer agents want wider ones:
-   * chance alone makes a peak where a bin holds few requests.
+   * Width of the bins for the peak, seconds; default 1. Fewer agents need wider bins, because a bin with
+   * few requests has peaks by chance.
    */
   readonly binS?: number;
 }
 
-/** An hour without the server, then its return. The same options give the same result. */
+/** Simulates an hour without the server, then its return. The same options give the same result. */
 export async function simulateFleet(options: FleetOptions): Promise<FleetResult> {
   const { setTimeout } = globalThis;
   const { random } = Math;
@@ -108,7 +108,7 @@ export async function simulateFleet(options: FleetOptions): Promise<FleetResult>
   }
 }
 
-/** Time that goes on when everybody sleeps. Whole milliseconds, as in setTimeout. */
+/** Simulated time, in whole milliseconds like setTimeout. It advances when all agents sleep. */
 class SimulatedTime {
   nowMs = 0;
   readonly #sleepersInAll: number;
@@ -139,7 +139,7 @@ class SimulatedTime {
   }
 }
 
-/** The agents, and the server they share. */
+/** The agents and the server that they share. */
 class Fleet {
   readonly #time: SimulatedTime;
   readonly #options: FleetOptions;
@@ -176,7 +176,7 @@ class Fleet {
   async #runAgent(): Promise<never> {
     const time = this.#time;
     const { withinS = 60 } = this.#options;
-    // The first chunk sealed after the loss; what was sealed before has been delivered.
+    // The first chunk sealed after the loss. Earlier chunks have been delivered.
     let oldestSealedMs = Math.floor(Math.random() * withinS * 1000);
     let hasTried = false;
     let isAway = true;
@@ -262,13 +262,17 @@ async function main(): Promise<void> {
     },
   });
   const [agents, seed, withinS] = [values.agents, values.seed, values.within].map(Number);
-  if (!agents || seed === undefined || !withinS) throw new Error("Cannot read the numbers given");
+  if (!agents || seed === undefined || !withinS) {
+    throw new Error("Cannot read the options as they must be numbers");
+  }
   const normal = agents / (CHUNK_MS / 1000);
   for (const capacity of [Infinity, Math.round(agents / 50)]) {
     const perSecond = capacity * 1000 / SERVICE_MS;
     console.log(
       `${agents} agents, an hour without the server, then ` +
-        (capacity === Infinity ? "one that takes everything" : `one that takes ${perSecond}/s`) +
+        (capacity === Infinity
+          ? "one that accepts everything"
+          : `one that accepts ${perSecond}/s`) +
         ` (normal load ${normal.toFixed(0)}/s; chunks sealed within ${withinS} s)\n`,
     );
     printRow(COLUMNS);

@@ -1,4 +1,4 @@
-// JSON from another process, an object a line. It does not know what they mean.
+// Reads JSON from another process, one object per line. It does not interpret the objects.
 
 export class JsonLines {
   readonly #reader: ReadableStreamDefaultReader<string>;
@@ -8,7 +8,7 @@ export class JsonLines {
     this.#reader = stream.pipeThrough(new TextDecoderStream()).getReader();
   }
 
-  /** @throws if the stream ends instead. */
+  /** The next object. @throws if the stream ends before it. */
   async next(): Promise<unknown> {
     while (!this.#rest.includes("\n")) {
       const { value, done } = await this.#reader.read();
@@ -21,7 +21,7 @@ export class JsonLines {
     return JSON.parse(line);
   }
 
-  /** Resolves when nothing more will come. */
+  /** Resolves when the stream has ended. */
   async ended(): Promise<void> {
     while (!(await this.#reader.read()).done);
   }

@@ -1,7 +1,7 @@
 // deno-lint-ignore-file no-console -- a benchmark talks to a person
-// How long things take: from the end of a chunk to its acceptance by the server, from the start of the
-// program to its first sample (beside a bare ffmpeg on the same microphone), and from SIGTERM to the
-// exit. The compiled program, a simulated microphone, TLS; all clocks are this machine's.
+// Measures delays: from the end of a chunk to its acceptance by the server, from the start of the program
+// to its first sample (compared with a bare ffmpeg on the same microphone), and from SIGTERM to the exit.
+// It uses the compiled program, a simulated microphone and TLS; all clocks are those of this machine.
 //
 // `bench/latency.ts [--runs N] [--seconds N] [--binary PROGRAM]`. The table goes to stdout.
 
@@ -22,15 +22,15 @@ const TOKEN = "latency";
 const CHUNK_SECONDS = 2;
 const RUNS = 10;
 const SECONDS = 120;
-/** Within this a chunk of a run must have come, ms. */
+/** Within this time a chunk of a run must arrive, ms. */
 const TIMEOUT_MS = 30_000;
 
 export interface LatencyOptions {
-  /** Starts and ends of the program. */
+  /** How often the program is started and stopped. */
   readonly runs?: number;
-  /** How long chunks are watched. */
+  /** How long chunks are observed, seconds. */
   readonly seconds?: number;
-  /** The compiled program; made if it is not given. */
+  /** The compiled program; built if it is not given. */
   readonly program?: string;
 }
 
@@ -41,11 +41,11 @@ interface Place {
   readonly certificates: Certificates;
 }
 
-/** Of one start, milliseconds from the start of the process. */
+/** The times of one start, milliseconds after the start of the process. */
 interface Start {
   /** To the first sample in the first chunk. */
   readonly soundMs: number;
-  /** To the agent's own word that it records. */
+  /** To the agent's log line that it records. */
   readonly saidMs: number;
   /** From SIGTERM to the exit. */
   readonly exitMs: number;
@@ -77,13 +77,13 @@ export async function measure(options: LatencyOptions = {}): Promise<Table[]> {
     return [{
       title: "Latency",
       note: `Chunks of ${CHUNK_SECONDS} s over TLS to a server on the same machine; ` +
-        "milliseconds. The end of a chunk is its `end_ts`, the first sample that of its `start_ts`; " +
-        "of a bare ffmpeg it is reckoned in the same way.",
+        "milliseconds. The end of a chunk is its `end_ts`, and the first sample is at its `start_ts`; " +
+        "the first sample of a bare ffmpeg is calculated in the same way.",
       header: ["", "runs", "p50", "p95", "max"],
       rows: [
         row("end of a chunk → accepted by the server", acceptedMs),
         row("start of the program → first sample recorded", starts.map(({ soundMs }) => soundMs)),
-        row("start of the program → says that it records", starts.map(({ saidMs }) => saidMs)),
+        row("start of the program → log line that it records", starts.map(({ saidMs }) => saidMs)),
         row("start of a bare ffmpeg → first sample", bare),
         row("SIGTERM → exit, the last chunk kept", starts.map(({ exitMs }) => exitMs)),
       ],
@@ -111,17 +111,17 @@ async function startAndEnd(place: Place, run: number): Promise<Start> {
   await agent.said("Recording.");
   const saidMs = unixMs();
   await server.waitForChunks(1, TIMEOUT_MS);
-  // Anywhere in the next chunk, so that the end has one to finish.
+  // Stops at a random moment in the next chunk, so that there is a chunk to finish.
   await delay(Math.random() * CHUNK_SECONDS * 1000);
   const askedMs = unixMs();
   await agent.end("SIGTERM");
   const exitMs = unixMs() - askedMs;
   const [first] = server.chunks;
-  if (first === undefined) throw new Error("No chunk came");
+  if (first === undefined) throw new Error("No chunk arrived");
   return { soundMs: startMsOf(first) - startedMs, saidMs: saidMs - startedMs, exitMs };
 }
 
-/** To the first sample, reckoned as the agent does: the earliest of arrival less position, in a second. */
+/** Time to the first sample, as the agent calculates it: the minimum of arrival - position in a second. */
 async function startBare(microphone: PulseMicrophone): Promise<number> {
   const startedMs = unixMs();
   const ffmpeg = new Deno.Command("ffmpeg", {
@@ -171,7 +171,7 @@ function unixMs(): number {
   return performance.timeOrigin + performance.now();
 }
 
-/** The value that this share of them do not exceed. */
+/** The value that this share of the values does not exceed. */
 function quantile(values: readonly number[], share: number): number {
   const sorted = values.toSorted((a, b) => a - b);
   return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? NaN;

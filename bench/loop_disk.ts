@@ -1,12 +1,12 @@
-// A file system of its own in an image file, so that the kernel counts what is written to it and to
-// nothing else. It needs root, and a kernel with loop devices.
+// A separate file system in an image file, so that the kernel counts only the bytes written to it. It needs
+// root, and a kernel with loop devices.
 
 import { join } from "@std/path/join";
 import { run } from "../tests/fixtures/command.ts";
 
-const SECTOR_BYTES = 512; // of /sys/block/*/stat, whatever the device's own sectors are
+const SECTOR_BYTES = 512; // in /sys/block/*/stat, whatever sectors the device has
 
-/** A folder on an ext4 of its own; it goes with its scope. */
+/** A directory on its own ext4. It is removed with its scope. */
 export class LoopDisk implements AsyncDisposable {
   readonly dir: string;
   readonly #image: string;
@@ -23,7 +23,7 @@ export class LoopDisk implements AsyncDisposable {
     const image = join(dir, `${name}.ext4`);
     await Deno.writeFile(image, new Uint8Array(0));
     await Deno.truncate(image, sizeMb * 1e6);
-    // Else it would still be initializing its tables while it is measured.
+    // Otherwise ext4 would initialize its tables during the measurement.
     const whole = "lazy_itable_init=0,lazy_journal_init=0";
     await run("mkfs.ext4", ["-q", "-E", whole, image]);
     const { stdout } = await run("losetup", ["--find", "--show", image]);
@@ -34,7 +34,7 @@ export class LoopDisk implements AsyncDisposable {
     return new LoopDisk(mounted, image, device);
   }
 
-  /** Bytes that the file system gave to the block device, everything that waits included. */
+  /** Bytes that the file system has written to the block device, after a sync. */
   async writtenBytes(): Promise<number> {
     await run("sync", ["--file-system", this.dir]);
     const name = this.#device.slice("/dev/".length);

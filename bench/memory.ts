@@ -1,10 +1,10 @@
 // deno-lint-ignore-file no-console -- a benchmark talks to a person
-// Whether memory grows: the compiled program records and delivers 50,000 chunks, as many as in 35 days
-// of 24 h, within minutes. A program of our own stands in its PATH as ffmpeg and gives sound many times
-// faster than real; the chunks are of 1 s, and go over TLS to a server. What has been delivered is kept
-// until `max_spool_gb` is full, so the janitor has its work, too. The spool is in memory, as it is not
-// the disk that is measured. Times in the chunks' names mean nothing, as the sound is faster than the
-// clock; nothing here looks at them.
+// Measures whether memory grows: the compiled program records and delivers 50,000 chunks, as many as in 35
+// days of 24 h, within minutes. A replacement for ffmpeg in its PATH delivers sound many times faster than
+// real time. The chunks are 1 s long and go over TLS to a server. Delivered chunks are kept until
+// `max_spool_gb` is full, so that the janitor works, too. The spool is in memory, because the disk is not
+// measured. The times in the names of the chunks are meaningless, because the sound is faster than the
+// clock; nothing here reads them.
 //
 // `bench/memory.ts [--chunks N] [--speed X] [--binary PROGRAM]`. The table goes to stdout.
 
@@ -23,11 +23,11 @@ import { type Table, toMarkdown } from "./table.ts";
 
 const TOKEN = "memory";
 const CHUNKS = 50_000;
-/** Seconds of sound a second, at most: what is not delivered in time slows it down. */
+/** The most seconds of sound per second. If delivery falls behind, recording slows down. */
 const SPEED = 100;
 const ROWS = 10;
 const SAMPLES = 100;
-/** Without a chunk for so long, something hangs. */
+/** If no chunk arrives for this long, something hangs. */
 const PATIENCE_MS = 60_000;
 /** Holds some 7,000 chunks of 1 s at 24 kbit/s. */
 const SPOOL_GB = 0.05;
@@ -43,7 +43,7 @@ interface Sample extends Footprint {
 export interface MemoryOptions {
   readonly chunks?: number;
   readonly speed?: number;
-  /** The compiled program; made if it is not given. */
+  /** The compiled program; built if it is not given. */
   readonly program?: string;
 }
 
@@ -83,11 +83,11 @@ export async function measure(options: MemoryOptions = {}): Promise<Table[]> {
   }
 }
 
-/** The environment in which `ffmpeg` is ours. */
+/** Installs the replacement for ffmpeg. Returns the environment in which it is found. */
 async function placeFastFfmpeg(dir: string, speed: number): Promise<Record<string, string>> {
   const [bin, sound] = [join(dir, "bin"), join(dir, "sound.ogg")];
   const [chunk] = await makeRealChunks(1, 60, dir);
-  if (chunk === undefined) throw new Error("ffmpeg gave no sound");
+  if (chunk === undefined) throw new Error("ffmpeg produced no sound");
   await Deno.writeFile(sound, chunk);
   await Deno.mkdir(bin);
   const program = new URL("fast_ffmpeg.ts", import.meta.url).pathname;
@@ -103,7 +103,7 @@ async function placeFastFfmpeg(dir: string, speed: number): Promise<Record<strin
   };
 }
 
-/** Looks at the agent each time another part of the chunks has arrived. */
+/** Takes a sample of the agent each time another 1 / SAMPLES of the chunks has arrived. */
 async function sampleUntil(
   chunks: number,
   agent: AgentProcess,
@@ -145,7 +145,7 @@ function tabulate(
       `${body["spool_files"]} files were in the spool and ${
         body["queue_size"]
       } waited. Growth is ` +
-      "a straight line through the second half, for 10,000 chunks (7 days).",
+      "the slope of a straight line through the second half, per 10,000 chunks (7 days).",
     header: [
       "chunks",
       "RSS, MB",
@@ -163,7 +163,7 @@ function tabulate(
         sample.threads,
       ]),
       [
-        "growth for 10,000",
+        "growth per 10,000",
         ...growth,
         slope(half.map((s) => [s.chunks, s.descriptors])).toFixed(4),
         "",

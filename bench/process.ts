@@ -1,22 +1,22 @@
-// What /proc tells of another process: its memory, its descriptors, its children. It starts and ends
-// nothing.
+// Reads from /proc what another process uses: its memory, its descriptors, its children. It starts and ends
+// no process.
 
 const TICKS_PER_S = 100; // CLK_TCK of every Linux that Deno runs on
 
-/** What a process holds now; KiB. */
+/** What a process uses now; memory in KiB. */
 export interface Footprint {
   readonly rssKb: number;
-  /** Without what is mapped from files: what others run does not change it. */
+  /** Memory that is not mapped from files: other processes do not change it. */
   readonly anonymousKb: number;
-  /** Its share of what it shares with others (proc(5), smaps_rollup). */
+  /** Private memory plus the proportional share of shared memory (proc(5), smaps_rollup). */
   readonly pssKb: number;
-  /** What would be free if it ended: Private_Clean and Private_Dirty. */
+  /** What would be freed if the process ended: Private_Clean and Private_Dirty. */
   readonly privateKb: number;
   readonly descriptors: number;
   readonly threads: number;
 }
 
-/** @throws {Deno.errors.NotFound} if it has ended. */
+/** @throws {Deno.errors.NotFound} if the process has ended. */
 export async function footprintOf(pid: number): Promise<Footprint> {
   const status = await Deno.readTextFile(`/proc/${pid}/status`);
   const rollup = await Deno.readTextFile(`/proc/${pid}/smaps_rollup`);
@@ -30,37 +30,37 @@ export async function footprintOf(pid: number): Promise<Footprint> {
   };
 }
 
-/** The most memory it ever had, KiB (VmHWM). */
+/** The peak memory of a process, KiB (VmHWM). */
 export function peakRssKb(pid: number): number {
   return field(Deno.readTextFileSync(`/proc/${pid}/status`), "VmHWM");
 }
 
-/** Bytes given to write(2) and its like, and of these to the block layer, since its start. */
+/** Calls of write(2) and similar since the start; their bytes, and how many reached the block layer. */
 export function writtenBytes(pid: number): { calls: number; asked: number; toDisk: number } {
   const io = Deno.readTextFileSync(`/proc/${pid}/io`);
   return { calls: field(io, "syscw"), asked: field(io, "wchar"), toDisk: field(io, "write_bytes") };
 }
 
-/** Processor time of all threads since its start, seconds. */
+/** Processor time of all threads since the start of the process, seconds. */
 export function cpuSeconds(pid: number): number {
-  // proc(5): behind the name in brackets, utime is the 12th field and stime the 13th.
+  // proc(5): after the name in parentheses, utime is the 12th field and stime the 13th.
   const fields = Deno.readTextFileSync(`/proc/${pid}/stat`).replace(/^.*\) /, "").split(" ");
   return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_S;
 }
 
-/** The children of a process with this name that have not ended. */
+/** The running children of a process that have this name. */
 export function childrenOf(pid: number, name: string): number[] {
   const children = Deno.readTextFileSync(`/proc/${pid}/task/${pid}/children`).trim();
   return children.split(" ").filter((child) => child !== "" && isRunning(child, name)).map(Number);
 }
 
-/** Processes whose command line has this in it. */
+/** The processes whose command line contains the text. */
 export function processesWith(text: string): number[] {
   return [...Deno.readDirSync("/proc")].map(({ name }) => name).filter((name) => {
     try {
       return /^\d+$/.test(name) && Deno.readTextFileSync(`/proc/${name}/cmdline`).includes(text);
     } catch {
-      return false; // it has just ended
+      return false; // the process has just ended
     }
   }).map(Number);
 }

@@ -1,5 +1,5 @@
-// Chunks as a recording makes them: speech through ffmpeg with the recorder's arguments, cut by the
-// recorder's own chunker, with its tags. It never records.
+// Makes chunks like those of a recording: speech, encoded by ffmpeg with the recorder's arguments and cut by
+// the recorder's chunker, with its tags. It never records.
 
 import { concatBytes } from "../src/system/concat_bytes.ts";
 import { join } from "@std/path/join";
@@ -14,7 +14,7 @@ import { run } from "../tests/fixtures/command.ts";
 
 const MINUTE_US = 60e6;
 
-/** What a recording of `seconds` of speech at 24 kbit/s is cut into, chunk by chunk. */
+/** Encodes speech at 24 kbit/s and cuts it into `count` chunks of `chunkSeconds`. */
 export async function makeRealChunks(
   count: number,
   chunkSeconds: number,
@@ -29,7 +29,7 @@ export async function makeRealChunks(
   await Deno.remove(speech);
   const reader = new OpusStreamReader();
   const [head, ...rest] = [...reader.push(stdout), ...reader.end()];
-  if (head?.kind !== "head") throw new Error("ffmpeg gave no Opus stream");
+  if (head?.kind !== "head") throw new Error("ffmpeg produced no Opus stream");
   const { point_id, register_id, device_id } = IDS;
   const ids = { POINT_ID: point_id, REGISTER_ID: register_id, DEVICE_ID: device_id };
   const chunker = new Chunker(head.head, {
@@ -52,7 +52,7 @@ export async function makeRealChunks(
   return chunks.slice(0, count).map(concatBytes);
 }
 
-/** A waiting chunk: its file, and which of the real ones it is. */
+/** A waiting chunk: its file, and the index of the real chunk that it links to. */
 export interface BacklogChunk {
   readonly name: ChunkName;
   readonly path: string;
@@ -60,8 +60,8 @@ export interface BacklogChunk {
 }
 
 /**
- * Fills a folder with a backlog of as many chunks of 60 s, the newest an hour old: names of their own,
- * and hard links to the real files, which are on the same file system. The oldest comes first.
+ * Fills a directory with a backlog of `count` chunks of 60 s, the newest one an hour old. Each has its own
+ * name and is a hard link to one of the real files on the same file system. Returns the oldest first.
  */
 export async function linkBacklog(
   originals: readonly string[],

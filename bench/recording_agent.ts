@@ -1,12 +1,12 @@
-// The compiled program as the benchmarks run it: recording a simulated microphone all day and delivering
-// over TLS. It measures nothing.
+// Starts the compiled program for the benchmarks: it records a simulated microphone all day and delivers over
+// TLS. The module measures nothing.
 
 import { join } from "@std/path/join";
 import { AgentProcess, type AgentProcessOptions } from "../tests/fixtures/agent_process.ts";
 import type { PulseMicrophone } from "../tests/fixtures/pulse_microphone.ts";
 
 export interface RecordingAgentOptions {
-  /** For its configuration file and, unless `config` says otherwise, its spool. */
+  /** The directory for its configuration file and, unless `config` has another one, its spool. */
   readonly dir: string;
   readonly program: string;
   readonly microphone: PulseMicrophone;
@@ -15,7 +15,7 @@ export interface RecordingAgentOptions {
   readonly config?: AgentProcessOptions["config"];
 }
 
-/** Dispose it: what still runs is killed. */
+/** The started program. To dispose it kills the program if it is still running. */
 export function startRecordingAgent(options: RecordingAgentOptions): Promise<AgentProcess> {
   const { dir, program, microphone, server, config = {} } = options;
   return AgentProcess.start({

@@ -1,10 +1,10 @@
 // deno-lint-ignore-file no-console -- a benchmark talks to a person
-// Measures the seams between chunks: what is missing when each chunk is decoded by a decoder of its
-// own and the results are joined, and how far the first 20 ms behind a seam are from the stream that
-// was never cut; beside it the same of ffmpeg's segment muxer. Sound is encoded with the arguments of
-// a recording and cut with the recorder's own modules. It never records. The table goes to stdout,
-// progress to stderr; the exit code is 1 if a sample of ours is missing, or if one of our seams is
-// above SEAM_DB with ffmpeg's own decoder. Needs 1.5 GB in the temporary folder.
+// Measures the seams between chunks: how many samples are missing when each chunk is decoded separately and
+// the results are joined, and how much the first 20 ms after a seam differ from the uncut stream. It
+// measures the same for ffmpeg's segment muxer. The sound is encoded with the arguments of a recording and
+// cut with the recorder's modules; nothing is recorded. The table goes to stdout, progress to stderr. The
+// exit code is 1 if a sample of the agent's chunks is missing, or if one of their seams is above SEAM_DB
+// with ffmpeg's decoder. It needs 1.5 GB in the temporary directory.
 
 import { join } from "@std/path/join";
 import { Chunker } from "../src/chunk/chunker.ts";
@@ -14,13 +14,13 @@ import { OPUS_RATE, OpusStreamReader } from "../src/chunk/opus.ts";
 import { run } from "../tests/fixtures/command.ts";
 
 const SEAM_DB = -60;
-/** So much behind a seam is compared: 20 ms. */
+/** How much sound after a seam is compared: 20 ms. */
 const SEAM_SAMPLES = OPUS_RATE / 50;
-/** The level there is that of the uncut stream in the second around the seam. */
+/** The level at a seam is that of the uncut stream in the second around it. */
 const HALF_SECOND = OPUS_RATE / 2;
 
 const BITRATES_KBPS = [24, 32];
-/** Short chunks get more seams and more signals: their sound is cheap. */
+/** Short chunks get more seams and more signals, because their sound takes little time. */
 const CUTS = [
   { chunkSeconds: 1, sampleRate: 48_000, seams: 40, signals: 4 },
   { chunkSeconds: 5, sampleRate: 16_000, seams: 10, signals: 4 },
@@ -30,32 +30,32 @@ const CUTS = [
   { chunkSeconds: 600, sampleRate: 48_000, seams: 2, signals: 2 },
 ];
 
-/** All signals that are cut in one way: a line of the table. */
+/** A row of the table: all signals that are cut in the same way. */
 interface Row {
   readonly bitrateKbps: number;
   readonly cut: typeof CUTS[number];
   readonly results: Result[];
 }
 
-/** A file, and the position in the uncut stream of the first sample that it should give. */
+/** A file, and the position of its first sample in the uncut stream. */
 interface Piece {
   readonly path: string;
   readonly startSample: number;
 }
 
 interface Seams {
-  /** Samples missing, or too many, in all pieces together. */
+  /** Missing or surplus samples in all pieces together. */
   readonly missing: number;
-  /** Difference behind each seam relative to the level there; -Infinity if there is none. */
+  /** Difference after each seam relative to the level there; -Infinity if there is none. */
   readonly db: readonly number[];
 }
 
 type Result = Record<"ours" | "oursByLibopus" | "segments", Seams> & { prerollBytes: number[] };
 
-/** @param graph an endless source of libavfilter */
+/** Measures one signal. @param graph an endless source of libavfilter */
 async function measure({ bitrateKbps, cut }: Row, graph: string, folder: string): Promise<Result> {
   await Deno.mkdir(folder);
-  // The last packet gets full: padding behind it would be played by the segment muxer.
+  // This length fills the last packet, because the segment muxer's files would play its padding.
   const samples = cut.seams * cut.chunkSeconds * OPUS_RATE + 43_848;
   const source = { kind: "lavfi", graph: `${graph},atrim=end_sample=${samples}` } as const;
   const options = { sampleRate: cut.sampleRate, bitrateKbps, socketDir: null };
@@ -73,7 +73,7 @@ async function measure({ bitrateKbps, cut }: Row, graph: string, folder: string)
   return { ours, oursByLibopus, segments: theirs, prerollBytes };
 }
 
-/** The stream cut as the recorder cuts it. */
+/** Cuts the stream as the recorder does. */
 function cutIntoChunks(uncut: string, chunkSeconds: number, folder: string): Piece[] {
   const { head, packets } = readOpus(uncut);
   const chunker = new Chunker(head, {
@@ -91,7 +91,7 @@ function cutIntoChunks(uncut: string, chunkSeconds: number, folder: string): Pie
   return chunks;
 }
 
-/** Bytes of the packets that a chunk's pre-skip covers, with their lengths in the page headers. */
+/** Bytes of the packets in a chunk's pre-skip, including their lacing values in the page headers. */
 function countPreroll({ path }: Piece): number {
   const { head, packets } = readOpus(path);
   return packets.filter(({ endPosition }) => endPosition <= head.preSkip)
@@ -99,8 +99,8 @@ function countPreroll({ path }: Piece): number {
 }
 
 /**
- * The same packets in the files of ffmpeg's segment muxer, which are those that it makes when it
- * encodes as well (`-c:a libopus -f segment`). Every file repeats the stream's pre-skip.
+ * Cuts the same packets with ffmpeg's segment muxer. The files are the same as when ffmpeg also encodes
+ * (`-c:a libopus -f segment`). Every file repeats the pre-skip of the stream.
  */
 async function cutIntoSegments(uncut: string, chunkSeconds: number, folder: string) {
   const names = join(folder, "segment-%05d.ogg");
@@ -126,7 +126,7 @@ function readOpus(path: string) {
   throw new Error(`Cannot read ${path} as it must be one whole Ogg/Opus stream`);
 }
 
-/** Decodes each file with a decoder of its own, to `PATH.pcm`. */
+/** Decodes each file with a separate decoder, to `PATH.pcm`. */
 async function decodeEach(files: readonly Piece[], decoder: string): Promise<void> {
   const inputs = files.flatMap(({ path }) => ["-c:a", decoder, "-i", path]);
   const pcm = ["-f", "f32le", "-ar", String(OPUS_RATE), "-ac", "1"];
@@ -136,8 +136,8 @@ async function decodeEach(files: readonly Piece[], decoder: string): Promise<voi
 }
 
 /**
- * Compares each decoded piece with the uncut stream at the place where it belongs. That favours
- * pieces with holes: joined without more ado, they slide further at every seam.
+ * Compares each decoded piece with the uncut stream at the position where it belongs. This favours pieces
+ * with holes: if they were simply joined, they would shift further at every seam.
  */
 function compare(pieces: readonly Piece[], uncut: Piece, samples: number): Seams {
   const whole = readPcm(uncut);
@@ -193,18 +193,18 @@ async function describeMachine(): Promise<string> {
   } (${Deno.build.arch}), ${date}, ${versions}`;
 }
 
-/** The sounds to be cut, by name, as endless sources of libavfilter. */
+/** The signals by name, as endless sources of libavfilter. */
 async function makeSignals(folder: string): Promise<Record<string, string>> {
   const numbers = Array.from({ length: 150 }, (_, index) => index + 100).join(", ");
   const speech = async (...voice: string[]) => {
     const wav = join(folder, `${voice.join("")}.wav`);
     await run("espeak-ng", [...voice, "-w", wav, numbers]);
-    // amovie starts its timestamps anew in every round.
+    // amovie restarts its timestamps in every loop.
     return `amovie=${wav}:loop=0,asetpts=N/SR/TB,aresample=${OPUS_RATE}`;
   };
   const noise = `anoisesrc=seed=1:amplitude=0.25:sample_rate=${OPUS_RATE}`;
   return {
-    // The hardest: a decoder remembers long vowels longest.
+    // The hardest signal: long vowels stay in a decoder's memory longest.
     "slow speech": await speech("-v", "en+m7", "-s", "120"),
     "pink noise": `${noise}:color=pink`,
     "speech": await speech("-s", "175"),
@@ -218,7 +218,7 @@ try {
   const rows = BITRATES_KBPS.flatMap((bitrateKbps) =>
     CUTS.map((cut): Row => ({ bitrateKbps, cut, results: [] }))
   );
-  // The longest first, so that no processor waits for another at the end.
+  // Longest first, so that all processors finish at about the same time.
   const waiting = rows.toSorted((a, b) => b.cut.chunkSeconds - a.cut.chunkSeconds).flatMap((row) =>
     signals.slice(0, row.cut.signals).map(([signal, graph]) => ({ row, signal, graph }))
   );

@@ -1,9 +1,8 @@
-// deno-lint-ignore-file no-console -- the process tells its port on stdout
-// A link with latency in front of a server on this machine, for kernels without netem: a TCP proxy, a
-// process of its own, that hands on each byte half a round trip after it came, in both directions, and
-// as many as come. The kernel answers a connect at once, so the first bytes of a connection wait for
-// one more round trip, as those of a real one do. It has no window that opens slowly, no loss and no
-// limit of bandwidth.
+// deno-lint-ignore-file no-console -- the process writes its port to stdout
+// A link with latency in front of a server on this machine, for kernels without netem. It is a TCP proxy in a
+// separate process that forwards each byte half a round trip after its arrival, in both directions. The
+// kernel answers a connect at once, so the proxy delays the first bytes of a connection by one more round
+// trip, as on a real link. It has no slow start, no loss and no limit of bandwidth.
 
 import { JsonLines } from "./json_lines.ts";
 
@@ -38,7 +37,7 @@ export class SlowLink implements AsyncDisposable {
   }
 }
 
-/** Bytes on their way; null: the end of them. */
+/** Bytes in transit; null marks the end of the stream. */
 interface Flight {
   readonly bytes: Uint8Array | null;
   readonly dueMs: number;
@@ -59,10 +58,10 @@ async function carry(client: Deno.TcpConn, toPort: number, roundTripMs: number):
 function close(connection: Deno.TcpConn): void {
   try {
     connection.close();
-  } catch { /* it is closed already */ }
+  } catch { /* already closed */ }
 }
 
-/** Until either end is gone. Reading never waits for writing: that would be a limit of bandwidth. */
+/** Runs until either end is gone. Reading never waits for writing, which would limit the bandwidth. */
 async function pump(from: Deno.TcpConn, to: Deno.TcpConn, delayMs: number, notBeforeMs: number) {
   const flights: Flight[] = [];
   let wake = () => {};

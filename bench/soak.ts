@@ -1,14 +1,14 @@
 // deno-lint-ignore-file no-console -- a benchmark talks to a person
-// The compiled program for hours, recording a simulated microphone in short chunks over TLS, while the
-// server and the microphone fail at random moments, for seconds and for minutes, and people watch it or
-// do not read its log (soak/faults.ts). It is judged from outside: /proc for what it
-// holds, the kernel for every file that came into its outbox/, the server for what arrived; its books
-// are held to all of these.
+// Runs the compiled program for hours. It records a simulated microphone and delivers short chunks over TLS,
+// while the server and the microphone fail at random moments, for seconds and for minutes, and clients open
+// the page or stop reading the log (soak/faults.ts). The judgement is made from outside: /proc shows what
+// the program holds, the kernel every file that appeared in outbox/, the server what arrived. The program's
+// ledger must agree with all of these.
 //
-// `bench/soak.ts [--hours N] [--seed S] [--every MINUTES] [--binary PROGRAM]`. A line every 10 min goes
-// to stdout. The exit code is 1 if the books do not balance, if a chunk was lost, came under two keys
-// or with a hole, if the server had an objection, or if descriptors or memory grow. The moments of the
-// faults are the seed's; what they meet is up to the machine.
+// `bench/soak.ts [--hours N] [--seed S] [--every MINUTES] [--binary PROGRAM]`. A line goes to stdout every
+// 10 min. The exit code is 1 if the ledger does not balance, if a chunk was lost, arrived under two keys or
+// has a hole, if the server reports a violation of the protocol, or if descriptors or memory grow. The seed
+// determines when faults happen; what the program does at that moment depends on the machine.
 
 import { parseArgs } from "node:util";
 import { delay } from "@std/async/delay";
@@ -27,13 +27,13 @@ import { afflict, type FaultRig, lanesOf, Sound } from "./soak/faults.ts";
 const TOKEN = "soak";
 const CHUNK_SECONDS = 5;
 const SAMPLE_MS = 15_000;
-/** Behind the last fault: the longest wait for a microphone is 64 s, for the server 10 s. */
+/** The time after the last fault: the longest wait for a microphone is 64 s, for the server 10 s. */
 const CALM_MS = 90_000;
-/** A chunk that is being filed away is in two places, or in none, for so long at most. */
+/** How long a chunk that is being filed away may be in two places, or in none. */
 const SETTLE_MS = 5000;
-/** It counts from its start, this from its first sound, seconds. */
+/** The program counts from its start, the soak from the first sound: the tolerance, seconds. */
 const START_S = 5;
-/** Nothing before this counts as growth: V8 has not seen all of its code yet, ms. */
+/** Growth before this is ignored, because V8 has not run all of the code yet; ms. */
 const WARM_UP_MS = 300_000;
 const MOST_DESCRIPTORS_MORE = 3;
 const MOST_MEMORY_MORE_KB = 16_384;
@@ -45,12 +45,12 @@ interface Sample extends Footprint {
 interface SoakOptions {
   readonly hours: number;
   readonly seed: number;
-  /** The compiled program; made if it is not given. */
+  /** The compiled program; built if it is not given. */
   readonly program?: string;
   readonly everyMinutes?: number;
 }
 
-/** Runs to the end and returns everything that is wrong, a line each. */
+/** Runs to the end and returns everything that is wrong, one line each. */
 export async function soak(options: SoakOptions): Promise<string[]> {
   await using binaries = options.program === undefined ? await buildBinaries() : null;
   const dir = await Deno.makeTempDir({ prefix: "soak-" });
@@ -114,7 +114,7 @@ class Soak {
         })
       ),
     );
-    // It is awaited at the end of the faults; what goes wrong in it before must not end the process.
+    // The promise is awaited at the end of the faults. A rejection before that must not end the process.
     afflicted.catch((error) => this.#wrong.push(`A fault could not be made: ${error}`));
     printHeader();
     let printMs = performance.now() + everyMinutes * 60_000;
@@ -136,13 +136,15 @@ class Soak {
     return this.#wrong;
   }
 
-  /** Until all is well again and nothing waits, or the end has come. */
+  /** Waits until the program records and nothing waits, or until the end. */
   async #settle(endMs: number): Promise<void> {
     while (true) {
       const { body } = await this.#rig.agent.health();
       if (body["recording"] === true && body["queue_size"] === 0) return;
       if (performance.now() > endMs) {
-        this.#wrong.push(`It is not well ${CALM_MS / 1000} s behind the last fault: ${show(body)}`);
+        this.#wrong.push(
+          `It has not recovered ${CALM_MS / 1000} s after the last fault: ${show(body)}`,
+        );
         return;
       }
       await delay(500);
@@ -168,7 +170,7 @@ class Soak {
     return body["ledger"] as Record<string, number>;
   }
 
-  /** The books against themselves, the clock, and what the server has. */
+  /** Compares the ledger with itself, the clock, and what the server has. */
   #objectionsToBooks(ledger: Record<string, number>): string[] {
     const of = (key: string) => ledger[`${key}_s`] ?? NaN;
     const isOff = (a: number, b: number, by: number) => !(Math.abs(a - b) <= by);
@@ -182,8 +184,8 @@ class Soak {
     const elapsedS = (performance.now() - this.#startedMs) / 1000;
     if (isOff(of("scheduled"), elapsedS, START_S)) wrong.push(`${elapsedS} s have passed: ${text}`);
     const accepted = acceptedS(this.#rig.server);
-    // What the server has taken and the agent does not know yet is more by a chunk that is under way,
-    // or whose answer was lost.
+    // The server may have accepted a chunk that the agent does not count as delivered yet, because the
+    // answer is in transit or was lost.
     const known = of("delivered") + of("waiting");
     if (of("delivered") > accepted + 1e-3 || accepted > known + 1e-3) {
       wrong.push(`The server has ${accepted} s: ${text}`);
@@ -191,7 +193,7 @@ class Soak {
     return wrong;
   }
 
-  /** Ends it as a service is ended; then what it left and what arrived must agree. */
+  /** Stops the program like a service. Then the files that are left and what arrived must agree. */
   async #end(): Promise<void> {
     const { agent, server, spoolDir } = this.#rig;
     const code = await agent.end("SIGTERM");
@@ -204,11 +206,11 @@ class Soak {
     this.#wrong.push(...judgeArrived(this.#rig));
   }
 
-  /** The least of the last third against the least of the third before it: peaks come and go. */
+  /** Compares the minimum of the last third with that of the third before, because peaks come and go. */
   #judgeGrowth(): void {
     const counted = this.#samples.filter(({ atMs }) => atMs > WARM_UP_MS);
     const third = Math.floor(counted.length / 3);
-    if (third < 4) return console.log("too short to say anything of growth");
+    if (third < 4) return console.log("too short to judge growth");
     const least = (samples: readonly Sample[], key: keyof Sample) =>
       Math.min(...samples.map((sample) => sample[key]));
     const grown = (key: keyof Sample) =>
@@ -221,7 +223,7 @@ class Soak {
     );
     if (descriptors > MOST_DESCRIPTORS_MORE) this.#wrong.push(`${descriptors} more descriptors`);
     if (threads > MOST_DESCRIPTORS_MORE) this.#wrong.push(`${threads} more threads`);
-    // Not what is private: the pages of the program's file are that only while no other runs it.
+    // Not private memory: the pages of the program's file count there unless another process runs it.
     if (anonymousKb > MOST_MEMORY_MORE_KB) this.#wrong.push(`${mb(anonymousKb)} MB more memory`);
   }
 
@@ -298,6 +300,6 @@ if (import.meta.main) {
     ...(values.binary === undefined ? {} : { program: values.binary }),
   });
   for (const line of wrong) console.error(line);
-  console.log(wrong.length === 0 ? "nothing is wrong" : `${wrong.length} things are wrong`);
+  console.log(wrong.length === 0 ? "no errors" : `${wrong.length} errors`);
   if (wrong.length > 0) Deno.exitCode = 1;
 }

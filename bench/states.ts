@@ -1,12 +1,12 @@
 // deno-lint-ignore-file no-console -- a benchmark talks to a person
-// Whether the program is flat in every state: each state (states/table.ts) is one process of the
-// compiled program with a spool of its own. They all start together, and are looked at every 10 s for
-// half an hour: memory, descriptors, threads, processor time, and every program that they start.
+// Measures whether the program's use of resources is flat in every state. Each state (states/table.ts) is one
+// process of the compiled program with its own spool. All processes start together and are sampled every
+// 10 s for half an hour: memory, descriptors, threads, processor time, and every program that they start.
 //
 // `bench/states.ts [--minutes N] [--only a,b] [--binary PROGRAM] [--untraced] [--write]`. The table goes
-// to stdout, with --write into docs/performance.md as well. Ctrl-C ends it early, with a table. The exit
-// code is 1 if a state breaks a limit, and a line says which. Children are counted by strace, which
-// --untraced leaves out: to see what it costs. It needs 14 × 90 MB of memory, and as much for a backlog.
+// to stdout, and with --write also into docs/performance.md. Ctrl-C ends the run early, with a table. The
+// exit code is 1 if a state exceeds a limit; a line says which one. strace counts the children; --untraced
+// runs without it, to show what it costs. A run needs 14 × 90 MB of memory, and as much for a backlog.
 
 import { parseArgs } from "node:util";
 import { buildBinaries } from "../tests/fixtures/binaries.ts";
@@ -30,13 +30,13 @@ import { type Table, toMarkdown } from "./table.ts";
 const MINUTES = 30;
 const EVERY_S = 10;
 const WINDOW: Window = { warmUpS: 300, medianS: 60 };
-/** The growth is for 25 minutes; longer runs may grow at the same rate, shorter ones are as noisy. */
+/** The growth limit is for 25 minutes. Longer runs get more at the same rate; shorter ones are as noisy. */
 const LIMITS: Limits = { grownKb: 1024, aboveKb: 5 * 1024, descriptors: 2 };
 const LIMIT_S = 25 * 60;
 
 interface Outcome {
   readonly table: Table;
-  /** What is wrong, a line each. */
+  /** What is wrong, one line each. */
   readonly objections: readonly string[];
 }
 
@@ -87,13 +87,13 @@ function rowOf(state: State, summary: Summary): (string | number)[] {
 function tabulate(rows: Table["rows"], seconds: number): Table {
   return {
     title: "Flat in every state",
-    note: `The compiled program, one process for each state, all side by side for ` +
+    note: `The compiled program, one process per state, all in parallel for ` +
       `${
         Math.round(seconds / 60)
       } minutes. MB of memory: median of the minute around the fifth → ` +
-      "median of the last one. Growth, peak (the largest value above that at five minutes) and slope " +
-      "(a straight line, least squares) are those of anonymous memory behind the fifth minute. " +
-      "Processor time is the program's own, without its children's.",
+      "median of the last one. Growth, peak (the largest increase since the fifth minute) and slope " +
+      "(a straight line, least squares) are those of anonymous memory after the fifth minute. " +
+      "Processor time does not include that of child processes.",
     header: [
       "state",
       "RSS, MB",

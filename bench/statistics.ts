@@ -1,6 +1,6 @@
-// What the benchmarks reckon from series of samples. It measures nothing.
+// Statistics of series of samples for the benchmarks. It measures nothing.
 
-/** The slope of the straight line through the points (x, y), by least squares; NaN of fewer than two. */
+/** The slope of the straight line through points (x, y), by least squares; NaN for fewer than two. */
 export function slope(points: readonly (readonly [number, number])[]): number {
   const mean = (at: 0 | 1) => points.reduce((sum, point) => sum + point[at], 0) / points.length;
   const [meanX, meanY] = [mean(0), mean(1)];
@@ -8,7 +8,7 @@ export function slope(points: readonly (readonly [number, number])[]): number {
   return above / points.reduce((sum, [x]) => sum + (x - meanX) ** 2, 0);
 }
 
-/** The value in the middle; of an even number the mean of both. NaN if there is none. */
+/** The median; for an even number of values the mean of the middle two. NaN if there is none. */
 export function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b);
   const half = sorted.length >> 1;

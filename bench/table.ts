@@ -1,8 +1,8 @@
-// What a measurement gives: a table in Markdown. It measures nothing.
+// The result of a measurement: a table in Markdown. It measures nothing.
 
 export interface Table {
   readonly title: string;
-  /** What was done, and with what, in a sentence or three; Markdown. */
+  /** What was done, and with what, in one to three sentences; Markdown. */
   readonly note: string;
   readonly header: readonly string[];
   readonly rows: readonly (readonly (string | number)[])[];

@@ -1,13 +1,13 @@
 // deno-lint-ignore-file no-console -- a benchmark talks to a person
-// Measures start_ts and end_ts against true time, once for real: a microphone plays a time code, the
-// whole program records and delivers it, and every chunk is asked at which time it holds which mark.
-// A second reader of the same ALSA device, without encoder and timeline, tells which part of the
-// error is the simulated microphone's own latency. It never looks inside the program.
+// Measures start_ts and end_ts against true time with the real program: a simulated microphone plays a time
+// code, the program records and delivers it, and the benchmark compares the time of each mark in a chunk
+// with the true one. A second reader of the same ALSA device, without encoder and timeline, shows which part
+// of the error is the latency of the simulated microphone. The benchmark never looks inside the program.
 //
-// The time code: an upward chirp at each whole second of UTC, a downward one 300 + 10·(second of the
-// minute) ms later. It is written to the FIFO of a PulseAudio source in blocks of 5 ms, each when
-// its last sample has been heard, as a sound card does; the true time of a sample is that at which it
-// was due. An error is positive where the program says a later time than the true one.
+// The time code: an upward chirp at each whole second of UTC, and a downward one 300 + 10·(second of the
+// minute) ms later. It is written to the FIFO of a PulseAudio source in blocks of 5 ms. Each block is
+// written when its last sample is due, as with a sound card; the true time of a sample is the time at which
+// it was due. An error is positive if the program reports a time later than the true one.
 //
 // `bench/time.ts [SECONDS]`. The table goes to stdout. The exit code is 1 if any mark is off by more
 // than LIMIT_MS, or if chunks do not join to the microsecond.
@@ -28,7 +28,7 @@ const PER_MS = 48;
 const PER_SECOND = 48_000;
 const BLOCK = 5 * PER_MS;
 const CHIRP_SAMPLES = 20 * PER_MS;
-/** A mark is looked for where the level rises above this (a chirp has 0.5). */
+/** Marks are searched for where the level rises above this (a chirp has 0.5). */
 const ONSET = 0.1;
 const DEVICE = "timecode";
 const COLUMNS = [
@@ -36,7 +36,7 @@ const COLUMNS = [
   ...["end_ts: error, ms", "  min", "  max", "join, µs"],
 ];
 
-/** 20 ms from 1 to 3 kHz, faded in and out: any codec keeps it, and it correlates in one place. */
+/** 20 ms from 1 to 3 kHz, faded in and out. Any codec preserves it, and its correlation has one peak. */
 const UP = Float32Array.from({ length: CHIRP_SAMPLES }, (_, n) => {
   const t = n / PER_SECOND;
   const window = Math.sin(Math.PI * (n + 0.5) / CHIRP_SAMPLES) ** 2;
@@ -44,7 +44,7 @@ const UP = Float32Array.from({ length: CHIRP_SAMPLES }, (_, n) => {
 });
 const DOWN = UP.toReversed();
 
-/** Where in its second, of Unix time, the second mark of the time code is; ms. */
+/** The position of the second mark of the time code in a second of Unix time, ms. */
 const codeMs = (unixSecond: number) => 300 + 10 * (unixSecond % 60);
 
 /** One second of the time code. */
@@ -55,7 +55,7 @@ function makeSecond(unixSecond: number): Int16Array {
   return Int16Array.from(samples, (value) => Math.round(value * 32_767));
 }
 
-/** Unix minus monotonic milliseconds. Date.now() is whole: true at the moment it changes. */
+/** Unix minus monotonic milliseconds. Date.now() is an integer, exact at the moment it changes. */
 function utcOffsetMs(): number {
   let offsetMs = -Infinity;
   for (const endMs = performance.now() + 5; performance.now() < endMs;) {
@@ -64,7 +64,7 @@ function utcOffsetMs(): number {
   return offsetMs;
 }
 
-/** Plays the time code until the signal aborts. Resolves with how late each block was written, ms. */
+/** Plays the time code until the signal aborts. Resolves to how late each block was written, ms. */
 async function play(fifo: string, signal: AbortSignal): Promise<number[]> {
   using file = await Deno.open(fifo, { write: true });
   const offsetMs = utcOffsetMs();
@@ -85,15 +85,15 @@ async function play(fifo: string, signal: AbortSignal): Promise<number[]> {
 }
 
 /**
- * By how much each mark in `pcm` is said to be later than it was, ms, if its first sample is said to
- * be at `startUnixMs`, which may be half a minute off.
+ * The error of each mark in `pcm`, ms, if the first sample is assumed to be at `startUnixMs`; positive if
+ * that is too late. `startUnixMs` may be wrong by up to half a minute.
  */
 function errorsMs(pcm: Float32Array, startUnixMs: number): number[] {
   const chirps: { sample: number; isUp: boolean }[] = [];
   for (let at = 0; at < pcm.length; at++) {
     if (Math.abs(pcm[at] ?? 0) < ONSET) continue;
     const [up, down] = [UP, DOWN].map((chirp) => locate(chirp, pcm, at));
-    // One at the edge may be cut.
+    // A chirp at the edge may be cut off.
     if (up && down && at > CHIRP_SAMPLES && at < pcm.length - 2 * CHIRP_SAMPLES) {
       const isUp = up.product > down.product;
       chirps.push({ sample: (isUp ? up : down).sample, isUp });
@@ -111,7 +111,7 @@ function errorsMs(pcm: Float32Array, startUnixMs: number): number[] {
   });
 }
 
-/** Where around `at` a chirp fits best. */
+/** The position near `at` where the chirp fits best. */
 function locate(chirp: Float32Array, pcm: Float32Array, at: number) {
   let best = { sample: 0, product: -Infinity };
   for (let sample = at - CHIRP_SAMPLES; sample < at + CHIRP_SAMPLES; sample++) {
@@ -122,9 +122,9 @@ function locate(chirp: Float32Array, pcm: Float32Array, at: number) {
 }
 
 /**
- * Reads the same device as the program until `stop()`, with the same input of ffmpeg but nothing
- * behind it. Its errors are the latency of FIFO, PulseAudio, ALSA plugin and ffmpeg's input: the
- * earliest of all reads tells when its recording began, as the earliest packets do in the program.
+ * Reads the same device as the program until `stop()`, with the same input of ffmpeg but no further
+ * processing. Its errors are the latency of FIFO, PulseAudio, ALSA plugin and ffmpeg's input: the earliest
+ * of all reads shows when the recording began, as the earliest packets do in the program.
  */
 function readPlainly(env: Record<string, string>): { stop(): Promise<number[]> } {
   const input = ["-f", "alsa", "-channels", "1", "-sample_rate", String(PER_SECOND), "-i", DEVICE];
@@ -151,7 +151,7 @@ function readPlainly(env: Record<string, string>): { stop(): Promise<number[]> }
   };
 }
 
-/** Records the time code for so long; what was delivered, and what to judge it by. */
+/** Records the time code for `seconds`. Returns the delivered chunks and the values to judge them by. */
 async function record(seconds: number, dir: string) {
   await using microphone = await PulseMicrophone.start();
   const env = { ...microphone.env, ALSA_CONFIG_PATH: join(dir, "alsa.conf") };
@@ -163,7 +163,7 @@ async function record(seconds: number, dir: string) {
   const source = [`source_name=${DEVICE}`, `file=${fifo}`, "format=s16le", `rate=${PER_SECOND}`];
   await run("pactl", ["load-module", "module-pipe-source", ...source, "channels=1"], { env });
   await using ingest = await IngestServer.start({ token: "bench" });
-  // It also keeps the FIFO empty while the program starts.
+  // The plain reader also keeps the FIFO empty while the program starts.
   const plain = readPlainly(env);
   const stop = new AbortController();
   const offsetMs = utcOffsetMs();
@@ -176,7 +176,7 @@ async function record(seconds: number, dir: string) {
     };
     await using agent = await AgentProcess.start({ dir, config, env });
     await ingest.waitForChunks(Math.ceil(seconds / CHUNK_SECONDS), (seconds + 30) * 1000);
-    // The last chunk gets marks too: its end is cut by the end of the program.
+    // Gives the last chunk some marks, too; the stop of the program ends it early.
     await delay(LAST_CHUNK_MS);
     await agent.end("SIGTERM");
     stop.abort();
@@ -197,7 +197,7 @@ function printRow(cells: readonly string[]): void {
   console.log(`| ${padded.join(" | ")} |`);
 }
 
-/** Prints a row for each chunk. Returns all errors, ms, and what lies between chunks, µs. */
+/** Prints a row for each chunk. Returns all errors, ms, and the distances between chunks, µs. */
 async function judge(chunks: readonly ReceivedChunk[]) {
   printRow(COLUMNS);
   printRow(COLUMNS.map((title) => `${"-".repeat(title.length - 1)}:`));
@@ -237,10 +237,12 @@ try {
   };
   console.log();
   report("total error of start_ts and end_ts", errors);
-  report("of it latency of the microphone, up to ffmpeg's input", recorded.plainErrors);
+  report("of which latency of the microphone, up to ffmpeg's input", recorded.plainErrors);
   report("error without that latency", errors.map((ms) => ms - mean(recorded.plainErrors)));
-  report("how late the time code was handed over", recorded.lateMs);
-  console.log(`system clock against monotonic clock meanwhile: ${show(recorded.steppedMs)} ms`);
+  report("how late the time code was written", recorded.lateMs);
+  console.log(
+    `change of the system clock against the monotonic clock: ${show(recorded.steppedMs)} ms`,
+  );
   console.log(`\n${await describeMachine()}`);
   const isTrue = errors.length > 0 && errors.every((ms) => Math.abs(ms) <= LIMIT_MS);
   if (!isTrue || joins.some((us) => us !== 0)) Deno.exitCode = 1;

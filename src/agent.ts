@@ -1,12 +1,12 @@
-// The composition root: builds the parts, starts them and stops them in a written order.
+// The composition root: builds the parts, and starts and stops them in a fixed order.
 //
 //   start   1 spool (lock)   2 recovery   3 health   4 janitor, uploader   5 recorder
-//           6 what systemd is told
+//           6 notifications to systemd
 //   stop    1 recorder: ffmpeg gets SIGINT, the last chunk is finished and kept (at most 6 s)
-//           2 uploader: a moment to deliver it, then the attempt under way is given up
+//           2 uploader: it has a moment to deliver the chunk; an attempt in progress is then abandoned
 //           3 janitor, systemd   4 health   5 spool (lock)
 //
-// It holds no logic of its own.
+// The module contains no logic of its own.
 
 import { Supervision } from "./web/supervision.ts";
 import { type Microphone, singleMicrophone, SystemMicrophones } from "./microphone/microphones.ts";
@@ -38,34 +38,34 @@ import { IngestClient } from "./upload/ingest_client.ts";
 import { Uploader } from "./upload/uploader.ts";
 import { VERSION } from "./system/version.ts";
 
-/** A chunk that another process brings, which no bell announces, gets its true time after a day. */
+/** Chunks of another process ring no bell: they get their true time after a day at the latest. */
 const RETIMING_INTERVAL_MS = 86_400_000;
-/** How long the uploader may still deliver what the recorder finished last. */
+/** How long the uploader may take to deliver the last chunk. */
 const LAST_DELIVERY_MS = 2000;
 
 export interface AgentOptions {
   readonly config: Config;
   readonly log: Logger;
   readonly clock?: Clock;
-  /** Another source of sound than the configuration's (the demo's). */
+  /** A source of sound in place of the configured one (for the demo). */
   readonly microphone?: Microphone;
-  /** Asks whether the system clock is synchronized, instead of the system (for tests). */
+  /** Replaces the query whether the system clock is synchronized (for tests). */
   readonly clockProbe?: SyncProbe;
-  /** What the service manager says in the environment; without it nobody is told anything. */
+  /** The environment variables of the service manager. Without them it is not notified. */
   readonly env?: Readonly<Record<string, string>>;
-  /** Called once everything runs. */
+  /** Called when all parts are running. */
   readonly onRunning?: (running: RunningAgent) => void;
 }
 
 export interface RunningAgent {
-  /** Null if the health port could not be had. */
+  /** Null if the health server could not listen on its port. */
   readonly healthPort: number | null;
   readonly report: () => HealthReport;
 }
 
 /**
  * Runs the service until `stop` aborts, and resolves when everything has ended.
- * @throws {SpoolLockedError} or an error naming what the service cannot do without.
+ * @throws {SpoolLockedError}, or an error that names the part that cannot run.
  */
 export async function runAgent(options: AgentOptions, stop: AbortSignal): Promise<void> {
   const { config, log, clock = systemClock, env = {} } = options;
@@ -137,7 +137,7 @@ interface Parts extends AgentOptions {
   clockSync: ClockSync;
   soundEvents: SoundEvents;
   supervision: Supervision;
-  /** IANA name of the zone whose wall clock counts. */
+  /** IANA name of the local time zone. */
   timeZone: string;
 }
 
@@ -200,7 +200,7 @@ async function runWorkers(parts: Workers, stop: AbortSignal): Promise<void> {
   }
 }
 
-/** Waits for the clock to be right; then the chunks that wait get their true time. */
+/** Waits until the clock is synchronized, then gives the waiting chunks their true time. */
 async function followClock(parts: Parts, signal: AbortSignal): Promise<void> {
   const { clock, clockSync, log, spool, status, boot } = parts;
   const problem = new ProblemReport({ clock, status, log: log.getChild("clock") });
@@ -219,13 +219,13 @@ async function followClock(parts: Parts, signal: AbortSignal): Promise<void> {
     } catch (error) {
       log.debug("The spool cannot be listed.", { error: String(error) });
     }
-    // One that was named before the clock was right may be sealed later, behind a slow disk.
+    // A chunk that was named before the synchronization may be sealed later, if the disk is slow.
     if (again) await clock.sleep(5000, signal);
     else await spool.provisional.wait(clock, RETIMING_INTERVAL_MS, signal);
   }
 }
 
-/** All there is to see, as of now. */
+/** The current data for the status page and the metrics. */
 function viewStatus(parts: Parts, report: HealthReport): StatusView {
   const { clock, config, spool, status, timeZone } = parts;
   return {

@@ -1,6 +1,6 @@
 // deno-lint-ignore-file no-console -- a benchmark talks to a person
-// What a soak left behind: the chunks that were sealed, that arrived, and that wait must be the same,
-// once each, and without a hole. It prints a line of figures for each of its two judgements.
+// Judges what a soak left behind: the sealed chunks must be exactly those that arrived or wait, once each
+// and without a hole. It prints a line of figures for each of its two checks.
 
 import { join } from "@std/path/join";
 import { cutToLastPage, readChunkHeader } from "../../src/chunk/chunk_file.ts";
@@ -8,10 +8,10 @@ import { parseChunkName } from "../../src/chunk/chunk_name.ts";
 import type { IngestServer, ReceivedChunk } from "../../tests/fixtures/ingest_server.ts";
 import { objectionTo } from "../../tests/kill/strict_chunk.ts";
 
-/** Chunks of two streams may overlap by what the estimate of a stream's start is off, seconds. */
+/** Chunks of two streams may overlap by the error in the estimated start of a stream, seconds. */
 const MOST_OVERLAP_S = 0.1;
 
-/** The keys of all files that ever came into the folder, as inotify tells it. */
+/** The keys of all files that ever appeared in the directory, from inotify. */
 export class Outbox implements AsyncDisposable {
   readonly keys = new Set<string>();
   readonly #watcher: Deno.FsWatcher;
@@ -40,14 +40,14 @@ export class Outbox implements AsyncDisposable {
   }
 }
 
-/** What is to be judged. */
+/** The input of the judgement. */
 export interface Left {
   readonly outbox: Outbox;
   readonly server: IngestServer;
   readonly spoolDir: string;
 }
 
-/** Everything that is wrong, a line each. */
+/** Everything that is wrong, one line each. */
 export function judgeArrived(left: Left): string[] {
   return [...judgeKeys(left), ...judgeStreams(left.server.chunks)];
 }
@@ -65,23 +65,23 @@ function judgeKeys({ outbox, server, spoolDir }: Left): string[] {
   const sealed = [...outbox.keys];
   const uploaded = keys(names("uploaded"));
   const wrong: [string, string[]][] = [
-    ["sealed and neither accepted nor waiting", sealed.filter((k) => !has(accepted, waiting, k))],
-    ["filed as delivered and never accepted", uploaded.filter((k) => !accepted.has(k))],
-    ["accepted and never sealed", [...accepted].filter((k) => !outbox.keys.has(k))],
-    ["accepted and not filed", [...accepted].filter((k) => !uploaded.includes(k))],
+    ["sealed but neither accepted nor waiting", sealed.filter((k) => !has(accepted, waiting, k))],
+    ["filed as delivered but never accepted", uploaded.filter((k) => !accepted.has(k))],
+    ["accepted but never sealed", [...accepted].filter((k) => !outbox.keys.has(k))],
+    ["accepted but not filed", [...accepted].filter((k) => !uploaded.includes(k))],
     ["left in recording/", names("recording")],
     ["refused", names("rejected")],
   ];
   const seconds = acceptedS(server).toFixed(1);
   console.log(
     `\nsealed ${sealed.length}, accepted ${accepted.size} (${seconds} s of sound), ` +
-      `asked again under the same key ${server.duplicates}, waiting ${waiting.size}`,
+      `sent again under the same key ${server.duplicates}, waiting ${waiting.size}`,
   );
   return wrong.filter(([, which]) => which.length > 0)
     .map(([what, which]) => `${which.length} chunks ${what}: ${which[0]}`);
 }
 
-/** Every file whole; of each stream, every sample once. */
+/** Every file must be complete, and every sample of a stream must be there once. */
 function judgeStreams(chunks: readonly ReceivedChunk[]): string[] {
   const wrong: string[] = [];
   const streams = new Map<string, { from: number; to: number }[]>();
@@ -108,11 +108,11 @@ function judgeStreams(chunks: readonly ReceivedChunk[]): string[] {
   times.sort((a, b) => a.startS - b.startS);
   const overlapS = Math.max(0, ...times.slice(1).map((t, i) => (times[i]?.endS ?? 0) - t.startS));
   console.log(
-    `${streams.size} streams: ${missing} samples missing inside them, ${doubled} twice; ` +
+    `${streams.size} streams: ${missing} samples missing inside them, ${doubled} duplicated; ` +
       `chunks overlap by ${(overlapS * 1000).toFixed(1)} ms at most`,
   );
   if (missing > 0) wrong.push(`${missing} samples are missing inside streams`);
-  if (doubled > 0) wrong.push(`${doubled} samples came twice`);
+  if (doubled > 0) wrong.push(`${doubled} samples arrived twice`);
   if (overlapS > MOST_OVERLAP_S) wrong.push(`Chunks overlap by ${overlapS} s`);
   return wrong;
 }

@@ -1,6 +1,6 @@
-// What happens to the program in a soak: faults of the server and of the microphone, for seconds and for
-// minutes, and people who watch or do not read. A fault begins and ends; what the program makes of it is
-// judged elsewhere.
+// The faults of a soak: the server and the microphone fail for seconds and for minutes, and clients open the
+// page or stop reading the log. Each fault begins and ends. The module does not judge how the program
+// reacts.
 
 import { delay } from "@std/async/delay";
 import type { AgentProcess } from "../../tests/fixtures/agent_process.ts";
@@ -17,7 +17,7 @@ const MINUTES: Span = [60, 240];
 
 export interface Fault {
   readonly name: string;
-  /** Begins it; what is returned ends it, `seconds` later. */
+  /** Begins the fault. The returned function ends it, `seconds` later. */
   readonly strike: () => Promise<Undo> | Undo;
   readonly seconds: Span;
 }
@@ -27,11 +27,11 @@ type Undo = () => Promise<void> | void;
 /** Faults of one kind, one after the other. */
 export interface Lane {
   readonly faults: readonly Fault[];
-  /** Between two of them. */
+  /** Pause between two faults. */
   readonly pauseS: Span;
 }
 
-/** What faults are made with. */
+/** The parts that faults act on. */
 export interface FaultRig {
   readonly agent: AgentProcess;
   readonly server: IngestServer;
@@ -39,11 +39,11 @@ export interface FaultRig {
   readonly sound: Sound;
 }
 
-/** Those of a lane follow each other, the lanes run side by side. */
+/** The faults of a lane happen one after the other; the lanes run in parallel. */
 export function lanesOf(rig: FaultRig): Lane[] {
   return [
     { faults: serverFaults(rig), pauseS: [5, 40] },
-    // A microphone that is back is found within 64 s.
+    // A microphone that returns is found within 64 s.
     { faults: microphoneFaults(rig), pauseS: [15, 120] },
     { faults: watchers(rig), pauseS: [10, 60] },
   ];
@@ -51,12 +51,12 @@ export function lanesOf(rig: FaultRig): Lane[] {
 
 export interface AfflictOptions {
   readonly random: () => number;
-  /** Ends the present fault, and all of them. */
+  /** Ends the current fault, and starts no further one. */
   readonly calm: AbortSignal;
   readonly onFault: (name: string) => void;
 }
 
-/** One fault after the other, with pauses, until it is calm. */
+/** Makes one fault after the other, with pauses, until `calm` aborts. */
 export async function afflict({ faults, pauseS }: Lane, options: AfflictOptions): Promise<void> {
   const { random, calm, onFault } = options;
   const between = ([least, most]: Span) => 1000 * (least + (most - least) * random());
@@ -162,7 +162,7 @@ function microphoneFaults({ microphone, sound, agent }: FaultRig): Fault[] {
   ];
 }
 
-/** Those who look at the program, or do not. */
+/** Clients that open the page, ask for everything, or stop reading the log. */
 function watchers({ agent }: FaultRig): Fault[] {
   const watched = (name: string, watch: typeof watchEvents): Fault => ({
     name,
@@ -178,7 +178,7 @@ function watchers({ agent }: FaultRig): Fault[] {
   });
   return [
     watched("page open", watchEvents),
-    watched("everything asked for once a second", askEverything),
+    watched("everything requested once a second", askEverything),
     {
       name: "log not read",
       seconds: [20, 180],
@@ -190,7 +190,7 @@ function watchers({ agent }: FaultRig): Fault[] {
   ];
 }
 
-/** What the microphone hears; the player ends with the microphone. */
+/** The sound that the microphone records. The player ends with the microphone. */
 export class Sound implements AsyncDisposable {
   #playing: AsyncDisposable | null = null;
   constructor(readonly microphone: PulseMicrophone, readonly wavFile: string) {}
@@ -205,7 +205,7 @@ export class Sound implements AsyncDisposable {
   }
 }
 
-/** A connection to elsewhere may have the port meanwhile. */
+/** Retries, because another connection may use the port in the meantime. */
 async function goOnline(server: IngestServer): Promise<void> {
   while (true) {
     try {
@@ -220,5 +220,5 @@ async function goOnline(server: IngestServer): Promise<void> {
 function send(pid: number, signal: Deno.Signal): void {
   try {
     Deno.kill(pid, signal);
-  } catch { /* it has ended */ }
+  } catch { /* the process has ended */ }
 }

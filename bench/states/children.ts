@@ -1,14 +1,14 @@
-// Which programs a process starts, counted exactly: strace(1) follows it, stops it at execve(2) alone
-// (--seccomp-bpf) and writes a line for each. It does not know what they are good for.
+// Counts exactly which programs a process starts: strace(1) follows it, stops it only at execve(2)
+// (--seccomp-bpf) and writes a line for each program. The module does not know what the programs are for.
 
 import { run } from "../../tests/fixtures/command.ts";
 
-/** Programs that were started, by the name of their file. */
+/** How often each program was started, by file name. */
 export type Children = ReadonlyMap<string, number>;
 
 /**
- * What goes before a command line so that its children are written to `file`. The command keeps its
- * process id, its parent and its descriptors: strace runs as a grandchild (-D).
+ * The prefix of a command line whose children are to be written to `file`. The command keeps its process
+ * id, its parent and its descriptors, because strace runs as a grandchild (-D).
  */
 export function traced(file: string): string[] {
   return [
@@ -17,7 +17,7 @@ export function traced(file: string): string[] {
   ];
 }
 
-/** @throws if there is no strace. */
+/** @throws if strace is not installed. */
 export async function requireStrace(): Promise<void> {
   try {
     await run("strace", ["-V"]);
@@ -31,8 +31,8 @@ export async function requireStrace(): Promise<void> {
 }
 
 /**
- * The children in the lines of `strace -f -e trace=execve`, without `pid` itself. A process counts
- * once, under the program that it became last (setpriv becomes ffmpeg).
+ * The children in the output of `strace -f -e trace=execve`, without `pid` itself. A process counts once,
+ * under the last program that it executed (setpriv executes ffmpeg).
  */
 export function childrenIn(trace: string, pid: number): Children {
   const ended = new Map<string, number>();
@@ -57,7 +57,7 @@ export function childrenIn(trace: string, pid: number): Children {
   return ended;
 }
 
-/** How many were started of each program since `before`. */
+/** How often each program was started since `before`. */
 export function since(before: Children, now: Children): Children {
   return new Map(
     [...now].map(([program, count]) => [program, count - (before.get(program) ?? 0)] as const)

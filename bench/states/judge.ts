@@ -1,33 +1,32 @@
-// What the samples of one state say, and whether it keeps to the limits: no state grows, none starts
-// programs at an interval. Growth is that of anonymous memory: what is private as well leaps by 40 MB when
-// the last other process of the same program ends, as the pages of its file are shared until then. Pure;
-// it looks at nothing itself.
+// Summarizes the samples of one state and checks its limits: no state may grow, and none may start programs
+// at an interval. Growth means anonymous memory. Private memory would jump by 40 MB when the last other
+// process of the same program ends, because the pages of the program's file are shared until then. Pure.
 
 import type { Footprint } from "../process.ts";
 import { median, slope } from "../statistics.ts";
 import { type Children, since, total } from "./children.ts";
 import type { State } from "./scene.ts";
 
-/** Programs for each start of ffmpeg: a look at the sound system, and one at what went wrong. */
+/** Helper programs per start of ffmpeg: they inspect the sound system, and the cause of a failure. */
 const MOST_HELPERS = 8;
 
 /** A process at one moment. */
 export interface Sample extends Footprint {
-  /** Since its start, seconds. */
+  /** Seconds since its start. */
   readonly atS: number;
-  /** Processor time of its own since its start, seconds. */
+  /** Its processor time since its start, without children; seconds. */
   readonly cpuS: number;
-  /** Whether an ffmpeg runs for it. */
+  /** Whether it has a running ffmpeg. */
   readonly hasFfmpeg: boolean;
-  /** Started since its start; null if nobody counts them. */
+  /** The programs started since its start; null if they are not counted. */
   readonly children: Children | null;
 }
 
-/** Which part of the samples counts, seconds. */
+/** Which samples count, seconds. */
 export interface Window {
-  /** Nothing before this counts as growth: V8 has not seen all of its code yet. */
+  /** Growth before this is ignored, because V8 has not run all of the code yet. */
   readonly warmUpS: number;
-  /** Begin and end are the medians of so long: around the end of the warm-up, and before the last sample. */
+  /** The length of the two medians: around the end of the warm-up, and before the last sample. */
   readonly medianS: number;
 }
 
@@ -52,28 +51,28 @@ export interface Summary {
   readonly rssKb: FromTo;
   readonly privateKb: FromTo;
   readonly anonymousKb: FromTo;
-  /** The largest anonymous memory above that at the end of the warm-up. */
+  /** The largest increase of anonymous memory over the end of the warm-up, KiB. */
   readonly aboveKb: number;
-  /** Of anonymous memory behind the warm-up, KiB a second. */
+  /** The slope of anonymous memory after the warm-up, KiB per second. */
   readonly slopeKbS: number;
   readonly descriptors: FromTo;
   readonly threads: number;
-  /** Behind the warm-up, milliseconds a second. */
+  /** Processor time after the warm-up, milliseconds per second. */
   readonly cpuMsPerS: number;
-  /** All of them, and those behind the warm-up; null if nobody counted. */
+  /** All children, and those after the warm-up; null if they were not counted. */
   readonly children: Children | null;
   readonly childrenLater: Children | null;
-  /** The part of the samples behind the warm-up in which an ffmpeg ran. */
+  /** The share of the samples after the warm-up in which an ffmpeg ran. */
   readonly recorded: number;
 }
 
-/** @throws {RangeError} if there are fewer than two samples behind the warm-up. */
+/** @throws {RangeError} if there are fewer than two samples after the warm-up. */
 export function summarize(samples: readonly Sample[], { warmUpS, medianS }: Window): Summary {
   const later = samples.filter(({ atS }) => atS >= warmUpS);
   const [first, last] = [later[0], later.at(-1)];
   if (first === undefined || last === undefined || later.length < 2) {
     throw new RangeError(
-      `Cannot judge ${later.length} samples as at least two must be behind ${warmUpS} s`,
+      `Cannot judge ${later.length} samples as at least two must be after ${warmUpS} s`,
     );
   }
   const begin = samples.filter(({ atS }) => Math.abs(atS - warmUpS) <= medianS / 2);
@@ -103,7 +102,7 @@ export function summarize(samples: readonly Sample[], { warmUpS, medianS }: Wind
   };
 }
 
-/** A line for each limit that a state breaks, and if it was not in that state at all. */
+/** A line for each limit that the state exceeds, and one if the program was not in that state. */
 export function objectionsTo(state: State, summary: Summary, limits: Limits): string[] {
   const { anonymousKb, aboveKb, descriptors } = summary;
   const minutes = Math.round(summary.seconds / 6) / 10;
@@ -118,7 +117,7 @@ export function objectionsTo(state: State, summary: Summary, limits: Limits): st
   }
   if (aboveKb > limits.aboveKb) {
     objections.push(
-      `it once held ${mb(aboveKb)} MB more than behind the warm-up: ` +
+      `it once held ${mb(aboveKb)} MB more than after the warm-up: ` +
         `at most ${mb(limits.aboveKb)} MB is allowed`,
     );
   }
@@ -127,7 +126,7 @@ export function objectionsTo(state: State, summary: Summary, limits: Limits): st
   return objections.map((objection) => `${state.name}: ${objection}`);
 }
 
-/** Helpers are started only to find and to open a microphone, a few for each ffmpeg. */
+/** Helpers may start only to find and open a microphone: a few per ffmpeg. */
 function objectionsToChildren(state: State, { childrenLater, recorded }: Summary): string[] {
   const { records, startsPrograms = false } = state;
   if (!startsPrograms && records && recorded < 0.9) {
@@ -140,7 +139,7 @@ function objectionsToChildren(state: State, { childrenLater, recorded }: Summary
   return others > MOST_HELPERS * ffmpegs ? [`it started ${childrenWords(childrenLater)}`] : [];
 }
 
-/** "610 find, 2 grep", the most first. */
+/** "610 find, 2 grep", the most frequent first. */
 export function childrenWords(children: Children): string {
   const sorted = [...children].toSorted(([, a], [, b]) => b - a);
   return sorted.map(([program, count]) => `${count} ${program}`).join(", ") || "0";

@@ -1,5 +1,5 @@
-// What a state of the program is made of: its configuration, and what is around it. The table of all
-// states is table.ts; here is what its entries are written in.
+// Describes a state of the program: its configuration and its surroundings. This module defines the types and
+// helpers; table.ts lists all states.
 
 import { join } from "@std/path/join";
 import type { AgentProcess, AgentProcessOptions } from "../../tests/fixtures/agent_process.ts";
@@ -8,20 +8,20 @@ import { type Behaviour, IngestServer } from "../../tests/fixtures/ingest_server
 import type { PulseMicrophone } from "../../tests/fixtures/pulse_microphone.ts";
 
 export const TOKEN = "states";
-/** Nobody listens there. */
+/** No server listens there. */
 export const NOWHERE = "http://127.0.0.1:9";
 
 type Keys = AgentProcessOptions["config"];
 
-/** One process under one kind of circumstances. */
+/** One process in one kind of surroundings. */
 export interface State {
   /** For `--only`. */
   readonly name: string;
   /** For the table. */
   readonly words: string;
-  /** Whether there is a microphone, which may need another ffmpeg when it was lost. */
+  /** Whether there is a microphone. It may need another ffmpeg after it was lost. */
   readonly records: boolean;
-  /** Programs are started because the microphone comes, goes or cannot be opened. */
+  /** Programs are started because the microphone appears, disappears or cannot be opened. */
   readonly startsPrograms?: boolean;
   readonly set: (scene: Scene) => Promise<Setting> | Setting;
 }
@@ -31,19 +31,19 @@ export interface Setting {
   readonly config: Keys;
   readonly env?: Readonly<Record<string, string>>;
   readonly logLevel?: "DEBUG" | "INFO";
-  /** False: its stderr is a full pipe that nobody reads. */
+  /** False: stderr is a full pipe that nobody reads. */
   readonly readsLog?: boolean;
-  /** What goes on around it until the signal. */
+  /** What happens around the program until the signal aborts. */
   readonly live?: (agent: AgentProcess, signal: AbortSignal) => Promise<void>;
 }
 
 export interface SceneOptions {
-  /** Of this state alone. */
+  /** A directory for this state only. */
   readonly dir: string;
-  /** Takes what has to end with the state. */
+  /** Receives the resources that end with the state. */
   readonly resources: AsyncDisposableStack;
   readonly certificates: Certificates;
-  /** Several may record it at the same time. */
+  /** Several states may record it at the same time. */
   readonly microphone: PulseMicrophone;
 }
 
@@ -59,7 +59,7 @@ export class Scene {
     this.spoolDir = join(options.dir, "spool");
   }
 
-  /** A real server over TLS, which does this with every request; the keys that lead to it. */
+  /** Starts a real server over TLS with this behaviour; returns the keys that point to it. */
   async server(behaviour: Behaviour = { kind: "ok" }): Promise<Keys> {
     const { certPem, keyPem, caFile } = this.#options.certificates;
     const tls = { certPem, keyPem };
@@ -68,13 +68,13 @@ export class Scene {
     return { ingest_base_url: server.url, tls_ca_file: caFile };
   }
 
-  /** Records a simulated microphone, in short chunks. */
+  /** The setting in which a simulated microphone is recorded in short chunks. */
   recording(config: Keys, microphone = this.#options.microphone): Setting {
     return { config: { audio_device: microphone.device, ...config }, env: microphone.env };
   }
 }
 
-/** What every state has, unless it says otherwise: short chunks, short waits, all day. */
+/** The default keys of every state: short chunks, short waits, all day. */
 export const USUAL: Keys = {
   ingest_base_url: NOWHERE,
   ingest_token: TOKEN,

@@ -1,4 +1,4 @@
-// All states of the program, an entry each. A new state is a new entry.
+// All states of the program, one entry each. A new state is a new entry.
 
 import type { AgentProcess } from "../../tests/fixtures/agent_process.ts";
 import { PulseMicrophone } from "../../tests/fixtures/pulse_microphone.ts";
@@ -7,8 +7,10 @@ import { makeBacklog } from "../backlog.ts";
 import type { Scene, State } from "./scene.ts";
 import { askEverything, passed, watchEvents } from "./watchers.ts";
 
-/** As many as `max_spool_days` of chunks of 5 s. */
+/** The number of chunks of 5 s in `max_spool_days`. */
 const BACKLOG = 110_000;
+/** A week of chunks of 60 s. */
+const WEEK = 10_080;
 const REPLUG_MS = 20_000;
 const HOUR_MS = 3_600_000;
 
@@ -20,8 +22,17 @@ export const STATES: readonly State[] = [
     set: async (scene) => scene.recording(await scene.server()),
   },
   {
+    name: "week",
+    words: `recording and delivering, ${WEEK.toLocaleString("en")} delivered chunks are kept`,
+    records: true,
+    set: async (scene) => {
+      makeBacklog(scene.spoolDir, WEEK, { dir: "uploaded", apartMs: 60_000 });
+      return scene.recording(await scene.server());
+    },
+  },
+  {
     name: "no-microphone",
-    words: "no microphone, the server is there",
+    words: "no microphone, the server works",
     records: false,
     set: async (scene) => ({ config: await scene.server() }),
   },
@@ -93,7 +104,7 @@ export const STATES: readonly State[] = [
   },
   {
     name: "page-open",
-    words: "recording and delivering, the page is open and everything asked for once a second",
+    words: "recording and delivering, the page is open and everything requested once a second",
     records: true,
     set: async (scene) => ({
       ...scene.recording(await scene.server()),
@@ -104,21 +115,21 @@ export const STATES: readonly State[] = [
   },
   {
     name: "replugged",
-    words: "the microphone comes and goes every 20 s, delivering",
+    words: "the microphone is unplugged or replugged every 20 s, delivering",
     records: true,
     startsPrograms: true,
     set: async (scene) => await replugged(scene),
   },
   {
     name: "cannot-open",
-    words: "the named PCM cannot be opened, the server is there",
+    words: "the named PCM cannot be opened, the server works",
     records: false,
     startsPrograms: true,
     set: async (scene) => ({ config: { ...await scene.server(), audio_device: "no_such_pcm" } }),
   },
 ];
 
-/** @throws if there is no such state. */
+/** @throws if a name is not that of a state. */
 export function findStates(names: readonly string[]): State[] {
   return names.map((name) => {
     const state = STATES.find((state) => state.name === name);

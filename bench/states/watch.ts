@@ -1,4 +1,4 @@
-// Starts the program in several states at the same time, a process and a spool for each, and looks at
+// Starts the program in several states at the same time, each with its own process and spool, and samples
 // all of them at an interval. It judges nothing.
 
 import { delay } from "@std/async/delay";
@@ -16,27 +16,27 @@ import { Scene, type Setting, type State, USUAL } from "./scene.ts";
 /** Room for the chunks of all states, a backlog included. */
 const DISK_MB = 4000;
 const LAST_LINES = 5;
-/** Makes its stderr a pipe that is full, then becomes the program: nobody reads another line. */
+/** Fills the pipe at stderr, then executes the program, so that nobody reads its log. */
 const FILL_LOG = ["sh", "-c", 'head -c 65536 /dev/zero >&2; exec "$@"', "sh"];
 
 export interface WatchOptions {
   /** The compiled program. */
   readonly program: string;
   readonly seconds: number;
-  /** Between two looks, seconds. */
+  /** Interval between two samples, seconds. */
   readonly everyS: number;
-  /** False: children are not counted, and no strace is needed. Default: true. */
+  /** False: children are not counted, and strace is not needed. @default true */
   readonly isTraced?: boolean;
-  /** Ends it early. */
+  /** Ends the run early. */
   readonly signal?: AbortSignal;
-  /** Told after each look. */
+  /** Called after each sample. */
   readonly onLook?: (atS: number) => void;
 }
 
 export interface Watched {
   readonly state: State;
   readonly samples: readonly Sample[];
-  /** Why it could not be watched to the end. */
+  /** Why it could not be observed to the end. */
   readonly failure: string | null;
 }
 
@@ -73,7 +73,7 @@ export async function watch(states: readonly State[], options: WatchOptions): Pr
     resources.use(agent);
     return new WatchedProcess(agent, { state, file });
   }));
-  // Resources end in the reverse order: first what happens to the programs, then they.
+  // Resources end in reverse order: first the events around the programs, then the programs.
   const lives = Promise.all(
     prepared.map(({ setting }, at) => processes[at]?.live(setting, over.signal)),
   );
@@ -126,12 +126,12 @@ class WatchedProcess implements Watched {
     try {
       await live?.(this.#agent, signal);
     } catch (error) {
-      this.failure ??= `what happens to it failed: ${error}`;
+      this.failure ??= `its surroundings failed: ${error}`;
     }
   }
 }
 
-/** In memory, as it is not the disk that is measured; on the disk for one who may not mount. */
+/** In memory, because the disk is not measured; on the disk if this user cannot mount. */
 async function openDir(resources: AsyncDisposableStack): Promise<string> {
   const disk = await SmallDisk.open(DISK_MB).catch(() => null);
   if (disk !== null) return resources.use(disk).dir;

@@ -3,7 +3,8 @@
 
 import type { CaptureSource } from "../microphone/capture_attempts.ts";
 import type { Clock } from "../system/clock.ts";
-import { type Logger, RepeatLimiter } from "../system/log.ts";
+import { repeating } from "../system/held_lines.ts";
+import type { Logger } from "../system/log.ts";
 import { type Diagnosis, problems } from "../status/problems.ts";
 import {
   type CaptureOptions,
@@ -25,7 +26,6 @@ const LAST_LOOK_MS = 500;
 /** So long an ffmpeg may take, on a slow disk, before it opens the microphone; it is looked so often. */
 const OPENING_MS = 20_000;
 const OPENING_LOOK_MS = 2_000;
-const STDERR_INTERVAL_MS = 60_000;
 
 export type StreamOptions = CaptureOptions & StreamCutterOptions;
 export interface StreamDeps extends StreamCutterDeps {
@@ -56,10 +56,9 @@ export async function recordStream(
   signal: AbortSignal,
 ): Promise<StreamEnd> {
   const { clock, log, startFfmpeg = Ffmpeg.start } = deps;
-  const logLine = stderrLogger(log, clock);
   const ffmpeg = startFfmpeg(source, options, (level, text) => {
     if (/buffer xrun/.test(text)) cutter.overrun(clock.monotonicMs());
-    logLine(level, text);
+    quote(log, level, text);
   });
   const cutter = new StreamCutter(ffmpeg.levels, options, deps);
   const stream = new AbortController();
@@ -138,15 +137,9 @@ async function watchForStall(
   return null;
 }
 
-/** ffmpeg's own words at their level, each kind once a minute. */
-function stderrLogger(log: Logger, clock: Clock): (level: FfmpegLogLevel, text: string) => void {
-  const limiter = new RepeatLimiter(STDERR_INTERVAL_MS);
-  return (level, text) => {
-    const pass = limiter.pass(text, clock.monotonicMs());
-    if (pass === null) return;
-    const fields = { text, ...(pass.suppressed > 0 ? pass : {}) };
-    // Its errors are judged by what follows from them; here they are only quoted.
-    if (level === "info") log.debug("ffmpeg: {text}", fields);
-    else log.warning("ffmpeg: {text}", fields);
-  };
+/** ffmpeg's own words at their level: its errors are judged by what follows from them. */
+function quote(log: Logger, level: FfmpegLogLevel, text: string): void {
+  const fields = repeating(text, { text });
+  if (level === "info") log.debug("ffmpeg: {text}", fields);
+  else log.warning("ffmpeg: {text}", fields);
 }

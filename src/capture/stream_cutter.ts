@@ -2,7 +2,8 @@
 // writes nothing itself; where packets come from is stream.ts's.
 
 import type { Clock } from "../system/clock.ts";
-import { type Logger, RepeatLimiter } from "../system/log.ts";
+import { repeating } from "../system/held_lines.ts";
+import type { Logger } from "../system/log.ts";
 import type { PartName, Provisional } from "../chunk/chunk_name.ts";
 import { Chunker, type ChunkEvent } from "../chunk/chunker.ts";
 import type { ChunkWriter } from "../spool/chunk_writer.ts";
@@ -12,8 +13,6 @@ import { PAGE_MS } from "./ffmpeg.ts";
 import { OPUS_RATE, type OpusEvent, type OpusHead, type OpusPacket } from "../chunk/opus.ts";
 import { Timeline } from "./timeline.ts";
 
-/** The same kind of damage is logged once in this time. */
-const BREAKS_INTERVAL_MS = 60_000;
 /** A gap that shows so soon after an overrun was made by it. */
 const OVERRUN_MS = 10_000;
 
@@ -50,7 +49,6 @@ export class StreamCutter {
   readonly #levels: Pick<LevelMeter, "take"> | null;
   readonly #options: StreamCutterOptions;
   readonly #deps: StreamCutterDeps;
-  readonly #breaks = new RepeatLimiter(BREAKS_INTERVAL_MS);
   #stream: { chunker: Chunker; timeline: Timeline; head: OpusHead } | null = null;
   #chunkStart = 0;
   #chunkKey = "";
@@ -128,12 +126,8 @@ export class StreamCutter {
     };
   }
 
-  #break(event: Extract<OpusEvent, { kind: "break" }>): void {
-    const pass = this.#breaks.pass(event.reason, this.#deps.clock.monotonicMs());
-    if (pass !== null) {
-      const { offset, reason } = event;
-      this.#deps.log.error("ffmpeg's stream is damaged.", { reason, offset, ...pass });
-    }
+  #break({ offset, reason }: Extract<OpusEvent, { kind: "break" }>): void {
+    this.#deps.log.error("ffmpeg's stream is damaged.", repeating(reason, { reason, offset }));
     if (this.#stream !== null) this.#apply(this.#stream.chunker.cut({ lost: true }));
     this.#gapCause = "stream_damaged";
   }

@@ -1,5 +1,5 @@
-// What a chunk file says of itself: its header and tags, its samples, and where it is whole. Pure: it
-// reads bytes that others have read.
+// Parses a chunk file: its header and tags, its number of samples, and how much of it is intact. Pure:
+// it takes bytes and never opens a file.
 
 import { END_OF_STREAM, NO_GRANULE, type OggPage, OggPageReader, withFlags } from "./ogg.ts";
 import { OPUS_RATE, type OpusHead, parseOpusHead, parseOpusTags } from "./opus.ts";
@@ -10,7 +10,7 @@ export interface ChunkHeader {
   readonly tags: Readonly<Record<string, string>>;
 }
 
-/** Null if the file does not begin as a chunk of ours does. */
+/** The header and tags; null if the file does not begin like a chunk of this program. */
 export function readChunkHeader(file: Uint8Array): ChunkHeader | null {
   const [headPage, tagsPage] = wholePages(file.subarray(0, 16_384));
   const head = headPage && parseOpusHead(headPage.body);
@@ -18,7 +18,7 @@ export function readChunkHeader(file: Uint8Array): ChunkHeader | null {
   return head && tags ? { head, tags } : null;
 }
 
-/** The pages from the beginning up to the first that is torn, damaged or not the next of the file. */
+/** The pages up to the first one that is torn, damaged, out of sequence or of another stream. */
 function wholePages(file: Uint8Array): OggPage[] {
   const pages: OggPage[] = [];
   for (const found of new OggPageReader().push(file)) {
@@ -30,15 +30,15 @@ function wholePages(file: Uint8Array): OggPage[] {
 }
 
 export interface WholeChunk {
-  /** The file up to its last whole page, that page marked as the end of the stream. */
+  /** The file up to its last whole page; that page is marked as the end of the stream. */
   readonly bytes: Uint8Array;
-  /** What can be heard of it, samples at 48 kHz. */
+  /** Audible length, without the pre-skip: samples at 48 kHz. */
   readonly samples: number;
 }
 
 /**
- * A file that was cut off anywhere, cut back to its last whole page. Samples are 0 and bytes empty
- * if no sound had been written yet; null if it does not begin with an Opus header.
+ * Cuts a file that was cut off anywhere back to its last whole page. Returns 0 samples and no bytes if
+ * the file holds no sound yet, and null if it does not begin with an Opus header.
  */
 export function cutToLastPage(file: Uint8Array): WholeChunk | null {
   const pages = wholePages(file);
@@ -58,12 +58,12 @@ export function cutToLastPage(file: Uint8Array): WholeChunk | null {
 
 const NO_SOUND: WholeChunk = { bytes: new Uint8Array(0), samples: 0 };
 
-/** A first page that was not wholly written, or is zeros after a power cut. */
+/** Whether the first page is incomplete, or the file is all zeros after a power cut. */
 function isTorn(file: Uint8Array): boolean {
   return file.length < 27 + 1 + 19 || file.every((byte) => byte === 0);
 }
 
-/** Microseconds that a number of samples at 48 kHz lasts. */
+/** The duration of samples at 48 kHz, microseconds. */
 export function samplesToUs(samples: number): number {
   return Math.round(samples / OPUS_RATE * 1e6);
 }

@@ -1,15 +1,16 @@
-// The names of chunk files. They sort by time, are unique for ever, and say when a chunk was heard,
-// how long it is, and under which key it is delivered. Pure.
+// The names of chunk files. Names sort by time and are never used twice. A name says when the chunk was
+// recorded, how long it is, and which key it is delivered under. Pure.
 //
 //   20261123T184500.123456Z_59993500us_4f6c1c1e-….ogg     in outbox/, uploaded/, rejected/
-//   20261123T184500.123456Z_4f6c1c1e-….part               in recording/, its length not known yet
+//   20261123T184500.123456Z_4f6c1c1e-….part               in recording/; its length is not known yet
 //
-// Before the key's ending, "_b0a1b2c3d-61000000" says that the time is provisional: the clock was not
-// synchronized. It names the boot and the microseconds from it to the first sample, which give the
-// true time once the clock is right. A third number is when a right clock first saw a chunk of an
-// earlier boot, whose true time nobody knows any more: Unix seconds, from which its age counts.
+// A suffix such as "_b0a1b2c3d-61000000" between the key and the extension says that the time is
+// provisional, because the clock was not synchronized. The suffix names the boot and the microseconds
+// from boot to the first sample; the true time follows from both once the clock is synchronized. The true
+// time of a chunk from an earlier boot cannot be found any more. Such a chunk gets a third number: when a
+// synchronized clock first saw it, Unix seconds. Its age counts from then.
 
-/** Where sealed chunks lie: waiting, delivered, refused by the server. */
+/** The directories of sealed chunks: waiting, delivered, refused by the server. */
 export const CHUNK_DIRS = ["outbox", "uploaded", "rejected"] as const;
 export type ChunkDir = typeof CHUNK_DIRS[number];
 
@@ -17,7 +18,7 @@ export interface ChunkName {
   /** UTC of the first sample, Unix microseconds. */
   readonly startUnixUs: number;
   readonly durationUs: number;
-  /** UUID: the Idempotency-Key of every attempt to deliver it. */
+  /** UUID: the Idempotency-Key of every attempt to deliver the chunk. */
   readonly key: string;
   /** Present if the system clock was not synchronized when the chunk was named. */
   readonly provisional?: Provisional;
@@ -28,11 +29,11 @@ export interface Provisional {
   readonly bootId: string;
   /** From boot to the first sample, microseconds. */
   readonly startBootUs: number;
-  /** When a synchronized clock first saw it, Unix seconds; null: none has yet. */
+  /** When a synchronized clock first saw the chunk, Unix seconds; null if none has seen it yet. */
   readonly seenUnixS: number | null;
 }
 
-/** What is known of a chunk while it is being recorded. */
+/** What is known about a chunk while it is being recorded. */
 export type PartName = Omit<ChunkName, "durationUs">;
 
 const UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}";
@@ -53,19 +54,19 @@ export function formatPartName(name: PartName): string {
   return `${formatTime(name.startUnixUs)}_${name.key}${suffix(name)}.part`;
 }
 
-/** The names of all chunks that start at this time or later sort behind this text, those before do not. */
+/** A text that sorts before the names of all chunks from this time on, and after all earlier names. */
 export function firstTextOf(startUnixUs: number): string {
   return formatTime(startUnixUs);
 }
 
-/** Whether both are the name of the same file. */
+/** Whether both names are those of the same file. */
 export function isSameChunkName(a: ChunkName, b: ChunkName): boolean {
   const [p, q] = [a.provisional, b.provisional];
   return a.startUnixUs === b.startUnixUs && a.key === b.key && a.durationUs === b.durationUs &&
     p?.bootId === q?.bootId && p?.startBootUs === q?.startBootUs && p?.seenUnixS === q?.seenUnixS;
 }
 
-/** The order of the file names, which is the order of time: negative if `a` comes first. */
+/** Compares in the order of file names, which is the order of time: negative if `a` is first. */
 export function compareChunkNames(a: ChunkName, b: ChunkName): number {
   if (a.startUnixUs !== b.startUnixUs) return a.startUnixUs - b.startUnixUs;
   if (isSameChunkName(a, b)) return 0;
@@ -73,7 +74,7 @@ export function compareChunkNames(a: ChunkName, b: ChunkName): number {
   return textA < textB ? -1 : textA > textB ? 1 : 0;
 }
 
-/** Null if the name is not that of a sealed chunk. */
+/** Null if this is not the name of a sealed chunk. */
 export function parseChunkName(fileName: string): ChunkName | null {
   const match = CHUNK.exec(fileName);
   const startUnixUs = match && parseTime(match);
@@ -82,7 +83,7 @@ export function parseChunkName(fileName: string): ChunkName | null {
   return { startUnixUs, durationUs: Number(match[8]), key, ...provisional(match.slice(10)) };
 }
 
-/** Null if the name is not that of a chunk being recorded. */
+/** Null if this is not the name of a chunk that is being recorded. */
 export function parsePartName(fileName: string): PartName | null {
   const match = PART.exec(fileName);
   const startUnixUs = match && parseTime(match);
@@ -105,8 +106,8 @@ function provisional(
 }
 
 /**
- * UTC as in ISO 8601's basic format, six digits of fraction. Sorts by time in all years whose
- * microseconds a number holds exactly: 1684 to 2255.
+ * UTC in the basic format of ISO 8601, with microseconds. It sorts by time in all years whose
+ * microseconds a number represents exactly: 1684 to 2255.
  */
 function formatTime(unixUs: number): string {
   const seconds = Math.floor(unixUs / 1e6);
@@ -114,11 +115,11 @@ function formatTime(unixUs: number): string {
   return `${basic}.${String(unixUs - seconds * 1e6).padStart(6, "0")}Z`;
 }
 
-/** Cheap, as every name of a backlog passes here; the ranges of all but the day are the pattern's. */
+/** Cheap, because it runs for every name of a backlog. The pattern has checked all ranges but the day's. */
 function parseTime(match: RegExpExecArray): number | null {
   const [year, month, day, hour, minute, second, fraction] = match.slice(1, 8).map(Number);
   const unixMs = Date.UTC(year ?? 0, (month ?? 0) - 1, day, hour, minute, second);
   const unixUs = unixMs * 1000 + (fraction ?? 0);
-  // A day that does not exist (31 February) rolls over into another month: it is no name of ours.
+  // A day that does not exist (31 February) rolls over into the next month: the program never writes one.
   return Number.isSafeInteger(unixUs) && new Date(unixMs).getUTCDate() === day ? unixUs : null;
 }

@@ -1,8 +1,8 @@
-// Cuts an endless run of Opus packets into chunks that are whole Ogg/Opus files of their own. Pure:
-// it says which bytes a file gets and which samples it holds; names, times and disks are others' work.
+// Cuts an endless series of Opus packets into chunks, each a complete Ogg/Opus file. Pure: it decides
+// which bytes go into a file and which samples the file holds. It never names, dates or writes a file.
 //
-// Chunks join without a seam: every chunk but a stream's first begins with the packets that came
-// before it (pre-roll), and its pre-skip tells the decoder to throw them away once it has warmed up
+// Chunks join without an audible seam: each chunk except the first one of a stream begins with the
+// packets before it (pre-roll), and its pre-skip tells the decoder to discard them after it has warmed up
 // on them (RFC 7845, sections 4.2 and 4.6).
 
 import { concatBytes } from "../system/concat_bytes.ts";
@@ -10,17 +10,18 @@ import { BEGIN_OF_STREAM, encodePage, END_OF_STREAM, segmentCount } from "./ogg.
 import { encodeOpusHead, encodeOpusTags, type OpusHead, type OpusPacket } from "./opus.ts";
 
 /**
- * 960 ms (48 packets): the first 20 ms behind a seam are then 90 dB or more below the signal from
- * what the uncut stream gives, with ffmpeg's decoder; with 320 ms slow speech came to 13 dB. libopus
- * gives most seams exactly, the worst 40 dB below, and no longer pre-roll helps it (bench:seams).
+ * 960 ms (48 packets). With ffmpeg's decoder, the first 20 ms after a seam then differ from the uncut
+ * stream by 90 dB or more below the signal; with 320 ms the difference was 13 dB below it in slow speech.
+ * libopus reproduces most seams exactly and the worst one to 40 dB below the signal; a longer pre-roll
+ * does not improve that (bench:seams).
  */
 export const PREROLL_SAMPLES = 46_080;
-/** At most so many packets (400 ms) wait in memory before they become a page on disk. */
+/** The maximum number of packets (400 ms) that wait in memory before they become a page on disk. */
 export const PAGE_PACKETS = 20;
 
-/** What identifies one chunk; made by the caller when a chunk opens. */
+/** What identifies a chunk. The caller makes it when a chunk opens. */
 export interface ChunkIdentity {
-  /** UUID: the Idempotency-Key of every attempt to deliver it. */
+  /** UUID: the Idempotency-Key of every attempt to deliver the chunk. */
   readonly key: string;
   /** Ogg serial number of the file. */
   readonly serial: number;
@@ -28,7 +29,7 @@ export interface ChunkIdentity {
   readonly comments: Readonly<Record<string, string>>;
 }
 
-/** Sample numbers count what can be heard of the stream, at 48 kHz, from 0: pre-skip excluded. */
+/** Sample numbers count the audible samples of the stream from 0, at 48 kHz, without the pre-skip. */
 export type ChunkEvent =
   | {
     readonly kind: "open";
@@ -40,12 +41,12 @@ export type ChunkEvent =
   | { readonly kind: "close"; readonly bytes: Uint8Array; readonly endSample: number };
 
 export interface ChunkerOptions {
-  /** Length of a chunk, samples at 48 kHz. Packets being of one length, none gets longer. */
+  /** Length of a chunk, samples at 48 kHz. No chunk gets longer, as all packets have one length. */
   readonly chunkSamples: number;
   readonly identify: (startSample: number) => ChunkIdentity;
 }
 
-/** Cuts one stream; a new stream (after a reconnect) needs a new Chunker. */
+/** Cuts one stream. A new stream (after a reconnect) needs a new Chunker. */
 export class Chunker {
   readonly #options: ChunkerOptions;
   readonly #head: OpusHead;
@@ -58,7 +59,7 @@ export class Chunker {
     this.#options = options;
   }
 
-  /** What the next packet does to the files, in order. */
+  /** Takes the next packet. Returns the changes to the files, in order. */
   push(packet: OpusPacket): ChunkEvent[] {
     const events: ChunkEvent[] = [];
     if (this.#open === null) {
@@ -74,16 +75,16 @@ export class Chunker {
   }
 
   /**
-   * Makes a page of what waits in memory, but for the last packet, if that is a page's worth: no more is to
-   * come for a while.
+   * Writes the packets in memory as a page, except the last packet, if there are enough for a page. To
+   * be called when no packet is expected for a while.
    */
   flush(): ChunkEvent[] {
     return this.#open?.flush() ?? [];
   }
 
   /**
-   * Ends the open chunk behind the last packet. The next packet opens another, without a seam
-   * between them, unless `lost` says that packets are missing there: then it starts afresh.
+   * Ends the open chunk after the last packet. The next packet opens another chunk with a pre-roll, or,
+   * if `lost` says that packets are missing between them, without one.
    */
   cut(options: { lost?: boolean } = {}): ChunkEvent[] {
     const event = this.#open?.finish() ?? null;
@@ -92,7 +93,7 @@ export class Chunker {
     return event === null ? [] : [event];
   }
 
-  /** Keeps as many packets as the pre-roll needs, and not one more: pre-skip is a 16-bit number. */
+  /** Keeps the packets that the pre-roll needs and not one more, because pre-skip has only 16 bits. */
   #remember(packet: OpusPacket): void {
     this.#preroll.push(packet);
     this.#prerollSamples += packet.samples;
@@ -111,7 +112,7 @@ export class Chunker {
 
   #begin(packet: OpusPacket): { chunk: OpenChunk; event: ChunkEvent } {
     const startPosition = packet.endPosition - packet.samples;
-    // What is left of the stream's own pre-skip: all of it at its start, else nothing as a rule.
+    // What is left of the stream's own pre-skip: all of it at the start, usually nothing later.
     const ownPreSkip = Math.max(0, this.#head.preSkip - startPosition);
     const preSkip = this.#prerollSamples + ownPreSkip;
     const startSample = startPosition + ownPreSkip - this.#head.preSkip;
@@ -122,7 +123,7 @@ export class Chunker {
   }
 }
 
-/** The pages of one chunk. The last packets are held back, so that the last page can say so. */
+/** The pages of one chunk. The last packets are held back, so that the last page can carry its mark. */
 class OpenChunk {
   readonly #identity: ChunkIdentity;
   readonly #streamPreSkip: number;

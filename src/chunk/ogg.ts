@@ -1,5 +1,5 @@
-// Ogg pages (RFC 3533): takes pages out of a byte stream and makes new ones. Pure: it knows neither
-// files nor processes, and nothing of what the packets inside mean (that is opus.ts).
+// Ogg pages (RFC 3533): reads pages from a byte stream and makes new ones. Pure: it never touches files
+// or processes, and does not interpret the packets in the pages (opus.ts does).
 
 import { concatBytes } from "../system/concat_bytes.ts";
 
@@ -11,7 +11,7 @@ export const END_OF_STREAM = 0x04;
 /** Granule position of a page on which no packet ends (RFC 3533, section 6: -1). */
 export const NO_GRANULE = -1;
 
-/** The most that one packet may have to fit into a page of its own: 255 segments, the last not full. */
+/** The largest packet that fits into one page: 255 segments, the last one not full. */
 export const MAX_PAGE_PACKET_BYTES = 255 * 255 - 1;
 
 const HEADER_BYTES = 27;
@@ -32,7 +32,7 @@ export interface OggPage {
   readonly body: Uint8Array;
 }
 
-/** Bytes that are no valid page, found while looking for the next one. */
+/** Bytes that are not a valid page, found in the search for the next page. */
 export interface OggDamage {
   readonly kind: "damage";
   readonly offset: number;
@@ -107,7 +107,7 @@ export function encodePage(content: PageContent): Uint8Array {
   return page;
 }
 
-/** The same page with other flags, its CRC made anew. */
+/** The same page with other flags and a new CRC. */
 export function withFlags(page: Uint8Array, flags: number): Uint8Array {
   const copy = page.slice();
   copy[5] = flags;
@@ -116,15 +116,15 @@ export function withFlags(page: Uint8Array, flags: number): Uint8Array {
 }
 
 /**
- * Takes pages out of bytes that arrive in pieces of any size. What is not a page (no capture pattern,
- * wrong version, wrong CRC) is skipped up to the next page and reported once, with its offset.
+ * Reads pages from bytes that arrive in pieces of any size. Bytes that are not a page (no capture
+ * pattern, wrong version, wrong CRC) are skipped up to the next page and reported once, with their offset.
  */
 export class OggPageReader {
   #buffer: Uint8Array = new Uint8Array(0);
   #bufferOffset = 0;
   #damage: { offset: number; reason: string } | null = null;
 
-  /** Every page, and every stretch of damage, that is complete with these bytes. */
+  /** The pages and the stretches of damage that are complete with these bytes. */
   *push(bytes: Uint8Array): Generator<OggPage | OggDamage> {
     this.#append(bytes);
     let position = 0;
@@ -149,8 +149,8 @@ export class OggPageReader {
   }
 
   /**
-   * What is left when the stream has ended: damage up to its end, and the pages in it if a header
-   * had promised a longer page than came.
+   * To be called when the stream has ended. Returns the damage up to its end, and the pages in it if a
+   * header announced a longer page than arrived.
    */
   *end(): Generator<OggPage | OggDamage> {
     while (this.#buffer.length > 0) {
@@ -178,7 +178,7 @@ export class OggPageReader {
     return { kind: "damage", offset, sizeBytes: end - offset, reason };
   }
 
-  /** Where the next capture pattern starts, or where one might start that is not whole yet. */
+  /** Where the next capture pattern starts, or where an incomplete one may start. */
   #findPattern(from: number): number {
     const buffer = this.#buffer;
     for (let at = from; at < buffer.length; at++) {
@@ -218,7 +218,7 @@ export class OggPageReader {
   }
 }
 
-/** A position that no number holds exactly (5,900 years at 48 kHz) is as good as none. */
+/** NO_GRANULE for a position that a number cannot represent exactly (5,900 years at 48 kHz). */
 function toGranule(value: bigint): number {
   const granule = Number(value);
   return Number.isSafeInteger(granule) ? granule : NO_GRANULE;
@@ -227,7 +227,7 @@ function toGranule(value: bigint): number {
 /** A piece of a packet as one page holds it. */
 export interface PacketPiece {
   readonly data: Uint8Array;
-  /** False when the packet goes on, on the next page. */
+  /** False if the packet continues on the next page. */
   readonly complete: boolean;
 }
 

@@ -1,5 +1,5 @@
-// Opus in Ogg (RFC 7845): the two header packets, how long a packet is, and a reader that turns the
-// pages of an endless stream into packets with positions, naming each break in them. Pure.
+// Opus in Ogg (RFC 7845): the two header packets, the length of a packet, and a reader that turns the
+// pages of an endless stream into packets with positions and reports each break between them. Pure.
 
 import { concatBytes } from "../system/concat_bytes.ts";
 import {
@@ -13,14 +13,14 @@ import {
   packetPieces,
 } from "./ogg.ts";
 
-/** Granule positions of Ogg/Opus count samples at this rate, whatever was recorded (RFC 7845, 4). */
+/** Granule positions of Ogg/Opus count samples at this rate, whatever the input's rate (RFC 7845, 4). */
 export const OPUS_RATE = 48_000;
 /** The longest packet: 120 ms (RFC 6716, section 3.2). */
 export const MAX_PACKET_SAMPLES = 5760;
 
 export interface OpusHead {
   readonly channels: number;
-  /** Samples at 48 kHz to throw away at the start of decoding (RFC 7845, section 4.2). */
+  /** Samples at 48 kHz that a decoder discards at the start (RFC 7845, section 4.2). */
   readonly preSkip: number;
   /** Rate of the original input, Hz; informative (RFC 7845, section 5.1). */
   readonly inputSampleRate: number;
@@ -38,7 +38,7 @@ export function encodeOpusHead(head: OpusHead): Uint8Array {
   return packet;
 }
 
-/** Null if the packet is no identification header of version 1 and mapping family 0. */
+/** Null if the packet is not an identification header of version 1 and mapping family 0. */
 export function parseOpusHead(packet: Uint8Array): OpusHead | null {
   if (packet.length < 19 || !startsWith(packet, "OpusHead")) return null;
   const view = new DataView(packet.buffer, packet.byteOffset, packet.byteLength);
@@ -76,7 +76,7 @@ export function encodeOpusTags(
   return packet;
 }
 
-/** The comments by upper-case name; null if the packet is no comment header or is cut short. */
+/** The comments by upper-case name; null if the packet is not a comment header or is cut short. */
 export function parseOpusTags(packet: Uint8Array): Record<string, string> | null {
   if (!startsWith(packet, "OpusTags")) return null;
   const view = new DataView(packet.buffer, packet.byteOffset, packet.byteLength);
@@ -106,9 +106,9 @@ export function parseOpusTags(packet: Uint8Array): Record<string, string> | null
 }
 
 /**
- * Samples at 48 kHz in a packet, from its first bytes (RFC 6716, section 3.1), or null if it is
- * no valid packet: empty, without its frame count, longer than 120 ms, or with more bytes than a
- * page takes (the largest there is has 61,310; RFC 7845, section 6).
+ * Samples at 48 kHz in a packet, from its first bytes (RFC 6716, section 3.1), or null if the packet
+ * is not valid: empty, without its frame count, longer than 120 ms, or with more bytes than a page holds
+ * (the largest possible packet has 61,310; RFC 7845, section 6).
  */
 export function packetSamples(packet: Uint8Array): number | null {
   const toc = packet[0];
@@ -129,26 +129,26 @@ export type OpusEvent =
   /** A stream begins; positions count from 0 again. */
   | { readonly kind: "head"; readonly head: OpusHead }
   | { readonly kind: "packet"; readonly packet: OpusPacket }
-  /** Packets are missing before the next one, or what follows is another stream. */
+  /** Packets are missing before the next one, or another stream follows. */
   | { readonly kind: "break"; readonly offset: number; readonly reason: string };
 
 export interface OpusPacket {
   readonly data: Uint8Array;
   /** Decoded samples at 48 kHz. */
   readonly samples: number;
-  /** Position of its last sample in the decoded stream, pre-skip included, 48 kHz. */
+  /** Position of the packet's last sample in the decoded stream, pre-skip included, at 48 kHz. */
   readonly endPosition: number;
   /**
-   * Samples at its end that are padding: the end trimming of a stream's last page (RFC 7845, 4.4).
-   * Always fewer than `samples`: a packet of padding alone is left out.
+   * Padding at the end of the packet, samples: the end trimming of a stream's last page (RFC 7845, 4.4).
+   * Always fewer than `samples`, as a packet that is all padding is left out.
    */
   readonly trimSamples: number;
 }
 
 /**
- * Reads an Ogg/Opus stream as it arrives. Anything wrong with it (damage, a hole in the page
- * sequence, a packet that is none, a second stream) becomes one break, and reading goes on behind it.
- * The granule position of the first page behind a break tells how much was lost.
+ * Reads an Ogg/Opus stream as it arrives. Each fault in it (damage, a hole in the page sequence, an
+ * invalid packet, a second stream) becomes one break, and reading continues after it. The granule position
+ * of the first page after a break tells how much was lost.
  */
 export class OpusStreamReader {
   #pages = new OggPageReader();
@@ -163,7 +163,7 @@ export class OpusStreamReader {
     for (const found of this.#pages.push(bytes)) yield* this.#read(found);
   }
 
-  /** The stream has ended: reads what is left, and reports the torn page at its end if there is one. */
+  /** To be called when the stream has ended. Reads the rest, and reports a torn page at the end. */
   *end(): Generator<OpusEvent> {
     for (const found of this.#pages.end()) yield* this.#read(found);
   }
@@ -186,7 +186,7 @@ export class OpusStreamReader {
       yield* this.#break(found.offset, `a page of another stream (serial ${found.serial})`);
       return;
     }
-    // Behind damage the sequence has a hole, of course: that is the same break.
+    // After damage the sequence always has a hole, which belongs to the same break.
     if (found.sequence !== this.#nextSequence && !this.#resync) {
       const hole = `page ${found.sequence} follows page ${this.#nextSequence - 1}`;
       yield* this.#break(found.offset, hole);
@@ -214,7 +214,7 @@ export class OpusStreamReader {
   *#packets(page: OggPage): Generator<OpusEvent> {
     const continued = (page.flags & CONTINUED) !== 0;
     if (continued !== this.#partial.length > 0) {
-      // While resynchronizing, the part was lost with what the break has reported.
+      // While resynchronizing, the loss of the part has already been reported by the break.
       if (!this.#resync) yield* this.#break(page.offset, "a packet that lacks a part");
       this.#partial = [];
     }
@@ -223,7 +223,7 @@ export class OpusStreamReader {
     let samplesLeft = whole.reduce((sum, packet) => sum + (packet.samples ?? 0), 0);
     for (const { data, samples } of whole) {
       if (samples === null) {
-        yield* this.#break(page.offset, "a packet that is no Opus packet");
+        yield* this.#break(page.offset, "a packet that is not valid Opus");
         continue;
       }
       if (this.#resync && page.granulePosition !== NO_GRANULE) {
@@ -235,7 +235,7 @@ export class OpusStreamReader {
       const surplus = isLast && page.granulePosition >= 0
         ? this.#position - page.granulePosition
         : 0;
-      if (surplus >= samples) continue; // nothing of it is to be heard
+      if (surplus >= samples) continue; // the packet is all padding
       const trimSamples = Math.max(0, surplus);
       yield {
         kind: "packet",
@@ -244,11 +244,11 @@ export class OpusStreamReader {
     }
   }
 
-  /** The packets that end on this page, headers excluded; samples are null where it is no Opus. */
+  /** The packets that end on this page, without headers; `samples` is null for an invalid packet. */
   #wholePackets(page: OggPage, continued: boolean): { data: Uint8Array; samples: number | null }[] {
     const whole: { data: Uint8Array; samples: number | null }[] = [];
     for (const [index, piece] of packetPieces(page).entries()) {
-      // The end of a packet whose beginning was lost; that has been reported as a break.
+      // The end of a packet whose beginning was lost. The loss has been reported as a break.
       if (index === 0 && continued && this.#partial.length === 0) continue;
       this.#partial.push(piece.data);
       if (!piece.complete) continue;

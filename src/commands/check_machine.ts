@@ -7,14 +7,16 @@ import type { Config } from "../config/config.ts";
 import { probeSystem } from "../system/clock_sync.ts";
 import { problems } from "../status/problems.ts";
 import { BYTES_PER_GB } from "../spool/retention.ts";
-import { failed, type Finding, ok, skipped, warning } from "./finding.ts";
+import { failed, type Finding, ok, skipped, skippedAll, warning } from "./finding.ts";
 import { USER } from "./install.ts";
 import { idOf } from "./install_steps.ts";
 import { readHealth, SERVICE, SYSTEMCTL } from "./service.ts";
+import { messageOf } from "../system/error_text.ts";
 
 /** The service's user must be in the group that may open sound devices. */
-export async function checkUser(root = "/"): Promise<Finding[]> {
+export async function checkUser(unit: Unit | null, root = "/"): Promise<Finding[]> {
   const name = "user";
+  if (!isInstalled(unit)) return skippedAll([name], "service");
   if (await idOf(root, "passwd", USER) === null) {
     return [failed(name, `there is no user ${USER}`, "sudo recorder-agent install makes it")];
   }
@@ -26,7 +28,10 @@ export async function checkUser(root = "/"): Promise<Finding[]> {
 }
 
 /** Can it be written, is there room, what waits. */
-export async function checkSpool({ spoolDir, minFreeGb }: Config): Promise<Finding[]> {
+export async function checkSpool(
+  { spoolDir, minFreeGb }: Config,
+  unit: Unit | null,
+): Promise<Finding[]> {
   const name = "spool";
   const trial = join(spoolDir, `.check-${Deno.pid}`);
   try {
@@ -35,14 +40,14 @@ export async function checkSpool({ spoolDir, minFreeGb }: Config): Promise<Findi
     await file.sync();
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) {
-      return [
+      return !isInstalled(unit) ? skippedAll([name], "service") : [
         warning(name, `${spoolDir} does not exist yet`, "The service makes it when it starts"),
       ];
     }
     return [
       failed(
         name,
-        `${spoolDir} cannot be written: ${error instanceof Error ? error.message : error}`,
+        `${spoolDir} cannot be written: ${messageOf(error)}`,
         `Is it a folder that ${USER} owns, on a disk that is not full or read-only (mount)?`,
       ),
     ];
@@ -90,55 +95,60 @@ export async function checkClock(): Promise<Finding[]> {
 }
 
 /** Whether the unit is there, starts at boot, runs, and is content. */
-export async function checkService(config: Config | null): Promise<Finding[]> {
+export async function checkService(unit: Unit | null, config: Config | null): Promise<Finding[]> {
   const name = "service";
-  const properties = await readUnit();
-  if (properties === null) return [warning(name, "there is no systemd to ask", "See --help")];
-  if (properties.LoadState !== "loaded") {
-    return [failed(name, `the unit ${SERVICE} is not installed`, "sudo recorder-agent install")];
+  if (unit === null) return [warning(name, "there is no systemd to ask", "See --help")];
+  if (!isInstalled(unit)) {
+    return [
+      failed(name, `the unit ${SERVICE} is not installed`, "sudo recorder-agent install"),
+      ...skippedAll(["health"], name),
+    ];
   }
   const found: Finding[] = [];
-  if (properties.UnitFileState !== "enabled") {
+  if (unit.UnitFileState !== "enabled") {
     found.push(
       failed(name, "it does not start at boot", `sudo systemctl enable ${SERVICE}`),
     );
   }
-  if (properties.ActiveState !== "active") {
+  if (unit.ActiveState !== "active") {
+    // It cannot start without one.
+    if (config === null) return [...found, ...skippedAll([name, "health"], "configuration")];
     found.push(
       failed(
         name,
-        `it is ${properties.ActiveState} (${properties.SubState}), after ` +
-          `${properties.NRestarts} restarts`,
+        `it is ${unit.ActiveState} (${unit.SubState}), after ${unit.NRestarts} restarts`,
         `sudo systemctl restart ${SERVICE}; journalctl -u ${SERVICE} -n 20 says why it ended`,
       ),
     );
-    return found;
+    return [...found, ...skippedAll(["health"], name)];
   }
-  found.push(
-    ok(name, `runs since ${properties.ActiveEnterTimestamp}: ${properties.StatusText}`),
-  );
-  const health = config === null ? null : await readHealth(config.healthPort);
+  found.push(ok(name, `runs since ${unit.ActiveEnterTimestamp}: ${unit.StatusText}`));
+  if (config === null) return [...found, ...skippedAll(["health"], "configuration")];
+  return [...found, await checkHealth(config)];
+}
+
+async function checkHealth({ healthPort }: Config): Promise<Finding> {
+  const name = "health";
+  const health = await readHealth(healthPort);
   if (health === null) {
-    const message = `/health on port ${config?.healthPort ?? "?"} does not answer`;
-    found.push(failed("health", message, `Is health_port taken by another program (ss -ltnp)?`));
-    return found;
+    const message = `/health on port ${healthPort} does not answer`;
+    return failed(name, message, `Is health_port taken by another program (ss -ltnp)?`);
   }
   const problems = Array.isArray(health.problems) ? health.problems : [];
-  found.push(
-    health.status === "ok" && problems.length === 0
-      ? ok("health", "ok")
-      : health.status === "error"
-      ? failed("health", sayProblems(problems), "docs/reference/problems.md has each code")
-      : warning("health", sayProblems(problems), "docs/reference/problems.md has each code"),
-  );
-  return found;
+  if (health.status === "ok" && problems.length === 0) return ok(name, "ok");
+  const told = health.status === "error" ? failed : warning;
+  return told(name, sayProblems(problems), "docs/reference/problems.md has each code");
 }
 
 function sayProblems(problems: readonly { code: string; message: string }[]): string {
   return problems.map(({ code, message }) => `${code}: ${message}`).join("\n") || "not ok";
 }
 
-async function readUnit(): Promise<Record<string, string> | null> {
+/** What systemd says of the service. */
+export type Unit = Readonly<Record<string, string>>;
+
+/** Null without systemd. */
+export async function readUnit(): Promise<Unit | null> {
   const names =
     "LoadState,UnitFileState,ActiveState,SubState,NRestarts,ActiveEnterTimestamp,StatusText";
   try {
@@ -152,6 +162,11 @@ async function readUnit(): Promise<Record<string, string> | null> {
   } catch {
     return null;
   }
+}
+
+/** Without systemd nobody can tell, and nothing is put down to it. */
+function isInstalled(unit: Unit | null): boolean {
+  return unit === null || unit.LoadState === "loaded";
 }
 
 /** Bits of `vcgencmd get_throttled` (Raspberry Pi documentation, "vcgencmd"). */

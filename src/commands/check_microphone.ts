@@ -10,7 +10,7 @@ import { Ffmpeg, FfmpegMissingError } from "../capture/ffmpeg.ts";
 import { NoMicrophoneError } from "../microphone/microphone_choice.ts";
 import { type Microphone, SystemMicrophones } from "../microphone/microphones.ts";
 import { outputOf } from "../system/child.ts";
-import { failed, type Finding, ok, skipped, warning } from "./finding.ts";
+import { failed, type Finding, hasFailed, ok, skippedAll, warning } from "./finding.ts";
 import { readHealth } from "./service.ts";
 
 const LISTEN_MS = 2000;
@@ -31,7 +31,7 @@ export async function checkMicrophone(config: Config | null): Promise<Finding[]>
     microphone = await microphones.find();
   } catch (error) {
     if (!(error instanceof NoMicrophoneError)) throw error;
-    return [ffmpeg, inWords(name, error.diagnosis)];
+    return [ffmpeg, inWords(name, error.diagnosis), ...skippedAll(["level"], name)];
   }
   const found = ok(name, `${microphone.name}: ${microphone.reason}`);
   const health = config === null ? null : await readHealth(config.healthPort);
@@ -43,7 +43,7 @@ export async function checkMicrophone(config: Config | null): Promise<Finding[]>
   if (health?.recording === true) {
     return [ffmpeg, found, ok("level", "the service is recording it: its /health has the level")];
   }
-  if (ffmpeg.verdict === "failed") return [ffmpeg, found, skipped("level", "needs ffmpeg")];
+  if (hasFailed([ffmpeg])) return [ffmpeg, found, ...skippedAll(["level"], ffmpeg.name)];
   return [ffmpeg, found, await checkLevel(microphones, microphone)];
 }
 

@@ -7,10 +7,14 @@ import { readToken } from "../config/token.ts";
 import { IngestClient, judge } from "../upload/ingest_client.ts";
 import { problems } from "../status/problems.ts";
 import { VERSION } from "../system/version.ts";
-import { failed, type Finding, ok, skipped, warning } from "./finding.ts";
+import { failed, type Finding, ok, skippedAll, warning } from "./finding.ts";
 import { silentChunk } from "./probe_chunk.ts";
+import { messageOf } from "../system/error_text.ts";
 
 const LIMIT_MS = 10_000;
+
+/** What is checked, in this order. */
+export const SERVER_CHECKS = ["dns", "connection", "tls", "token"] as const;
 
 /** DNS, the connection, TLS and the token, each only if the one before it holds. */
 export async function checkServer(config: Config, sendTestChunk: boolean): Promise<Finding[]> {
@@ -18,22 +22,29 @@ export async function checkServer(config: Config, sendTestChunk: boolean): Promi
   const isTls = url.protocol === "https:";
   const port = Number(url.port) || (isTls ? 443 : 80);
   const hostname = url.hostname.replace(/^\[|\]$/g, "");
-  const reached = await reach(hostname, port);
-  if (reached.some(({ verdict }) => verdict === "failed")) {
-    return [...reached, skipped("token", "the server cannot be asked")];
-  }
-  const secured = isTls ? await greet(config, hostname, port) : [
-    warning("tls", "the connection is not encrypted", "Use an https:// URL in ingest_base_url"),
+  const steps: (() => Promise<Finding[]>)[] = [
+    () => reach(hostname, port),
+    () => isTls ? greet(config, hostname, port) : Promise.resolve([notEncrypted()]),
+    async () => [await askWithToken(config)],
+    () => maybeSend(config, sendTestChunk),
   ];
-  if (secured.some(({ verdict }) => verdict === "failed")) {
-    return [...reached, ...secured, skipped("token", "the server cannot be asked")];
+  const found: Finding[] = [];
+  for (const step of steps) {
+    found.push(...await step());
+    const cause = found.find(({ verdict }) => verdict === "failed")?.name;
+    if (cause === undefined) continue;
+    const all: string[] = [...SERVER_CHECKS, ...(sendTestChunk ? ["test chunk"] : [])];
+    return [...found, ...skippedAll(all.slice(all.indexOf(cause) + 1), cause)];
   }
-  return [
-    ...reached,
-    ...secured,
-    await askWithToken(config),
-    ...await maybeSend(config, sendTestChunk),
-  ];
+  return found;
+}
+
+function notEncrypted(): Finding {
+  return warning(
+    "tls",
+    "the connection is not encrypted",
+    "Use an https:// URL in ingest_base_url",
+  );
 }
 
 async function reach(hostname: string, port: number): Promise<Finding[]> {
@@ -42,7 +53,7 @@ async function reach(hostname: string, port: number): Promise<Finding[]> {
   try {
     (await Deno.connect({ hostname, port, signal: limit.signal })).close();
   } catch (error) {
-    const said = error instanceof Error ? error.message : String(error);
+    const said = messageOf(error);
     if (!isAddress && /lookup|resolve|Name or service/i.test(said)) {
       return [
         failed(
@@ -81,9 +92,7 @@ async function greet(config: Config, hostname: string, port: number): Promise<Fi
     return [
       failed(
         "tls",
-        `the server's certificate is not accepted: ${
-          error instanceof Error ? error.message : error
-        }`,
+        `the server's certificate is not accepted: ${messageOf(error)}`,
         /expired|NotValidYet/i.test(String(error))
           ? "Is this machine's clock right (timedatectl)? Else the server's certificate is to be renewed"
           : "A private CA goes into tls_ca_file; a proxy that opens TLS has a CA of its own",
@@ -108,7 +117,7 @@ async function askWithToken(config: Config): Promise<Finding> {
   try {
     token = await readToken(config);
   } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
+    const message = messageOf(error);
     return failed(name, message, "Write the token alone into that file");
   }
   const caCerts = config.tlsCaFile === null ? [] : [await Deno.readTextFile(config.tlsCaFile)];
@@ -132,7 +141,7 @@ async function askWithToken(config: Config): Promise<Finding> {
     const said = verdict.kind === "retry" ? verdict.reason : `the server took an empty upload`;
     return warning(name, said, "Try again later, or with --send-test-chunk");
   } catch (error) {
-    const message = `no answer: ${error instanceof Error ? error.message : error}`;
+    const message = `no answer: ${messageOf(error)}`;
     return failed(name, message.replaceAll(token, "[token]"), "Try again; is the server up?");
   }
 }

@@ -4,6 +4,7 @@
 import { parseArgs } from "node:util";
 import { type LevelName, LOG_LEVELS } from "../system/log.ts";
 import { VERSION } from "../system/version.ts";
+import { messageOf } from "../system/error_text.ts";
 
 export const HELP =
   `recorder-agent ${VERSION}: records a USB microphone by schedule, delivers it to an Ingest API
@@ -39,7 +40,7 @@ Exit codes:
   0  ended as asked (SIGTERM, SIGINT, end of the demo); check: nothing is wrong
   1  cannot go on (the spool is in use or cannot be written, no microphone listed, a chunk cannot be
      put back, demo failed); check: something is wrong; install: nothing is left half done
-  2  the command line or the configuration is wrong; every problem is listed
+  2  the command line or the configuration is wrong; every problem is listed. Nothing is set up yet
 `;
 
 /** The command line is wrong; the message says what would be right. */
@@ -129,7 +130,7 @@ function parse(args: readonly string[]) {
   try {
     return parseArgs({ args: [...args], allowPositionals: true, options: OPTIONS });
   } catch (error) {
-    throw new UsageError(error instanceof Error ? error.message : String(error));
+    throw new UsageError(messageOf(error));
   }
 }
 

@@ -7,8 +7,9 @@ import { join } from "@std/path/join";
 import { runAgent, type RunningAgent } from "../agent.ts";
 import { cutToLastPage, readChunkHeader } from "../chunk/chunk_file.ts";
 import { type Config, loadConfig } from "../config/config.ts";
+import { HeldLines } from "../system/held_lines.ts";
 import { type LevelName, startLog } from "../system/log.ts";
-import { deadline } from "../system/clock.ts";
+import { deadline, systemClock } from "../system/clock.ts";
 import { OPUS_RATE } from "../chunk/opus.ts";
 
 export interface DemoOptions {
@@ -43,7 +44,8 @@ export async function runDemo(options: DemoOptions, stop: AbortSignal): Promise<
     received.push(chunk);
     printChunk(chunk, agent);
   });
-  const log = startLog({ level: options.logLevel ?? "WARNING", journal: false });
+  const held = new HeldLines(systemClock);
+  const log = startLog({ level: options.logLevel ?? "WARNING", journal: false, held });
   const spoolDir = await Deno.makeTempDir({ prefix: "recorder-agent-demo-" });
   try {
     using limit = deadline(options.seconds > 0 ? options.seconds * 1000 : 2 ** 31 - 1, stop);
@@ -62,6 +64,7 @@ export async function runDemo(options: DemoOptions, stop: AbortSignal): Promise<
     }, limit.signal);
     return await printSummary(received, agent, dir);
   } finally {
+    held.flush();
     await Deno.remove(spoolDir, { recursive: true });
   }
 }

@@ -24,6 +24,8 @@ export class ProblemReport {
   #current:
     | { readonly code: ProblemCode; readonly sinceMs: number; readonly count: number }
     | null = null;
+  /** The names that the outage has had. */
+  readonly #codes = new Set<ProblemCode>();
 
   constructor(deps: ProblemReportDeps) {
     this.#deps = deps;
@@ -43,6 +45,7 @@ export class ProblemReport {
     this.#current = { code, sinceMs, count: count + 1 };
     status.setProblem(code, inOneLine(diagnosis), before?.code);
     if (before?.code === code) return;
+    this.#codes.add(code);
     const fields = { problem: message, fix, code };
     if (isError(code)) log.error("{problem}", fields);
     else log.warning("{problem}", fields);
@@ -59,6 +62,9 @@ export class ProblemReport {
       resolved: code,
       lasted_s: Math.round((clock.monotonicMs() - sinceMs) / 100) / 10,
       [countField]: count,
+      // The log holds back what repeats one of them until then.
+      ends: [...this.#codes],
     });
+    this.#codes.clear();
   }
 }

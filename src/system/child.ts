@@ -1,20 +1,25 @@
-// Starts other programs: small ones that answer and end (grep, find, timedatectl), so that one that
-// hangs, in a broken driver or on a dead bus, cannot hold the service; and ones that live long (ffmpeg,
-// udevadm), so that they never outlive it. What a program is for, and how it is ended, is not known here.
+// Starts other programs. Short ones (grep, find, timedatectl) have a time limit, so that a program that
+// hangs in a broken driver or on a dead bus cannot block the service. Long-running ones (ffmpeg, udevadm)
+// never outlive the service. The module does not know what a program is for, or how to end it.
 
 import { bytesOf } from "./byte_stream.ts";
 import { concatBytes } from "./concat_bytes.ts";
+import { within } from "./within.ts";
 
-/** So long may such a program take. */
+/** How long a short program may take. */
 const LIMIT_MS = 3_000;
+/** How long a program may take to end after SIGKILL. */
 const DEATH_MS = 500;
 
-/** A program gave no answer in time. */
+/** A program did not end in time. */
 export class HangingError extends Error {
   override readonly name = "HangingError";
 }
 
-/** What a program writes, and whether it succeeded. @throws {HangingError} and if it cannot run. */
+/**
+ * Runs a program to its end; returns what it wrote, and whether it succeeded.
+ * @throws {HangingError} if the program takes too long; also if it cannot be started.
+ */
 export async function outputOf(
   program: string,
   args: readonly string[],
@@ -32,17 +37,17 @@ export async function outputOf(
   const answer = await within(limitMs, output);
   if (answer !== null) return answer;
   child.kill("SIGKILL");
-  // One that the kernel holds does not even die of this: it is left behind.
+  // A process that hangs in the kernel does not end even then: it is left behind.
   if (await within(DEATH_MS, output) === null) child.unref();
   throw new HangingError(`${program} gave no answer within ${limitMs / 1000} s`);
 }
 
 /**
- * Starts a program in a session of its own (a Ctrl-C at the terminal is ours to handle), and so that the
- * kernel kills it when this process is gone, by SIGKILL even. The kernel does so at the end of the thread
- * that started it (prctl(2), PR_SET_PDEATHSIG), which is the main one, Deno's event loop. Its standard
- * input is empty. A program that is missing may also show as exit code 127.
- * @throws as `Deno.Command.spawn()`; `isMissing` tells whether the program is missing.
+ * Starts a program that the kernel kills when this process ends, even by SIGKILL. The kernel does so when
+ * the thread that started the program ends (prctl(2), PR_SET_PDEATHSIG): the main thread, which runs
+ * Deno's event loop. The program gets its own session, so that Ctrl-C at the terminal reaches only this
+ * process, and an empty standard input. A missing program may also appear as exit code 127.
+ * @throws the errors of `Deno.Command.spawn()`; `isMissing` tells whether the program is missing.
  */
 export function spawnBound(
   program: string,
@@ -65,12 +70,15 @@ export function spawnBound(
   return spawn(program, args);
 }
 
-/** Deno looks a program up when it starts; one installed later counts as not permitted. */
+/**
+ * Whether the error means that the program is not installed. Deno resolves the permitted programs at its
+ * start; a program that is installed later counts as not permitted.
+ */
 export function isMissing(error: unknown): boolean {
   return error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotCapable;
 }
 
-/** Not child.output(): see byte_stream.ts. */
+/** In place of child.output(), which leaks memory: see byte_stream.ts. */
 async function outputOfChild(child: Deno.ChildProcess) {
   const [stdout, stderr, { success }] = await Promise.all([
     gather(child.stdout),
@@ -86,17 +94,4 @@ async function gather(
   const parts: Uint8Array<ArrayBuffer>[] = [];
   for await (const bytes of bytesOf(stream)) parts.push(bytes.slice());
   return concatBytes(parts);
-}
-
-/** What the promise gives, or null after `ms`. */
-async function within<T>(ms: number, promise: Promise<T>): Promise<T | null> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<null>((resolve) => {
-    timer = setTimeout(() => resolve(null), ms);
-  });
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

@@ -1,14 +1,14 @@
-// The seam to time. Everything that asks what time it is, or waits, does it through a Clock, so that
-// a test can run a day in milliseconds. It never decides anything.
+// The seam to time. Code that reads the time or waits does so through a Clock, so that a test can run a
+// day in milliseconds. The module never decides anything.
 
 import { delay } from "@std/async/delay";
 
 export interface Clock {
-  /** UTC by the system clock, Unix milliseconds; may jump in either direction. */
+  /** UTC by the system clock, Unix milliseconds. It may jump in either direction. */
   unixMs(): number;
-  /** Milliseconds on a clock that never jumps; its zero means nothing. */
+  /** Milliseconds on a clock that never jumps. Its zero has no meaning. */
   monotonicMs(): number;
-  /** Resolves after `ms`, or at once when the signal aborts: then look at `signal.aborted`. */
+  /** Resolves after `ms`, or when the signal aborts; the caller checks `signal.aborted`. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
 
@@ -26,14 +26,14 @@ export const systemClock: Clock = {
 };
 
 /**
- * Aborts when `parent` does, or after `ms` with a TimeoutError. Dispose it when the work is done:
- * no timer and no listener on a long-lived parent is left behind.
+ * A signal that aborts when `parent` aborts, or after `ms` with a TimeoutError. Dispose it when the work
+ * is done: this removes the timer, and the listener on a parent that may live long.
  */
 export function deadline(ms: number, parent?: AbortSignal): { signal: AbortSignal } & Disposable {
   const controller = new AbortController();
   const onAbort = () => controller.abort(parent?.reason);
   const timer = setTimeout(() => {
-    controller.abort(new DOMException(`no end within ${ms / 1000} s`, "TimeoutError"));
+    controller.abort(new DOMException(`timed out after ${ms / 1000} s`, "TimeoutError"));
   }, ms);
   if (parent?.aborted) onAbort();
   else parent?.addEventListener("abort", onAbort);

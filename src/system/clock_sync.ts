@@ -1,26 +1,27 @@
-// Whether the system clock can be trusted. A Pi has no battery for its clock: it boots in the past,
-// and only the answer of a time server makes its UTC true. This module watches for that answer; what
-// follows from it (new times for chunks that wait, what may be deleted as old) is others' work.
+// Finds out whether the system clock can be trusted. A Pi has no battery for its clock: it boots with a
+// time in the past, and its UTC is wrong until a time server answers. This module waits for that. It
+// never acts on it: others correct the times of waiting chunks and decide what has expired.
 
 import { outputOf } from "./child.ts";
 import type { Clock } from "./clock.ts";
 import type { Logger } from "./log.ts";
+import { exists } from "./disk.ts";
 
-/** systemd-timesyncd makes this file when it has set the clock in this boot. */
+/** systemd-timesyncd creates this file when it has set the clock in this boot. */
 const TIMESYNCD_FLAG = "/run/systemd/timesync/synchronized";
-/** There if the machine was booted with systemd: sd_booted(3). */
+/** Exists if the machine was booted with systemd: sd_booted(3). */
 const SYSTEMD_RUNS = "/run/systemd/system";
-/** No clock that shows less can be right: the program is younger. */
+/** A clock that shows an earlier time is wrong: the program did not exist then. */
 const EARLIEST_UNIX_MS = Date.UTC(2026, 0, 1);
-/** What costs nothing is looked at this often: timesyncd's flag, and whether the clock was stepped. */
-const LOOK_MS = 10_000;
-/** A time server steps a clock that is this wrong (chrony and timesyncd from 0.4 s on). */
+/** How often the cheap signs are checked: timesyncd's flag, and whether the clock was stepped. */
+const CHECK_MS = 10_000;
+/** A larger change between the clocks counts as a step. chrony and timesyncd step from 0.4 s. */
 const STEP_MS = 100;
-/** Without a sign the system is asked, which starts a program, after 10, 20, 40 s … 10 min. */
+/** Without a sign, the system is asked after 10, 20, 40 s … 10 min, because that starts a program. */
 const ASK_MIN_MS = 10_000;
 const ASK_MAX_MS = 600_000;
 
-/** This boot of the machine: monotonic time means something only within one. */
+/** One boot of the machine. Monotonic times are comparable only within one boot. */
 export interface Boot {
   /** Eight hex digits of the kernel's boot id. */
   readonly id: string;
@@ -28,7 +29,7 @@ export interface Boot {
   readonly zeroMs: number;
 }
 
-/** True, false, or null when nobody on this machine knows. */
+/** Resolves to true or false, or to null if nothing on this machine knows. */
 export type SyncProbe = () => Promise<boolean | null>;
 
 export class ClockSync {
@@ -38,28 +39,28 @@ export class ClockSync {
   readonly #hasFlag: () => Promise<boolean>;
   #trusted = false;
 
-  /** @param deps.hasFlag whether there is a sign, to be had for nothing, that the clock is right. */
+  /** @param deps.hasFlag a cheap check for a sign that the clock has been set. */
   constructor(
     deps: { clock: Clock; log: Logger; probe?: SyncProbe; hasFlag?: () => Promise<boolean> },
   ) {
     this.#clock = deps.clock;
     this.#log = deps.log;
     this.#probe = deps.probe ?? probeSystem;
-    this.#hasFlag = deps.hasFlag ?? (() => exists(TIMESYNCD_FLAG));
+    this.#hasFlag = deps.hasFlag ?? (() => isThere(TIMESYNCD_FLAG));
   }
 
   get isTrusted(): boolean {
     return this.#trusted;
   }
 
-  /** Looks now. Where nobody knows, a clock that shows a possible date is taken for true. */
+  /** Checks now. If nothing on this machine knows, a clock with a plausible date is trusted. */
   async look(): Promise<boolean> {
     const possible = this.#clock.unixMs() >= EARLIEST_UNIX_MS;
     this.#trusted = possible && (await this.#probe() ?? true);
     return this.#trusted;
   }
 
-  /** Looks until the clock is trusted or the signal aborts; `onWaiting` is called if it takes time. */
+  /** Waits until the clock is trusted or the signal aborts; calls `onWaiting` if it has to wait. */
   async run(signal: AbortSignal, onWaiting: () => void): Promise<void> {
     const sinceMs = this.#clock.monotonicMs();
     if (!await this.look() && !signal.aborted) {
@@ -76,25 +77,25 @@ export class ClockSync {
     });
   }
 
-  /** Resolves at a sign that the clock may have been set, after `ms` at the latest, or on abort. */
+  /** Resolves at a sign that the clock may have been set, after `ms`, or on abort. */
   async #waitForSign(ms: number, signal: AbortSignal): Promise<void> {
     const offsetMs = () => this.#clock.unixMs() - this.#clock.monotonicMs();
     const [beforeMs, endMs] = [offsetMs(), this.#clock.monotonicMs() + ms];
     while (!signal.aborted && this.#clock.monotonicMs() < endMs) {
-      await this.#clock.sleep(Math.min(LOOK_MS, endMs - this.#clock.monotonicMs()), signal);
+      await this.#clock.sleep(Math.min(CHECK_MS, endMs - this.#clock.monotonicMs()), signal);
       if (Math.abs(offsetMs() - beforeMs) > STEP_MS || await this.#hasFlag()) return;
     }
   }
 }
 
 /**
- * timesyncd's flag, else the kernel's own state (adjtimex) as timedatectl tells it, whichever NTP
- * daemon set it. Null only where there is no systemd to ask: one that gives no answer, early in a
- * boot perhaps, has not said yes.
+ * Reads timesyncd's flag, else the kernel's state (adjtimex) from timedatectl, whichever NTP daemon set
+ * it. Null only on a machine without systemd. If systemd does not answer, for example early in a boot, the
+ * result is false.
  */
 export async function probeSystem(): Promise<boolean | null> {
-  if (await exists(TIMESYNCD_FLAG)) return true;
-  if (!await exists(SYSTEMD_RUNS)) return null;
+  if (await isThere(TIMESYNCD_FLAG)) return true;
+  if (!await isThere(SYSTEMD_RUNS)) return null;
   try {
     const args = ["show", "--property=NTPSynchronized", "--value"];
     const { stdout } = await outputOf("timedatectl", args);
@@ -106,22 +107,18 @@ export async function probeSystem(): Promise<boolean | null> {
   }
 }
 
-async function exists(path: string): Promise<boolean> {
-  try {
-    await Deno.stat(path);
-    return true;
-  } catch {
-    return false;
-  }
+/** False, too, if the file cannot be seen. */
+async function isThere(path: string): Promise<boolean> {
+  return await exists(path).catch(() => false);
 }
 
 /**
- * This boot, from the kernel. Where it cannot be read a made-up one serves: monotonic times then mean
- * something in this process only.
+ * The current boot, from the kernel. If it cannot be read, the result has a random id: monotonic times are
+ * then comparable only within this process.
  */
 export async function readBoot(clock: Clock): Promise<Boot> {
   const [uptimePath, idPath] = ["/proc/uptime", "/proc/sys/kernel/random/boot_id"];
-  // Deno itself may not read /proc.
+  // Deno itself is not permitted to read /proc.
   const stdout = await outputOf("grep", ["-sh", "", uptimePath, idPath])
     .then(({ stdout }) => stdout, () => new Uint8Array());
   const nowMs = clock.monotonicMs();

@@ -1,6 +1,6 @@
-// Joins arrays of bytes into one. Pure.
+// Joins byte arrays into one. Pure.
 
-/** The parts in one array; a single part is returned as it is. */
+/** Returns the parts in one array. A single part is returned itself, without a copy. */
 export function concatBytes<T extends Uint8Array>(
   parts: readonly T[],
 ): T | Uint8Array<ArrayBuffer> {

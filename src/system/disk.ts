@@ -1,10 +1,10 @@
-// What a store that must survive power cuts asks of the file system, and Deno does not have as one
-// call. It knows nothing of chunks.
+// File system operations that Deno does not offer as one call, for a store that must survive power cuts.
+// The module knows nothing about chunks.
 
-/** Mode of what only the service's user may read. */
+/** Mode of files that only the service's user may read. */
 export const PRIVATE_FILE = 0o600;
 
-/** Writes all of the bytes at the file's position. */
+/** Writes all bytes at the file's position. */
 export async function writeAll(file: Deno.FsFile, bytes: Uint8Array): Promise<void> {
   for (let written = 0; written < bytes.length;) {
     written += await file.write(bytes.subarray(written));
@@ -12,8 +12,8 @@ export async function writeAll(file: Deno.FsFile, bytes: Uint8Array): Promise<vo
 }
 
 /**
- * Bytes that may still be written to a file system; 0, too, if it takes no further file. One that
- * says it has 0 of 0 files counts none (btrfs).
+ * How many bytes can still be written to a file system; also 0 if it is out of inodes. A file system that
+ * reports 0 of 0 inodes does not count them (btrfs).
  */
 export function freeBytesOf(
   { bavail, bsize, files, ffree }: Record<"bavail" | "bsize" | "files" | "ffree", number>,
@@ -21,13 +21,13 @@ export function freeBytesOf(
   return files > 0 && ffree === 0 ? 0 : bavail * bsize;
 }
 
-/** fsync of a directory: renames and removals in it survive a power cut. */
+/** Calls fsync on a directory, so that renames and removals in it survive a power cut. */
 export async function syncDirectory(path: string): Promise<void> {
   using directory = await Deno.open(path, { read: true });
   await directory.sync();
 }
 
-/** Bytes; null if there is no such file. */
+/** The size of a file in bytes; null if the file does not exist. */
 export async function sizeOf(path: string): Promise<number | null> {
   try {
     return (await Deno.lstat(path)).size;
@@ -37,22 +37,42 @@ export async function sizeOf(path: string): Promise<number | null> {
   }
 }
 
-/** False if there is no such file. */
+/** Renames a file. Returns false if the file does not exist. */
 export async function renameIfThere(from: string, to: string): Promise<boolean> {
   try {
     await Deno.rename(from, to);
     return true;
   } catch (error) {
-    // It may also be the folder that is missing.
+    // The missing part may also be the target's directory.
     if (!(error instanceof Deno.errors.NotFound) || await sizeOf(from) !== null) throw error;
     return false;
   }
 }
 
-/** Deletes a file that may be gone already. */
+/** Deletes a file if it exists. */
 export async function removeIfThere(path: string): Promise<void> {
   try {
     await Deno.remove(path);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+}
+
+/** Whether something is there, a dangling link included. @throws if it cannot be seen. */
+export async function exists(path: string): Promise<boolean> {
+  try {
+    await Deno.lstat(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
+
+/** Deletes a file that may be gone already, at once. */
+export function removeIfThereSync(path: string): void {
+  try {
+    Deno.removeSync(path);
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
   }

@@ -1,19 +1,21 @@
-// When garbage is collected. The compiled program runs without V8's memory reducer, which collects the
-// whole heap whenever little happens, and with a recorder that is always. Left alone V8 then collects
-// when its heap has grown to several times its size, and what lies behind streams, requests and children,
-// which it does not count, stays until then. Memory that was once taken is rarely given back, so it is the
-// peaks between two collections that add up over a month. The process is measured every two seconds, and
-// a collection follows when the heap, or the whole process, has grown; and one all the same after a while.
+// Decides when garbage is collected. The compiled program runs without V8's memory reducer, which collects
+// the whole heap whenever the program is nearly idle; a recorder always is. On its own, V8 then collects
+// only when its heap has grown to several times its size. Until then it also keeps the memory behind
+// streams, requests and child processes, which it does not count. Memory is rarely returned to the system,
+// so the peaks between two collections add up over a month. The module therefore measures the process
+// every two seconds, and collects garbage when the heap or the whole process has grown, or after a fixed
+// time.
 //
-// A look takes 0.01 ms of processor time, a collection 4 to 10 ms. The policy is pure; `collectGarbage`
-// carries it out.
+// A measurement takes 0.01 ms of processor time, a collection 4 to 10 ms. The policy is pure;
+// `collectGarbage` carries it out.
 
 import type { Clock } from "./clock.ts";
 
-const LOOK_MS = 2_000;
-/** What V8 counts may grow by this much before garbage is collected. */
+/** How often the process is measured. */
+const MEASURE_MS = 2_000;
+/** How much the memory that V8 counts may grow before garbage is collected. */
 const HEAP_GROWTH_BYTES = 2 * 1024 * 1024;
-/** The whole process may. */
+/** How much the whole process may grow. */
 const RSS_GROWTH_BYTES = 1024 * 1024;
 /** After this much time garbage is collected in any case. */
 const INTERVAL_MS = 600_000;
@@ -27,7 +29,7 @@ export class GarbagePolicy {
   #least = { rss: Infinity, heap: Infinity };
   #collectedMs: number | null = null;
 
-  /** Whether garbage is to be collected now; if so, `collected` is to be told. */
+  /** Whether to collect garbage now. If so, the caller then calls `collected`. */
   isDue(use: MemoryUse, nowMs: number): boolean {
     const heap = use.heapUsed + use.external;
     this.#least = {
@@ -40,7 +42,7 @@ export class GarbagePolicy {
       nowMs - this.#collectedMs >= INTERVAL_MS;
   }
 
-  /** What is left after a collection is the size from which growth counts. */
+  /** Takes the sizes after a collection; growth counts from them. */
   collected({ rss, heapUsed, external }: MemoryUse, nowMs: number): void {
     this.#least = { rss, heap: heapUsed + external };
     this.#collectedMs = nowMs;
@@ -48,8 +50,8 @@ export class GarbagePolicy {
 }
 
 /**
- * Collects garbage by the policy until the signal aborts. Without V8's `--expose-gc`, which the compiled
- * program has, it does nothing.
+ * Collects garbage by the policy until the signal aborts. Does nothing without V8's `--expose-gc`; the
+ * compiled program has it.
  */
 export async function collectGarbage(clock: Clock, signal: AbortSignal): Promise<void> {
   const collect: unknown = Reflect.get(globalThis, "gc");
@@ -60,6 +62,6 @@ export async function collectGarbage(clock: Clock, signal: AbortSignal): Promise
       collect();
       policy.collected(Deno.memoryUsage(), clock.monotonicMs());
     }
-    await clock.sleep(LOOK_MS, signal);
+    await clock.sleep(MEASURE_MS, signal);
   }
 }

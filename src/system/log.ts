@@ -1,6 +1,6 @@
 // Logs: one JSON object a line on stderr, with time, level, part, message and fields, as journalctl
-// and jq read them. The only place that configures LogTape. It never decides what is worth a line, but
-// can hold back what repeats itself: a day of anything that flaps must not fill a journal.
+// and jq read them. The only place that configures LogTape. It never decides what is worth a line; what
+// is held back, held_lines.ts decides.
 
 import {
   configureSync,
@@ -8,9 +8,9 @@ import {
   type Logger,
   type LogLevel,
   type LogRecord,
-  type Sink,
 } from "@logtape/logtape";
-import type { Clock } from "./clock.ts";
+import { type HeldLines, type WriteLine, writtenFields } from "./held_lines.ts";
+import { within } from "./within.ts";
 
 export type { Logger } from "@logtape/logtape";
 
@@ -34,25 +34,21 @@ const JOURNAL_PRIORITY: Record<LogLevel, number> = {
   fatal: 2,
 };
 
-/** Lines of one kind come so far apart at first, and after many repeats. */
-const REPEAT_MIN_MS = 60_000;
-const REPEAT_MAX_MS = 3_600_000;
-
 export interface LogOptions {
   level: LevelName;
   /** True under journald (JOURNAL_STREAM is set): each line begins with its priority. */
   journal: boolean;
   /** Takes one line with its line feed; stderr unless given. */
   write?: (line: Uint8Array) => void;
-  /** Holds back what repeats itself, by this clock. With DEBUG every line is written all the same. */
-  holdRepeatsBy?: Pick<Clock, "monotonicMs">;
+  /** Holds back repeats. With DEBUG every line is written all the same. */
+  held?: HeldLines;
 }
 
 /** Starts logging and returns the root logger; its children name the parts. */
 export function startLog(options: LogOptions): Logger {
   const write = options.write ?? writeToStderr;
   const encoder = new TextEncoder();
-  const print = (record: LogRecord, repeats: number) => {
+  const print: WriteLine = (record, held) => {
     const head = {
       time: new Date(record.timestamp).toISOString(),
       level: record.level.toUpperCase(),
@@ -60,15 +56,17 @@ export function startLog(options: LogOptions): Logger {
       message: record.message.join(""),
     };
     // The head stands first, and no field of the same name takes its place.
-    const fields = { ...record.properties, ...(repeats > 0 ? { repeats } : {}) };
-    const line = JSON.stringify({ ...head, ...fields, ...head }, inWords);
+    const line = JSON.stringify(
+      { ...head, ...writtenFields(record.properties), ...held, ...head },
+      inWords,
+    );
     const prefix = options.journal ? `<${JOURNAL_PRIORITY[record.level]}>` : "";
     write(encoder.encode(`${prefix}${line}\n`));
   };
-  const { level, holdRepeatsBy: clock } = options;
-  const sink: Sink = level === "DEBUG" || clock === undefined
-    ? (record) => print(record, 0)
-    : limitRepeats(print, clock);
+  const { level, held } = options;
+  const sink = level === "DEBUG" || held === undefined
+    ? (record: LogRecord) => print(record, {})
+    : held.sink(print);
   configureSync({
     reset: true,
     sinks: { lines: sink },
@@ -82,40 +80,6 @@ export function startLog(options: LogOptions): Logger {
     ],
   });
   return getLogger("recorder-agent");
-}
-
-/**
- * Of each kind of line the first is written at once; of the repeats, the last one when their interval
- * is over, with the number of those that were held back. So the latest word on anything is always
- * written, however late: at the next line of any kind after its interval.
- */
-function limitRepeats(
-  print: (record: LogRecord, repeats: number) => void,
-  clock: Pick<Clock, "monotonicMs">,
-): Sink {
-  const limiter = new RepeatLimiter(REPEAT_MIN_MS, REPEAT_MAX_MS);
-  const held = new Map<string, LogRecord>();
-  return (record) => {
-    if (record.level === "fatal") return print(record, 0);
-    const nowMs = clock.monotonicMs();
-    const kind = kindOf(record);
-    held.set(kind, record);
-    for (const [due, last] of held) {
-      const pass = limiter.pass(due, nowMs, due === kind);
-      if (pass === null) continue;
-      held.delete(due);
-      print(last, due === kind ? pass.suppressed : pass.suppressed - 1);
-    }
-  };
-}
-
-/** Lines of one kind tell the same, but for their numbers; problems say by a code which they are. */
-function kindOf({ category, level, message, properties }: LogRecord): string {
-  return [...category, level, properties["code"] ?? withoutNumbers(message.join(""))].join(" ");
-}
-
-function withoutNumbers(message: string): string {
-  return message.replaceAll(/0x[0-9a-f]+|\d+/gi, "#");
 }
 
 /** What JSON has no form for. */
@@ -151,12 +115,7 @@ export class StderrQueue {
 
   /** Resolves when all is written, or after `ms`. */
   async flush(ms: number): Promise<void> {
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const late = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, ms);
-    });
-    await Promise.race([this.#writing, late]);
-    clearTimeout(timer);
+    await within(ms, this.#writing ?? Promise.resolve());
   }
 
   async #work(): Promise<void> {
@@ -182,46 +141,4 @@ function writeToStderr(line: Uint8Array): void {
     let written = 0;
     while (written < line.length) written += Deno.stderr.writeSync(line.subarray(written));
   } catch { /* nowhere left to say it */ }
-}
-
-interface Repeats {
-  untilMs: number;
-  intervalMs: number;
-  suppressed: number;
-}
-
-/**
- * Lets a message through once in an interval and counts the repeats in between. The interval doubles
- * from `intervalMs` to `maxIntervalMs` while they go on, and starts over after an interval without.
- * Two messages that differ only in numbers count as the same.
- */
-export class RepeatLimiter {
-  readonly #intervalMs: number;
-  readonly #maxIntervalMs: number;
-  readonly #seen = new Map<string, Repeats>();
-
-  constructor(intervalMs: number, maxIntervalMs = intervalMs) {
-    this.#intervalMs = intervalMs;
-    this.#maxIntervalMs = maxIntervalMs;
-  }
-
-  /**
-   * Null: keep it to yourself. Otherwise how many were suppressed since it was last let through.
-   * @param counts false: this only asks again for one that was suppressed, and counted, before.
-   */
-  pass(message: string, nowMs: number, counts = true): { suppressed: number } | null {
-    const key = withoutNumbers(message);
-    const entry = this.#seen.get(key);
-    if (entry !== undefined && nowMs < entry.untilMs) {
-      if (counts) entry.suppressed++;
-      return null;
-    }
-    if (this.#seen.size >= 100) this.#seen.clear();
-    const goesOn = entry !== undefined && nowMs < entry.untilMs + entry.intervalMs;
-    const intervalMs = goesOn
-      ? Math.min(entry.intervalMs * 2, this.#maxIntervalMs)
-      : this.#intervalMs;
-    this.#seen.set(key, { untilMs: nowMs + intervalMs, intervalMs, suppressed: 0 });
-    return { suppressed: entry?.suppressed ?? 0 };
-  }
 }

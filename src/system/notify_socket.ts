@@ -1,21 +1,21 @@
-// The way to the service manager: messages of sd_notify(3) over NOTIFY_SOCKET. What is told, and when,
-// is not decided here; no message holds the work up.
+// Sends the messages of sd_notify(3) to the service manager over NOTIFY_SOCKET. The module does not decide
+// what is sent, or when. A message never delays the work.
 
 import { join } from "@std/path/join";
 import type { Logger } from "./log.ts";
 
-/** How long a message may wait for the service manager to take it. */
+/** How long a message may wait until the service manager reads it. */
 const SEND_LIMIT_MS = 500;
 
 /** Delivers messages of sd_notify(3). */
 export interface Notifier {
-  /** Resolves false if the service manager did not take it. Never rejects. */
+  /** Resolves to false if the service manager did not receive it. Never rejects. */
   send(message: string): Promise<boolean>;
 }
 
 /**
- * The folder for sockets that systemd gives a service (RuntimeDirectory=), or `otherwise`. It is on a
- * tmpfs: a full or slow disk, or one without sockets (FAT), is nothing to it.
+ * The directory for sockets that systemd creates for a service (RuntimeDirectory=), or `otherwise`. It is
+ * on a tmpfs, so a disk that is full, slow or without sockets (FAT) does not affect it.
  */
 export function runtimeDirectory(env: Readonly<Record<string, string>>, otherwise: string): string {
   const [dir = ""] = (env.RUNTIME_DIRECTORY ?? "").split(":");
@@ -23,9 +23,9 @@ export function runtimeDirectory(env: Readonly<Record<string, string>>, otherwis
 }
 
 /**
- * The way to the service manager that the environment names; null without one, or where it cannot
- * be had, which is logged.
- * @param spoolDir where the socket's own end lives if the unit has no RuntimeDirectory=.
+ * Opens a socket to the service manager that the environment names. Null if it names none, or if no
+ * socket can be made, which is logged.
+ * @param spoolDir where the socket is created if the unit has no RuntimeDirectory=.
  */
 export function connectServiceManager(
   env: Readonly<Record<string, string>>,
@@ -37,12 +37,12 @@ export function connectServiceManager(
   try {
     return NotifySocket.open(path, runtimeDirectory(env, spoolDir));
   } catch (error) {
-    log.error("The service manager cannot be told anything.", { path, error: String(error) });
+    log.error("The service manager cannot be notified.", { path, error: String(error) });
     return null;
   }
 }
 
-/** The datagram socket of sd_notify(3). Deno sends to paths only, not to abstract names (`@…`). */
+/** The datagram socket of sd_notify(3). Deno sends only to paths, not to abstract names (`@…`). */
 export class NotifySocket implements Notifier, Disposable {
   readonly #path: string;
   readonly #link: string;
@@ -54,17 +54,17 @@ export class NotifySocket implements Notifier, Disposable {
     this.#path = path;
     this.#own = join(dir, "notify.sock");
     this.#link = join(dir, "notify.link");
-    remove(this.#own); // of a process that was killed
+    remove(this.#own); // left by a process that was killed
     this.#socket = Deno.listenDatagram({ transport: "unixpacket", path: this.#own });
   }
 
-  /** @throws if `path` is not a path, or no socket can be made in `dir`. */
+  /** @throws if `path` is not an absolute path, or no socket can be made in `dir`. */
   static open(path: string, dir: string): NotifySocket {
     if (!path.startsWith("/")) throw new Error("NOTIFY_SOCKET is not an absolute path");
     return new NotifySocket(path, dir);
   }
 
-  /** One message after the other. */
+  /** Sends messages one after the other. */
   send(message: string): Promise<boolean> {
     const sent = this.#sending.then(() => this.#send(message));
     this.#sending = sent;
@@ -72,9 +72,9 @@ export class NotifySocket implements Notifier, Disposable {
   }
 
   /**
-   * A send to a full socket cannot be called off, and Deno's retries take all of a processor: the
-   * kernel reports the sender's own end, which always has room. So it goes over a link of our own;
-   * without the link the next retry fails.
+   * A send to a full socket cannot be cancelled, and Deno's retries use a whole processor core, because
+   * the kernel reports the state of the sender's own end, which always has room. Therefore the message
+   * goes through a symbolic link: when the link is removed, the next retry fails.
    */
   async #send(message: string): Promise<boolean> {
     const giveUp = setTimeout(() => remove(this.#link), SEND_LIMIT_MS);
@@ -101,5 +101,5 @@ export class NotifySocket implements Notifier, Disposable {
 function remove(path: string): void {
   try {
     Deno.removeSync(path);
-  } catch { /* it is not there */ }
+  } catch { /* it does not exist */ }
 }

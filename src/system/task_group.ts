@@ -1,7 +1,9 @@
-// Structured concurrency: tasks that are started together, fail together and are all awaited. It
-// knows nothing of what the tasks do.
+// Structured concurrency: tasks that start together, fail together and are all awaited. The module does
+// not know what the tasks do.
 
-/** The first failure of a task aborts the group's signal; nobody's rejection goes unseen. */
+import { messageOf } from "./error_text.ts";
+
+/** The first failure of a task aborts the group's signal. No rejection is lost. */
 export class TaskGroup {
   readonly #controller = new AbortController();
   readonly #tasks: Promise<void>[] = [];
@@ -32,9 +34,9 @@ export class TaskGroup {
    * @throws the first task's failure, with the task's name before its message.
    */
   async join(): Promise<void> {
-    for (const task of this.#tasks) await task; // those that are started meanwhile, too
+    for (const task of this.#tasks) await task; // includes tasks that start in the meantime
     if (this.#failure === null) return;
     const { name, error } = this.#failure;
-    throw new Error(`${name}: ${error instanceof Error ? error.message : error}`, { cause: error });
+    throw new Error(`${name}: ${messageOf(error)}`, { cause: error });
   }
 }

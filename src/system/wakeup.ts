@@ -1,25 +1,25 @@
-// A bell between parts that do not know each other: one rings, another stops waiting. No data
-// passes; whoever wakes looks for itself.
+// A bell between parts that do not know each other: one part rings, and another stops waiting. It carries
+// no data; the part that wakes up checks the state itself.
 
 import type { Clock } from "./clock.ts";
 
-/** A wait longer than this is for what comes by itself: to the second is soon enough. */
+/** A wait longer than this is a fallback, for which a precision of one second is enough. */
 const LONG_MS = 10_000;
 
 export class Wakeup {
   #waiting = new Set<() => void>();
   #rung = false;
 
-  /** Wakes everyone who waits, or the next one who would. */
+  /** Ends all waits; if there is none, the next one ends at once. */
   ring(): void {
     if (this.#waiting.size === 0) this.#rung = true;
     for (const wake of this.#waiting) wake();
   }
 
   /**
-   * Resolves at the next ring, when the signal aborts, or after `ms`, a long one rounded up to a second.
-   * Deno (2.7, 2.9) keeps a list for each length of timer, in ms, until that time has passed, also when
-   * the timer was cleared: a wait for what is left of minutes, for each chunk anew, left 400 bytes.
+   * Resolves at the next ring, when the signal aborts, or after `ms`; long waits are rounded up to a
+   * second. Deno (2.7, 2.9) keeps a list for each timer length in ms until that time has passed, even if
+   * the timer was cleared: waiting for the rest of some minutes, once per chunk, leaked 400 bytes each.
    */
   async wait(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
     if (this.#rung || signal.aborted) {

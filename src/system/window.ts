@@ -1,10 +1,10 @@
-// A stretch of time with an end of its own inside a longer one: the hours of a schedule, the time until
-// something better comes. It decides nothing.
+// A period of time that ends within a longer one: the hours of a schedule, or the time until a better
+// microphone appears. The module decides nothing.
 
 /**
- * A signal that aborts when `ends` resolves, or when `parent` aborts. `ends` must not reject, and
- * resolves soon after the signal it is given aborts. Dispose it: that closes it, waits for `ends`, and
- * leaves no listener behind.
+ * A signal that aborts when `ends` resolves, or when `parent` aborts. `ends` must not reject, and must
+ * resolve soon after the signal it receives aborts. To dispose it closes the period, waits for `ends` and
+ * removes the listener.
  */
 export function openUntil(
   parent: AbortSignal,

@@ -1,5 +1,5 @@
-// The Ingest API: one attempt to deliver one chunk, and what its answer means. It never retries,
-// never waits and never touches the spool. The only place that translates network errors into words.
+// The client of the Ingest API: makes one attempt to deliver one chunk and interprets the answer. It never
+// retries, never waits and never touches the spool. Only this module turns network errors into words.
 
 import { bytesOf } from "../system/byte_stream.ts";
 import { deadline } from "../system/clock.ts";
@@ -8,43 +8,44 @@ import { readChunkHeader } from "../chunk/chunk_file.ts";
 import { OPUS_RATE } from "../chunk/opus.ts";
 import type { ChunkName } from "../chunk/chunk_name.ts";
 import { encodeMultipart } from "./multipart.ts";
+import { messageOf } from "../system/error_text.ts";
 
-/** No answer of ours is longer; more is not read. */
+/** The client reads no more of an answer than this. The answers of the Ingest API are shorter. */
 const MAX_ANSWER_BYTES = 65_536;
-/** So much of an answer is quoted in a reason, and kept for a refused chunk, characters. */
+/** How much of an answer a reason quotes, and how much is kept for a refused chunk; characters. */
 const MAX_EXCERPT = 200;
 const MAX_KEPT_ANSWER = 2000;
-/** The three forms of RFC 9110, section 5.6.7; Date.parse() alone takes any number for a year. */
+/** The three forms of RFC 9110, section 5.6.7. Date.parse() alone accepts any number as a year. */
 const HTTP_DATE = /^[A-Z][a-z]+,? .*\d\d:\d\d:\d\d( GMT| \d{4})$/;
 
-/** What an answer, or the lack of one, means for the chunk. */
+/** What an answer, or a missing answer, means for the chunk. */
 export type Verdict =
   | { readonly kind: "delivered"; readonly chunkId: string | null }
-  /** Try again later, not before `retryAfterMs` if the server said so. */
+  /** Try again later, and not before `retryAfterMs` if the server asked for a delay. */
   | { readonly kind: "retry"; readonly reason: string; readonly retryAfterMs: number | null }
-  /** The configuration is wrong, not the chunk. */
+  /** The configuration is wrong, and not the chunk. */
   | { readonly kind: "misconfigured"; readonly reason: string }
-  /** This chunk is refused, and would be again. */
+  /** The server refuses this chunk and would refuse it again. */
   | {
     readonly kind: "refused";
     readonly status: number;
     readonly reason: string;
-    /** What was sent where, and the beginning of the answer; the token is in neither. */
+    /** The URL, the fields that were sent and the beginning of the answer, all without the token. */
     readonly exchange?: Readonly<Record<string, string>>;
   };
 
 export interface IngestClientOptions {
-  /** Base URL, without a slash at its end. */
+  /** Base URL without a trailing slash. */
   readonly baseUrl: string;
-  /** Asked before every attempt, so that a token that was renewed is used at once. */
+  /** Called before every attempt, so that a renewed token is used at once. */
   readonly readToken: () => Promise<string>;
   readonly ids: DeviceIds;
   readonly timestampFormat: "unix" | "iso8601";
-  /** For all of an attempt: connecting, sending, and the whole answer. */
+  /** Limit of a whole attempt: connecting, sending, and reading the answer. */
   readonly timeoutMs: number;
-  /** A PEM file with certificates to trust besides the public ones. */
+  /** A PEM file with certificates to trust in addition to the public ones. */
   readonly tlsCaFile: string | null;
-  /** So many connections are kept; default 1. */
+  /** How many idle connections are kept; default 1. */
   readonly concurrency?: number;
 }
 
@@ -57,16 +58,16 @@ export interface DeviceIds {
 export class IngestClient implements Disposable {
   readonly #options: IngestClientOptions;
   readonly #http: Deno.HttpClient;
-  /** Resolves when the request that was asked for last has been handed to the network. */
+  /** Resolves when the latest request has been handed to the network. */
   #handedOver: Promise<void> = Promise.resolve();
 
   /** @throws if the CA file cannot be read. */
   constructor(options: IngestClientOptions) {
     this.#options = options;
     const caCerts = options.tlsCaFile === null ? [] : [Deno.readTextFileSync(options.tlsCaFile)];
-    // Connections are kept alive between chunks; a chunk a minute is well within the idle time.
-    // HTTP/1.1 alone, as an attempt that times out then takes its connection with it. One of HTTP/2
-    // would stay in the pool, and if the network has forgotten it, every later attempt hangs in it.
+    // Connections are kept alive between chunks: with one chunk a minute, the idle time does not expire.
+    // Only HTTP/1.1, because an attempt that times out then closes its connection. An HTTP/2 connection
+    // would stay in the pool, and if the network had dropped it, every later attempt would hang on it.
     this.#http = Deno.createHttpClient({
       caCerts,
       http2: false,
@@ -80,9 +81,9 @@ export class IngestClient implements Disposable {
   }
 
   /**
-   * One attempt. Resolves with a verdict whatever the network does. Several may be under way: they go
-   * out in the order in which they were asked for.
-   * @throws only the reason of `signal`, when that aborts.
+   * Makes one attempt. Resolves with a verdict whatever the network does. Attempts may overlap: their
+   * requests are sent in the order of the calls.
+   * @throws only the reason of `signal`, when it aborts.
    */
   async upload(
     name: ChunkName,
@@ -95,7 +96,7 @@ export class IngestClient implements Disposable {
     try {
       return await this.#attempt(name, file, { before, handOver }, signal);
     } finally {
-      handOver(); // also if there was nothing to be handed over
+      handOver(); // also if no request was made
     }
   }
 
@@ -109,9 +110,9 @@ export class IngestClient implements Disposable {
     try {
       token = await this.#options.readToken();
     } catch (error) {
-      return { kind: "misconfigured", reason: error instanceof Error ? error.message : `${error}` };
+      return { kind: "misconfigured", reason: messageOf(error) };
     }
-    // A server may repeat what it was sent, and reasons are logged and shown.
+    // A server may echo what it was sent, and reasons are logged and shown.
     const hide = (text: string) => text.replaceAll(token, "[token]");
     using limit = deadline(this.#options.timeoutMs, signal);
     const url = `${this.#options.baseUrl}/api/v1/chunks`;
@@ -163,10 +164,10 @@ export class IngestClient implements Disposable {
 }
 
 /**
- * What an answer means; docs/reference/protocol.md. A status that is in no row of it never costs a chunk:
- * other 2xx do not promise that it is stored (try again), other 4xx are a matter of the configuration.
- * Pure.
- * @param shown the body as it may be quoted.
+ * What an answer means (docs/reference/protocol.md). A status that the page does not list never costs a
+ * chunk: any other 2xx does not promise that the chunk is stored, so it is sent again; any other 4xx is a
+ * fault of the configuration. Pure.
+ * @param shown the body as reasons may quote it.
  */
 export function judge(status: number, headers: Headers, body: string, shown = body): Verdict {
   const content = parseObject(body);
@@ -197,8 +198,9 @@ export function judge(status: number, headers: Headers, body: string, shown = bo
 }
 
 /**
- * The wait that an answer asks for, milliseconds: seconds, or a date (RFC 9110, section 10.2.3), which
- * is taken relative to the answer's own, as our clock may be wrong. Null if there is none to be read.
+ * The delay that an answer asks for, milliseconds. The header holds seconds or a date (RFC 9110, section
+ * 10.2.3). A date counts from the date of the answer, because the local clock may be wrong. Null if the
+ * answer has no valid delay.
  */
 export function parseRetryAfter(headers: Headers): number | null {
   const value = headers.get("retry-after")?.trim() ?? "";
@@ -207,13 +209,13 @@ export function parseRetryAfter(headers: Headers): number | null {
   return Number.isNaN(waitMs) ? null : Math.max(0, waitMs);
 }
 
-/** Unix milliseconds; NaN for anything else. The form without a zone means UTC, too. */
+/** Unix milliseconds; NaN if the text is not an HTTP date. The form without a zone means UTC, too. */
 function parseHttpDate(text: string): number {
   if (!HTTP_DATE.test(text)) return NaN;
   return Date.parse(text.endsWith("GMT") ? text : `${text} GMT`);
 }
 
-/** The text fields of an upload. The ids are those that the chunk was recorded under. */
+/** The text fields of an upload. The ids are those from the chunk's tags, if it has them. */
 function chunkFields(
   name: ChunkName,
   file: Uint8Array<ArrayBuffer>,
@@ -233,12 +235,12 @@ function chunkFields(
   };
 }
 
-/** 128 bits: no file has it by chance. */
+/** 128 random bits: no file contains them by chance. */
 function randomBoundary(): string {
   return `recorder-agent-${crypto.getRandomValues(new Uint8Array(16)).toHex()}`;
 }
 
-/** Unix seconds with six digits of fraction, or ISO 8601 in UTC with the same. */
+/** Unix seconds, or ISO 8601 in UTC; both with microseconds. */
 export function formatTimestamp(unixUs: number, format: "unix" | "iso8601"): string {
   const seconds = Math.floor(unixUs / 1e6);
   const fraction = String(unixUs - seconds * 1e6).padStart(6, "0");
@@ -257,7 +259,7 @@ async function readBody(answer: Response): Promise<string> {
   let text = "";
   for await (const part of bytesOf(answer.body)) {
     text += decoder.decode(part, { stream: true });
-    if (text.length > MAX_ANSWER_BYTES) break; // leaving the loop cancels the rest
+    if (text.length > MAX_ANSWER_BYTES) break; // leaving the loop cancels the stream
   }
   return text;
 }
@@ -284,10 +286,10 @@ function excerpt(body: string): string {
     : `: ${text.slice(0, MAX_EXCERPT)}${text.length > MAX_EXCERPT ? "…" : ""}`;
 }
 
-/** Network errors in words. Deno's fetch says little itself and hides the reason in causes. */
+/** Network errors in words. The error of Deno's fetch says little; its causes hold the reason. */
 function explain(error: unknown): Verdict {
   if (error instanceof DOMException && error.name === "TimeoutError") {
-    return { kind: "retry", reason: `no whole answer: ${error.message}`, retryAfterMs: null };
+    return { kind: "retry", reason: `no complete answer: ${error.message}`, retryAfterMs: null };
   }
   const words: string[] = [];
   for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {

@@ -1,14 +1,17 @@
-// The body of an upload, multipart/form-data (RFC 7578): some text fields, then one file, with a length
-// that is known before it is sent. It knows nothing of chunks and sends nothing. Pure.
+// Encodes the body of an upload as multipart/form-data (RFC 7578): text fields, then one file. The length
+// is known before the body is sent. The module knows nothing about chunks and sends nothing. Pure.
 //
-// It is a Blob, and not bytes, for two reasons. A request whose body is bytes is sent again by `fetch`
-// itself when the connection breaks: then an attempt is two requests, and nobody hears of the first.
-// And of bytes `fetch` makes two more copies, while a Blob is read piece by piece. It is a Blob of its
-// own kind, as Deno (2.7.11, 2.9.6) never frees what is in one of its: a till would lose 11 MB an hour.
+// The body is a Blob, and not bytes, for two reasons. `fetch` repeats a request by itself if its body is
+// bytes and the connection breaks: an attempt then makes two requests, and the caller never learns about
+// the first one. `fetch` also makes two more copies of bytes, but reads a Blob piece by piece. The module
+// has its own subclass of Blob, because Deno (2.7.11, 2.9.6) never frees the contents of its own Blobs: a
+// till would lose 11 MB an hour.
 
-/** A file up to here goes in one piece with the fields: each is a write, and waits for the last. */
+import { concatBytes } from "../system/concat_bytes.ts";
+
+/** A file up to this size is sent in one piece with the fields: a write waits for the one before. */
 const MAX_WHOLE_BYTES = 1_048_576;
-/** Of a larger one; what has been sent of it is garbage that is there for a while. */
+/** Size of the pieces of a larger file. Pieces that were sent stay in memory as garbage for a while. */
 const PIECE_BYTES = 65_536;
 
 /** The one file of a form. */
@@ -20,19 +23,19 @@ export interface FormFile {
   readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
-/** A form as it goes over the wire. */
+/** A form as it is sent. */
 export interface MultipartBody {
   readonly contentType: string;
   readonly body: Blob;
 }
 
-/** RFC 2046, section 5.1.1, but for what would need quotes in a header. */
+/** RFC 2046, section 5.1.1, without the characters that need quotes in a header. */
 const BOUNDARY = /^[0-9A-Za-z'+_-]{1,70}$/;
 
 /**
- * The fields in their order, then the file.
- * @param boundary must not occur in the fields or the file: a random one of 128 bits does not.
- * @throws {TypeError} if the boundary is not one.
+ * Encodes the fields in their order, then the file.
+ * @param boundary must not occur in the fields or the file; 128 random bits do not.
+ * @throws {TypeError} if the boundary is not valid.
  */
 export function encodeMultipart(
   fields: Readonly<Record<string, string>>,
@@ -58,7 +61,7 @@ export function encodeMultipart(
   };
 }
 
-/** Bytes that are read once, and are nowhere but here: all that `fetch` asks of a body. */
+/** A Blob that reads the bytes it was given instead of a copy. It has only what `fetch` uses. */
 class Pieces extends Blob {
   readonly #pieces: Uint8Array<ArrayBuffer>[];
   readonly #size: number;
@@ -83,7 +86,7 @@ function inPieces(
   file: Uint8Array<ArrayBuffer>,
   tail: Uint8Array<ArrayBuffer>,
 ): Uint8Array<ArrayBuffer>[] {
-  if (file.length <= MAX_WHOLE_BYTES) return [joined([head, file, tail])];
+  if (file.length <= MAX_WHOLE_BYTES) return [concatBytes([head, file, tail])];
   const pieces = [head];
   for (let at = 0; at < file.length; at += PIECE_BYTES) {
     pieces.push(file.subarray(at, at + PIECE_BYTES));
@@ -91,17 +94,7 @@ function inPieces(
   return [...pieces, tail];
 }
 
-function joined(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const whole = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
-}
-
-/** As browsers do it (HTML, "multipart/form-data encoding algorithm"). */
+/** Escapes a name as browsers do (HTML, "multipart/form-data encoding algorithm"). */
 function escapeName(name: string): string {
   return name.replaceAll("\n", "%0A").replaceAll("\r", "%0D").replaceAll('"', "%22");
 }

@@ -1,34 +1,34 @@
-// Which of the waiting chunks is sent next: the oldest, unless the server fails on that one alone. Such
-// a chunk is passed over and tried again at intervals; it never leaves outbox/ for that. Pure: it knows
-// chunks by their keys, and neither sends nor waits.
+// Decides which waiting chunk is sent next: the oldest one, unless the server fails on that chunk alone.
+// Such a chunk is passed over and tried again at intervals; it stays in outbox/. Pure: it knows chunks by
+// their keys, and neither sends nor waits.
 //
-// Who is at fault? If the oldest has failed eight times, the one behind it is tried. If that fails too,
-// it may be the server, or the network, or that one as well: next time it is the one behind that. If one
-// is accepted, the oldest is tried once more, as the server may just have come back; only if it fails
-// then it is the chunk.
+// To find the cause of failures: after the oldest chunk has failed eight times, the next chunk is tried
+// in its place (a probe). If the probe fails too, the cause may be the server, the network or the second
+// chunk as well, and the next probe uses the chunk after that. If a probe is accepted, the oldest chunk is
+// tried once more, because the server may just have come back. If it fails again, the chunk is the cause.
 
-/** After so many failures of the oldest chunk, one attempt is made with another. */
+/** After this many failures of the oldest chunk, another chunk is tried once. */
 export const PROBE_AFTER = 8;
-/** If more chunks than this fail, it is not the chunks. */
+/** If more chunks than this fail, the chunks are not the cause. */
 const MAX_PASSED_OVER = 100;
-/** So many that failed in the place of the oldest are remembered. */
+/** How many failed probes are remembered. */
 const MAX_PROBED = 100;
 
 const NONE = { key: "", times: 0 };
 
 export class QueueOrder {
   readonly #intervalMs: number;
-  /** The oldest chunk, and how often it failed since it or another was accepted or probed. */
+  /** The oldest chunk, and how often it has failed since the last acceptance or probe. */
   #failing = NONE;
-  /** Failed in the place of the oldest since any chunk was accepted. */
+  /** Chunks that failed as a probe since a chunk was last accepted. */
   readonly #probed = new Set<string>();
-  /** The oldest, after another has been accepted in its place: it has one more try. */
+  /** The oldest chunk, after a probe was accepted: it has one more try. */
   #onTrial: string | null = null;
-  /** Keys; the first of them is the next to be tried again. */
+  /** Keys; the first one is tried again next. */
   readonly #passedOver = new Set<string>();
   #againFromMs = 0;
 
-  /** @param intervalMs between two attempts with chunks that are passed over, all of them together. */
+  /** @param intervalMs between two attempts with any of the chunks that are passed over. */
   constructor(intervalMs: number) {
     this.#intervalMs = intervalMs;
   }
@@ -38,26 +38,26 @@ export class QueueOrder {
     return this.#passedOver;
   }
 
-  /** The suspect, or one of those passed over, if it is time to try that; or null. */
+  /** The suspect, or a chunk that is passed over and due for another try; else null. */
   dueAgain(nowMs: number): string | null {
     const [key] = this.#passedOver;
     return this.#onTrial ?? (key === undefined || nowMs < this.#againFromMs ? null : key);
   }
 
-  /** Whether this, the oldest, failed so often that another is to show who is at fault. */
+  /** Whether this chunk, the oldest, has failed often enough for a probe. */
   isSuspect(key: string): boolean {
     return key === this.#failing.key && this.#failing.times >= PROBE_AFTER;
   }
 
-  /** Whether this one may show it: it has not been tried for that. */
+  /** Whether this chunk can serve as a probe: it has not been tried as one. */
   isUnknown(key: string): boolean {
     return key !== this.#failing.key && !this.#probed.has(key) && !this.#passedOver.has(key);
   }
 
   /**
-   * The server failed on this chunk, or did not answer: nothing that it says of the chunk itself.
-   * Returns true if it is passed over from now on.
-   * @param waitMs what the server asked for, if the chunk is one that is passed over.
+   * The server failed on this chunk or did not answer, but it did not refuse the chunk. Returns true if
+   * the chunk is passed over from now on.
+   * @param waitMs the delay that the server asked for; it counts for a chunk that is passed over.
    */
   failed(key: string, nowMs: number, waitMs = 0): boolean {
     if (key === this.#onTrial && this.#passedOver.size < MAX_PASSED_OVER) {
@@ -77,30 +77,30 @@ export class QueueOrder {
     else if (times >= PROBE_AFTER) {
       if (this.#probed.size >= MAX_PROBED) this.#probed.clear();
       this.#probed.add(key);
-      this.#failing = { key: oldest, times: 0 }; // it is tried on
+      this.#failing = { key: oldest, times: 0 }; // its tries continue
     } else this.#failing = { key, times: 1 };
     return false;
   }
 
-  /** The server took this chunk. */
+  /** The server accepted this chunk. */
   accepted(key: string, nowMs: number): void {
     const { key: suspect } = this.#failing;
     if (key !== suspect && this.isSuspect(suspect)) this.#onTrial = suspect;
     this.#failing = NONE;
     this.#probed.clear();
-    // What was wrong with it may be over for the others, too.
+    // Whatever made the server fail on it may be over for the others, too.
     if (this.#passedOver.has(key)) this.#againFromMs = nowMs;
     this.forget(key);
   }
 
-  /** What failed until now says nothing about chunks. */
+  /** The failures so far say nothing about the chunks. */
   absolve(): void {
     this.#failing = NONE;
     this.#probed.clear();
     this.#onTrial = null;
   }
 
-  /** This chunk does not wait any more. */
+  /** This chunk does not wait any longer. */
   forget(key: string): void {
     this.#passedOver.delete(key);
     if (this.#failing.key === key) this.#failing = NONE;

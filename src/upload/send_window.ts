@@ -1,27 +1,27 @@
-// How many requests may be in flight, and when the next may be begun: a window as TCP has one. Pure: it
-// counts and is told the time, and neither sends nor waits.
+// Decides how many requests may be in flight, and when the next one may start: a window like that of TCP.
+// Pure: it counts, takes the time as a value, and neither sends nor waits.
 //
-// It opens by one with each acceptance, from one: a server that has just come back sees one request
-// first. Anything else closes it to one. So does, step by step, an answer that takes long: the way there
-// is full, and more requests would share it until none comes through in its time.
+// The window starts at one and opens by one with each acceptance, so a server that has just come back
+// sees one request first. Any failure closes the window to one. A slow answer closes it by one: the
+// network path is then full, and if more requests shared it, none would finish within its time limit.
 //
-// Requests in flight have a connection each, so that the order of their arrival is kept by nothing but
-// time. They are begun evenly. One that needs a new connection, which takes longer to be made than a
-// request on one that stands, is begun at once, before another is freed, and has nothing begun behind it
-// until it has been answered.
+// Each request in flight has its own connection, so only their timing keeps requests in order. Requests
+// therefore start at even intervals. Opening a connection takes longer than a request on an open one. A
+// request that needs a new connection starts at once, without waiting for a connection to become free, and
+// no other request starts until it has been answered.
 
-/** Below this apart, requests need not be held back, ms: a timer is no finer. */
+/** Requests are not delayed for an interval shorter than this, because timers are not finer; ms. */
 const MIN_PACE_MS = 2;
-/** How much the last answer counts in the time that answers take. */
+/** The weight of the last answer in the smoothed answer time. */
 const WEIGHT = 1 / 4;
-/** When nothing was in flight for so long, the server may have closed connections. */
+/** When nothing was in flight for this long, the server may have closed connections. */
 const IDLE_MS = 5_000;
 
-/** Requests that were begun. */
+/** Requests that have started. */
 export interface InFlight {
-  /** And are not settled. */
+  /** Those that are not settled. */
   readonly inFlight: number;
-  /** And have no answer: an answer frees its connection. */
+  /** Those without an answer; an answer frees its connection. */
   readonly unanswered: number;
 }
 
@@ -29,16 +29,16 @@ export class SendWindow {
   readonly #max: number;
   readonly #slowMs: number;
   #limit = 1;
-  /** So many connections are known to stand. */
+  /** How many connections are known to be open. */
   #connections = 0;
   #isConnecting = false;
-  /** Of the last ones, smoothed; 0: none yet. */
+  /** The smoothed time until an answer; 0 before the first answer. */
   #answerMs = 0;
   #begunMs = -Infinity;
   #usedMs = -Infinity;
 
   /**
-   * @param max requests in flight, at least 1.
+   * @param max the most requests in flight, at least 1.
    * @param slowMs an answer that takes longer closes the window by one.
    */
   constructor(max: number, slowMs: number) {
@@ -46,12 +46,12 @@ export class SendWindow {
     this.#slowMs = slowMs;
   }
 
-  /** So many requests may be in flight. */
+  /** How many requests may be in flight. */
   get limit(): number {
     return this.#limit;
   }
 
-  /** How long until one more may be begun, ms; null: not before one of those in flight is settled. */
+  /** How long until the next request may start, ms; null: not before one in flight is settled. */
   waitMs({ inFlight, unanswered }: InFlight, nowMs: number): number | null {
     if (inFlight === 0) return 0;
     if (inFlight >= this.#limit || this.#isConnecting) return null;
@@ -60,7 +60,7 @@ export class SendWindow {
     return Math.max(0, this.#begunMs + paceMs - nowMs);
   }
 
-  /** One more request is begun, beside these. True: it needs a new connection. */
+  /** A request starts in addition to these. Returns true if it needs a new connection. */
   begun({ unanswered }: InFlight, nowMs: number): boolean {
     if (unanswered === 0 && nowMs - this.#usedMs > IDLE_MS) this.#connections = 0;
     this.#isConnecting = unanswered >= this.#connections;
@@ -70,8 +70,8 @@ export class SendWindow {
   }
 
   /**
-   * The oldest in flight was accepted, and is settled.
-   * @param isConnecting what `begun` said of it: then its time is not that of an answer alone.
+   * The oldest request in flight was accepted and is settled.
+   * @param isConnecting what `begun` returned for it: its time then includes the connecting.
    */
   accepted(tookMs: number, isConnecting: boolean, nowMs: number): void {
     if (!isConnecting) {
@@ -83,7 +83,7 @@ export class SendWindow {
       : Math.min(this.#max, this.#limit + 1);
   }
 
-  /** A request brought anything else: the next goes alone. */
+  /** A request was not accepted: the next one is sent alone. */
   failed(): void {
     this.#limit = 1;
     this.#connections = 0;

@@ -1,11 +1,12 @@
-// Delivers what waits in outbox/, the oldest first, and files it away once the server has it. It decides
-// when to try again; what an answer means is ingest_client.ts's, which chunk is next queue_order.ts's, and
-// how many are sent at a time send_window.ts's. A chunk leaves outbox/ only after an answer that says so.
+// Delivers the chunks in outbox/, the oldest first, and files each one away once the server has it. It
+// decides when to try again. ingest_client.ts interprets the answers, queue_order.ts chooses the next
+// chunk, and send_window.ts limits how many are sent at a time. A chunk leaves outbox/ only after an answer
+// that allows it.
 //
-// As long as all goes well and more than one chunk waits, several requests are in flight: a round. They
-// are begun in the order of time and settled in the same order, so that a newer chunk is never more than
-// `concurrency` - 1 ahead of an older one. At the first thing that is not plainly well nothing more is
-// begun, what is in flight is awaited, and one chunk at a time goes on from there.
+// While deliveries succeed and more than one chunk waits, several requests are in flight: a round. They
+// start in the order of time and are settled in the same order, so that a newer chunk is never more than
+// `concurrency` - 1 ahead of an older one. After any other result the round starts no further request and
+// waits for those in flight; then the uploader continues with one chunk at a time.
 
 import { retry } from "@std/async/retry";
 import type { Clock } from "../system/clock.ts";
@@ -21,18 +22,18 @@ import type { IngestClient, Verdict } from "./ingest_client.ts";
 import { QueueOrder } from "./queue_order.ts";
 import { type InFlight, SendWindow } from "./send_window.ts";
 
-/** A refused or unreadable chunk is tried so often before it goes to rejected/. */
+/** How often a refused or unreadable chunk is tried before it goes to rejected/. */
 const REFUSALS = 3;
-/** Should a ring of the bell be missed, the outbox is looked at again after this. */
+/** The outbox is checked again after this, in case a wake-up was missed. */
 const LOOK_AGAIN_MS = 60_000;
-/** Chunks that were put back from rejected/ are looked for so often, and more often when idle. */
+/** How often the uploader looks for chunks that were requeued from rejected/; more often when idle. */
 const LOOK_FOR_RETURNED_MS = 60_000;
 const IDLE_LOOK_MS = 10_000;
-/** The longest Retry-After that is obeyed; no server may silence a till for longer. */
+/** The longest Retry-After that is obeyed: no server can stop deliveries for longer. */
 const MAX_RETRY_AFTER_MS = 3_600_000;
-/** Files in flight together, bytes; one that is larger goes alone. */
+/** The most bytes in flight at a time; a larger file is sent alone. */
 const MAX_IN_FLIGHT_BYTES = 8 * 1024 * 1024;
-/** An answer that takes more than this part of an attempt's time is a slow one. */
+/** An answer is slow if it takes more than this part of an attempt's time limit. */
 const SLOW_PART = 1 / 4;
 
 export interface UploaderOptions {
@@ -40,13 +41,13 @@ export interface UploaderOptions {
   readonly retryMaxMs: number;
   /** Requests in flight while a backlog is delivered; default 1. */
   readonly concurrency?: number;
-  /** What an attempt has for all of it, ms, as the client holds it; default 30 s. */
+  /** The client's limit of a whole attempt, ms; default 30 s. */
   readonly timeoutMs?: number;
-  /** How long a chunk is still to wait for its true time, ms; 0: send it as it is. */
+  /** How much longer a chunk waits for its true time, ms; 0: it is sent as it is. */
   readonly clockWaitMs?: (name: ChunkName) => number;
 }
 
-/** What became of an attempt: the client's verdict, or that the file made none possible. */
+/** The result of an attempt: the client's verdict, or why the file could not be sent. */
 type Outcome = Verdict | { kind: "unreadable"; reason: string } | { kind: "gone" };
 
 type Refusal = Extract<Outcome, { kind: "refused" | "unreadable" }>;
@@ -56,15 +57,15 @@ interface Chosen {
   readonly name: ChunkName;
 }
 
-/** A chunk whose request has been begun and is not settled yet. */
+/** A chunk whose request has started and is not settled yet. */
 interface Flight extends Chosen {
   readonly sizeBytes: number;
   /** Rejects with the signal's reason only. */
   readonly outcome: Promise<Outcome>;
-  /** It needs a new connection. */
+  /** Whether the request needs a new connection. */
   readonly isConnecting: boolean;
   isAnswered: boolean;
-  /** Until the answer, ms. */
+  /** Time until the answer, ms. */
   tookMs: number;
 }
 
@@ -73,16 +74,16 @@ interface Failed {
   readonly outcome: Exclude<Outcome, { kind: "delivered" | "gone" }>;
 }
 
-/** Requests that are in flight together, from the first that is begun to the last that is settled. */
+/** Requests that are in flight together, from the start of the first to the settling of the last. */
 interface Round {
-  /** The oldest first. */
+  /** Oldest first. */
   readonly inFlight: Flight[];
   readonly failed: Failed[];
-  /** Nothing more is begun. */
+  /** No further request starts. */
   isOver: boolean;
 }
 
-/** Try the oldest chunk again, after the backoff. */
+/** The oldest chunk is to be tried again after the backoff. */
 class TryAgain extends Error {}
 
 export class Uploader {
@@ -95,9 +96,9 @@ export class Uploader {
   readonly #order: QueueOrder;
   readonly #report: DeliveryReport;
   readonly #window: SendWindow;
-  /** Rings when a request in flight has its answer. */
+  /** Rings when a request in flight is answered. */
   readonly #answer = new Wakeup();
-  /** How often chunks were refused, by key. */
+  /** How often each chunk was refused, by key. */
   readonly #refusals = new Map<string, number>();
   #lookForReturnedMs = -Infinity;
 
@@ -119,7 +120,7 @@ export class Uploader {
     this.#log = deps.log;
   }
 
-  /** Works until the signal aborts; an attempt under way is then given up, its chunk stays. */
+  /** Runs until the signal aborts. An attempt in progress is then abandoned; its chunk stays. */
   async run(signal: AbortSignal): Promise<void> {
     this.#report.tellRejected();
     try {
@@ -132,7 +133,7 @@ export class Uploader {
   async #deliverAll(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       try {
-        // The backoff grows until something is settled, whichever chunk is then the oldest.
+        // The backoff grows until a chunk is settled, even if another chunk becomes the oldest.
         await retry(() => this.#deliverNext(signal), {
           minTimeout: this.#options.retryMinMs,
           maxTimeout: this.#options.retryMaxMs,
@@ -150,15 +151,15 @@ export class Uploader {
     }
   }
 
-  /** Whether everything that waited has been dealt with, or delivering does not work just now. */
+  /** Whether no chunk is left to deliver, or delivery does not work at the moment. */
   get idle(): boolean {
     const { files } = this.#spool.tally.outbox;
     return this.#report.isOutage || files <= this.#order.passedOver.size;
   }
 
   /**
-   * One round, or a wait for a chunk. Returns when the next may follow at once.
-   * @throws {TryAgain} when that is to wait for the backoff, or an error of the disk.
+   * Runs one round, or waits for a chunk. Returns when the next round may follow at once.
+   * @throws {TryAgain} if the next round must wait for the backoff; or an error of the disk.
    */
   async #deliverNext(signal: AbortSignal): Promise<void> {
     await this.#lookForReturned();
@@ -176,7 +177,7 @@ export class Uploader {
   }
 
   /**
-   * An attempt with this chunk and, while all goes well, with those behind it. @throws as `#deliverNext`.
+   * Sends this chunk and, while deliveries succeed, the chunks after it. @throws as `#deliverNext`.
    */
   async #deliver(first: Chosen, signal: AbortSignal): Promise<void> {
     const round: Round = { inFlight: [], failed: [], isOver: false };
@@ -189,12 +190,12 @@ export class Uploader {
         try {
           await this.#land(oldest, round);
         } catch (error) {
-          // The disk, or the end: what else is in flight may still be filed, and is not sent again.
+          // A disk error, or the stop: the other requests in flight are still filed if possible.
           errors.push(error);
           round.isOver = true;
         }
         round.inFlight.shift();
-        // A chunk that failed keeps its name until it has been acted on.
+        // A chunk that failed keeps its name until its failure has been handled.
         if (round.failed.at(-1)?.chosen !== oldest) this.#spool.sending.delete(oldest.name.key);
       }
       if (errors.length > 0 || round.failed.length > 0) this.#window.failed();
@@ -206,7 +207,7 @@ export class Uploader {
     }
   }
 
-  /** Reads a chunk and begins its request. */
+  /** Reads a chunk and starts its request. */
   async #begin({ fileName, name }: Chosen, round: Round, signal: AbortSignal): Promise<void> {
     this.#spool.sending.add(name.key);
     let sizeBytes = 0;
@@ -239,8 +240,8 @@ export class Uploader {
   }
 
   /**
-   * Begins one more request when its time has come, if all is well. False: the oldest is to be settled
-   * first.
+   * Starts one more request when it is due, or waits until then. Returns false if the oldest request must
+   * be settled first.
    */
   async #beginBehind(oldest: Flight, round: Round, signal: AbortSignal): Promise<boolean> {
     if (oldest.isAnswered || round.isOver || signal.aborted) return false;
@@ -255,8 +256,8 @@ export class Uploader {
   }
 
   /**
-   * The oldest chunk that is not in flight, if it may be sent beside those that are: nothing is wrong
-   * with the server or a chunk, nothing else is to be done first, and it fits into the memory.
+   * The oldest chunk that is not in flight. Null unless it may be sent together with those in flight: no
+   * problem with the server or a chunk is known, no other work is due, and the chunk fits into memory.
    */
   async #chooseBehind({ inFlight }: Round): Promise<Chosen | null> {
     const order = this.#order;
@@ -274,7 +275,7 @@ export class Uploader {
     return sizeBytes === null || bytes + sizeBytes > MAX_IN_FLIGHT_BYTES ? null : next;
   }
 
-  /** Waits for an answer: a delivery is filed, a failure put by until nothing is in flight any more. */
+  /** Waits for an answer. Files a delivery; defers a failure until nothing is in flight any longer. */
   async #land(flight: Flight, round: Round): Promise<void> {
     const outcome = await flight.outcome;
     const { fileName, name, isConnecting, tookMs } = flight;
@@ -286,15 +287,15 @@ export class Uploader {
     if (outcome.kind !== "unreadable") this.#status.counters.attempted(outcome.kind, tookMs);
     if (outcome.kind !== "delivered") return void round.failed.push({ chosen: flight, outcome });
     const isFiled = await this.#spool.markUploaded(fileName, flight.sizeBytes);
-    // One that other hands took meanwhile is in the books as lost already.
+    // A file that another process removed in the meantime is already counted as lost.
     this.#status.uploaded(isFiled ? name.durationUs : 0);
     this.#window.accepted(tookMs, isConnecting, this.#clock.monotonicMs());
     this.#delivered(fileName, name.key, outcome.chunkId);
   }
 
   /**
-   * Of attempts that failed together one is acted on: one that speaks of the server itself, else that
-   * with the oldest chunk. The others count as failed, and are made again in their turn.
+   * Handles one of the attempts that failed together: one whose failure concerns the server itself, else
+   * that of the oldest chunk. The others only count as failed and are tried again in their turn.
    */
   async #settleFailed(failed: readonly Failed[], signal: AbortSignal): Promise<void> {
     const acted = failed.find(({ outcome }) => speaksOfServer(outcome)) ?? failed[0];
@@ -307,7 +308,8 @@ export class Uploader {
   }
 
   /**
-   * The oldest chunk but those that are passed over, or one of these, if it is time and the server well.
+   * The oldest chunk that is not passed over. While the server works, a chunk that is due for another try
+   * comes first.
    */
   async #chooseNext(): Promise<Chosen | null> {
     const order = this.#order;
@@ -315,13 +317,13 @@ export class Uploader {
     if (again !== null) {
       const name = await this.#spool.waitingWithKey(again);
       if (name !== null) return choose(name);
-      this.#forget(again); // the janitor took it
+      this.#forget(again); // the janitor has removed it
     }
     const isNext = ({ key }: ChunkName) => !order.passedOver.has(key);
     return await this.#oldest(isNext);
   }
 
-  /** One behind this chunk, if it failed so often that another is to show who is at fault. */
+  /** A chunk to probe the server with, if this chunk has failed often enough for that. */
   async #chooseProbe({ key }: ChunkName): Promise<Chosen | null> {
     const order = this.#order;
     if (!order.isSuspect(key)) return null;
@@ -337,7 +339,7 @@ export class Uploader {
     return this.#options.clockWaitMs?.(name) ?? 0;
   }
 
-  /** `recorder-agent requeue`, or a person, may have moved refused chunks back to outbox/. */
+  /** Notices refused chunks that `recorder-agent requeue` or a person moved back to outbox/. */
   async #lookForReturned(): Promise<void> {
     const nowMs = this.#clock.monotonicMs();
     if (nowMs < this.#lookForReturnedMs) return;
@@ -346,8 +348,8 @@ export class Uploader {
       await this.#spool.noticeReturned();
       this.#report.tellRejected();
     } catch (error) {
-      // What waits in outbox/ is delivered all the same.
-      this.#log.debug("rejected/ cannot be looked at.", { error: String(error) });
+      // The chunks in outbox/ are delivered all the same.
+      this.#log.debug("rejected/ cannot be read.", { error: String(error) });
     }
   }
 
@@ -364,24 +366,24 @@ export class Uploader {
         this.#order.absolve();
         this.#report.failed(problems.uploadMisconfigured(outcome.reason));
         this.#spool.sending.clear();
-        // The next chunk would fare no better: look again, slowly, whether it has been put right.
+        // The next chunk would fail as well: try again slowly until the configuration is corrected.
         return await this.#clock.sleep(this.#options.retryMaxMs, signal);
       case "retry": {
         const waitMs = Math.min(outcome.retryAfterMs ?? 0, MAX_RETRY_AFTER_MS);
         const isPassedOver = this.#order.passedOver.has(name.key);
-        // A server that says when to come back speaks of itself, not of the chunk.
+        // A server that names a delay means itself, and not the chunk.
         const isAtFault = waitMs === 0 || isPassedOver;
         if (isAtFault && this.#order.failed(name.key, this.#clock.monotonicMs(), waitMs)) {
           const problem = "The server fails on one chunk and takes others: it is passed over.";
           this.#log.warning(problem, { chunk: fileName, reason: outcome.reason });
           this.#report.tellPassedOver(this.#order.passedOver);
         }
-        // What is passed over holds nothing up: the next chunk shows how the server is.
+        // A chunk that is passed over delays nothing: the next chunk shows whether the server works.
         if (this.#order.passedOver.has(name.key)) return this.#status.uploadFailed();
         this.#report.failed(problems.uploadFailing(outcome.reason));
         this.#spool.sending.clear();
         if (waitMs > 0) await this.#clock.sleep(waitMs, signal);
-        // At once, not after the backoff: a server that is back shows it with the oldest, in order.
+        // At once, so that the attempt after the backoff uses the oldest chunk and order is kept.
         const probe = waitMs > 0 ? null : await this.#chooseProbe(name);
         if (probe !== null) return await this.#deliver(probe, signal);
         throw new TryAgain();
@@ -400,7 +402,7 @@ export class Uploader {
     });
   }
 
-  /** After the last of its tries, the chunk goes to rejected/ with the reason, and the queue goes on. */
+  /** After its last try, the chunk goes to rejected/ with the reason, and the queue continues. */
   async #refuse(
     fileName: string,
     { key, durationUs }: ChunkName,
@@ -431,7 +433,7 @@ export class Uploader {
     return attempts;
   }
 
-  /** This chunk has been dealt with, or is gone. */
+  /** This chunk has been settled, or is gone. */
   #forget(key: string): void {
     this.#refusals.delete(key);
     this.#order.forget(key);
@@ -452,7 +454,7 @@ function isRefusal(outcome: Outcome): outcome is Refusal {
   return outcome.kind === "refused" || outcome.kind === "unreadable";
 }
 
-/** Whether it says nothing of the chunk: the configuration is wrong, or the server names a time. */
+/** Whether it concerns the server, not the chunk: a wrong configuration, or a delay that it names. */
 function speaksOfServer(outcome: Outcome): boolean {
   return outcome.kind === "misconfigured" ||
     (outcome.kind === "retry" && (outcome.retryAfterMs ?? 0) > 0);

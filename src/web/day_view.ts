@@ -1,13 +1,13 @@
-// How a day is shown: which stretches of it were recorded, are missing, are to come, or were not
-// asked for. Pure.
+// Computes how a day is shown: which parts of it were recorded, are missing, are planned, or are outside
+// the schedule. Pure.
 
 import { isInSchedule, nextChange, type Schedule } from "../config/schedule.ts";
 import { type Day, MINUTE_MS } from "../status/history.ts";
 
-/** Less than this may be missing from a minute without a mark: to begin and to end take a moment. */
+/** A minute that misses no more than this is not marked: starting and stopping take a moment. */
 const TOLERATED_MS = 3000;
 
-/** `unasked`: outside the schedule, or before anything is known. */
+/** `unasked`: outside the schedule, or before the known history begins. */
 export type StretchKind = "recorded" | "missing" | "planned" | "unasked";
 
 /** Unix milliseconds. */
@@ -18,10 +18,10 @@ export interface Stretch {
 }
 
 export interface DayView {
-  /** Without a break from midnight to midnight. */
+  /** They cover the day from midnight to midnight without a break. */
   readonly stretches: readonly Stretch[];
   readonly recordedMs: number;
-  /** Asked for by the schedule and not recorded; small losses included. */
+  /** Scheduled and not recorded, including small losses. */
   readonly missingMs: number;
 }
 
@@ -30,9 +30,9 @@ export interface DayFacts {
   readonly schedule: Schedule;
   readonly timeZone: string;
   readonly nowMs: number;
-  /** Up to here everything that was recorded is in `day`. */
+  /** Everything recorded before this time is in `day`. */
   readonly settledMs: number;
-  /** Since when sound is coming that is not in `day` yet; null: none is. */
+  /** Since when sound has been arriving that is not in `day` yet; null if there is none. */
   readonly soundSinceMs: number | null;
   readonly knownSinceMs: number;
 }
@@ -50,7 +50,7 @@ export function viewDay(facts: DayFacts): DayView {
     const startMs = day.startMs + minute * MINUTE_MS;
     const endMs = Math.min(startMs + MINUTE_MS, day.endMs);
     const inDay = day.recordedMs[minute] ?? 0;
-    // What is being recorded now counts as recorded, as far as it was heard.
+    // Sound of the chunk that is still open counts as recorded.
     const openInMinute = facts.soundSinceMs === null ? 0 : overlap(startMs, endMs, openMs, nowMs);
     const asked = windows.reduce(
       (sum, [fromMs, toMs]) => sum + overlap(startMs, endMs, fromMs, toMs),
@@ -78,7 +78,7 @@ export function viewDay(facts: DayFacts): DayView {
   return { stretches, recordedMs, missingMs };
 }
 
-/** When the schedule is on within the day, as far back as anything is known. */
+/** The scheduled hours of the day, as far back as the history is known. */
 function scheduledWindows(facts: DayFacts): [fromMs: number, toMs: number][] {
   const { day, schedule, timeZone, knownSinceMs } = facts;
   const windows: [number, number][] = [];

@@ -1,10 +1,10 @@
-// The HTTP server on 127.0.0.1: /health for whoever supervises the till, the status page for who looks
-// at it, /metrics for a fleet's monitoring. It answers from what status.ts knows and offers nothing
-// that could change anything.
+// The HTTP server on 127.0.0.1: /health for supervision, the status page for people, /metrics for the
+// monitoring of a fleet. It answers from the data of status.ts. No request can change anything.
 
 import { delay } from "@std/async/delay";
 import { accepts } from "@std/http/negotiation";
 import type { Clock } from "../system/clock.ts";
+import { repeating } from "../system/held_lines.ts";
 import type { Logger } from "../system/log.ts";
 import { collectMetrics, formatMetrics, METRICS_TYPE } from "./metrics.ts";
 import { renderPage, renderParts } from "./page.ts";
@@ -14,17 +14,17 @@ import { problems } from "../status/problems.ts";
 import type { HealthReport, Status } from "../status/status.ts";
 import type { StatusView } from "./view.ts";
 
-/** Names under which this machine is asked. */
+/** Host names that requests may use for this machine. */
 const LOCAL_NAMES = ["localhost", "127.0.0.1", "[::1]"];
-/** An answer is made at once and fits into the socket; what is under way is through after this. */
+/** After this, answers in progress are complete: an answer is made at once and fits into the socket. */
 const CLOSING_MS = 50;
 const TYPES = ["application/json", "text/html"];
 
 export interface HealthServerOptions {
-  /** 0 takes a free port. */
+  /** 0: any free port. */
   port: number;
   report: () => HealthReport;
-  /** Everything else that is known. */
+  /** The data of the status page and the metrics. */
   view: () => StatusView;
   status: Status;
   clock: Clock;
@@ -33,13 +33,13 @@ export interface HealthServerOptions {
 
 export interface HealthServer {
   readonly port: number;
-  /** Lets answers under way finish, for a moment, and ends what is watched. */
+  /** Gives answers in progress a moment to finish, and ends the event streams. */
   close(): Promise<void>;
 }
 
 /**
- * Listens at once. A port that is taken is a problem to report, not a reason not to record: then the
- * answer is null.
+ * Starts to listen. Returns null and sets a problem if the port is in use: the program records all the
+ * same.
  */
 export function startHealthServer(options: HealthServerOptions): HealthServer | null {
   const aborter = new AbortController();
@@ -52,7 +52,8 @@ export function startHealthServer(options: HealthServerOptions): HealthServer | 
         port: options.port,
         onListen: () => {},
         onError: (error) => {
-          options.log.error("An answer of the health server failed.", { error: String(error) });
+          const fields = repeating("answer", { error: String(error) });
+          options.log.error("The health server failed to answer a request.", fields);
           return json(500, { error: "internal error" });
         },
       },
@@ -64,15 +65,15 @@ export function startHealthServer(options: HealthServerOptions): HealthServer | 
       port,
       async close() {
         await site.events.close();
-        // Not shutdown(): Deno 2.7's waits for ever for a client that says nothing, and throws where
-        // nobody can catch it if the signal aborts meanwhile.
+        // shutdown() is not used: in Deno 2.7 it waits forever for a silent client, and if the signal
+        // aborts in the meantime, it throws an error that nobody can catch.
         await delay(CLOSING_MS);
         aborter.abort();
         await server.finished;
       },
     };
   } catch (error) {
-    // Until the next start: the port is asked for once.
+    // The problem lasts until the next start, because the server tries to listen only once.
     new ProblemReport(options).set(problems.healthPortUnavailable(options.port, error));
     return null;
   }
@@ -81,7 +82,7 @@ export function startHealthServer(options: HealthServerOptions): HealthServer | 
 class Site {
   readonly events: PageEvents;
   readonly #options: HealthServerOptions;
-  /** What can be asked for, by the path. */
+  /** Handlers by path. */
   readonly #pages: ReadonlyMap<string, (request: Request) => Response>;
 
   constructor(options: HealthServerOptions) {
@@ -106,16 +107,16 @@ class Site {
 
   answer(request: Request): Response {
     const url = URL.parse(request.url);
-    // A web page can give a name of its own this address, and read the answer (DNS rebinding).
+    // A web page can let its own host name resolve to this address and read the answer (DNS rebinding).
     if (url === null || !LOCAL_NAMES.includes(url.hostname)) {
-      return json(403, { error: "forbidden: ask for localhost" });
+      return json(403, { error: "forbidden: use localhost" });
     }
     const page = this.#pages.get(url.pathname);
     if (page === undefined) {
-      return json(404, { error: "not found: /, /health and /metrics are here" });
+      return json(404, { error: "not found: this server has /, /health and /metrics" });
     }
     if (request.method !== "GET" && request.method !== "HEAD") {
-      return json(405, { error: "only GET" }, { allow: "GET, HEAD" });
+      return json(405, { error: "only GET is allowed" }, { allow: "GET, HEAD" });
     }
     return page(request);
   }
@@ -138,10 +139,10 @@ class Site {
   }
 
   #events(request: Request): Response {
-    // Another site's page could not read the stream, but would take the place of one who may.
+    // A page of another site cannot read the stream, but it would use up one of the few clients.
     const site = request.headers.get("sec-fetch-site") ?? "same-origin";
     if (site !== "same-origin" && site !== "none") {
-      return json(403, { error: "forbidden: only for the status page" });
+      return json(403, { error: "forbidden: reserved for the status page" });
     }
     const type = "text/event-stream";
     if (request.method === "HEAD") return answer(200, type, null);

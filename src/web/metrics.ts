@@ -1,5 +1,4 @@
-// Metrics: the state of the service in the Prometheus text format, version 0.0.4, as /metrics gives it.
-// Pure.
+// Metrics: the state of the service in the Prometheus text format, version 0.0.4, for /metrics. Pure.
 // https://prometheus.io/docs/instrumenting/exposition_formats/
 
 import { UPLOAD_BOUNDS_S } from "../status/counters.ts";
@@ -11,13 +10,13 @@ export const METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8";
 export type Labels = Readonly<Record<string, string>>;
 export type Sample = readonly [value: number, labels?: Labels];
 
-/** Everything under one name. */
+/** All samples of one name. */
 export interface MetricFamily {
   readonly type: "gauge" | "counter" | "histogram";
   readonly name: string;
   readonly help: string;
   readonly samples: readonly Sample[];
-  /** Of a histogram: upper bounds, how many lie within each and beyond, and the sum of all. */
+  /** Of a histogram: the upper bounds, the count within each bound and beyond, and the sum of all values. */
   readonly histogram?: {
     readonly bounds: readonly number[];
     readonly counts: readonly number[];
@@ -25,7 +24,7 @@ export interface MetricFamily {
   };
 }
 
-/** All metrics as of now; the same families at every call, some of them without samples. */
+/** The current metrics: the same families in every call, some of them without samples. */
 export function collectMetrics(view: StatusView): MetricFamily[] {
   const { report, counters, tally } = view;
   const { ledger, last_chunk: chunk } = report;
@@ -38,7 +37,7 @@ export function collectMetrics(view: StatusView): MetricFamily[] {
     device_id: report.device_id,
   }]]);
   metrics.gauge("recording", "1 while sound is being recorded.", [[Number(report.recording)]]);
-  metrics.gauge("in_schedule", "1 while the schedule asks for a recording.", [
+  metrics.gauge("in_schedule", "1 during the scheduled hours.", [
     [Number(report.in_schedule)],
   ]);
   metrics.gauge(
@@ -48,20 +47,20 @@ export function collectMetrics(view: StatusView): MetricFamily[] {
   );
   metrics.gauge(
     "problem",
-    "1 for each problem that lasts; /health has its message and the fix.",
+    "1 for each current problem; /health has its message and the fix.",
     report.problems.map(({ code }) => [1, { code }]),
   );
   metrics.gauge("clock_synchronized", "1 while the system clock is synchronized.", [
     [Number(report.clock_synchronized)],
   ]);
 
-  metrics.counter("scheduled_seconds_total", "Time for which the schedule asked for a recording.", [
+  metrics.counter("scheduled_seconds_total", "Scheduled recording time.", [
     [ledger.scheduled_s],
   ]);
   metrics.counter("recorded_seconds_total", "Sound recorded.", [[ledger.recorded_s]]);
   metrics.counter(
     "missing_seconds_total",
-    "Sound that was asked for and is missing, by cause.",
+    "Scheduled sound that is missing, by cause.",
     [...counters.missingMs].map(([cause, ms]) => [ms / 1000, { cause }]),
   );
   metrics.counter("gaps_total", "Declared gaps.", [[report.gaps_total]]);
@@ -69,46 +68,48 @@ export function collectMetrics(view: StatusView): MetricFamily[] {
   metrics.counter("capture_starts_total", "Starts of ffmpeg.", [[counters.captureStarts]]);
   metrics.counter(
     "capture_ends_total",
-    "Ends of ffmpeg, by reason; asked is an end that was asked for.",
+    "Ends of ffmpeg, by reason; asked is an end that the program requested.",
     [...counters.captureEnds].map(([reason, count]) => [count, { reason }]),
   );
-  metrics.counter("microphone_stalls_total", "A microphone that was there gave nothing for 10 s.", [
-    [report.microphone_stalls_total],
-  ]);
+  metrics.counter(
+    "microphone_stalls_total",
+    "How often a connected microphone delivered no sound for 10 s.",
+    [[report.microphone_stalls_total]],
+  );
   const levels: [number, Labels][] = [];
   if (typeof chunk?.peak_dbfs === "number") levels.push([chunk.peak_dbfs, { measure: "peak" }]);
   if (typeof chunk?.rms_dbfs === "number") levels.push([chunk.rms_dbfs, { measure: "rms" }]);
   metrics.gauge("last_chunk_level_dbfs", "Loudness of the last chunk, dB of full scale.", levels);
 
-  metrics.counter("chunks_delivered_total", "Chunks that the server has accepted.", [
+  metrics.counter("chunks_delivered_total", "Chunks accepted by the server.", [
     [report.uploaded_total],
   ]);
-  metrics.counter("upload_errors_total", "Attempts to deliver that failed.", [
+  metrics.counter("upload_errors_total", "Failed attempts to deliver a chunk.", [
     [report.upload_errors_total],
   ]);
   metrics.counter(
     "upload_attempts_total",
-    "Attempts to deliver a chunk, by what came of them.",
+    "Attempts to deliver a chunk, by result.",
     [...counters.attempts].map(([result, count]) => [count, { result }]),
   );
-  metrics.histogram("upload_duration_seconds", "How long attempts to deliver took.", {
+  metrics.histogram("upload_duration_seconds", "Duration of the attempts to deliver a chunk.", {
     bounds: UPLOAD_BOUNDS_S,
     counts: counters.attemptsWithin,
     sum: counters.attemptsMs / 1000,
   });
   metrics.gauge(
     "last_upload_timestamp_seconds",
-    "When the server accepted a chunk last, Unix time; 0 is never.",
+    "When the server last accepted a chunk, Unix time; 0 if never.",
     [[report.last_upload_ts ?? 0]],
   );
   const sinceMs = tally.outbox.files === 0 ? null : counters.oldestWaitingMs;
-  metrics.gauge("oldest_waiting_age_seconds", "Age of the chunk that is next to be delivered.", [
+  metrics.gauge("oldest_waiting_age_seconds", "Age of the chunk that is delivered next.", [
     [sinceMs === null ? 0 : Math.max(0, view.nowMs - sinceMs) / 1000],
   ]);
-  metrics.counter("chunks_lost_total", "Chunks that are gone and were not delivered.", [
+  metrics.counter("chunks_lost_total", "Chunks that were lost before delivery.", [
     [report.chunks_lost_total],
   ]);
-  metrics.counter("chunks_lost_seconds_total", "Sound in chunks that are gone and not delivered.", [
+  metrics.counter("chunks_lost_seconds_total", "Sound in chunks that were lost before delivery.", [
     [report.seconds_lost_total],
   ]);
 
@@ -124,23 +125,23 @@ export function collectMetrics(view: StatusView): MetricFamily[] {
   );
   metrics.gauge(
     "spool_bytes",
-    "Their size.",
+    "Size of the chunks in the spool, by state.",
     states.map(([state, { bytes }]) => [bytes, { state }]),
   );
   metrics.gauge(
     "spool_sound_seconds",
-    "Sound in them.",
+    "Sound in the chunks in the spool, by state.",
     states.map(([state, { durationUs }]) => [durationUs / 1e6, { state }]),
   );
-  metrics.gauge("spool_limit_bytes", "What max_spool_gb allows.", [[view.maxSpoolBytes]]);
+  metrics.gauge("spool_limit_bytes", "The limit max_spool_gb.", [[view.maxSpoolBytes]]);
   const { freeBytes } = counters;
   metrics.gauge(
     "disk_free_bytes",
-    "Free on the disk of the spool, as of the last look, one a chunk.",
+    "Free space on the disk of the spool, measured once per chunk.",
     freeBytes === null ? [] : [[freeBytes]],
   );
 
-  // Names of their own, as every Prometheus client library has them.
+  // These two names have no prefix: every Prometheus client library uses them.
   metrics.add("gauge", "process_resident_memory_bytes", "Resident memory size in bytes.", [
     [view.rssBytes],
   ]);
@@ -178,7 +179,7 @@ class Metrics {
   }
 }
 
-/** The text that /metrics answers with. */
+/** The text of an answer to /metrics. */
 export function formatMetrics(families: readonly MetricFamily[]): string {
   let text = "";
   for (const { type, name, help, samples, histogram } of families) {

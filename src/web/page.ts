@@ -1,6 +1,6 @@
-// The status page: what a technician sees at http://127.0.0.1:8042/. The server renders all of it, and
-// later the parts that have changed, so that the page means something without a script. It plays
-// nothing back, changes nothing and shows no token. Pure.
+// The status page that a technician sees at http://127.0.0.1:8042/. The server renders the whole page, and
+// then the parts that have changed, so that the page is useful without a script. The page never plays
+// sound, changes anything or shows the token. Pure.
 
 import { viewDay } from "./day_view.ts";
 import {
@@ -20,23 +20,22 @@ import { PAGE_SCRIPT } from "./page_script.ts";
 import { PAGE_STYLE } from "./page_style.ts";
 import * as words from "./page_words.ts";
 import type { StatusView } from "./view.ts";
+import { isNormalEdge } from "../status/gap_log.ts";
 
-/** With scripting off the page loads itself anew after this, seconds. */
+/** The interval at which the page reloads itself if scripts are disabled, seconds. */
 const RELOAD_S = 10;
 const SHOWN_GAPS = 4;
 const SHOWN_PROBLEMS = 5;
-/** Gaps at the edges of a recording are normal as long as they are shorter than this. */
-const NORMAL_EDGE_MS = 3000;
 const ICON = "data:image/svg+xml," + encodeURIComponent(
   '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="7" ' +
     'fill="#1d6f5c"/><path stroke="#fff" stroke-width="3" stroke-linecap="round" ' +
     'd="M7 14v4M12 10v12M17 6v20M22 11v10M27 14v4"/></svg>',
 );
 
-/** What the parts of the page hold, by the id of the element; "title" is the document's, as text. */
+/** The contents of the page's parts, by the id of the element; "title" is the document's title, as text. */
 export type PageParts = Readonly<Record<string, string>>;
 
-/** The parts that change while somebody looks. */
+/** The parts that change while the page is open. */
 export function renderParts(view: StatusView): PageParts {
   const { headline, mood } = words.summarize(view);
   const wave = view.history.wave();
@@ -55,7 +54,7 @@ export function renderParts(view: StatusView): PageParts {
   };
 }
 
-/** The whole page. @param nonce of the answer's Content-Security-Policy. */
+/** The whole page. @param nonce the nonce in the answer's Content-Security-Policy. */
 export function renderPage(view: StatusView, nonce: string): string {
   const { title = "", ...parts } = renderParts(view);
   const part = (id: string) => new Html(parts[id] ?? "");
@@ -82,7 +81,7 @@ export function renderPage(view: StatusView, nonce: string): string {
 <span id="link" role="status">as loaded</span></p>
 </header>
 <main>
-<section id="now" class="now" aria-live="polite" aria-label="What it is doing">
+<section id="now" class="now" aria-live="polite" aria-label="Current state">
 ${part("now")}
 </section>
 <section class="panel sound" aria-labelledby="sound-head">
@@ -121,7 +120,7 @@ ${drawLegend()}
 `.text;
 }
 
-/** The script moves it; what the server says is the level when the page was loaded. */
+/** The meter with the level at the time of loading. The script moves it afterwards. */
 function renderMeter(view: StatusView): Html {
   const level = view.history.level();
   const peak = Math.max(LOWEST_DBFS, level?.peakDbfs ?? LOWEST_DBFS);
@@ -170,7 +169,7 @@ function renderDelivery(view: StatusView): Html {
     [
       "Waiting",
       waiting === 0 ? "nothing" : words.count(waiting, "chunk"),
-      since === null ? "" : `the oldest heard ${words.dayAndTime(since, view)}`,
+      since === null ? "" : `the oldest from ${words.dayAndTime(since, view)}`,
     ],
     [
       "Last delivery",
@@ -197,7 +196,7 @@ function renderStorage(view: StatusView): Html {
     [
       "Free on the disk",
       freeBytes === null ? "not known yet" : words.bytes(freeBytes),
-      isTight ? `too little: ${words.bytes(minFreeBytes)} are wanted` : "",
+      isTight ? `too little: ${words.bytes(minFreeBytes)} are needed` : "",
     ],
     ["Kept", words.count(uploaded.files, "chunk"), "delivered already"],
     ["Refused", words.count(rejected.files, "chunk"), rejected.files === 0 ? "" : "by the server"],
@@ -228,10 +227,8 @@ function renderProblems(view: StatusView): Html {
 }
 
 function renderGaps(view: StatusView): Html {
-  const gaps = view.history.gaps.toReversed().filter(({ ms, cause }) =>
-    ms >= NORMAL_EDGE_MS || !["starting", "stopping", "schedule_end"].includes(cause)
-  );
-  if (gaps.length === 0) return markup`<p class="none">No gap that is known.</p>`;
+  const gaps = view.history.gaps.toReversed().filter((gap) => !isNormalEdge(gap));
+  if (gaps.length === 0) return markup`<p class="none">No known gaps.</p>`;
   const rows = gaps.slice(0, SHOWN_GAPS).map(({ start, ms, cause }) => {
     const from = words.dayAndTime(Date.parse(start), view, "second");
     return markup`<tr><td>${from}<td>${words.duration(ms)}<td>${words.spoken(cause)}</tr>`;
@@ -241,7 +238,7 @@ function renderGaps(view: StatusView): Html {
 <tbody>${rows}</tbody></table>`;
 }
 
-/** Each with its value and, in small, what there is to say about it. */
+/** A list of values, each with a name and a small note. */
 function facts(rows: readonly (readonly [name: string, value: string, note: string])[]): Html {
   const items = rows.map(([name, value, note]) =>
     markup`<div><dt>${name}</dt><dd>${value}<small>${note}</small></dd></div>`
@@ -249,7 +246,7 @@ function facts(rows: readonly (readonly [name: string, value: string, note: stri
   return markup`<dl>${items}</dl>`;
 }
 
-/** Rounded down, so that what is shown changes once a minute. */
+/** Rounded down to minutes, so that the text changes once a minute. */
 function minutes(ms: number): number {
   return Math.floor(ms / 60_000) * 60_000;
 }

@@ -1,19 +1,19 @@
-// The drawings of the status page, as SVG: the meter, the last minutes, the day. Nothing in them is
-// told by colour alone. Pure.
+// The charts of the status page as SVG: the meter, the last minutes, the day. No chart uses colour as the
+// only sign. Pure.
 import type { Levels } from "../status/levels.ts";
 import { type DayView, type StretchKind } from "./day_view.ts";
 import type { Day } from "../status/history.ts";
 import { Html, markup } from "./page_html.ts";
 import { decibels, type Mood, timeOfDay, wallClock } from "./page_words.ts";
 
-/** The lowest level that the drawings show; the highest is 0 dBFS. */
+/** The lowest level that the charts show; the highest is 0 dBFS. */
 export const LOWEST_DBFS = -60;
 const WAVE_HEIGHT = 60;
 const METER_WIDTH = 240;
-/** Drawn shorter than this, a gap would not be seen. */
+/** A gap is drawn at least this long, because a shorter one would not be visible. */
 const SEEN_MS = 5 * 60_000;
 const MARKED_HOURS = 3;
-/** Slanting lines, so that a gap is not told by its colour alone. */
+/** Diagonal lines, so that colour is not the only sign of a gap. */
 const HATCH = new Html(
   '<pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" ' +
     'patternTransform="rotate(45)"><rect class="hatch-ground" width="6" height="6"/>' +
@@ -27,10 +27,10 @@ const LEGEND: Readonly<Record<StretchKind, string>> = {
   unasked: "not scheduled",
 };
 
-/** Takes no part in reading or in the order of the Tab key. */
+/** Hides a drawing from screen readers and from the Tab key. */
 const MUTE = new Html('aria-hidden="true" focusable="false"');
 
-/** A segment for each dB of what is heard now; the last ones say that it is too loud. */
+/** The level meter: one segment per dB. The last segments mean that the sound is too loud. */
 export function drawMeter(level: Levels | null): Html {
   const width = Math.round(share(level?.peakDbfs ?? LOWEST_DBFS) * METER_WIDTH);
   return markup`<svg viewBox="0 0 ${METER_WIDTH} 10" preserveAspectRatio="none" ${MUTE}><defs>
@@ -50,13 +50,13 @@ function segments(name: string): Html {
   }"/><path class="${name} clip" d="${path(216, METER_WIDTH)}"/>`;
 }
 
-/** Words at equal distances. */
+/** Labels at equal distances. */
 export function drawScale(marks: readonly string[]): Html {
   const spans = marks.map((mark) => markup`<span>${mark}</span>`);
   return markup`<div class="scale" aria-hidden="true">${spans}</div>`;
 }
 
-/** How much of something is used, 0 to 1 or more. */
+/** A bar for the used part of a limit. @param used 0 to 1, or more. */
 export function drawGauge(used: number): Html {
   const percent = Math.min(100, 100 * used).toFixed(1);
   return markup`<svg class="gauge" viewBox="0 0 100 6" preserveAspectRatio="none" role="img"
@@ -64,7 +64,7 @@ aria-label="${percent} % of the allowed size is used" focusable="false">
 <rect class="dim" width="100" height="6"/><rect class="lit" width="${percent}" height="6"/></svg>`;
 }
 
-/** One bar a second, up from the middle, and its mirror image. */
+/** The level of the last minutes: one bar per second above the middle, and its mirror image below. */
 export function drawWave(seconds: readonly (Levels | null)[]): Html {
   const size = `0 0 ${seconds.length} ${2 * WAVE_HEIGHT}`;
   const peaks = outline("peak", seconds.map((levels) => levels && barHeight(levels.peakDbfs)));
@@ -74,10 +74,10 @@ export function drawWave(seconds: readonly (Levels | null)[]): Html {
 <use xlink:href="#half" transform="matrix(1 0 0 -1 0 ${2 * WAVE_HEIGHT})"/></svg>`;
 }
 
-/** Says in words what the wave shows. */
+/** Describes the wave in words. */
 export function describeWave(seconds: readonly (Levels | null)[]): string {
   const heard = seconds.filter((levels) => levels !== null);
-  if (heard.length === 0) return "No sound came in the last 5 minutes.";
+  if (heard.length === 0) return "No sound arrived in the last 5 minutes.";
   const peak = Math.max(...heard.map(({ peakDbfs }) => peakDbfs));
   const begin = seconds.findIndex((levels) => levels !== null);
   const silent = seconds.length - begin - heard.length;
@@ -94,7 +94,7 @@ function share(dbfs: number): number {
   return Math.min(1, Math.max(0, 1 - dbfs / LOWEST_DBFS));
 }
 
-/** Steps above the middle; where there was no sound, nothing. */
+/** A stepped outline above the middle, with no shape where there was no sound. */
 function outline(name: string, heights: readonly (number | null)[]): Html {
   let path = "";
   let height: number | null = null;
@@ -116,7 +116,7 @@ function outline(name: string, heights: readonly (number | null)[]): Html {
 export function drawDay(day: Day, view: DayView, nowMs: number, timeZone: string): Html {
   const place = (unixMs: number) =>
     `${(100 * (unixMs - day.startMs) / (day.endMs - day.startMs)).toFixed(2)}%`;
-  // What is missing lies above what is not.
+  // Missing parts are drawn on top of the others.
   const bars = view.stretches.toSorted((a, b) => rank(a.kind) - rank(b.kind)).map((stretch) => {
     const { kind, startMs, endMs } = stretch;
     const longEnoughMs = kind === "missing" ? Math.max(SEEN_MS, endMs - startMs) : endMs - startMs;
@@ -142,7 +142,7 @@ function rank(kind: StretchKind): number {
   return kind === "missing" ? 1 : 0;
 }
 
-/** The four kinds of stretches with their looks. */
+/** The legend: the four kinds of stretches. */
 export function drawLegend(): Html {
   const keys = (["recorded", "missing", "planned", "unasked"] as const).map((kind) => {
     const [y, height] = kind === "unasked" ? [6, 2] : [2, 10];
@@ -153,14 +153,14 @@ export function drawLegend(): Html {
   return markup`<ul class="legend">${keys}</ul>`;
 }
 
-/** "recorded 08:00 to 12:03, …", for those who do not see the drawing. */
+/** "recorded 08:00 to 12:03, …", for users who cannot see the chart. */
 export function describeDay(view: DayView, timeZone: string): string {
   const told = view.stretches.filter(({ kind }) => kind === "recorded" || kind === "missing");
   const time = (unixMs: number) => timeOfDay(unixMs, { timeZone }, "minute");
   const last = told.slice(-6).map(({ kind, startMs, endMs }) =>
     `${kind} ${time(startMs)} to ${time(endMs)}`
   );
-  if (last.length === 0) return "Nothing was to be recorded today until now.";
+  if (last.length === 0) return "Nothing has been scheduled today so far.";
   return `Today: ${told.length > last.length ? "…, " : ""}${last.join(", ")}.`;
 }
 
@@ -176,7 +176,7 @@ function hoursOf(day: Day, timeZone: string): { unixMs: number; hour: number }[]
   return hours;
 }
 
-/** A sign for each mood, told apart by its shape. @param size in pixels. */
+/** An icon for each mood; each has its own shape. @param size in pixels. */
 export function drawLamp(mood: Mood, size: number): Html {
   return markup`<svg class="lamp ${mood}" viewBox="0 0 24 24" width="${size}" height="${size}" ${MUTE}>${
     LAMPS[mood]

@@ -1,5 +1,5 @@
-// The live half of the status page: server-sent events to the few who watch. Nobody watching costs
-// nothing. A client that does not read holds a few messages at most, misses the rest, and is dropped.
+// The live updates of the status page: server-sent events for a few clients. Without clients no work is
+// done. For a client that does not read, a few messages at most are kept; it misses the rest and is dropped.
 // https://html.spec.whatwg.org/multipage/server-sent-events.html
 
 import { ServerSentEventStream } from "@std/http/server-sent-event-stream";
@@ -7,17 +7,17 @@ import type { Clock } from "../system/clock.ts";
 import type { PageParts } from "./page.ts";
 
 export const MAX_CLIENTS = 8;
-/** How often levels are sent; and every PARTS_EACH times what has changed on the page. */
+/** How often levels are sent. Changed parts of the page are sent every PARTS_EACH turns. */
 const TURN_MS = 200;
 const PARTS_EACH = 5;
 /** Messages that may wait for a client to read. */
 const MAX_WAITING = 4;
-/** A client that has read nothing for so long is gone. */
+/** How long a client may read nothing before it is dropped. */
 const STALLED_MS = 20_000;
-/** After this a client comes back, should the connection end. */
+/** The delay after which a client reconnects when the connection ends. */
 const RETRY_MS = 2000;
 
-/** A message as `@std/http` takes it. */
+/** A message in the form that `@std/http` accepts. */
 interface Message {
   readonly event: string;
   readonly data: string;
@@ -26,18 +26,18 @@ interface Message {
 
 interface Client {
   readonly controller: ReadableStreamDefaultController<Message>;
-  /** What the client's page holds. */
+  /** The parts that the client's page shows. */
   sent: PageParts;
-  /** Monotonic; null: it reads. */
+  /** Since when the client has not read, monotonic; null while it reads. */
   stalledSinceMs: number | null;
 }
 
 export interface PageEventsOptions {
   readonly clock: Clock;
-  /** Tells the page that it is of another program than the one that answers now. */
+  /** Identifies the running program, so that a page from an earlier run reloads itself. */
   readonly program: () => string;
   readonly parts: () => PageParts;
-  /** Peaks in dBFS since the last call, one each 100 ms. */
+  /** Peaks in dBFS since the last call, one per 100 ms. */
   readonly levels: () => readonly number[];
 }
 
@@ -51,12 +51,12 @@ export class PageEvents {
     this.#options = options;
   }
 
-  /** How many watch. */
+  /** The number of clients. */
   get clients(): number {
     return this.#clients.size;
   }
 
-  /** The stream of one more who watches; null if there are too many, or it is about to end. */
+  /** Opens a stream for a new client. Null if there are too many clients, or after `close`. */
   open(): ReadableStream<Uint8Array<ArrayBuffer>> | null {
     if (this.#closing.signal.aborted || this.#clients.size >= MAX_CLIENTS) return null;
     let client: Client | null = null;
@@ -82,10 +82,10 @@ export class PageEvents {
     await this.#running;
   }
 
-  /** Until nobody watches. */
+  /** Sends messages until there are no clients. */
   async #run(): Promise<void> {
     const { clock, levels } = this.#options;
-    levels(); // those of before are no news
+    levels(); // discards the levels from before
     for (let turn = 0; this.#clients.size > 0; turn++) {
       const peaks = levels();
       const parts = turn % PARTS_EACH === 0 ? this.#parts() : null;
@@ -102,17 +102,17 @@ export class PageEvents {
     try {
       return this.#options.parts();
     } catch {
-      return null; // GET / says so; the page says that nothing comes
+      return null; // GET / reports the error; the page says that no data arrives
     }
   }
 
-  /** Only what the client does not have yet; at times nothing, which says that all is well. */
+  /** Sends only changed parts. An empty message shows that the connection works. */
   #sendParts(client: Client, parts: PageParts): void {
     const changed = Object.entries(parts).filter(([id, text]) => client.sent[id] !== text);
     if (this.#send(client, "parts", Object.fromEntries(changed))) client.sent = parts;
   }
 
-  /** False: the client has not read what came before. */
+  /** Returns false if the client has not read the earlier messages. */
   #send(client: Client, event: string, data: unknown): boolean {
     if ((client.controller.desiredSize ?? 0) > 0) {
       client.stalledSinceMs = null;

@@ -1,4 +1,4 @@
-// HTML in which every value is escaped, because what a microphone calls itself is foreign text. Pure.
+// HTML in which every value is escaped, because the name of a microphone is untrusted text. Pure.
 
 const ESCAPES: Readonly<Record<string, string>> = {
   "&": "&amp;",
@@ -8,17 +8,17 @@ const ESCAPES: Readonly<Record<string, string>> = {
   "'": "&#39;",
 };
 
-/** Markup that is safe to put into a page as it is. */
+/** Markup that is safe to insert into a page unchanged. */
 export class Html {
   readonly text: string;
 
-  /** @param text trusted: of this program's own making. */
+  /** @param text trusted markup, made by this program. */
   constructor(text: string) {
     this.text = text;
   }
 }
 
-/** A template whose values are escaped, unless they are Html; of arrays each member. */
+/** A template that escapes its values, except Html and arrays of Html. */
 export function markup(
   parts: TemplateStringsArray,
   ...values: readonly (string | number | Html | readonly Html[])[]

@@ -1,7 +1,7 @@
-// The script of the status page, in the JavaScript of 2009 (ES5), as old browsers know it. It puts in
-// what the server has rendered, moves the meter, and says when the recorder does not answer.
+// The script of the status page, in JavaScript of 2009 (ES5) for old browsers. It inserts the parts that
+// the server has rendered, moves the meter, and shows a message when the recorder does not answer.
 
-/** Runs at the end of the page; without it the page is whole, and stands still. */
+/** Runs at the end of the page. Without it the page is complete, but does not update. */
 export const PAGE_SCRIPT = `
 (function () {
   'use strict';
@@ -40,7 +40,7 @@ export const PAGE_SCRIPT = `
     root.className = 'lost';
     link.className = '';
     say(link, 'not live');
-    say(lost, 'The recorder does not answer. Trying again\\u2026 What is shown is of ' +
+    say(lost, 'The recorder does not answer. Trying again\\u2026 The page shows the state at ' +
       byId('clock').textContent + '.');
   }
 

@@ -1,7 +1,7 @@
-// The looks of the status page, light and dark, from 320 px on. Sizes are reserved for what comes and
-// goes, so that nothing moves when it does.
+// The style sheet of the status page: light and dark, for widths from 320 px. It reserves space for
+// elements that appear and disappear, so that the rest of the page does not move.
 
-/** Goes into the page's own style element. */
+/** The contents of the page's style element. */
 export const PAGE_STYLE = `
 :root{--ground:#eef0ef;--panel:#fff;--ink:#17201e;--soft:#5b6764;--line:#d5dad8;--dim:#dfe4e2;
 --good:#1d7a63;--good-soft:#8cc3b3;--warn:#b45f06;--bad:#b3261e;--loud:#c48a00;--plan:#c9d3d0}

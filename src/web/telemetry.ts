@@ -1,10 +1,10 @@
-// The metrics for fleets that are not scraped: to Deno's own OpenTelemetry exporter, which pushes them
-// together with what Deno measures itself. Off, as it is unless OTEL_DENO is set, it costs nothing.
+// The metrics for fleets that are not scraped. It hands them to Deno's OpenTelemetry exporter, which pushes
+// them together with Deno's own metrics. The exporter is off unless OTEL_DENO is set, and then costs nothing.
 // https://docs.deno.com/runtime/fundamentals/open_telemetry/
 
 import type { Labels, MetricFamily } from "./metrics.ts";
 
-/** As much of OpenTelemetry's Meter as is used; Deno's own types leave it open. */
+/** The part of OpenTelemetry's Meter that is used here. Deno's own types do not define it. */
 interface Meter {
   createObservableGauge(name: string, options: { description: string }): object;
   createObservableCounter(name: string, options: { description: string }): object;
@@ -17,15 +17,15 @@ interface Meter {
 }
 
 /**
- * Has the exporter ask for the metrics whenever it sends. Histograms are left out: Deno's spans of the
- * uploads have their durations.
+ * Registers the metrics with the exporter, which then calls `collect` for each export. Histograms are left
+ * out: Deno's spans of the uploads contain their durations.
  */
 export function exportMetrics(collect: () => readonly MetricFamily[]): void {
   let meter: Meter;
   try {
     meter = Deno.telemetry.meterProvider.getMeter("recorder-agent");
   } catch {
-    return; // it is off
+    return; // the exporter is off
   }
   const instruments = new Map<string, object>();
   for (const { type, name, help: description } of collect()) {

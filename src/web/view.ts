@@ -1,4 +1,4 @@
-// Everything that the status page and /metrics are made from, as of one moment. No code.
+// The data behind the status page and /metrics at one moment. Types only.
 
 import type { Tally } from "../status/tally.ts";
 import type { Schedule } from "../config/schedule.ts";
@@ -10,7 +10,7 @@ import type { HealthReport } from "../status/status.ts";
 export interface StatusView {
   /** The system clock, Unix ms. */
   readonly nowMs: number;
-  /** IANA name of the zone whose wall clock counts. */
+  /** IANA name of the local time zone. */
   readonly timeZone: string;
   readonly schedule: Schedule;
   readonly report: HealthReport;
@@ -23,6 +23,6 @@ export interface StatusView {
   /** `max_spool_gb` and `min_free_gb`, bytes. */
   readonly maxSpoolBytes: number;
   readonly minFreeBytes: number;
-  /** Resident memory of this process. */
+  /** Resident memory of this process, bytes. */
   readonly rssBytes: number;
 }

@@ -211,7 +211,7 @@ Deno.test("OpusStreamReader reports a break at the position of an invalid packet
     packets[2] = wrong;
     for (const perPage of [1, 5]) {
       const events = read(join(...makeStreamPages(packets, { perPage })));
-      const reason = "break: a packet that is no Opus packet";
+      const reason = "break: a packet that is not valid Opus";
       assertEquals(inShort(events), ["head", "1", "2", reason, "4", "5"]);
     }
   }

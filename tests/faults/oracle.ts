@@ -27,7 +27,7 @@ const SLEWED_US = 20_000;
  * and what they tell of the stream's start is put right by those that follow.
  */
 const READ_US = 400_000;
-/** What lies further apart is no seam: the system clock was stepped there. */
+/** A larger distance is not a seam: the system clock was stepped there. */
 const STEPPED_US = 1e6;
 /** Chunks of unsure time that lie this close are one sound, and must join when they get their true time. */
 const JOIN_US = 5_000;
@@ -258,7 +258,7 @@ export class Oracle {
     const { ledger } = status.report(spool);
     this.#must(
       Math.abs(ledger.unaccounted_s) < 1e-6,
-      () => `the books do not balance: ${JSON.stringify(ledger)}`,
+      () => `the ledger does not balance: ${JSON.stringify(ledger)}`,
     );
   }
 

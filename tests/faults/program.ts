@@ -54,7 +54,7 @@ const HEAD: OpusEvent = {
   head: { channels: 1, preSkip: 312, inputSampleRate: 48_000 },
 };
 const BREAK: OpusEvent = { kind: "break", reason: "a test", offset: 0 };
-/** So many packets come in one read at most: a page of ffmpeg. */
+/** A read returns at most this number of packets: a page of ffmpeg. */
 const READ_PACKETS = 20;
 
 /** A step that takes longer than this in real time is stuck. */

@@ -309,7 +309,7 @@ class Schedule implements Disposable {
     return server.url;
   }
 
-  /** No DNS server is asked for a label of more than 63 characters (RFC 1035, section 2.3.4). */
+  /** No DNS query contains a label of more than 63 characters (RFC 1035, section 2.3.4). */
   get #dnsFailure(): string {
     this.#count("DNS failure");
     return `http://${"x".repeat(64)}.invalid`;

@@ -276,7 +276,7 @@ Deno.test("a second agent on the same spool is refused, and the first continues"
   await using agent = await setup.start();
   await agent.said("Recording.");
   await using second = await setup.start();
-  const refusal = await second.said("cannot go on");
+  const refusal = await second.said("is exiting");
   assertMatch(refusal.message, new RegExp(`another recorder-agent .*process ${agent.pid}`));
   await setup.ingest.waitForChunks(1, 20_000);
   assertEquals(await agent.end("SIGTERM"), 0);

@@ -3,6 +3,7 @@
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path/join";
+import { DEFAULT_CONFIG_PATH } from "../../src/config/places.ts";
 import { IDS } from "../fixtures/agent_process.ts";
 import { makeCertificates } from "../fixtures/certificates.ts";
 import { IngestServer } from "../fixtures/ingest_server.ts";
@@ -16,6 +17,7 @@ interface Finding {
   verdict: string;
   message: string;
   fix: string | null;
+  because: string | null;
 }
 
 /** Runs the command with this configuration; returns exit code and text, and asserts that the token is hidden. */
@@ -179,16 +181,116 @@ Deno.test("check reports a service that records another microphone than the conf
   }
 });
 
-Deno.test("check reports the problems of a configuration and still checks the rest", async () => {
+/** What `check --json` says, and its exit code. */
+async function report(
+  dir: string,
+  config: Record<string, string | number>,
+  options: { args?: string[] } = {},
+): Promise<{ code: number; ok: boolean; checks: Finding[] }> {
+  const { code, text } = await check(dir, config, { args: ["--json", ...options.args ?? []] });
+  return { code, ...JSON.parse(text) };
+}
+
+/** The names of the checks that were skipped for this cause. */
+function skippedFor(checks: readonly Finding[], cause: string): string[] {
+  return checks.filter(({ because }) => because === cause).map(({ name, verdict }) => {
+    assertEquals(verdict, "skipped", name);
+    return name;
+  });
+}
+
+Deno.test("check says what is wrong with a configuration once, and looks at the rest all the same", async () => {
   const dir = await Deno.makeTempDir({ prefix: "check-test-" });
   try {
-    const { code, text } = await check(dir, { chunk_second: 5, ingest_token: TOKEN });
+    const config = { chunk_second: 5, ingest_token: TOKEN };
+    const { code, text } = await check(dir, config);
     assertEquals(code, 1);
     assertMatch(text, /^✘ configuration .*ingest_base_url: is missing/m);
     assertMatch(text, /^✘ configuration .*did you mean chunk_seconds/m);
-    assertMatch(text, /^– spool +needs a configuration/m);
+    assertMatch(
+      text,
+      /^– not checked +[^\n]*spool, dns, connection, tls, token: first configuration/m,
+    );
     assertMatch(text, /^✔ ffmpeg/m);
+    const { checks } = await report(dir, config);
+    const skipped = skippedFor(checks, "configuration");
+    for (const name of ["spool", "dns", "connection", "tls", "token"]) {
+      assert(skipped.includes(name), name);
+    }
   } finally {
     await Deno.remove(dir, { recursive: true });
   }
+});
+
+Deno.test("check names a cause once: what depends on it is skipped, with its name", async () => {
+  const dir = await Deno.makeTempDir({ prefix: "check-test-" });
+  const usual = { ingest_token: TOKEN, audio_device: "usb:9-9", spool_dir: dir };
+  const server = (checks: readonly Finding[]) =>
+    checks.filter(({ name }) => ["dns", "connection", "tls", "token", "test chunk"].includes(name))
+      .map(({ name, verdict, because }) => [name, verdict, because].join(" ").trim());
+  try {
+    const { code, checks } = await report(dir, {
+      ...usual,
+      ingest_base_url: "https://nowhere.invalid",
+    }, { args: ["--send-test-chunk"] });
+    assertEquals(code, 1);
+    assertEquals(skippedFor(checks, "microphone"), ["level"]);
+    assertEquals(server(checks), [
+      "dns failed",
+      "connection skipped dns",
+      "tls skipped dns",
+      "token skipped dns",
+      "test chunk skipped dns",
+    ]);
+    const closed = await report(dir, { ...usual, ingest_base_url: "https://127.0.0.1:1" });
+    assertEquals(server(closed.checks), [
+      "connection failed",
+      "tls skipped connection",
+      "token skipped connection",
+    ]);
+    const { text } = await check(dir, { ...usual, ingest_base_url: "https://127.0.0.1:1" });
+    assertMatch(text, /^– not checked +tls, token: first connection must be in order$/m);
+    assertEquals(text.match(/not checked .*token/g)?.length, 1);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});
+
+const isSetUpHere = await Deno.stat(DEFAULT_CONFIG_PATH).then(() => true, () => false);
+
+Deno.test({
+  name: "without any configuration the program and check say one thing, and exit with 2",
+  ignore: isSetUpHere,
+  async fn() {
+    const env = Object.fromEntries(
+      Object.entries(Deno.env.toObject()).filter(([name]) => !name.startsWith("RA_")),
+    );
+    const run = async (...args: string[]) => {
+      const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+        args: ["run", "-A", "--no-check", MAIN, ...args],
+        clearEnv: true,
+        env,
+        stdin: "null",
+      }).output();
+      const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+      return [code, text(stdout), text(stderr)] as const;
+    };
+    const [outside, command] = ["recorder-agent is not set up yet", "sudo recorder-agent install"];
+    for (const args of [[], ["requeue"]]) {
+      assertEquals(await run(...args), [2, "", `${outside}. To set it up: ${command}\n`]);
+    }
+    const [code, said] = await run("check");
+    assertEquals([code, said], [2, `✘ configuration  ${outside}\n${" ".repeat(17)}→ ${command}\n`]);
+    const [codeOfJson, json] = await run("check", "--json");
+    assertEquals([codeOfJson, JSON.parse(json)], [2, {
+      ok: false,
+      checks: [{
+        name: "configuration",
+        verdict: "failed",
+        message: outside,
+        fix: command,
+        because: null,
+      }],
+    }]);
+  },
 });

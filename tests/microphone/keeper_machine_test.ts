@@ -294,7 +294,7 @@ Deno.test("a stand-in that became the one to keep to has proved itself by its so
   assertEquals(state.trust, "trusted");
 });
 
-Deno.test("one replug is no loose cable; the second within a minute of sound is one", () => {
+Deno.test("one replug is not a loose cable; the second within a minute of sound is one", () => {
   const { standing_in } = ACTIVITIES;
   const once = after(stateOf(standing_in, { trust: "replaced" }), [EVENTS["found own"], NOW]);
   assertEquals([once.activity.name, once.trust, once.pass], ["giving_way", "on_trial", null]);

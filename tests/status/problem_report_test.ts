@@ -70,7 +70,10 @@ Deno.test("a resolved problem has one line, with its duration and the number of 
   setup.report.clear();
   const message = "Resolved after 3.1 s: microphone_missing.";
   assertEquals(setup.lines().slice(1), [
-    { level: "WARNING", message, resolved: "microphone_missing", lasted_s: 3.1, reported: 3 },
+    {
+      ...{ level: "WARNING", message, resolved: "microphone_missing", lasted_s: 3.1, reported: 3 },
+      ends: ["microphone_missing"],
+    },
   ]);
   assertEquals([setup.listed(), setup.report.isLasting], [[], false]);
   const [past] = setup.status.history.problems;
@@ -94,6 +97,7 @@ Deno.test("a problem that replaces another is announced, and continues it", asyn
     "Resolved after 3 s: upload_misconfigured.",
   ]);
   assertEquals(setup.lines().at(-1)?.failed_attempts, 2);
+  assertEquals(setup.lines().at(-1)?.ends, ["upload_failing", "upload_misconfigured"]);
   assertEquals(setup.status.history.problems.map(({ code }) => code), ["upload_misconfigured"]);
 });
 

@@ -45,7 +45,7 @@ Deno.test("deadline() aborts in time with a TimeoutError that says how long it w
     limit.signal.addEventListener("abort", () => resolve(limit.signal.reason))
   );
   assert(reason instanceof DOMException && reason.name === "TimeoutError");
-  assertEquals(reason.message, "no end within 0.02 s");
+  assertEquals(reason.message, "timed out after 0.02 s");
 });
 
 Deno.test("deadline() aborts when its parent does, with the parent's reason", () => {

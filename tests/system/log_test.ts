@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { resetSync } from "@logtape/logtape";
-import { type LogOptions, RepeatLimiter, startLog, StderrQueue } from "../../src/system/log.ts";
+import { HeldLines, repeating } from "../../src/system/held_lines.ts";
+import { type LogOptions, startLog, StderrQueue } from "../../src/system/log.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
 
 /** A log and the text that it writes; logging ends with the scope. */
@@ -109,72 +110,15 @@ Deno.test("without `write` lines go to stderr, and a closed stderr is not an err
   assertEquals((await child.status).code, 0);
 });
 
-Deno.test("RepeatLimiter passes a message once per interval and counts the rest", () => {
-  const limiter = new RepeatLimiter(60_000);
-  assertEquals(limiter.pass("xrun at 0x55d1, 17 lost", 0), { suppressed: 0 });
-  assertEquals(limiter.pass("xrun at 0x66aF, 18 lost", 1), null);
-  assertEquals(limiter.pass("xrun at 0x66af, 18 lost", 59_999), null);
-  assertEquals(limiter.pass("something else", 59_999), { suppressed: 0 });
-  assertEquals(limiter.pass("xrun at 0x1, 2 lost", 60_000), { suppressed: 2 });
-  assertEquals(limiter.pass("xrun at 0x1, 2 lost", 60_001), null);
-});
-
-Deno.test("RepeatLimiter does not grow with the number of messages", () => {
-  const limiter = new RepeatLimiter(60_000);
-  const word = (index: number) => [...String(index)].map((digit) => "abcdefghij"[+digit]).join("");
-  let passed = 0;
-  for (let index = 0; index < 10_000; index++) {
-    if (limiter.pass(word(index), index) !== null) passed++;
-  }
-  assertEquals(passed, 10_000);
-  // It keeps at most the latest hundred: the last one is known, the first one is forgotten.
-  assertEquals(limiter.pass(word(9999), 10_000), null);
-  assertEquals(limiter.pass(word(0), 10_000), { suppressed: 0 });
-});
-
-Deno.test("RepeatLimiter doubles the interval while repeats continue, and starts over after a pause", () => {
-  const limiter = new RepeatLimiter(60, 240);
-  const passedAt = (untilMs: number, fromMs = 0) => {
-    const times: number[] = [];
-    for (let ms = fromMs; ms < untilMs; ms += 10) {
-      if (limiter.pass("flapping", ms) !== null) times.push(ms);
-    }
-    return times;
-  };
-  assertEquals(passedAt(1000), [0, 60, 180, 420, 660, 900]);
-  assertEquals(passedAt(1700, 1370), [1370, 1610]); // less than an interval after the last one ended
-  assertEquals(passedAt(2300, 2100), [2100, 2160, 2280]);
-});
-
-Deno.test("above DEBUG repeats of a kind of line are held back, and the latest is logged with a count", async () => {
-  const clock = new SimulatedClock(0);
-  using out = logTo({ level: "INFO", holdRepeatsBy: clock });
-  const said = () => out.lines().map(({ message, repeats }) => `${message} ${repeats ?? 0}`);
-  out.log.warning("{problem}", { problem: "401: request 1", code: "misconfigured" });
-  out.log.warning("Works again.");
-  out.log.warning("{problem}", { problem: "403: request b", code: "misconfigured" });
-  out.log.warning("{problem}", { problem: "404: request c", code: "misconfigured" });
-  out.log.warning("{problem}", { problem: "no answer", code: "failing" });
-  out.log.warning("Works again.");
-  assertEquals(said(), ["401: request 1 0", "Works again. 0", "no answer 0"]);
-  await clock.advance(60_000);
-  out.log.info("Chunk 1 recorded.");
-  assertEquals(said().slice(3), ["404: request c 1", "Works again. 0", "Chunk 1 recorded. 0"]);
-  out.log.info("Chunk 2 recorded."); // other numbers are not another kind
-  out.log.info("Chunk 3 recorded.");
-  await clock.advance(60_000);
-  out.log.info("Chunk 4 recorded.");
-  assertEquals(said().slice(6), ["Chunk 4 recorded. 2"]);
-});
-
-Deno.test("at DEBUG, and at FATAL, nothing is held back", () => {
+Deno.test("at DEBUG, and of fatal lines, nothing is held back", () => {
   for (const level of ["DEBUG", "ERROR"] as const) {
-    using out = logTo({ level, holdRepeatsBy: new SimulatedClock(0) });
+    using out = logTo({ level, held: new HeldLines(new SimulatedClock(0)) });
     for (let i = 0; i < 3; i++) {
-      if (level === "DEBUG") out.log.info("same");
-      else out.log.fatal("same");
+      if (level === "DEBUG") out.log.info("same", repeating("same", { i }));
+      else out.log.fatal("same", { code: "same" });
     }
     assertEquals(out.lines().length, 3);
+    assert(!out.text().includes("repeat"));
   }
 });
 

@@ -301,7 +301,7 @@ Deno.test("one deadline covers a whole attempt: silence, a slow answer, a body t
     const verdict = await client.upload(makeName(), file, never);
     const tookMs = performance.now() - started;
     assertEquals(verdict.kind, "retry");
-    assertEquals(reasonOf(verdict), "no whole answer: no end within 0.4 s");
+    assertEquals(reasonOf(verdict), "no complete answer: timed out after 0.4 s");
     assert(tookMs > 350 && tookMs < 2000, `${behaviour.kind} took ${tookMs} ms`);
   }
 });

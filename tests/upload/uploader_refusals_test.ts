@@ -135,7 +135,7 @@ Deno.test("chunks rejected by an earlier run are a problem from the start", asyn
 // ---- files
 
 Deno.test("a chunk that is removed while it is sent is still delivered, without an error", async () => {
-  const clock = new SimulatedClock(START_MS); // a pause would block the second chunk for ever
+  const clock = new SimulatedClock(START_MS); // a pause would block the second chunk forever
   await using rig = await UploadRig.start([], { clock });
   rig.server.script.push({ kind: "slow", ms: 100 });
   const first = await rig.put(0);

@@ -76,7 +76,7 @@ Deno.test("the sound level is drawn second by second, with holes where sound is 
     describeWave(wave),
     "Loudest in the last 5 minutes: 0 dBFS",
   );
-  assertEquals(describeWave([null, null]), "No sound came in the last 5 minutes.");
+  assertEquals(describeWave([null, null]), "No sound arrived in the last 5 minutes.");
   const missing = new Array(7).fill(null);
   assertStringIncludes(
     describeWave([level(-20), ...missing]),

@@ -5,6 +5,7 @@ import { assert, assertEquals } from "@std/assert";
 import { resetSync } from "@logtape/logtape";
 import { Recorder } from "../../../src/capture/recorder.ts";
 import type { Clock } from "../../../src/system/clock.ts";
+import { EVENTS, HeldLines, repeating } from "../../../src/system/held_lines.ts";
 import { type Logger, startLog } from "../../../src/system/log.ts";
 import { Janitor } from "../../../src/spool/janitor.ts";
 import { Status } from "../../../src/status/status.ts";
@@ -13,6 +14,7 @@ import { Uploader } from "../../../src/upload/uploader.ts";
 import { ids, makeName } from "../../fixtures/chunks.ts";
 import { noMicrophone } from "../../fixtures/recorder_rig.ts";
 import { TempSpool } from "../../fixtures/temp_spool.ts";
+import { TickingClock } from "../../fixtures/ticking_clock.ts";
 
 const DAY_S = 86_400;
 /** For workers that need real time, for instance to write the files of chunks. */
@@ -45,27 +47,48 @@ interface Line {
   level: string;
   message: string;
   repeats?: number;
+  code?: string;
 }
 
 /** The log of the service at INFO, on a clock that a worker drives. */
-function startDay() {
-  const clock = new HastyClock();
+function startDay<C extends Pick<Clock, "monotonicMs" | "sleep">>(clock: C) {
   const lines: Line[] = [];
   const write = (bytes: Uint8Array) => {
     const line = JSON.parse(new TextDecoder().decode(bytes));
-    lines.push({ ...line, atS: clock.nowMs / 1000 });
+    lines.push({ ...line, atS: clock.monotonicMs() / 1000 });
   };
-  const log = startLog({ level: "INFO", journal: false, write, holdRepeatsBy: clock });
+  const held = new HeldLines(clock);
+  const log = startLog({ level: "INFO", journal: false, write, held });
+  return { clock, lines, log, held, [Symbol.dispose]: () => resetSync() };
+}
+
+/** The same on a clock whose waits are over at once, with the status that workers report to. */
+function startHastyDay() {
+  const clock = new HastyClock();
+  // What is held back is written with the next line: it must not drive the clock.
+  const sleep = (_: number, signal?: AbortSignal) => aborted(signal);
+  const day = startDay({ monotonicMs: clock.monotonicMs, sleep });
   const status = new Status({ ...ids, version: "1" }, clock);
-  return { clock, lines, log, status, [Symbol.dispose]: () => resetSync() };
+  return { ...day, clock, status };
 }
 
 /** The number of lines in the worst minute that begins with a line, and in total. */
 function count(lines: readonly Line[]): { worstMinute: number; all: number } {
-  const within = lines.map(({ atS }) =>
-    lines.filter((other) => other.atS >= atS && other.atS < atS + 60).length
-  );
-  return { worstMinute: Math.max(0, ...within), all: lines.length };
+  let worstMinute = 0;
+  for (let from = 0, to = 0; from < lines.length; from++) {
+    while (to < lines.length && (lines[to]?.atS ?? 0) < (lines[from]?.atS ?? 0) + 60) to++;
+    worstMinute = Math.max(worstMinute, to - from);
+  }
+  return { worstMinute, all: lines.length };
+}
+
+function named(lines: readonly Line[], message: string): Line[] {
+  return lines.filter((line) => line.message === message);
+}
+
+/** Lines and those that they stand for. */
+function said(lines: readonly Line[]): number {
+  return lines.reduce((sum, { repeats = 0 }) => sum + 1 + repeats, 0);
 }
 
 /** Asserts at most a line per minute, over the whole time and in the last hour. */
@@ -77,6 +100,9 @@ function assertQuiet(lines: readonly Line[], seconds = DAY_S): void {
   const late = lines.filter(({ atS }) => atS >= seconds - 3600);
   assert(late.length <= 60, `${late.length} lines in the last hour:\n${text}`);
 }
+
+/** A problem that lasts: at once, then after 1, 2, 4 … minutes, then every hour. */
+const LINES_OF_A_PROBLEM = 1 + 6 + 24;
 
 // ---- delivery
 
@@ -94,17 +120,18 @@ const outages: [what: string, answer: (attempt: number, minute: number) => Verdi
   ["answers 401 and 200 in turn", (attempt) => attempt % 2 === 0 ? FORBIDDEN : TAKEN],
   ["answers 500 and 200 in turn", (attempt) => attempt % 2 === 0 ? BROKEN : TAKEN],
   ["refuses every chunk", () => REFUSED],
-  ["fails on one chunk in eight for ever", (_, minute) => minute % 8 === 0 ? BROKEN : TAKEN],
+  ["fails on one chunk in eight forever", (_, minute) => minute % 8 === 0 ? BROKEN : TAKEN],
 ];
 
 for (const [what, answer] of outages) {
-  Deno.test(`four hours with a server that ${what} log at most a line per minute`, async () => {
+  Deno.test(`four hours with a server that ${what}: a line for each chunk and change, few for what lasts`, async () => {
     await using temp = await TempSpool.open();
-    using day = startDay();
+    using day = startHastyDay();
     const { clock, log, lines } = day;
     const stop = new AbortController();
     let attempts = 0;
     let minute = 0;
+    let delivered = 0;
     clock.onPassed = async () => {
       for (; minute * 60_000 < clock.nowMs; minute++) {
         await temp.store("outbox", makeName(minute));
@@ -115,7 +142,9 @@ for (const [what, answer] of outages) {
     const client = {
       async upload({ startUnixUs }: { startUnixUs: number }): Promise<Verdict> {
         await clock.sleep(20_000);
-        return answer(attempts++, Math.floor(startUnixUs / 60e6));
+        const verdict = answer(attempts++, Math.floor(startUnixUs / 60e6));
+        if (verdict.kind === "delivered") delivered++;
+        return verdict;
       },
     };
     const options = { retryMinMs: 0, retryMaxMs: 5 };
@@ -125,14 +154,23 @@ for (const [what, answer] of outages) {
     });
     await uploader.run(stop.signal);
     assert(attempts > 400, `${attempts} attempts`);
-    assertQuiet(lines, OUTAGE_S);
+    assertEquals(named(lines, "Recorded.").length, minute);
+    // One may be under way when the time is over.
+    const told = named(lines, "Delivered.").length;
+    assert(told === delivered || told === delivered - 1, `${told} of ${delivered} are told`);
+    // An outage begins and ends with a line; between two of them a chunk is delivered.
+    const { all } = count(lines);
+    assert(all <= 2 * minute + 2 * delivered + 2 * LINES_OF_A_PROBLEM, `${all} lines`);
+    const problems = lines.filter(({ code }) => code !== undefined);
+    const ends = lines.filter(({ message }) => message.startsWith("Resolved after"));
+    assert(problems.length - ends.length <= 2 * LINES_OF_A_PROBLEM, `${problems.length} problems`);
   });
 }
 
 // ---- the other workers
 
-Deno.test("a day with a microphone that is missing in two alternating ways logs at most a line per minute", async () => {
-  using day = startDay();
+Deno.test("a day with a microphone that is missing in two ways in turn writes at most a line a minute", async () => {
+  using day = startHastyDay();
   const { clock, lines, log, status } = day;
   // The schedule is watched concurrently: its waits do not advance the time.
   const sleep = (ms: number, signal?: AbortSignal) =>
@@ -166,9 +204,9 @@ Deno.test("a day with a microphone that is missing in two alternating ways logs 
   assertQuiet(lines);
 });
 
-Deno.test("a day with a disk that fills up and empties every few seconds logs at most a line per minute", async () => {
+Deno.test("a day with a disk that fills up and empties every few seconds: a line for each change, and no more", async () => {
   await using temp = await TempSpool.open();
-  using day = startDay();
+  using day = startHastyDay();
   const { clock, lines } = day;
   let looks = 0;
   temp.spool.freeBytes = () => Promise.resolve(looks++ % 2 === 0 ? 1e6 : 1e12);
@@ -183,56 +221,124 @@ Deno.test("a day with a disk that fills up and empties every few seconds logs at
     await janitor.makeRoom();
     clock.nowMs += 5000;
   }
-  assert(lines.length > 5 && looks > 10_000);
-  assertQuiet(lines);
+  assert(looks > 10_000);
+  assertEquals(lines.length, looks);
+  assertEquals(lines.filter(({ code }) => code === "disk_low").length, looks / 2);
 });
 
 // ---- the log itself
 
-/** The log lines of the parts when a microphone, a disk and a server all flap at once. */
-function sayEverything(log: Logger, flap: number): number {
-  const recorder = log.getChild("recorder");
-  const problem = (part: string, code: string) =>
-    log.getChild(part).warning("{problem}", { problem: `${code}, time ${flap}`, code });
-  problem("recorder", "microphone_lost");
-  problem("recorder", "microphone_stalled");
-  recorder.info("Recording.", { microphone: "usb" });
-  recorder.warning("Sound is missing.", { ms: flap, cause: "microphone_lost" });
-  recorder.info("Recorded.", { chunk: flap });
-  problem("recorder", "disk_failing");
-  recorder.warning("Resolved after {lasted_s} s: {resolved}.", {
-    resolved: "disk_failing",
-    lasted_s: flap,
-  });
-  problem("janitor", "disk_low");
-  problem("uploader", "upload_failing");
-  problem("uploader", "upload_misconfigured");
-  log.getChild("uploader").warning("Resolved after {lasted_s} s: {resolved}.", {
-    resolved: "upload_misconfigured",
-    lasted_s: flap,
-    failed_attempts: flap,
-  });
-  return 11;
+/** A day of what is said every so many seconds; `said` says how many lines that was. */
+async function wholeDay(
+  everyMs: number,
+  say: (log: Logger, turn: number) => void,
+  seconds = DAY_S,
+) {
+  using day = startDay(new TickingClock());
+  const { clock, log, lines, held } = day;
+  let turns = 0;
+  for (; clock.nowMs < seconds * 1000; turns++) {
+    say(log, turns);
+    await clock.advance(everyMs);
+  }
+  held.flush();
+  return { lines, turns, ...count(lines) };
 }
 
-Deno.test("a day of flaps every three seconds logs few lines, counts each repeat and ends with the latest state", () => {
-  using day = startDay();
-  const { clock, lines, log } = day;
-  let said = 0;
-  while (clock.nowMs < DAY_S * 1000) {
-    said += sayEverything(log, said);
-    clock.nowMs += 3000;
+function sayProblem(log: Logger, part: string, code: string, flap: number): void {
+  log.getChild(part).warning("{problem}", { problem: `${code}, time ${flap}`, code });
+}
+
+function sayResolved(log: Logger, part: string, code: string): void {
+  log.getChild(part).warning("Resolved after {lasted_s} s: {resolved}.", {
+    resolved: code,
+    lasted_s: 1,
+    ends: [code],
+  });
+}
+
+for (const seconds of [60, 1]) {
+  Deno.test(`a day of chunks of ${seconds} s: each is a line when it is recorded and one when it is delivered`, async () => {
+    const { lines, turns, all } = await wholeDay(seconds * 1000, (log, chunk) => {
+      log.getChild("recorder").info("Recorded.", { chunk });
+      log.getChild("uploader").info("Delivered.", { chunk });
+    });
+    assertEquals(turns, DAY_S / seconds);
+    assertEquals(all, 2 * turns);
+    assert(lines.every(({ repeats }) => repeats === undefined));
+  });
+}
+
+Deno.test("a day with a microphone that comes for a moment and goes: seven lines each time, and no more", async () => {
+  // The recorder tries again after 2 s at the earliest.
+  const { turns, all, worstMinute } = await wholeDay(2000, (log, flap) => {
+    const recorder = log.getChild("recorder");
+    sayProblem(log, "recorder", "microphone_lost", flap);
+    sayResolved(log, "recorder", "microphone_lost");
+    recorder.info("Microphone chosen.", { microphone: "usb", reason: "it is back" });
+    recorder.info("Recording.", { microphone: "usb" });
+    recorder.warning("Sound is missing.", { ms: 2000, cause: "microphone_lost" });
+    recorder.info("Recorded.", { chunk: flap });
+    log.getChild("uploader").info("Delivered.", { chunk: flap });
+  });
+  assertEquals(all, 7 * turns);
+  assertEquals(all, 302_400);
+  assertEquals(worstMinute, 210);
+});
+
+Deno.test("a day with a disk that fails and takes recordings again every second: two lines each time", async () => {
+  const { turns, all } = await wholeDay(1000, (log, flap) => {
+    sayProblem(log, "recorder", "disk_failing", flap);
+    sayResolved(log, "recorder", "disk_failing");
+  });
+  assertEquals(all, 2 * turns);
+});
+
+Deno.test("a day with a disk that fails for good: at most 31 lines", async () => {
+  const { lines, turns, all } = await wholeDay(
+    1000,
+    (log, time) => sayProblem(log, "recorder", "disk_failing", time),
+  );
+  assert(all <= LINES_OF_A_PROBLEM, `${all} lines`);
+  assertEquals(said(lines), turns);
+});
+
+Deno.test("two hours with an ffmpeg that says 94 things a second, ever new ones: a line a minute", async () => {
+  const word = (index: number) => [...String(index)].map((digit) => "abcdefghij"[+digit]).join("");
+  const seconds = 2 * 3600;
+  const { lines, turns, all } = await wholeDay(1000, (log, second) => {
+    for (let line = 0; line < 94; line++) {
+      // Half of them are of three kinds, the others differ.
+      const text = line % 2 === 0 ? `xrun ${"!".repeat(line % 3)}` : word(second * 94 + line);
+      log.getChild("recorder").warning("ffmpeg: {text}", repeating(text, { text }));
+    }
+  }, seconds);
+  assert(all <= 20 + seconds / 60 + 1, `${all} lines`);
+  assertEquals(said(lines), 94 * turns);
+});
+
+Deno.test("a week's backlog at 200 chunks a second: all in the log, in fewer lines than journald takes", async () => {
+  using day = startDay(new TickingClock());
+  const { clock, log, lines } = day;
+  const chunks = 7 * 24 * 60;
+  for (let chunk = 0; chunk < chunks; chunk++) {
+    log.getChild("uploader").info("Delivered.", { chunk });
+    if (chunk % 20 === 19) await clock.advance(100);
   }
-  const { all, worstMinute } = count(lines);
-  assert(all <= 11 * (7 + 24), `${all} lines`);
-  assert(worstMinute <= 2 * 11, `${worstMinute} lines in a minute`);
-  // An hour later the latest state of everything has been logged, and the sum is correct.
-  clock.nowMs += 3_600_000;
-  log.info("recorder-agent has stopped.");
-  const told = lines.reduce((sum, { repeats = 0 }) => sum + 1 + repeats, 0);
-  assertEquals(told, said + 1);
-  const lastFlap = said - 11;
-  for (const code of ["microphone_lost", "disk_low", "upload_misconfigured"]) {
-    assert(lines.some(({ message }) => message === `${code}, time ${lastFlap}`), code);
-  }
+  await clock.advance(1000); // a moment later the last one is there
+  assertEquals(said(lines), chunks);
+  assert(count(lines).worstMinute < 10_000 / 2, "journald takes 10,000 in 30 s");
+  assert(lines.length <= EVENTS.burst + 110, `${lines.length} lines`);
+});
+
+Deno.test("a day of whatever there is, far more than two lines a second of each message: two a second", async () => {
+  const { lines, turns, all } = await wholeDay(60_000, (log, turn) => {
+    for (let line = 0; line < 200; line++) {
+      log.getChild("recorder").info("Recorded.", { turn, line });
+      sayProblem(log, "recorder", "microphone_lost", line);
+      log.getChild("recorder").warning("Over.", { ends: ["microphone_lost"] });
+    }
+  });
+  assertEquals(said(lines), 3 * 200 * turns);
+  assert(all <= 3 * (EVENTS.burst + EVENTS.perMs * DAY_S * 1000), `${all} lines`);
 });

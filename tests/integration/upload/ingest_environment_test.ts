@@ -57,7 +57,10 @@ Deno.test("a silent proxy does not delay an attempt beyond its deadline", async 
   ]);
   for (const verdict of verdicts) {
     assertEquals(verdict.kind, "retry");
-    assertEquals("reason" in verdict ? verdict.reason : "", "no whole answer: no end within 0.5 s");
+    assertEquals(
+      "reason" in verdict ? verdict.reason : "",
+      "no complete answer: timed out after 0.5 s",
+    );
   }
 });
 

@@ -1,0 +1,90 @@
+// What `check` says of the service and of what depends on it, by what systemd would answer.
+
+import { assertEquals } from "@std/assert";
+import {
+  checkService,
+  checkSpool,
+  checkUser,
+  type Unit,
+} from "../../src/commands/check_machine.ts";
+import type { Finding } from "../../src/commands/finding.ts";
+import { loadConfig } from "../../src/config/config.ts";
+
+const ABSENT: Unit = { LoadState: "not-found" };
+const STOPPED: Unit = {
+  LoadState: "loaded",
+  UnitFileState: "enabled",
+  ActiveState: "activating",
+  SubState: "auto-restart",
+  NRestarts: "7",
+};
+const RUNNING: Unit = { ...STOPPED, ActiveState: "active", SubState: "running" };
+const CONFIG = loadConfig({
+  path: "config.yaml",
+  env: {},
+  readTextFile: () =>
+    `point_id: 11111111-1111-1111-1111-111111111111
+register_id: 22222222-2222-2222-2222-222222222222
+device_id: 33333333-3333-3333-3333-333333333333
+ingest_base_url: https://ingest.example.com
+ingest_token: s3cret-token
+spool_dir: /nonexistent/spool
+health_port: 1
+`,
+});
+
+function inShort(findings: readonly Finding[]): string[] {
+  return findings.map(({ name, verdict, because }) =>
+    because === null ? `${name} ${verdict}` : `${name} ${verdict} because of ${because}`
+  );
+}
+
+Deno.test("a service that is not installed fails once; what install would make is skipped", async () => {
+  const found = [
+    ...await checkService(ABSENT, CONFIG),
+    ...await checkUser(ABSENT),
+    ...await checkSpool(CONFIG, ABSENT),
+  ];
+  assertEquals(inShort(found), [
+    "service failed",
+    "health skipped because of service",
+    "user skipped because of service",
+    "spool skipped because of service",
+  ]);
+});
+
+Deno.test("a service that does not run fails once, and its health is skipped", async () => {
+  assertEquals(inShort(await checkService(STOPPED, CONFIG)), [
+    "service failed",
+    "health skipped because of service",
+  ]);
+});
+
+Deno.test("a service that cannot start without a configuration is skipped", async () => {
+  assertEquals(inShort(await checkService(STOPPED, null)), [
+    "service skipped because of configuration",
+    "health skipped because of configuration",
+  ]);
+  assertEquals(inShort(await checkService({ ...STOPPED, UnitFileState: "disabled" }, null)), [
+    "service failed",
+    "service skipped because of configuration",
+    "health skipped because of configuration",
+  ]);
+  assertEquals(inShort(await checkService(RUNNING, null)), [
+    "service ok",
+    "health skipped because of configuration",
+  ]);
+});
+
+Deno.test("without systemd, and for an installed service, user and spool are checked by themselves", async () => {
+  const root = await Deno.makeTempDir({ prefix: "check-machine-" });
+  await Deno.mkdir(`${root}/etc`);
+  await Deno.writeTextFile(`${root}/etc/passwd`, "root:x:0:0:root:/root:/bin/bash\n");
+  for (const unit of [null, RUNNING]) {
+    assertEquals(inShort(await checkUser(unit, root)), ["user failed"]);
+    assertEquals(inShort(await checkSpool(CONFIG, unit)), ["spool warning"]);
+  }
+  assertEquals(inShort(await checkService(null, CONFIG)), ["service warning"]);
+  assertEquals(inShort(await checkService(RUNNING, CONFIG)), ["service ok", "health failed"]);
+  await Deno.remove(root, { recursive: true });
+});
