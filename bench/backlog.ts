@@ -11,7 +11,7 @@
 import { join } from "@std/path/join";
 import { systemClock } from "../src/system/clock.ts";
 import { startLog } from "../src/system/log.ts";
-import { formatChunkName } from "../src/chunk/chunk_name.ts";
+import { type ChunkDir, formatChunkName } from "../src/chunk/chunk_name.ts";
 import { Janitor } from "../src/spool/janitor.ts";
 import { Spool } from "../src/spool/spool.ts";
 import { startHealthServer } from "../src/web/health_server.ts";
@@ -28,18 +28,25 @@ const CHUNKS = "chunks";
 
 type Row = Record<string, string | number>;
 
-/** Fills the outbox/ of a spool with chunks of 2 s. The newest one is an hour old. */
-export function makeBacklog(spoolDir: string, chunks: number): void {
-  const outbox = join(spoolDir, "outbox");
-  Deno.mkdirSync(outbox, { recursive: true });
+/**
+ * Fills a directory of a spool with chunks of 2 s. The newest one is an hour old.
+ * @param apartMs from the start of one to the start of the next; less if some would be too old.
+ */
+export function makeBacklog(
+  spoolDir: string,
+  chunks: number,
+  { dir = "outbox", apartMs: wantedMs = 2000 }: { dir?: ChunkDir; apartMs?: number } = {},
+): void {
+  const folder = join(spoolDir, dir);
+  Deno.mkdirSync(folder, { recursive: true });
   const bytes = makeChunk();
-  const apartMs = Math.min(2000, Math.floor(5 * 86_400_000 / chunks)); // no chunk gets too old
+  const apartMs = Math.min(wantedMs, Math.floor(6 * 86_400_000 / chunks));
   const startUnixMs = Date.now() - 3_600_000 - chunks * apartMs;
   let written = "";
   for (let index = 0; index < chunks; index++) {
     const startUnixUs = (startUnixMs + index * apartMs) * 1000;
     const name = { startUnixUs, durationUs: 2e6, key: crypto.randomUUID() };
-    const path = join(outbox, formatChunkName(name));
+    const path = join(folder, formatChunkName(name));
     if (index % NAMES_OF_A_FILE !== 0) Deno.linkSync(written, path);
     else Deno.writeFileSync(written = path, bytes);
   }

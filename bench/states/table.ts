@@ -9,6 +9,8 @@ import { askEverything, passed, watchEvents } from "./watchers.ts";
 
 /** The number of chunks of 5 s in `max_spool_days`. */
 const BACKLOG = 110_000;
+/** A week of chunks of 60 s. */
+const WEEK = 10_080;
 const REPLUG_MS = 20_000;
 const HOUR_MS = 3_600_000;
 
@@ -18,6 +20,15 @@ export const STATES: readonly State[] = [
     words: "recording and delivering",
     records: true,
     set: async (scene) => scene.recording(await scene.server()),
+  },
+  {
+    name: "week",
+    words: `recording and delivering, ${WEEK.toLocaleString("en")} delivered chunks are kept`,
+    records: true,
+    set: async (scene) => {
+      makeBacklog(scene.spoolDir, WEEK, { dir: "uploaded", apartMs: 60_000 });
+      return scene.recording(await scene.server());
+    },
   },
   {
     name: "no-microphone",

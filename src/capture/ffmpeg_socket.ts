@@ -2,6 +2,8 @@
 // stdout takes, where a web stream lies in between; sound comes all day. It knows nothing of what is
 // written.
 
+import { removeIfThereSync } from "../system/disk.ts";
+
 export class FfmpegSocket {
   readonly path: string;
   readonly #listener: Deno.UnixListener;
@@ -18,7 +20,7 @@ export class FfmpegSocket {
   /** Null if it cannot be made: the path is too long, a foreign file is there, the disk has no sockets. */
   static listen(path: string): FfmpegSocket | null {
     try {
-      removeIfThere(path); // of a process that was killed
+      removeIfThereSync(path); // of a process that was killed
       return new FfmpegSocket(path, Deno.listen({ transport: "unix", path }));
     } catch {
       return null;
@@ -67,15 +69,7 @@ export class FfmpegSocket {
     this.#isListening = false;
     this.#listener.close();
     try {
-      removeIfThere(this.path);
+      removeIfThereSync(this.path);
     } catch { /* the next one tries again */ }
-  }
-}
-
-function removeIfThere(path: string): void {
-  try {
-    Deno.removeSync(path);
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
 }

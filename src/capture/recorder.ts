@@ -14,7 +14,7 @@ import { ChunkWriter } from "../spool/chunk_writer.ts";
 import { ProblemReport } from "../status/problem_report.ts";
 import { type Diagnosis, type ProblemCode, problems } from "../status/problems.ts";
 import { FfmpegMissingError, type StartFfmpeg } from "./ffmpeg.ts";
-import { appendGap } from "../status/gap_log.ts";
+import { appendGap, isNormalEdge } from "../status/gap_log.ts";
 import { type Gap, Ledger, type LedgerBalance } from "../status/ledger.ts";
 import { identify, NoMicrophoneError } from "../microphone/microphone_choice.ts";
 import { MicrophoneKeeper } from "../microphone/microphone_keeper.ts";
@@ -36,8 +36,6 @@ const SETTLING: readonly ProblemCode[] = [
 /** So many ffmpegs may be held with one microphone before the next waits until one of them has ended. */
 const MOST_LEFT_BEHIND = 8;
 
-/** Gaps at the edges of a recording. */
-const EDGES = ["starting", "stopping", "schedule_end"];
 const SILENT_CHUNKS = 2;
 
 export interface RecorderOptions {
@@ -302,8 +300,7 @@ export class Recorder {
       ms: Math.round(gap.endMs - gap.startMs),
       cause,
     };
-    // To begin and to end take their moment; that is declared, but no reason to worry.
-    if (record.ms < 3000 && EDGES.includes(cause)) log.info("Sound is missing.", record);
+    if (isNormalEdge(record)) log.info("Sound is missing.", record);
     else log.warning("Sound is missing.", record);
     status.gapDeclared({ start: record.start, ms: record.ms, cause });
     this.#note("gaps.jsonl", () => appendGap(spool.dir, record));

@@ -4,6 +4,7 @@
 // out one step after the other; each step may be repeated. Installing again is an upgrade: configuration
 // and token stay.
 
+import { exists } from "../system/disk.ts";
 import { loadConfig } from "../config/config.ts";
 import { DEFAULT_CONFIG_PATH } from "../config/places.ts";
 import { INSTALLED_TOKEN_PATH } from "../config/token.ts";
@@ -19,7 +20,6 @@ import {
 } from "./install_settings.ts";
 import {
   carryOut,
-  exists,
   fileStep,
   folderStep,
   idOf,
@@ -32,6 +32,7 @@ import {
 } from "./install_steps.ts";
 import { isPortFree, lastLines, readHealth, SERVICE, serviceState, SYSTEMCTL } from "./service.ts";
 import { askOnTerminal } from "./terminal.ts";
+import { messageOf } from "../system/error_text.ts";
 
 /** Where the files are installed. */
 export const PROGRAM = "/usr/local/bin/recorder-agent";
@@ -94,7 +95,7 @@ export async function runInstall(options: InstallOptions): Promise<number> {
     else print(`\nInstalled into ${root}; the service starts when that system boots.`);
     return 0;
   } catch (error) {
-    print(error instanceof Error ? error.message : String(error));
+    print(messageOf(error));
     if (error instanceof StepError) print("The changes were undone, as listed above.");
     return 1;
   }
@@ -265,7 +266,7 @@ async function start(plan: Plan, print: (line: string) => void): Promise<number>
     await runProgram([SYSTEMCTL, "daemon-reload"]);
     await runProgram([SYSTEMCTL, "restart", SERVICE], START_MS);
   } catch (error) {
-    print(`${error instanceof Error ? error.message : error}\nIts last log lines:`);
+    print(`${messageOf(error)}\nThe last log lines of the service:`);
     for (const line of await lastLines(8)) print(`  ${line}`);
     print(
       `\nEverything is installed, and systemd continues trying. Fix the reported error, for instance ` +

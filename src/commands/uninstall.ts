@@ -15,6 +15,7 @@ import {
   under,
 } from "./install_steps.ts";
 import { SERVICE, serviceState, SYSTEMCTL } from "./service.ts";
+import { messageOf } from "../system/error_text.ts";
 
 /** The entries of this program in spool_dir. Other files there are never removed. */
 const SPOOL_ENTRIES = [
@@ -90,7 +91,7 @@ export async function runUninstall(options: UninstallOptions): Promise<number> {
     }
     return 0;
   } catch (error) {
-    print(error instanceof Error ? error.message : String(error));
+    print(messageOf(error));
     if (error instanceof StepError) {
       print("Fix this and run it again: it continues where it stopped.");
     }

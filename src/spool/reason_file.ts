@@ -4,6 +4,7 @@
 import { join } from "@std/path/join";
 import { PRIVATE_FILE, removeIfThere, syncDirectory, writeAll } from "../system/disk.ts";
 
+/** The path of the file with the reason why a chunk was refused. */
 export function reasonPath(path: string): string {
   return `${path}.reason.json`;
 }

@@ -15,6 +15,15 @@ export interface GapRecord {
   readonly cause: string;
 }
 
+/** Gaps at the start and the end of a recording, and how short they are as a rule. */
+const EDGE_CAUSES = ["starting", "stopping", "schedule_end"];
+const NORMAL_EDGE_MS = 3000;
+
+/** Whether a gap is one that each start or end of a recording makes: it is declared, but not a fault. */
+export function isNormalEdge({ ms, cause }: Pick<GapRecord, "ms" | "cause">): boolean {
+  return ms < NORMAL_EDGE_MS && EDGE_CAUSES.includes(cause);
+}
+
 /** Appends a gap. @throws as the disk does. */
 export async function appendGap(spoolDir: string, gap: GapRecord): Promise<void> {
   const path = join(spoolDir, "gaps.jsonl");

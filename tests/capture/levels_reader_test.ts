@@ -6,13 +6,16 @@ import { LevelsReader } from "../../src/capture/levels_reader.ts";
 /** More than the socket of Linux holds: who writes it waits for the reader. */
 const MANY = new Uint8Array(500_000);
 
+/** How long the reader waits to be asked where a test waits for that. */
+const UNASKED_MS = 20;
+
 /** A reader, the number of bytes that it has read, and the end at which ffmpeg would write. */
-async function connected() {
+async function connected(unaskedMs?: number) {
   const dir = await Deno.makeTempDir();
   const socket = FfmpegSocket.listen(join(dir, "levels.sock"));
   if (socket === null) throw new Error("no socket");
   let bytes = 0;
-  const reader = new LevelsReader(socket, { push: ({ length }) => bytes += length });
+  const reader = new LevelsReader(socket, { push: ({ length }) => bytes += length }, unaskedMs);
   const writer = await Deno.connect({ transport: "unix", path: join(dir, "levels.sock") });
   return {
     reader,
@@ -46,7 +49,7 @@ Deno.test("LevelsReader reads what came before it was asked when it is asked, an
 
 Deno.test("LevelsReader keeps nobody waiting who writes, though it is asked once or never", async () => {
   for (const looks of [0, 1, 3]) {
-    await using levels = await connected();
+    await using levels = await connected(UNASKED_MS);
     await levels.write(new Uint8Array(1000));
     const written = levels.write(MANY);
     for (let look = 0; look < looks; look++) levels.reader.look();

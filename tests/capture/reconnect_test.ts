@@ -1,5 +1,5 @@
 // The way back to sound: what a plug changes, what an ffmpeg that hangs, and what is said about it. In
-// simulated time, with simulated sound; tests/integration/recorder_test.ts has a real ffmpeg.
+// simulated time, with simulated sound; tests/integration/capture/recorder_test.ts has a real ffmpeg.
 
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import { problems } from "../../src/status/problems.ts";

@@ -1,5 +1,5 @@
 // The recorder by the schedule, with a microphone that is missing, and with one that hangs. In simulated
-// time, with simulated sound; tests/integration/recorder_test.ts has a real ffmpeg.
+// time, with simulated sound; tests/integration/capture/recorder_test.ts has a real ffmpeg.
 
 import { assert, assertEquals } from "@std/assert";
 import { parseChunkName } from "../../src/chunk/chunk_name.ts";

@@ -1,5 +1,5 @@
 // One microphone in the place of another: a stand-in for the one recorded last, a stopgap for one on USB.
-// In simulated time, with simulated sound; tests/integration/recorder_test.ts has a real ffmpeg.
+// In simulated time, with simulated sound; tests/integration/capture/recorder_test.ts has a real ffmpeg.
 
 import { assert, assertEquals } from "@std/assert";
 import { problems } from "../../src/status/problems.ts";

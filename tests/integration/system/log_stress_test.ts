@@ -3,18 +3,18 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { resetSync } from "@logtape/logtape";
-import { Recorder } from "../../src/capture/recorder.ts";
-import type { Clock } from "../../src/system/clock.ts";
-import { EVENTS, HeldLines, repeating } from "../../src/system/held_lines.ts";
-import { type Logger, startLog } from "../../src/system/log.ts";
-import { Janitor } from "../../src/spool/janitor.ts";
-import { Status } from "../../src/status/status.ts";
-import type { Verdict } from "../../src/upload/ingest_client.ts";
-import { Uploader } from "../../src/upload/uploader.ts";
-import { ids, makeName } from "../fixtures/chunks.ts";
-import { noMicrophone } from "../fixtures/recorder_rig.ts";
-import { TempSpool } from "../fixtures/temp_spool.ts";
-import { TickingClock } from "../fixtures/ticking_clock.ts";
+import { Recorder } from "../../../src/capture/recorder.ts";
+import type { Clock } from "../../../src/system/clock.ts";
+import { EVENTS, HeldLines, repeating } from "../../../src/system/held_lines.ts";
+import { type Logger, startLog } from "../../../src/system/log.ts";
+import { Janitor } from "../../../src/spool/janitor.ts";
+import { Status } from "../../../src/status/status.ts";
+import type { Verdict } from "../../../src/upload/ingest_client.ts";
+import { Uploader } from "../../../src/upload/uploader.ts";
+import { ids, makeName } from "../../fixtures/chunks.ts";
+import { noMicrophone } from "../../fixtures/recorder_rig.ts";
+import { TempSpool } from "../../fixtures/temp_spool.ts";
+import { TickingClock } from "../../fixtures/ticking_clock.ts";
 
 const DAY_S = 86_400;
 /** For workers that need real time, for instance to write the files of chunks. */
@@ -86,7 +86,7 @@ function named(lines: readonly Line[], message: string): Line[] {
   return lines.filter((line) => line.message === message);
 }
 
-/** Lines and those that they stand for. */
+/** The lines that are written, and those that are counted in them. */
 function said(lines: readonly Line[]): number {
   return lines.reduce((sum, { repeats = 0 }) => sum + 1 + repeats, 0);
 }
@@ -228,7 +228,7 @@ Deno.test("a day with a disk that fills up and empties every few seconds: a line
 
 // ---- the log itself
 
-/** A day of what is said every so many seconds; `said` says how many lines that was. */
+/** Calls `say` at this interval for a day, or for `seconds`. Returns the lines and their counts. */
 async function wholeDay(
   everyMs: number,
   say: (log: Logger, turn: number) => void,
@@ -303,7 +303,7 @@ Deno.test("a day with a disk that fails for good: at most 31 lines", async () =>
   assertEquals(said(lines), turns);
 });
 
-Deno.test("two hours with an ffmpeg that says 94 things a second, ever new ones: a line a minute", async () => {
+Deno.test("two hours with an ffmpeg that writes 94 lines a second, always new ones: one log line a minute", async () => {
   const word = (index: number) => [...String(index)].map((digit) => "abcdefghij"[+digit]).join("");
   const seconds = 2 * 3600;
   const { lines, turns, all } = await wholeDay(1000, (log, second) => {
@@ -331,7 +331,7 @@ Deno.test("a week's backlog at 200 chunks a second: all in the log, in fewer lin
   assert(lines.length <= EVENTS.burst + 110, `${lines.length} lines`);
 });
 
-Deno.test("a day of whatever there is, far more than two lines a second of each message: two a second", async () => {
+Deno.test("a day of far more than two lines a second of each message: two lines a second are written", async () => {
   const { lines, turns, all } = await wholeDay(60_000, (log, turn) => {
     for (let line = 0; line < 200; line++) {
       log.getChild("recorder").info("Recorded.", { turn, line });
