@@ -1,13 +1,13 @@
-// Declared gaps, kept on disk: one JSON object a line in `gaps.jsonl`, for whoever asks later why a
-// second is missing. The file is kept small; that it cannot be written never stops a recording.
+// Keeps declared gaps on disk, to explain later why sound is missing: one JSON object per line in
+// `gaps.jsonl`. The size of the file is limited. A failed write never stops a recording.
 
 import { join } from "@std/path/join";
 
-/** Beyond this the older half goes; a gap takes about 150 bytes. */
+/** A larger file loses its older half; a gap takes about 150 bytes. */
 const MAX_BYTES = 256 * 1024;
 
 export interface GapRecord {
-  /** UTC, ISO 8601, as the clock stood when the gap was declared. */
+  /** UTC, ISO 8601, by the clock as it was when the gap was declared. */
   readonly start: string;
   readonly end: string;
   readonly ms: number;
@@ -15,7 +15,7 @@ export interface GapRecord {
   readonly cause: string;
 }
 
-/** Appends a gap. @throws as the disk does. */
+/** Appends a gap. @throws the errors of the disk. */
 export async function appendGap(spoolDir: string, gap: GapRecord): Promise<void> {
   const path = join(spoolDir, "gaps.jsonl");
   await Deno.writeTextFile(path, JSON.stringify(gap) + "\n", { append: true, mode: 0o600 });
