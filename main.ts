@@ -21,6 +21,7 @@ import { readEnvironment } from "./src/config/places.ts";
 import { HeldLines } from "./src/system/held_lines.ts";
 import { startLog, StderrQueue } from "./src/system/log.ts";
 import { COMMIT, VERSION } from "./src/system/version.ts";
+import { messageOf } from "./src/system/error_text.ts";
 
 /** A signal that aborts at the first SIGTERM or SIGINT. A second one ends the process at once. */
 function stopSignal(): AbortSignal {
@@ -87,7 +88,7 @@ async function runService(
     return 0;
   } catch (error) {
     log.fatal("recorder-agent is exiting: {reason}", {
-      reason: error instanceof Error ? error.message : String(error),
+      reason: messageOf(error),
     });
     return 1;
   } finally {

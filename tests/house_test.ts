@@ -46,6 +46,7 @@ const PURE = [
   "src/status/problems.ts",
   "src/status/tally.ts",
   "src/system/concat_bytes.ts",
+  "src/system/error_text.ts",
   "src/upload/multipart.ts",
   "src/upload/queue_order.ts",
   "src/upload/send_window.ts",
@@ -132,6 +133,20 @@ Deno.test("the capture, the uploader and the janitor meet in the spool: they nev
     imports.filter((imported) => workers.includes(imported)).map((to) => `${path} imports ${to}`)
   );
   assertEquals(meeting, []);
+});
+
+Deno.test("a function that another folder calls says what it does", () => {
+  const undocumented = modules.flatMap(({ path, text }) => {
+    const callers = modules.filter((other) =>
+      other.imports.includes(path) && roomOf(other.path) !== roomOf(path)
+    );
+    return [...text.matchAll(/^(?<before>.*)\n^export (?:async )?function\*? (?<name>\w+)/gm)]
+      .map(({ groups }) => ({ name: groups?.name ?? "", before: groups?.before ?? "" }))
+      .filter(({ before }) => !before.endsWith("*/"))
+      .filter(({ name }) => callers.some(({ code }) => new RegExp(`\\b${name}\\b`).test(code)))
+      .map(({ name }) => `${path}: ${name}`);
+  });
+  assertEquals(undocumented, []);
 });
 
 Deno.test("no module imports itself, however long the way round", () => {

@@ -2,6 +2,8 @@
 // child's stdout, which goes through a web stream, and sound is read all day. This module does not
 // interpret the bytes.
 
+import { removeIfThereSync } from "../system/disk.ts";
+
 export class FfmpegSocket {
   readonly path: string;
   readonly #listener: Deno.UnixListener;
@@ -21,7 +23,7 @@ export class FfmpegSocket {
    */
   static listen(path: string): FfmpegSocket | null {
     try {
-      removeIfThere(path); // left by a process that was killed
+      removeIfThereSync(path); // left by a process that was killed
       return new FfmpegSocket(path, Deno.listen({ transport: "unix", path }));
     } catch {
       return null;
@@ -73,15 +75,7 @@ export class FfmpegSocket {
     this.#isListening = false;
     this.#listener.close();
     try {
-      removeIfThere(this.path);
+      removeIfThereSync(this.path);
     } catch { /* the next listen() tries again */ }
-  }
-}
-
-function removeIfThere(path: string): void {
-  try {
-    Deno.removeSync(path);
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
 }

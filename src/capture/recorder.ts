@@ -14,7 +14,7 @@ import { ChunkWriter } from "../spool/chunk_writer.ts";
 import { ProblemReport } from "../status/problem_report.ts";
 import { type Diagnosis, type ProblemCode, problems } from "../status/problems.ts";
 import { FfmpegMissingError, type StartFfmpeg } from "./ffmpeg.ts";
-import { appendGap } from "../status/gap_log.ts";
+import { appendGap, isNormalEdge } from "../status/gap_log.ts";
 import { type Gap, Ledger, type LedgerBalance } from "../status/ledger.ts";
 import { identify, NoMicrophoneError } from "../microphone/microphone_choice.ts";
 import { MicrophoneKeeper } from "../microphone/microphone_keeper.ts";
@@ -42,8 +42,6 @@ const SETTLING: readonly ProblemCode[] = [
  */
 const MOST_LEFT_BEHIND = 8;
 
-/** Causes of gaps at the start and the end of a recording. */
-const EDGES = ["starting", "stopping", "schedule_end"];
 const SILENT_CHUNKS = 2;
 
 export interface RecorderOptions {
@@ -326,8 +324,7 @@ export class Recorder {
       ms: Math.round(gap.endMs - gap.startMs),
       cause,
     };
-    // Starting and stopping take a moment. That is declared, too, but it is not a warning.
-    if (record.ms < 3000 && EDGES.includes(cause)) log.info("Sound is missing.", record);
+    if (isNormalEdge(record)) log.info("Sound is missing.", record);
     else log.warning("Sound is missing.", record);
     status.gapDeclared({ start: record.start, ms: record.ms, cause });
     this.#note("gaps.jsonl", () => appendGap(spool.dir, record));

@@ -17,6 +17,7 @@ import {
 import { checkMicrophone } from "./check_microphone.ts";
 import { checkServer, SERVER_CHECKS } from "./check_server.ts";
 import { withMicrophones } from "./devices.ts";
+import { messageOf } from "../system/error_text.ts";
 
 export interface CheckOptions {
   readonly config: string | undefined;
@@ -82,7 +83,7 @@ async function orSay([name, run]: Check): Promise<readonly Finding[]> {
   try {
     return await run();
   } catch (error) {
-    const message = `cannot be checked: ${error instanceof Error ? error.message : error}`;
+    const message = `cannot be checked: ${messageOf(error)}`;
     return [failed(name, message, "Try it as root: sudo recorder-agent check")];
   }
 }

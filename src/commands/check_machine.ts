@@ -11,6 +11,7 @@ import { failed, type Finding, ok, skipped, skippedAll, warning } from "./findin
 import { USER } from "./install.ts";
 import { idOf } from "./install_steps.ts";
 import { readHealth, SERVICE, SYSTEMCTL } from "./service.ts";
+import { messageOf } from "../system/error_text.ts";
 
 /** The service's user must be in the group that may open sound devices. */
 export async function checkUser(unit: Unit | null, root = "/"): Promise<Finding[]> {
@@ -46,7 +47,7 @@ export async function checkSpool(
     return [
       failed(
         name,
-        `${spoolDir} cannot be written: ${error instanceof Error ? error.message : error}`,
+        `${spoolDir} cannot be written: ${messageOf(error)}`,
         `Is it a folder that ${USER} owns, on a disk that is not full or read-only (mount)?`,
       ),
     ];

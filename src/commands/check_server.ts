@@ -9,6 +9,7 @@ import { problems } from "../status/problems.ts";
 import { VERSION } from "../system/version.ts";
 import { failed, type Finding, ok, skippedAll, warning } from "./finding.ts";
 import { silentChunk } from "./probe_chunk.ts";
+import { messageOf } from "../system/error_text.ts";
 
 const LIMIT_MS = 10_000;
 
@@ -52,7 +53,7 @@ async function reach(hostname: string, port: number): Promise<Finding[]> {
   try {
     (await Deno.connect({ hostname, port, signal: limit.signal })).close();
   } catch (error) {
-    const said = error instanceof Error ? error.message : String(error);
+    const said = messageOf(error);
     if (!isAddress && /lookup|resolve|Name or service/i.test(said)) {
       return [
         failed(
@@ -91,9 +92,7 @@ async function greet(config: Config, hostname: string, port: number): Promise<Fi
     return [
       failed(
         "tls",
-        `the server's certificate is not accepted: ${
-          error instanceof Error ? error.message : error
-        }`,
+        `the server's certificate is not accepted: ${messageOf(error)}`,
         /expired|NotValidYet/i.test(String(error))
           ? "Is this machine's clock right (timedatectl)? Else the server's certificate is to be renewed"
           : "A private CA goes into tls_ca_file; a proxy that opens TLS has a CA of its own",
@@ -118,7 +117,7 @@ async function askWithToken(config: Config): Promise<Finding> {
   try {
     token = await readToken(config);
   } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
+    const message = messageOf(error);
     return failed(name, message, "Write the token alone into that file");
   }
   const caCerts = config.tlsCaFile === null ? [] : [await Deno.readTextFile(config.tlsCaFile)];
@@ -142,7 +141,7 @@ async function askWithToken(config: Config): Promise<Finding> {
     const said = verdict.kind === "retry" ? verdict.reason : `the server took an empty upload`;
     return warning(name, said, "Try again later, or with --send-test-chunk");
   } catch (error) {
-    const message = `no answer: ${error instanceof Error ? error.message : error}`;
+    const message = `no answer: ${messageOf(error)}`;
     return failed(name, message.replaceAll(token, "[token]"), "Try again; is the server up?");
   }
 }

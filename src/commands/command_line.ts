@@ -4,6 +4,7 @@
 import { parseArgs } from "node:util";
 import { type LevelName, LOG_LEVELS } from "../system/log.ts";
 import { VERSION } from "../system/version.ts";
+import { messageOf } from "../system/error_text.ts";
 
 export const HELP =
   `recorder-agent ${VERSION}: records a USB microphone by schedule, delivers it to an Ingest API
@@ -129,7 +130,7 @@ function parse(args: readonly string[]) {
   try {
     return parseArgs({ args: [...args], allowPositionals: true, options: OPTIONS });
   } catch (error) {
-    throw new UsageError(error instanceof Error ? error.message : String(error));
+    throw new UsageError(messageOf(error));
   }
 }
 

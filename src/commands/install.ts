@@ -3,6 +3,7 @@
 // it needs, checks all of it before it changes anything, and then takes one step after the other,
 // each of which may be taken again. Installing again is an upgrade: configuration and token stay.
 
+import { exists } from "../system/disk.ts";
 import { loadConfig } from "../config/config.ts";
 import { DEFAULT_CONFIG_PATH } from "../config/places.ts";
 import { INSTALLED_TOKEN_PATH } from "../config/token.ts";
@@ -18,7 +19,6 @@ import {
 } from "./install_settings.ts";
 import {
   carryOut,
-  exists,
   fileStep,
   folderStep,
   idOf,
@@ -31,6 +31,7 @@ import {
 } from "./install_steps.ts";
 import { isPortFree, lastLines, readHealth, SERVICE, serviceState, SYSTEMCTL } from "./service.ts";
 import { askOnTerminal } from "./terminal.ts";
+import { messageOf } from "../system/error_text.ts";
 
 /** Where everything is put. */
 export const PROGRAM = "/usr/local/bin/recorder-agent";
@@ -93,7 +94,7 @@ export async function runInstall(options: InstallOptions): Promise<number> {
     else print(`\nInstalled into ${root}; the service starts when that system boots.`);
     return 0;
   } catch (error) {
-    print(error instanceof Error ? error.message : String(error));
+    print(messageOf(error));
     if (error instanceof StepError) print("What had been changed was undone, as said above.");
     return 1;
   }
@@ -261,7 +262,7 @@ async function start(plan: Plan, print: (line: string) => void): Promise<number>
     await runProgram([SYSTEMCTL, "daemon-reload"]);
     await runProgram([SYSTEMCTL, "restart", SERVICE], START_MS);
   } catch (error) {
-    print(`${error instanceof Error ? error.message : error}\nIts last words:`);
+    print(`${messageOf(error)}\nIts last words:`);
     for (const line of await lastLines(8)) print(`  ${line}`);
     print(
       `\nEverything is installed, and systemd goes on trying. Put right what it complains of, in ` +

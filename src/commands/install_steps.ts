@@ -3,6 +3,8 @@
 
 import { join } from "@std/path/join";
 import { outputOf } from "../system/child.ts";
+import { messageOf } from "../system/error_text.ts";
+import { exists } from "../system/disk.ts";
 
 export interface Step {
   /** What it does, for people; it begins with a verb. */
@@ -44,7 +46,7 @@ export async function carryOut(
     } catch (error) {
       print(`  ✘ ${step.what}`);
       await undo(done, print);
-      const reason = error instanceof Error ? error.message : String(error);
+      const reason = messageOf(error);
       throw new StepError(`Cannot ${lowered(step.what)}: ${reason}`, { cause: error });
     }
     print(`  ✔ ${step.what}`);
@@ -197,16 +199,6 @@ export async function runProgram(
 /** A path of the system that is installed into. */
 export function under(root: string, path: string): string {
   return join(root, path);
-}
-
-export async function exists(path: string): Promise<boolean> {
-  try {
-    await Deno.lstat(path);
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
 }
 
 /** The number of a user or group in the root's own /etc/passwd or /etc/group; null if it has none. */

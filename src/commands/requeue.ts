@@ -6,6 +6,7 @@ import { join } from "@std/path/join";
 import { type ChunkName, parseChunkName } from "../chunk/chunk_name.ts";
 import { removeIfThere, sizeOf, syncDirectory } from "../system/disk.ts";
 import { reasonPath } from "../spool/reason_file.ts";
+import { messageOf } from "../system/error_text.ts";
 
 export interface RequeueOptions {
   readonly spoolDir: string;
@@ -197,5 +198,5 @@ function inWords(error: unknown): string {
   if (error instanceof Deno.errors.PermissionDenied) {
     return "this user may not; run it as root, or as the user of the service";
   }
-  return error instanceof Error ? error.message : String(error);
+  return messageOf(error);
 }

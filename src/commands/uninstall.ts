@@ -15,6 +15,7 @@ import {
   under,
 } from "./install_steps.ts";
 import { SERVICE, serviceState, SYSTEMCTL } from "./service.ts";
+import { messageOf } from "../system/error_text.ts";
 
 /** What is ours in spool_dir; whatever else lies there is nobody's to remove. */
 const SPOOL_ENTRIES = [
@@ -90,7 +91,7 @@ export async function runUninstall(options: UninstallOptions): Promise<number> {
     }
     return 0;
   } catch (error) {
-    print(error instanceof Error ? error.message : String(error));
+    print(messageOf(error));
     if (error instanceof StepError) {
       print("Put that right and run it again: it goes on where it stopped.");
     }

@@ -19,6 +19,7 @@ export interface RecordedMicrophones {
   readonly standIn: StandIn | null;
 }
 
+/** What was recorded before, from the spool; both null if the file is missing or cannot be read. */
 export async function readMicrophones(spoolDir: string): Promise<RecordedMicrophones> {
   const value = await readFile(spoolDir);
   const standIn = fieldOf(value, "standIn");

@@ -4,6 +4,7 @@
 import { join } from "@std/path/join";
 import { PRIVATE_FILE, removeIfThere, syncDirectory, writeAll } from "../system/disk.ts";
 
+/** Where the reason for the refusal of a chunk is, beside the chunk. */
 export function reasonPath(path: string): string {
   return `${path}.reason.json`;
 }

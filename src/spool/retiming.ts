@@ -29,6 +29,7 @@ export interface TrueTime {
   readonly unixS: number;
 }
 
+/** Reads the clock once, for all chunks that get their true time together. */
 export function readTrueTime(boot: Boot, clock: Clock): TrueTime {
   const unixMs = clock.unixMs();
   const bootUnixMs = unixMs - clock.monotonicMs() - boot.zeroMs;

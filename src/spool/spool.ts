@@ -30,6 +30,7 @@ import { Folder } from "./folder.ts";
 import { PartFile } from "./part_file.ts";
 import { copyReason, reasonPath, removeOldReason, writeReason } from "./reason_file.ts";
 import { lockSpool, SpoolLockedError } from "./spool_lock.ts";
+import { messageOf } from "../system/error_text.ts";
 
 export { SpoolLockedError };
 
@@ -460,7 +461,7 @@ export class Spool {
 function unusable(dir: string, error: unknown): Error {
   return new Error(
     `Cannot use spool_dir as it must be a directory this user can write: ` +
-      `${dir}: ${error instanceof Error ? error.message : error}`,
+      `${dir}: ${messageOf(error)}`,
     { cause: error },
   );
 }

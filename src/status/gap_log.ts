@@ -15,6 +15,15 @@ export interface GapRecord {
   readonly cause: string;
 }
 
+/** Causes of gaps at the start and the end of a recording, and the length that is normal for them. */
+const EDGE_CAUSES = ["starting", "stopping", "schedule_end"];
+const NORMAL_EDGE_MS = 3000;
+
+/** Whether every start or end of a recording makes a gap like this: it is declared, but it is not a fault. */
+export function isNormalEdge({ ms, cause }: Pick<GapRecord, "ms" | "cause">): boolean {
+  return ms < NORMAL_EDGE_MS && EDGE_CAUSES.includes(cause);
+}
+
 /** Appends a gap. @throws the errors of the disk. */
 export async function appendGap(spoolDir: string, gap: GapRecord): Promise<void> {
   const path = join(spoolDir, "gaps.jsonl");

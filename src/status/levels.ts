@@ -15,6 +15,7 @@ export interface Levels {
  */
 const SILENT_PEAK_DBFS = -66;
 
+/** Whether a connected microphone delivers only silence. */
 export function isSilent(levels: Levels): boolean {
   return levels.peakDbfs < SILENT_PEAK_DBFS;
 }

@@ -2,6 +2,8 @@
 // worker that finds a problem passes the facts and gets the words. problem_report.ts reports when a problem
 // begins and when it is resolved.
 
+import { messageOf } from "../system/error_text.ts";
+
 /** What a problem concerns, and whether sound is missing while it lasts. */
 export const PROBLEM_KINDS = {
   recording: { isSoundMissing: true },
@@ -219,7 +221,7 @@ export const problems = {
   })),
 
   spoolFailed: define("spool_failed", (error: unknown) => ({
-    message: `Chunks cannot be listed or moved: ${inWords(error)}`,
+    message: `Chunks cannot be listed or moved: ${messageOf(error)}`,
     fix: "Check the disk of spool_dir for errors (sudo dmesg) and for read-only mode (mount)",
   })),
 
@@ -235,7 +237,7 @@ export const problems = {
   })),
 
   diskFailing: define("disk_failing", (error: unknown) => ({
-    message: `Writes to the disk fail, recordings wait in memory: ${inWords(error)}`,
+    message: `Writes to the disk fail, recordings wait in memory: ${messageOf(error)}`,
     fix: "Check the disk of spool_dir (sudo dmesg); do not restart the service before that",
   })),
 
@@ -251,7 +253,7 @@ export const problems = {
   })),
 
   healthPortUnavailable: define("health_port_unavailable", (port: number, error: unknown) => ({
-    message: `The health server cannot listen on 127.0.0.1:${port}: ${inWords(error)}`,
+    message: `The health server cannot listen on 127.0.0.1:${port}: ${messageOf(error)}`,
     fix: "Stop the program that uses the port, or change health_port, then restart the service",
   })),
 };
@@ -266,8 +268,4 @@ function define<Code extends ProblemCode, Facts extends unknown[]>(
 
 function chunks(count: number): string {
   return count === 1 ? "1 chunk" : `${count} chunks`;
-}
-
-function inWords(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -32,8 +32,8 @@ export interface LedgerReport {
   /** In the chunk being recorded, or in a gap that has not ended. */
   open_s: number;
   /**
-   * Waiting when the program started, recovered recordings included, or requeued since by `recorder-agent
-   * requeue`.
+   * Waiting when the program started, recovered recordings included; or requeued since with
+   * `recorder-agent requeue`.
    */
   carried_over_s: number;
   delivered_s: number;

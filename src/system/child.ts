@@ -4,6 +4,7 @@
 
 import { bytesOf } from "./byte_stream.ts";
 import { concatBytes } from "./concat_bytes.ts";
+import { within } from "./within.ts";
 
 /** How long a short program may take. */
 const LIMIT_MS = 3_000;
@@ -93,17 +94,4 @@ async function gather(
   const parts: Uint8Array<ArrayBuffer>[] = [];
   for await (const bytes of bytesOf(stream)) parts.push(bytes.slice());
   return concatBytes(parts);
-}
-
-/** The value of the promise, or null after `ms`. */
-async function within<T>(ms: number, promise: Promise<T>): Promise<T | null> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<null>((resolve) => {
-    timer = setTimeout(() => resolve(null), ms);
-  });
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

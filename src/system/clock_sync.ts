@@ -5,6 +5,7 @@
 import { outputOf } from "./child.ts";
 import type { Clock } from "./clock.ts";
 import type { Logger } from "./log.ts";
+import { exists } from "./disk.ts";
 
 /** systemd-timesyncd creates this file when it has set the clock in this boot. */
 const TIMESYNCD_FLAG = "/run/systemd/timesync/synchronized";
@@ -45,7 +46,7 @@ export class ClockSync {
     this.#clock = deps.clock;
     this.#log = deps.log;
     this.#probe = deps.probe ?? probeSystem;
-    this.#hasFlag = deps.hasFlag ?? (() => exists(TIMESYNCD_FLAG));
+    this.#hasFlag = deps.hasFlag ?? (() => isThere(TIMESYNCD_FLAG));
   }
 
   get isTrusted(): boolean {
@@ -93,8 +94,8 @@ export class ClockSync {
  * result is false.
  */
 export async function probeSystem(): Promise<boolean | null> {
-  if (await exists(TIMESYNCD_FLAG)) return true;
-  if (!await exists(SYSTEMD_RUNS)) return null;
+  if (await isThere(TIMESYNCD_FLAG)) return true;
+  if (!await isThere(SYSTEMD_RUNS)) return null;
   try {
     const args = ["show", "--property=NTPSynchronized", "--value"];
     const { stdout } = await outputOf("timedatectl", args);
@@ -106,13 +107,9 @@ export async function probeSystem(): Promise<boolean | null> {
   }
 }
 
-async function exists(path: string): Promise<boolean> {
-  try {
-    await Deno.stat(path);
-    return true;
-  } catch {
-    return false;
-  }
+/** False, too, if the file cannot be seen. */
+async function isThere(path: string): Promise<boolean> {
+  return await exists(path).catch(() => false);
 }
 
 /**

@@ -10,6 +10,7 @@ import {
   type LogRecord,
 } from "@logtape/logtape";
 import { type HeldLines, type WriteLine, writtenFields } from "./held_lines.ts";
+import { within } from "./within.ts";
 
 export type { Logger } from "@logtape/logtape";
 
@@ -114,12 +115,7 @@ export class StderrQueue {
 
   /** Resolves when all is written, or after `ms`. */
   async flush(ms: number): Promise<void> {
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const late = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, ms);
-    });
-    await Promise.race([this.#writing, late]);
-    clearTimeout(timer);
+    await within(ms, this.#writing ?? Promise.resolve());
   }
 
   async #work(): Promise<void> {

@@ -1,6 +1,8 @@
 // Structured concurrency: tasks that start together, fail together and are all awaited. The module does
 // not know what the tasks do.
 
+import { messageOf } from "./error_text.ts";
+
 /** The first failure of a task aborts the group's signal. No rejection is lost. */
 export class TaskGroup {
   readonly #controller = new AbortController();
@@ -35,6 +37,6 @@ export class TaskGroup {
     for (const task of this.#tasks) await task; // includes tasks that start in the meantime
     if (this.#failure === null) return;
     const { name, error } = this.#failure;
-    throw new Error(`${name}: ${error instanceof Error ? error.message : error}`, { cause: error });
+    throw new Error(`${name}: ${messageOf(error)}`, { cause: error });
   }
 }

@@ -8,6 +8,7 @@ import { readChunkHeader } from "../chunk/chunk_file.ts";
 import { OPUS_RATE } from "../chunk/opus.ts";
 import type { ChunkName } from "../chunk/chunk_name.ts";
 import { encodeMultipart } from "./multipart.ts";
+import { messageOf } from "../system/error_text.ts";
 
 /** The client reads no more of an answer than this. The answers of the Ingest API are shorter. */
 const MAX_ANSWER_BYTES = 65_536;
@@ -109,7 +110,7 @@ export class IngestClient implements Disposable {
     try {
       token = await this.#options.readToken();
     } catch (error) {
-      return { kind: "misconfigured", reason: error instanceof Error ? error.message : `${error}` };
+      return { kind: "misconfigured", reason: messageOf(error) };
     }
     // A server may echo what it was sent, and reasons are logged and shown.
     const hide = (text: string) => text.replaceAll(token, "[token]");

@@ -7,6 +7,8 @@
 // has its own subclass of Blob, because Deno (2.7.11, 2.9.6) never frees the contents of its own Blobs: a
 // till would lose 11 MB an hour.
 
+import { concatBytes } from "../system/concat_bytes.ts";
+
 /** A file up to this size is sent in one piece with the fields: a write waits for the one before. */
 const MAX_WHOLE_BYTES = 1_048_576;
 /** Size of the pieces of a larger file. Pieces that were sent stay in memory as garbage for a while. */
@@ -84,22 +86,12 @@ function inPieces(
   file: Uint8Array<ArrayBuffer>,
   tail: Uint8Array<ArrayBuffer>,
 ): Uint8Array<ArrayBuffer>[] {
-  if (file.length <= MAX_WHOLE_BYTES) return [joined([head, file, tail])];
+  if (file.length <= MAX_WHOLE_BYTES) return [concatBytes([head, file, tail])];
   const pieces = [head];
   for (let at = 0; at < file.length; at += PIECE_BYTES) {
     pieces.push(file.subarray(at, at + PIECE_BYTES));
   }
   return [...pieces, tail];
-}
-
-function joined(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const whole = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
 }
 
 /** Escapes a name as browsers do (HTML, "multipart/form-data encoding algorithm"). */

@@ -20,13 +20,12 @@ import { PAGE_SCRIPT } from "./page_script.ts";
 import { PAGE_STYLE } from "./page_style.ts";
 import * as words from "./page_words.ts";
 import type { StatusView } from "./view.ts";
+import { isNormalEdge } from "../status/gap_log.ts";
 
 /** The interval at which the page reloads itself if scripts are disabled, seconds. */
 const RELOAD_S = 10;
 const SHOWN_GAPS = 4;
 const SHOWN_PROBLEMS = 5;
-/** Shorter gaps at the start and end of a recording are normal. */
-const NORMAL_EDGE_MS = 3000;
 const ICON = "data:image/svg+xml," + encodeURIComponent(
   '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="7" ' +
     'fill="#1d6f5c"/><path stroke="#fff" stroke-width="3" stroke-linecap="round" ' +
@@ -228,9 +227,7 @@ function renderProblems(view: StatusView): Html {
 }
 
 function renderGaps(view: StatusView): Html {
-  const gaps = view.history.gaps.toReversed().filter(({ ms, cause }) =>
-    ms >= NORMAL_EDGE_MS || !["starting", "stopping", "schedule_end"].includes(cause)
-  );
+  const gaps = view.history.gaps.toReversed().filter((gap) => !isNormalEdge(gap));
   if (gaps.length === 0) return markup`<p class="none">No known gaps.</p>`;
   const rows = gaps.slice(0, SHOWN_GAPS).map(({ start, ms, cause }) => {
     const from = words.dayAndTime(Date.parse(start), view, "second");
