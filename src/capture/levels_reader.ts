@@ -15,14 +15,20 @@ const UNASKED_MS = 1000;
 
 export class LevelsReader {
   readonly #socket: FfmpegSocket;
+  readonly #unaskedMs: number;
   readonly #read: Promise<void>;
   #isOver = false;
   /** look() was called during a read. */
   #isAsked = false;
   #lookNow: (() => void) | null = null;
 
-  constructor(socket: FfmpegSocket, meter: Pick<LevelMeter, "push">) {
+  constructor(
+    socket: FfmpegSocket,
+    meter: Pick<LevelMeter, "push">,
+    unaskedMs = UNASKED_MS,
+  ) {
     this.#socket = socket;
+    this.#unaskedMs = unaskedMs;
     this.#read = this.#readInto(meter);
   }
 
@@ -61,7 +67,7 @@ export class LevelsReader {
   async #asked(): Promise<void> {
     if (!this.#isAsked && !this.#isOver) {
       await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, UNASKED_MS);
+        const timer = setTimeout(resolve, this.#unaskedMs);
         this.#lookNow = () => {
           clearTimeout(timer);
           resolve();

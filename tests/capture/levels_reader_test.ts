@@ -6,15 +6,18 @@ import { LevelsReader } from "../../src/capture/levels_reader.ts";
 /** More than a socket of Linux holds: the writer has to wait for the reader. */
 const MANY = new Uint8Array(500_000);
 
+/** How long the reader waits for look() in a test that waits for the end of this time, ms. */
+const UNASKED_MS = 20;
+
 /**
  * A reader, the number of bytes that it has read, and the end of the socket to which ffmpeg would write.
  */
-async function connected() {
+async function connected(unaskedMs?: number) {
   const dir = await Deno.makeTempDir();
   const socket = FfmpegSocket.listen(join(dir, "levels.sock"));
   if (socket === null) throw new Error("no socket");
   let bytes = 0;
-  const reader = new LevelsReader(socket, { push: ({ length }) => bytes += length });
+  const reader = new LevelsReader(socket, { push: ({ length }) => bytes += length }, unaskedMs);
   const writer = await Deno.connect({ transport: "unix", path: join(dir, "levels.sock") });
   return {
     reader,
@@ -48,7 +51,7 @@ Deno.test("LevelsReader reads the bytes that have arrived when look() is called,
 
 Deno.test("LevelsReader does not block the writer, even if look() is called once or never", async () => {
   for (const looks of [0, 1, 3]) {
-    await using levels = await connected();
+    await using levels = await connected(UNASKED_MS);
     await levels.write(new Uint8Array(1000));
     const written = levels.write(MANY);
     for (let look = 0; look < looks; look++) levels.reader.look();

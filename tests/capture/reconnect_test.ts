@@ -1,5 +1,5 @@
 // How the recorder reconnects: what a plug changes, what an ffmpeg that hangs changes, and what is
-// reported. Time and sound are simulated; tests/integration/recorder_test.ts uses a real ffmpeg.
+// reported. Time and sound are simulated; tests/integration/capture/recorder_test.ts uses a real ffmpeg.
 
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import { problems } from "../../src/status/problems.ts";

@@ -1,5 +1,5 @@
 // The recorder with a schedule, with a missing microphone, and with one that hangs. Time and sound are
-// simulated; tests/integration/recorder_test.ts uses a real ffmpeg.
+// simulated; tests/integration/capture/recorder_test.ts uses a real ffmpeg.
 
 import { assert, assertEquals } from "@std/assert";
 import { parseChunkName } from "../../src/chunk/chunk_name.ts";

@@ -1,5 +1,5 @@
 // One microphone in place of another: a stand-in for the last one, a stopgap for one on USB. Time and sound
-// are simulated; tests/integration/recorder_test.ts uses a real ffmpeg.
+// are simulated; tests/integration/capture/recorder_test.ts uses a real ffmpeg.
 
 import { assert, assertEquals } from "@std/assert";
 import { problems } from "../../src/status/problems.ts";

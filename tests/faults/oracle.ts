@@ -8,7 +8,9 @@ import {
   formatChunkName,
   parseChunkName,
   parsePartName,
+  type PartName,
 } from "../../src/chunk/chunk_name.ts";
+import type { ChunkTimes } from "../../src/chunk/chunk_times.ts";
 import type { Spool } from "../../src/spool/spool.ts";
 import type { Status } from "../../src/status/status.ts";
 import type { FaultDisk } from "../fixtures/fault_disk.ts";
@@ -20,6 +22,15 @@ import { readSound, type Sound } from "./sound.ts";
 const SUSPECT_AFTER = 8;
 /** The length in a name may differ from that of the sound by this much, as the system clock slews. */
 const SLEWED_US = 20_000;
+/**
+ * Or by so much, where a stream broke off within a read: the packets before it had waited, by up to a page,
+ * and what they tell of the stream's start is put right by those that follow.
+ */
+const READ_US = 400_000;
+/** A larger distance is not a seam: the system clock was stepped there. */
+const STEPPED_US = 1e6;
+/** Chunks of unsure time that lie this close are one sound, and must join when they get their true time. */
+const JOIN_US = 5_000;
 
 const REASON = ".reason.json";
 
@@ -30,6 +41,13 @@ interface Place {
   readonly dir: string;
   readonly fileName: string;
   readonly sound: Sound;
+}
+
+/** Two chunks of one sound in a directory, by their keys. */
+export interface JoinedChunks {
+  readonly dir: string;
+  readonly first: string;
+  readonly second: string;
 }
 
 interface Removal {
@@ -88,6 +106,13 @@ export class Oracle {
   readonly #unwritable = new Set<string>();
   /** The number of sizes that could not be read before this run began. */
   #untold = 0;
+  /** The times of the chunk that this run sealed last. */
+  #sealedLast: ChunkTimes | null = null;
+  /** Boots whose names may have got their true time: the clock was right in them. */
+  readonly #rightBoots = new Set<string>();
+  /** By key, the boot that a name of unsure time told. */
+  readonly #bootOf = new Map<string, string>();
+  #isInterrupted = false;
   #violation: Violation | null = null;
 
   constructor(disk: FaultDisk, server: IngestServer) {
@@ -108,14 +133,65 @@ export class Oracle {
     return this.packets.heard();
   }
 
-  /** Records that the program reports this chunk as durable in outbox/. */
-  sealed(key: string): void {
+  /** Records that the program reports this chunk as durable in outbox/. Where nothing is missing, it joins. */
+  sealed(key: string, times: ChunkTimes): void {
     this.#sealed.add(key);
+    const before = this.#sealedLast;
+    this.#sealedLast = times;
+    if (before === null || times.gapMs > 0 || times.startMs !== before.endMs) return;
+    const betweenUs = times.startUnixUs - before.endUnixUs;
+    this.#must(
+      betweenUs === 0 || Math.abs(betweenUs) > STEPPED_US,
+      () => `${key} begins ${betweenUs} us behind the chunk that it joins`,
+    );
+  }
+
+  /** Something else than a packet came within a read. */
+  interrupted(kind: string): void {
+    this.#isInterrupted = true;
+    this.#disk.injected[kind] = (this.#disk.injected[kind] ?? 0) + 1;
+  }
+
+  /** The system clock is right in this boot, from now on. */
+  clockTrusted(bootId: string): void {
+    this.#rightBoots.add(bootId);
+  }
+
+  /** Chunks of this boot and of unsure time, of which one ends where the next begins. */
+  joinedChunks(bootId: string): JoinedChunks[] {
+    return CHUNK_DIRS.flatMap((dir) => {
+      const unsure = this.#disk.outside(() => this.#list(dir)).map(parseChunkName)
+        .filter((name) =>
+          name?.provisional?.bootId === bootId || name?.provisional?.seenUnixS === null
+        )
+        .filter((name) => name !== null);
+      return unsure.flatMap((second, index) => {
+        const first = unsure[index - 1];
+        if (first?.provisional?.bootId !== bootId || second.provisional?.bootId !== bootId) {
+          return [];
+        }
+        const endUs = first.provisional.startBootUs + first.durationUs;
+        const isJoined = Math.abs(second.provisional.startBootUs - endUs) < JOIN_US;
+        return isJoined ? [{ dir, first: first.key, second: second.key }] : [];
+      });
+    });
+  }
+
+  /** All names have got their true time: of the chunks that joined before, those still there do. */
+  retimed(joined: readonly JoinedChunks[]): void {
+    for (const { dir, first, second } of joined) {
+      const names = this.#disk.outside(() => this.#list(dir)).map(parseChunkName);
+      const [one, other] = [first, second].map((key) => names.find((name) => name?.key === key));
+      if (!one || !other || one.provisional || other.provisional) continue;
+      const betweenUs = other.startUnixUs - one.startUnixUs - one.durationUs;
+      this.#must(betweenUs === 0, () => `${second} got a time ${betweenUs} us behind ${first}`);
+    }
   }
 
   /** Records a start of the program. @param concurrency requests that it may have in flight. */
   started(concurrency: number): void {
     this.#concurrency = concurrency;
+    this.#sealedLast = null;
     this.#inFlight.clear();
     this.#landed.clear();
     this.#failures = new Map();
@@ -289,6 +365,7 @@ export class Oracle {
       for (const fileName of this.#list(dir)) {
         const name = dir === "recording" ? parsePartName(fileName) : parseChunkName(fileName);
         if (name === null) continue;
+        this.#checkMark(name, `${dir}/${fileName}`);
         const sound = readSound(Deno.readFileSync(join(this.#disk.dir, dir, fileName)));
         if (dir !== "recording") this.#checkVisible(dir, fileName, sound);
         if (sound === null || sound.packets.length === 0) continue;
@@ -299,11 +376,23 @@ export class Oracle {
     return places;
   }
 
+  /** A name says that its time is unsure until it gets the true one: a recovered chunk's, too. */
+  #checkMark({ key, provisional }: PartName, path: string): void {
+    const bootId = this.#bootOf.get(key) ?? provisional?.bootId;
+    if (bootId === undefined) return;
+    this.#bootOf.set(key, bootId);
+    const isRight = provisional === undefined
+      ? this.#rightBoots.has(bootId)
+      : provisional.bootId === bootId;
+    this.#must(isRight, () => `${path} does not say that its time is unsure, as in boot ${bootId}`);
+  }
+
   #checkVisible(dir: string, fileName: string, sound: Sound | null): void {
     const name = parseChunkName(fileName);
     this.#must(sound?.isWhole === true, () => `${dir}/${fileName} is not whole`);
     const offUs = Math.abs((sound?.durationUs ?? 0) - (name?.durationUs ?? 0));
-    this.#must(offUs < SLEWED_US, () => `${dir}/${fileName} is ${sound?.durationUs} us long`);
+    const mostUs = SLEWED_US + (this.#isInterrupted ? READ_US : 0);
+    this.#must(offUs < mostUs, () => `${dir}/${fileName} is ${sound?.durationUs} us long`);
     if (dir === "uploaded") {
       const isAccepted = this.#server.chunks.some(({ key }) => key === name?.key);
       this.#must(isAccepted, () => `uploaded/${fileName} was never accepted`);

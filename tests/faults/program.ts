@@ -8,6 +8,7 @@ import { getLogger } from "@logtape/logtape";
 import { ChunkWriter } from "../../src/spool/chunk_writer.ts";
 import { StreamCutter } from "../../src/capture/stream_cutter.ts";
 import type { Boot } from "../../src/system/clock_sync.ts";
+import type { OpusEvent } from "../../src/chunk/opus.ts";
 import type { ChunkName } from "../../src/chunk/chunk_name.ts";
 import { Janitor } from "../../src/spool/janitor.ts";
 import { recoverRecordings } from "../../src/spool/recovery.ts";
@@ -48,6 +49,14 @@ export interface ProgramOptions {
   readonly concurrency: number;
 }
 
+const HEAD: OpusEvent = {
+  kind: "head",
+  head: { channels: 1, preSkip: 312, inputSampleRate: 48_000 },
+};
+const BREAK: OpusEvent = { kind: "break", reason: "a test", offset: 0 };
+/** A read returns at most this number of packets: a page of ffmpeg. */
+const READ_PACKETS = 20;
+
 /** A step that takes longer than this in real time is stuck. */
 const STUCK_MS = 10_000;
 
@@ -66,6 +75,9 @@ export class Program {
   #writer: ChunkWriter | null = null;
   #cutter: StreamCutter | null = null;
   #packets = 0;
+  /** What ffmpeg has written and nobody has read yet, and how many packets are read together. */
+  #unread: OpusEvent[] = [];
+  #readPackets = 1;
   #hasPushed = false;
   /** Requests without an answer. */
   readonly #sending = new Set<Promise<unknown>>();
@@ -98,6 +110,7 @@ export class Program {
   async start(): Promise<void> {
     const { disk, oracle } = this.#world;
     oracle.started(this.#options.concurrency);
+    if (this.#world.clockIsTrusted) oracle.clockTrusted(this.#world.boot.id);
     const starting = disk.run(this.process, () => this.#start()).catch(() => this.process.kill());
     await Promise.race([starting, this.process.died]);
     await this.settle();
@@ -120,7 +133,7 @@ export class Program {
       clock: this.#writerClock,
       status: this.status,
       log: this.#log,
-      onSealed: ({ name }) => oracle.sealed(name.key),
+      onSealed: ({ name, times }) => oracle.sealed(name.key, times),
     });
     this.#spool = spool;
     this.#work(clock.worker(), (workerClock, signal) => {
@@ -155,14 +168,16 @@ export class Program {
 
   /** Follows the clock as agent.ts does. */
   async #followClock(spool: Spool, clock: WorkerClock, signal: AbortSignal): Promise<void> {
-    const { boot } = this.#world;
+    const { boot, oracle } = this.#world;
     while (!signal.aborted) {
       let again = false;
       if (this.#world.clockIsTrusted) {
+        const joined = oracle.joinedChunks(boot.id);
         const done = await retimeChunks(spool, readTrueTime(boot, clock)).catch(() => ({
           busy: 1,
         }));
         again = done.busy > 0;
+        if (!again) oracle.retimed(joined);
       }
       if (again) await clock.sleep(5000, signal);
       else if (this.#world.clockIsTrusted) await spool.provisional.wait(clock, 3_600_000, signal);
@@ -192,12 +207,14 @@ export class Program {
   /** Tells the program that the system clock is now synchronized. */
   clockTrusted(): void {
     this.#world.clockIsTrusted = true;
+    this.#world.oracle.clockTrusted(this.#world.boot.id);
     this.#clockTrusted.ring();
   }
 
   /**
-   * The microphone delivers sound for this time, a packet every 20 ms; all workers run when there is
-   * something to write. Returns false if the program has died meanwhile.
+   * The microphone delivers sound for this time, a packet every 20 ms, read one by one or some together,
+   * with a break or a new stream among them; all workers run when there is something to write. Returns
+   * false if the program has died meanwhile.
    */
   async hear(ms: number): Promise<boolean> {
     const { clock, disk, oracle, random } = this.#world;
@@ -205,13 +222,31 @@ export class Program {
       clock.jump(PACKET_MS);
       disk.run(this.process, () => {
         const stream = this.#stream;
+        if (this.#unread.length > 0 && random() < 0.01) this.#interrupt();
         const packet = numberedPacket(oracle.heard(), ++this.#packets, random);
-        stream.take([{ kind: "packet", packet }], clock.monotonicMs);
+        this.#unread.push({ kind: "packet", packet });
+        if (left > 1 && this.#unread.length < this.#readPackets) return;
+        stream.take(this.#unread.splice(0), clock.monotonicMs);
+        if (random() < 0.05) this.#readPackets = this.#drawRead();
       });
       if (this.#hasPushed || left === 1 || random() < 0.05) await this.settle();
       this.#hasPushed = false;
     }
     return this.isAlive;
+  }
+
+  /** How many packets are read together from now on. */
+  #drawRead(): number {
+    const { random } = this.#world;
+    return random() < 0.6 ? 1 : 2 + Math.floor(random() * (READ_PACKETS - 1));
+  }
+
+  /** Among the packets of one read the stream is damaged, or another begins. */
+  #interrupt(): void {
+    const isNew = this.#world.random() < 0.5;
+    if (isNew) this.#packets = 0;
+    this.#unread.push(isNew ? HEAD : BREAK);
+    this.#world.oracle.interrupted(isNew ? "new stream in a read" : "break in a read");
   }
 
   /** The microphone is gone: the next sound is another stream. */
@@ -252,8 +287,7 @@ export class Program {
       onSound: () => {},
       onDropping: () => {},
     });
-    const head = { channels: 1, preSkip: 312, inputSampleRate: 48_000 };
-    this.#cutter.take([{ kind: "head", head }], clock.monotonicMs);
+    this.#cutter.take([HEAD], clock.monotonicMs);
     return this.#cutter;
   }
 

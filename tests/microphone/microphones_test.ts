@@ -2,31 +2,11 @@
 // each time, remembered, and explained.
 
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
-import { join } from "@std/path/join";
 import { inOneLine, problems } from "../../src/status/problems.ts";
 import { readMicrophones } from "../../src/microphone/last_microphone.ts";
 import { identify, NoMicrophoneError } from "../../src/microphone/microphone_choice.ts";
 import { SystemMicrophones } from "../../src/microphone/microphones.ts";
-import { run } from "../fixtures/command.ts";
-import { withFakePrograms } from "../fixtures/fake_programs.ts";
-import { soundRoot } from "../fixtures/sound/root.ts";
-
-/** A sound system and a spool directory (the same folder), which a test may change. */
-async function setUp(recording: string | null, audioDevice: string | null = null) {
-  const system = await soundRoot(recording);
-  const options = { audioDevice, sampleRate: 48000, spoolDir: system.root, root: system.root };
-  return {
-    ...system,
-    options,
-    microphones: new SystemMicrophones(options),
-    file: join(system.root, "microphone.json"),
-    /** Edits one file of the sound system. */
-    edit: async (path: string, change: (text: string) => string) => {
-      const text = await Deno.readTextFile(system.root + path).catch(() => "");
-      await Deno.writeTextFile(system.root + path, change(text));
-    },
-  };
-}
+import { microphonesRig as setUp } from "../fixtures/microphones_rig.ts";
 
 Deno.test("find() reads the system each time: it returns the present card id, never a stored one", async () => {
   await using setup = await setUp("one_usb_microphone", "usb:1-1.2");
@@ -106,24 +86,6 @@ Deno.test("a microphone that could not be saved is saved the next time", async (
   await Deno.remove(`${setup.file}.tmp`);
   await setup.microphones.remember(microphone);
   assertEquals((await readMicrophones(setup.root)).last?.path, "1-1.2");
-});
-
-Deno.test("a card with an unreadable serial number does not hide the others", async () => {
-  await using setup = await setUp("two_equal_usb_microphones", "usb:1-1.3");
-  const blocked = `${await Deno.realPath(`${setup.root}/sys/class/sound/card1/device/..`)}/serial`;
-  await Deno.remove(blocked);
-  await run("mkfifo", [blocked]); // blocks a reader as the kernel does while the device resets
-  const { device } = await setup.microphones.find();
-  assertEquals([device?.usb?.path, device?.usb?.serial], ["1-1.3", "AB12"]);
-});
-
-Deno.test("a sound system that does not answer is a problem with its own message", async () => {
-  await using setup = await setUp("one_usb_microphone");
-  await withFakePrograms({ ffmpeg: "", find: "exec sleep 60" }, async () => {
-    const { diagnosis } = await assertRejects(() => setup.microphones.find(), NoMicrophoneError);
-    assertEquals(diagnosis.code, "sound_system_hangs");
-    assertStringIncludes(diagnosis.message, "find gave no answer within 3 s");
-  });
 });
 
 Deno.test("isOpen() says whether the process has the microphone open, and yes if it cannot know", async () => {

@@ -373,7 +373,7 @@ Deno.test("whatever step fails, before or half-way or after, every byte is writt
       Object.assign(prototype, { write, sync, syncData });
     }
     await setup.writer.finish();
-    assert(failures > 20);
+    assert(failures > 10, `${failures} failures`);
     assertEquals(setup.sealed(), chunks.map((pages) => pages.flatMap((page) => [...page])));
     assertEquals(setup.temp.files("recording"), []);
     assertEquals<unknown>(setup.spool.tally.outbox.files, chunks.length);
@@ -453,4 +453,100 @@ Deno.test("finish() on a dead disk ends within 3 s, and counts what is lost", as
   const { chunks, seconds, bytes: lostBytes } = setup.lines.at(-1) ?? {};
   assertEquals([chunks, seconds, lostBytes], [2, 2, 5]);
   assertEquals(clock.sleepers, 0);
+});
+
+Deno.test("what lies behind a synced block goes into its own chunk, though that is closed at once", async () => {
+  await using setup = await writerAtNoon(5000);
+  const { clock, writer } = setup;
+  const page = (value: number) => new Uint8Array(5000).fill(value);
+  for (const index of [0, 1]) {
+    const [open, append, close] = chunkSteps(index, [bytes(index), page(index), bytes(index)]);
+    assert(open && append && close);
+    writer.push(open);
+    await clock.advance(4000);
+    writer.push(append); // a sync is due, and 905 bytes lie behind the block
+    writer.push(close);
+  }
+  pushAll(writer, chunkSteps(2, [bytes(2), bytes(2), bytes(2)]));
+  await writer.finish();
+  assertEquals(setup.sealed().map(({ length }) => length), [5002, 5002, 3]);
+  for (const [index, chunk] of setup.sealed().entries()) {
+    assertEquals(new Set(chunk), new Set([index]));
+  }
+});
+
+Deno.test("what lies behind a synced block goes with a chunk that is dropped", async () => {
+  await using setup = await writerAtNoon(5000);
+  const { clock, writer } = setup;
+  const [open, append] = chunkSteps(0, [bytes(1), new Uint8Array(5000), bytes(1)]);
+  assert(open && append);
+  writer.push(open);
+  await clock.advance(4000);
+  writer.push(append);
+  writer.push({ kind: "discard" });
+  pushAll(writer, chunkSteps(1, [bytes(2), bytes(3), bytes(4)]));
+  await writer.finish();
+  assertEquals(setup.sealed(), [[2, 3, 4]]);
+});
+
+Deno.test("where syncs cover whole blocks, too, sound is synced within the interval", async () => {
+  const random = seededRandom(8);
+  await using setup = await writerAtNoon(5000);
+  const { clock, writer } = setup;
+  let written = 0;
+  let oldestMs = 0;
+  /** Where each page ends that is not wholly synced, and when it was pushed. */
+  const unsynced: { end: number; pushedMs: number }[] = [];
+  /** Sound up to here is synced: when the last page was pushed that is. */
+  let syncedMs = clock.monotonicMs();
+  interceptParts(setup.temp, (part) => {
+    const { append, sync } = part;
+    part.append = (bytes) => append.call(part, bytes).finally(() => written = part.sizeBytes);
+    part.sync = () => {
+      oldestMs = Math.max(oldestMs, clock.monotonicMs() - syncedMs);
+      while (unsynced[0] !== undefined && unsynced[0].end <= part.sizeBytes) {
+        syncedMs = unsynced.shift()?.pushedMs ?? NaN;
+      }
+      return sync.call(part);
+    };
+  });
+  const [open, close] = chunkSteps(0, [new Uint8Array(200)]);
+  assert(open && close);
+  writer.push(open);
+  let pushed = 200;
+  for (let page = 0; page < 150; page++) {
+    await clock.advance(400);
+    const bytes = new Uint8Array(Math.floor(100 + 1500 * random() * random()));
+    pushed += bytes.length;
+    unsynced.push({ end: pushed, pushedMs: clock.monotonicMs() });
+    writer.push({ kind: "append", bytes });
+    await until(() => written === pushed);
+  }
+  writer.push(close);
+  await writer.finish();
+  // ffmpeg holds up to 0.8 s that are not in a page yet.
+  assert(oldestMs + 800 <= 5000, `${oldestMs + 800} ms`);
+  assert(oldestMs > 3000, `${oldestMs} ms: more syncs than needed`);
+});
+
+Deno.test("a sync that fails is a problem, is tried again, and ends the problem when it succeeds", async () => {
+  await using setup = await writerAtNoon(1300);
+  const { writer } = setup;
+  let syncs = 0;
+  interceptParts(setup.temp, (part) => {
+    const { sync } = part;
+    part.sync = () =>
+      ++syncs <= 2 ? Promise.reject(new Error("Input/output error (os error 5)")) : sync.call(part);
+  });
+  const [open, append, close] = chunkSteps(0, [bytes(1), bytes(2), bytes(3)]);
+  assert(open && append && close);
+  writer.push(open);
+  writer.push(append);
+  await until(() => setup.problems().includes("disk_failing"));
+  assertMatch(setup.report().problems[0]?.message ?? "", /os error 5/);
+  await setup.until(() => syncs === 3);
+  await until(() => setup.problems().length === 0);
+  writer.push(close);
+  await writer.finish();
+  assertEquals(setup.sealed(), [[1, 2, 3]]);
 });

@@ -242,3 +242,69 @@ Deno.test("recovery writes no new bytes: it works on a full disk", async () => {
   assertEquals((await Deno.stat(temp.spool.path("outbox", file))).ino, ino);
   assert(written > 0 && written < 400, `${written} bytes written: more than the last page`);
 });
+
+Deno.test("a recording cut off under a wrong clock stays provisional: it can still get its true time", async () => {
+  const provisional = { bootId: "0a1b2c3d", startBootUs: 61_000_000, seenUnixS: null };
+  const name = { startUnixUs: NOON * 1000, key: crypto.randomUUID(), provisional };
+  await using result = await recovered({ [formatPartName(name)]: concat(makePages()) });
+  const [file = ""] = result.temp.files("outbox");
+  const durationUs = (PACKETS * 960 - PRE_SKIP) / 0.048;
+  assertEquals(parseChunkName(file), { ...name, durationUs });
+});
+
+Deno.test("a recovered chunk is synced before it is moved, and the move before recovery ends", async () => {
+  await using temp = await TempSpool.open();
+  const captured = capturedLog();
+  const whole = concat(makePages());
+  for (const minute of [0, 1]) {
+    const path = temp.spool.path("recording", formatPartName(chunkAt(NOON + minute * 60_000)));
+    await Deno.writeFile(path, whole.subarray(0, whole.length - 10));
+  }
+  const calls: string[] = [];
+  const { rename, open } = Deno;
+  const { sync, write } = Deno.FsFile.prototype;
+  const paths = new Map<Deno.FsFile, string>();
+  try {
+    Deno.rename = (from, to) => (calls.push("rename"), rename(from, to));
+    Deno.open = async (path, options) => {
+      const file = await open(path, options);
+      paths.set(file, String(path).endsWith(".part") ? "chunk" : String(path).replace(/^.*\//, ""));
+      return file;
+    };
+    Deno.FsFile.prototype.sync = function () {
+      calls.push(`sync ${paths.get(this)}`);
+      return sync.call(this);
+    };
+    Deno.FsFile.prototype.write = function (bytes) {
+      calls.push(`write ${paths.get(this)}`);
+      return write.call(this, bytes);
+    };
+    assertEquals(await recoverRecordings(temp.spool, captured.log), 2);
+  } finally {
+    Object.assign(Deno, { rename, open });
+    Object.assign(Deno.FsFile.prototype, { sync, write });
+    captured[Symbol.dispose]();
+  }
+  const one = ["write chunk", "sync chunk", "rename"];
+  assertEquals(calls, [...one, ...one, "sync outbox", "sync recording"]);
+});
+
+Deno.test("a chunk that cannot be synced is not delivered: it stays, and is recovered at the next start", async () => {
+  await using temp = await TempSpool.open();
+  const captured = capturedLog();
+  await Deno.writeFile(
+    temp.spool.path("recording", formatPartName(chunkAt(NOON))),
+    concat(makePages()),
+  );
+  const { sync } = Deno.FsFile.prototype;
+  try {
+    Deno.FsFile.prototype.sync = () => Promise.reject(new Error("Input/output error (os error 5)"));
+    assertEquals(await recoverRecordings(temp.spool, captured.log), 0);
+  } finally {
+    Deno.FsFile.prototype.sync = sync;
+  }
+  assertEquals(temp.files("outbox"), []);
+  assertEquals(await recoverRecordings(temp.spool, captured.log), 1);
+  captured[Symbol.dispose]();
+  assert(captured.lines.some(({ error }) => String(error).includes("os error 5")));
+});

@@ -70,3 +70,22 @@ Deno.test("retimeChunks() renames in every directory, keeps keys, and passes ove
   ]);
   assertEquals(temp.spool.tally.outbox.files, 3);
 });
+
+Deno.test("chunks that were one sound join to the microsecond, one behind the other, and others do not", async () => {
+  await using temp = await TempSpool.open();
+  const clock = new SimulatedClock(NOW);
+  // Each is 10 s long; by the monotonic clock they lie some milliseconds from where the last ended.
+  const startsMs = [20_000, 30_001.3, 40_004.9, 49_999.1, 60_010];
+  for (const ms of startsMs) {
+    const { provisional: at, ...name } = provisional(NOW - 14 * DAY + ms, BOOT.id, ms);
+    await temp.store("outbox", { ...name, durationUs: 10_000_000, ...(at && { provisional: at }) });
+  }
+  assertEquals(await retimeChunks(temp.spool, readTrueTime(BOOT, clock)), { retimed: 5, busy: 0 });
+  const chunks = chunksIn(temp.spool, "outbox").map(parseChunkName);
+  const first = (NOW - 21_000) * 1000;
+  assertEquals(
+    chunks.map((name) => (name?.startUnixUs ?? NaN) - first),
+    [0, 10_000_000, 20_000_000, 30_000_000, 40_010_000],
+  );
+  assertEquals(new Set(chunks.map((name) => name?.durationUs)), new Set([10_000_000]));
+});

@@ -1,19 +1,12 @@
 // The status page as the server renders it: the sentence, the escapes, the drawings, the language of the
 // script. integration/page_test.ts tests it in a browser.
 
-import {
-  assert,
-  assertEquals,
-  assertMatch,
-  assertRejects,
-  assertStringIncludes,
-} from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { renderPage, renderParts } from "../../src/web/page.ts";
 import { describeWave, drawWave } from "../../src/web/page_charts.ts";
 import { markup } from "../../src/web/page_html.ts";
 import { PAGE_SCRIPT } from "../../src/web/page_script.ts";
 import { bytes, duration, spoken, summarize } from "../../src/web/page_words.ts";
-import { run } from "../fixtures/command.ts";
 import { ShiftedClock } from "../fixtures/shifted_clock.ts";
 import { fillDay, NOW_MS, startStatusRig } from "../fixtures/status_rig.ts";
 
@@ -72,19 +65,6 @@ Deno.test("the loaded page has an element for every part that is sent later", as
   }
   const ids = [...page.matchAll(/ id="([\w-]+)"/g)].map(([, id]) => id);
   assertEquals(ids.length, new Set(ids).size, "each id exists once");
-});
-
-Deno.test("the script is ES5, which old browsers can run", async () => {
-  const file = await Deno.makeTempFile({ suffix: ".js" });
-  const acorn = ["-y", "acorn@8.15.0", "--ecma5", "--silent", file];
-  try {
-    await Deno.writeTextFile(file, PAGE_SCRIPT);
-    await run("npx", acorn);
-    await Deno.writeTextFile(file, "const newer = () => 1;");
-    await assertRejects(() => run("npx", acorn));
-  } finally {
-    await Deno.remove(file);
-  }
 });
 
 Deno.test("the sound level is drawn second by second, with holes where sound is missing", () => {

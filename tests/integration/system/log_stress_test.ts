@@ -3,18 +3,18 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { resetSync } from "@logtape/logtape";
-import { Recorder } from "../../src/capture/recorder.ts";
-import type { Clock } from "../../src/system/clock.ts";
-import { EVENTS, HeldLines, repeating } from "../../src/system/held_lines.ts";
-import { type Logger, startLog } from "../../src/system/log.ts";
-import { Janitor } from "../../src/spool/janitor.ts";
-import { Status } from "../../src/status/status.ts";
-import type { Verdict } from "../../src/upload/ingest_client.ts";
-import { Uploader } from "../../src/upload/uploader.ts";
-import { ids, makeName } from "../fixtures/chunks.ts";
-import { noMicrophone } from "../fixtures/recorder_rig.ts";
-import { TempSpool } from "../fixtures/temp_spool.ts";
-import { TickingClock } from "../fixtures/ticking_clock.ts";
+import { Recorder } from "../../../src/capture/recorder.ts";
+import type { Clock } from "../../../src/system/clock.ts";
+import { EVENTS, HeldLines, repeating } from "../../../src/system/held_lines.ts";
+import { type Logger, startLog } from "../../../src/system/log.ts";
+import { Janitor } from "../../../src/spool/janitor.ts";
+import { Status } from "../../../src/status/status.ts";
+import type { Verdict } from "../../../src/upload/ingest_client.ts";
+import { Uploader } from "../../../src/upload/uploader.ts";
+import { ids, makeName } from "../../fixtures/chunks.ts";
+import { noMicrophone } from "../../fixtures/recorder_rig.ts";
+import { TempSpool } from "../../fixtures/temp_spool.ts";
+import { TickingClock } from "../../fixtures/ticking_clock.ts";
 
 const DAY_S = 86_400;
 /** For workers that need real time, for instance to write the files of chunks. */

@@ -3,18 +3,18 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path/join";
-import { ChunkWriter, type WriteStep } from "../../src/spool/chunk_writer.ts";
-import { inOneLine, problems } from "../../src/status/problems.ts";
-import { parseChunkName, type PartName } from "../../src/chunk/chunk_name.ts";
-import { freeBytesOf } from "../../src/system/disk.ts";
-import { Janitor } from "../../src/spool/janitor.ts";
-import { recoverRecordings } from "../../src/spool/recovery.ts";
-import { Spool } from "../../src/spool/spool.ts";
-import { Status } from "../../src/status/status.ts";
-import { makeChunk } from "../fixtures/chunks.ts";
-import { SimulatedClock } from "../fixtures/simulated_clock.ts";
-import { SmallDisk } from "../fixtures/small_disk.ts";
-import { capturedLog, chunksIn } from "../fixtures/temp_spool.ts";
+import { ChunkWriter, type WriteStep } from "../../../src/spool/chunk_writer.ts";
+import { inOneLine, problems } from "../../../src/status/problems.ts";
+import { parseChunkName, type PartName } from "../../../src/chunk/chunk_name.ts";
+import { freeBytesOf } from "../../../src/system/disk.ts";
+import { Janitor } from "../../../src/spool/janitor.ts";
+import { recoverRecordings } from "../../../src/spool/recovery.ts";
+import { Spool } from "../../../src/spool/spool.ts";
+import { Status } from "../../../src/status/status.ts";
+import { makeChunk } from "../../fixtures/chunks.ts";
+import { SimulatedClock } from "../../fixtures/simulated_clock.ts";
+import { SmallDisk } from "../../fixtures/small_disk.ts";
+import { capturedLog, chunksIn } from "../../fixtures/temp_spool.ts";
 
 const NOON = Date.UTC(2026, 5, 15, 12);
 const IDENTITY = { pointId: "p", registerId: "r", deviceId: "d", version: "0" };

@@ -2,13 +2,13 @@
 // that a driver holds. What follows from each in simulated time is in tests/capture.
 
 import { assert, assertEquals } from "@std/assert";
-import { type Microphone, singleMicrophone } from "../../src/microphone/microphones.ts";
-import { systemClock } from "../../src/system/clock.ts";
-import { withFakePrograms } from "../fixtures/fake_programs.ts";
-import { PulseMicrophone } from "../fixtures/pulse_microphone.ts";
-import { recorderRig, TONE } from "../fixtures/recorder_rig.ts";
-import { SimulatedClock } from "../fixtures/simulated_clock.ts";
-import { Sockets, until } from "../fixtures/sockets.ts";
+import { type Microphone, singleMicrophone } from "../../../src/microphone/microphones.ts";
+import { systemClock } from "../../../src/system/clock.ts";
+import { withFakePrograms } from "../../fixtures/fake_programs.ts";
+import { PulseMicrophone } from "../../fixtures/pulse_microphone.ts";
+import { recorderRig, TONE } from "../../fixtures/recorder_rig.ts";
+import { SimulatedClock } from "../../fixtures/simulated_clock.ts";
+import { Sockets, until } from "../../fixtures/sockets.ts";
 
 const NOON = Date.UTC(2026, 5, 15, 12);
 

@@ -3,14 +3,14 @@
 
 import { assertEquals } from "@std/assert";
 import { join } from "@std/path/join";
-import type { Verdict } from "../../src/upload/ingest_client.ts";
-import { temporaryCertificates } from "../fixtures/certificates.ts";
-import { run } from "../fixtures/command.ts";
-import { IngestServer } from "../fixtures/ingest_server.ts";
-import { proxyServer } from "../fixtures/tcp_server.ts";
-import { TOKEN } from "../fixtures/upload_rig.ts";
+import type { Verdict } from "../../../src/upload/ingest_client.ts";
+import { temporaryCertificates } from "../../fixtures/certificates.ts";
+import { run } from "../../fixtures/command.ts";
+import { IngestServer } from "../../fixtures/ingest_server.ts";
+import { proxyServer } from "../../fixtures/tcp_server.ts";
+import { TOKEN } from "../../fixtures/upload_rig.ts";
 
-const uploadOnce = join(import.meta.dirname ?? ".", "../fixtures/upload_once.ts");
+const uploadOnce = join(import.meta.dirname ?? ".", "../../fixtures/upload_once.ts");
 
 /** One upload by a child process with these variables. */
 async function uploadWith(env: Record<string, string>, args: string[]): Promise<Verdict> {

@@ -1,0 +1,63 @@
+import { assert, assertEquals } from "@std/assert";
+import { join } from "@std/path/join";
+import { noMicrophone, recorderRig } from "../fixtures/recorder_rig.ts";
+import { SimulatedClock } from "../fixtures/simulated_clock.ts";
+
+const NOON = Date.UTC(2026, 5, 15, 12);
+
+/** The entries of gaps.jsonl. */
+async function declaredIn(dir: string): Promise<Record<string, unknown>[]> {
+  const text = await Deno.readTextFile(join(dir, "gaps.jsonl")).catch(() => "");
+  return text.split("\n").filter((line) => line !== "").map((line) => JSON.parse(line));
+}
+
+Deno.test("scheduled time without sound is declared as a gap in the log, /health and gaps.jsonl", async () => {
+  const clock = new SimulatedClock(NOON);
+  await using rig = await recorderRig(clock);
+  const stop = new AbortController();
+  const recorder = rig.recorder({ microphones: noMicrophone(() => {}) });
+  const ended = recorder.run(stop.signal);
+  await clock.advance(100_000);
+  stop.abort();
+  await ended;
+  const gap = { start: new Date(NOON).toISOString(), ms: 100_000, cause: "stopping" };
+  const end = new Date(NOON + 100_000).toISOString();
+  assertEquals(await declaredIn(rig.spool.dir), [{ ...gap, end }]);
+  const line = rig.lines.find(({ message }) => message === "Sound is missing.");
+  assertEquals(
+    [line?.level, line?.["start"], line?.["ms"], line?.["cause"]],
+    ["WARNING", gap.start, gap.ms, gap.cause],
+  );
+  assertEquals(rig.report().last_gap, gap);
+  const { scheduledUs, gapUs, openUs, gaps } = recorder.balance();
+  assertEquals([scheduledUs, gapUs, openUs, gaps], [100e6, 100e6, 0, 1]);
+});
+
+Deno.test("the gap of a day without sound ends with the schedule, and the night is not a gap", async () => {
+  const clock = new SimulatedClock(NOON);
+  await using rig = await recorderRig(clock);
+  const stop = new AbortController();
+  const schedule = { startMinute: 12 * 60 + 1, endMinute: 12 * 60 + 3 };
+  const recorder = rig.recorder({ schedule, microphones: noMicrophone(() => {}) });
+  const ended = recorder.run(stop.signal);
+  await clock.advance(600_000);
+  stop.abort();
+  await ended;
+  const declared = await declaredIn(rig.spool.dir);
+  assertEquals(declared.map(({ cause }) => cause), ["schedule_end"]);
+  const [{ start, end }] = declared as [{ start: string; end: string }];
+  assert(Math.abs(Date.parse(start) - (NOON + 60_000)) <= 1000, start);
+  assert(Math.abs(Date.parse(end) - (NOON + 180_000)) <= 1000, end);
+});
+
+Deno.test("a moment without sound at the start is declared, but without a warning", async () => {
+  const clock = new SimulatedClock(NOON);
+  await using rig = await recorderRig(clock);
+  const stop = new AbortController();
+  const ended = rig.recorder({ microphones: noMicrophone(() => {}) }).run(stop.signal);
+  await clock.advance(1500);
+  stop.abort();
+  await ended;
+  const lines = rig.lines.filter(({ message }) => message === "Sound is missing.");
+  assertEquals(lines.map(({ level, ms }) => [level, ms]), [["INFO", 1500]]);
+});

@@ -1,0 +1,25 @@
+// Sound systems that give no answer: the agent waits for them in real time.
+
+import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { NoMicrophoneError } from "../../../src/microphone/microphone_choice.ts";
+import { run } from "../../fixtures/command.ts";
+import { withFakePrograms } from "../../fixtures/fake_programs.ts";
+import { microphonesRig as setUp } from "../../fixtures/microphones_rig.ts";
+
+Deno.test("a card whose serial number cannot be read hides no other", async () => {
+  await using setup = await setUp("two_equal_usb_microphones", "usb:1-1.3");
+  const blocked = `${await Deno.realPath(`${setup.root}/sys/class/sound/card1/device/..`)}/serial`;
+  await Deno.remove(blocked);
+  await run("mkfifo", [blocked]); // as the kernel holds a reader while the device is reset
+  const { device } = await setup.microphones.find();
+  assertEquals([device?.usb?.path, device?.usb?.serial], ["1-1.3", "AB12"]);
+});
+
+Deno.test("a sound system that gives no answer is a problem of its own, in words", async () => {
+  await using setup = await setUp("one_usb_microphone");
+  await withFakePrograms({ ffmpeg: "", find: "exec sleep 60" }, async () => {
+    const { diagnosis } = await assertRejects(() => setup.microphones.find(), NoMicrophoneError);
+    assertEquals(diagnosis.code, "sound_system_hangs");
+    assertStringIncludes(diagnosis.message, "find gave no answer within 3 s");
+  });
+});
