@@ -20,6 +20,7 @@ import { type Footprint, footprintOf } from "./process.ts";
 import { makeRealChunks } from "./real_chunks.ts";
 import { slope } from "./statistics.ts";
 import { type Table, toMarkdown } from "./table.ts";
+import { unitEnvironment } from "./unit_environment.ts";
 
 const TOKEN = "memory";
 const CHUNKS = 50_000;
@@ -97,6 +98,7 @@ async function placeFastFfmpeg(dir: string, speed: number): Promise<Record<strin
     { mode: 0o755 },
   );
   return {
+    ...unitEnvironment(),
     PATH: `${bin}:${Deno.env.get("PATH")}`,
     FAST_FFMPEG_SOUND: sound,
     FAST_FFMPEG_SPEED: String(speed),

@@ -1,5 +1,5 @@
-// The documents against the program: what they tell people to type is known here and, where it does no
-// harm, done; what they list is what there is.
+// Compares the documents with the program: each command in them is known here and, where that is harmless,
+// run; each list in them is complete.
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path/join";
@@ -42,12 +42,12 @@ const ALL = [
   ...["CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"].map((path) => new Document(path)),
   ...DOCS,
 ];
-/** The documents that tell people what to type on a till, or to get there. */
+/** The documents with commands for a till, or for the way to it. */
 const MANUALS = [
   README,
   ...DOCS.filter(({ path }) => /^docs\/(tutorial|how-to|reference|ru)\//.test(path)),
 ];
-/** Pages that nobody needs in Russian: for those who watch a fleet. */
+/** Pages that are not needed in Russian: they are for people who watch a fleet. */
 const ENGLISH_ONLY = ["docs/how-to/alerts.md"];
 const RUSSIAN_REFERENCE = [
   ...["configuration", "command-line", "exit-codes", "problems", "failures", "storage"],
@@ -56,7 +56,7 @@ const EXAMPLE = {
   point_id: "11111111-1111-4111-8111-111111111111",
   register_id: "22222222-2222-4222-8222-222222222222",
   device_id: "33333333-3333-4333-8333-333333333333",
-  // Nobody listens there: nothing is sent anywhere.
+  // No server listens there: nothing is sent.
   ingest_base_url: "https://127.0.0.1:9",
 };
 
@@ -81,7 +81,7 @@ function checkTask(name = ""): void {
   assert(Object.hasOwn(tasks, name), `deno.json has no task "${name}"`);
 }
 
-/** What can be said of the other programs' arguments. Places of ours must be those of `install`. */
+/** What is known about the arguments of other programs. Paths of this program must be those of `install`. */
 const KNOWN: Record<string, (words: readonly string[]) => void> = {
   deno: ([, task, name]) => {
     assertEquals(task, "task");
@@ -114,9 +114,9 @@ const KNOWN: Record<string, (words: readonly string[]) => void> = {
 };
 
 function checkPlaces(words: readonly string[]): void {
-  const ours = words.map((word) => word.replace("/media/card", "")) // another till's card
+  const places = words.map((word) => word.replace("/media/card", "")) // another till's card
     .filter((word) => /^\/.*recorder-agent/.test(word));
-  for (const place of ours) {
+  for (const place of places) {
     assert([PROGRAM, CONFIG_DIR, STATE_DIR].some((known) => place.startsWith(known)), place);
   }
 }
@@ -135,7 +135,7 @@ Deno.test("every shell block is valid, and every program in those of the manuals
   }
 });
 
-Deno.test("every recorder-agent command of the manuals does what can be done without harm", async () => {
+Deno.test("every recorder-agent command of the manuals runs, as far as that is harmless", async () => {
   const dir = await Deno.makeTempDir({ prefix: "docs-test-" });
   const root = join(dir, "root");
   await Deno.mkdir(join(root, "etc/recorder-agent"), { recursive: true });
@@ -159,7 +159,7 @@ Deno.test("every recorder-agent command of the manuals does what can be done wit
     ran.add(args.command);
     switch (args.command) {
       case "install": {
-        // Unattended if it gives the token; else somebody answers.
+        // Unattended if it gives the token; otherwise a person answers.
         const ask = Object.hasOwn(env, "RA_INGEST_TOKEN") ? null : (question: string) => {
           const answers: Record<string, string> = { ...EXAMPLE, ingest_token: "a-token" };
           return Promise.resolve(answers[question.split(",")[0] ?? ""] ?? null);
@@ -230,7 +230,7 @@ Deno.test("every recorder-agent command of the manuals does what can be done wit
   await Deno.remove(dir, { recursive: true });
 });
 
-Deno.test("tasks and pages that the documents name are there", async () => {
+Deno.test("tasks and pages that the documents name exist", async () => {
   for (const { text } of ALL) {
     for (const [, name] of text.matchAll(/\bdeno task ([a-z][\w:]*)/g)) checkTask(name);
   }
@@ -244,7 +244,7 @@ Deno.test("tasks and pages that the documents name are there", async () => {
   }
 });
 
-Deno.test("every link of the documents leads somewhere", () => {
+Deno.test("every link of the documents has a target", () => {
   const broken = ALL.flatMap((document) =>
     document.links().filter((link) => {
       const [file = "", anchor] = link.split("#");
@@ -260,7 +260,7 @@ Deno.test("every link of the documents leads somewhere", () => {
   assertEquals(broken, []);
 });
 
-Deno.test("every page is reached from the index of its language", () => {
+Deno.test("every page can be reached from the index of its language", () => {
   const linkedFrom = (index: Document) =>
     index.links().map((link) => join(index.path, "..", link.split("#")[0] ?? ""));
   const found = ["docs/README.md", "docs/ru/README.md"].flatMap((path) => {
@@ -269,7 +269,7 @@ Deno.test("every page is reached from the index of its language", () => {
   assertEquals(DOCS.map(({ path }) => path).filter((path) => !found.includes(path)), []);
 });
 
-Deno.test("the files of the source that the documents name are there", () => {
+Deno.test("the source files that the documents name exist", () => {
   const missing = ALL.flatMap(({ path, text }) => {
     const named = text.matchAll(/`((?:src|tests|bench)\/[\w./-]+)`/g);
     return [...named].map(([, file = ""]) => file).filter((file) => !file.includes("NAME"))
@@ -321,7 +321,7 @@ Deno.test("the tables of the configuration have every key, its variable and its 
   }
 });
 
-Deno.test("the reference says of every key what is accepted, in the words of the program", () => {
+Deno.test("the reference says what each key accepts, in the words of the program", () => {
   const points = reference("configuration").points("## Accepted values")
     .map(([name, text]) => [name, text.replace(/, not less than `\w+`$/, "")]);
   const expected = configurationKeys().map(({ name, accepted }) => [name, accepted]);
@@ -354,7 +354,7 @@ Deno.test("the reference has every problem code and every cause of a gap, and no
   assertEquals(listed(page, "## Causes of missing sound"), gapCauses());
 });
 
-Deno.test("the pages of problems list the codes by kind, and say of which kinds sound is missing", () => {
+Deno.test("the pages of problems list the codes by kind, and say for which kinds sound is missing", () => {
   for (
     const [path, heading, missing] of [
       ["docs/reference/problems.md", "# Problems", "no sound is recorded"],
@@ -373,7 +373,7 @@ Deno.test("the pages of problems list the codes by kind, and say of which kinds 
   }
 });
 
-Deno.test("the page of problems says of each code what it means, what happens and how to fix it", () => {
+Deno.test("the page of problems says for each code what it means, what happens and how to fix it", () => {
   for (
     const [path, words] of [
       ["docs/reference/problems.md", ["Meaning", "Meanwhile", "Fix"]],
@@ -421,7 +421,7 @@ Deno.test("the reference has every field of /health and every metric, and no oth
   assertEquals(listed(reference("metrics"), "# Metrics"), metrics);
 });
 
-/** The names of the headers and fields of an upload whose time is not known to be right. */
+/** The names of the headers and fields of an upload whose time is not synchronized. */
 async function uploadedNames(): Promise<{ headers: string[]; fields: string[] }> {
   const sent = { headers: [] as string[], fields: [] as string[] };
   await using server = Deno.serve(
@@ -462,7 +462,7 @@ Deno.test("openapi.yaml has the same headers, fields and answers as the program"
   const { paths } = parseYaml(text) as OpenApi;
   const { parameters, requestBody, responses } = paths["/api/v1/chunks"].post;
   const { headers, fields } = await uploadedNames();
-  // These two it describes in other places.
+  // It describes these two in other places.
   const own = headers.filter((name) => !["authorization", "content-type"].includes(name));
   assertEquals(parameters.map(({ name }) => name.toLowerCase()).sort(), own);
   const { schema } = requestBody.content["multipart/form-data"];
@@ -477,7 +477,7 @@ Deno.test("openapi.yaml has the same headers, fields and answers as the program"
   }
 });
 
-/** As much of the file as the test reads. */
+/** The part of the file that the test reads. */
 interface OpenApi {
   readonly paths: Record<"/api/v1/chunks", {
     readonly post: {
@@ -495,7 +495,7 @@ interface OpenApi {
   }>;
 }
 
-Deno.test("the alerts ask for metrics and problems that there are", async () => {
+Deno.test("the alerts use metrics and problems that exist", async () => {
   await using rig = startStatusRig();
   const alerts = new Document("docs/how-to/alerts.md");
   const named = alerts.blocks("yaml").join("").match(/\b(recorder_agent|process)_\w+/g) ?? [];
@@ -511,7 +511,7 @@ Deno.test("the alerts ask for metrics and problems that there are", async () => 
 
 // --- Two languages, one language -----------------------------------------------------------------
 
-Deno.test("what a technician needs is there in Russian, with the same commands and entries", () => {
+Deno.test("what a technician needs exists in Russian, with the same commands and entries", () => {
   const pages = DOCS.map(({ path }) => path);
   const wanted = [
     ...pages.filter((path) => /^docs\/(tutorial|how-to)\//.test(path)),
@@ -536,7 +536,7 @@ Deno.test("what a technician needs is there in Russian, with the same commands a
   assertEquals(new Document("docs/ru/README.md").commands(), README.commands());
 });
 
-Deno.test("no text uses a phrase that the project has given up", () => {
+Deno.test("no text uses a phrase that the project no longer uses", () => {
   assertEquals(phrasesUsed(), []);
 });
 

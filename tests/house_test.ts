@@ -1,4 +1,4 @@
-// Holds the architecture: which folder may import from which, and what each kind of module may touch.
+// Enforces the architecture: which folder may import from which, and what each kind of module may use.
 
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path/join";
@@ -113,16 +113,16 @@ Deno.test("the modules and their imports are found", () => {
   assert(agent?.imports.every((path) => modules.some((module) => module.path === path)));
 });
 
-Deno.test("every module is in a room of the house", () => {
+Deno.test("every module is in a known folder", () => {
   const homeless = modules.filter(({ path }) => path !== "main.ts" && floorOf(path) < 0);
   assertEquals(homeless.map(({ path }) => path), []);
 });
 
-Deno.test("folders import in one direction: from those that stand below", () => {
+Deno.test("folders import in one direction: from those below", () => {
   assertEquals(importsWhere((from, to) => floorOf(to) <= floorOf(from)), []);
 });
 
-Deno.test("what people and machines read is built by the agent alone", () => {
+Deno.test("only the agent builds what people and machines read", () => {
   assertEquals(importsWhere((from, to) => roomOf(to) === "web" && roomOf(from) !== "agent"), []);
 });
 
@@ -149,7 +149,7 @@ Deno.test("a function that another folder calls says what it does", () => {
   assertEquals(undocumented, []);
 });
 
-Deno.test("no module imports itself, however long the way round", () => {
+Deno.test("no module imports itself, directly or through others", () => {
   const done = new Set<string>();
   const cycles: string[] = [];
   const visit = (path: string, trail: readonly string[]) => {
@@ -163,7 +163,7 @@ Deno.test("no module imports itself, however long the way round", () => {
   assertEquals(cycles, []);
 });
 
-Deno.test("pure modules touch neither Deno, nor time, nor chance, nor the network", () => {
+Deno.test("pure modules use neither Deno, nor time, nor random numbers, nor the network", () => {
   const impure =
     /\bDeno\b|\bDate\.now\b|new Date\(\)|\bperformance\b|Math\.random|\bcrypto\b|\bfetch\(|setTimeout|\bnode:|\bprocess\./;
   const isPure = (path: string) => PURE.some((pure) => path.startsWith(pure));
@@ -172,7 +172,7 @@ Deno.test("pure modules touch neither Deno, nor time, nor chance, nor the networ
   assertEquals(touching.map(({ path }) => path), []);
 });
 
-Deno.test("the process is left in main.ts, and the environment read in places.ts, only", () => {
+Deno.test("only main.ts ends the process, and only places.ts reads the environment", () => {
   assertEquals(mentioning(/\bDeno\.exit\b|\bprocess\.exit\b/), ["main.ts"]);
   assertEquals(mentioning(/\bDeno\.env\b|\bprocess\.env\b/), ["src/config/places.ts"]);
 });
@@ -182,19 +182,19 @@ Deno.test("only main.ts and the commands talk to a person", () => {
   assertEquals(talking.filter((path) => path !== "main.ts"), []);
 });
 
-Deno.test("what time it is is asked of the clock", () => {
+Deno.test("the time is read only from the clock", () => {
   const timing = /\bDate\.now\b|\bperformance\.now\b|\bsetInterval\b/;
   assertEquals(mentioning(timing), ["src/system/clock.ts"]);
 });
 
-Deno.test("no module keeps state of its own, and none is a drawer for everything", () => {
+Deno.test("no module has state of its own, and there is no collection of mixed helpers", () => {
   const state =
     /^(export )?(let|var) |^(export )?const \w+(: .*)? = new (Map|Set|WeakMap|AbortController)\b/m;
   assertEquals(mentioning(state).filter((path) => path !== "main.ts"), []);
   assertEquals(modules.map(({ path }) => path).filter((path) => /utils?\.ts$/.test(path)), []);
 });
 
-Deno.test("every module says first what it is responsible for", () => {
+Deno.test("every module starts with a sentence about its responsibility", () => {
   const silent = modules.filter(({ text }) =>
     !/^(\/\/ deno-lint-ignore-file .*\n)?(\/\/|\/\*\*\n \*) [A-Z].{20,}/.test(text)
   );

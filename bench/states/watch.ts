@@ -9,6 +9,7 @@ import { makeCertificates } from "../../tests/fixtures/certificates.ts";
 import { PulseMicrophone } from "../../tests/fixtures/pulse_microphone.ts";
 import { SmallDisk } from "../../tests/fixtures/small_disk.ts";
 import { childrenOf, cpuSeconds, footprintOf } from "../process.ts";
+import { unitEnvironment } from "../unit_environment.ts";
 import { childrenIn, requireStrace, traced } from "./children.ts";
 import type { Sample } from "./judge.ts";
 import { Scene, type Setting, type State, USUAL } from "./scene.ts";
@@ -69,6 +70,7 @@ export async function watch(states: readonly State[], options: WatchOptions): Pr
     const agent = await AgentProcess.start({
       ...{ logLevel: "INFO", ...setting, dir, program },
       config: { ...USUAL, spool_dir: join(dir, "spool"), ...setting.config },
+      env: { ...unitEnvironment(), ...setting.env },
     });
     resources.use(agent);
     return new WatchedProcess(agent, { state, file });

@@ -1,5 +1,5 @@
-// One ffmpeg process: its arguments, its output, what it says on stderr and what that means, and its
-// end, which may have to be forced. It knows nothing of chunks, and never starts itself again.
+// One ffmpeg process: its arguments, its output, the meaning of its messages on stderr, and its end, which
+// may have to be forced. It does not know chunks, and never restarts ffmpeg.
 
 import type { Levels } from "../status/levels.ts";
 import { join } from "@std/path/join";
@@ -13,37 +13,37 @@ import { LevelMeter } from "./level_meter.ts";
 import { LevelsReader } from "./levels_reader.ts";
 
 export interface CaptureOptions {
-  /** Rate that Opus gets, Hz; whatever the microphone offers is resampled to it. */
+  /** Sample rate of the Opus stream, Hz; sound at another rate is resampled to it. */
   readonly sampleRate: number;
   readonly bitrateKbps: number;
   /**
-   * Folder for the unix sockets over which ffmpeg hands back the sound, and PCM for the level. Null, or
-   * one in which no socket can be made: the sound comes over a pipe, and there is no level.
+   * Folder for the Unix sockets through which ffmpeg returns the sound, and PCM for the level. If it is
+   * null, or no socket can be created in it, the sound comes through a pipe and no level is measured.
    */
   readonly socketDir: string | null;
-  /** Told of the level of every 100 ms, as long as there is a level. */
+  /** Called with the level of every 100 ms, if levels are measured. */
   readonly onLevels?: (levels: Levels) => void;
 }
 
 export interface FfmpegEnd {
   readonly exitCode: number;
-  /** Why, as far as ffmpeg said; of no interest if the end was asked for. */
+  /** The cause, as far as ffmpeg reported it; it has no meaning if the end was requested. */
   readonly diagnosis: Diagnosis;
 }
 
 /**
- * Sound on a page of what ffmpeg gives out, ms. Each page wakes this process, and that is what costs: with a
- * packet a page it took 62 % of the processor time of an ffmpeg alone (bench:cost). The price: ffmpeg
- * holds up to two pages, which are lost when it is killed, and a loss that ALSA does not report can be
- * placed no better than to a page.
+ * Length of the sound in one Ogg page of ffmpeg's output, ms. Each page wakes this process, and the
+ * wake-ups are the main cost: with one packet per page, this process used 62 % of the processor time that
+ * ffmpeg alone uses (bench:cost). The price: ffmpeg holds up to two pages, which are lost when it is
+ * killed, and a loss that ALSA does not report can only be located to within one page.
  */
 export const PAGE_MS = 400;
 /**
- * ffmpeg's Ogg muxer gives a page out when it has the next one: what arrives was heard this much
- * earlier than it could have arrived. Measured with a time code (bench:time).
+ * ffmpeg's Ogg muxer writes a page only when the next page is complete, so sound arrives this much later
+ * than it could. Measured with a time code (bench:time).
  */
 export const MUXER_DELAY_MS = PAGE_MS;
-/** What one read takes: a page at 320 kbit/s. */
+/** The most bytes in one read: a page at 320 kbit/s. */
 const SOUND_BUFFER_BYTES = 16_384;
 
 export type FfmpegLogLevel = "error" | "warning" | "info";
@@ -53,13 +53,13 @@ interface StopStep {
   readonly waitMs: number;
 }
 
-/** For one that works: it may still give out what it has. */
+/** For an ffmpeg that works: it may still write the sound that it holds. */
 const STOP_STEPS: readonly StopStep[] = [
   { signal: "SIGINT", waitMs: 3000 },
   { signal: "SIGTERM", waitMs: 1500 },
   { signal: "SIGKILL", waitMs: 1500 },
 ];
-/** For one that gives nothing any more: there is nothing to wait for. */
+/** For an ffmpeg that no longer delivers sound: there is no output to wait for. */
 const STALLED_STOP_STEPS: readonly StopStep[] = [
   { signal: "SIGINT", waitMs: 1000 },
   { signal: "SIGTERM", waitMs: 500 },
@@ -67,9 +67,9 @@ const STALLED_STOP_STEPS: readonly StopStep[] = [
 ];
 
 /**
- * ffmpeg's arguments. The timestamps are made from the sample count, so that a step of the system
- * clock, from which ffmpeg stamps ALSA input, cannot disturb the stream; one page holds PAGE_MS and
- * is written at once, and so is the PCM for the levels.
+ * ffmpeg's arguments. Timestamps are calculated from the sample count: ffmpeg stamps ALSA input from the
+ * system clock, and a step of that clock must not disturb the stream. One page holds PAGE_MS and is written
+ * at once; so is the PCM for the levels.
  */
 export function ffmpegArguments(
   source: CaptureSource,
@@ -107,16 +107,16 @@ export function ffmpegArguments(
   ];
 }
 
-/** What a line of ffmpeg's stderr says about the cause of a failure; null if nothing. */
+/** The cause of a failure, from a line of ffmpeg's stderr; null if the line does not tell it. */
 export function diagnose(line: string, source: CaptureSource): Diagnosis | null {
   const pcm = source.kind === "alsa" ? source.pcm : source.graph;
   if (/^setpriv: failed to execute/.test(line)) return problems.ffmpegMissing();
   if (/Unknown encoder 'libopus'/.test(line)) return problems.ffmpegIncomplete("libopus encoder");
   if (/Unknown input format: '?alsa/.test(line)) return problems.ffmpegIncomplete("ALSA input");
-  if (/\bunix:/.test(line)) return null; // the levels' socket, not the microphone
+  if (/\bunix:/.test(line)) return null; // about a socket, not the microphone
   if (/cannot set (channel count|sample (rate|format))/.test(line)) return problems.format(pcm);
   if (/resource busy/i.test(line)) return problems.busy(pcm);
-  // "Operation not permitted": by systemd's DeviceAllow=.
+  // systemd's DeviceAllow= causes "Operation not permitted".
   if (/Permission denied|\(Operation not permitted\)/i.test(line)) return problems.forbidden(pcm);
   if (/No such (device|file)|Cannot get card index|Unknown PCM|Connection refused/i.test(line)) {
     return problems.missing(pcm);
@@ -124,21 +124,21 @@ export function diagnose(line: string, source: CaptureSource): Diagnosis | null 
   return null;
 }
 
-/** There is no ffmpeg to start. */
+/** ffmpeg is not installed. */
 export class FfmpegMissingError extends Error {
   readonly diagnosis: Diagnosis = problems.ffmpegMissing();
 }
 
-/** What a stream needs of a running ffmpeg. */
+/** The parts of a running ffmpeg that a stream uses. */
 export type RunningFfmpeg = Pick<Ffmpeg, "levels" | "pid" | "ended" | "sound" | "stop">;
-/** Starts one as `Ffmpeg.start()` does; a test has its own, which makes no sound. */
+/** Starts an ffmpeg as `Ffmpeg.start()` does; a test passes a simulated one. */
 export type StartFfmpeg = (
   source: CaptureSource,
   options: CaptureOptions,
   onLine: (level: FfmpegLogLevel, text: string) => void,
 ) => RunningFfmpeg;
 
-/** A running ffmpeg. Its packets must be read to the end, then `ended` awaited. */
+/** A running ffmpeg. The caller must read its sound to the end, then await `ended`. */
 export class Ffmpeg {
   /** Null if levels are not measured. */
   readonly levels: LevelMeter | null;
@@ -177,7 +177,7 @@ export class Ffmpeg {
   }
 
   /**
-   * @param onLine gets each line of stderr.
+   * @param onLine is called with each line of stderr.
    * @throws {FfmpegMissingError}
    */
   static start(
@@ -188,7 +188,10 @@ export class Ffmpeg {
     return new Ffmpeg(source, options, onLine);
   }
 
-  /** The endless Ogg/Opus stream, as it comes. What it gives is overwritten by what comes next. */
+  /**
+   * The continuous Ogg/Opus stream, as it arrives. Each value is valid only until the next one is
+   * requested, because the buffer is reused.
+   */
   async *sound(): AsyncGenerator<Uint8Array> {
     if (!(this.#sound instanceof FfmpegSocket)) return yield* readAll(this.#sound);
     const buffer = new Uint8Array(SOUND_BUFFER_BYTES);
@@ -203,13 +206,13 @@ export class Ffmpeg {
   }
 
   /**
-   * Asks ffmpeg and whatever it started to end, then insists: SIGINT, SIGTERM, SIGKILL, with shorter
-   * deadlines if it has stalled. Resolves with true when it has ended; with false if not even
-   * SIGKILL did it, because a driver holds it: then it is left behind, and its output ends here.
+   * Stops ffmpeg and every process that it started: SIGINT, then SIGTERM, then SIGKILL, with shorter waits
+   * if ffmpeg has stalled. Resolves with true when ffmpeg has ended. Resolves with false if even SIGKILL
+   * does not end it, because a driver holds it: then the process is left behind, and its output is closed.
    */
   async stop(clock: Clock, options: { stalled?: boolean } = {}): Promise<boolean> {
     const gone = new AbortController();
-    // Not awaited: it stays open for ever if ffmpeg does.
+    // Not awaited: it never resolves if ffmpeg never ends.
     this.ended.then(() => gone.abort());
     for (const { signal, waitMs } of options.stalled ? STALLED_STOP_STEPS : STOP_STEPS) {
       if (gone.signal.aborted) break;
@@ -226,15 +229,15 @@ export class Ffmpeg {
     return false;
   }
 
-  /** To the whole process group, as this ffmpeg may be a script that starts the real one. */
+  /** Signals the whole process group, because `ffmpeg` may be a script that starts the real program. */
   async #signalGroup(signal: Deno.Signal): Promise<void> {
     const args = ["-s", signal.slice("SIG".length), "--", `-${this.pid}`];
     try {
       if ((await outputOf("kill", args)).success) return;
-    } catch { /* there is no such program, or it hangs: then to ffmpeg alone */ }
+    } catch { /* kill is missing or hangs: signal ffmpeg alone */ }
     try {
       this.#child.kill(signal);
-    } catch { /* it ended by itself */ }
+    } catch { /* it has already ended */ }
   }
 
   async #watch(onLine: (level: FfmpegLogLevel, text: string) => void): Promise<FfmpegEnd> {
@@ -243,7 +246,7 @@ export class Ffmpeg {
       const { level, text } = parseLine(line);
       if (level === "error") lastError = text;
       const diagnosis = diagnose(text, this.#source);
-      // "cannot set channel count" comes before "cannot open audio device": the first says why.
+      // "cannot set channel count" comes before "cannot open audio device": the first line names the cause.
       this.#diagnosis ??= diagnosis;
       onLine(level, text);
     }
@@ -254,7 +257,9 @@ export class Ffmpeg {
   }
 }
 
-/** It is bound to this process: one whose microphone hangs would hold the device for ever. */
+/**
+ * ffmpeg is bound to this process: with a hanging microphone it would otherwise hold the device forever.
+ */
 function spawnFfmpeg(args: readonly string[], stdout: "null" | "piped"): Deno.ChildProcess {
   try {
     return spawnBound("ffmpeg", args, { stdout, stderr: "piped" });
@@ -274,7 +279,7 @@ function parseLine(line: string): { level: FfmpegLogLevel; text: string } {
     ? "warning"
     : "info";
   const text = match?.[2] ?? line;
-  // That a mono microphone is mono, at every start.
+  // ffmpeg reports at every start that a mono microphone is mono.
   return { level: /^Guessed Channel Layout/.test(text) ? "info" : level, text };
 }
 

@@ -1,13 +1,13 @@
-// A unix socket to which ffmpeg writes one of its outputs. A read takes half of what one from a child's
-// stdout takes, where a web stream lies in between; sound comes all day. It knows nothing of what is
-// written.
+// A Unix socket to which ffmpeg writes one of its outputs. A read costs half as much as a read from a
+// child's stdout, which goes through a web stream, and sound is read all day. This module does not
+// interpret the bytes.
 
 import { removeIfThereSync } from "../system/disk.ts";
 
 export class FfmpegSocket {
   readonly path: string;
   readonly #listener: Deno.UnixListener;
-  /** Null if ffmpeg ended without connecting, or nobody waits for it any more. */
+  /** Null if ffmpeg ended without connecting, or the socket was closed before. */
   readonly #connection: Promise<Deno.UnixConn | null>;
   #isListening = true;
 
@@ -17,43 +17,49 @@ export class FfmpegSocket {
     this.#connection = this.#accept();
   }
 
-  /** Null if it cannot be made: the path is too long, a foreign file is there, the disk has no sockets. */
+  /**
+   * Null if the socket cannot be created: the path is too long, a foreign file is there, or the file system
+   * does not support sockets.
+   */
   static listen(path: string): FfmpegSocket | null {
     try {
-      removeIfThereSync(path); // of a process that was killed
+      removeIfThereSync(path); // left by a process that was killed
       return new FfmpegSocket(path, Deno.listen({ transport: "unix", path }));
     } catch {
       return null;
     }
   }
 
-  /** Waits for bytes; resolves with their number, or with null when there are no more. Never rejects. */
+  /** Waits for bytes; resolves with their number, or with null at the end of the output. Never rejects. */
   async read(buffer: Uint8Array): Promise<number | null> {
     try {
       return await (await this.#connection)?.read(buffer) ?? null;
     } catch {
-      return null; // broken off, or closed
+      return null; // the connection is broken or closed
     }
   }
 
-  /** ffmpeg has ended: what it has written is read to its end, even if it never came to connect. */
+  /**
+   * Call this when ffmpeg has ended. `read()` then returns the remaining bytes and null, even if ffmpeg
+   * never connected.
+   */
   async ended(): Promise<void> {
     if (!this.#isListening) return;
     try {
-      // Behind ffmpeg's own connection, if that one has not been accepted yet.
+      // If ffmpeg's own connection has not been accepted yet, this one is queued after it.
       (await Deno.connect({ transport: "unix", path: this.path })).close();
-    } catch { /* it does not listen any more */ }
+    } catch { /* it no longer listens */ }
   }
 
-  /** Ends a read that is under way. May be called again. */
+  /** Ends a read in progress. May be called more than once. */
   async close(): Promise<void> {
     this.#listenNoMore();
     try {
       (await this.#connection)?.close();
-    } catch { /* it is closed */ }
+    } catch { /* it is already closed */ }
   }
 
-  /** One connection, and then the path is free for the next ffmpeg's. */
+  /** Accepts one connection, then frees the path for the next ffmpeg. */
   async #accept(): Promise<Deno.UnixConn | null> {
     try {
       return await this.#listener.accept();
@@ -70,6 +76,6 @@ export class FfmpegSocket {
     this.#listener.close();
     try {
       removeIfThereSync(this.path);
-    } catch { /* the next one tries again */ }
+    } catch { /* the next listen() tries again */ }
   }
 }

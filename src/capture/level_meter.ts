@@ -1,18 +1,18 @@
-// Loudness: peak and RMS of a chunk from the samples that went into it. Pure: it is given PCM and
-// sample numbers, and never hears a device.
+// Measures loudness: peak and RMS of a chunk, from its samples. Pure: it receives PCM and sample numbers,
+// and never opens a device.
 
 import { FLOOR_DBFS, type Levels } from "../status/levels.ts";
 import { concatBytes } from "../system/concat_bytes.ts";
 
 /** Samples at 48 kHz in one bin: 20 ms, the length of a packet. */
 const BIN_SAMPLES = 960;
-/** Bins of 20 ms that make one live level: ten a second. */
+/** Bins of 20 ms in one live level; there are ten levels per second. */
 const LIVE_BINS = 5;
 
-/** Collects signed 16-bit little-endian mono samples of one stream and answers chunk by chunk. */
+/** Collects signed 16-bit little-endian mono samples of one stream and returns levels chunk by chunk. */
 export class LevelMeter {
   readonly #binLength: number;
-  /** The first half of a sample. */
+  /** The first byte of a sample whose second byte has not arrived yet. */
   #half = new Uint8Array(0);
   #bins: { peak: number; squares: number }[] = [];
   #firstBin = 0;
@@ -24,14 +24,14 @@ export class LevelMeter {
 
   /**
    * @param sampleRate of the samples pushed, Hz; a multiple of 50.
-   * @param onLevels is told of each LIVE_BINS as soon as they are full.
+   * @param onLevels is called with the level of each LIVE_BINS bins as soon as they are full.
    */
   constructor(sampleRate: number, onLevels: (levels: Levels) => void = () => {}) {
     this.#binLength = sampleRate / 50;
     this.#onLevels = onLevels;
   }
 
-  /** The next bytes of the stream, split anywhere. */
+  /** Adds the next bytes of the stream; they may be split anywhere. */
   push(bytes: Uint8Array): void {
     const whole = this.#half.length === 0 ? bytes : concatBytes([this.#half, bytes]);
     const count = whole.length >> 1;
@@ -47,8 +47,8 @@ export class LevelMeter {
   }
 
   /**
-   * Levels of what was heard since the last call up to `endSample` (48 kHz, from the stream's
-   * start), as far as it has arrived; null if nothing has.
+   * Levels of the samples since the last call up to `endSample` (48 kHz, from the stream's start), as far
+   * as they have arrived; null if none have.
    */
   take(endSample: number): Levels | null {
     const count = Math.max(0, Math.round(endSample / BIN_SAMPLES) - this.#firstBin);
@@ -66,11 +66,11 @@ export class LevelMeter {
     };
   }
 
-  /** Samples of one bin, or of a part of it. */
+  /** Adds samples of one bin, or of a part of it. */
   #add(samples: Int16Array): void {
     let peak = this.#peak;
     let squares = 0;
-    // An index and Math.max: half the time of an iterator and a comparison.
+    // An index and Math.max take half the time of an iterator and a comparison.
     for (let at = 0; at < samples.length; at++) {
       const sample = samples[at] ?? 0;
       peak = Math.max(peak, Math.abs(sample));

@@ -1,6 +1,6 @@
-// Reads the PCM that ffmpeg hands back over a socket, into a meter: when the sound has come and this
-// process is awake for it anyhow, as what belongs to it is then there. A wake of its own for each piece
-// cost as much as the sound itself. It decides nothing and never holds the sound up.
+// Reads the PCM that ffmpeg writes to a socket, and passes it to a meter. It reads after sound has arrived:
+// this process is awake then, and the PCM of that sound is available. A separate wake-up for each piece
+// cost as much processor time as the sound itself. It decides nothing and never delays the sound.
 
 import type { FfmpegSocket } from "./ffmpeg_socket.ts";
 import type { LevelMeter } from "./level_meter.ts";
@@ -8,8 +8,8 @@ import type { LevelMeter } from "./level_meter.ts";
 /** A second of PCM at 48 kHz. */
 const BUFFER_BYTES = 98_304;
 /**
- * So long it waits to be asked: a socket that is full makes ffmpeg wait for this reader, and then no sound
- * comes for which it would be asked. Linux's holds two seconds.
+ * How long the reader waits for a call of look(), ms. When the socket is full, ffmpeg waits for this reader
+ * and delivers no sound, and without sound nobody calls look(). A socket of Linux holds two seconds of PCM.
  */
 const UNASKED_MS = 1000;
 
@@ -18,7 +18,7 @@ export class LevelsReader {
   readonly #unaskedMs: number;
   readonly #read: Promise<void>;
   #isOver = false;
-  /** It was asked to look while it did. */
+  /** look() was called during a read. */
   #isAsked = false;
   #lookNow: (() => void) | null = null;
 
@@ -32,13 +32,13 @@ export class LevelsReader {
     this.#read = this.#readInto(meter);
   }
 
-  /** Takes what has arrived. */
+  /** Reads the PCM that has arrived. */
   look(): void {
     this.#isAsked = true;
     this.#lookNow?.();
   }
 
-  /** ffmpeg has ended: reads the rest. */
+  /** Call this when ffmpeg has ended: reads the rest. */
   async end(): Promise<void> {
     this.#isOver = true;
     this.look();
@@ -46,7 +46,7 @@ export class LevelsReader {
     await this.#read;
   }
 
-  /** Reads no more. */
+  /** Stops reading. */
   async close(): Promise<void> {
     this.#isOver = true;
     this.look();
@@ -58,7 +58,7 @@ export class LevelsReader {
     const buffer = new Uint8Array(BUFFER_BYTES);
     for (let count; (count = await this.#socket.read(buffer)) !== null;) {
       meter.push(buffer.subarray(0, count));
-      // A full buffer: there is more.
+      // A full buffer: more PCM is waiting.
       if (count < buffer.length) await this.#asked();
     }
     await this.#socket.close();

@@ -1,5 +1,5 @@
-// When to record and from which microphone: the schedule, the choice, and the way back after a loss.
-// How a stream becomes chunks is stream.ts's.
+// Decides when to record, from which microphone, and what to do after a loss. It follows the schedule and
+// reports gaps and problems. stream.ts turns a stream into chunks.
 
 import type { CaptureSource } from "../microphone/capture_attempts.ts";
 import { isSilent, type Levels } from "../status/levels.ts";
@@ -21,11 +21,14 @@ import { MicrophoneKeeper } from "../microphone/microphone_keeper.ts";
 import type { Microphone, Microphones } from "../microphone/microphones.ts";
 import { recordStream, type StreamDeps, type StreamEnd, type StreamOptions } from "./stream.ts";
 
-/** The schedule is looked at at least so often: the clock may be stepped at any time. */
+/** The schedule is checked at least this often, because the clock may be stepped at any time. */
 const LOOK_MS = 5_000;
 const RECONNECT_MIN_MS = 2_000;
 const RECONNECT_MAX_MS = 60_000;
-/** Right after a plug these failures are no news, and it is tried again at once. */
+/**
+ * Right after a plug these failures are expected: they are not reported, and the next attempt follows at
+ * once.
+ */
 const SETTLE_RETRY_MS = 250;
 const SETTLING: readonly ProblemCode[] = [
   problems.missing.code,
@@ -33,7 +36,10 @@ const SETTLING: readonly ProblemCode[] = [
   problems.busy.code,
   problems.lost.code,
 ];
-/** So many ffmpegs may be held with one microphone before the next waits until one of them has ended. */
+/**
+ * If drivers hold this many ffmpeg processes with one microphone, the next one waits until one of them
+ * ends.
+ */
 const MOST_LEFT_BEHIND = 8;
 
 const SILENT_CHUNKS = 2;
@@ -43,11 +49,14 @@ export interface RecorderOptions {
   /** IANA name of the zone whose wall clock the schedule means. */
   readonly timeZone: string;
   readonly stream: Omit<StreamOptions, "tags">;
-  /** What a power cut may cost, ms. */
+  /** How much sound a power cut may cost, ms. */
   readonly syncIntervalMs: number;
   /** Comments that every chunk carries, besides those about stream and microphone. */
   readonly tags: Readonly<Record<string, string>>;
-  /** For a chunk that began at this monotonic time; undefined while the clock is synchronized. */
+  /**
+   * The provisional part of the name of a chunk that began at this monotonic time; undefined while the
+   * clock is synchronized.
+   */
   readonly provisional: StreamDeps["provisional"];
   readonly microphones: Microphones;
 }
@@ -57,14 +66,14 @@ export interface RecorderDeps {
   readonly spool: Spool;
   readonly status: Status;
   readonly log: Logger;
-  /** Called when packets were processed, or the loop that waits for sound has turned. */
+  /** Called when packets were processed, and in each pass of the loop that waits for sound. */
   readonly onAlive?: () => void;
   /** @default Ffmpeg.start */
   readonly startFfmpeg?: StartFfmpeg;
 }
 
 interface Attempt extends StreamEnd {
-  /** Undefined if none was found. */
+  /** Undefined if no microphone was found. */
   readonly microphone?: Microphone;
 }
 
@@ -74,19 +83,25 @@ export class Recorder {
   readonly #writer: ChunkWriter;
   readonly #ledger = new Ledger();
   #delayMs = RECONNECT_MIN_MS;
-  /** Monotonic time at which sound was lost, while it should be recorded. */
+  /** Monotonic time at which scheduled sound was lost; null if none is missing now. */
   #lostMs: number | null = null;
-  /** Why no sound comes at the moment. */
+  /** The cause of the gap if no sound arrives at the moment. */
   #gapCause = "starting";
-  /** What is written beside the sound: declared gaps, the microphone recorded last. */
+  /** Writes besides the sound: declared gaps, the microphone recorded last. */
   #notes: Promise<void> = Promise.resolve();
-  /** Why no sound comes. */
+  /** The problem that no sound arrives. */
   readonly #problem: ProblemReport;
   readonly #silence: ProblemReport;
   readonly #keeper: MicrophoneKeeper;
-  /** By process id the microphone of each ffmpeg that a driver holds, while that gave no sound since. */
+  /**
+   * The microphone of each ffmpeg that a driver holds, by process id, until that microphone gives sound
+   * again.
+   */
   readonly #leftBehind = new Map<number, string>();
-  /** When the schedule ended, until the books are closed: the last chunk may still be written. */
+  /**
+   * When the schedule ended; null after the ledger is closed. In between, the last chunk may still be
+   * written.
+   */
   #scheduleEndMs: number | null = null;
   #silentChunks = 0;
 
@@ -99,7 +114,7 @@ export class Recorder {
       ...deps,
       note: (write) => this.#note("microphone.json", write),
     });
-    // One for all streams: what a full disk keeps waiting outlives the loss of a microphone.
+    // One writer for all streams: sound that waits for a full disk is kept when a microphone is lost.
     this.#writer = new ChunkWriter(deps.spool, options.syncIntervalMs, {
       ...deps,
       onSealed: ({ times: { startMs, endMs }, gapCause, levels }) => {
@@ -109,7 +124,7 @@ export class Recorder {
     });
   }
 
-  /** The books of this run: what was asked for, recorded, and is missing. */
+  /** The ledger of this run: scheduled, recorded and missing time. */
   balance(): LedgerBalance {
     return this.#ledger.balance(this.#deps.clock.monotonicMs());
   }
@@ -158,13 +173,16 @@ export class Recorder {
       if (soundEndMs === null && microphone !== undefined) this.#keeper.gaveNothing(microphone);
       if (diagnosis.code === problems.stalled.code) {
         status.microphoneStalled();
-        if (soundEndMs !== null) continue; // it has been waited for already
+        if (soundEndMs !== null) continue; // the stall was long enough a wait
       }
       await this.#waitToReconnect(hours.signal);
     }
   }
 
-  /** Until the next try is due, something is plugged in, or a driver lets an ffmpeg go. */
+  /**
+   * Waits until the next attempt is due, something is plugged in, or an ffmpeg that a driver held has
+   * ended.
+   */
   async #waitToReconnect(signal: AbortSignal): Promise<void> {
     const { clock, log } = this.#deps;
     log.debug("Trying the microphone again.", { delay_s: this.#delayMs / 1000 });
@@ -180,7 +198,10 @@ export class Recorder {
     this.#delayMs = Math.min(this.#delayMs * 2, RECONNECT_MAX_MS);
   }
 
-  /** One microphone from its choice to its loss. No diagnosis: the end was asked for. */
+  /**
+   * Records from one microphone, from its choice to its loss. The diagnosis is null if the end was
+   * requested.
+   */
   async #recordOnce(signal: AbortSignal): Promise<Attempt> {
     const { microphones } = this.#options;
     let end: Attempt = { diagnosis: null, soundEndMs: null };
@@ -196,7 +217,7 @@ export class Recorder {
         : null;
       for (const source of microphone.attempts) {
         end = await this.#recordFrom(source, microphone, better?.signal ?? signal);
-        // Only a format that is not offered is worth the next way to open the same microphone.
+        // The next way to open the same microphone can only help if the format was not offered.
         if (end.soundEndMs !== null || end.diagnosis?.code !== problems.format.code) break;
       }
       const isBetter = better?.signal.aborted && !signal.aborted;
@@ -213,7 +234,7 @@ export class Recorder {
   #diagnoseError(error: unknown): Diagnosis {
     if (error instanceof FfmpegMissingError) return error.diagnosis;
     if (error instanceof NoMicrophoneError) return error.diagnosis;
-    // Whatever it is, the next try may succeed; giving up would surely lose the sound.
+    // The next attempt may succeed, whatever the error is; giving up would certainly lose the sound.
     return problems.recorderFailed(error);
   }
 
@@ -255,8 +276,8 @@ export class Recorder {
   }
 
   /**
-   * The process id of an ffmpeg that a driver holds with this microphone; null if it may be tried. The
-   * next one would hang like it, unless something was plugged in.
+   * The process id of an ffmpeg that a driver holds with this microphone; null if the microphone may be
+   * tried. Another ffmpeg would hang as well, unless something was plugged in.
    */
   #heldFrom(microphone: Microphone): number | null {
     const key = keyOf(microphone);
@@ -282,14 +303,17 @@ export class Recorder {
     });
   }
 
-  /** The schedule has ended, or the program: what it still asked for was not recorded. */
+  /**
+   * Closes the ledger after the end of the schedule or of the program: the rest of the scheduled time is a
+   * gap.
+   */
   #closeBooks(cause: string): void {
     this.#declare(this.#ledger.end(this.#scheduleEndMs ?? this.#deps.clock.monotonicMs()), cause);
     this.#scheduleEndMs = null;
     this.#gapCause = "starting";
   }
 
-  /** A gap is declared, never hidden: in the log, in /health and in gaps.jsonl. */
+  /** Declares a gap, in the log, in /health and in gaps.jsonl; no gap is hidden. */
   #declare(gap: Gap | null, cause: string): void {
     if (gap === null) return;
     const { clock, log, spool, status } = this.#deps;
@@ -306,7 +330,7 @@ export class Recorder {
     this.#note("gaps.jsonl", () => appendGap(spool.dir, record));
   }
 
-  /** Writes one after the other; that it cannot be done stops nothing. */
+  /** Queues a write; writes run one after the other. A failed write is logged and stops nothing else. */
   #note(file: string, write: () => Promise<void>): void {
     this.#notes = this.#notes.then(write).catch((error) => {
       const fields = repeating(file, { file, error: String(error) });
@@ -314,7 +338,7 @@ export class Recorder {
     });
   }
 
-  /** A microphone that hears nothing, chunk after chunk, is a problem; it is recorded all the same. */
+  /** Reports a microphone that delivers silence, chunk after chunk, as a problem; recording continues. */
   #heard(levels: Levels): void {
     this.#silentChunks = isSilent(levels) ? this.#silentChunks + 1 : 0;
     if (this.#silentChunks === 0) this.#silence.clear();
@@ -328,7 +352,7 @@ export class Recorder {
     return isInSchedule(this.#deps.clock.unixMs(), schedule, timeZone);
   }
 
-  /** Up to the next edge of the schedule, LOOK_MS at most. */
+  /** Time until the next edge of the schedule, ms; at most LOOK_MS. */
   #nextLookMs(): number {
     const { schedule, timeZone } = this.#options;
     const nowMs = this.#deps.clock.unixMs();
@@ -343,7 +367,7 @@ export class Recorder {
   }
 }
 
-/** Of one microphone, by what it is known by; of one that ALSA alone knows, by its name. */
+/** Identifies a microphone by its identity; by its name if only ALSA's configuration knows the device. */
 function keyOf({ device, name }: Microphone): string {
   return device === undefined ? name : JSON.stringify(identify(device));
 }

@@ -1,5 +1,6 @@
-// One stream: one ffmpeg from its first packet to its last chunk. It reads, times and cuts, and sees
-// to it that a silent ffmpeg ends. When to begin, and what to do after the end, is recorder.ts's.
+// One stream: one ffmpeg from its first packet to its last chunk. It reads the packets, passes them on to
+// be timed and cut, and stops an ffmpeg that delivers no sound. recorder.ts decides when to start and what
+// to do after the end.
 
 import type { CaptureSource } from "../microphone/capture_attempts.ts";
 import type { Clock } from "../system/clock.ts";
@@ -17,14 +18,15 @@ import {
 import { OpusStreamReader } from "../chunk/opus.ts";
 import { StreamCutter, type StreamCutterDeps, type StreamCutterOptions } from "./stream_cutter.ts";
 
-/** An ffmpeg that gives no packet for so long has hung. */
+/** An ffmpeg that delivers no packet for this long is hanging. */
 export const STALL_MS = 10_000;
-/** A wake that is later than this was not this process's to decide. */
+/** If a timer fires later than this, this process itself was suspended or had no processor time. */
 const HELD_UP_MS = 2_000;
-/** What waits in the pipe is read within this. */
+/** Sound that waits in the pipe is read within this time. */
 const LAST_LOOK_MS = 500;
-/** So long an ffmpeg may take, on a slow disk, before it opens the microphone; it is looked so often. */
+/** How long ffmpeg may take to open the microphone, on a slow disk. */
 const OPENING_MS = 20_000;
+/** How often the stream checks whether ffmpeg has opened the microphone. */
 const OPENING_LOOK_MS = 2_000;
 
 export type StreamOptions = CaptureOptions & StreamCutterOptions;
@@ -36,17 +38,17 @@ export interface StreamDeps extends StreamCutterDeps {
 }
 
 export interface StreamEnd {
-  /** Why it ended; null if that was asked for. */
+  /** Why the stream ended; null if the end was requested. */
   readonly diagnosis: Diagnosis | null;
   /** Monotonic time up to which sound was recorded; null if there was none. */
   readonly soundEndMs: number | null;
-  /** An ffmpeg that not even SIGKILL ended, as a driver holds it. */
+  /** An ffmpeg that even SIGKILL did not end, because a driver holds it. */
   readonly leftBehind?: Pick<RunningFfmpeg, "pid" | "ended">;
 }
 
 /**
- * Records until the signal aborts or the stream ends by itself; when it resolves, everything that
- * was heard has been handed to the writer.
+ * Records until the signal aborts or the stream ends by itself. When it resolves, all the sound that was
+ * heard has been passed to the writer.
  * @throws {FfmpegMissingError} if there is no ffmpeg.
  */
 export async function recordStream(
@@ -79,7 +81,7 @@ export async function recordStream(
     }
     cutter.take(reader.end(), clock.monotonicMs());
   } catch (error) {
-    await ffmpeg.stop(clock, { stalled: true }); // no two at once, whatever went wrong
+    await ffmpeg.stop(clock, { stalled: true }); // never two at a time, whatever the error was
     throw error;
   } finally {
     signal.removeEventListener("abort", endAsked);
@@ -97,7 +99,10 @@ export async function recordStream(
   };
 }
 
-/** ffmpeg has closed its stdout; should it live on, it is made to end. Null: it does not. */
+/**
+ * Call this when ffmpeg has closed its output. An ffmpeg that still runs after 1 s is stopped. Resolves
+ * with null if it does not end.
+ */
 async function endOf(ffmpeg: RunningFfmpeg, clock: Clock): Promise<Diagnosis | null> {
   const ended = new AbortController();
   const end = ffmpeg.ended.finally(() => ended.abort());
@@ -106,7 +111,10 @@ async function endOf(ffmpeg: RunningFfmpeg, clock: Clock): Promise<Diagnosis | n
   return (await end).diagnosis;
 }
 
-/** Stops an ffmpeg that lives and gives nothing. Resolves with the diagnosis, or null at the end. */
+/**
+ * Stops an ffmpeg that runs but delivers no sound. Resolves with the diagnosis, or with null at the end of
+ * the stream.
+ */
 async function watchForStall(
   ffmpeg: RunningFfmpeg,
   cutter: StreamCutter,
@@ -115,7 +123,7 @@ async function watchForStall(
 ): Promise<Diagnosis | null> {
   const startedMs = clock.monotonicMs();
   cutter.readMs = startedMs;
-  // A microphone that ffmpeg has not opened yet does not hang.
+  // A microphone that ffmpeg has not opened yet is not hanging.
   for (let lookMs = startedMs; cutter.readMs === lookMs && lookMs < startedMs + OPENING_MS;) {
     await clock.sleep(OPENING_LOOK_MS, signal);
     if (signal.aborted || cutter.readMs !== lookMs || await isOpen(ffmpeg.pid)) break;
@@ -125,10 +133,11 @@ async function watchForStall(
     const dueMs = cutter.readMs + STALL_MS;
     await clock.sleep(Math.max(0, dueMs - clock.monotonicMs()), signal);
     const nowMs = clock.monotonicMs();
-    // This process itself was held up (stopped, starved): what ffmpeg gave meanwhile waits in the
-    // pipe, so it gets its full time again. While the board is suspended, this clock stands still.
+    // This process itself was delayed (stopped, or without processor time). The sound that ffmpeg wrote
+    // meanwhile waits in the pipe, so ffmpeg gets the full time again. While the board is suspended, this
+    // clock stands still.
     if (nowMs - dueMs > HELD_UP_MS) cutter.readMs = nowMs;
-    // Held up for less, it may have been woken for the time before the pipe was read.
+    // After a shorter delay, this timer may have fired before the pipe was read.
     if (nowMs >= cutter.readMs + STALL_MS) await clock.sleep(LAST_LOOK_MS, signal);
     if (signal.aborted || clock.monotonicMs() < cutter.readMs + STALL_MS) continue;
     const isGone = await ffmpeg.stop(clock, { stalled: true });
@@ -137,7 +146,7 @@ async function watchForStall(
   return null;
 }
 
-/** ffmpeg's own words at their level: its errors are judged by what follows from them. */
+/** Logs a line of ffmpeg. Even an error is only a warning: its consequence is reported as a problem. */
 function quote(log: Logger, level: FfmpegLogLevel, text: string): void {
   const fields = repeating(text, { text });
   if (level === "info") log.debug("ffmpeg: {text}", fields);

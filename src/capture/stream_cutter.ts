@@ -1,5 +1,5 @@
-// Times and cuts the packets of one stream, and hands the chunks to the writer. It reads nothing and
-// writes nothing itself; where packets come from is stream.ts's.
+// Assigns times to the packets of one stream, cuts them into chunks, and passes the chunks to the writer.
+// It reads nothing and writes nothing itself; stream.ts reads the packets.
 
 import type { Clock } from "../system/clock.ts";
 import { repeating } from "../system/held_lines.ts";
@@ -13,7 +13,7 @@ import { PAGE_MS } from "./ffmpeg.ts";
 import { OPUS_RATE, type OpusEvent, type OpusHead, type OpusPacket } from "../chunk/opus.ts";
 import { Timeline } from "./timeline.ts";
 
-/** A gap that shows so soon after an overrun was made by it. */
+/** A gap that shows within this time after an overrun was caused by it. */
 const OVERRUN_MS = 10_000;
 
 export interface StreamCutterOptions {
@@ -28,22 +28,27 @@ export interface StreamCutterDeps {
   readonly clock: Clock;
   readonly writer: Pick<ChunkWriter, "push" | "isFull">;
   readonly log: Logger;
-  /** For a chunk that began at this monotonic time; undefined while the clock is synchronized. */
+  /**
+   * The provisional part of the name of a chunk that began at this monotonic time; undefined while the
+   * clock is synchronized.
+   */
   readonly provisional: (startMs: number) => Provisional | undefined;
-  /** Why sound would be missing before the stream's first chunk. */
+  /** The cause of a gap before the stream's first chunk, if there is a gap. */
   readonly gapCause: string;
-  /** Called when sound that arrives begins, or ceases, to be thrown away. */
+  /** Called with true when arriving sound begins to be discarded, and with false when that ends. */
   readonly onDropping: (dropping: boolean) => void;
   /** Called when sound begins to arrive; `startMs`, monotonic, is when it was heard. */
   readonly onSound: (startMs: number) => void;
-  /** Called when packets were processed, even if the disk takes none. */
+  /** Called when packets were processed, even if they cannot be written to the disk. */
   readonly onAlive?: () => void;
 }
 
 export class StreamCutter {
   /** Monotonic time of the last read from ffmpeg. */
   readMs = 0;
-  /** ffmpeg was asked to end: what it still gives out comes at once and tells no time. */
+  /**
+   * ffmpeg was asked to end: the rest of its sound arrives at once, so its arrival does not tell the time.
+   */
   isFlushing = false;
   soundEndMs: number | null = null;
   readonly #levels: Pick<LevelMeter, "take"> | null;
@@ -52,13 +57,13 @@ export class StreamCutter {
   #stream: { chunker: Chunker; timeline: Timeline; head: OpusHead } | null = null;
   #chunkStart = 0;
   #chunkKey = "";
-  /** A chunk whose first page is not full yet: its file is made together with that page. */
+  /** A chunk whose first page is not full yet: its file is created together with that page. */
   #opening: Extract<ChunkEvent, { kind: "open" }> | null = null;
   #dropping = false;
   #overrunMs = -Infinity;
-  /** Where sound is missing in this stream that is still to come; a position as packets have them. */
+  /** Position of a loss that was noticed before the packets reached it, counted as `endPosition` is. */
   #lossAt = Infinity;
-  /** Why sound would be missing before the chunk that is open now. */
+  /** The cause of a gap before the open chunk, if there is a gap. */
   #gapCause: string;
 
   constructor(
@@ -72,7 +77,7 @@ export class StreamCutter {
     this.#gapCause = deps.gapCause;
   }
 
-  /** Takes what one read from ffmpeg, at `arrivalMs`, has completed. */
+  /** Processes the events that one read from ffmpeg, at `arrivalMs`, has completed. */
   take(events: Iterable<OpusEvent>, arrivalMs: number): void {
     let packets: OpusPacket[] = [];
     for (const event of events) {
@@ -88,7 +93,7 @@ export class StreamCutter {
     this.#packets(packets, arrivalMs);
   }
 
-  /** ALSA says that sound was lost about now: even a small delay that stays is a gap. */
+  /** Call this when ALSA reports that sound was lost: even a small delay is a gap then, if it stays. */
   overrun(nowMs: number): void {
     this.#overrunMs = nowMs;
     this.#stream?.timeline.expectGap(nowMs);
@@ -119,7 +124,7 @@ export class StreamCutter {
       comments: {
         ...this.#options.tags,
         CHUNK_ID: key,
-        // Chunks of one stream whose sample numbers follow on each other join without a seam.
+        // Chunks of one stream with consecutive sample numbers join without a break.
         STREAM_ID: streamId,
         STREAM_SAMPLE: String(startSample),
       },
@@ -132,7 +137,7 @@ export class StreamCutter {
     this.#gapCause = "stream_damaged";
   }
 
-  /** Packets that arrived together: the last one has waited least and tells the time. */
+  /** Processes packets that arrived together. The last one has waited least, so it tells the time. */
   #packets(packets: readonly OpusPacket[], arrivalMs: number): void {
     const last = packets.at(-1);
     if (this.#stream === null || last === undefined) return;
@@ -160,20 +165,20 @@ export class StreamCutter {
   }
 
   /**
-   * The position up to which sound was heard before a loss that shows in the arrival of `last`. ffmpeg
-   * reports an overrun as it starts the microphone anew. Without a report the loss lies somewhere in
-   * the page that ffmpeg was filling when it should have given this one out: before it.
+   * Position of the loss that shows in the late arrival of `last`; sound was heard up to it. ffmpeg reports
+   * an overrun when it restarts the microphone. Without a report, the loss lies somewhere in the page that
+   * ffmpeg was filling when it should have written this one; it is placed before that page.
    */
   #placeLoss(last: OpusPacket, arrivalMs: number): number {
     if (arrivalMs - this.#overrunMs >= OVERRUN_MS) return last.endPosition;
     return last.endPosition + (this.#overrunMs - arrivalMs) * OPUS_RATE / 1000;
   }
 
-  /** Whether the disk has taken nothing for so long that what is heard now cannot be kept. */
+  /** Whether writes to the disk have failed for so long that new sound cannot be kept. */
   #isDropping(): boolean {
     const dropping = this.#deps.writer.isFull;
     if (dropping && !this.#dropping) {
-      this.#deps.log.error("The disk has taken nothing for too long: sound is being lost.");
+      this.#deps.log.error("Writes to the disk have failed for too long: sound is being lost.");
       if (this.#stream !== null) this.#apply(this.#stream.chunker.cut({ lost: true }));
       this.#gapCause = problems.diskFailing.code;
     }
@@ -197,9 +202,9 @@ export class StreamCutter {
   }
 
   /**
-   * Makes the file of a chunk that has begun, its first page at hand: by then the stream's start is
-   * known better than when the first packet came, in a burst perhaps. Should the chunk be cut off by
-   * a crash, the time in the name of this file is all that is left.
+   * Creates the file of a new chunk once its first page is complete. By then the stream's start is known
+   * better than at the first packet, which may have come in a burst. If a crash cuts the chunk off, the
+   * time in the name of this file is the only one that is left.
    */
   #open(): void {
     if (this.#opening === null) return;

@@ -1,48 +1,53 @@
-// When a sample was heard. The stream's start is found from the arrival of its packets on the
-// monotonic clock, follows the microphone's own clock slowly, and becomes UTC only when a chunk is
-// sealed. Pure arithmetic: it asks no clock and cuts nothing.
+// Calculates when a sample was heard. The stream's start is derived from the arrival of its packets on the
+// monotonic clock. It follows the microphone's own clock slowly, and is converted to UTC only when a chunk
+// is sealed. Pure arithmetic: this module reads no clock and cuts nothing.
 
 import type { ChunkTimes } from "../chunk/chunk_times.ts";
 
 const SAMPLES_PER_MS = 48;
-/** In the first seconds the earliest arrival counts at once; afterwards the start only slews. */
+/** In the first seconds the earliest arrival sets the start at once; afterwards the start only slews. */
 const SETTLE_MS = 30_000;
 /**
- * Afterwards, half of what the earliest arrival of a window was off by is taken over: this follows
- * the microphone's own clock (a poor one drifts 100 ppm) and an NTP daemon's slewing.
+ * Afterwards, the start is corrected once per window, by half of the error of the earliest arrival in it.
+ * This follows the microphone's own clock (a poor one drifts by 100 ppm) and the slewing of an NTP daemon.
  */
 const WINDOW_MS = 30_000;
-/** A whole window that was later, or earlier, than this has jumped and not drifted. */
+/** If a whole window is late or early by more than this, that is a jump and not drift. */
 const JUMP_MS = 100;
-/** A packet that is later than this begins a late stretch: a stall, or a gap if it stays late. */
+/** A packet that is later than this begins a late stretch: a stall, or a gap if the packets stay late. */
 const LATE_MS = 250;
-/** A late stretch is over when a packet is less late than this. */
+/** A late stretch ends with a packet that is less late than this. */
 const ON_TIME_MS = 125;
-/** The same two after a reported overrun: what stays so late, above the jitter, was lost. */
+/** The same two limits after a reported overrun: a delay above the jitter that stays is a loss. */
 const OVERRUN_LATE_MS = 60;
 const OVERRUN_ON_TIME_MS = 40;
-/** So long after the report a gap may show. */
+/** A gap may show for this long after the report. */
 const OVERRUN_SHOWS_MS = 5_000;
-/** A late stretch that keeps the microphone's pace for so long is a gap and not a burst. */
+/** A late stretch in which packets keep the microphone's pace for this long is a gap and not a burst. */
 const PLATEAU_MS = 2_000;
-/** Within this, two arrivals keep pace. */
+/** Two arrivals keep pace if they differ by no more than this. */
 const PACE_MS = 60;
-/** A change of the system clock that is smaller is no step: the clocks are read in turn. */
+/** A smaller change of the system clock is not a step: the two clocks are read one after the other. */
 const STEP_MS = 50;
 
-/** What is known of a late stretch; all are stream starts as single packets imply them, ms. */
+/**
+ * What is known of a late stretch. Apart from `paceSinceMs`, each value is the stream start, ms, that a
+ * single packet implies.
+ */
 interface LateStretch {
-  /** Since when, on the monotonic clock, packets have kept pace. */
+  /** Monotonic time since which packets have kept pace. */
   paceSinceMs: number;
-  /** The first that kept pace. */
+  /** That of the first packet that kept pace. */
   paceStart: number;
   earliest: number;
   last: number;
-  /** That of the first packet in the chunk, or in what had waited before the stretch was seen. */
+  /**
+   * That of the first packet in the chunk, or in the sound that was waiting when the stretch was noticed.
+   */
   cutStart: number;
 }
 
-/** The times of one stream. Samples are counted at 48 kHz from the first one that can be heard. */
+/** The times of one stream. Samples are counted at 48 kHz from the first audible one. */
 export class Timeline {
   readonly #pageMs: number;
   #startMs = Infinity;
@@ -51,25 +56,25 @@ export class Timeline {
   #late: LateStretch | null = null;
   #position = 0;
   #expectUntilMs = -Infinity;
-  /** Jumps of the start (gaps) that no chunk has been charged with yet. */
+  /** Jumps of the start (gaps) that no chunk contains yet. */
   #jumpMs = 0;
   #previous: { endSample: number; endMs: number; endUnixUs: number; offsetMs: number } | null =
     null;
 
-  /** @param pageMs sound that arrives at once when nothing holds it up. */
+  /** @param pageMs length of the sound that arrives at once when there is no delay. */
   constructor(pageMs: number) {
     this.#pageMs = pageMs;
   }
 
   /**
-   * Packets arrived together at `arrivalMs`, monotonic; the last sample of the last one is at
-   * `endPosition` (pre-skip included). Returns "late" if the chunk should end behind them, because
-   * sound that was lost was lost here: in the page that ffmpeg was filling when it should have given
-   * these out. For a backlog that is behind all of it (what had been waiting was heard before the loss).
+   * Call this when packets arrived together at `arrivalMs`, monotonic; the last sample of the last one is
+   * at `endPosition` (pre-skip included). Returns "late" if the chunk should end after them because sound
+   * was lost there: in the page that ffmpeg was filling when it should have written these packets. In a
+   * backlog, the place is after all of it, because the waiting sound was heard before the loss.
    */
   observe(endPosition: number, arrivalMs: number): "late" | null {
-    // The encoder can only give out position n of its stream once it has heard input sample n. What
-    // is heard at position n is input sample n - preSkip; so sample 0 needs no correction here.
+    // The encoder can write position n of its stream only after it has received input sample n. Position n
+    // plays input sample n - preSkip, so sample 0 needs no correction here.
     const start = arrivalMs - endPosition / SAMPLES_PER_MS;
     const soundMs = (endPosition - this.#position) / SAMPLES_PER_MS;
     this.#position = endPosition;
@@ -87,12 +92,12 @@ export class Timeline {
     return null;
   }
 
-  /** Whether anything has arrived: before that, no sample has a time. */
+  /** Whether packets have arrived. Before that, no sample has a time. */
   get hasBegun(): boolean {
     return this.#firstArrivalMs !== null;
   }
 
-  /** ALSA has reported that sound was lost: for a while a smaller delay counts as late. */
+  /** Call this when ALSA has reported a loss: for a while, a smaller delay counts as late. */
   expectGap(nowMs: number): void {
     this.#expectUntilMs = nowMs + OVERRUN_SHOWS_MS;
   }
@@ -109,7 +114,7 @@ export class Timeline {
   }
 
   /**
-   * The times of a chunk that is sealed now. Its start is the end of the chunk before, to the
+   * The times of a chunk that is sealed now. It starts at the end of the previous chunk, to the
    * microsecond, unless sound is missing in between or the system clock was stepped.
    * @param utcOffsetMs Unix milliseconds minus monotonic milliseconds, now.
    */
@@ -157,12 +162,13 @@ export class Timeline {
       };
       return waitedMs > LATE_MS ? null : "late";
     }
-    // What came more than half its length after what came before had not waited with it.
+    // Packets that arrived more than half their length after the previous ones did not wait together with
+    // them.
     const isLive = start - late.last > -soundMs / 2;
     late.last = start;
     late.earliest = Math.min(late.earliest, start);
     if (start < late.paceStart - PACE_MS) {
-      // Still catching up: what was held back arrives faster than it was heard.
+      // Still catching up: delayed sound arrives faster than it was heard.
       late.paceSinceMs = arrivalMs;
       late.paceStart = start;
     }

@@ -1,15 +1,15 @@
-// With which parameters ffmpeg's ALSA input is asked for a microphone, from what the microphone says
-// it offers, and in words. Pure: it opens nothing.
+// Decides with which parameters ffmpeg's ALSA input opens a microphone, from what the microphone offers,
+// and describes these offers in words. Pure: it opens no device.
 
 import type { Altset, CaptureDevice, CaptureOffers, SampleRates } from "./sound_listing.ts";
 
 /** Where sound comes from. */
 export type CaptureSource =
   | { kind: "alsa"; pcm: string; channels: number; sampleRate: number }
-  /** A synthetic source of libavfilter, played at the pace of real time. */
+  /** A synthetic source of libavfilter, played in real time. */
   | { kind: "lavfi"; graph: string };
 
-/** One way to ask ffmpeg's ALSA input for a microphone. */
+/** One way for ffmpeg's ALSA input to open a microphone. */
 export interface CaptureAttempt {
   readonly pcm: string;
   readonly channels: number;
@@ -18,14 +18,14 @@ export interface CaptureAttempt {
 }
 
 /**
- * The parameters to ask ffmpeg's ALSA input for, in the order to try them, for a device found here
- * or a PCM named by hand; `sampleRate` is the wanted rate in Hz.
+ * The parameters for ffmpeg's ALSA input, in the order to try them, for a device that was found or a PCM
+ * that the configuration names; `sampleRate` is the preferred rate in Hz.
  *
- * ffmpeg 5.1 (libavdevice/alsa.c) asks for S16_LE and nothing else, then for the nearest rate, then
- * for exactly `-channels`: a format or count the hardware lacks is an error, a rate is not. Because
- * the rate comes first, it can rule a channel count out, so offers are tried as the combinations
- * they are: the wanted rate first, else 48000 Hz, else the highest; of these the fewest channels.
- * `plughw:`, which converts what the hardware lacks, is last, or alone where S16_LE is not offered.
+ * ffmpeg 5.1 (libavdevice/alsa.c) requests only S16_LE, then the nearest rate, then exactly `-channels`: a
+ * format or channel count that the hardware lacks is an error, a rate is not. The rate comes first and can
+ * exclude a channel count, so only combinations that the hardware offers are tried: first those with the
+ * preferred rate, else 48000 Hz, else the highest rate; among these, the fewest channels first. `plughw:`,
+ * which converts what the hardware lacks, comes last, or is the only one if S16_LE is not offered.
  */
 export function captureAttempts(
   device: CaptureDevice | string,
@@ -45,7 +45,9 @@ export function captureAttempts(
   ];
 }
 
-/** Asked of a PCM that does not say what it offers; more than two are microphone arrays. */
+/**
+ * Channel counts to try with a PCM that does not say what it offers; more than two are microphone arrays.
+ */
 const COMMON_CHANNEL_COUNTS = [1, 2, 4, 6, 8];
 
 function rankAltsets(altsets: readonly Altset[], wanted: number): Omit<CaptureAttempt, "pcm">[] {

@@ -1,8 +1,8 @@
-// Decides which microphone to keep to over time, as a pure state machine: an event and the time go in,
+// Decides over time which microphone is recorded, as a pure state machine: an event and the time go in,
 // the next state and the actions come out. It never waits, looks or writes: microphone_keeper.ts does.
 //
-// The last one is the microphone to keep to. Another one may stand in for it, and gives way when the
-// last one is back. Less in rank() is better.
+// "The last one" is the microphone that was recorded last; it is preferred. Another one may stand in for
+// it, and gives way when the last one is back. A lower rank() is better.
 //
 // What is recorded (`activity`):
 //
@@ -19,49 +19,55 @@
 //
 // How far the last one is trusted (`trust`); the keeper waits for it in `trusted` only:
 //
-//   trusted      another one is heard in its place     -> replaced
+//   trusted      another one gives sound in its place  -> replaced
 //   any          it takes over from another one        -> on_trial
 //   on_trial     it takes over again                   -> on_trial, and is passed over 3 s later
 //   any          it ended after 60 s of its sound      -> trusted, and is not passed over
 //
 // When another one is recorded although the last one is present (`pass`):
 //
-//   null         the last one gave nothing             -> passed over for 1 min
-//   passed over  the time is over                      -> due: the last one is tried again
-//   passed over  the other one gave nothing            -> due
+//   null         the last one gave no sound            -> passed over for 1 min
+//   passed over  the time has passed                   -> due: the last one is tried again
+//   passed over  the other one gave no sound           -> due
 //   passed over  something was plugged in              -> passed over for at most 5 min
-//   due          the last one gave nothing             -> passed over for 2, 4 ... 60 min
+//   due          the last one gave no sound            -> passed over for 2, 4 ... 60 min
 
 import type { Microphone } from "./microphones.ts";
 
-/** For this long after a plug udev may be giving the node its group, and a sound server probe the card. */
+/**
+ * For this long after a plug, udev may still be giving the node its group, and a sound server may be
+ * probing the card.
+ */
 export const SETTLE_MS = 3_000;
 /** The keeper waits this long for the last one (boot, brown-out) before it takes another one. */
 export const GRACE_MS = 5_000;
-/** The keeper looks for a better one at this interval without a plug, too: that look may have failed. */
+/**
+ * The keeper also looks for a better one at this interval, without a plug: the look after a plug may have
+ * failed.
+ */
 export const BETTER_LOOK_MS = 60_000;
-/** A working day: a stand-in that was recorded for this long becomes the one to keep to. */
+/** A stand-in that was recorded for this long, a working day, becomes the last one. */
 export const SUCCESSION_MS = 8 * 3_600_000;
-/** The recorded time of a stand-in is written down in steps of this. */
+/** The recorded time of a stand-in is saved in steps of this length. */
 export const COUNT_MS = 600_000;
-/** The last one has proved itself when it gave sound for this long. */
+/** The last one is trusted again when it gave sound for this long. */
 export const PROOF_MS = 60_000;
 /** The last one is passed over for 1, 2, 4 ... 60 min; after a plug for at most 5 min. */
 export const PASS_MIN_MS = 60_000;
 export const PASS_MAX_MS = 3_600_000;
 export const PASS_PLUGGED_MS = 300_000;
 
-/** What is recorded, or is done to record something. Times are monotonic. */
+/** What is being recorded, or done in order to record. Times are monotonic. */
 export type Activity =
   | { readonly name: "searching" }
-  /** Since `sinceMs` there has been a stand-in, and not the last one. */
+  /** Since `sinceMs` a stand-in has been present, and the last one has not. */
   | { readonly name: "waiting_for_last"; readonly sinceMs: number }
   | Opening
   /** The last one gives sound. */
   | { readonly name: "recording"; readonly microphone: Microphone; readonly heardMs: number }
   | StandingIn
   | MakingDo
-  /** A better one was found: the present recording is to end. */
+  /** A better one was found: the current recording must end. */
   | { readonly name: "giving_way"; readonly left: Opening | StandingIn | MakingDo };
 
 interface Opening {
@@ -77,7 +83,7 @@ interface StandingIn {
   readonly countedMs: number;
 }
 
-/** A stopgap gives sound. It never succeeds a microphone on USB: its time is not counted. */
+/** A stopgap gives sound. It never succeeds a microphone on USB, so its time is not counted. */
 interface MakingDo {
   readonly name: "making_do";
   readonly microphone: Microphone;
@@ -108,9 +114,9 @@ export interface KeeperState {
 }
 
 export type KeeperEvent =
-  /** A microphone is wanted. */
+  /** The recorder needs a microphone. */
   | { readonly kind: "search" }
-  /** The answer to `look`; `isPast` if that was a look past the last one. */
+  /** The answer to `look`; `isPast` if that look left the last one out. */
   | { readonly kind: "found"; readonly microphone: Microphone; readonly isPast: boolean }
   | { readonly kind: "nothing_found"; readonly isPast: boolean }
   /** Something was plugged in. */
@@ -121,12 +127,12 @@ export type KeeperEvent =
   | { readonly kind: "heard" }
   /** The microphone that was opened is closed. */
   | { readonly kind: "ended" }
-  /** This one gave no sound although it was tried. Comes after `ended`. */
+  /** This one was tried and gave no sound. Comes after `ended`. */
   | { readonly kind: "gave_nothing"; readonly microphone: Microphone }
-  /** The answer to `count`: this stand-in has been recorded for `totalMs` in all. */
+  /** The answer to `count`: this stand-in has been recorded for `totalMs` in total. */
   | { readonly kind: "counted"; readonly microphone: Microphone; readonly totalMs: number };
 
-/** What to do next. An event leads to one of these at most. */
+/** What to do next. An event leads to at most one of these. */
 export type Order =
   /** Look for a microphone other than `past`; the answer is `found` or `nothing_found`. */
   | { readonly kind: "look"; readonly past: Microphone | null }
@@ -143,7 +149,7 @@ export type Action =
   | { readonly kind: "set_problem"; readonly reason: string }
   | { readonly kind: "clear_problem" }
   | { readonly kind: "remember"; readonly microphone: Microphone }
-  /** It has stood in for `ms` more; the answer is `counted`. */
+  /** This one has stood in for another `ms`; the answer is `counted`. */
   | { readonly kind: "count"; readonly microphone: Microphone; readonly ms: number };
 
 export interface Step {
@@ -159,7 +165,7 @@ export const INITIAL_STATE: KeeperState = {
   announced: "",
 };
 
-/** What an event at this monotonic time leads to. Every event has an outcome in every state. */
+/** The result of an event at this monotonic time. Every event has an outcome in every state. */
 export function step(state: KeeperState, event: KeeperEvent, nowMs: number): Step {
   switch (event.kind) {
     case "search":
@@ -183,7 +189,10 @@ export function step(state: KeeperState, event: KeeperEvent, nowMs: number): Ste
   }
 }
 
-/** Less is better: the one to record, one that stands in for it, one for want of any on USB. */
+/**
+ * Lower is better: 0 for the one to record, 1 for a stand-in, 2 for a stopgap, taken because none is on
+ * USB.
+ */
 export function rank({ isStandIn = false, isStopgap = false }: Microphone): number {
   return isStopgap ? 2 : isStandIn ? 1 : 0;
 }
@@ -204,7 +213,10 @@ function look({ pass }: KeeperState, nowMs: number): Order {
   return { kind: "look", past: isPassing ? pass.microphone : null };
 }
 
-/** Found by a look past the last one. Without another one the last one is not passed over. */
+/**
+ * A look that left the last one out has found this one. If there is no other one, the last one is not
+ * passed over.
+ */
 function foundPast(state: KeeperState, microphone: Microphone, nowMs: number): Step {
   if (rank(microphone) === 0) return nothingFound(state, true);
   const reason = `${microphone.reason}, or back without a sound`;
@@ -232,7 +244,7 @@ function found(
   }
 }
 
-/** Nothing is recorded: takes this one, or waits for the last one, counted from `sinceMs`. */
+/** While nothing is recorded: takes this one, or waits for the last one; the wait counts from `sinceMs`. */
 function choose(state: KeeperState, microphone: Microphone, sinceMs: number, nowMs: number): Step {
   const untilMs = sinceMs + GRACE_MS;
   if (microphone.isStandIn === true && state.trust === "trusted" && nowMs < untilMs) {
@@ -249,7 +261,7 @@ function choose(state: KeeperState, microphone: Microphone, sinceMs: number, now
   };
 }
 
-/** Another one than the last one is recorded: it gives way to a better one. */
+/** While another one is recorded: it gives way to a better one. */
 function compare(
   state: KeeperState,
   left: Opening | StandingIn | MakingDo,
@@ -260,8 +272,8 @@ function compare(
   const next: KeeperState = { ...state, activity: { name: "giving_way", left } };
   const actions: Action[] = [{ kind: "change" }];
   if (rank(better) > 0) return { state: next, actions };
-  // The first time is a replug. The second time without proof is a loose cable, which may interrupt its
-  // stand-in only as often as a microphone that gives nothing.
+  // The first time is a replug. A second time, before the last one is trusted again, is a loose cable: it
+  // may interrupt the stand-in only as often as a microphone that gives no sound.
   const pass = state.trust === "on_trial"
     ? passOver(state.pass, better, nowMs, nowMs + SETTLE_MS)
     : state.pass;
@@ -292,7 +304,7 @@ function plugged(state: KeeperState, nowMs: number): Step {
   return lookAgain({ ...state, pass, settledMs: nowMs + SETTLE_MS }, nowMs);
 }
 
-/** Looks whether the last one, or a better one, is present now. */
+/** Looks for the last one, or a better one. */
 function lookAgain(state: KeeperState, nowMs: number): Step {
   const { activity } = state;
   switch (activity.name) {
@@ -352,7 +364,7 @@ function ended(state: KeeperState, nowMs: number): Step {
         ? { state: searching, actions: [{ kind: "clear_problem" }] }
         : { state: proved(searching, nowMs - activity.heardMs), actions: [] };
     case "giving_way": {
-      // Its sound proves nothing about the one that is tried next.
+      // The sound of the one that gives way proves nothing about the one that is tried next.
       const { actions } = ended({ ...state, activity: activity.left }, nowMs);
       return { state: searching, actions };
     }
@@ -364,7 +376,7 @@ function proved(state: KeeperState, lastedMs: number): KeeperState {
   return lastedMs < PROOF_MS ? state : { ...state, trust: "trusted", pass: null };
 }
 
-/** The last one is passed over; if it was another one, the last one is due at once. */
+/** Passes over the last one. If it was another one that gave no sound, the last one is due at once. */
 function gaveNothing(state: KeeperState, microphone: Microphone, nowMs: number): Step {
   if (rank(microphone) === 0) {
     return { state: { ...state, pass: passOver(state.pass, microphone, nowMs) }, actions: [] };
@@ -396,7 +408,7 @@ function replaced(state: KeeperState): KeeperState {
   return state.trust === "trusted" ? { ...state, trust: "replaced" } : state;
 }
 
-/** Passes over from `fromMs` on. Failures before the previous time is over count as one. */
+/** Passes over this one from `fromMs` on. Failures before the end of the previous time count as one. */
 function passOver(
   before: Pass | null,
   microphone: Microphone,

@@ -1,6 +1,6 @@
-// Remembers, in a small file in the spool directory, which microphone was recorded last, and for how
-// long another one has stood in for it. A file that is missing, broken or cannot be written is as if
-// there were none: it never stops a recording.
+// Remembers, in a small file in the spool directory, which microphone was recorded last, and for how long
+// another one has stood in for it. If the file is missing, broken or not writable, the recorder works
+// without it.
 
 import { join } from "@std/path/join";
 import { PRIVATE_FILE, syncDirectory, writeAll } from "../system/disk.ts";
@@ -8,18 +8,18 @@ import type { MicrophoneIdentity } from "./microphone_choice.ts";
 
 const FILE = "microphone.json";
 
-/** What was recorded in place of the last one since that was. */
+/** What has been recorded in place of the last one since then. */
 export interface StandIn extends MicrophoneIdentity {
   readonly recordedMs: number;
 }
 
-/** Null where there is none, or none that can be read. */
+/** Null if there is none, or it cannot be read. */
 export interface RecordedMicrophones {
   readonly last: MicrophoneIdentity | null;
   readonly standIn: StandIn | null;
 }
 
-/** What was recorded before, from the spool; nothing if the file is missing or cannot be read. */
+/** What was recorded before, from the spool; both null if the file is missing or cannot be read. */
 export async function readMicrophones(spoolDir: string): Promise<RecordedMicrophones> {
   const value = await readFile(spoolDir);
   const standIn = fieldOf(value, "standIn");
@@ -28,7 +28,7 @@ export async function readMicrophones(spoolDir: string): Promise<RecordedMicroph
   return { last: identityIn(value), standIn: isWhole ? { ...identity, recordedMs } : null };
 }
 
-/** Whole or not at all, whenever the power goes. @throws as the disk does. */
+/** Writes the file completely or not at all, even if the power fails. @throws the errors of the disk. */
 export async function writeMicrophones(
   spoolDir: string,
   { last, standIn }: RecordedMicrophones,

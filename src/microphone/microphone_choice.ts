@@ -1,10 +1,11 @@
-// Which microphone to record: what fits audio_device, and why one is taken. Pure: the sound system and the microphone recorded last are given, and nothing is remembered.
+// Chooses the microphone to record: the one that matches audio_device, and the reason. Pure: the caller
+// passes in the sound system and the microphone recorded last, and nothing is remembered.
 
 import { type AudioDevice, parseAudioDevice } from "../config/audio_device.ts";
 import { type Diagnosis, inOneLine, problems } from "../status/problems.ts";
 import type { CaptureDevice, SoundCard, SoundSystem } from "./sound_listing.ts";
 
-/** What a microphone is known by over replugs and restarts; card numbers and ids are not part of it. */
+/** Identifies a microphone across replugs and restarts; card numbers and ids are not part of it. */
 export interface MicrophoneIdentity {
   readonly path: string | null;
   readonly vendorProduct: string | null;
@@ -19,7 +20,7 @@ export interface Known {
   readonly standIn?: MicrophoneIdentity | null;
 }
 
-/** A device with the words that say why it was chosen. */
+/** A device and the reason for the choice, in words. */
 export interface Choice {
   readonly device: CaptureDevice;
   readonly reason: string;
@@ -27,7 +28,7 @@ export interface Choice {
   readonly isExpected: boolean;
 }
 
-/** No microphone to take; `diagnosis` says why and lists what there is. */
+/** There is no microphone to record; `diagnosis` says why and lists what is present. */
 export class NoMicrophoneError extends Error {
   override readonly name = "NoMicrophoneError";
 
@@ -37,10 +38,11 @@ export class NoMicrophoneError extends Error {
 }
 
 /**
- * The microphone to record. With nothing asked for: USB before all else, of these the one recorded
- * last (`last`), else the lowest card number. Whatever was asked for, one that fits in another socket
- * than the last one's only stands in for it: two of a make must not be taken for each other. A card with
- * several capture devices counts once, with the first. @throws {NoMicrophoneError} which lists what there is.
+ * The microphone to record. If the configuration names none, USB comes before everything else; among USB
+ * microphones, the one recorded last (`last`), else the lowest card number. A microphone that matches in
+ * another socket than the last one is always only a stand-in, because two of the same model must not be
+ * confused. A card with several capture devices counts once, with the first one.
+ * @throws {NoMicrophoneError} which lists what is present.
  */
 export function chooseMicrophone(
   wanted: Exclude<AudioDevice, { kind: "pcm" }>,
@@ -59,7 +61,7 @@ export function chooseMicrophone(
   if (device === undefined) {
     throw new NoMicrophoneError(problems.noMatch(spelled, describePresent({ cards, devices })));
   }
-  const reason = `audio_device "${spelled}" asks for it`;
+  const reason = `audio_device "${spelled}" matches it`;
   if (found.length === 1) {
     const meant = wanted.kind === "name" && whole.length > 0 ? sameText : includesText;
     if (last === null || !fits(last, wanted, meant) || isAt(device, last)) {
@@ -73,7 +75,7 @@ export function chooseMicrophone(
     return { device: second, reason: `${reason}; ${isAway(last)}`, isExpected: false };
   }
   if (known !== undefined) {
-    const more = `of ${found.length} that audio_device "${spelled}" fits the one recorded last`;
+    const more = `the one recorded last, of ${found.length} that audio_device "${spelled}" matches`;
     return { device: known, reason: more, isExpected: true };
   }
   const list = found.map(describe).join(", ");
@@ -100,7 +102,7 @@ function chooseAny(
   const rank = candidates.length > 1
     ? `the lowest number of ${candidates.length} ${kind}s`
     : `the only ${kind}`;
-  // One that is not on USB was recorded for want of one that is: nothing stands in for it.
+  // A microphone that is not on USB was recorded only because none was on USB: nothing stands in for it.
   const isOnboard = recordedLast?.path === null && recordedLast.vendorProduct === null;
   const last = isOnboard && usb.length > 0 ? null : recordedLast;
   if (last === null) return choice(lowest, rank);
@@ -110,7 +112,7 @@ function chooseAny(
   const second = candidates.find((device) => standIn !== null && isSame(identify(device), standIn));
   const moved = [second, ...candidates].find((device) => device && isLike(device, last));
   if (moved !== undefined) {
-    // It may be another of the same make, and some makes have one serial number for all.
+    // It may be another microphone of the same model; some models have the same serial number everywhere.
     const at = last.path === null ? "elsewhere" : `at usb:${last.path}`;
     return choice(moved, `like the one recorded last, which was ${at}`, false);
   }
@@ -120,15 +122,15 @@ function chooseAny(
   return choice(second ?? lowest, `${why}; ${isAway(last)}`, false);
 }
 
-/** What this device is known by. */
+/** The identity of this device. */
 export function identify({ usb, name }: CaptureDevice): MicrophoneIdentity {
   const { path = null, vendorProduct = null, serial = null } = usb ?? {};
   return { path, vendorProduct, serial, name };
 }
 
 /**
- * What may stand in audio_device to get this device of those present, the surest first: its socket,
- * its make and serial number, its name, as far as they fit no other; its ALSA name always.
+ * The values of audio_device that select this device among those present, the most reliable first: its
+ * socket, its USB id with serial number, and its name, if they match no other device; always its ALSA name.
  */
 export function audioDeviceTexts(
   device: CaptureDevice,
@@ -149,7 +151,7 @@ export function audioDeviceTexts(
   return [...sure.filter((text) => typeof text === "string"), device.alsaName];
 }
 
-/** The device that a PCM name of the form hw:… or plughw:… means; null for any other. */
+/** The device of a PCM name of the form hw:… or plughw:…; null for any other name. */
 export function deviceOfPcm(pcm: string, devices: readonly CaptureDevice[]): CaptureDevice | null {
   const [, card, device = "0"] =
     /^(?:plug)?hw:(?:CARD=)?([^,]+)(?:,(?:DEV=)?(\d+))?(?:,|$)/.exec(pcm) ?? [];
@@ -184,7 +186,7 @@ function includesText(a: string, b: string): boolean {
   return a.toLowerCase().includes(b.toLowerCase());
 }
 
-/** In one socket, one make; of what stands in sysfs not all may have been readable. */
+/** The same socket and the same model; some of the values in sysfs may have been unreadable. */
 export function isSame(a: MicrophoneIdentity, b: MicrophoneIdentity): boolean {
   const agree = (one: string | null, other: string | null) =>
     one === other || (a.path !== null && (one === null || other === null));

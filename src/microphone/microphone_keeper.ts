@@ -1,6 +1,6 @@
-// Carries out what the machine in keeper_machine.ts decides: looks for microphones, waits, writes down
-// and reports. It decides nothing. How to open a microphone, and what to do when none gives sound, is
-// recorder.ts's.
+// Carries out what the machine in keeper_machine.ts decides: it looks for microphones, waits, saves and
+// reports. It decides nothing. recorder.ts decides how to open a microphone, and what to do when none gives
+// sound.
 
 import type { Clock } from "../system/clock.ts";
 import type { Logger } from "../system/log.ts";
@@ -23,7 +23,7 @@ export interface MicrophoneKeeperDeps {
   readonly clock: Clock;
   readonly status: Status;
   readonly log: Logger;
-  /** Writes something down, one after the other; a failure stops nothing. */
+  /** Queues a write; writes run one after the other. A failure stops nothing else. */
   readonly note: (write: () => Promise<void>) => void;
 }
 
@@ -58,7 +58,10 @@ export class MicrophoneKeeper {
     return rank(microphone) > 0;
   }
 
-  /** While the one that was found is recorded: resolves when there is a better one, or on abort. */
+  /**
+   * Call this while the microphone that was found is recorded: resolves when there is a better one, or on
+   * abort.
+   */
   async betterComes(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       let order = await this.#wait(this.#deps.clock.monotonicMs() + BETTER_LOOK_MS, signal);
@@ -67,7 +70,7 @@ export class MicrophoneKeeper {
     }
   }
 
-  /** Resolves with true as soon as something was plugged in, with false after `ms` or on abort. */
+  /** Resolves with true as soon as something is plugged in, with false after `ms` or on abort. */
   async waitForPlug(ms: number, signal: AbortSignal): Promise<boolean> {
     const isPlugged = await this.#plugComes(this.#deps.clock.monotonicMs() + ms, signal);
     this.#send({ kind: isPlugged ? "plugged" : "time_passed" });
@@ -79,17 +82,17 @@ export class MicrophoneKeeper {
     return isSettling(this.#state, ms);
   }
 
-  /** Sound arrives from the one that was found. */
+  /** Call this when sound arrives from the microphone that was found. */
   heard(): void {
     this.#send({ kind: "heard" });
   }
 
-  /** The one that was found is closed. To be called after each `find()`. */
+  /** Call this after each `find()`, when the microphone that was found is closed. */
   ended(): void {
     this.#send({ kind: "ended" });
   }
 
-  /** This one gave no sound although it was tried. To be called after `ended()`. */
+  /** Call this after `ended()` if this microphone was tried and gave no sound. */
   gaveNothing(microphone: Microphone): void {
     this.#send({ kind: "gave_nothing", microphone });
   }
@@ -121,7 +124,7 @@ export class MicrophoneKeeper {
     return false;
   }
 
-  /** Carries out what follows from an event, and returns what to do next, if anything. */
+  /** Passes an event to the machine, carries out the actions, and returns what to do next, if anything. */
   #send(event: KeeperEvent): Order | null {
     const { state, actions } = step(this.#state, event, this.#deps.clock.monotonicMs());
     this.#state = state;

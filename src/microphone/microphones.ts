@@ -1,6 +1,6 @@
-// The microphones of this machine, for the recorder: which one to record now and how to open it,
-// whether one was plugged in, and what the system knows about a failure. It keeps no time and never
-// waits; when to look is recorder.ts's.
+// The microphones of this machine, for the recorder: which one to record now and how to open it, whether
+// one was plugged in, and what the system knows about a failure. It does not decide when to look; its
+// callers do.
 
 import { parseAudioDevice } from "../config/audio_device.ts";
 import { captureAttempts, type CaptureSource, describeOffers } from "./capture_attempts.ts";
@@ -29,52 +29,55 @@ import {
 export interface Microphone {
   /** For people: log, health and tags. */
   readonly name: string;
-  /** Why this one. */
+  /** Why this one was chosen. */
   readonly reason: string;
   readonly attempts: readonly CaptureSource[];
-  /** Undefined if ALSA's configuration alone knows what is behind the PCM. */
+  /** Undefined if only ALSA's configuration knows which device the PCM uses. */
   readonly device?: CaptureDevice;
-  /** The one recorded last is away: this one is taken if it does not come back soon. */
+  /** The microphone recorded last is away; this one is recorded if that one does not come back soon. */
   readonly isStandIn?: boolean;
-  /** Not on USB, and taken only because nothing is: one on USB ends it. */
+  /** Not on USB, and recorded only because none is on USB; one on USB replaces it. */
   readonly isStopgap?: boolean;
 }
 
-/** Where the recorder gets its microphones from. */
+/** The source of the recorder's microphones. */
 export interface Microphones {
   /**
-   * Looks anew, past `without`. @throws {NoMicrophoneError} also if the system cannot be looked at.
+   * Looks for the microphone to record, leaving out `without`.
+   * @throws {NoMicrophoneError} also if the system cannot be read.
    */
   find(without?: Microphone): Promise<Microphone>;
-  /** Whether something was plugged in, or may be opened now, since the last look. Never rejects. */
+  /** Whether something was plugged in, or became accessible, since the last look. Never rejects. */
   plugged(): Promise<boolean>;
   /** Resolves when `plugged()` may have news: after `ms` at the latest, or on abort. */
   waitForNews(ms: number, clock: Clock, signal: AbortSignal): Promise<void>;
-  /** It is the one to keep to from now on. @throws as the disk does. */
+  /** Saves this one as the last one. @throws the errors of the disk. */
   remember(microphone: Microphone): Promise<void>;
   /**
-   * It was recorded for `ms` more in place of the one to keep to. Resolves with how long that makes,
-   * ms, whether the disk takes it or not.
+   * Adds `ms` to the time for which this one was recorded in place of the last one. Resolves with the
+   * total, ms, even if the write to the disk fails.
    */
   countStandIn(microphone: Microphone, ms: number): Promise<number>;
-  /** Whether this process has opened it; true, too, where that cannot be known. Never rejects. */
+  /**
+   * Whether this process has opened the microphone; also true if that cannot be determined. Never rejects.
+   */
   isOpen(microphone: Microphone, pid: number): Promise<boolean>;
-  /** The same diagnosis with what the system knows. Never rejects. */
+  /** The diagnosis with the details that the system knows. Never rejects. */
   explain(diagnosis: Diagnosis, microphone: Microphone): Promise<Diagnosis>;
 }
 
 export interface SystemMicrophonesOptions extends SoundOptions {
-  /** As configured; null: whatever there is. */
+  /** As configured; null: any microphone. */
   readonly audioDevice: string | null;
   /** Hz. */
   readonly sampleRate: number;
-  /** Where the microphone recorded last is remembered. */
+  /** Where the microphone recorded last is saved. */
   readonly spoolDir: string;
-  /** Whoever reports changes of the sound devices; without it they are looked at at intervals. */
+  /** Reports changes of the sound devices; without it they are polled. */
   readonly events?: Pick<SoundEvents, "sighting" | "isCurrent" | "wait">;
 }
 
-/** Without reports. */
+/** How often they are polled. */
 const LOOK_MS = 1_000;
 
 /** The microphones that ALSA knows. */
@@ -82,7 +85,7 @@ export class SystemMicrophones implements Microphones {
   readonly #options: SystemMicrophonesOptions;
   /** Null: not read yet. */
   #recorded: RecordedMicrophones | null = null;
-  /** False if the disk has not got `#recorded` yet. */
+  /** False if `#recorded` is not on the disk yet. */
   #isWritten = true;
   #nodes: { readonly lines: ReadonlySet<string>; readonly seen: Sighting | null } = {
     lines: new Set(),
@@ -134,7 +137,7 @@ export class SystemMicrophones implements Microphones {
       await this.#lookAtNodes();
       return [...this.#nodes.lines].some((line) => !before.has(line));
     } catch {
-      return false; // find hung on a bus that is not well: the delays go on
+      return false; // find hung on a faulty bus: the usual delays apply
     }
   }
 
@@ -148,7 +151,7 @@ export class SystemMicrophones implements Microphones {
     if (device === undefined) return;
     const { last, standIn } = await this.#recordedOnes();
     const found = identify(device);
-    // What cannot be read just now is no other one.
+    // A value that cannot be read at the moment does not make it another microphone.
     const identity = last !== null && isSame(found, last)
       ? {
         ...found,
@@ -199,14 +202,14 @@ export class SystemMicrophones implements Microphones {
       if (diagnosis.code === problems.forbidden.code) {
         return problems.forbidden(name, await readNodeAccess(device, this.#options));
       }
-    } catch { /* find or grep hung: what ffmpeg said has to do */ }
+    } catch { /* find or grep hung: ffmpeg's message must be enough */ }
     return diagnosis;
   }
 
   async #look(): Promise<SoundSystem> {
     if (this.#system !== null && this.#isCurrent(this.#system.seen)) return this.#system.system;
     try {
-      // Before the system is read: what comes in between is noticed by the next plugged().
+      // The nodes are read before the system: the next plugged() notices a change in between.
       await this.#lookAtNodes();
       const seen = this.#sighting();
       const system = await readSoundSystem(this.#options);
@@ -227,7 +230,7 @@ export class SystemMicrophones implements Microphones {
     return this.#options.events?.sighting() ?? null;
   }
 
-  /** A look would show the same again. */
+  /** Whether another look would show the same. */
   #isCurrent(seen: Sighting | null): boolean {
     return seen !== null && this.#options.events?.isCurrent(seen) === true;
   }
@@ -237,7 +240,7 @@ export class SystemMicrophones implements Microphones {
   }
 }
 
-/** One microphone that is always there (the demo's). */
+/** One microphone that is always connected (for the demo). */
 export function singleMicrophone(microphone: Microphone): Microphones {
   return {
     find: () => Promise.resolve(microphone),

@@ -1,7 +1,7 @@
-// Tells when a sound card came, went or changed, without looking: a helper that the system has,
-// `udevadm monitor`, reports what the kernel and udev say of sound devices. It is started when somebody
-// waits for a microphone for the first time, and then lives as long as the service. Where it cannot run,
-// whoever waits has to look at intervals. What changed is not told: that takes a look.
+// Reports when a sound card is added, removed or changed, without polling: a helper program of the system,
+// `udevadm monitor`, prints the events of the kernel and of udev for sound devices. The helper is started
+// when a caller waits for a microphone for the first time, and then runs as long as the service. If it
+// cannot run, callers have to poll. This module does not say what changed; that takes a look.
 
 import { bytesOf } from "../system/byte_stream.ts";
 import { spawnBound } from "../system/child.ts";
@@ -11,20 +11,20 @@ import { Wakeup } from "../system/wakeup.ts";
 
 const UDEVADM = "/usr/bin/udevadm";
 /**
- * The kernel's events come at once, udev's when a device node has its group. The line that names the
- * kernel's is printed when both are listened to (udevadm-monitor.c of systemd).
+ * The kernel's events come at once, those of udev when a device node has its group. udevadm prints the line
+ * with KERNEL once it listens to both (udevadm-monitor.c of systemd).
  */
 const LISTENING = /^KERNEL - /m;
-/** How often somebody who waits is to look while nobody watches. */
+/** How often a waiting caller has to look while the helper is not running. */
 const UNWATCHED_LOOK_MS = 5_000;
-/** What was seen is not trusted for longer, whatever was reported. */
+/** A sighting expires after this, whatever was reported. */
 const MAX_AGE_MS = 600_000;
 /** A helper that ended is started again after 2, 8, 32 s … 1 h. */
 const RESTART_MIN_MS = 2_000;
 const RESTART_MAX_MS = 3_600_000;
 const HOUR_MS = 3_600_000;
 
-/** When something was looked at. */
+/** The moment of a look at the sound system. */
 export interface Sighting {
   readonly count: number;
   readonly atMs: number;
@@ -43,19 +43,19 @@ export class SoundEvents {
   readonly #changed = new Wakeup();
   #isWanted = false;
   #isWatching = false;
-  /** Reports so far; that the helper began or ended counts as one. */
+  /** Number of reports so far; the start and the end of the helper count as one each. */
   #count = 0;
 
   constructor(deps: SoundEventsDeps) {
     this.#deps = deps;
   }
 
-  /** To be taken before a look, for `isCurrent`. */
+  /** The present moment. Take it before a look and pass it to `isCurrent`. */
   sighting(): Sighting {
     return { count: this.#count, atMs: this.#deps.clock.monotonicMs() };
   }
 
-  /** Whether a look now would show what was seen then. */
+  /** Whether a look now would show what the look at that moment showed. */
   isCurrent({ count, atMs }: Sighting): boolean {
     const ageMs = this.#deps.clock.monotonicMs() - atMs;
     return this.#isWatching && count === this.#count && ageMs < MAX_AGE_MS;
@@ -71,7 +71,7 @@ export class SoundEvents {
     await this.#changed.wait(this.#deps.clock, waitMs, signal);
   }
 
-  /** Runs the helper, once it is wanted, until the signal aborts. Never rejects. */
+  /** Runs the helper, once a caller waits, until the signal aborts. Never rejects. */
   async run(signal: AbortSignal): Promise<void> {
     const { clock, log } = this.#deps;
     while (!this.#isWanted && !signal.aborted) await this.#wanted.wait(clock, HOUR_MS, signal);
@@ -81,7 +81,7 @@ export class SoundEvents {
       const end = await this.#watch(signal).catch(String);
       if (signal.aborted) return;
       if (clock.monotonicMs() - startedMs >= HOUR_MS) delayMs = RESTART_MIN_MS;
-      log.debug("Nobody reports changes of the sound devices: looking at intervals.", {
+      log.debug("Changes of the sound devices are not reported: polling.", {
         end,
         again_s: delayMs / 1000,
       });
@@ -90,7 +90,7 @@ export class SoundEvents {
     }
   }
 
-  /** One helper, from its start to its end. Resolves with how it ended. */
+  /** Runs one helper, from its start to its end. Resolves with how it ended. */
   async #watch(signal: AbortSignal): Promise<string> {
     const [program, ...args] = this.#deps.helper ??
       [UDEVADM, "monitor", "--kernel", "--udev", "--subsystem-match=sound"];

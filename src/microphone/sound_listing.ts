@@ -1,5 +1,5 @@
-// What ALSA and sysfs say of the sound cards, as text, becomes values: cards, devices that can capture,
-// what they offer, and how a USB device is known. It parses; it reads nothing and chooses nothing.
+// Parses what ALSA and sysfs say about the sound cards: cards, devices that can capture, what they offer,
+// and the identity of USB devices. Pure: it reads no files and chooses nothing.
 
 /** A sound card as /proc/asound/cards lists it. */
 export interface SoundCard {
@@ -8,14 +8,14 @@ export interface SoundCard {
   readonly id: string;
   readonly driver: string;
   readonly name: string;
-  /** The longer description; for USB it ends in where the card is plugged in. */
+  /** The longer description; for USB it ends with the place where the card is plugged in. */
   readonly longName: string;
 }
 
 /** Sample rates in Hz: a list in ascending order, or everything from `min` to `max`. */
 export type SampleRates = readonly number[] | { readonly min: number; readonly max: number };
 
-/** One alternate setting of a USB microphone: a combination that the hardware does. */
+/** One alternate setting of a USB microphone: a combination that the hardware supports. */
 export interface Altset {
   /** ALSA's names of the sample formats, for instance `S16_LE`. */
   readonly formats: readonly string[];
@@ -23,24 +23,24 @@ export interface Altset {
   readonly rates: SampleRates;
 }
 
-/** What a USB microphone offers, as its /proc/asound/cardN/streamM says. */
+/** What a USB microphone offers, according to its /proc/asound/cardN/streamM. */
 export interface CaptureOffers {
-  /** Every channel count of any alternate setting, ascending. */
+  /** All channel counts of all alternate settings, ascending. */
   readonly channels: readonly number[];
-  /** Every rate of any alternate setting. */
+  /** All rates of all alternate settings. */
   readonly rates: SampleRates;
-  /** The combinations behind the two summaries above. */
+  /** The combinations that the two fields above summarize. */
   readonly altsets: readonly Altset[];
 }
 
-/** How a USB device is known; null is what the system does not tell. */
+/** The identity of a USB device; null where the system does not provide a value. */
 export interface UsbIdentity {
   /** The socket as sysfs names it, for instance `1-1.2`: the same after every replug there. */
   readonly path: string | null;
   /** For instance `0d8c:0014`. */
   readonly vendorProduct: string | null;
   readonly serial: string | null;
-  /** Bus and address for instance `001/004`; the address counts up with every replug. */
+  /** Bus and address, for instance `001/004`; the address increases with every replug. */
   readonly bus: string | null;
 }
 
@@ -54,7 +54,7 @@ export interface CaptureDevice {
   readonly alsaName: string;
   /** Null for a card that is not on USB. */
   readonly usb: UsbIdentity | null;
-  /** Null where the driver does not say, which is everywhere but on USB. */
+  /** Null if the driver does not say; only the USB driver does. */
   readonly offers: CaptureOffers | null;
 }
 
@@ -68,10 +68,10 @@ export interface SoundSystem {
 /** The lines of each file that was read, by its path. */
 export type SoundFiles = ReadonlyMap<string, readonly string[]>;
 
-/** The USB socket (`1-1.2`) of each card number that sits on USB. */
+/** The USB socket (`1-1.2`) of each card on USB, by card number. */
 export type UsbSockets = ReadonlyMap<number, string>;
 
-/** Puts together what /proc/asound (`files`) and /sys/class/sound (`sockets`) say. */
+/** Combines what /proc/asound (`files`) and /sys/class/sound (`sockets`) say. */
 export function parseSoundSystem(files: SoundFiles, sockets: UsbSockets): SoundSystem {
   const cards = parseCards(files.get("/proc/asound/cards") ?? []);
   const devices: CaptureDevice[] = [];
@@ -102,14 +102,14 @@ export function parseUsbSockets(links: readonly string[]): UsbSockets {
   return sockets;
 }
 
-/** Where the serial number of a card's USB device is: `device` links to one of its interfaces. */
+/** The path of the serial number of a card's USB device; `device` is a link to one of its interfaces. */
 export function serialPath(card: number): string {
   return `/sys/class/sound/card${card}/device/../serial`;
 }
 
 // The formats of sound/core/init.c, sound/core/pcm.c and sound/usb/proc.c of Linux.
 
-/** By the card's id; one that ALSA's syntax would read otherwise by the number of this moment. */
+/** Names the card by its id, or by its present number if ALSA's syntax would misread the id. */
 function pcmOf(card: SoundCard, device: number): string {
   return /^[\w-]+$/.test(card.id)
     ? `hw:CARD=${card.id},DEV=${device}`
@@ -133,7 +133,10 @@ function parseCards(lines: readonly string[]): SoundCard[] {
   return cards;
 }
 
-/** Names come from the device: no control characters, and no half character where Linux cut it. */
+/**
+ * Cleans a name that comes from the device: no control characters, and no half character where Linux cut
+ * it.
+ */
 function printable(text: string): string {
   return text.replace(/\p{Cc}/gu, "").replace(/\uFFFD+$/, "").trim();
 }

@@ -1,7 +1,7 @@
-// Looks at the sound system: which cards there are, which device nodes, and who holds one. Everything
-// below /proc, /sys and /dev is read by `find` and `grep`, because Deno lets no program read those
-// folders itself unless it may do everything. Never opens a sound device; what the text means is
-// sound_listing.ts's.
+// Reads the state of the sound system: which cards and device nodes there are, and which process holds a
+// device. It reads everything below /proc, /sys and /dev with `find` and `grep`, because Deno lets a
+// program read those folders itself only with all permissions. It never opens a sound device.
+// sound_listing.ts parses the text.
 
 import { outputOf } from "../system/child.ts";
 import {
@@ -22,8 +22,8 @@ export interface SoundOptions {
 export interface Holder {
   readonly pid: number;
   /**
-   * Its short name, as /proc/PID/comm gives it; where that is hidden (ProtectProc= of systemd), the unit
-   * that it belongs to; null if this user may see neither.
+   * Its short name from /proc/PID/comm; if that is hidden (ProtectProc= of systemd), the unit that it
+   * belongs to; null if this user may see neither.
    */
   readonly program: string | null;
 }
@@ -37,7 +37,10 @@ export interface NodeAccess {
   readonly mode: string;
 }
 
-/** Looks once. A card that comes or goes meanwhile may be left out. @throws {HangingError} */
+/**
+ * Reads the sound system once. A card that is added or removed meanwhile may be missing.
+ * @throws {HangingError}
+ */
 export async function readSoundSystem(options: SoundOptions = {}): Promise<SoundSystem> {
   const { root = "" } = options;
   const links = await linesOf("find", [
@@ -47,8 +50,8 @@ export async function readSoundSystem(options: SoundOptions = {}): Promise<Sound
   const sockets = parseUsbSockets(links);
   const names = ["cards", "pcm", "usbid", "usbbus", "stream*"];
   const files = await readFiles(root, "", ["/proc/asound"], names);
-  // The kernel holds a reader of this one while the device is reset: one that is not well must not hide
-  // the others.
+  // The kernel blocks a reader of the serial number while the device is being reset: a faulty device must
+  // not hide the others.
   const serials = await Promise.all(
     [...sockets.keys()].map((card) =>
       readFiles(root, "", [serialPath(card)]).catch(() => new Map<string, string[]>())
@@ -58,21 +61,21 @@ export async function readSoundSystem(options: SoundOptions = {}): Promise<Sound
 }
 
 /**
- * One line for each card and each capture device's node, with its group and mode. A line that was not
- * there before means that something was plugged in, again perhaps, or may be opened now. One child,
- * 1.4 ms of CPU on a PC.
+ * One line per card and per node of a capture device, with its group and mode. A new line means that
+ * something was plugged in, perhaps again, or became accessible. This takes one child process, 1.4 ms of
+ * CPU on a PC.
  */
 export async function readSoundNodes(options: SoundOptions = {}): Promise<ReadonlySet<string>> {
   const { root = "" } = options;
   const lines = await linesOf("find", [
     ...[`${root}/dev/snd`, `${root}/sys/class/sound`, "-maxdepth", "1"],
     ...["(", "-name", "pcmC*c", "-o", "-name", "card*", ")"],
-    ...["-printf", "%f %i %g %m %l\\n"], // a node that is made anew has another inode
+    ...["-printf", "%f %i %g %m %l\\n"], // a new node has another inode
   ]);
   return new Set(lines);
 }
 
-/** Null where there is no such node, or its group cannot be seen (PrivateUsers= of systemd). */
+/** Null if the node does not exist, or its group is hidden (PrivateUsers= of systemd). */
 export async function readNodeAccess(
   { card, device }: CaptureDevice,
   options: SoundOptions = {},
@@ -85,8 +88,8 @@ export async function readNodeAccess(
 }
 
 /**
- * The programs that hold this device, or any capture device if it is null. ALSA itself says which
- * thread opened it, to every user; should it not, the open files that this user may see are searched.
+ * The programs that hold this device, or any capture device if it is null. ALSA tells every user which
+ * thread opened a device; if it does not, the open files that this user may see are searched.
  */
 export async function readHolders(
   device: CaptureDevice | null,
@@ -103,7 +106,7 @@ export async function readHolders(
   return await nameProcesses(root, opened);
 }
 
-/** Process ids from the links in /proc/PID/fd, other users' only for root. */
+/** Process ids from the links in /proc/PID/fd; only root sees those of other users. */
 async function openersOf(device: CaptureDevice | null, root: string): Promise<string[]> {
   const node = device === null ? "/dev/snd/pcmC*c" : nodePath(device.card, device.device);
   const links = await linesOf("find", [
@@ -113,7 +116,7 @@ async function openersOf(device: CaptureDevice | null, root: string): Promise<st
   return links.map((link) => link.slice(0, link.indexOf("/")));
 }
 
-/** A thread's process, and what that is called; the thread itself where the rest is hidden. */
+/** The process of each thread, with its name; the thread itself if the process is hidden. */
 async function nameProcesses(root: string, threads: readonly string[]): Promise<Holder[]> {
   if (threads.length === 0) return [];
   const statuses = await readFiles(root, "^Tgid:", threads.map((id) => `/proc/${id}/status`));
@@ -127,7 +130,7 @@ async function nameProcesses(root: string, threads: readonly string[]): Promise<
   })));
 }
 
-/** `pulseaudio.service`, from the control group that the thread is in; null if it is in none. */
+/** The unit of a thread, for instance `pulseaudio.service`, from its control group; null if it has none. */
 async function unitOf(thread: string, root: string): Promise<string | null> {
   const [path] = await linesOf("grep", [
     ...["-rslx", "--include=cgroup.threads", "--include=tasks"],
@@ -140,7 +143,10 @@ function nodePath(card: number, device: number): string {
   return `/dev/snd/pcmC${card}D${device}c`;
 }
 
-/** The lines that match, by file; of files so named (all, if none) where a path is a folder. */
+/**
+ * The lines that match, by file. In a folder only files with these names are read, or all files if there
+ * are no names.
+ */
 async function readFiles(
   root: string,
   pattern: string,
@@ -148,8 +154,8 @@ async function readFiles(
   names: readonly string[] = [],
 ): Promise<SoundFiles> {
   const lines = await linesOf("grep", [
-    // Recursive, silent about what is missing, all is text, each line as path NUL line. -r does not
-    // follow links it meets, so /proc/asound/<id> does not repeat /proc/asound/cardN.
+    // Recursive, silent about missing files, all files as text, each line as path NUL line. -r does not
+    // follow links below the given paths, so /proc/asound/<id> does not repeat /proc/asound/cardN.
     "-rsaHZ",
     ...names.map((name) => `--include=${name}`),
     ...["-e", pattern],
@@ -167,7 +173,9 @@ async function readFiles(
   return files;
 }
 
-/** Standard output whatever the exit code is: that a folder does not exist is an answer too. */
+/**
+ * The lines of standard output, whatever the exit code is: that a folder does not exist is an answer, too.
+ */
 async function linesOf(command: string, args: readonly string[]): Promise<string[]> {
   const { stdout } = await outputOf(command, args, { env: { LC_ALL: "C" } });
   return new TextDecoder().decode(stdout).split("\n").filter((line) => line !== "");

@@ -1,13 +1,13 @@
-// Declared gaps, kept on disk: one JSON object a line in `gaps.jsonl`, for whoever asks later why a
-// second is missing. The file is kept small; that it cannot be written never stops a recording.
+// Keeps declared gaps on disk, to explain later why sound is missing: one JSON object per line in
+// `gaps.jsonl`. The size of the file is limited. A failed write never stops a recording.
 
 import { join } from "@std/path/join";
 
-/** Beyond this the older half goes; a gap takes about 150 bytes. */
+/** A larger file loses its older half; a gap takes about 150 bytes. */
 const MAX_BYTES = 256 * 1024;
 
 export interface GapRecord {
-  /** UTC, ISO 8601, as the clock stood when the gap was declared. */
+  /** UTC, ISO 8601, by the clock as it was when the gap was declared. */
   readonly start: string;
   readonly end: string;
   readonly ms: number;
@@ -15,16 +15,16 @@ export interface GapRecord {
   readonly cause: string;
 }
 
-/** Gaps at the start and the end of a recording, and how short they are as a rule. */
+/** Causes of gaps at the start and the end of a recording, and the length that is normal for them. */
 const EDGE_CAUSES = ["starting", "stopping", "schedule_end"];
 const NORMAL_EDGE_MS = 3000;
 
-/** Whether a gap is one that each start or end of a recording makes: it is declared, but not a fault. */
+/** Whether every start or end of a recording makes a gap like this: it is declared, but it is not a fault. */
 export function isNormalEdge({ ms, cause }: Pick<GapRecord, "ms" | "cause">): boolean {
   return ms < NORMAL_EDGE_MS && EDGE_CAUSES.includes(cause);
 }
 
-/** Appends a gap. @throws as the disk does. */
+/** Appends a gap. @throws the errors of the disk. */
 export async function appendGap(spoolDir: string, gap: GapRecord): Promise<void> {
   const path = join(spoolDir, "gaps.jsonl");
   await Deno.writeTextFile(path, JSON.stringify(gap) + "\n", { append: true, mode: 0o600 });

@@ -1,22 +1,22 @@
-// What the status page shows of the past: today minute by minute, the loudness of the last minutes,
-// the gaps and problems that came last. All of it takes a fixed amount of memory. It is told things
-// and asked for them; it never looks at a disk, and nothing it knows flows back into the work.
+// What the status page shows of the past: today minute by minute, the loudness of the last minutes, the
+// latest gaps and problems. All of it takes a fixed amount of memory. The workers report to it and the page
+// reads it. It never reads a disk, and it never influences the work.
 import type { Levels } from "./levels.ts";
 import type { Clock } from "../system/clock.ts";
 import type { ProblemCode } from "./problems.ts";
 
 export const MINUTE_MS = 60_000;
-/** Each level that is heard stands for so much sound. */
+/** The length of sound that one level describes. */
 export const LEVEL_MS = 100;
 /** Seconds that the picture of the last minutes shows. */
 export const WAVE_SECONDS = 300;
-/** Behind the last level by more than this, sound was missing in between. */
+/** If a level comes later than this after the previous one, sound was missing in between. */
 const HOLE_MS = 1500;
 const LIVE_LEVELS = 20;
 const KEPT_GAPS = 8;
 const KEPT_PROBLEMS = 8;
 
-/** Something that wants a person's attention. */
+/** Something that needs a person's attention. */
 export interface Problem {
   readonly code: ProblemCode;
   /** What is wrong, and how to fix it; one line. */
@@ -25,7 +25,7 @@ export interface Problem {
   readonly since: number;
 }
 
-/** Sound that is missing, and why; all of them are in gaps.jsonl. */
+/** Missing sound and its cause; gaps.jsonl contains all gaps. */
 export interface DeclaredGap {
   /** UTC, ISO 8601. */
   readonly start: string;
@@ -38,7 +38,7 @@ export interface PastProblem extends Problem {
   readonly until: number;
 }
 
-/** Sound of which it is known when it was heard; Unix milliseconds. */
+/** A stretch of sound whose time is known; Unix milliseconds. */
 export interface Heard {
   readonly startMs: number;
   readonly endMs: number;
@@ -65,7 +65,7 @@ export class History {
   #gaps: DeclaredGap[] = [];
   #problems: PastProblem[] = [];
 
-  /** @param timeZone IANA name of the zone whose days are meant. */
+  /** @param timeZone IANA name of the time zone of the local day. */
   constructor(clock: Pick<Clock, "unixMs" | "monotonicMs">, timeZone: string) {
     this.#clock = clock;
     this.#timeZone = timeZone;
@@ -73,12 +73,12 @@ export class History {
     this.#knownSinceMs = clock.unixMs();
   }
 
-  /** Before this, Unix ms, nobody knows whether there was anything to record. */
+  /** Unix ms; whether there was sound to record before this is unknown. */
   get knownSinceMs(): number {
     return this.#knownSinceMs;
   }
 
-  /** Unix ms since when sound comes without a break; null: none does. */
+  /** Unix ms since when sound has arrived without a break; null: no sound arrives. */
   get soundSinceMs(): number | null {
     return this.#soundSinceMs;
   }
@@ -93,7 +93,7 @@ export class History {
     return this.#problems;
   }
 
-  /** The clock has been put right: what is known of the day stands at wrong times. */
+  /** Call this when the clock was corrected: the entries of the day have wrong times. */
   forgetDay(): void {
     this.#day = this.#newDay();
     this.#gaps = [];
@@ -101,7 +101,7 @@ export class History {
     if (this.#soundSinceMs !== null) this.#soundSinceMs = this.#clock.unixMs();
   }
 
-  /** Adds what the spool knows from before; the oldest first. */
+  /** Adds what the spool contains from before the start, oldest first. */
   restore(heard: readonly Heard[], gaps: readonly DeclaredGap[]): void {
     for (const { startMs, endMs } of heard) this.recorded(startMs, endMs);
     this.#gaps = [...gaps, ...this.#gaps].slice(-KEPT_GAPS);
@@ -132,12 +132,12 @@ export class History {
     this.#problems = [...others, { ...problem, until }].slice(-KEPT_PROBLEMS);
   }
 
-  /** Sound begins to come, or ceases. */
+  /** Call this when sound begins or ceases to arrive. */
   sound(comes: boolean): void {
     this.#soundSinceMs = comes ? this.#soundSinceMs ?? this.#clock.unixMs() : null;
   }
 
-  /** The level of the next LEVEL_MS of sound; they may come several at a time. */
+  /** Adds the level of the next LEVEL_MS of sound; several may come at a time. */
   heard(levels: Levels): void {
     const nowMs = this.#clock.monotonicMs();
     const followsMs = this.#levelMs + LEVEL_MS;
@@ -161,7 +161,7 @@ export class History {
     return live;
   }
 
-  /** What is heard now; null: nothing comes. */
+  /** The present level; null: no sound arrives. */
   level(): Levels | null {
     const isFresh = this.#levelMs > this.#clock.monotonicMs() - HOLE_MS;
     const last = this.#wave.at(-1);
@@ -180,7 +180,7 @@ export class History {
     return seconds;
   }
 
-  /** As the clock stands; at midnight a new page begins. */
+  /** The present local day; a new one begins at midnight. */
   today(): Day {
     const nowMs = this.#clock.unixMs();
     if (nowMs < this.#day.startMs || nowMs >= this.#day.endMs) this.#day = this.#newDay();

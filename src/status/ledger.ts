@@ -1,6 +1,6 @@
-// The books of recorded time: what the schedule asked for is, at every moment, recorded, being
-// recorded, or a declared gap. Pure: it is told when sound was heard and answers what is missing. It
-// counts whole microseconds, so that nothing is lost in rounding.
+// Accounts for the scheduled time: at every moment, all of it is recorded, being recorded, or a declared
+// gap. Pure: it receives the times of recorded sound and returns the gaps. It counts whole microseconds, so
+// that rounding loses nothing.
 
 export interface Gap {
   /** Monotonic milliseconds. */
@@ -13,12 +13,14 @@ export interface LedgerBalance {
   readonly scheduledUs: number;
   readonly recordedUs: number;
   readonly gapUs: number;
-  /** Since the end of what was sealed last: in the chunk being recorded, or in a gap to come. */
+  /**
+   * Since the end of the last sealed chunk: in the chunk being recorded, or in a gap that has not ended.
+   */
   readonly openUs: number;
   readonly gaps: number;
 }
 
-/** Nothing has been asked for yet. */
+/** The balance before the schedule has begun. */
 export const NO_BOOKS: LedgerBalance = {
   scheduledUs: 0,
   recordedUs: 0,
@@ -33,15 +35,15 @@ export class Ledger {
   #recordedUs = 0;
   #gapUs = 0;
   #gaps = 0;
-  /** Up to where the books are closed, while the schedule is on. */
+  /** Everything up to this time is accounted for; null outside the schedule. */
   #cursorUs: number | null = null;
 
-  /** The schedule begins (or the program, within it). */
+  /** Call this when the schedule begins, or the program starts within it. */
   begin(atMs: number): void {
     this.#cursorUs ??= toUs(atMs);
   }
 
-  /** A chunk was sealed. Returns the gap before it, or null. Overlaps count once. */
+  /** Counts a sealed chunk. Returns the gap before it, or null. Overlaps count once. */
   record(startMs: number, endMs: number): Gap | null {
     if (this.#cursorUs === null) return null;
     const gap = this.#gapUntil(toUs(startMs));
@@ -52,7 +54,7 @@ export class Ledger {
     return gap;
   }
 
-  /** The schedule ends. Returns the gap up to its end, or null. */
+  /** Call this when the schedule ends. Returns the gap up to its end, or null. */
   end(atMs: number): Gap | null {
     if (this.#cursorUs === null) return null;
     const gap = this.#gapUntil(toUs(atMs));

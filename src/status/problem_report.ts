@@ -1,5 +1,5 @@
 // One problem from its beginning to its end: a line in the log for each of the two, and the entry in
-// /health in between. It never finds a problem: the workers report what they found, with the words of
+// /health in between. It never finds a problem: the workers report what they find, with the messages of
 // problems.ts.
 
 import type { Clock } from "../system/clock.ts";
@@ -11,20 +11,20 @@ export interface ProblemReportDeps {
   readonly clock: Pick<Clock, "monotonicMs">;
   readonly status: Status;
   readonly log: Logger;
-  /** Field of the last line for how many times the problem was reported; default `reported`. */
+  /** Field of the last line that says how many times the problem was reported; default `reported`. */
   readonly countField?: string;
 }
 
 /**
- * Holds at most one problem at a time. Another one takes its place and continues it: what changes its
- * name is one outage, with one beginning and one end.
+ * Holds at most one problem at a time. Another one replaces and continues it: a problem that changes its
+ * code is one outage, with one beginning and one end.
  */
 export class ProblemReport {
   readonly #deps: ProblemReportDeps;
   #current:
     | { readonly code: ProblemCode; readonly sinceMs: number; readonly count: number }
     | null = null;
-  /** The names that the outage has had. */
+  /** The codes that the outage has had. */
   readonly #codes = new Set<ProblemCode>();
 
   constructor(deps: ProblemReportDeps) {
@@ -36,7 +36,7 @@ export class ProblemReport {
     return this.#current !== null;
   }
 
-  /** Begins a problem, or counts the lasting one again and gives it new words in /health. */
+  /** Begins a problem, or counts the lasting one again and gives it a new message in /health. */
   set(diagnosis: Diagnosis): void {
     const { clock, status, log } = this.#deps;
     const { code, message, fix } = diagnosis;
@@ -62,7 +62,7 @@ export class ProblemReport {
       resolved: code,
       lasted_s: Math.round((clock.monotonicMs() - sinceMs) / 100) / 10,
       [countField]: count,
-      // The log holds back what repeats one of them until then.
+      // Until this line, the log holds back repeats of these codes.
       ends: [...this.#codes],
     });
     this.#codes.clear();

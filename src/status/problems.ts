@@ -1,6 +1,6 @@
 // The catalogue of problems: the code, kind, message and fix of each, here and nowhere else. Pure: the
-// worker that finds a problem passes the facts and gets the words. When a problem begins and when it is
-// resolved is decided in problem_report.ts.
+// worker that finds a problem passes the facts and gets the words. problem_report.ts reports when a problem
+// begins and when it is resolved.
 
 import { messageOf } from "../system/error_text.ts";
 
@@ -68,7 +68,7 @@ export function kindOf(code: ProblemCode): ProblemKind {
   return KIND_OF[code];
 }
 
-/** Whether no sound is recorded while there is this problem. */
+/** Whether sound is missing while this problem lasts. */
 export function isSoundMissing(code: ProblemCode): boolean {
   return PROBLEM_KINDS[kindOf(code)].isSoundMissing;
 }
@@ -85,7 +85,7 @@ export function inOneLine({ message, fix }: Pick<Diagnosis, "message" | "fix">):
 
 const INSTALL_FFMPEG = "sudo apt-get install --yes ffmpeg";
 
-/** The words of each problem. `name` is that of the microphone, or of the PCM that was to be opened. */
+/** The words of each problem. `name` is the name of the microphone, or of the PCM that should be opened. */
 export const problems = {
   /** `what` follows "Cannot find a microphone: ". */
   noMicrophone: define("microphone_missing", (what: string) => ({
@@ -157,7 +157,7 @@ export const problems = {
     fix: "Wait for the next attempt; if this recurs, plug the microphone into another port",
   })),
 
-  /** It is recorded all the same. */
+  /** Recording continues. */
   silent: define("microphone_silent", (peakDbfs: number) => ({
     message: `The microphone delivers only silence (peak ${peakDbfs} dBFS)`,
     fix: "Check that it is not muted, switched off or turned down (alsamixer)",
@@ -208,13 +208,13 @@ export const problems = {
     fix: "Compare ingest_base_url and the token with those from the operator of the Ingest API",
   })),
 
-  /** `key` is that of the chunk that is tried next. */
+  /** `key` is the key of the chunk that is tried next. */
   chunksPassedOver: define("chunks_passed_over", (count: number, key: string) => ({
     message: `The server fails repeatedly on ${chunks(count)} and accepts others`,
     fix: `Ask the operator of the Ingest API about the chunk with the key ${key}`,
   })),
 
-  /** They are in `dir`, each with its reason. */
+  /** The chunks are in `dir`, each with its reason. */
   chunksRejected: define("chunks_rejected", (count: number, dir: string) => ({
     message: `Delivery of ${chunks(count)} was given up; the reasons are in ${dir}`,
     fix: "Fix the cause, then run sudo recorder-agent requeue --all",

@@ -1,5 +1,5 @@
-// What the service is doing, as the workers report it: counters, problems, the state of recording. It
-// only watches: nothing it knows flows back into the work.
+// What the service is doing, as the workers report it: counters, problems, the state of recording. It only
+// observes, and never influences the work.
 
 import type { Clock } from "../system/clock.ts";
 import { type LedgerBalance, NO_BOOKS } from "./ledger.ts";
@@ -11,11 +11,11 @@ import { type ProblemCode, problems } from "./problems.ts";
 
 export type { DeclaredGap, Problem };
 
-/** So long may the microphone take to start, or be silent, before that is an error. */
+/** How long the microphone may take to start, or be silent, before that is an error. */
 export const STARTING_MS = 10_000;
 
 /**
- * Where every second is, since the program started. Two sums hold at every moment:
+ * What became of every second since the program started. Two sums hold at every moment:
  * `scheduled = recorded + gaps + open`, and
  * `recorded + adjusted + carried_over = delivered + waiting + refused + lost + unaccounted`.
  */
@@ -25,14 +25,14 @@ export interface LedgerReport {
   recorded_s: number;
   gaps_s: number;
   /**
-   * What the system clock's own corrections added to the lengths that chunks carry; the first sum is
-   * kept on the monotonic clock.
+   * What corrections of the system clock added to the lengths in the names of chunks; the first sum is kept
+   * on the monotonic clock.
    */
   adjusted_s: number;
   /** In the chunk being recorded, or in a gap that has not ended. */
   open_s: number;
   /**
-   * Waiting already when the program started, recovered recordings included, or put back since by
+   * Waiting when the program started, recovered recordings included; or requeued since with
    * `recorder-agent requeue`.
    */
   carried_over_s: number;
@@ -41,11 +41,11 @@ export interface LedgerReport {
   refused_s: number;
   /** Evicted before they were delivered. */
   lost_s: number;
-  /** Not 0 if somebody else moved or deleted chunks that waited. */
+  /** Not 0 if another process moved or deleted waiting chunks. */
   unaccounted_s: number;
 }
 
-/** What was recorded last. Levels are null if they were not measured. */
+/** The chunk recorded last. Levels are null if they were not measured. */
 export interface RecordedChunk {
   readonly name: string;
   readonly seconds: number;
@@ -71,7 +71,7 @@ export interface HealthReport {
   version: string;
   started_ts: number;
   microphone: string | null;
-  /** How often it was there and gave nothing for 10 s. */
+  /** How often the microphone was connected and delivered no sound for 10 s. */
   microphone_stalls_total: number;
   chunks_recorded_total: number;
   chunks_rejected_total: number;
@@ -83,7 +83,7 @@ export interface HealthReport {
   last_gap: DeclaredGap | null;
   ledger: LedgerReport;
   clock_synchronized: boolean;
-  /** Levels are null in JSON where they are -Infinity: digital silence. */
+  /** Null before the first chunk. */
   last_chunk: RecordedChunk | null;
   problems: Problem[];
 }
@@ -95,7 +95,7 @@ export interface StatusIdentity {
   readonly version: string;
 }
 
-/** What a report says of the spool. */
+/** What a report shows of the spool. */
 export interface ReportedSpool {
   readonly tally: Readonly<Record<ChunkDir, Readonly<Tally>>>;
   readonly totalBytes: number;
@@ -122,7 +122,7 @@ export class Status {
     lostSeconds: 0,
     stalls: 0,
   };
-  /** Microseconds of chunks, by what became of them. */
+  /** Microseconds of sound in chunks, by what became of them. */
   readonly #us = { recorded: 0, carriedOver: 0, delivered: 0, refused: 0, evicted: 0 };
   #inSchedule = false;
   #scheduleSinceMs = 0;
@@ -142,7 +142,7 @@ export class Status {
   }
 
   /**
-   * Begins a problem, or gives a lasting one new words; it keeps the time it began.
+   * Begins a problem, or gives a lasting one a new message; its start time stays.
    * @param before code of the problem that turned out to be this one.
    */
   setProblem(code: ProblemCode, message: string, before = code): void {
@@ -168,7 +168,7 @@ export class Status {
     this.#inSchedule = inSchedule;
   }
 
-  /** Sound arrives from this microphone; null: none does. */
+  /** Sound arrives from this microphone; null: no sound arrives. */
   recording(microphone: string | null): void {
     if (microphone === null && this.#recording) this.#scheduleSinceMs = this.#clock.monotonicMs();
     this.#recording = microphone !== null;
@@ -194,7 +194,7 @@ export class Status {
     this.counters.missing(gap.cause, gap.ms);
   }
 
-  /** What waits when the program starts. */
+  /** Counts the sound that waits when the program starts. */
   carriedOver(durationUs: number): void {
     this.#us.carriedOver += durationUs;
   }
@@ -220,12 +220,12 @@ export class Status {
     this.#totals.lostSeconds += losses.seconds;
   }
 
-  /** Waiting chunks were removed; they count as lost, and are no longer in outbox/. */
+  /** Counts waiting chunks that were removed: they are lost, and are no longer in outbox/. */
   waitingEvicted(seconds: number): void {
     this.#us.evicted += Math.round(seconds * 1e6);
   }
 
-  /** Everything, as of now; `books` are the recorder's. */
+  /** Everything, as of now; `books` is the balance of the recorder's ledger. */
   report(spool: ReportedSpool, books = NO_BOOKS): HealthReport {
     const totals = this.#totals;
     const lasting = [...this.#problems.values()];

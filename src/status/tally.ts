@@ -1,4 +1,4 @@
-// How much sealed sound lies in a directory of the spool. It only names the values.
+// How much sealed sound is in a directory of the spool. It only defines the type.
 
 /** What is in a directory of the spool. */
 export interface Tally {

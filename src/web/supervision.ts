@@ -1,39 +1,39 @@
-// Tells the service manager how the service does (sd_notify(3)): that it is ready, what it is doing, that
-// it lives, that it ends. Without a notifier nothing of this happens. It watches and tells; nothing it
-// knows flows back into the work.
+// Tells the service manager the state of the service (sd_notify(3)): that it is ready, what it is doing,
+// that it is alive, that it is stopping. Without a notifier it does nothing. It only observes and reports;
+// the workers never read anything from it.
 
 import { isSoundMissing } from "../status/problems.ts";
 import type { HealthReport } from "../status/status.ts";
 import type { Clock } from "../system/clock.ts";
 import type { Notifier } from "../system/notify_socket.ts";
 
-/** How often it is looked whether there is news; seldom while nobody takes it. */
+/** How often it polls for changes; less often while the manager does not take messages. */
 const LOOK_MS = 2_000;
 const LOOK_SELDOM_MS = 60_000;
 /**
- * A start without sound is a start all the same. Kept waiting, systemd would end the service when
- * its time to start is up, over and over, and with it the delivery of what waits; and `systemctl
- * start` and whatever is ordered after the unit would hang on a microphone that nobody plugs in.
- * STATUS and /health say what is missing.
+ * A start without sound also counts as a start. Otherwise systemd would stop the service when its start
+ * time is over, again and again, and with it the delivery of waiting chunks; and `systemctl start` and
+ * every unit that is ordered after this one would hang because a microphone is missing. STATUS and /health
+ * say what is missing.
  */
 const READY_LATEST_MS = 10_000;
-/** Of the watchdog's time: three reconnect delays (60 s) fit into the unit's three minutes. */
+/** Feeds within the watchdog's time: three reconnect delays (60 s) fit into the unit's three minutes. */
 const FEEDS_PER_WATCHDOG = 6;
-/** While the service ends, the manager is asked for this much more each time, and so long at most. */
+/** While the service stops, it requests this much more time each time, and this much in total. */
 const EXTENSION_MS = 10_000;
 const STOPPING_LATEST_MS = 60_000;
 const MAX_STATUS_LENGTH = 300;
 
 export interface SupervisionOptions {
-  /** Null: nobody is to be told. */
+  /** Null: there is no manager to notify. */
   readonly notifier: Notifier | null;
-  /** WATCHDOG_USEC as it stands in the environment; empty or absent: no watchdog. */
+  /** WATCHDOG_USEC from the environment; empty or absent: no watchdog. */
   readonly watchdogUsec?: string | undefined;
   /** IANA name of the zone whose wall clock the status line shows. */
   readonly timeZone: string;
 }
 
-/** Tells the service manager how the service does, from its health report. */
+/** Tells the service manager the state of the service, from its health report. */
 export class Supervision {
   readonly #notifier: Notifier | null;
   readonly #feedMs: number;
@@ -54,8 +54,8 @@ export class Supervision {
 
   /**
    * Feeds the watchdog: packets were processed, or the loop that waits for a microphone or for the
-   * schedule has turned. Nobody may call this from a timer: a service whose timers run and whose
-   * sound does not is what the watchdog is for.
+   * schedule made a pass. A timer must never call this: the watchdog exists for a service whose timers run
+   * although its sound has stopped.
    */
   alive(): void {
     const nowMs = this.#clock.monotonicMs();
@@ -65,8 +65,8 @@ export class Supervision {
   }
 
   /**
-   * Tells READY and STATUS until `stopping` aborts, then asks for time to end until `signal` does.
-   * To be started behind the workers, whose first report it reads. Never rejects.
+   * Sends READY and STATUS until `stopping` aborts, then requests time to stop until `signal` aborts.
+   * Start it after the workers, because it reads their first report. Never rejects.
    */
   async run(
     report: () => HealthReport,
@@ -90,7 +90,7 @@ export class Supervision {
     }
   }
 
-  /** Tells what is new. False if it was not taken: then it is told at the next look. */
+  /** Sends what has changed. False if it was not taken: the next poll sends it again. */
   async #tell(report: HealthReport, waitedMs: number): Promise<boolean> {
     const isPaused = !report.in_schedule;
     const isReady = this.#isReady || report.recording || isPaused || waitedMs >= READY_LATEST_MS;
@@ -103,7 +103,7 @@ export class Supervision {
     return true;
   }
 
-  /** One line for `systemctl status`. No durations in it: it changes when something happens. */
+  /** One line for `systemctl status`. It has no durations, so it changes only when something happens. */
   #statusLine(report: HealthReport): string {
     const { queue_size: waiting, last_upload_ts: lastUploadS, problems } = report;
     const doing = report.recording
@@ -114,7 +114,7 @@ export class Supervision {
     if (doing !== this.#doing) this.#doingSinceMs = this.#clock.monotonicMs();
     this.#doing = doing;
     const agoMs = this.#clock.monotonicMs() - this.#doingSinceMs;
-    // What keeps it from recording comes before what else is wrong.
+    // The problem that prevents recording comes before other problems.
     const missing = problems.find(({ code }) => isSoundMissing(code));
     const first = report.recording ? problems[0] : missing ?? problems[0];
     const line = [

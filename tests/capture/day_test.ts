@@ -1,5 +1,5 @@
-// A day of 14 h through the real cutter, timeline and ledger: packets as a microphone's clock makes
-// them, time as two clocks tell it. Only ffmpeg and the disk are left out.
+// Simulates a day of 14 h with the real cutter, timeline and ledger. A microphone's clock produces the
+// packets, and two clocks tell the time. Only ffmpeg and the disk are left out.
 
 import { isSilent } from "../../src/status/levels.ts";
 import { assert, assertEquals } from "@std/assert";
@@ -16,31 +16,33 @@ const MORNING = Date.UTC(2026, 5, 15, 8);
 const HOUR = 3_600_000;
 const PRE_SKIP = 312;
 
-/** 20 ms of CELT silence: the content is of no interest here. */
+/** 20 ms of CELT silence: the content does not matter here. */
 const PACKET = new Uint8Array([0xf8, 0xff, 0xfe]);
 
 interface DayChunk extends SealedChunk {
   /**
-   * Unix milliseconds at which its first and its last sample were really heard; by its third packet,
-   * as a cut behind a loss is two packets off at most.
+   * Unix milliseconds at which its first and its last sample were really heard. The first is calculated
+   * from the third packet, because a cut after a loss is at most two packets off.
    */
   readonly trueStartMs: number;
   readonly trueEndMs: number;
 }
 
-/** A world with a true time, a monotonic clock, a system clock that may be wrong, and a microphone. */
+/**
+ * A simulated world: a true time, a monotonic clock, a system clock that may be wrong, and a microphone.
+ */
 class Day {
   readonly chunks: DayChunk[] = [];
   readonly ledger = new Ledger();
   readonly gaps: { ms: number; cause: string }[] = [];
   trueMs = MORNING;
-  /** What the system clock shows beyond the truth. */
+  /** How far the system clock is ahead of the true time, ms. */
   stepMs = 0;
   readonly #random = seededRandom(14);
   readonly #ppm: number;
   #cutter: StreamCutter;
   #packets = 0;
-  /** What ffmpeg has not given out yet: the page that it fills, and the full one before it. */
+  /** What ffmpeg has not written yet: the page that it is filling, and the full one before it. */
   #page: OpusEvent[] = [];
   #held: OpusEvent[] = [];
   /** True time of the stream's sample 0, by the microphone's clock. */
@@ -48,7 +50,7 @@ class Day {
   #cause = "starting";
   /** When the last sample of each packet of this stream was really heard. */
   #heardMs: number[] = [];
-  /** Samples of this stream in sealed chunks, and those that a decoder throws away of the open one. */
+  /** Samples of this stream in sealed chunks, and those of the open chunk that a decoder discards. */
   #sealedSamples = 0;
   #preSkip = 0;
 
@@ -58,7 +60,7 @@ class Day {
     this.#cutter = this.#newStream();
   }
 
-  /** The microphone delivers for so long. */
+  /** The microphone delivers sound for this long. */
   hear(ms: number): void {
     const endMs = this.trueMs + ms;
     const packetMs = 20 * (1 - this.#ppm * 1e-6);
@@ -76,7 +78,7 @@ class Day {
       };
       this.#page.push({ kind: "packet", packet });
       if (this.#page.length === PAGE_MS / 20) {
-        // It arrives up to 30 ms later, never before the one before it.
+        // The page arrives up to 30 ms later, never before the previous one.
         const arrivalMs = this.#monotonicMs() + 2 + this.#random() * 28 * this.#random();
         this.#cutter.take(this.#held, arrivalMs - MUXER_DELAY_MS);
         this.#held = this.#page;
@@ -87,8 +89,8 @@ class Day {
   }
 
   /**
-   * ALSA loses so much; ffmpeg says so as it starts the microphone anew and goes on, and its stream
-   * knows nothing of it.
+   * ALSA loses this much sound. ffmpeg reports it when it restarts the microphone, and continues; its
+   * stream does not show the loss.
    */
   overrun(ms: number): void {
     this.trueMs += ms;
@@ -96,7 +98,7 @@ class Day {
     this.#streamStartMs += ms;
   }
 
-  /** The microphone is away for so long; then another ffmpeg begins another stream. */
+  /** The microphone is away for this long; then another ffmpeg starts another stream. */
   reconnect(ms: number): void {
     this.#flush();
     this.#cutter.finish();
@@ -113,7 +115,7 @@ class Day {
     this.ledger.end(this.#monotonicMs());
   }
 
-  /** ffmpeg's last words. */
+  /** The rest of ffmpeg's output. */
   #flush(): void {
     this.#cutter.isFlushing = true;
     this.#cutter.take([...this.#held, ...this.#page], this.#monotonicMs());
@@ -176,12 +178,12 @@ function viewOf(bytes: Uint8Array): DataView {
 }
 
 for (const ppm of [100, -100]) {
-  Deno.test(`a day of 14 h, the microphone ${ppm} ppm off, two steps, an overrun, a reconnect`, () => {
+  Deno.test(`a day of 14 h is recorded or declared missing, the microphone ${ppm} ppm off`, () => {
     const day = new Day(ppm);
     day.hear(3 * HOUR);
-    day.stepMs = HOUR; // the system clock is put forward
+    day.stepMs = HOUR; // the system clock is set one hour ahead
     day.hear(2 * HOUR);
-    day.stepMs = -14 * 24 * HOUR; // and two weeks back
+    day.stepMs = -14 * 24 * HOUR; // and then two weeks back
     day.hear(2 * HOUR);
     day.stepMs = 0;
     day.hear(HOUR);
@@ -191,7 +193,7 @@ for (const ppm of [100, -100]) {
     day.hear(3 * HOUR - 4900);
     day.end();
 
-    // The books balance: the day is recorded or declared missing, to the microsecond.
+    // The ledger balances: the day is recorded or declared missing, to the microsecond.
     const books = day.balance();
     assertEquals(books.scheduledUs, 14 * HOUR * 1000);
     assertEquals(books.scheduledUs, books.recordedUs + books.gapUs);
@@ -202,7 +204,7 @@ for (const ppm of [100, -100]) {
       assert(Math.abs(ms - trueMs) < 60, `a gap of ${trueMs} ms is declared as ${ms} ms`);
     }
 
-    // Nothing was cut for a step of the clock: 840 minutes, and a cut for each of the two gaps.
+    // A step of the clock causes no cut: 840 minutes, and a cut for each of the two gaps.
     assert(day.chunks.length <= 843, `${day.chunks.length} chunks`);
     let worst = 0;
     for (const [index, { times, trueStartMs, trueEndMs }] of day.chunks.entries()) {
@@ -216,13 +218,13 @@ for (const ppm of [100, -100]) {
       if (next === undefined) continue;
       const between = next.times.startUnixUs - times.endUnixUs;
       const joins = next.times.startMs === times.endMs && next.times.gapMs === 0;
-      if (joins && Math.abs(between) < 1e6) assertEquals(between, 0, `behind chunk ${index}`);
+      if (joins && Math.abs(between) < 1e6) assertEquals(between, 0, `after chunk ${index}`);
     }
     assert(worst < 100, `a chunk's start or end is ${worst} ms from the truth`);
   });
 }
 
-Deno.test("an overrun of 100 ms is declared, though without the report it would be jitter", () => {
+Deno.test("an overrun of 100 ms is declared; without the report it would count as jitter", () => {
   const day = new Day(0);
   day.hear(90_000);
   day.overrun(100);
@@ -234,7 +236,7 @@ Deno.test("an overrun of 100 ms is declared, though without the report it would 
   assert(Math.abs((gap?.ms ?? NaN) - 100) < 40, `${gap?.ms} ms`);
 });
 
-Deno.test("exact zeros and a converter's noise are silent, a quiet shop is not", () => {
+Deno.test("exact zeros and the noise of a converter count as silence, a quiet shop does not", () => {
   const levelsOf = (noise: number, click: number) => {
     const meter = new LevelMeter(48_000);
     const next = seededRandom(5);
@@ -250,10 +252,10 @@ Deno.test("exact zeros and a converter's noise are silent, a quiet shop is not",
   assertEquals(isSilent(levelsOf(0, 0)), true);
   assertEquals(isSilent(levelsOf(6, 0)), true, "some steps of noise");
   assertEquals(isSilent(levelsOf(12, 300)), false, "a fridge, and something that clicks");
-  assertEquals(isSilent(levelsOf(60, 0)), false, "a street behind the window");
+  assertEquals(isSilent(levelsOf(60, 0)), false, "a street outside");
 });
 
-Deno.test("a stream that is stopped before it has begun still has a time", () => {
+Deno.test("a stream that is stopped before its first page still has a time", () => {
   const pushed: WriteStep[] = [];
   const cutter = new StreamCutter(null, { chunkSeconds: 60, vendor: "test", tags: {} }, {
     clock: { unixMs: () => MORNING, monotonicMs: () => 5000, sleep: () => Promise.resolve() },
@@ -273,7 +275,7 @@ Deno.test("a stream that is stopped before it has begun still has a time", () =>
   assertEquals(close?.times.startUnixUs, (MORNING - 20) * 1000);
 });
 
-Deno.test("sound that the disk does not take is told when it begins to be lost, and when it ends", () => {
+Deno.test("onDropping() is called when sound begins to be lost because writes fail, and when that ends", () => {
   const told: boolean[] = [];
   const writer = { push: () => {}, isFull: false };
   const cutter = new StreamCutter(null, { chunkSeconds: 60, vendor: "test", tags: {} }, {

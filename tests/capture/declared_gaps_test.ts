@@ -5,13 +5,13 @@ import { SimulatedClock } from "../fixtures/simulated_clock.ts";
 
 const NOON = Date.UTC(2026, 5, 15, 12);
 
-/** What gaps.jsonl has. */
+/** The entries of gaps.jsonl. */
 async function declaredIn(dir: string): Promise<Record<string, unknown>[]> {
   const text = await Deno.readTextFile(join(dir, "gaps.jsonl")).catch(() => "");
   return text.split("\n").filter((line) => line !== "").map((line) => JSON.parse(line));
 }
 
-Deno.test("sound that never came is a declared gap, as long as it was: in the log, /health and gaps.jsonl", async () => {
+Deno.test("scheduled time without sound is declared as a gap in the log, /health and gaps.jsonl", async () => {
   const clock = new SimulatedClock(NOON);
   await using rig = await recorderRig(clock);
   const stop = new AbortController();
@@ -33,7 +33,7 @@ Deno.test("sound that never came is a declared gap, as long as it was: in the lo
   assertEquals([scheduledUs, gapUs, openUs, gaps], [100e6, 100e6, 0, 1]);
 });
 
-Deno.test("the gap of a day without sound ends where the schedule ends, and the night is none", async () => {
+Deno.test("the gap of a day without sound ends with the schedule, and the night is not a gap", async () => {
   const clock = new SimulatedClock(NOON);
   await using rig = await recorderRig(clock);
   const stop = new AbortController();
@@ -50,7 +50,7 @@ Deno.test("the gap of a day without sound ends where the schedule ends, and the 
   assert(Math.abs(Date.parse(end) - (NOON + 180_000)) <= 1000, end);
 });
 
-Deno.test("a moment without sound at the start is declared, but no warning", async () => {
+Deno.test("a moment without sound at the start is declared, but without a warning", async () => {
   const clock = new SimulatedClock(NOON);
   await using rig = await recorderRig(clock);
   const stop = new AbortController();

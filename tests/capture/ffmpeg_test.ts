@@ -5,7 +5,7 @@ import { diagnose, ffmpegArguments } from "../../src/capture/ffmpeg.ts";
 const ALSA: CaptureSource = { kind: "alsa", pcm: "hw:1,0", channels: 1, sampleRate: 48000 };
 const OPTIONS = { sampleRate: 48000, bitrateKbps: 24, socketDir: null };
 
-Deno.test("ffmpegArguments() asks ALSA for its format before the input, and for mono behind it", () => {
+Deno.test("ffmpegArguments() requests the microphone's format before the input, and mono after it", () => {
   const args = ffmpegArguments({ ...ALSA, channels: 2, sampleRate: 44100 }, OPTIONS);
   const input = args.indexOf("-i");
   assertEquals(args[input + 1], "hw:1,0");
@@ -19,7 +19,7 @@ Deno.test("ffmpegArguments() asks ALSA for its format before the input, and for 
   }
 });
 
-Deno.test("diagnose() knows what ffmpeg and ALSA say of each cause", () => {
+Deno.test("diagnose() recognizes the messages of ffmpeg and ALSA for each cause", () => {
   const said: [string, string | null][] = [
     ["cannot set channel count to 2 (Invalid argument)", "microphone_format"],
     ["cannot set sample format 0x10000 2 (Invalid argument)", "microphone_format"],

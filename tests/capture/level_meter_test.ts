@@ -3,7 +3,7 @@ import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import { LevelMeter } from "../../src/capture/level_meter.ts";
 
 const RATE = 16_000;
-/** Samples at 48 kHz in a second, in which take() counts. */
+/** One second in samples at 48 kHz, the unit of take(). */
 const SECOND = 48_000;
 
 /** Signed 16-bit little-endian samples of a sine with this amplitude (1 is full scale). */
@@ -22,19 +22,19 @@ function measure(bytes: Uint8Array, endSample: number, sampleRate = RATE): Level
   return meter.take(endSample);
 }
 
-Deno.test("LevelMeter measures a sine: its peak, and its RMS 3 dB below, at every rate that Opus takes", () => {
+Deno.test("LevelMeter measures the peak of a sine, and its RMS 3 dB below, at every sample rate of Opus", () => {
   for (const sampleRate of [8000, 12_000, 16_000, 24_000, 48_000]) {
     for (const [amplitude, peakDbfs] of [[1, 0], [0.5, -6], [0.1, -20], [0.001, -60]] as const) {
       const levels = measure(sine(amplitude, 1, sampleRate), SECOND, sampleRate);
       assert(levels !== null);
-      // 8 samples a period at 8 kHz: at 12 and 24 kHz, too, a sample falls on the crest.
+      // There are 8 samples per period at 8 kHz; at 12 and 24 kHz, too, one sample is at the peak.
       assertAlmostEquals(levels.peakDbfs, peakDbfs, 0.15);
       assertAlmostEquals(levels.rmsDbfs, peakDbfs - 3, 0.15);
     }
   }
 });
 
-Deno.test("LevelMeter calls the most negative sample full scale and a single bit -90 dB", () => {
+Deno.test("LevelMeter reports the most negative sample as full scale, and a single bit as -90 dB", () => {
   const bytes = new Uint8Array(RATE * 2);
   bytes.set([0x00, 0x80], 100); // -32768
   assertEquals(measure(bytes, SECOND), { peakDbfs: 0, rmsDbfs: -42 });
@@ -42,13 +42,13 @@ Deno.test("LevelMeter calls the most negative sample full scale and a single bit
   assertEquals(measure(bytes, SECOND)?.peakDbfs, -90.3);
 });
 
-Deno.test("LevelMeter gives digital silence the floor, a number that JSON can carry", () => {
+Deno.test("LevelMeter reports digital silence as FLOOR_DBFS, a number that JSON can represent", () => {
   const levels = measure(new Uint8Array(RATE * 2), SECOND);
   assertEquals(levels, { peakDbfs: FLOOR_DBFS, rmsDbfs: FLOOR_DBFS });
   assertEquals(JSON.parse(JSON.stringify(levels)), levels);
 });
 
-Deno.test("LevelMeter hears the same wherever the bytes are split, inside a sample too", () => {
+Deno.test("LevelMeter measures the same wherever the bytes are split, even inside a sample", () => {
   const bytes = sine(0.3, 0.1);
   const expected = measure(bytes, SECOND);
   for (let at = 0; at <= bytes.length; at++) {
@@ -63,7 +63,7 @@ Deno.test("LevelMeter hears the same wherever the bytes are split, inside a samp
   assertEquals(meter.take(SECOND), expected);
 });
 
-Deno.test("take() answers for what lies between two calls, and leaves what comes behind to the next", () => {
+Deno.test("take() covers the sound between two calls, and leaves later sound to the next call", () => {
   const meter = new LevelMeter(RATE);
   for (const amplitude of [0.5, 0, 0.05]) meter.push(sine(amplitude, 1));
   // A stream's first chunk is shorter by the pre-skip: that must not shift the others.
@@ -72,7 +72,7 @@ Deno.test("take() answers for what lies between two calls, and leaves what comes
   assertAlmostEquals(meter.take(3 * SECOND - 312)?.peakDbfs ?? NaN, -26, 0.1);
 });
 
-Deno.test("take() is null when nothing has arrived, and a late sample counts for the next chunk", () => {
+Deno.test("take() returns null when nothing has arrived, and a late sample counts for the next chunk", () => {
   const meter = new LevelMeter(RATE);
   assertEquals(meter.take(SECOND), null);
   meter.push(sine(0.5, 0.5));
@@ -83,7 +83,7 @@ Deno.test("take() is null when nothing has arrived, and a late sample counts for
   assertAlmostEquals(meter.take(2 * SECOND)?.peakDbfs ?? NaN, -26, 0.1);
 });
 
-Deno.test("LevelMeter tells the level of every 100 ms as soon as it is heard", () => {
+Deno.test("LevelMeter reports the level of every 100 ms as soon as it has arrived", () => {
   const told: Levels[] = [];
   const meter = new LevelMeter(RATE, (levels) => told.push(levels));
   meter.push(sine(0.5, 1).subarray(0, 2 * RATE * 0.25));

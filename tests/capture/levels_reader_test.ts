@@ -3,13 +3,15 @@ import { join } from "@std/path/join";
 import { FfmpegSocket } from "../../src/capture/ffmpeg_socket.ts";
 import { LevelsReader } from "../../src/capture/levels_reader.ts";
 
-/** More than the socket of Linux holds: who writes it waits for the reader. */
+/** More than a socket of Linux holds: the writer has to wait for the reader. */
 const MANY = new Uint8Array(500_000);
 
-/** How long the reader waits to be asked where a test waits for that. */
+/** How long the reader waits for look() in a test that waits for the end of this time, ms. */
 const UNASKED_MS = 20;
 
-/** A reader, the number of bytes that it has read, and the end at which ffmpeg would write. */
+/**
+ * A reader, the number of bytes that it has read, and the end of the socket to which ffmpeg would write.
+ */
 async function connected(unaskedMs?: number) {
   const dir = await Deno.makeTempDir();
   const socket = FfmpegSocket.listen(join(dir, "levels.sock"));
@@ -37,9 +39,9 @@ async function within(ms: number, isSo: () => boolean): Promise<boolean> {
   return isSo();
 }
 
-Deno.test("LevelsReader reads what came before it was asked when it is asked, and not before", async () => {
+Deno.test("LevelsReader reads the bytes that have arrived when look() is called, and not before", async () => {
   await using levels = await connected();
-  await levels.write(new Uint8Array(1000)); // it begins with what comes first
+  await levels.write(new Uint8Array(1000)); // the first bytes are read at once
   await within(500, () => levels.read() === 1000);
   await levels.write(new Uint8Array(2000));
   assertEquals(await within(300, () => levels.read() > 1000), false);
@@ -47,7 +49,7 @@ Deno.test("LevelsReader reads what came before it was asked when it is asked, an
   assertEquals(await within(300, () => levels.read() === 3000), true);
 });
 
-Deno.test("LevelsReader keeps nobody waiting who writes, though it is asked once or never", async () => {
+Deno.test("LevelsReader does not block the writer, even if look() is called once or never", async () => {
   for (const looks of [0, 1, 3]) {
     await using levels = await connected(UNASKED_MS);
     await levels.write(new Uint8Array(1000));
@@ -58,7 +60,7 @@ Deno.test("LevelsReader keeps nobody waiting who writes, though it is asked once
   }
 });
 
-Deno.test("LevelsReader has read all that was written when it has ended", async () => {
+Deno.test("LevelsReader has read everything that was written when end() resolves", async () => {
   let read: () => number;
   {
     await using levels = await connected();

@@ -1,5 +1,5 @@
-// The way back to sound: what a plug changes, what an ffmpeg that hangs, and what is said about it. In
-// simulated time, with simulated sound; tests/integration/capture/recorder_test.ts has a real ffmpeg.
+// How the recorder reconnects: what a plug changes, what an ffmpeg that hangs changes, and what is
+// reported. Time and sound are simulated; tests/integration/capture/recorder_test.ts uses a real ffmpeg.
 
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import { problems } from "../../src/status/problems.ts";
@@ -13,9 +13,9 @@ Deno.test("a plug is noticed within 1 s, in the middle of a long wait, and the d
   await using rig = await simulatedRecorder();
   const { clock, microphones } = rig;
   rig.run();
-  await clock.advance(80_000); // looked at 0, 2, 6, 14, 30, 62 s; the next time would be 122 s
+  await clock.advance(80_000); // looks at 0, 2, 6, 14, 30, 62 s; the next look would be at 122 s
   assertEquals(microphones.looks, 6);
-  microphones.plug(null); // something else than a microphone
+  microphones.plug(null); // not a microphone
   await clock.advance(1_000);
   assert(microphones.looks > 6);
   await clock.advance(3_250); // it settles
@@ -25,7 +25,7 @@ Deno.test("a plug is noticed within 1 s, in the middle of a long wait, and the d
   await rig.stop();
 });
 
-Deno.test("for 3 s after a plug a failure is no news, and tried again at once", async () => {
+Deno.test("for 3 s after a plug a failure is not reported, and the recorder tries again at once", async () => {
   await using rig = await simulatedRecorder();
   const { clock, microphones } = rig;
   rig.run();
@@ -37,12 +37,12 @@ Deno.test("for 3 s after a plug a failure is no news, and tried again at once", 
   await clock.advance(2_000);
   assertEquals(microphones.looks, plugged + 8);
   assertEquals(rig.codes(), ["microphone_missing"]);
-  await clock.advance(2_000); // it stays so
+  await clock.advance(2_000); // the failure persists
   assertEquals(rig.codes(), ["microphone_forbidden"]);
   await rig.stop();
 });
 
-Deno.test("a problem has one line when it begins, and one when it ends with how long it lasted", async () => {
+Deno.test("a problem has one line when it begins, and one with its duration when it ends", async () => {
   await using rig = await simulatedRecorder();
   const { microphones } = rig;
   rig.run();
@@ -66,7 +66,7 @@ Deno.test("a problem has one line when it begins, and one when it ends with how 
   assertEquals(microphones.remembered, ["usb"]);
 });
 
-Deno.test("sound that came and is lost again is news, however soon after the plug", async () => {
+Deno.test("a loss of sound is reported, however soon after the plug it comes", async () => {
   await using rig = await simulatedRecorder();
   const { microphones } = rig;
   rig.ffmpegs.behave("loose", SHORT);
@@ -79,7 +79,7 @@ Deno.test("sound that came and is lost again is news, however soon after the plu
   await rig.stop();
 });
 
-Deno.test("what turns out to be another problem is one outage, with one end", async () => {
+Deno.test("a problem that turns out to be another one is one outage, with one end", async () => {
   await using rig = await simulatedRecorder();
   const { clock, microphones } = rig;
   rig.ffmpegs.behave("usb", SHORT);
@@ -100,11 +100,11 @@ Deno.test("what turns out to be another problem is one outage, with one end", as
   await rig.stop();
   const over = rig.lines.filter(({ message }) => /^Resolved after/.test(message));
   assertEquals(over.map(({ resolved }) => resolved), ["microphone_missing"]);
-  // From the loss, not from when it was called missing, which was 2 s later.
+  // Counted from the loss, not from the change to microphone_missing, which came 2 s later.
   assertAlmostEquals(Number(over[0]?.lasted_s), outageS, 0.1);
 });
 
-Deno.test("what the system knows about a failure is what is said", async () => {
+Deno.test("the report of a failure contains what the system knows about it", async () => {
   await using rig = await simulatedRecorder();
   const { microphones } = rig;
   rig.ffmpegs.behave("usb", { kind: "fails", diagnosis: problems.missing("hw:CARD=Nowhere") });
@@ -120,18 +120,18 @@ Deno.test("what the system knows about a failure is what is said", async () => {
   await rig.stop();
 });
 
-Deno.test("an ffmpeg that a driver holds is not followed by another until it ends, or a plug", async () => {
+Deno.test("after a driver holds an ffmpeg, the next one starts only when it ends, or after a plug", async () => {
   await using rig = await simulatedRecorder();
   const { clock, microphones, ffmpegs, starts } = rig;
   ffmpegs.behave("usb", { kind: "hangs", isHeld: true });
-  microphones.microphone = named("usb"); // since long before
+  microphones.microphone = named("usb"); // connected for a long time
   rig.run();
   await clock.advance(15_000); // 10 s of silence, 3 s of signals
   assertEquals([rig.codes(), starts()], [["ffmpeg_stuck"], 1]);
   await clock.advance(150_000);
   assertEquals(starts(), 1);
 
-  // After a plug it is worth a try, but not for ever.
+  // After a plug another attempt is made, but not forever.
   for (const expected of [2, 3, 4, 5, 6, 7, 8, 8, 8]) {
     microphones.plug(named("usb"));
     await clock.advance(30_000);
@@ -145,7 +145,7 @@ Deno.test("an ffmpeg that a driver holds is not followed by another until it end
   await rig.stop();
 });
 
-Deno.test("an ffmpeg that a driver holds does not hold up what is recorded since", async () => {
+Deno.test("an ffmpeg that a driver holds does not delay later recordings", async () => {
   await using rig = await simulatedRecorder();
   const { clock, microphones, ffmpegs, starts } = rig;
   ffmpegs.behave("usb", { kind: "hangs", isHeld: true });
@@ -154,14 +154,14 @@ Deno.test("an ffmpeg that a driver holds does not hold up what is recorded since
   await rig.says("ffmpeg_stuck");
   ffmpegs.behave("usb", SHORT);
   microphones.plug(named("usb"));
-  // Its sound ends, and it is tried again although the first one is still there.
+  // The sound ends, and the recorder tries again although the first ffmpeg is still held.
   await clock.advanceUntil("is tried again", () => starts() === 3);
   assertEquals(ffmpegs.running, 2);
   ffmpegs.release();
   await rig.stop();
 });
 
-Deno.test("an ffmpeg that has not opened the microphone yet is given 20 s before it counts as hung", async () => {
+Deno.test("an ffmpeg that has not opened the microphone yet has up to 20 s more before it is stopped", async () => {
   for (const opensAfterMs of [0, 13_000, Infinity]) {
     await using rig = await simulatedRecorder();
     const { clock, microphones } = rig;
@@ -170,7 +170,7 @@ Deno.test("an ffmpeg that has not opened the microphone yet is given 20 s before
     rig.ffmpegs.behave("usb", { kind: "hangs" });
     microphones.plug(named("usb"));
     rig.run();
-    // 10 s from the last look that found it not open yet.
+    // 10 s after the last check that found the microphone not open yet.
     const hungMs = 10_000 + (opensAfterMs === 0 ? 0 : Math.min(opensAfterMs - 1_000, 20_000));
     await clock.advance(hungMs - 100);
     assertEquals(rig.report().problems, []);

@@ -1,5 +1,5 @@
-// The recorder by the schedule, with a microphone that is missing, and with one that hangs. In simulated
-// time, with simulated sound; tests/integration/capture/recorder_test.ts has a real ffmpeg.
+// The recorder with a schedule, with a missing microphone, and with one that hangs. Time and sound are
+// simulated; tests/integration/capture/recorder_test.ts uses a real ffmpeg.
 
 import { assert, assertEquals } from "@std/assert";
 import { parseChunkName } from "../../src/chunk/chunk_name.ts";
@@ -10,7 +10,7 @@ import { chunksIn } from "../fixtures/temp_spool.ts";
 
 const NOON = Date.UTC(2026, 5, 15, 12);
 
-Deno.test("a missing microphone is looked for after 2, 4, 8 … 60 s, without limit", async () => {
+Deno.test("the recorder looks for a missing microphone after 2, 4, 8 … 60 s, without limit", async () => {
   const looks: number[] = [];
   await using rig = await simulatedRecorder({
     microphones: noMicrophone(() => looks.push(rig.clock.monotonicMs())),
@@ -26,7 +26,7 @@ Deno.test("a missing microphone is looked for after 2, 4, 8 … 60 s, without li
   assertEquals(clock.sleepers, 0);
 });
 
-Deno.test("outside the schedule nothing is opened; a step of the clock is seen within 5 s", async () => {
+Deno.test("outside the schedule no microphone is opened; a step of the clock is noticed within 5 s", async () => {
   let looks = 0;
   await using rig = await simulatedRecorder({
     schedule: { startMinute: 20 * 60, endMinute: 22 * 60 },

@@ -1,5 +1,5 @@
-// One microphone in the place of another: a stand-in for the one recorded last, a stopgap for one on USB.
-// In simulated time, with simulated sound; tests/integration/capture/recorder_test.ts has a real ffmpeg.
+// One microphone in place of another: a stand-in for the last one, a stopgap for one on USB. Time and sound
+// are simulated; tests/integration/capture/recorder_test.ts uses a real ffmpeg.
 
 import { assert, assertEquals } from "@std/assert";
 import { problems } from "../../src/status/problems.ts";
@@ -13,20 +13,20 @@ const SHORT = { kind: "plays", forMs: 1_000 } as const;
 
 type Rig = Awaited<ReturnType<typeof simulatedRecorder>>;
 
-/** The twin stands in, as the last microphone is away. */
+/** The twin stands in, because the last microphone is away. */
 async function recordStandIn(rig: Rig): Promise<void> {
   rig.microphones.plug(TWIN);
   rig.run();
   await rig.records("twin");
 }
 
-/** The gap before what is recorded now is declared once its first chunk is sealed. */
+/** The gap before the current recording is declared when its first chunk is sealed. */
 async function declares(rig: Rig, cause: string): Promise<void> {
   await rig.clock.advance(2_000);
   await until(`declares ${cause}`, () => rig.report().last_gap?.cause === cause);
 }
 
-Deno.test("a stand-in is taken only after 5 s, and the last microphone as soon as it is there", async () => {
+Deno.test("a stand-in is recorded only after 5 s, the last microphone as soon as it is connected", async () => {
   for (const [comesBack, expected] of [[true, "last"], [false, "stand-in"]] as const) {
     await using rig = await simulatedRecorder();
     const { clock, microphones } = rig;
@@ -46,13 +46,13 @@ Deno.test("a stand-in is taken only after 5 s, and the last microphone as soon a
   }
 });
 
-Deno.test("a stand-in is left when the last microphone comes back, and was never kept to", async () => {
+Deno.test("a stand-in gives way when the last microphone comes back, and is not remembered", async () => {
   await using rig = await simulatedRecorder();
   const { clock, microphones } = rig;
   await recordStandIn(rig);
   const [problem] = rig.report().problems;
   assert(/in place of the last one: it is like the one that is away/.test(problem?.message ?? ""));
-  microphones.plug(TWIN); // something else
+  microphones.plug(TWIN); // another device
   await clock.advance(1_500);
   assertEquals([rig.report().microphone, rig.starts()], ["twin", 1]);
   microphones.plug(OWN);
@@ -64,7 +64,7 @@ Deno.test("a stand-in is left when the last microphone comes back, and was never
   assertEquals(microphones.remembered, ["own"]);
 });
 
-Deno.test("a stand-in that was recorded for 8 h is the one to keep to", async () => {
+Deno.test("a stand-in that was recorded for 8 h becomes the last microphone", async () => {
   await using rig = await simulatedRecorder();
   const { clock, microphones } = rig;
   microphones.standInMs = 3_600_000; // an hour before the program was started
@@ -77,16 +77,16 @@ Deno.test("a stand-in that was recorded for 8 h is the one to keep to", async ()
   await clock.advance(1_500);
   clock.holdUp(3_600_000);
   await clock.advance(2_000);
-  await until("keeps to it", () => microphones.remembered.length > 0);
+  await until("remembers it", () => microphones.remembered.length > 0);
   assertEquals(microphones.remembered, ["twin"]);
   assertEquals(rig.codes(), []);
-  microphones.plug(named("twin")); // it is found as the one to keep to, and is recorded already
+  microphones.plug(named("twin")); // it is the last one now, and is recorded already
   await clock.advance(2_500);
   assertEquals([rig.starts(), rig.report().recording], [1, true]);
   await rig.stop();
 });
 
-Deno.test("what is left of a stand-in: no problem, the time it was recorded, and no second wait", async () => {
+Deno.test("when a stand-in is lost, its problem ends, its recorded time is kept, and there is no second wait", async () => {
   await using rig = await simulatedRecorder();
   const { microphones } = rig;
   rig.ffmpegs.behave("twin", { kind: "plays", forMs: 2_000 });
@@ -95,7 +95,7 @@ Deno.test("what is left of a stand-in: no problem, the time it was recorded, and
   microphones.microphone = null;
   await rig.says("microphone_lost");
   assertEquals(rig.codes(), ["microphone_lost"]);
-  // What nobody heard, while the last one was waited for, does not count.
+  // The wait for the last one, without sound, does not count.
   await until("counts", () => microphones.standInMs > 500);
   assert(microphones.standInMs <= 2_000, `${microphones.standInMs}`);
   microphones.plug(TWIN);
@@ -105,10 +105,10 @@ Deno.test("what is left of a stand-in: no problem, the time it was recorded, and
   assertEquals(microphones.remembered, []);
 });
 
-Deno.test("the last microphone is found a minute after a plug at which it was not seen", async () => {
+Deno.test("the last microphone is found within a minute after a plug at which it was not seen", async () => {
   await using rig = await simulatedRecorder();
   await recordStandIn(rig);
-  rig.microphones.microphone = OWN; // the look at the plug has failed, say
+  rig.microphones.microphone = OWN; // for example, the look after the plug has failed
   await rig.clock.advance(2_500);
   assertEquals(rig.report().microphone, "twin");
   const tookMs = 2_500 + await rig.records("own");
@@ -116,7 +116,7 @@ Deno.test("the last microphone is found a minute after a plug at which it was no
   await rig.stop();
 });
 
-Deno.test("the last microphone that is back and gives nothing is left for its stand-in", async () => {
+Deno.test("a last microphone that is back and gives no sound gives way to its stand-in", async () => {
   await using rig = await simulatedRecorder();
   const { clock, microphones, ffmpegs, starts } = rig;
   await recordStandIn(rig);
@@ -139,7 +139,7 @@ Deno.test("the last microphone that is back and gives nothing is left for its st
   assertEquals(microphones.remembered, ["own"]);
 });
 
-Deno.test("a last microphone that gives nothing from the start is left for another one", async () => {
+Deno.test("a last microphone that gives no sound from the start gives way to another one", async () => {
   await using rig = await simulatedRecorder();
   const { microphones } = rig;
   rig.ffmpegs.behave("own", DEAD);
@@ -151,7 +151,7 @@ Deno.test("a last microphone that gives nothing from the start is left for anoth
   assertEquals(microphones.remembered, []);
 });
 
-Deno.test("a last microphone that a driver holds is left for another one", async () => {
+Deno.test("a last microphone that a driver holds gives way to another one", async () => {
   await using rig = await simulatedRecorder();
   const { microphones, ffmpegs } = rig;
   ffmpegs.behave("own", { kind: "hangs", isHeld: true });
@@ -164,7 +164,7 @@ Deno.test("a last microphone that a driver holds is left for another one", async
   await rig.stop();
 });
 
-Deno.test("a last microphone that comes and goes does not take the sound of its stand-in", async () => {
+Deno.test("a last microphone that comes and goes does not keep interrupting its stand-in", async () => {
   await using rig = await simulatedRecorder();
   const { clock, microphones, ffmpegs, starts } = rig;
   await recordStandIn(rig);
@@ -189,16 +189,16 @@ Deno.test("a last microphone that comes and goes does not take the sound of its 
   await rig.stop();
 });
 
-Deno.test("a stand-in that is lost is news, whatever was plugged in beside it", async () => {
+Deno.test("the loss of a stand-in is reported, whatever else was plugged in", async () => {
   await using rig = await simulatedRecorder();
   rig.ffmpegs.behave("twin", { kind: "plays", forMs: 3_000 });
   await recordStandIn(rig);
-  rig.microphones.plug(TWIN); // a loudspeaker, say
+  rig.microphones.plug(TWIN); // for example a loudspeaker
   await rig.says("microphone_lost");
   await rig.stop();
 });
 
-Deno.test("the wait for the last microphone begins anew when all of them have gone", async () => {
+Deno.test("the wait for the last microphone starts again after all of them were removed", async () => {
   await using rig = await simulatedRecorder();
   const { clock, microphones } = rig;
   microphones.plug(TWIN);
@@ -212,14 +212,14 @@ Deno.test("the wait for the last microphone begins anew when all of them have go
   await rig.stop();
 });
 
-Deno.test("a stopgap is left when a microphone on USB comes, not for anything else", async () => {
+Deno.test("a stopgap gives way to a microphone on USB, and to nothing else", async () => {
   await using rig = await simulatedRecorder();
   const { clock, microphones } = rig;
   microphones.plug(named("onboard", { isStopgap: true }));
   rig.run();
   await rig.records("onboard");
   const { looks } = microphones;
-  microphones.plug(microphones.microphone); // a loudspeaker, say
+  microphones.plug(microphones.microphone); // for example a loudspeaker
   await clock.advanceUntil("looks", () => microphones.looks > looks);
   await clock.advance(2_000);
   assertEquals([rig.report().recording, rig.starts()], [true, 1]);

@@ -14,7 +14,7 @@ const HEAD: OpusEvent = {
 };
 const BREAK: OpusEvent = { kind: "break", reason: "a test", offset: 0 };
 
-/** A cutter, numbered packets for it, and what it gives the writer. */
+/** A cutter, numbered packets for it, and its output to the writer. */
 function cutterRig() {
   const random = seededRandom(1);
   const steps: WriteStep[] = [];
@@ -42,7 +42,7 @@ function cutterRig() {
     steps,
     writer,
     clock,
-    /** Packets that follow on each other; `afresh`: in a new stream. */
+    /** Consecutive packets; `afresh`: in a new stream. */
     packets(count: number, { afresh = false } = {}): OpusEvent[] {
       if (afresh) position = 0;
       return Array.from({ length: count }, () => ({
@@ -50,7 +50,7 @@ function cutterRig() {
         packet: numberedPacket(number++, ++position, random),
       }));
     },
-    /** What one read has brought, after its time. */
+    /** Passes on the events of one read, at the time when they were complete. */
     read(events: readonly OpusEvent[], laterMs = 0): void {
       const sound = events.filter(({ kind }) => kind === "packet").length;
       monotonicMs += sound * PACKET_MS + laterMs;
@@ -77,7 +77,7 @@ function numbers(from: number, to: number): number[] {
   return Array.from({ length: to - from }, (_, index) => from + index);
 }
 
-Deno.test("packets that came in one read before a break, and behind it, are all recorded", () => {
+Deno.test("packets before and after a break in one read are all recorded", () => {
   const rig = cutterRig();
   const [before, after] = [rig.packets(30), rig.packets(25)];
   rig.read([HEAD, ...before, BREAK, ...after]);
@@ -85,7 +85,7 @@ Deno.test("packets that came in one read before a break, and behind it, are all 
   assertEquals(rig.chunks().sounds, [numbers(0, 30), numbers(30, 55)]);
 });
 
-Deno.test("packets that came in one read before a new stream, and in it, are all recorded", () => {
+Deno.test("packets before and after the start of a new stream in one read are all recorded", () => {
   const rig = cutterRig();
   const first = rig.packets(30);
   const second = rig.packets(25, { afresh: true });
@@ -107,7 +107,7 @@ Deno.test("each gap has its own cause: a damaged stream is not the cause of the 
   assertEquals(rig.chunks().causes, ["starting", "stream_damaged", "unknown"]);
 });
 
-Deno.test("a loss that was reported has the cause overrun, and one that was not has late", () => {
+Deno.test("a reported loss has the cause overrun, an unreported one has the cause late", () => {
   const rig = cutterRig();
   rig.read([HEAD]);
   const hear = (seconds: number) => {
@@ -130,7 +130,7 @@ Deno.test("a loss that was reported has the cause overrun, and one that was not 
 });
 
 for (const seconds of [1, 3]) {
-  Deno.test(`sound that the disk did not take for ${seconds} s is a gap with the cause disk_failing`, () => {
+  Deno.test(`sound that could not be written for ${seconds} s is a gap with the cause disk_failing`, () => {
     const rig = cutterRig();
     rig.read([HEAD, ...rig.packets(50)]);
     rig.writer.isFull = true;
@@ -146,7 +146,7 @@ for (const seconds of [1, 3]) {
   });
 }
 
-Deno.test("a chunk of which nothing can be heard is discarded", () => {
+Deno.test("a chunk without audible samples is discarded", () => {
   const rig = cutterRig();
   const data = new Uint8Array([0x08, 0, 0, 0, 0]);
   const packet = { data, samples: 960, endPosition: 960, trimSamples: 960 };

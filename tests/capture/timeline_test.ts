@@ -4,7 +4,7 @@ import { Timeline } from "../../src/capture/timeline.ts";
 import { seededRandom } from "../fixtures/random.ts";
 
 const PACKET_SAMPLES = 960;
-/** What ffmpeg gives out at once. */
+/** How much sound ffmpeg writes at once. */
 const PAGE_MS = 400;
 const PAGE_PACKETS = PAGE_MS / 20;
 const PRE_SKIP = 312;
@@ -21,22 +21,22 @@ interface Chunk {
 }
 
 /**
- * A microphone, what happens to it, and a recorder that cuts as stream.ts does: every `chunkMs`, and
- * where the timeline says "late".
+ * A microphone, the events that affect it, and a recorder that cuts as stream_cutter.ts does: every
+ * `chunkMs`, and where the timeline says "late".
  */
 class Recording {
   readonly timeline = new Timeline(PAGE_MS);
   readonly chunks: Chunk[] = [];
-  /** The worst that the timeline was off by, ms, once it had settled. */
+  /** The largest error of the timeline, ms, after it had settled. */
   worstErrorMs = 0;
   lateCuts = 0;
   offsetMs = OFFSET_MS;
-  /** What was held back arrives at this pace, ms a page; 0 is all at once. */
+  /** Delayed sound arrives at this pace, ms per page; 0: all at once. */
   trickleMs = 0;
   #heldUntilMs = 0;
   /** When the packets that arrive together were heard. */
   #together: number[] = [];
-  /** The same of the page that is not full yet, and of the full one before it, which ffmpeg holds. */
+  /** The same for the page that is not full yet, and for the full one before it, which ffmpeg holds. */
   #page: number[] = [];
   #held: number[] = [];
   #position = 0;
@@ -78,13 +78,13 @@ class Recording {
     return this;
   }
 
-  /** Sound is lost for so long. */
+  /** Sound is lost for this long. */
   lose(ms: number): this {
     this.#heardMs += ms;
     return this;
   }
 
-  /** Nothing gets through for so long, beginning now. */
+  /** No sound arrives for this long, from now on. */
   hold(ms: number): this {
     this.#heldUntilMs = this.#heardMs + ms;
     return this;
@@ -126,7 +126,7 @@ class Recording {
   }
 }
 
-/** Delays up to 30 ms, most of them short, and now and then a burst. */
+/** Delays of up to 30 ms, most of them short, and sometimes one of 80 ms. */
 function jitter(seed: number): () => number {
   const random = seededRandom(seed);
   return () => random() < 0.002 ? 80 : Math.min(30, -4 * Math.log(1 - random()));
@@ -136,7 +136,7 @@ function totalGapMs(chunks: Chunk[]): number {
   return chunks.reduce((sum, { times }) => sum + times.gapMs, 0);
 }
 
-/** Every chunk begins where the one before ended, plus its gap, to the microsecond. */
+/** Every chunk begins where the previous one ended, plus its gap, to the microsecond. */
 function assertJoined(chunks: Chunk[]): void {
   for (const [index, { times }] of chunks.entries()) {
     const before = chunks[index - 1]?.times;
@@ -151,7 +151,7 @@ function unixUs(monotonicMs: number): number {
   return (OFFSET_MS + monotonicMs) * 1000;
 }
 
-Deno.test("Timeline gives contiguous chunks contiguous times, true to a few milliseconds", () => {
+Deno.test("Timeline gives contiguous chunks contiguous times, correct to a few milliseconds", () => {
   const recording = new Recording({ chunkMs: 5000 });
   const chunks = recording.record(120_000).end();
   assertEquals(chunks.length, 24);
@@ -169,13 +169,13 @@ Deno.test("Timeline follows a microphone that drifts by 100 ppm for 14 hours to 
   for (const driftPpm of [100, -100]) {
     const recording = new Recording({ driftPpm });
     const chunks = recording.record(DAY_MS).end();
-    assertLessOrEqual(recording.worstErrorMs, 20); // 9 ms; without following it were 5 s
+    assertLessOrEqual(recording.worstErrorMs, 20); // 9 ms; without the correction it would be 5 s
     assertJoined(chunks);
     assertEquals([totalGapMs(chunks), recording.lateCuts], [0, 0]);
   }
 });
 
-Deno.test("Timeline follows a clock that NTP slews by 500 ppm without taking it for a gap", () => {
+Deno.test("Timeline follows a clock that NTP slews by 500 ppm, and declares no gap", () => {
   for (const driftPpm of [500, -500]) {
     const recording = new Recording({ driftPpm });
     const chunks = recording.record(2 * 3600_000).end();
@@ -184,7 +184,7 @@ Deno.test("Timeline follows a clock that NTP slews by 500 ppm without taking it 
   }
 });
 
-Deno.test("Timeline takes the start from the earliest packet when the first arrive in a burst", () => {
+Deno.test("Timeline takes the start from the earliest packet when the first packets arrive in a burst", () => {
   const recording = new Recording({ chunkMs: 5000 });
   const chunks = recording.hold(1500).record(20_000).end();
   assertEquals(totalGapMs(chunks), 0);
@@ -192,7 +192,7 @@ Deno.test("Timeline takes the start from the earliest packet when the first arri
   assertJoined(chunks);
 });
 
-Deno.test("A stall of 5 s without loss leaves no gap and moves no time, soon after the start or hours later", () => {
+Deno.test("A stall of 5 s without loss causes no gap and changes no time, soon after the start or hours later", () => {
   for (const beforeMs of [10_000, 3600_000]) {
     for (const [trickleMs, lateCuts] of [[0, 0], [1, 1], [8, 1]] as const) {
       const recording = new Recording().record(beforeMs).hold(5000);
@@ -206,8 +206,8 @@ Deno.test("A stall of 5 s without loss leaves no gap and moves no time, soon aft
   }
 });
 
-Deno.test("A loss is a gap before the chunk that follows it, as long as it was, and later times are right", () => {
-  // The first two at the end of a page, the last in the middle of one.
+Deno.test("A loss is a gap of the same length before the next chunk, and later times are correct", () => {
+  // The first two losses are at the end of a page, the last one is in the middle of a page.
   for (const beforeMs of [10_600, 605_600, 10_500]) {
     const placedWithinUs = 20_000 + beforeMs % PAGE_MS * 1000;
     for (const lostMs of [150, 245, 260, 500, 5000, 60_000]) {
@@ -215,7 +215,7 @@ Deno.test("A loss is a gap before the chunk that follows it, as long as it was, 
       recording.record(beforeMs);
       const lostAtMs = recording.nowMs;
       const before = recording.chunks.length;
-      // Less than 250 ms shows only when it has lasted for some time.
+      // A loss of less than 250 ms shows only after some time.
       const chunks = recording.lose(lostMs).record(150_000).end();
       const what = `${lostMs} ms lost after ${beforeMs} ms`;
       assertAlmostEquals(totalGapMs(chunks), lostMs, 60, what);
@@ -232,19 +232,19 @@ Deno.test("A loss is a gap before the chunk that follows it, as long as it was, 
   }
 });
 
-Deno.test("Behind a reader that paused, the gap lies between what had waited in the pipe and what is heard live", () => {
+Deno.test("After a pause of the reader, the gap lies between the sound that waited in the pipe and live sound", () => {
   for (const lostMs of [500, 5000]) {
     for (const [trickleMs, lateCuts] of [[0, 1], [1, 2]] as const) {
       const recording = new Recording().record(100_600);
       const [pausedMs, backlogMs] = [recording.nowMs, 13_000];
       recording.trickleMs = trickleMs;
-      // The pipe takes 13 s; what comes after it is lost until the reader reads again.
+      // The pipe holds 13 s; later sound is lost until the reader reads again.
       recording.hold(backlogMs + lostMs).record(backlogMs).lose(lostMs);
       const chunks = recording.record(150_000).end();
       const gaps = chunks.filter(({ times }) => times.gapMs > 0);
       assertEquals(gaps.length, 1);
       assertAlmostEquals(gaps[0]?.times.gapMs ?? 0, lostMs, 60);
-      // When the last of the backlog trickles in, some of what is live waits with it.
+      // While the end of the backlog trickles in, some live sound waits with it.
       const liveUnixUs = unixUs(pausedMs + backlogMs + lostMs);
       assertAlmostEquals(gaps[0]?.times.startUnixUs ?? 0, liveUnixUs, trickleMs === 0 ? 20e3 : 1e6);
       assertJoined(chunks);
@@ -253,7 +253,7 @@ Deno.test("Behind a reader that paused, the gap lies between what had waited in 
   }
 });
 
-Deno.test("A second loss on the heels of the first is cut at its own place", () => {
+Deno.test("A second loss right after the first is cut at its own place", () => {
   const recording = new Recording().record(100_000).lose(1000).record(400).lose(1000);
   const secondUnixUs = unixUs(recording.nowMs);
   const chunks = recording.record(150_000).end();
@@ -264,7 +264,7 @@ Deno.test("A second loss on the heels of the first is cut at its own place", () 
   assertJoined(chunks);
 });
 
-Deno.test("A loss about as long as the limit does not cut the sound into crumbs", () => {
+Deno.test("A loss about as long as the limit does not cut the sound into many small chunks", () => {
   for (let lostMs = 200; lostMs <= 280; lostMs += 10) {
     const recording = new Recording().record(100_000).lose(lostMs).record(120_000);
     assertLessOrEqual(recording.lateCuts, 1, `${lostMs} ms`);
@@ -272,7 +272,7 @@ Deno.test("A loss about as long as the limit does not cut the sound into crumbs"
   }
 });
 
-Deno.test("With chunks shorter than it takes to tell a gap from a stall, no gap is forgotten", () => {
+Deno.test("No gap is forgotten if chunks are shorter than the time to tell a gap from a stall", () => {
   const recording = new Recording({ chunkMs: 1000 }).record(40_000).lose(5000);
   const chunks = recording.record(20_000).end();
   assertAlmostEquals(totalGapMs(chunks), 5000, 60);
@@ -280,8 +280,9 @@ Deno.test("With chunks shorter than it takes to tell a gap from a stall, no gap 
   assertAlmostEquals(chunks.at(-1)?.times.endUnixUs ?? 0, unixUs(recording.nowMs), 20_000);
 });
 
-Deno.test("A start that was taken too late is corrected once packets arrive before it", () => {
-  // For 40 s all of it came 400 ms late; nothing that arrives can be heard later than that.
+Deno.test("A start that was set too late is corrected when packets arrive earlier than it allows", () => {
+  // For 40 s all packets arrive 400 ms late. Sound cannot arrive before it is heard, so earlier packets
+  // correct the start.
   let delayMs = 400;
   const recording = new Recording({ jitterMs: () => delayMs }).record(40_000);
   delayMs = 0;
@@ -302,7 +303,7 @@ Deno.test("Samples missing in the stream itself are a gap of their own length", 
   assertEquals(third?.startUnixUs, second?.endUnixUs);
 });
 
-Deno.test("A step of the system clock moves the next chunk to the new time, and is no gap", () => {
+Deno.test("A step of the system clock moves the next chunk to the new time, and is not a gap", () => {
   for (const stepMs of [3600_000, -3600_000]) {
     const recording = new Recording().record(90_000);
     recording.offsetMs += stepMs;
@@ -316,7 +317,7 @@ Deno.test("A step of the system clock moves the next chunk to the new time, and 
   }
 });
 
-Deno.test("That the two clocks are not read at the same instant tears no chunks apart", () => {
+Deno.test("Chunks stay contiguous although the two clocks are not read at the same instant", () => {
   const recording = new Recording({ chunkMs: 1000 });
   const random = seededRandom(9);
   for (let second = 0; second < 60; second++) {

@@ -11,7 +11,7 @@ const ALSA: CaptureSource = { kind: "alsa", pcm: "hw:1,0", channels: 1, sampleRa
 const TONE: CaptureSource = { kind: "lavfi", graph: "sine=440:sample_rate=48000" };
 const OPTIONS = { sampleRate: 48000, bitrateKbps: 24, socketDir: null };
 
-/** Reads stdout to its end; resolves with the number of packets. */
+/** Reads the sound to its end; resolves with the number of packets. */
 async function countPackets(ffmpeg: Ffmpeg, onPacket: () => void = () => {}): Promise<number> {
   const reader = new OpusStreamReader();
   let packets = 0;
@@ -25,7 +25,7 @@ async function countPackets(ffmpeg: Ffmpeg, onPacket: () => void = () => {}): Pr
   return packets;
 }
 
-/** Not ended, and not waiting for its parent to notice that it has. */
+/** Whether the process runs: it has not ended, and is not a zombie. */
 async function isRunning(pid: string): Promise<boolean> {
   const stat = await Deno.readTextFile(`/proc/${pid}/stat`).catch(() => "");
   return stat !== "" && !/\) Z /.test(stat);
@@ -35,7 +35,7 @@ function withFakeFfmpeg(script: string | null, test: () => Promise<void>): Promi
   return withFakePrograms(script === null ? {} : { ffmpeg: script }, test);
 }
 
-Deno.test("a real ffmpeg gives packets at once and levels, and ends cleanly when asked", async () => {
+Deno.test("a real ffmpeg delivers packets at once, and levels, and ends cleanly on request", async () => {
   const dir = await Deno.makeTempDir();
   const options = { ...OPTIONS, socketDir: dir };
   const ffmpeg = Ffmpeg.start(TONE, options, () => {});
@@ -68,12 +68,12 @@ Deno.test("an ffmpeg that ends before it has connected ends the sound, and leave
   await Deno.remove(dir, { recursive: true });
 });
 
-Deno.test("sound and levels of an ffmpeg that lived for a moment are read to their end", async () => {
+Deno.test("sound and levels of an ffmpeg that ran only briefly are read to the end", async () => {
   const dir = await Deno.makeTempDir();
   const short: CaptureSource = { kind: "lavfi", graph: "sine=440:sample_rate=48000:duration=0.1" };
   for (let run = 0; run < 5; run++) {
     const ffmpeg = Ffmpeg.start(short, { ...OPTIONS, socketDir: dir }, () => {});
-    await ffmpeg.ended; // nobody reads until then
+    await ffmpeg.ended; // the test does not read until then
     assertEquals(await countPackets(ffmpeg), 6); // 4,800 samples and the pre-skip of 312
     await ffmpeg.ended;
     assertEquals(Math.round(ffmpeg.levels?.take(48_000)?.peakDbfs ?? 0), -18);
@@ -81,7 +81,7 @@ Deno.test("sound and levels of an ffmpeg that lived for a moment are read to the
   await Deno.remove(dir, { recursive: true });
 });
 
-Deno.test("a socket that cannot be made costs the levels, not the recording", async () => {
+Deno.test("without a socket there are no levels, but the sound is recorded", async () => {
   const ffmpeg = Ffmpeg.start(
     TONE,
     { ...OPTIONS, socketDir: "/nonexistent" },
@@ -96,7 +96,7 @@ Deno.test("a socket that cannot be made costs the levels, not the recording", as
   assert(packets > 0);
 });
 
-Deno.test("a microphone that is not there is a diagnosis with its name", async () => {
+Deno.test("a microphone that is not connected gives a diagnosis with its name", async () => {
   const lines: string[] = [];
   const absent: CaptureSource = { ...ALSA, pcm: "hw:CARD=Nowhere,DEV=0" };
   const ffmpeg = Ffmpeg.start(absent, OPTIONS, (_, text) => lines.push(text));
@@ -120,13 +120,13 @@ Deno.test("an ffmpeg that ignores SIGINT and SIGTERM is killed", async () => {
   );
 });
 
-/** Waiting costs no time: what is tested is that each step is taken. */
+/** Shortens every wait: the test only checks that each step is taken. */
 const hurried = {
   ...systemClock,
   sleep: (_: number, signal?: AbortSignal) => systemClock.sleep(50, signal),
 };
 
-Deno.test("an ffmpeg that is a script ends with everything it started", async () => {
+Deno.test("an ffmpeg that is a script ends together with every process that it started", async () => {
   await withFakeFfmpeg("trap : INT TERM; sleep 600 & echo $! >&2; wait; wait", async () => {
     const child = Promise.withResolvers<string>();
     const ffmpeg = Ffmpeg.start(ALSA, OPTIONS, (_, text) => child.resolve(text));
@@ -138,8 +138,8 @@ Deno.test("an ffmpeg that is a script ends with everything it started", async ()
   });
 });
 
-Deno.test("an ffmpeg that not even SIGKILL ends is left behind, and holds nothing up", async () => {
-  // Its output stays open, as that of a process does that hangs in a driver.
+Deno.test("an ffmpeg that even SIGKILL does not end is left behind, and delays nothing", async () => {
+  // Its output stays open, like that of a process that hangs in a driver.
   await withFakeFfmpeg("setsid sh -c 'echo $$ >&2; exec sleep 600' & wait", async () => {
     const child = Promise.withResolvers<string>();
     const ffmpeg = Ffmpeg.start(ALSA, OPTIONS, (_, text) => child.resolve(text));
@@ -151,7 +151,7 @@ Deno.test("an ffmpeg that not even SIGKILL ends is left behind, and holds nothin
   });
 });
 
-Deno.test("the noise that a mono microphone is mono is no warning", async () => {
+Deno.test("ffmpeg's message that a mono microphone is mono is not a warning", async () => {
   const script = "echo '[warning] Guessed Channel Layout for Input Stream #0.0 : mono' >&2";
   await withFakeFfmpeg(script, async () => {
     const levels: string[] = [];
@@ -162,7 +162,7 @@ Deno.test("the noise that a mono microphone is mono is no warning", async () => 
   });
 });
 
-Deno.test("no ffmpeg is an error that says how to install it", async () => {
+Deno.test("a missing ffmpeg is an error that says how to install it", async () => {
   await withFakeFfmpeg(null, () => {
     const error = assertThrows(() => Ffmpeg.start(ALSA, OPTIONS, () => {}), FfmpegMissingError);
     assertStringIncludes(inOneLine(error.diagnosis), "apt-get install");
