@@ -269,11 +269,15 @@ async function start(plan: Plan, print: (line: string) => void): Promise<number>
     print(`${messageOf(error)}\nThe last log lines of the service:`);
     for (const line of await lastLines(8)) print(`  ${line}`);
     print(
-      `\nEverything is installed, and systemd continues trying. Fix the reported error, for instance ` +
-        `in ${CONFIG}, then run: systemctl restart ${SERVICE}`,
+      `\nEverything is installed, but the service did not start. systemd tries again every few ` +
+        `seconds. Fix the reported error, for instance in ${CONFIG}, then run:\n` +
+        `  sudo systemctl restart ${SERVICE}`,
     );
     if (await exists(`${PROGRAM}.old`)) {
-      print(`To restore the old program: mv ${PROGRAM}.old ${PROGRAM}, then restart the service.`);
+      print(
+        `To go back to the previous program:\n` +
+          `  sudo mv ${PROGRAM}.old ${PROGRAM} && sudo systemctl restart ${SERVICE}`,
+      );
     }
     return 1;
   }
