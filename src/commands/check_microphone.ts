@@ -1,5 +1,6 @@
 // The checks of the sound source: ffmpeg and the microphone, which is recorded for two seconds. A
-// microphone that the service is recording is not opened: the service reports its level.
+// microphone that the service is recording, or may be recording, is not opened: the service reports its
+// level.
 
 import type { CaptureSource } from "../microphone/capture_attempts.ts";
 import { isSilent, type Levels } from "../status/levels.ts";
@@ -34,7 +35,9 @@ export async function checkMicrophone(config: Config | null): Promise<Finding[]>
     return [ffmpeg, inWords(name, error.diagnosis), ...skippedAll(["level"], name)];
   }
   const found = ok(name, `${microphone.name}: ${microphone.reason}`);
-  const health = config === null ? null : await readHealth(config.healthPort);
+  // Only the configuration says where to ask the service whether it is recording.
+  if (config === null) return [ffmpeg, found, ...skippedAll(["level"], "configuration")];
+  const health = await readHealth(config.healthPort);
   if (health?.recording === true && health.microphone !== microphone.name) {
     const what = `the service records another microphone: ${health.microphone}`;
     const fix = "Restart it so that it uses this configuration: systemctl restart recorder-agent";
