@@ -10,6 +10,7 @@ import { type Diagnosis, problems } from "../status/problems.ts";
 import { Ffmpeg, FfmpegMissingError } from "../capture/ffmpeg.ts";
 import { NoMicrophoneError } from "../microphone/microphone_choice.ts";
 import { type Microphone, SystemMicrophones } from "../microphone/microphones.ts";
+import type { SoundOptions } from "../microphone/sound_system.ts";
 import { outputOf } from "../system/child.ts";
 import { failed, type Finding, hasFailed, ok, skippedAll, warning } from "./finding.ts";
 import { readHealth } from "./service.ts";
@@ -19,10 +20,14 @@ const LISTEN_MS = 2000;
 const START_MS = 8000;
 
 /** ffmpeg, the microphone that would be recorded, and its level. */
-export async function checkMicrophone(config: Config | null): Promise<Finding[]> {
+export async function checkMicrophone(
+  config: Config | null,
+  options: SoundOptions = {},
+): Promise<Finding[]> {
   const ffmpeg = await checkFfmpeg();
   const name = "microphone";
   const microphones = new SystemMicrophones({
+    ...options,
     audioDevice: config?.audioDevice ?? null,
     sampleRate: config?.sampleRate ?? 48_000,
     spoolDir: config?.spoolDir ?? "/nonexistent",
