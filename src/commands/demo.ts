@@ -23,7 +23,7 @@ export interface DemoOptions {
 
 const TOKEN = "demo-token";
 const CHUNK_SECONDS = 5;
-/** How long the level of a delivered chunk is waited for, and how often it is looked for. */
+/** How long the demo waits for the level of a delivered chunk, and how often the demo looks for it. */
 const LEVEL_WAIT_MS = 1000;
 const LEVEL_LOOK_MS = 50;
 /** Three tones that become louder and quieter, so that the level display moves. */
