@@ -298,7 +298,9 @@ Deno.test({
       const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
       return [code, text(stdout), text(stderr)] as const;
     };
-    const [outside, command] = ["recorder-agent is not set up yet", "sudo recorder-agent install"];
+    const outside = "recorder-agent is not set up yet";
+    const command =
+      "cp config.yaml.example config.yaml, write your values into it, and add -c config.yaml";
     for (const args of [[], ["requeue"]]) {
       assertEquals(await run(...args), [2, "", `${outside}. To set it up: ${command}\n`]);
     }
