@@ -108,7 +108,7 @@ const KNOWN: Record<string, (words: readonly string[]) => void> = {
   },
   journalctl: ([, ...rest]) => assertEquals(rest.slice(0, 2), ["-u", "recorder-agent"]),
   ...Object.fromEntries(
-    ["chown", "cp", "find", "jq", "mount", "mv", "promtool", "tail", "tee", "timedatectl"]
+    ["chown", "cp", "find", "grep", "mount", "mv", "promtool", "tail", "tee", "timedatectl"]
       .map((name) => [name, () => {}]),
   ),
 };

@@ -147,7 +147,7 @@ export class Recorder {
       const inSchedule = this.#inSchedule();
       status.schedule(inSchedule);
       if (!inSchedule) {
-        this.#problem.clear();
+        this.#problem.clear("outside the schedule");
         this.#lostMs = null;
         this.#delayMs = RECONNECT_MIN_MS;
         this.#scheduleEndMs ??= clock.monotonicMs();

@@ -128,8 +128,14 @@ export class Timeline {
     const startUnixUs = stepped
       ? Math.round((startMs + utcOffsetMs) * 1000)
       : previous.endUnixUs + Math.round(shiftMs * 1000);
-    const endMs = Math.max(this.timeOf(endSample), startMs);
-    const endUnixUs = Math.max(Math.round((endMs + utcOffsetMs) * 1000), startUnixUs);
+    // A better estimate of the stream's start must not use up a short chunk: that would end when it starts.
+    // It keeps half of its length, and the chunks after it take over the rest of the correction.
+    const leastMs = (endSample - startSample) / SAMPLES_PER_MS / 2;
+    const endMs = Math.max(this.timeOf(endSample), startMs + leastMs);
+    const endUnixUs = Math.max(
+      Math.round((endMs + utcOffsetMs) * 1000),
+      startUnixUs + Math.ceil(leastMs * 1000),
+    );
     this.#previous = { endSample, endMs, endUnixUs, offsetMs: utcOffsetMs };
     return { startUnixUs, endUnixUs, startMs, endMs, gapMs: Math.max(0, shiftMs) };
   }

@@ -175,7 +175,7 @@ export const KEYS = {
       en:
         "longest time between two syncs of the growing chunk; a power cut may cost this much sound",
       ru:
-        "наибольший интервал записи растущего чанка на диск; столько звука может стоить отключение питания",
+        "наибольший промежуток между синхронизациями растущего чанка с диском; столько звука может потеряться при отключении питания",
     },
   },
 
@@ -204,7 +204,7 @@ export const KEYS = {
     default: "30",
     meaning: {
       en: "time limit of one attempt with its complete answer",
-      ru: "предел одной попытки вместе с полным ответом",
+      ru: "предельное время одной попытки, включая полный ответ",
     },
   },
   upload_concurrency: {

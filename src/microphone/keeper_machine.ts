@@ -60,8 +60,8 @@ export const PASS_PLUGGED_MS = 300_000;
 /** What is being recorded, or done in order to record. Times are monotonic. */
 export type Activity =
   | { readonly name: "searching" }
-  /** Since `sinceMs` a stand-in has been present, and the last one has not. */
-  | { readonly name: "waiting_for_last"; readonly sinceMs: number }
+  /** A stand-in is present, and the last one is not: that one has 5 s from `awaySinceMs` on. */
+  | { readonly name: "waiting_for_last" }
   | Opening
   /** The last one gives sound. */
   | { readonly name: "recording"; readonly microphone: Microphone; readonly heardMs: number }
@@ -107,6 +107,11 @@ export interface KeeperState {
   readonly activity: Activity;
   readonly trust: Trust;
   readonly pass: Pass | null;
+  /**
+   * Monotonic time of the first look that found a stand-in and not the last one; null while that is not so.
+   * It outlives attempts with the stand-in: the last one is waited for once, not before each attempt.
+   */
+  readonly awaySinceMs: number | null;
   /** Monotonic time at which the last plug has settled. */
   readonly settledMs: number;
   /** Name and reason that were announced last. */
@@ -161,6 +166,7 @@ export const INITIAL_STATE: KeeperState = {
   activity: { name: "searching" },
   trust: "trusted",
   pass: null,
+  awaySinceMs: null,
   settledMs: -Infinity,
   announced: "",
 };
@@ -231,9 +237,8 @@ function found(
   const { activity } = state;
   switch (activity.name) {
     case "searching":
-      return choose(state, microphone, nowMs, nowMs);
     case "waiting_for_last":
-      return choose(state, microphone, activity.sinceMs, nowMs);
+      return choose(state, microphone, nowMs);
     case "opening":
     case "standing_in":
     case "making_do":
@@ -244,16 +249,17 @@ function found(
   }
 }
 
-/** While nothing is recorded: takes this one, or waits for the last one; the wait counts from `sinceMs`. */
-function choose(state: KeeperState, microphone: Microphone, sinceMs: number, nowMs: number): Step {
-  const untilMs = sinceMs + GRACE_MS;
-  if (microphone.isStandIn === true && state.trust === "trusted" && nowMs < untilMs) {
-    const activity = { name: "waiting_for_last", sinceMs } as const;
-    return { state: { ...state, activity }, actions: [{ kind: "wait", untilMs }] };
+/** While nothing is recorded: takes this one, or waits for the last one. */
+function choose(state: KeeperState, microphone: Microphone, nowMs: number): Step {
+  const awaySinceMs = microphone.isStandIn === true ? state.awaySinceMs ?? nowMs : null;
+  const untilMs = (awaySinceMs ?? -Infinity) + GRACE_MS;
+  if (state.trust === "trusted" && nowMs < untilMs) {
+    const activity = { name: "waiting_for_last" } as const;
+    return { state: { ...state, activity, awaySinceMs }, actions: [{ kind: "wait", untilMs }] };
   }
   const announced = `${microphone.name}\n${microphone.reason}`;
   return {
-    state: { ...state, activity: { name: "opening", microphone }, announced },
+    state: { ...state, activity: { name: "opening", microphone }, awaySinceMs, announced },
     actions: [
       ...(announced === state.announced ? [] : [{ kind: "announce", microphone } as const]),
       { kind: "record", microphone },
@@ -285,7 +291,10 @@ function nothingFound(state: KeeperState, isPast: boolean): Step {
     case "searching":
     case "waiting_for_last":
       if (isPast) return { state, actions: [{ kind: "look", past: null }] };
-      return { state: { ...state, activity: { name: "searching" } }, actions: [] };
+      return {
+        state: { ...state, activity: { name: "searching" }, awaySinceMs: null },
+        actions: [],
+      };
     case "opening":
     case "standing_in":
     case "making_do":

@@ -112,7 +112,10 @@ export class MicrophoneKeeper {
 
   async #wait(untilMs: number, signal: AbortSignal): Promise<Order | null> {
     const isPlugged = await this.#plugComes(untilMs, signal);
-    return signal.aborted ? null : this.#send({ kind: isPlugged ? "plugged" : "time_passed" });
+    if (signal.aborted && !isPlugged) return null;
+    // plugged() reports a plug only once: the machine learns of it although nobody waits any more.
+    const order = this.#send({ kind: isPlugged ? "plugged" : "time_passed" });
+    return signal.aborted ? null : order;
   }
 
   async #plugComes(untilMs: number, signal: AbortSignal): Promise<boolean> {

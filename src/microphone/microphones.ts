@@ -213,7 +213,7 @@ export class SystemMicrophones implements Microphones {
       await this.#lookAtNodes();
       const seen = this.#sighting();
       const system = await readSoundSystem(this.#options);
-      this.#system = { system, seen };
+      this.#system = system.isIncomplete ? null : { system, seen };
       return system;
     } catch (error) {
       if (!(error instanceof HangingError)) throw error;

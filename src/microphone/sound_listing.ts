@@ -63,6 +63,8 @@ export interface SoundSystem {
   readonly cards: readonly SoundCard[];
   /** Ascending by card, then device. */
   readonly devices: readonly CaptureDevice[];
+  /** True if a part could not be read in time: another look may show more. */
+  readonly isIncomplete?: boolean;
 }
 
 /** The lines of each file that was read, by its path. */

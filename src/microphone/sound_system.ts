@@ -58,11 +58,11 @@ export async function readSoundSystem(options: SoundOptions = {}): Promise<Sound
   // The kernel blocks a reader of the serial number while the device is being reset: a faulty device must
   // not hide the others.
   const serials = await Promise.all(
-    [...sockets.keys()].map((card) =>
-      readFiles(root, "", [serialPath(card)]).catch(() => new Map<string, string[]>())
-    ),
+    [...sockets.keys()].map((card) => readFiles(root, "", [serialPath(card)]).catch(() => null)),
   );
-  return parseSoundSystem(new Map([files, ...serials].flatMap((some) => [...some])), sockets);
+  const read = [files, ...serials.filter((some) => some !== null)];
+  const system = parseSoundSystem(new Map(read.flatMap((some) => [...some])), sockets);
+  return serials.includes(null) ? { ...system, isIncomplete: true } : system;
 }
 
 /**

@@ -51,15 +51,22 @@ export class ProblemReport {
     else log.warning("{problem}", fields);
   }
 
-  /** Resolves the problem, if there is one. */
-  clear(): void {
+  /**
+   * Ends the problem, if there is one.
+   * @param why it is not reported any more though nobody knows that it is resolved.
+   */
+  clear(why: string | null = null): void {
     if (this.#current === null) return;
     const { clock, status, log, countField = "reported" } = this.#deps;
     const { code, sinceMs, count } = this.#current;
     this.#current = null;
     status.clearProblem(code);
-    log.warning("Resolved after {lasted_s} s: {resolved}.", {
+    const line = why === null
+      ? "Resolved after {lasted_s} s: {resolved}."
+      : "No longer reported after {lasted_s} s: {resolved}.";
+    log.warning(line, {
       resolved: code,
+      ...(why === null ? {} : { why }),
       lasted_s: Math.round((clock.monotonicMs() - sinceMs) / 100) / 10,
       [countField]: count,
       // Until this line, the log holds back repeats of these codes.

@@ -149,7 +149,9 @@ export const problems = {
   format: define("microphone_format", (name: string, offers: string | null = null) => ({
     message: `The microphone ${name} does not offer the requested format` +
       (offers === null ? "" : `: it offers ${offers}`),
-    fix: "Set audio_device to plughw:CARD,0, which converts the format",
+    // Except for a PCM that is not hw:, the agent has tried plughw:, too, which converts.
+    fix: 'Set audio_device to a line that "recorder-agent devices" prints, so that the format is ' +
+      "converted; if it is one already, or is not set, use another microphone",
   })),
 
   lost: define("microphone_lost", (exitCode: number, lastError: string) => ({

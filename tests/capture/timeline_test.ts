@@ -326,3 +326,19 @@ Deno.test("Chunks stay contiguous although the two clocks are not read at the sa
   }
   assertJoined(recording.end());
 });
+
+Deno.test("A short chunk keeps half of its length when the start turns out to be earlier", () => {
+  const timeline = new Timeline(PAGE_MS);
+  const samples = (ms: number) => ms * 48;
+  timeline.observe(samples(400), START_MS + 600); // 200 ms later than the later packets allow
+  const first = timeline.seal(0, samples(400), OFFSET_MS);
+  timeline.observe(samples(480), START_MS + 480);
+  const short = timeline.seal(samples(400), samples(480), OFFSET_MS);
+  assertEquals(short.startUnixUs, first.endUnixUs);
+  assertEquals(short.endUnixUs - short.startUnixUs, 40_000);
+  // The next chunk takes over the rest of the correction, and still joins.
+  timeline.observe(samples(1480), START_MS + 1480);
+  const next = timeline.seal(samples(480), samples(1480), OFFSET_MS);
+  assertEquals(next.startUnixUs, short.endUnixUs);
+  assertAlmostEquals(next.endMs, START_MS + 1480, 1);
+});

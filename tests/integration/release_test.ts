@@ -12,7 +12,7 @@ const TARGET = "x86_64-unknown-linux-gnu";
 const SOURCES = [
   ...["main.ts", "src", "deno.json", "deno.lock", ".ci", ".gitignore", "LICENSE"],
   ...["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "docs"],
-  ...["recorder-agent.service", "config.yaml.example"],
+  ...["recorder-agent.service", "config.yaml.example", ".env.example"],
 ];
 
 Deno.test("a release is made from a commit, names it, can be verified, and is reproducible", async () => {
@@ -51,7 +51,14 @@ Deno.test("a release is made from a commit, names it, can be verified, and is re
     assertEquals(entries.filter((entry) => !entry.startsWith(`${name}/docs/`)), [
       `${name}/`,
       ...[
-        ...["CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md"],
+        ...[
+          ".env.example",
+          "CHANGELOG.md",
+          "CONTRIBUTING.md",
+          "LICENSE",
+          "README.md",
+          "SECURITY.md",
+        ],
         ...["config.yaml.example", "recorder-agent", "recorder-agent.service"],
       ].map((file) => `${name}/${file}`),
     ]);

@@ -36,8 +36,8 @@ const HEARD = NOW - PROOF_MS;
 /** One of each kind; the second of a name differs in what is recorded. */
 const ACTIVITIES = {
   "searching": { name: "searching" },
-  "waiting_for_last": { name: "waiting_for_last", sinceMs: NOW - 1_000 },
-  "waiting_for_last, over": { name: "waiting_for_last", sinceMs: NOW - GRACE_MS },
+  "waiting_for_last": { name: "waiting_for_last" },
+  "waiting_for_last, over": { name: "waiting_for_last" },
   "opening own": { name: "opening", microphone: OWN },
   "opening twin": { name: "opening", microphone: TWIN },
   "opening onboard": { name: "opening", microphone: ONBOARD },
@@ -51,6 +51,12 @@ const ACTIVITIES = {
     left: { name: "standing_in", microphone: TWIN, heardMs: HEARD, countedMs: HEARD },
   },
 } as const satisfies Record<string, Activity>;
+
+/** Since when the last one has been away in these cases. */
+const AWAY: Partial<Record<keyof typeof ACTIVITIES, number>> = {
+  "waiting_for_last": NOW - 1_000,
+  "waiting_for_last, over": NOW - GRACE_MS,
+};
 
 const EVENTS = {
   "search": { kind: "search" },
@@ -172,9 +178,29 @@ function after(
 Deno.test("every event has one outcome in every state", () => {
   for (const event of keysOf(EVENTS)) {
     for (const activity of keysOf(ACTIVITIES)) {
-      const outcome = describe(step(stateOf(ACTIVITIES[activity]), EVENTS[event], NOW));
+      const state = stateOf(ACTIVITIES[activity], { awaySinceMs: AWAY[activity] ?? null });
+      const outcome = describe(step(state, EVENTS[event], NOW));
       assertEquals(outcome, OUTCOMES[event][activity], `${event} in ${activity}`);
     }
+  }
+});
+
+Deno.test("a stand-in that gives nothing is tried again without another wait for the last one", () => {
+  const first = after(
+    stateOf(ACTIVITIES["searching"]),
+    [EVENTS["found twin"], NOW],
+    [EVENTS["time_passed"], NOW + GRACE_MS],
+    [EVENTS["found twin"], NOW + GRACE_MS],
+    [EVENTS["ended"], NOW + GRACE_MS + 1_000],
+    [EVENTS["search"], NOW + GRACE_MS + 3_000],
+  );
+  const again = step(first, EVENTS["found twin"], NOW + GRACE_MS + 3_000);
+  assertEquals(describe(again), "opening: record");
+  // Once the last one was there, or nothing was, a stand-in has to wait again.
+  for (const event of ["found own", "nothing_found"] as const) {
+    const later = after(first, [EVENTS[event], NOW + 60_000], [EVENTS["search"], NOW + 70_000]);
+    const waiting = step(later, EVENTS["found twin"], NOW + 70_000);
+    assertEquals(describe(waiting), "waiting_for_last: wait", event);
   }
 });
 
