@@ -11,7 +11,7 @@ import {
   UsageError,
 } from "./src/commands/command_line.ts";
 import { runDemo } from "./src/commands/demo.ts";
-import { runDevices, withMicrophones } from "./src/commands/devices.ts";
+import { readWantedMicrophone, runDevices, withMicrophones } from "./src/commands/devices.ts";
 import { runInstall } from "./src/commands/install.ts";
 import { runRequeue } from "./src/commands/requeue.ts";
 import { runUninstall } from "./src/commands/uninstall.ts";
@@ -50,7 +50,7 @@ async function main(): Promise<number> {
       );
       return 0;
     case "devices":
-      return await runDevices();
+      return await runDevices(readWantedMicrophone({ explicit: args.config, env, executable }));
     case "demo":
       return await runDemo(args, stopSignal());
     case "check":

@@ -10,6 +10,7 @@ import {
   variableOf,
   withoutMarkup,
 } from "../../src/config/key.ts";
+import { isRequired } from "../../src/config/key_values.ts";
 import { wrap } from "./markdown.ts";
 
 /** How a file writes a key. */
@@ -27,8 +28,8 @@ interface Notation {
 const YAML: Notation = {
   head: "Configuration of recorder-agent. Copy this file to /etc/recorder-agent/config.yaml and " +
     "write your values into it. It holds a secret: let only root and the user of the service read " +
-    "it. Every key is here with its default; leaving out a line means the same. An environment " +
-    "variable overrides each key: RA_ and the key in capitals, as in RA_CHUNK_SECONDS. All errors " +
+    "it. Every key is here. One that is not required has its default as the value; leaving out its line " +
+    "means the same. An environment variable overrides each key: RA_ and the key in capitals, as in RA_CHUNK_SECONDS. All errors " +
     "are reported at once when the service starts.",
   nameOf: (key) => key,
   setting: (key, value) => `${key}: ${value}`,
@@ -40,7 +41,7 @@ const ENVIRONMENT: Notation = {
   head:
     "Environment of recorder-agent, for EnvironmentFile= of systemd: one variable in a line, no " +
     "comments after values. A variable overrides its key in the configuration file; an empty one " +
-    "counts as unset. Every variable is here with its default. The file holds a secret: let only " +
+    "counts as unset. Every variable is here; one that is not required has its default. The file holds a secret: let only " +
     "root read it.",
   nameOf: variableOf,
   setting: (key, value) => `${variableOf(key)}=${value}`,
@@ -87,9 +88,11 @@ function explain(key: Key, keys: KeyTable, notation: Notation): string {
     `${meaning.charAt(0).toUpperCase()}${meaning.slice(1)}.`,
     `Accepted: ${key.kind.accepted.en}${limit}.`,
   ];
-  const isLeftOut = key.default === undefined && key.placeholder === undefined;
-  if (isLeftOut) {
-    sentences.push(`${notation.nothingInWords}: ${plain(defaultOf(key, "en") ?? "required")}.`);
+  const leftOut = plain(defaultOf(key, "en") ?? "required");
+  if (isRequired(key) || leftOut.startsWith("required")) {
+    sentences.push(`${leftOut.charAt(0).toUpperCase()}${leftOut.slice(1)}.`);
+  } else if (key.default === undefined) {
+    sentences.push(`${notation.nothingInWords}: ${leftOut}.`);
   }
   return sentences.join(" ");
 }

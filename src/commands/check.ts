@@ -4,7 +4,14 @@
 // request. Each check is a separate function; a check that fails does not stop the others.
 
 import { type Config, ConfigError } from "../config/config.ts";
-import { loadGivenConfig, NotSetUpError } from "../config/first_run.ts";
+import { isForbidden, type ReadTextFile } from "../config/file_failure.ts";
+import {
+  commandLine,
+  type Installation,
+  loadGivenConfig,
+  NoConfigError,
+  NotSetUpError,
+} from "../config/first_run.ts";
 import { failed, type Finding, ok, skippedAll, type Verdict, warning } from "./finding.ts";
 import {
   checkClock,
@@ -28,6 +35,9 @@ export interface CheckOptions {
   /** Delivers a chunk of silence, which the server keeps. */
   readonly sendTestChunk: boolean;
   readonly print?: (text: string) => void;
+  /** The files of this machine, for a test. */
+  readonly installation?: Installation;
+  readonly readTextFile?: ReadTextFile;
 }
 
 const MARKS: Record<Verdict, string> = { ok: "✔", warning: "!", failed: "✘", skipped: "–" };
@@ -89,14 +99,13 @@ async function orSay([name, run]: Check): Promise<readonly Finding[]> {
 }
 
 async function checkConfig(
-  { config: explicit, env, executable = "" }: CheckOptions,
+  { config: explicit, executable = "", ...options }: CheckOptions,
 ): Promise<{ config: Config | null; found: Finding[]; isSetUp: boolean }> {
   const name = "configuration";
   try {
-    const { path, config } = loadGivenConfig({ explicit, env, executable });
-    const found = [ok(name, path ?? "from environment variables")];
-    const exposed = path !== null && config.ingestToken !== null && isForEveryone(path);
-    if (exposed) {
+    const { paths, config } = loadGivenConfig({ ...options, explicit, executable });
+    const found = [ok(name, paths.join(" and ") || "from environment variables")];
+    for (const path of paths.filter((path) => exposes(path, config.ingestToken))) {
       found.push(
         warning(
           name,
@@ -111,16 +120,30 @@ async function checkConfig(
       const found = [failed(name, "recorder-agent is not set up yet", error.command)];
       return { config: null, found, isSetUp: false };
     }
+    if (error instanceof NoConfigError) {
+      return { config: null, found: [failed(name, error.reason, error.fix)], isSetUp: true };
+    }
     if (!(error instanceof ConfigError)) throw error;
-    const fix = "Correct this line (config.yaml.example has every key), then run the check again";
+    const again = commandLine(executable, explicit ? `check -c ${explicit}` : "check");
     const problems = await withMicrophones(error.problems);
-    const found = problems.map((problem) => failed(name, problem, fix));
+    const found = problems.map((problem) => failed(name, problem, fixOf(problem, again)));
     return { config: null, found, isSetUp: true };
   }
 }
 
-function isForEveryone(path: string): boolean {
-  return ((Deno.statSync(path).mode ?? 0) & 0o004) !== 0;
+/** @param again the check as root runs it. */
+function fixOf(problem: string, again: string): string {
+  if (isForbidden(problem)) return `Run the check as root: ${again}`;
+  if (problem.includes(": the configuration file ")) return "Check the name of the file";
+  return problem.includes(": is missing: ")
+    ? "Add it, then run the check again; config.yaml.example shows every key"
+    : "Correct it, then run the check again; config.yaml.example shows every key";
+}
+
+/** Whether every user of this machine can read the token in this file. */
+function exposes(path: string, token: string | null): boolean {
+  const isForEveryone = ((Deno.statSync(path).mode ?? 0) & 0o004) !== 0;
+  return token !== null && isForEveryone && Deno.readTextFileSync(path).includes(token);
 }
 
 function formatFinding({ name, verdict, message, fix }: Finding): string {

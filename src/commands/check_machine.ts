@@ -86,7 +86,11 @@ export async function checkClock(): Promise<Finding[]> {
   const synchronized = await probeSystem();
   if (synchronized === null) {
     return [
-      warning(name, "cannot be checked here", "Check that systemd-timesyncd is installed"),
+      warning(
+        name,
+        "whether it is synchronized is unknown: timedatectl gives no answer",
+        "Check that systemd-timesyncd, chrony or ntpd is installed and running",
+      ),
     ];
   }
   return synchronized ? [ok(name, "is synchronized")] : [
@@ -98,7 +102,11 @@ export async function checkClock(): Promise<Finding[]> {
 export async function checkService(unit: Unit | null, config: Config | null): Promise<Finding[]> {
   const name = "service";
   if (unit === null) {
-    return [warning(name, "this system does not run systemd", "See recorder-agent --help")];
+    return [warning(
+      name,
+      "this system was not started by systemd, so the service cannot be checked",
+      "Let the supervisor of this system run recorder-agent -c FILE, and check it there",
+    )];
   }
   if (!isInstalled(unit)) {
     return [
@@ -113,8 +121,6 @@ export async function checkService(unit: Unit | null, config: Config | null): Pr
     );
   }
   if (unit.ActiveState !== "active") {
-    // It cannot start without a configuration.
-    if (config === null) return [...found, ...skippedAll([name, "health"], "configuration")];
     found.push(
       failed(
         name,
@@ -122,7 +128,7 @@ export async function checkService(unit: Unit | null, config: Config | null): Pr
         `sudo systemctl restart ${SERVICE}; journalctl -u ${SERVICE} -n 20 shows why it ended`,
       ),
     );
-    return [...found, ...skippedAll(["health"], name)];
+    return [...found, ...skippedAll(["health"], config === null ? "configuration" : name)];
   }
   found.push(ok(name, `running since ${unit.ActiveEnterTimestamp}: ${unit.StatusText}`));
   if (config === null) return [...found, ...skippedAll(["health"], "configuration")];

@@ -1,5 +1,6 @@
 // The checks of the sound source: ffmpeg and the microphone, which is recorded for two seconds. A
-// microphone that the service is recording is not opened: the service reports its level.
+// microphone that the service is recording, or may be recording, is not opened: the service reports its
+// level.
 
 import type { CaptureSource } from "../microphone/capture_attempts.ts";
 import { isSilent, type Levels } from "../status/levels.ts";
@@ -9,6 +10,7 @@ import { type Diagnosis, problems } from "../status/problems.ts";
 import { Ffmpeg, FfmpegMissingError } from "../capture/ffmpeg.ts";
 import { NoMicrophoneError } from "../microphone/microphone_choice.ts";
 import { type Microphone, SystemMicrophones } from "../microphone/microphones.ts";
+import type { SoundOptions } from "../microphone/sound_system.ts";
 import { outputOf } from "../system/child.ts";
 import { failed, type Finding, hasFailed, ok, skippedAll, warning } from "./finding.ts";
 import { readHealth } from "./service.ts";
@@ -18,10 +20,14 @@ const LISTEN_MS = 2000;
 const START_MS = 8000;
 
 /** ffmpeg, the microphone that would be recorded, and its level. */
-export async function checkMicrophone(config: Config | null): Promise<Finding[]> {
+export async function checkMicrophone(
+  config: Config | null,
+  options: SoundOptions = {},
+): Promise<Finding[]> {
   const ffmpeg = await checkFfmpeg();
   const name = "microphone";
   const microphones = new SystemMicrophones({
+    ...options,
     audioDevice: config?.audioDevice ?? null,
     sampleRate: config?.sampleRate ?? 48_000,
     spoolDir: config?.spoolDir ?? "/nonexistent",
@@ -34,7 +40,9 @@ export async function checkMicrophone(config: Config | null): Promise<Finding[]>
     return [ffmpeg, inWords(name, error.diagnosis), ...skippedAll(["level"], name)];
   }
   const found = ok(name, `${microphone.name}: ${microphone.reason}`);
-  const health = config === null ? null : await readHealth(config.healthPort);
+  // Only the configuration says where to ask the service whether it is recording.
+  if (config === null) return [ffmpeg, found, ...skippedAll(["level"], "configuration")];
+  const health = await readHealth(config.healthPort);
   if (health?.recording === true && health.microphone !== microphone.name) {
     const what = `the service records another microphone: ${health.microphone}`;
     const fix = "Restart it so that it uses this configuration: systemctl restart recorder-agent";

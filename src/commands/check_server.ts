@@ -22,21 +22,29 @@ export async function checkServer(config: Config, sendTestChunk: boolean): Promi
   const isTls = url.protocol === "https:";
   const port = Number(url.port) || (isTls ? 443 : 80);
   const hostname = url.hostname.replace(/^\[|\]$/g, "");
-  const steps: (() => Promise<Finding[]>)[] = [
-    () => reach(hostname, port),
-    () => isTls ? greet(config, hostname, port) : Promise.resolve([notEncrypted()]),
-    async () => [await askWithToken(config)],
-    () => maybeSend(config, sendTestChunk),
+  const steps: (readonly [name: string, run: () => Promise<Finding[]>])[] = [
+    ["connection", () => reach(hostname, port)],
+    ["tls", () => isTls ? greet(config, hostname, port) : Promise.resolve([notEncrypted()])],
+    ["token", async () => [await askWithToken(config)]],
+    ["test chunk", () => maybeSend(config, sendTestChunk)],
   ];
   const found: Finding[] = [];
-  for (const step of steps) {
-    found.push(...await step());
+  for (const [name, step] of steps) {
+    found.push(...await step().catch((error) => [cannotAsk(name, config, error)]));
     const cause = found.find(({ verdict }) => verdict === "failed")?.name;
     if (cause === undefined) continue;
     const all: string[] = [...SERVER_CHECKS, ...(sendTestChunk ? ["test chunk"] : [])];
     return [...found, ...skippedAll(all.slice(all.indexOf(cause) + 1), cause)];
   }
   return found;
+}
+
+/** A step ended with an error that it did not expect: its certificates are not valid, for instance. */
+function cannotAsk(name: string, { tlsCaFile }: Config, error: unknown): Finding {
+  const fix = tlsCaFile === null
+    ? "Run it again; if the message stays, report it"
+    : `Check that tls_ca_file (${tlsCaFile}) has valid certificates in PEM format`;
+  return failed(name, `cannot be checked: ${messageOf(error)}`, fix);
 }
 
 function notEncrypted(): Finding {

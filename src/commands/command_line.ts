@@ -13,7 +13,7 @@ Usage:
   recorder-agent [-c FILE] [--log-level LEVEL]   run the service
   recorder-agent install                         install or update the service on this machine
   recorder-agent check [-c FILE]                 find what is wrong here and how to fix it
-  recorder-agent devices                         list the microphones; show which one is recorded
+  recorder-agent devices [-c FILE]               list the microphones; show which one is recorded
   recorder-agent requeue [-c FILE]               list the chunks that the server refused, and why
   recorder-agent requeue [-c FILE] --all | KEY… | NAME…
                                                  deliver them again; the service may be running

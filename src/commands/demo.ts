@@ -6,11 +6,13 @@
 import { join } from "@std/path/join";
 import { runAgent, type RunningAgent } from "../agent.ts";
 import { cutToLastPage, readChunkHeader } from "../chunk/chunk_file.ts";
+import { parseChunkName } from "../chunk/chunk_name.ts";
 import { type Config, loadConfig } from "../config/config.ts";
 import { HeldLines } from "../system/held_lines.ts";
 import { type LevelName, startLog } from "../system/log.ts";
-import { deadline, systemClock } from "../system/clock.ts";
+import { type Clock, deadline, systemClock } from "../system/clock.ts";
 import { OPUS_RATE } from "../chunk/opus.ts";
+import type { HealthReport } from "../status/status.ts";
 
 export interface DemoOptions {
   /** 0: until the signal. */
@@ -21,12 +23,17 @@ export interface DemoOptions {
 
 const TOKEN = "demo-token";
 const CHUNK_SECONDS = 5;
+/** How long the demo waits for the level of a delivered chunk, and how often the demo looks for it. */
+const LEVEL_WAIT_MS = 1000;
+const LEVEL_LOOK_MS = 50;
 /** Three tones that become louder and quieter, so that the level display moves. */
 const GRAPH = "aevalsrc='0.6*abs(sin(PI*t/7))*(0.5*sin(2*PI*220*t)+0.3*sin(2*PI*330*t)" +
   "+0.2*sin(2*PI*440*t))':s=48000:c=mono";
 
 interface Received {
   readonly file: string;
+  /** The same that the agent gave it. */
+  readonly key: string;
   readonly startUnixMs: number;
   readonly seconds: number;
   readonly bytes: number;
@@ -40,9 +47,9 @@ export async function runDemo(options: DemoOptions, stop: AbortSignal): Promise<
   await Deno.mkdir(dir, { recursive: true });
   const received: Received[] = [];
   let agent: RunningAgent | undefined;
-  await using server = startIngest(dir, (chunk) => {
+  await using server = startIngest(dir, async (chunk) => {
     received.push(chunk);
-    printChunk(chunk, agent);
+    printChunk(chunk, await levelOf(chunk.key, () => agent?.report().last_chunk, systemClock));
   });
   const held = new HeldLines(systemClock);
   const log = startLog({ level: options.logLevel ?? "WARNING", journal: false, held });
@@ -98,7 +105,7 @@ function demoConfig(spoolDir: string, url: string): Config {
 /** An Ingest API for one run: accepts every chunk, stores it and answers with an id. */
 function startIngest(
   dir: string,
-  onChunk: (chunk: Received) => void,
+  onChunk: (chunk: Received) => Promise<void>,
 ): { url: string } & AsyncDisposable {
   const known = new Map<string, string>();
   const server = Deno.serve(
@@ -120,8 +127,9 @@ function startIngest(
         const name = `${new Date(start * 1000).toISOString().replaceAll(":", "-")}.ogg`;
         const bytes = await file.bytes();
         await Deno.writeFile(join(dir, name), bytes);
-        onChunk({
+        await onChunk({
           file: name,
+          key,
           startUnixMs: start * 1000,
           seconds: Number(form.get("end_ts")) - start,
           bytes: bytes.length,
@@ -151,17 +159,34 @@ function printHeader(options: DemoOptions, agent: RunningAgent, dir: string): vo
   ────────────  ────────  ────────  ──────────────────────────────`);
 }
 
-function printChunk(chunk: Received, agent: RunningAgent | undefined): void {
+/**
+ * The level of the chunk with this key; null if there is none. A chunk may be delivered a moment before the
+ * agent reports it as recorded: that moment is waited for.
+ */
+export async function levelOf(
+  key: string,
+  lastChunk: () => HealthReport["last_chunk"] | undefined,
+  clock: Clock,
+): Promise<number | null> {
+  const endMs = clock.monotonicMs() + LEVEL_WAIT_MS;
+  while (true) {
+    const chunk = lastChunk() ?? null;
+    if (chunk !== null && parseChunkName(chunk.name)?.key === key) return chunk.rms_dbfs;
+    if (clock.monotonicMs() >= endMs) return null;
+    await clock.sleep(LEVEL_LOOK_MS);
+  }
+}
+
+function printChunk(chunk: Received, rmsDbfs: number | null): void {
   const time = new Date(chunk.startUnixMs).toISOString().slice(11, 23);
   const length = `${chunk.seconds.toFixed(3)} s`.padEnd(8);
   const size = `${(chunk.bytes / 1000).toFixed(1)} kB`.padEnd(8);
-  const rms = agent?.report().last_chunk?.rms_dbfs ?? undefined;
-  console.log(`  ${time}  ${length}  ${size}  ${levelBar(rms)}`);
+  console.log(`  ${time}  ${length}  ${size}  ${levelBar(rmsDbfs)}`);
 }
 
 /** -60 dBFS is empty, 0 is full. */
-function levelBar(rmsDbfs: number | undefined): string {
-  if (rmsDbfs === undefined) return "not measured";
+function levelBar(rmsDbfs: number | null): string {
+  if (rmsDbfs === null) return "not measured";
   const filled = Math.max(0, Math.min(20, Math.round((rmsDbfs + 60) / 3)));
   return `${"█".repeat(filled)}${"░".repeat(20 - filled)} ${rmsDbfs.toFixed(1)} dB`;
 }

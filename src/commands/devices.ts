@@ -1,49 +1,100 @@
-// The command `recorder-agent devices`: shows which microphones there are, which one would be recorded,
-// and what to write in audio_device to select one. Reads no configuration, opens no device and changes
-// nothing.
+// The command `recorder-agent devices`: shows which microphones there are, which one the service records with
+// this configuration, and what to write in audio_device to select one. Opens no device and changes nothing.
 
+import { ConfigError } from "../config/config.ts";
+import { isForbidden } from "../config/file_failure.ts";
+import { type GivenConfig, loadGivenConfig, NoConfigError } from "../config/first_run.ts";
 import { describeRates } from "../microphone/capture_attempts.ts";
 import { readMicrophones } from "../microphone/last_microphone.ts";
 import {
   audioDeviceTexts,
-  chooseMicrophone,
   describePresent,
   NoMicrophoneError,
 } from "../microphone/microphone_choice.ts";
+import { type Microphone, SystemMicrophones } from "../microphone/microphones.ts";
 import type { CaptureDevice } from "../microphone/sound_listing.ts";
 import { readSoundSystem, type SoundOptions } from "../microphone/sound_system.ts";
 import { KEYS } from "../config/keys.ts";
 
-export interface DevicesOptions extends SoundOptions {
+/** What the configuration says about the microphone. */
+export interface WantedMicrophone {
+  /** Null, the default: none is named. */
+  readonly audioDevice?: string | null;
   /** Where the microphone recorded last is remembered; default: the usual spool directory. */
   readonly spoolDir?: string;
+  /** Why the configuration cannot be used. */
+  readonly problems?: readonly string[];
+}
+
+export interface DevicesOptions extends SoundOptions, WantedMicrophone {
   /** Receives the text, without a newline at its end; default: standard output. */
   readonly print?: (text: string) => void;
 }
 
-/** Prints the table. Returns the exit code: 0, or 1 if there is no microphone. */
+/**
+ * What the configuration says, if there is one that can be used: the list must not need it.
+ * @throws {ConfigError} if the file that was named cannot be read.
+ */
+export function readWantedMicrophone(given: GivenConfig): WantedMicrophone {
+  try {
+    const { audioDevice, spoolDir } = loadGivenConfig(given).config;
+    return { audioDevice, spoolDir };
+  } catch (error) {
+    if (error instanceof NoConfigError) return {};
+    if (!(error instanceof ConfigError)) throw error;
+    const { problems } = error;
+    const unread = `${given.explicit}: the configuration file `;
+    if (problems.some((problem) => problem.startsWith(unread))) throw error;
+    return { problems };
+  }
+}
+
+/** Prints the table. Returns the exit code: 0, or 1 if there is no microphone to record. */
 export async function runDevices(options: DevicesOptions = {}): Promise<number> {
   // deno-lint-ignore no-console -- this command talks to a person
-  const { print = console.log, spoolDir = KEYS.spool_dir.default } = options;
-  const system = await readSoundSystem(options);
-  try {
-    const recorded = await readMicrophones(spoolDir);
-    const { device, reason } = chooseMicrophone({ kind: "any" }, system, recorded);
-    print(formatTable(system.devices, device));
-    print(`\n* recorded unless audio_device says otherwise: ${reason}.`);
-    if (recorded.last === null && await isHidden(spoolDir)) {
-      print(
-        "  Only root can see which one the service recorded last: sudo recorder-agent devices.",
-      );
-    }
-    print("\nTo select one, paste one of its lines into config.yaml:");
-    for (const device of system.devices) print(formatTexts(device, system.devices));
-    return 0;
-  } catch (error) {
-    if (!(error instanceof NoMicrophoneError)) throw error;
-    print(`${error.message}.`);
-    return 1;
+  const { print = console.log, audioDevice = null, spoolDir = KEYS.spool_dir.default } = options;
+  const { devices } = await readSoundSystem(options);
+  const sampleRate = Number(KEYS.sample_rate.default);
+  const chosen = await new SystemMicrophones({ ...options, audioDevice, spoolDir, sampleRate })
+    .find().catch((error) => {
+      if (error instanceof NoMicrophoneError) return error;
+      throw error;
+    });
+  const isMissing = chosen instanceof NoMicrophoneError;
+  if (devices.length > 0) print(`${formatTable(devices, isMissing ? null : chosen)}\n`);
+  print(isMissing ? `${chosen.message}.` : sayChosen(chosen, audioDevice));
+  for (const line of await notesOn(spoolDir, options.problems ?? [])) print(line);
+  if (devices.length > 0) print("\nTo select one, paste one of its lines into config.yaml:");
+  for (const device of devices) print(formatTexts(device, devices));
+  return isMissing ? 1 : 0;
+}
+
+function sayChosen({ reason, device }: Microphone, audioDevice: string | null): string {
+  if (audioDevice === null) return `* recorded unless audio_device says otherwise: ${reason}.`;
+  const named = `audio_device is ${JSON.stringify(audioDevice)}`;
+  return device === undefined
+    ? `Recorded: ${named}; only ALSA knows which of these that is.`
+    : `* recorded: ${named}.`;
+}
+
+/** What may be otherwise than the table shows. */
+async function notesOn(spoolDir: string, problems: readonly string[]): Promise<string[]> {
+  const asRoot = "sudo recorder-agent devices";
+  if (problems.some(isForbidden)) {
+    return [
+      `  Only root can read the configuration and see which one the service recorded last: ${asRoot}.`,
+    ];
   }
+  const { last } = await readMicrophones(spoolDir);
+  return [
+    ...(last === null && await isHidden(spoolDir)
+      ? [`  Only root can see which one the service recorded last: ${asRoot}.`]
+      : []),
+    ...(problems.length === 0
+      ? []
+      : ["\nThe configuration cannot be used, so this is without it:"]),
+    ...problems.map((problem) => `  ${problem}`),
+  ];
 }
 
 /** The problems of a configuration; a problem of audio_device also lists the microphones. */
@@ -72,11 +123,13 @@ function formatTexts(device: CaptureDevice, devices: readonly CaptureDevice[]): 
   return `${device.name} (card ${device.card}${place})${lines.join("")}`;
 }
 
-function formatTable(devices: readonly CaptureDevice[], chosen: CaptureDevice): string {
+function formatTable(devices: readonly CaptureDevice[], chosen: Microphone | null): string {
+  const isChosen = ({ card, device }: CaptureDevice) =>
+    card === chosen?.device?.card && device === chosen.device.device;
   const rows = [
     ["", "CARD", "NAME", "USB PATH", "USB ID", "SERIAL", "CHANNELS", "RATES, HZ"],
     ...devices.map((device) => [
-      device === chosen ? "*" : "",
+      isChosen(device) ? "*" : "",
       `${device.card}`,
       device.name,
       device.usb?.path ?? "-",

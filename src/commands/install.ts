@@ -6,7 +6,7 @@
 
 import { exists } from "../system/disk.ts";
 import { loadConfig } from "../config/config.ts";
-import { DEFAULT_CONFIG_PATH } from "../config/places.ts";
+import { DEFAULT_CONFIG_PATH, UNIT_PATH } from "../config/places.ts";
 import { INSTALLED_TOKEN_PATH } from "../config/token.ts";
 import { VERSION } from "../system/version.ts";
 import {
@@ -39,7 +39,7 @@ export const PROGRAM = "/usr/local/bin/recorder-agent";
 export const CONFIG_DIR = "/etc/recorder-agent";
 export const CONFIG = DEFAULT_CONFIG_PATH;
 export const TOKEN = INSTALLED_TOKEN_PATH;
-export const UNIT = "/etc/systemd/system/recorder-agent.service";
+export const UNIT = UNIT_PATH;
 export const DROP_IN = "/etc/systemd/system/recorder-agent.service.d/spool.conf";
 export const USERS = "/etc/sysusers.d/recorder-agent.conf";
 export const USER = "recorder-agent";
@@ -269,11 +269,15 @@ async function start(plan: Plan, print: (line: string) => void): Promise<number>
     print(`${messageOf(error)}\nThe last log lines of the service:`);
     for (const line of await lastLines(8)) print(`  ${line}`);
     print(
-      `\nEverything is installed, and systemd continues trying. Fix the reported error, for instance ` +
-        `in ${CONFIG}, then run: systemctl restart ${SERVICE}`,
+      `\nEverything is installed, but the service did not start. systemd tries again every few ` +
+        `seconds. Fix the reported error, for instance in ${CONFIG}, then run:\n` +
+        `  sudo systemctl restart ${SERVICE}`,
     );
     if (await exists(`${PROGRAM}.old`)) {
-      print(`To restore the old program: mv ${PROGRAM}.old ${PROGRAM}, then restart the service.`);
+      print(
+        `To go back to the previous program:\n` +
+          `  sudo mv ${PROGRAM}.old ${PROGRAM} && sudo systemctl restart ${SERVICE}`,
+      );
     }
     return 1;
   }

@@ -4,11 +4,18 @@
 /** Reads a text file; throws as `Deno.readTextFileSync` does. */
 export type ReadTextFile = (path: string) => string;
 
+const FORBIDDEN = "may not be read by this user";
+
+/** Whether this problem of a configuration is that a file needs another user. */
+export function isForbidden(problem: string): boolean {
+  return problem.includes(FORBIDDEN);
+}
+
 /** Why a file could not be read, to follow its name. */
 export function fileFailure(error: unknown): string {
   if (error instanceof Deno.errors.NotFound) return "does not exist";
   if (error instanceof Deno.errors.IsADirectory) return "is a directory";
-  if (error instanceof Deno.errors.PermissionDenied) return "may not be read by this user";
+  if (error instanceof Deno.errors.PermissionDenied) return FORBIDDEN;
   if (error instanceof Deno.errors.NotCapable) return "may not be read with Deno's permissions";
   return `cannot be read (${error instanceof Error ? error.name : "unknown error"})`;
 }

@@ -1,16 +1,39 @@
-// The configuration of a machine, or the one thing to say where nobody has set anything up: then a list
-// of every key that is missing helps nobody. What a configuration is, config.ts knows.
+// The configuration of a machine: the usual file and the variables of the service. Where nobody has set
+// anything up there is one thing to say, because a list of every key that is missing helps nobody. What a
+// configuration is, config.ts knows.
 
 import { type Config, ConfigError, loadConfig } from "./config.ts";
-import { findConfigPath } from "./places.ts";
+import { parseEnvironmentFile } from "./environment_file.ts";
+import { fileFailure, type ReadTextFile } from "./file_failure.ts";
+import { DEFAULT_CONFIG_PATH, ENVIRONMENT_PATH, findConfigPath, UNIT_PATH } from "./places.ts";
 
 /** Neither a file nor a variable gives a configuration. */
-export class NotSetUpError extends ConfigError {
+export class NoConfigError extends ConfigError {
+  /**
+   * @param reason without a full stop
+   * @param fix what to do about it
+   */
+  constructor(readonly reason: string, readonly fix: string) {
+    super([`${reason}. ${fix}`]);
+    this.name = "NoConfigError";
+  }
+}
+
+/** It is not set up either: the program was only copied to this machine. */
+export class NotSetUpError extends NoConfigError {
   /** @param command that sets this machine up. */
   constructor(readonly command: string) {
-    super([`recorder-agent is not set up yet. To set it up: ${command}`]);
+    super("recorder-agent is not set up yet", `To set it up: ${command}`);
     this.name = "NotSetUpError";
   }
+}
+
+/** The files of an installation. */
+export interface Installation {
+  readonly config: string;
+  /** The variables of the service. */
+  readonly environment: string;
+  readonly unit: string;
 }
 
 export interface GivenConfig {
@@ -19,28 +42,102 @@ export interface GivenConfig {
   readonly env: Readonly<Record<string, string>>;
   /** Path of this program; empty if it runs from source. */
   readonly executable: string;
-  /** The file if none is named; default: the usual one. */
-  readonly usual?: string;
+  /** Used if no file is named; default: the usual one. */
+  readonly installation?: Installation;
+  readonly readTextFile?: ReadTextFile;
 }
 
+export interface LoadedConfig {
+  /** The files that it was read from; empty if there are only variables. */
+  readonly paths: readonly string[];
+  readonly config: Config;
+}
+
+const USUAL: Installation = {
+  config: DEFAULT_CONFIG_PATH,
+  environment: ENVIRONMENT_PATH,
+  unit: UNIT_PATH,
+};
+
 /**
- * Path and content of the configuration; the path is null if there are only variables.
- * @throws {NotSetUpError} if there is nothing at all
+ * The configuration. Without a file that is named it is that of the service on this machine, so that the
+ * file with the service's variables counts as well, if this user may read it.
+ * @throws {NoConfigError} if there is nothing at all
  * @throws {ConfigError} with all problems
  */
 export function loadGivenConfig(
-  { explicit, env, executable, usual }: GivenConfig,
-): { path: string | null; config: Config } {
-  const path = findConfigPath(explicit, usual);
+  { explicit, env, executable, installation = USUAL, readTextFile = Deno.readTextFileSync }:
+    GivenConfig,
+): LoadedConfig {
+  const path = findConfigPath(explicit, installation.config);
+  // systemd has read that file already for the service itself.
+  const isService = (env.NOTIFY_SOCKET ?? "") !== "";
+  const file = explicit !== undefined || isService
+    ? NOTHING
+    : readVariables(installation.environment, readTextFile);
+  const all = { ...file.variables, ...env };
   const isSet = ([name, value]: [string, string]) => name.startsWith("RA_") && value.trim() !== "";
-  if (path === null && !Object.entries(env).some(isSet)) {
-    throw new NotSetUpError(setUpCommand(executable));
+  if (path === null && !Object.entries(all).some(isSet)) {
+    if (file.failure !== null) {
+      throw new ConfigError([
+        `${installation.environment}: the file with the variables of the service ${file.failure}`,
+      ]);
+    }
+    throw nothingGiven(executable, installation);
   }
-  return { path, config: loadConfig({ path, env }) };
+  const paths = [
+    ...(path === null ? [] : [path]),
+    ...(Object.keys(file.variables).length > 0 ? [installation.environment] : []),
+  ];
+  return { paths, config: loadConfig({ path, env: all, readTextFile }) };
 }
 
-/** A program that was only copied to the machine is not on the PATH. */
+interface VariablesFile {
+  readonly variables: Readonly<Record<string, string>>;
+  /** Why a file that exists cannot be read. */
+  readonly failure: string | null;
+}
+
+const NOTHING: VariablesFile = { variables: {}, failure: null };
+
+function readVariables(path: string, readTextFile: ReadTextFile): VariablesFile {
+  try {
+    return { variables: parseEnvironmentFile(readTextFile(path)), failure: null };
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return NOTHING;
+    return { variables: {}, failure: fileFailure(error) };
+  }
+}
+
+function nothingGiven(executable: string, { config, environment, unit }: Installation) {
+  if (!exists(unit)) return new NotSetUpError(setUpCommand(executable));
+  return new NoConfigError(
+    `The service is installed, but there is neither ${config} nor a variable RA_… in ${environment}`,
+    `${
+      commandLine(executable, "install")
+    } writes the configuration; variables that the unit itself ` +
+      `sets (systemctl cat recorder-agent) belong in ${environment}`,
+  );
+}
+
+function exists(path: string): boolean {
+  try {
+    Deno.statSync(path);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** From source there is no `install`: a copy of the example is edited. */
 function setUpCommand(executable: string): string {
-  const isInstalled = executable === "" || executable === "/usr/local/bin/recorder-agent";
-  return `sudo ${isInstalled ? "recorder-agent" : executable} install`;
+  if (executable !== "") return commandLine(executable, "install");
+  return "cp config.yaml.example config.yaml, write your values into it, and add -c config.yaml";
+}
+
+/** How root runs a command of this program. One that was only copied to the machine is not on the PATH. */
+export function commandLine(executable: string, command: string): string {
+  if (executable === "") return `sudo deno run -A main.ts ${command}`;
+  const isInstalled = executable === "/usr/local/bin/recorder-agent";
+  return `sudo ${isInstalled ? "recorder-agent" : executable} ${command}`;
 }

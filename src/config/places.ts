@@ -6,6 +6,11 @@
 /** Where the configuration is looked for when no file is named. */
 export const DEFAULT_CONFIG_PATH = "/etc/recorder-agent/config.yaml";
 
+/** The variables of the service: EnvironmentFile= of the unit. */
+export const ENVIRONMENT_PATH = "/etc/recorder-agent/env";
+/** Where `install` writes the unit. */
+export const UNIT_PATH = "/etc/systemd/system/recorder-agent.service";
+
 /**
  * The environment variables this program looks at: all that begin with RA_, and a few of the
  * system's. The compiled program may see no others: it runs with `--ignore-env`, so that listing

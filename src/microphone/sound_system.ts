@@ -26,7 +26,12 @@ export interface Holder {
    * belongs to; null if this user may see neither.
    */
   readonly program: string | null;
+  /** It belongs to the unit of this program. */
+  readonly isOwn?: true;
 }
+
+/** The unit of this program. */
+const OWN_UNIT = "recorder-agent.service";
 
 /** Who may open a device node. */
 export interface NodeAccess {
@@ -123,11 +128,14 @@ async function nameProcesses(root: string, threads: readonly string[]): Promise<
   const processOf = (id: string) =>
     statuses.get(`/proc/${id}/status`)?.[0]?.replace(/\D/g, "") ?? id;
   const pids = [...new Set(threads.map(processOf))];
-  const names = await readFiles(root, "", pids.map((pid) => `/proc/${pid}/comm`));
-  return await Promise.all(pids.map(async (pid) => ({
-    pid: Number(pid),
-    program: names.get(`/proc/${pid}/comm`)?.[0] ?? await unitOf(pid, root),
-  })));
+  const files = pids.flatMap((pid) => [`/proc/${pid}/comm`, `/proc/${pid}/cgroup`]);
+  const texts = await readFiles(root, "", files);
+  return await Promise.all(pids.map(async (pid) => {
+    const program = texts.get(`/proc/${pid}/comm`)?.[0] ?? await unitOf(pid, root);
+    const groups = texts.get(`/proc/${pid}/cgroup`) ?? [];
+    const isOwn = program === OWN_UNIT || groups.some((line) => line.split("/").includes(OWN_UNIT));
+    return { pid: Number(pid), program, ...(isOwn ? { isOwn } : {}) };
+  }));
 }
 
 /** The unit of a thread, for instance `pulseaudio.service`, from its control group; null if it has none. */

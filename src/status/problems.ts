@@ -111,18 +111,23 @@ export const problems = {
     fix: "Name one by the socket that it is plugged into, usb:PATH",
   })),
 
-  /** `holders` may be empty: a user may not see the open files of other users. */
+  /**
+   * `holders` may be empty: a user may not see the open files of other users. A process of the agent's own
+   * unit, which is probably recording, is never one to kill.
+   */
   busy: define(
     "microphone_busy",
-    (name: string, holders: readonly { pid: number; program: string | null }[] = []) => ({
+    (
+      name: string,
+      holders: readonly { pid: number; program: string | null; isOwn?: true }[] = [],
+    ) => ({
       message: `The microphone ${name} is in use by ` +
         (holders.length === 0
           ? "another program, which this user may not see"
-          : holders.map(({ program, pid }) => `${program ?? "a program"} (process ${pid})`)
-            .join(" and ")),
-      fix: holders.length === 0
-        ? "Find it with sudo fuser -v /dev/snd/* and stop it"
-        : `Stop it: sudo kill ${holders.map(({ pid }) => pid).join(" ")}`,
+          : holders.map(({ program, pid, isOwn }) =>
+            `${program ?? "a program"} (${isOwn ? "of recorder-agent, " : ""}process ${pid})`
+          ).join(" and ")),
+      fix: stopHolders(holders),
     }),
   ),
 
@@ -270,4 +275,14 @@ function define<Code extends ProblemCode, Facts extends unknown[]>(
 
 function chunks(count: number): string {
   return count === 1 ? "1 chunk" : `${count} chunks`;
+}
+
+/** How to get a microphone back from the processes that have it open. */
+function stopHolders(holders: readonly { pid: number; isOwn?: true }[]): string {
+  if (holders.length === 0) return "Find it with sudo fuser -v /dev/snd/* and stop it";
+  const foreign = holders.filter(({ isOwn }) => isOwn !== true);
+  return foreign.length === 0
+    ? "Check whether the service is recording (systemctl status recorder-agent); if it is not, " +
+      "restart it: sudo systemctl restart recorder-agent"
+    : `Stop it: sudo kill ${foreign.map(({ pid }) => pid).join(" ")}`;
 }

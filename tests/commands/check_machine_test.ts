@@ -60,14 +60,19 @@ Deno.test("a service that does not run fails once, and its health is skipped", a
   ]);
 });
 
-Deno.test("a service that cannot start without a configuration is skipped", async () => {
-  assertEquals(inShort(await checkService(STOPPED, null)), [
-    "service skipped because of configuration",
-    "health skipped because of configuration",
-  ]);
-  assertEquals(inShort(await checkService({ ...STOPPED, UnitFileState: "disabled" }, null)), [
+Deno.test("the state of the unit is reported without a configuration, too; only its health is skipped", async () => {
+  const dead = { ...STOPPED, ActiveState: "failed", SubState: "failed", NRestarts: "12" };
+  const [service] = await checkService(dead, null);
+  assertEquals(service?.message, "is failed (failed) after 12 restarts");
+  for (const unit of [dead, STOPPED]) {
+    assertEquals(inShort(await checkService(unit, null)), [
+      "service failed",
+      "health skipped because of configuration",
+    ]);
+  }
+  assertEquals(inShort(await checkService({ ...dead, UnitFileState: "disabled" }, null)), [
     "service failed",
-    "service skipped because of configuration",
+    "service failed",
     "health skipped because of configuration",
   ]);
   assertEquals(inShort(await checkService(RUNNING, null)), [

@@ -1,13 +1,20 @@
 // The output of `recorder-agent devices` for described sound systems (fixtures/sound).
 
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { writeMicrophones } from "../../src/microphone/last_microphone.ts";
-import { runDevices, withMicrophones } from "../../src/commands/devices.ts";
+import { ConfigError } from "../../src/config/config.ts";
+import {
+  readWantedMicrophone,
+  runDevices,
+  type WantedMicrophone,
+  withMicrophones,
+} from "../../src/commands/devices.ts";
 import { soundRoot } from "../fixtures/sound/root.ts";
 
 async function printed(
   recording: string | null,
   last?: string,
+  wanted: WantedMicrophone = {},
 ): Promise<{ code: number; text: string }> {
   await using system = await soundRoot(recording);
   if (last !== undefined) {
@@ -19,7 +26,12 @@ async function printed(
   }
   const lines: string[] = [];
   const { root } = system;
-  const code = await runDevices({ root, spoolDir: root, print: (text) => lines.push(text) });
+  const code = await runDevices({
+    root,
+    spoolDir: root,
+    ...wanted,
+    print: (text) => lines.push(text),
+  });
   return { code, text: lines.join("\n") };
 }
 
@@ -61,6 +73,65 @@ Deno.test("runDevices() returns 1 and the reason if there is no microphone", asy
   const { code, text } = await printed("no_sound_cards");
   assertEquals(code, 1);
   assert(text.startsWith("Cannot find a microphone: there are no sound cards. Plug in"));
+});
+
+Deno.test("runDevices() marks the microphone that audio_device names, whichever was recorded last", async () => {
+  const { code, text } = await printed("two_equal_usb_microphones", "1-1.2", {
+    audioDevice: "usb:1-1.3",
+  });
+  assertEquals(code, 0);
+  assertEquals(text.match(/^\* +\d .*$/gm)?.map((line) => / (1-1\.\d) /.exec(line)?.[1]), [
+    "1-1.3",
+  ]);
+  assertStringIncludes(text, '* recorded: audio_device is "usb:1-1.3".');
+  const pcm = await printed("two_equal_usb_microphones", "1-1.2", { audioDevice: "till" });
+  assert(!/^\*/m.test(pcm.text), pcm.text);
+  assertStringIncludes(pcm.text, 'Recorded: audio_device is "till"; only ALSA knows');
+});
+
+Deno.test("runDevices() lists the microphones even if none is the one that audio_device names", async () => {
+  const { code, text } = await printed("two_equal_usb_microphones", "1-1.2", {
+    audioDevice: "usb:9-9",
+  });
+  assertEquals(code, 1);
+  assert(!/^\*/m.test(text), text);
+  assertStringIncludes(text, 'No microphone matches audio_device "usb:9-9"');
+  assertStringIncludes(text, 'audio_device: "usb:1-1.2"');
+});
+
+Deno.test("runDevices() says why the configuration was not used", async () => {
+  const problems = ["config.yaml: point_id: is missing: expected a UUID"];
+  const wrong = await printed("one_usb_microphone", undefined, { problems });
+  assertEquals(wrong.code, 0);
+  assertStringIncludes(wrong.text, `cannot be used, so this is without it:\n  ${problems[0]}`);
+  const forbidden = await printed("one_usb_microphone", undefined, {
+    problems: ["config.yaml: the configuration file may not be read by this user"],
+  });
+  assertStringIncludes(forbidden.text, "Only root can read the configuration");
+});
+
+Deno.test("readWantedMicrophone() takes what the configuration says; a file that is named must exist", async () => {
+  const file = await Deno.makeTempFile({ suffix: ".yaml" });
+  const given = {
+    ...{ explicit: file, env: {}, executable: "" },
+    installation: {
+      config: "/nonexistent/c",
+      environment: "/nonexistent/e",
+      unit: "/nonexistent/u",
+    },
+  };
+  const id = "11111111-1111-4111-8111-111111111111";
+  await Deno.writeTextFile(
+    file,
+    `point_id: ${id}\nregister_id: ${id}\ndevice_id: ${id}\ningest_base_url: http://127.0.0.1\n` +
+      "ingest_token: t\naudio_device: usb:1-1.3\nspool_dir: /srv/sound\n",
+  );
+  assertEquals(readWantedMicrophone(given), { audioDevice: "usb:1-1.3", spoolDir: "/srv/sound" });
+  await Deno.writeTextFile(file, "audio_device: usb:1-1.3\n");
+  assertStringIncludes(readWantedMicrophone(given).problems?.[0] ?? "", "point_id: is missing");
+  await Deno.remove(file);
+  assertThrows(() => readWantedMicrophone(given), ConfigError, "does not exist");
+  assertEquals(readWantedMicrophone({ ...given, explicit: undefined }), {});
 });
 
 Deno.test("withMicrophones() adds the present microphones to the problem of a bad audio_device only", async () => {

@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { dirname } from "node:path";
 import { join } from "@std/path/join";
 import { type InstallOptions, runInstall } from "../../src/commands/install.ts";
 import { applySettings, type Ask, readSettings } from "../../src/commands/install_settings.ts";
@@ -131,16 +132,93 @@ Deno.test("uninstall keeps recordings and configuration; --purge removes everyth
   assert(!left.includes("/usr/local/bin/recorder-agent"));
   assertStringIncludes(system.said(), "/srv/sound");
 
-  assertEquals(await system.uninstall({ purge: true }), 1, "a foreign file is in the way");
-  assert([...snapshot(system.root).keys()].includes("/srv/sound/mine.txt"));
-  await Deno.remove(join(spool, "mine.txt"));
+  // What a power cut left of the agent, and a foreign folder, as on a disk of its own.
+  await Deno.writeTextFile(join(spool, "microphone.json.tmp"), "{");
+  await Deno.writeTextFile(join(spool, ".check-77"), "");
+  await Deno.mkdir(join(spool, "lost+found"));
   assertEquals(await system.uninstall({ purge: true }), 0, system.said());
+  assertMatch(system.said(), /\nThis stays:\n +\/srv\/sound: lost\+found, mine\.txt$/);
+  const rest = [...snapshot(system.root).keys()].filter((path) => path.startsWith("/srv/sound/"));
+  assertEquals(rest.sort(), ["/srv/sound/lost+found", "/srv/sound/mine.txt"]);
+  await Deno.remove(join(spool, "mine.txt"));
+  await Deno.remove(join(spool, "lost+found"));
+  // The configuration that named this folder is gone.
+  assertEquals(await system.install({ set: [...SET, "spool_dir=/srv/sound"] }), 0, system.said());
+  assertEquals(await system.uninstall({ purge: true }), 0, system.said());
+  assert(!system.said().includes("stays"), system.said());
   const ours = [...snapshot(system.root).keys()].filter((path) =>
     /recorder-agent|sound/.test(path) && !before.includes(path)
   );
   assertEquals(ours, []);
   const passwd = await Deno.readTextFile(join(system.root, "etc/passwd"));
   assert(!passwd.includes("recorder-agent"), passwd);
+});
+
+Deno.test("--purge removes the secrets first and the program last, and names the files of others that stay", async () => {
+  await using system = await makeRoot();
+  assertEquals(await system.install(), 0, system.said());
+  const file = async (path: string, text = "") => {
+    await Deno.mkdir(dirname(join(system.root, path)), { recursive: true });
+    await Deno.writeTextFile(join(system.root, path), text);
+  };
+  await file("/etc/recorder-agent/env", "RA_CHUNK_SECONDS=5\n");
+  await file("/etc/recorder-agent/token.new", "half a tok");
+  await file("/etc/recorder-agent/ca.pem");
+  for (
+    const path of ["/usr/local/bin/recorder-agent", "/etc/systemd/system/recorder-agent.service"]
+  ) {
+    await file(`${path}.new`);
+  }
+  await file("/etc/systemd/system/recorder-agent.service.d/override.conf");
+  await file("/var/lib/recorder-agent/spool/outbox/a.ogg");
+  await file("/var/lib/recorder-agent/spool/mine.txt");
+  const before = snapshot(system.root);
+  assertEquals(await system.uninstall({ purge: true, dryRun: true }), 0, system.said());
+  const stays = [
+    "  /var/lib/recorder-agent/spool: mine.txt",
+    "  /etc/systemd/system/recorder-agent.service.d: override.conf",
+  ];
+  assertEquals(system.said().split("This stays:\n")[1]?.split("\n"), stays);
+  assertEquals(snapshot(system.root), before);
+  assertEquals(await system.uninstall({ purge: true }), 0, system.said());
+  const steps = system.lines.filter((line) => line.startsWith("  ✔ "));
+  assertMatch(steps[0] ?? "", /\/etc\/recorder-agent\/token\.new$/);
+  assertMatch(steps[1] ?? "", /\/etc\/recorder-agent\/token$/);
+  assertMatch(steps.at(-1) ?? "", /\/usr\/local\/bin\/recorder-agent$/);
+  const left = [...snapshot(system.root).keys()].filter((path) => /recorder-agent/.test(path));
+  assertEquals(left.sort(), [
+    "/etc/systemd/system/recorder-agent.service.d",
+    "/etc/systemd/system/recorder-agent.service.d/override.conf",
+    "/var/lib/recorder-agent",
+    "/var/lib/recorder-agent/spool",
+    "/var/lib/recorder-agent/spool/mine.txt",
+  ]);
+});
+
+Deno.test("a step that fails leaves the program, so that --purge can be repeated; no secret is left then", async () => {
+  await using system = await makeRoot();
+  assertEquals(await system.install(), 0, system.said());
+  await Deno.remove(join(system.root, "etc/sysusers.d/recorder-agent.conf"));
+  await Deno.mkdir(join(system.root, "etc/sysusers.d/recorder-agent.conf/in-the-way"), {
+    recursive: true,
+  });
+  assertEquals(await system.uninstall({ purge: true }), 1);
+  const left = [...snapshot(system.root).keys()];
+  assert(left.includes("/usr/local/bin/recorder-agent"));
+  assert(!left.some((path) => path.startsWith("/etc/recorder-agent")), left.join("\n"));
+});
+
+Deno.test("--purge finds a spool that only the variables of the service name, and the usual one beside it", async () => {
+  await using system = await makeRoot();
+  assertEquals(await system.install(), 0, system.said());
+  const env = join(system.root, "etc/recorder-agent/env");
+  await Deno.writeTextFile(env, "RA_SPOOL_DIR=/srv/sound\nRA_INGEST_TOKEN_FILE=/nowhere\n");
+  for (const dir of ["srv/sound/outbox", "var/lib/recorder-agent/spool"]) {
+    await Deno.mkdir(join(system.root, dir), { recursive: true });
+  }
+  assertEquals(await system.uninstall({ purge: true }), 0, system.said());
+  const left = [...snapshot(system.root).keys()];
+  assertEquals(left.filter((path) => /recorder-agent|sound/.test(path)), []);
 });
 
 Deno.test("--dry-run lists every step and changes nothing", async () => {

@@ -256,6 +256,29 @@ Deno.test("check reports a cause once; the checks that depend on it are skipped,
   }
 });
 
+Deno.test("check blames an unexpected error on the step that it stopped, and keeps what was found before", async () => {
+  const dir = await Deno.makeTempDir({ prefix: "check-test-" });
+  await using ingest = await IngestServer.start({ token: TOKEN });
+  try {
+    const ca = join(dir, "bad.pem");
+    const pem = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    await Deno.writeTextFile(ca, pem);
+    const { checks } = await report(dir, {
+      ...{ ingest_token: TOKEN, audio_device: "usb:9-9", spool_dir: dir, tls_ca_file: ca },
+      ingest_base_url: ingest.url,
+    }, { args: ["--send-test-chunk"] });
+    const verdictOf = (name: string) => checks.find((found) => found.name === name)?.verdict;
+    assertEquals(["dns", "connection", "tls", "token", "test chunk"].map(verdictOf), [
+      ...[undefined, "ok", "warning", "failed", "skipped"],
+    ]);
+    const token = checks.find(({ name }) => name === "token");
+    assertMatch(token?.message ?? "", /^cannot be checked: /);
+    assertMatch(token?.fix ?? "", /tls_ca_file \(.*bad\.pem\)/);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});
+
 const isSetUpHere = await Deno.stat(DEFAULT_CONFIG_PATH).then(() => true, () => false);
 
 Deno.test({
@@ -275,7 +298,9 @@ Deno.test({
       const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
       return [code, text(stdout), text(stderr)] as const;
     };
-    const [outside, command] = ["recorder-agent is not set up yet", "sudo recorder-agent install"];
+    const outside = "recorder-agent is not set up yet";
+    const command =
+      "cp config.yaml.example config.yaml, write your values into it, and add -c config.yaml";
     for (const args of [[], ["requeue"]]) {
       assertEquals(await run(...args), [2, "", `${outside}. To set it up: ${command}\n`]);
     }

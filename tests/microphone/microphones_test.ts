@@ -182,6 +182,11 @@ Deno.test("explain() says which process uses it, which group may open it, and wh
     "The microphone USB PnP Sound Device is in use by arecord (process 77). " +
       "Stop it: sudo kill 77",
   );
+  const cgroup = "1:name=systemd:/\n0::/system.slice/recorder-agent.service\n";
+  await setup.edit("/proc/77/cgroup", () => cgroup);
+  const own = await microphones.explain(busy, microphone);
+  assertStringIncludes(own.message, "is in use by arecord (of recorder-agent, process 77)");
+  assert(!/\bkill\b/.test(own.fix), own.fix);
 
   await Deno.mkdir(`${root}/dev/snd`, { recursive: true });
   await Deno.writeTextFile(`${root}/dev/snd/pcmC1D0c`, "", { mode: 0o600 });

@@ -135,6 +135,26 @@ Deno.test("readHolders() returns the process of the thread that ALSA names as th
   assertEquals(await readHolders(first, system), []);
 });
 
+Deno.test("readHolders() recognizes a process of the service, seen or hidden", async () => {
+  await using system = await soundRoot("one_usb_microphone");
+  const [device] = (await readSoundSystem(system)).devices;
+  assert(device !== undefined);
+  await add(system.root, "/proc/asound/card1/pcm0c/sub0/status", "owner_pid   : 812\n");
+  const unit = "/sys/fs/cgroup/system.slice/recorder-agent.service";
+  await add(system.root, `${unit}/cgroup.threads`, "811\n812\n");
+  assertEquals(await readHolders(device, system), [
+    { pid: 812, program: "recorder-agent.service", isOwn: true },
+  ]);
+  await add(system.root, "/proc/812/comm", "ffmpeg\n");
+  await add(system.root, "/proc/812/cgroup", "0::/system.slice/recorder-agent.service\n");
+  assertEquals(await readHolders(device, system), [{ pid: 812, program: "ffmpeg", isOwn: true }]);
+  await Deno.writeTextFile(
+    `${system.root}/proc/812/cgroup`,
+    "0::/system.slice/not-recorder-agent.service\n",
+  );
+  assertEquals(await readHolders(device, system), [{ pid: 812, program: "ffmpeg" }]);
+});
+
 Deno.test("readHolders() searches the open files if ALSA does not name an owner", async () => {
   await using system = await soundRoot("one_usb_microphone");
   const [device] = (await readSoundSystem(system)).devices;

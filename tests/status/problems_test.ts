@@ -50,6 +50,7 @@ function everyWording(): Diagnosis[] {
   return [
     ...Object.values(made),
     problems.busy("hw:1,0"),
+    problems.busy("hw:1,0", [{ ...holder, isOwn: true }]),
     problems.forbidden("hw:1,0"),
     problems.format("hw:1,0"),
     problems.lost(0, ""),
@@ -72,6 +73,13 @@ Deno.test("a message is a statement and a fix an instruction, each in one line w
     assertMatch(fix, instruction);
     assert(!/\p{Cc}/u.test(inOneLine(diagnosis)), inOneLine(diagnosis));
   }
+});
+
+Deno.test("a microphone in use by the service itself is never a reason to kill one of its processes", () => {
+  const own = { pid: 77, program: "ffmpeg", isOwn: true } as const;
+  assert(!problems.busy("hw:1,0", [own]).fix.includes("kill"));
+  const mixed = problems.busy("hw:1,0", [own, { pid: 88, program: "arecord" }]);
+  assertEquals(mixed.fix, "Stop it: sudo kill 88");
 });
 
 Deno.test("sound is missing while nothing is recorded, and only then", () => {

@@ -1,0 +1,91 @@
+// What `check` says about the configuration itself, for given files. tests/integration/check_test.ts runs
+// the command.
+
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { join } from "@std/path/join";
+import { type CheckOptions, runCheck } from "../../src/commands/check.ts";
+import type { Finding } from "../../src/commands/finding.ts";
+
+/** A machine with these files; `check` reports to `--json`. */
+async function machine(files: { config?: string; environment?: string; unit?: string }) {
+  const dir = await Deno.makeTempDir({ prefix: "check-command-test-" });
+  for (const [name, text] of Object.entries(files)) {
+    await Deno.writeTextFile(join(dir, name), text, { mode: 0o640 });
+  }
+  const installation = {
+    config: join(dir, "config"),
+    environment: join(dir, "environment"),
+    unit: join(dir, "unit"),
+  };
+  return {
+    installation,
+    check: async (options: Partial<CheckOptions> = {}): Promise<[number, Finding[]]> => {
+      let text = "";
+      const code = await runCheck({
+        ...{ config: undefined, env: {}, json: true, sendTestChunk: false, installation },
+        executable: "/usr/local/bin/recorder-agent",
+        print: (line) => text += line,
+        ...options,
+      });
+      const { checks }: { checks: Finding[] } = JSON.parse(text);
+      return [code, checks.filter(({ name }) => name === "configuration")];
+    },
+    [Symbol.asyncDispose]: () => Deno.remove(dir, { recursive: true }),
+  };
+}
+
+Deno.test("a configuration that this user may not read needs another user, not another line", async () => {
+  await using till = await machine({ config: "chunk_seconds: 5\n" });
+  const readTextFile = () => {
+    throw new Deno.errors.PermissionDenied("");
+  };
+  const [code, [found]] = await till.check({ readTextFile });
+  assertEquals(code, 1);
+  assertStringIncludes(found?.message ?? "", "may not be read by this user");
+  assertEquals(found?.fix, "Run the check as root: sudo recorder-agent check");
+  const config = till.installation.config;
+  const [, [named]] = await till.check({ readTextFile, config, executable: "" });
+  assertEquals(
+    named?.fix,
+    `Run the check as root: sudo deno run -A main.ts check -c ${config}`,
+  );
+});
+
+Deno.test("a missing key is to be added, a wrong one to be corrected", async () => {
+  await using till = await machine({ config: "chunk_seconds: x\n" });
+  const [, found] = await till.check();
+  const fixOf = (key: string) => found.find(({ message }) => message.includes(`${key}: `))?.fix;
+  assertMatch(fixOf("point_id") ?? "", /^Add it/);
+  assertMatch(fixOf("chunk_seconds") ?? "", /^Correct it/);
+  const [, [absent]] = await till.check({ config: "/nonexistent/config.yaml" });
+  assertEquals(absent?.fix, "Check the name of the file");
+});
+
+Deno.test("a till that is configured by variables, or whose unit is installed, is set up", async () => {
+  await using till = await machine({ environment: "RA_CHUNK_SECONDS=5\n" });
+  const [code, found] = await till.check();
+  assertEquals(code, 1);
+  assert(found.some(({ message }) => message.includes("point_id: is missing")));
+  await using installed = await machine({ unit: "" });
+  const [codeOfInstalled, [nothing]] = await installed.check();
+  assertEquals(codeOfInstalled, 1);
+  assertMatch(nothing?.message ?? "", /^The service is installed, but there is neither /);
+  await using fresh = await machine({});
+  const [codeOfFresh, [first]] = await fresh.check();
+  assertEquals([codeOfFresh, first?.message], [2, "recorder-agent is not set up yet"]);
+});
+
+Deno.test("a token that every user can read is reported for the file that has it", async () => {
+  const ids = ["point_id", "register_id", "device_id"]
+    .map((key) => `${key}: 11111111-1111-4111-8111-111111111111\n`).join("");
+  await using till = await machine({
+    config: `${ids}ingest_base_url: http://127.0.0.1:1\nhealth_port: 1\naudio_device: usb:9-9\n`,
+    environment: "RA_INGEST_TOKEN=a-token\n",
+  });
+  const { config, environment } = till.installation;
+  for (const path of [config, environment]) await Deno.chmod(path, 0o644);
+  const [, found] = await till.check();
+  assertEquals(found.map(({ verdict }) => verdict), ["ok", "warning"]);
+  assertEquals(found[0]?.message, `${config} and ${environment}`);
+  assertStringIncludes(found[1]?.message ?? "", environment);
+});

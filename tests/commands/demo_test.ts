@@ -1,0 +1,31 @@
+// The demo's table. The binaries run the whole demo (tests/integration/binaries_test.ts).
+
+import { assertEquals } from "@std/assert";
+import { type ChunkName, formatChunkName } from "../../src/chunk/chunk_name.ts";
+import { levelOf } from "../../src/commands/demo.ts";
+import type { HealthReport } from "../../src/status/status.ts";
+import { makeName } from "../fixtures/chunks.ts";
+import { SimulatedClock } from "../fixtures/simulated_clock.ts";
+
+Deno.test("the demo waits until the chunk that was delivered is reported, and shows its level", async () => {
+  const clock = new SimulatedClock(0);
+  const [before, chunk, after] = [makeName(1), makeName(2), makeName(3)];
+  const { key } = chunk;
+  const reported = (name: ChunkName, rms_dbfs: number | null): HealthReport["last_chunk"] => ({
+    ...{ name: formatChunkName(name), seconds: 5, bytes: 1000, peak_dbfs: -3, rms_dbfs },
+  });
+  let last: HealthReport["last_chunk"] = null;
+  const first = levelOf(key, () => last, clock);
+  await clock.advance(200);
+  last = reported(before, -20);
+  await clock.advance(200);
+  last = reported(chunk, -12.5);
+  await clock.advance(100);
+  assertEquals(await first, -12.5);
+  last = reported(chunk, null);
+  assertEquals(await levelOf(key, () => last, clock), null, "it has no level");
+  last = reported(after, -20);
+  const never = levelOf(key, () => last, clock);
+  await clock.advance(2000);
+  assertEquals(await never, null, "that of another chunk is not shown");
+});
