@@ -9,6 +9,8 @@ import type { State } from "./scene.ts";
 
 /** Helper programs per start of ffmpeg: they inspect the sound system, and the cause of a failure. */
 const MOST_HELPERS = 8;
+/** Without a microphone, what was seen is looked at again after this, whatever was reported. */
+const LOOK_S = 600;
 
 /** A process at one moment. */
 export interface Sample extends Footprint {
@@ -126,8 +128,11 @@ export function objectionsTo(state: State, summary: Summary, limits: Limits): st
   return objections.map((objection) => `${state.name}: ${objection}`);
 }
 
-/** Helpers may start only to find and open a microphone: a few per ffmpeg. */
-function objectionsToChildren(state: State, { childrenLater, recorded }: Summary): string[] {
+/** Helpers may start only to find and open a microphone: a few per ffmpeg, or per look without one. */
+function objectionsToChildren(
+  state: State,
+  { childrenLater, recorded, seconds }: Summary,
+): string[] {
   const { records, startsPrograms = false } = state;
   if (!startsPrograms && records && recorded < 0.9) {
     return [`it recorded in ${Math.round(100 * recorded)} % of the time only`];
@@ -136,7 +141,10 @@ function objectionsToChildren(state: State, { childrenLater, recorded }: Summary
   if (childrenLater === null) return [];
   const ffmpegs = records || startsPrograms ? childrenLater.get("ffmpeg") ?? 0 : 0;
   const others = total(childrenLater) - ffmpegs;
-  return others > MOST_HELPERS * ffmpegs ? [`it started ${childrenWords(childrenLater)}`] : [];
+  const looks = records ? 0 : Math.floor(seconds / LOOK_S);
+  return others > MOST_HELPERS * (ffmpegs + looks)
+    ? [`it started ${childrenWords(childrenLater)}`]
+    : [];
 }
 
 /** "610 find, 2 grep", the most frequent first. */

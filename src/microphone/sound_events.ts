@@ -3,8 +3,8 @@
 // when a caller waits for a microphone for the first time, and then runs as long as the service. If it
 // cannot run, callers have to poll. This module does not say what changed; that takes a look.
 
-import { bytesOf } from "../system/byte_stream.ts";
-import { spawnBound } from "../system/child.ts";
+import { byteReader, readAll } from "../system/byte_stream.ts";
+import { killIfRunning, spawnBound } from "../system/child.ts";
 import type { Clock } from "../system/clock.ts";
 import type { Logger } from "../system/log.ts";
 import { Wakeup } from "../system/wakeup.ts";
@@ -15,6 +15,10 @@ const UDEVADM = "/usr/bin/udevadm";
  * with KERNEL once it listens to both (udevadm-monitor.c of systemd).
  */
 const LISTENING = /^KERNEL - /m;
+/** The heading has 160 characters. */
+const MAX_HEADING = 1000;
+/** A card makes a dozen reports within this; one look is enough for all of them. */
+const BURST_MS = 100;
 /** How often a waiting caller has to look while the helper is not running. */
 const UNWATCHED_LOOK_MS = 5_000;
 /** A sighting expires after this, whatever was reported. */
@@ -69,6 +73,7 @@ export class SoundEvents {
     }
     const waitMs = this.#isWatching ? ms : Math.min(ms, UNWATCHED_LOOK_MS);
     await this.#changed.wait(this.#deps.clock, waitMs, signal);
+    if (this.#isWatching) await this.#deps.clock.sleep(Math.min(waitMs, BURST_MS), signal);
   }
 
   /** Runs the helper, once a caller waits, until the signal aborts. Never rejects. */
@@ -95,21 +100,25 @@ export class SoundEvents {
     const [program, ...args] = this.#deps.helper ??
       [UDEVADM, "monitor", "--kernel", "--udev", "--subsystem-match=sound"];
     const child = spawnBound(program, args, { stdout: "piped", stderr: "null" });
-    const kill = () => child.kill("SIGKILL");
-    signal.addEventListener("abort", kill);
-    if (signal.aborted) kill();
+    const reader = byteReader(child.stdout);
+    const end = () => {
+      killIfRunning(child);
+      reader.cancel().catch(() => {}); // should somebody else hold the pipe open
+    };
+    signal.addEventListener("abort", end);
+    if (signal.aborted) end();
     try {
       let heading = "";
       const decoder = new TextDecoder();
-      for await (const bytes of bytesOf(child.stdout)) {
-        if (!this.#isWatching) heading += decoder.decode(bytes);
+      for await (const bytes of readAll(reader)) {
+        if (!this.#isWatching) heading = (heading + decoder.decode(bytes)).slice(-MAX_HEADING);
         this.#isWatching ||= LISTENING.test(heading);
         if (this.#isWatching) this.#report();
       }
       const { code } = await child.status;
       return `${program} ended with exit code ${code}`;
     } finally {
-      signal.removeEventListener("abort", kill);
+      signal.removeEventListener("abort", end);
       this.#isWatching = false;
       this.#report();
     }

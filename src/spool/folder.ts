@@ -18,7 +18,7 @@ import {
   parseChunkName,
 } from "../chunk/chunk_name.ts";
 import { sizeOf } from "../system/disk.ts";
-import { FolderWatch } from "./folder_watch.ts";
+import { FolderWatch, type WatchTiming } from "./folder_watch.ts";
 import { OldestNames } from "./oldest_names.ts";
 
 /** How many names are read without a pause. */
@@ -47,11 +47,11 @@ export class Folder {
   #arrived: Map<string, ChunkName> | null = null;
 
   /** @param heldNames how many of the oldest names are held; the folder is listed again when they run out. */
-  constructor(path: string, heldNames: number) {
+  constructor(path: string, heldNames: number, timing: WatchTiming) {
     this.#path = path;
     this.#heldNames = heldNames;
     this.#held = new OldestNames(heldNames);
-    this.watch = new FolderWatch(path);
+    this.watch = new FolderWatch(path, timing);
   }
 
   /** A chunk is about to be moved here. Needed only if that may happen while the folder is listed. */
@@ -78,6 +78,8 @@ export class Folder {
     this.tally.files--;
     this.tally.durationUs -= name.durationUs;
     if (!isUnsized) this.tally.bytes -= sizeBytes;
+    // Sizes that another process changed are not seen, but an empty folder has none.
+    if (this.tally.files === 0) this.tally.bytes = 0;
     this.#held.forget(name);
     this.#toSize?.forget(name);
   }

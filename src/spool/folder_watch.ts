@@ -18,15 +18,23 @@
 import { delay } from "@std/async/delay";
 import { systemClock } from "../system/clock.ts";
 
-/** Longer than the tick of any kernel: 10 ms at 100 Hz. */
-const TICK_MS = 20;
-/** A change by this program that takes longer leaves a folder touched. */
-const SLOW_MS = 1000;
+export interface WatchTiming {
+  /** A change that is younger may hide another one. */
+  readonly tickMs: number;
+  /** A change by this program that takes longer leaves a folder touched. */
+  readonly slowMs: number;
+}
+
+/** A tick is longer than that of any kernel: 10 ms at 100 Hz. */
+export const SYSTEM_TIMING: WatchTiming = { tickMs: 20, slowMs: 1000 };
+/** For schedules that must repeat themselves: what happens does not depend on how fast the machine is. */
+export const NO_TIMING: WatchTiming = { tickMs: 0, slowMs: Infinity };
 /** How many ticks `settled` waits at most for a folder that keeps changing. */
 const SETTLE_TRIES = 3;
 
 export class FolderWatch {
   readonly #path: string;
+  readonly #timing: WatchTiming;
   /** Unix ms; null: not known. */
   #changedMs: number | null = null;
   /** Changes by this program that are under way. */
@@ -34,8 +42,9 @@ export class FolderWatch {
   #ownSinceMs = 0;
   #isTouched = true;
 
-  constructor(path: string) {
+  constructor(path: string, timing: WatchTiming) {
     this.#path = path;
+    this.#timing = timing;
   }
 
   /** Whether another process has changed the folder since `listingBegins`, as far as the time shows. */
@@ -60,7 +69,9 @@ export class FolderWatch {
     } finally {
       if (--this.#ownChanges === 0) {
         this.#changedMs = this.#readChangedMs();
-        if (systemClock.monotonicMs() - this.#ownSinceMs > SLOW_MS) this.#isTouched = true;
+        if (systemClock.monotonicMs() - this.#ownSinceMs > this.#timing.slowMs) {
+          this.#isTouched = true;
+        }
       }
     }
   }
@@ -71,7 +82,7 @@ export class FolderWatch {
    */
   async settled(): Promise<void> {
     for (let tries = 0; tries < SETTLE_TRIES && this.#isJustChanged(); tries++) {
-      await delay(TICK_MS);
+      await delay(this.#timing.tickMs);
     }
   }
 
@@ -89,7 +100,7 @@ export class FolderWatch {
 
   #isJustChanged(): boolean {
     const changedMs = this.#readChangedMs();
-    return changedMs === null || Math.abs(systemClock.unixMs() - changedMs) < TICK_MS;
+    return changedMs === null || Math.abs(systemClock.unixMs() - changedMs) < this.#timing.tickMs;
   }
 
   #readChangedMs(): number | null {

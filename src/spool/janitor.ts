@@ -76,6 +76,7 @@ export class Janitor {
   #believeFromMs = -Infinity;
   /** When folders were last counted for max_spool_gb, on the monotonic clock, like all times here. */
   #recountedMs = -Infinity;
+  readonly #startedMs: number;
   /** When all folders were last counted: the spool does that when it is opened. */
   #allCountedMs: number;
   #straysSoughtMs = -Infinity;
@@ -97,7 +98,7 @@ export class Janitor {
     this.#limits = limits;
     this.#isClockTrusted = deps.isClockTrusted ?? (() => true);
     this.#clock = deps.clock;
-    this.#allCountedMs = deps.clock.monotonicMs();
+    this.#startedMs = this.#allCountedMs = deps.clock.monotonicMs();
     this.#status = deps.status;
     this.#log = deps.log;
     this.#diskLow = new ProblemReport(deps);
@@ -120,18 +121,21 @@ export class Janitor {
 
   async #pass(expire: boolean): Promise<void> {
     this.#stuck = [];
-    const steps = [() => this.makeRoom()];
-    if (expire) steps.unshift(() => this.removeExpired());
-    for (const step of steps) {
-      try {
-        await step();
-      } catch (error) {
-        this.#stuck.push(String(error));
-      }
-    }
+    await this.#attempt(() => this.#spool.ensureDirectories());
+    if (expire) await this.#attempt(() => this.removeExpired());
+    await this.#attempt(() => this.makeRoom());
     const [stuck] = this.#stuck;
     if (stuck === undefined) this.#failure.clear();
     else this.#failure.set(problems.janitorFailed(stuck));
+  }
+
+  /** A step that fails must not keep the others from their work, nor one directory the others. */
+  async #attempt(step: () => Promise<void>): Promise<void> {
+    try {
+      await step();
+    } catch (error) {
+      this.#stuck.push(String(error));
+    }
   }
 
   /** Corrects the tally. Removes expired chunks, delivered or not, if the clock can be trusted. */
@@ -139,15 +143,13 @@ export class Janitor {
     const isTrusted = this.#isClockTrusted() && !this.#wasStepped();
     const unixMs = this.#clock.unixMs();
     await this.#recount(COUNT_ALL_MS);
-    await this.#spool.countSizes();
+    await this.#attempt(() => this.#spool.countSizes());
     if (!isTrusted) return;
     for (const dir of CHUNK_DIRS) {
       const losses = noLosses();
-      try {
-        await this.#removeOld(dir, (name) => isExpired(name, dir, unixMs, this.#limits), losses);
-      } finally {
-        this.#report(dir, losses, "expired");
-      }
+      const isOld = (name: ChunkName) => isExpired(name, dir, unixMs, this.#limits);
+      await this.#attempt(() => this.#removeOld(dir, isOld, losses));
+      this.#report(dir, losses, "expired");
     }
     await this.#removeStrays(keptSinceMs("rejected", unixMs, this.#limits));
   }
@@ -168,8 +170,12 @@ export class Janitor {
         if (await this.#remove(dir, name, losses) === null) stays.add(name.key);
       }
     }
+    // A provisional chunk whose clock ran ahead is behind all the others: that is looked for once a day.
     const nowMs = this.#clock.monotonicMs();
-    if (!isCutShort || nowMs - this.#oldSoughtMs[dir] < HOUR_MS) return;
+    const dueMs = isCutShort
+      ? this.#oldSoughtMs[dir] + HOUR_MS
+      : Math.max(this.#oldSoughtMs[dir], this.#startedMs) + COUNT_ALL_MS;
+    if (nowMs < dueMs) return;
     this.#oldSoughtMs[dir] = nowMs;
     for (const fileName of await this.#spool.recount(dir, isOld)) {
       const name = parseChunkName(fileName);
@@ -207,7 +213,7 @@ export class Janitor {
     for (const dir of EVICTION_ORDER) {
       const losses = noLosses();
       const stays = new Set<string>();
-      try {
+      await this.#attempt(async () => {
         await this.#recountIfTooMuch(dir);
         while (this.#stuck.length < MAX_STUCK) {
           const now = { totalBytes: this.#spool.totalBytes, freeBytes };
@@ -215,12 +221,13 @@ export class Janitor {
           const name = await this.#spool.oldest(dir, ({ key }) => !stays.has(key));
           if (name === null) break;
           const bytes = await this.#remove(dir, name, losses);
-          if (bytes === null) stays.add(name.key);
           freeBytes += bytes ?? 0;
+          if (bytes !== null) continue;
+          stays.add(name.key);
+          await this.#recountIfTooMuch(dir); // it was gone already: others may be gone, too
         }
-      } finally {
-        this.#report(dir, losses, "no space left"); // also if the disk failed in the middle
-      }
+      });
+      this.#report(dir, losses, "no space left"); // also if the disk failed in the middle
     }
     this.#status.counters.freeBytes = freeBytes;
     const tight = freeBytes < this.#limits.minFreeBytes;
@@ -246,7 +253,8 @@ export class Janitor {
     const nowMs = this.#clock.monotonicMs();
     const isAll = nowMs - this.#allCountedMs >= allMs;
     for (const dir of CHUNK_DIRS) {
-      if (isAll || this.#spool.isTouched(dir)) await this.#spool.recount(dir, () => false);
+      if (!isAll && !this.#spool.isTouched(dir)) continue;
+      await this.#attempt(async () => void await this.#spool.recount(dir, () => false));
     }
     if (isAll) this.#allCountedMs = nowMs;
   }

@@ -27,6 +27,7 @@ import {
 } from "../system/disk.ts";
 import type { Tally } from "../status/tally.ts";
 import { Folder } from "./folder.ts";
+import { SYSTEM_TIMING, type WatchTiming } from "./folder_watch.ts";
 import { PartFile } from "./part_file.ts";
 import { copyReason, reasonPath, removeOldReason, writeReason } from "./reason_file.ts";
 import { lockSpool, SpoolLockedError } from "./spool_lock.ts";
@@ -70,10 +71,15 @@ export class Spool {
   #unsynced = 0;
   readonly #uploadedSync = new CoalescedSync(() => this.#syncMove("uploaded"));
 
-  private constructor(dir: string, lock: Deno.FsFile, heldNames: number) {
+  private constructor(
+    dir: string,
+    lock: Deno.FsFile,
+    heldNames: number,
+    timing: WatchTiming,
+  ) {
     this.dir = dir;
     this.#lock = lock;
-    const folder = (sub: ChunkDir) => new Folder(join(dir, sub), heldNames);
+    const folder = (sub: ChunkDir) => new Folder(join(dir, sub), heldNames, timing);
     const [outbox, uploaded, rejected] = [folder("outbox"), folder("uploaded"), folder("rejected")];
     this.#folders = { outbox, uploaded, rejected };
     this.tally = { outbox: outbox.tally, uploaded: uploaded.tally, rejected: rejected.tally };
@@ -83,10 +89,15 @@ export class Spool {
    * Creates the directories, takes the lock and counts the files that are there. `countSizes` reads their
    * sizes later, so that a start takes no longer than one listing.
    * @param heldNames how many names of each directory are held; it is listed again when they run out.
+   * @param timing how long changes take, as folder_watch.ts uses it.
    * @throws {SpoolLockedError} if another process has the spool.
    * @throws an error that names the directory if it cannot be created or written.
    */
-  static async open(dir: string, heldNames = HELD_NAMES): Promise<Spool> {
+  static async open(
+    dir: string,
+    heldNames = HELD_NAMES,
+    timing: WatchTiming = SYSTEM_TIMING,
+  ): Promise<Spool> {
     let lock: Deno.FsFile | null = null;
     try {
       await Deno.mkdir(join(dir, ".."), { recursive: true });
@@ -94,7 +105,7 @@ export class Spool {
         await Deno.mkdir(join(dir, sub), { recursive: true, mode: PRIVATE_DIR });
       }
       lock = await lockSpool(dir);
-      const spool = new Spool(dir, lock, heldNames);
+      const spool = new Spool(dir, lock, heldNames, timing);
       for (const sub of CHUNK_DIRS) await spool.#folders[sub].list();
       return spool;
     } catch (error) {
@@ -164,10 +175,9 @@ export class Spool {
    * there.
    */
   async noticeReturned(): Promise<void> {
-    const { files } = this.tally.rejected;
-    if (this.isTouched("rejected")) await this.recount("rejected", () => false);
-    const isMoved = this.tally.rejected.files !== files;
-    if (isMoved || this.isTouched("outbox")) await this.recount("outbox", () => false);
+    for (const dir of ["rejected", "outbox"] as const) {
+      if (this.isTouched(dir)) await this.recount(dir, () => false);
+    }
   }
 
   /** The wanted chunk that has waited longest, or null. */
@@ -179,10 +189,11 @@ export class Spool {
 
   /** A waiting chunk by its key, or null. */
   async waitingWithKey(key: string): Promise<ChunkName | null> {
-    const hasKey = (name: ChunkName) => name.key === key;
-    // A lookup: a search through all names would take long if the key is not there.
-    return this.#folders.outbox.heldWithKey(key) ??
-      (this.#isKnown("outbox") ? null : await this.oldest("outbox", hasKey));
+    const { outbox } = this.#folders;
+    const held = outbox.heldWithKey(key);
+    if (held !== null || this.#isKnown("outbox")) return held;
+    const found = await this.recount("outbox", (name) => name.key === key);
+    return parseChunkName(found[0] ?? "");
   }
 
   /** The oldest wanted chunk in a directory, or null. */
@@ -229,6 +240,13 @@ export class Spool {
       await delay(0);
     }
     return { old, isCutShort: false };
+  }
+
+  /** Creates the directories that somebody has deleted: without one nothing could be filed there. */
+  async ensureDirectories(): Promise<void> {
+    for (const sub of ["recording", ...CHUNK_DIRS]) {
+      await Deno.mkdir(join(this.dir, sub), { recursive: true, mode: PRIVATE_DIR });
+    }
   }
 
   /** Creates a file in recording/. */
@@ -377,8 +395,8 @@ export class Spool {
       // A reason is younger than its chunk: most need not be checked.
       const chunk = parseChunkName(name.replace(/\.reason\.json$/, ""));
       if (chunk !== null && chunk.startUnixUs / 1000 >= unixMs) continue;
-      const { mtime } = await Deno.lstat(join(dir, name));
-      if (mtime !== null && mtime.getTime() < unixMs) strays.push(name);
+      const mtime = await modifiedMs(join(dir, name));
+      if (mtime !== null && mtime < unixMs) strays.push(name);
     }
     const removed: string[] = [];
     // A file set aside sorts before its reason, which is deleted with it.
@@ -443,6 +461,9 @@ export class Spool {
   ): Promise<void> {
     const moreUs = await this.#folders[dir].list(visit, holdsAnew);
     if (dir === "outbox") this.returnedUs += Math.max(0, moreUs);
+    // Refused chunks that are gone are requeued ones as a rule. A change of our own in outbox/ may have
+    // hidden that they came.
+    if (dir === "rejected" && moreUs < 0) this.#folders.outbox.watch.touch();
   }
 
   /** Whether all chunks in a directory are held, as far as folder_watch.ts can tell. */
@@ -464,4 +485,14 @@ function unusable(dir: string, error: unknown): Error {
       `${dir}: ${messageOf(error)}`,
     { cause: error },
   );
+}
+
+/** Unix milliseconds; null if the file is gone. */
+async function modifiedMs(path: string): Promise<number | null> {
+  try {
+    return (await Deno.lstat(path)).mtime?.getTime() ?? null;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return null;
+    throw error;
+  }
 }

@@ -11,7 +11,7 @@ const LIMIT_MS = 3_000;
 /** How long a program may take to end after SIGKILL. */
 const DEATH_MS = 500;
 
-/** A program did not end in time. */
+/** A program gave no answer: it did not end in time, or was killed. */
 export class HangingError extends Error {
   override readonly name = "HangingError";
 }
@@ -35,8 +35,12 @@ export async function outputOf(
   }).spawn();
   const output = outputOfChild(child);
   const answer = await within(limitMs, output);
-  if (answer !== null) return answer;
-  child.kill("SIGKILL");
+  if (answer !== null) {
+    // What a killed program wrote, for example when memory was short, is not an answer.
+    if (answer.signal === null) return answer;
+    throw new HangingError(`${program} was killed (${answer.signal}) before it gave an answer`);
+  }
+  killIfRunning(child);
   // A process that hangs in the kernel does not end even then: it is left behind.
   if (await within(DEATH_MS, output) === null) child.unref();
   throw new HangingError(`${program} gave no answer within ${limitMs / 1000} s`);
@@ -70,6 +74,13 @@ export function spawnBound(
   return spawn(program, args);
 }
 
+/** SIGKILL for a child that may have ended already: Deno throws for one that has. */
+export function killIfRunning(child: Deno.ChildProcess): void {
+  try {
+    child.kill("SIGKILL");
+  } catch { /* it has ended */ }
+}
+
 /**
  * Whether the error means that the program is not installed. Deno resolves the permitted programs at its
  * start; a program that is installed later counts as not permitted.
@@ -80,12 +91,12 @@ export function isMissing(error: unknown): boolean {
 
 /** In place of child.output(), which leaks memory: see byte_stream.ts. */
 async function outputOfChild(child: Deno.ChildProcess) {
-  const [stdout, stderr, { success }] = await Promise.all([
+  const [stdout, stderr, { success, signal }] = await Promise.all([
     gather(child.stdout),
     gather(child.stderr),
     child.status,
   ]);
-  return { success, stdout, stderr };
+  return { success, signal, stdout, stderr };
 }
 
 async function gather(

@@ -67,8 +67,9 @@ export class ClockSync {
       onWaiting();
       let askAfterMs = ASK_MIN_MS;
       do {
-        await this.#waitForSign(askAfterMs, signal);
-        askAfterMs = Math.min(askAfterMs * 2, ASK_MAX_MS);
+        // The answer may follow its sign by some seconds: then the system is asked again soon.
+        const isSign = await this.#waitForSign(askAfterMs, signal);
+        askAfterMs = isSign ? ASK_MIN_MS : Math.min(askAfterMs * 2, ASK_MAX_MS);
       } while (!signal.aborted && !await this.look());
     }
     if (signal.aborted) return;
@@ -77,14 +78,15 @@ export class ClockSync {
     });
   }
 
-  /** Resolves at a sign that the clock may have been set, after `ms`, or on abort. */
-  async #waitForSign(ms: number, signal: AbortSignal): Promise<void> {
+  /** True at a sign that the clock may have been set; false after `ms`, or on abort. */
+  async #waitForSign(ms: number, signal: AbortSignal): Promise<boolean> {
     const offsetMs = () => this.#clock.unixMs() - this.#clock.monotonicMs();
     const [beforeMs, endMs] = [offsetMs(), this.#clock.monotonicMs() + ms];
     while (!signal.aborted && this.#clock.monotonicMs() < endMs) {
       await this.#clock.sleep(Math.min(CHECK_MS, endMs - this.#clock.monotonicMs()), signal);
-      if (Math.abs(offsetMs() - beforeMs) > STEP_MS || await this.#hasFlag()) return;
+      if (Math.abs(offsetMs() - beforeMs) > STEP_MS || await this.#hasFlag()) return true;
     }
+    return false;
   }
 }
 

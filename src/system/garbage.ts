@@ -17,8 +17,12 @@ const MEASURE_MS = 2_000;
 const HEAP_GROWTH_BYTES = 2 * 1024 * 1024;
 /** How much the whole process may grow. */
 const RSS_GROWTH_BYTES = 1024 * 1024;
+/** Growth that no collection undoes is not garbage: then the process may grow by more each time, up to this. */
+const MAX_RSS_GROWTH_BYTES = 8 * 1024 * 1024;
 /** After this much time garbage is collected in any case. */
 const INTERVAL_MS = 600_000;
+/** A collection that makes the heap smaller by less than this was for nothing. */
+const FREED_BYTES = 128 * 1024;
 
 /** Sizes of the process, bytes. */
 export type MemoryUse = Pick<Deno.MemoryUsage, "rss" | "heapUsed" | "external">;
@@ -28,6 +32,9 @@ export class GarbagePolicy {
   /** The smallest sizes since the last collection, bytes. */
   #least = { rss: Infinity, heap: Infinity };
   #collectedMs: number | null = null;
+  #rssGrowthBytes = RSS_GROWTH_BYTES;
+  /** The sizes when a collection became due. */
+  #before = { rss: Infinity, heap: Infinity };
 
   /** Whether to collect garbage now. If so, the caller then calls `collected`. */
   isDue(use: MemoryUse, nowMs: number): boolean {
@@ -37,14 +44,20 @@ export class GarbagePolicy {
       heap: Math.min(this.#least.heap, heap),
     };
     this.#collectedMs ??= nowMs;
+    this.#before = { rss: use.rss, heap };
     return heap - this.#least.heap >= HEAP_GROWTH_BYTES ||
-      use.rss - this.#least.rss >= RSS_GROWTH_BYTES ||
+      use.rss - this.#least.rss >= this.#rssGrowthBytes ||
       nowMs - this.#collectedMs >= INTERVAL_MS;
   }
 
   /** Takes the sizes after a collection; growth counts from them. */
   collected({ rss, heapUsed, external }: MemoryUse, nowMs: number): void {
-    this.#least = { rss, heap: heapUsed + external };
+    const heap = heapUsed + external;
+    const isFreed = rss < this.#before.rss || heap < this.#before.heap - FREED_BYTES;
+    this.#rssGrowthBytes = isFreed
+      ? RSS_GROWTH_BYTES
+      : Math.min(2 * this.#rssGrowthBytes, MAX_RSS_GROWTH_BYTES);
+    this.#least = { rss, heap };
     this.#collectedMs = nowMs;
   }
 }

@@ -14,6 +14,7 @@ import { Janitor } from "../../src/spool/janitor.ts";
 import { recoverRecordings } from "../../src/spool/recovery.ts";
 import type { RetentionLimits } from "../../src/spool/retention.ts";
 import { readTrueTime, retimeChunks } from "../../src/spool/retiming.ts";
+import { NO_TIMING } from "../../src/spool/folder_watch.ts";
 import { Spool } from "../../src/spool/spool.ts";
 import { Status } from "../../src/status/status.ts";
 import { IngestClient, type Verdict } from "../../src/upload/ingest_client.ts";
@@ -119,7 +120,7 @@ export class Program {
   async #start(): Promise<void> {
     const { clock, disk, oracle } = this.#world;
     const { limits } = this.#options;
-    const spool = await Spool.open(disk.dir);
+    const spool = await Spool.open(disk.dir, undefined, NO_TIMING);
     Object.assign(spool, { freeBytes: () => Promise.resolve(Math.min(disk.freeBytes, 1e12)) });
     await recoverRecordings(spool, this.#log);
     oracle.recovered();

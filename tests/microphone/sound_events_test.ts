@@ -127,3 +127,14 @@ Deno.test("a sighting is not trusted for longer than ten minutes", async () => {
   stop.abort();
   await running;
 });
+
+Deno.test("stopping is quiet when the helper has ended just before, or a child of it holds the pipe", async () => {
+  for (const script of ["HEADING; exit 0", "HEADING; sleep 60 & exec sleep 0.05"]) {
+    for (let ms = 30; ms < 80; ms += 10) {
+      await withHelper(script, async (events, signal) => {
+        await events.wait(10, signal);
+        await systemClock.sleep(ms);
+      });
+    }
+  }
+});

@@ -16,6 +16,7 @@ import {
   chunksIn,
   oldestIn,
   TempSpool,
+  until,
 } from "../fixtures/temp_spool.ts";
 
 const NOON = Date.UTC(2026, 5, 15, 12);
@@ -293,4 +294,58 @@ Deno.test("sizes of far more chunks than are held are all counted", async () => 
   await counting;
   assertEquals(spool.tally.uploaded.files, 500);
   assertEquals(spool.tally.uploaded.bytes, 50_000);
+});
+
+Deno.test("a directory that somebody deletes is created again, and does not stop the others", async () => {
+  await using rig = await rigAtNoon();
+  const { temp, clock } = rig;
+  const { spool } = temp;
+  for (let k = 0; k < 5; k++) {
+    await temp.store("uploaded", chunkAt(NOON - 10 * DAY_MS + k * 1000, 1));
+  }
+  await Deno.remove(join(spool.dir, "rejected"), { recursive: true });
+  const stop = new AbortController();
+  const running = rig.janitorOf().run(stop.signal);
+  await clock.advance(1000);
+  await until(() => chunksIn(spool, "uploaded").length === 0); // expired chunks go all the same
+  assertEquals(chunksIn(spool, "rejected"), []);
+  stop.abort();
+  await running;
+});
+
+Deno.test("sizes that another process has changed never cost undelivered chunks", async () => {
+  await using rig = await rigAtNoon();
+  const { temp } = rig;
+  const { spool } = temp;
+  for (let k = 0; k < 20; k++) {
+    await temp.store("uploaded", chunkAt(NOON - 100_000 + k * 1000, 1), 1000);
+  }
+  for (let k = 0; k < 10; k++) {
+    await temp.store("outbox", chunkAt(NOON - 50_000 + k * 1000, 1), 1000);
+  }
+  const janitor = rig.janitorOf({ maxSpoolBytes: 31_000, chunkBytes: 1000 });
+  await janitor.makeRoom();
+  await byHand(() => {
+    for (const name of chunksIn(spool, "uploaded")) {
+      Deno.truncateSync(spool.path("uploaded", name), 0);
+    }
+  });
+  for (let k = 0; k < 2; k++) await temp.store("outbox", chunkAt(NOON + k * 1000, 1), 1000);
+  await janitor.makeRoom();
+  assertEquals(chunksIn(spool, "outbox").length, 12);
+  assertEquals(spool.totalBytes, 12_000, "an empty directory has no bytes");
+});
+
+Deno.test("a provisional chunk whose clock ran ahead expires, a day late at most", async () => {
+  await using rig = await rigAtNoon();
+  const { temp, clock } = rig;
+  const provisional = { bootId: "0a1b2c3d", startBootUs: 1, seenUnixS: NOON / 1000 };
+  await temp.store("uploaded", { ...chunkAt(Date.UTC(2035, 0, 1)), provisional });
+  const janitor = rig.janitorOf();
+  for (let day = 0; day < 9; day++) {
+    await temp.store("uploaded", chunkAt(clock.unixMs() - 60_000));
+    await janitor.removeExpired();
+    await clock.advance(DAY_MS + 1000);
+  }
+  assertEquals(chunksIn(temp.spool, "uploaded").filter((name) => name.startsWith("2035")), []);
 });

@@ -26,6 +26,23 @@ Deno.test("garbage is collected when the heap has grown by two megabytes, even i
   assertEquals(policy.isDue(use(80, 11, 6.1), 3), false);
 });
 
+Deno.test("growth that no collection undoes is allowed more each time, up to 8 MB", () => {
+  const policy = new GarbagePolicy();
+  let [rss, collections] = [80, 0];
+  policy.isDue(use(rss), 0);
+  for (let look = 1; look <= 300; look++) {
+    rss = look % 2 === 0 ? 80 : 81.2; // it swings, whatever is collected
+    if (!policy.isDue(use(rss), look * 2000)) continue;
+    collections++;
+    policy.collected(use(rss), look * 2000);
+  }
+  assert(collections <= 4, `${collections} in ten minutes`);
+  // A collection that frees memory sets the limit back.
+  assertEquals(policy.isDue(use(89.5), 602_000), true);
+  policy.collected(use(82), 602_000);
+  assertEquals(policy.isDue(use(83.1), 604_000), true);
+});
+
 Deno.test("growth counts from the smallest size since the last collection", () => {
   const policy = new GarbagePolicy();
   policy.collected(use(90), 0);
