@@ -3,6 +3,7 @@
 
 import { delay } from "@std/async/delay";
 import { join } from "@std/path/join";
+import { within } from "../../src/system/within.ts";
 import { AgentProcess } from "../../tests/fixtures/agent_process.ts";
 import { makeSpeech } from "../../tests/fixtures/audio.ts";
 import { makeCertificates } from "../../tests/fixtures/certificates.ts";
@@ -17,6 +18,8 @@ import { Scene, type Setting, type State, USUAL } from "./scene.ts";
 /** Room for the chunks of all states, a backlog included. */
 const DISK_MB = 4000;
 const LAST_LINES = 5;
+/** How long the events around the programs may take to end. */
+const LIVES_END_MS = 5_000;
 /** Fills the pipe at stderr, then executes the program, so that nobody reads its log. */
 const FILL_LOG = ["sh", "-c", 'head -c 65536 /dev/zero >&2; exec "$@"', "sh"];
 
@@ -81,7 +84,7 @@ export async function watch(states: readonly State[], options: WatchOptions): Pr
   );
   resources.defer(async () => {
     over.abort();
-    await lives;
+    await within(LIVES_END_MS, lives); // what still waits for an answer ends with the program
   });
   const startedMs = performance.now();
   const passedS = () => (performance.now() - startedMs) / 1000;
