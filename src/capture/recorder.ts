@@ -1,5 +1,6 @@
 // Decides when to record, from which microphone, and what to do after a loss. It follows the schedule and
-// reports gaps and problems. stream.ts turns a stream into chunks.
+// reports gaps and problems. stream.ts turns a stream into chunks. The module is long because the schedule,
+// the attempts and the gaps between them share one account of what is missing.
 
 import type { CaptureSource } from "../microphone/capture_attempts.ts";
 import { isSilent, type Levels } from "../status/levels.ts";

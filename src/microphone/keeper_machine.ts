@@ -1,5 +1,6 @@
 // Decides over time which microphone is recorded, as a pure state machine: an event and the time go in,
-// the next state and the actions come out. It never waits, looks or writes: microphone_keeper.ts does.
+// the next state and the actions come out. It never waits, looks or writes: microphone_keeper.ts does. The
+// module is long because every event has its outcome in every state here, and nowhere else.
 //
 // "The last one" is the microphone that was recorded last; it is preferred. Another one may stand in for
 // it, and gives way when the last one is back. A lower rank() is better.

@@ -1,7 +1,8 @@
 // The storage: recording/ -> outbox/ -> uploaded/ or rejected/. The directories are the truth; memory
 // holds counters and the names of the oldest chunks (folder.ts). It moves files durably, never decides
 // which ones, and never reads their contents. A directory is listed when the spool is opened, when another
-// process has changed it, and when the held names have run out.
+// process has changed it, and when the held names have run out. The module is long because all changes go
+// through one queue, so that a listing finds the counters in step with the directory.
 
 import { statfs } from "node:fs/promises";
 import { delay } from "@std/async/delay";
