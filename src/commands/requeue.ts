@@ -45,7 +45,7 @@ interface Rejected {
 
 /** Returns the exit code: 0, or 1 if a named chunk does not exist or cannot be moved. */
 export async function runRequeue(options: RequeueOptions): Promise<number> {
-  // deno-lint-ignore no-console
+  // deno-lint-ignore no-console -- this command talks to a person
   const { spoolDir, all, wanted, dryRun, print = console.log } = options;
   let rejected: Rejected;
   try {

@@ -281,6 +281,24 @@ Deno.test("chunks that another process puts into outbox/ from elsewhere are noti
   assertEquals(await spool.oldestWaiting(), name);
 });
 
+Deno.test("a requeued chunk is noticed even if a change of our own hides that it came", async () => {
+  await using rig = await rigAtNoon();
+  const { spool, temp } = rig;
+  const fileName = await temp.store("rejected", chunkAt(NOON, 60));
+  await spool.noticeReturned();
+  const outbox = join(temp.dir, "outbox");
+  await byHand(() => {
+    const { mtime } = Deno.statSync(outbox);
+    Deno.renameSync(join(temp.dir, "rejected", fileName), join(outbox, fileName));
+    Deno.utimeSync(outbox, mtime ?? 0, mtime ?? 0); // as within one tick of a change of our own
+  });
+  assertEquals(spool.isTouched("outbox"), false);
+  await spool.recount("rejected", () => false); // the janitor counts rejected/ first
+  await spool.noticeReturned();
+  assertEquals(chunksIn(spool, "outbox"), [fileName]);
+  assertEquals(spool.tally.outbox.files, 1);
+});
+
 Deno.test("sizes of far more chunks than are held are all counted", async () => {
   await using rig = await rigAtNoon((dir) => put(dir, "uploaded", chunks(500)));
   rig.temp.spool.close();

@@ -52,6 +52,17 @@ Deno.test("a clock that was stepped, or set by timesyncd, is trusted within 10 s
   }
 });
 
+Deno.test("an answer that follows the step of the clock by some seconds is not missed", async () => {
+  const { clock, state, sync, running } = waitingSync();
+  await clock.advance(1_200_000);
+  clock.step(3_600_000); // the time server has set the clock, and the kernel does not report it yet
+  await clock.advance(11_000);
+  state.isSynchronized = true;
+  await clock.advance(20_000);
+  assertEquals(sync.isTrusted, true);
+  await running;
+});
+
 Deno.test("a date before the release of the program is not trusted, whatever the system reports", async () => {
   const clock = new SimulatedClock(Date.UTC(1970, 0, 1));
   const sync = new ClockSync({ clock, log, probe: () => Promise.resolve(true) });
