@@ -79,6 +79,21 @@ Deno.test("a sighting from before the helper listened is out of date", async () 
   });
 });
 
+Deno.test("half a heading is not a helper that listens: what the kernel reports may still be missed", async () => {
+  const dir = await Deno.makeTempDir();
+  const script = `printf 'monitor will print the received events for:\\n'; touch ${dir}/half; ` +
+    `until [ -e ${dir}/go ]; do sleep 0.01; done; HEADING; exec sleep 60`;
+  await withHelper(script, async (events, signal) => {
+    await events.wait(10, signal);
+    await until("it has printed half", () => [...Deno.readDirSync(dir)].length === 1);
+    await systemClock.sleep(100);
+    assert(!events.isCurrent(events.sighting()));
+    await Deno.writeTextFile(`${dir}/go`, "");
+    await watched(events, signal);
+  });
+  await Deno.remove(dir, { recursive: true });
+});
+
 Deno.test("when the helper ends, a wait ends at once, and then at intervals", async () => {
   await withHelper("HEADING; sleep 0.3", async (events, signal) => {
     await watched(events, signal);
