@@ -3,7 +3,8 @@
 // process of the compiled program with its own spool. All processes start together and are sampled every
 // 10 s for half an hour: memory, descriptors, threads, processor time, and every program that they start.
 //
-// `bench/states.ts [--minutes N] [--only a,b] [--binary PROGRAM] [--untraced] [--write]`. The table goes
+// `bench/states.ts [--minutes N] [--only a,b] [--binary PROGRAM] [--untraced] [--write]
+// [--chunk-seconds N]`. The default is the program's: chunks of 60 s. The table goes
 // to stdout, and with --write also into docs/performance.md. Ctrl-C ends the run early, with a table. The
 // exit code is 1 if a state exceeds a limit; a line says which one. strace counts the children; --untraced
 // runs without it, to show what it costs. A run needs 14 × 90 MB of memory, and as much for a backlog.
@@ -29,6 +30,7 @@ import { type Table, toMarkdown } from "./table.ts";
 
 const MINUTES = 30;
 const EVERY_S = 10;
+const CHUNK_SECONDS = 60;
 const WINDOW: Window = { warmUpS: 300, medianS: 60 };
 /** The growth limit is for 25 minutes. Longer runs get more at the same rate; shorter ones are as noisy. */
 const LIMITS: Limits = { grownKb: 1024, aboveKb: 5 * 1024, descriptors: 2 };
@@ -62,7 +64,7 @@ export async function measure(
       objections.push(`${state.name}: ${error.message}`);
     }
   }
-  return { objections, table: tabulate(rows, endS) };
+  return { objections, table: tabulate(rows, endS, options.chunkSeconds) };
 }
 
 function rowOf(state: State, summary: Summary): (string | number)[] {
@@ -84,13 +86,13 @@ function rowOf(state: State, summary: Summary): (string | number)[] {
   ];
 }
 
-function tabulate(rows: Table["rows"], seconds: number): Table {
+function tabulate(rows: Table["rows"], seconds: number, chunkSeconds: number): Table {
   return {
     title: "Flat in every state",
     note: `The compiled program, one process per state, all in parallel for ` +
       `${
         Math.round(seconds / 60)
-      } minutes. MB of memory: median of the minute around the fifth → ` +
+      } minutes, chunks of ${chunkSeconds} s. MB of memory: median of the minute around the fifth → ` +
       "median of the last one. Growth, peak (the largest increase since the fifth minute) and slope " +
       "(a straight line, least squares) are those of anonymous memory after the fifth minute. " +
       "Processor time does not include that of child processes.",
@@ -119,6 +121,7 @@ if (import.meta.main) {
       minutes: { type: "string", default: String(MINUTES) },
       only: { type: "string" },
       binary: { type: "string" },
+      "chunk-seconds": { type: "string", default: String(CHUNK_SECONDS) },
       untraced: { type: "boolean", default: false },
       write: { type: "boolean", default: false },
     },
@@ -127,6 +130,7 @@ if (import.meta.main) {
   if (!(minutes * 60 > WINDOW.warmUpS + WINDOW.medianS)) {
     throw new Error(`Cannot run as --minutes must be more than 6: current value is ${minutes}`);
   }
+  const chunkSeconds = Number(values["chunk-seconds"]);
   const states = values.only === undefined ? STATES : findStates(values.only.split(","));
   await using binaries = values.binary === undefined ? await buildBinaries() : null;
   const program = values.binary ?? binaries?.x64 ?? "";
@@ -138,6 +142,7 @@ if (import.meta.main) {
   const { table, objections } = await measure(states, {
     program,
     seconds: minutes * 60,
+    chunkSeconds,
     isTraced: !values.untraced,
     signal: early.signal,
     onLook: (atS) => {

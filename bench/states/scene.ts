@@ -68,17 +68,16 @@ export class Scene {
     return { ingest_base_url: server.url, tls_ca_file: caFile };
   }
 
-  /** The setting in which a simulated microphone is recorded in short chunks. */
+  /** The setting in which a simulated microphone is recorded under the default keys. */
   recording(config: Keys, microphone = this.#options.microphone): Setting {
     return { config: { audio_device: microphone.device, ...config }, env: microphone.env };
   }
 }
 
-/** The default keys of every state: short chunks, short waits, all day. */
+/** The default keys of every state: short waits, all day. */
 export const USUAL: Keys = {
   ingest_base_url: NOWHERE,
   ingest_token: TOKEN,
-  chunk_seconds: 5,
   schedule_start: "00:00",
   schedule_end: "00:00",
   upload_timeout_s: 10,

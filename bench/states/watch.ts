@@ -27,6 +27,8 @@ export interface WatchOptions {
   /** The compiled program. */
   readonly program: string;
   readonly seconds: number;
+  /** The length of a chunk in every state, seconds. */
+  readonly chunkSeconds: number;
   /** Interval between two samples, seconds. */
   readonly everyS: number;
   /** False: children are not counted, and strace is not needed. @default true */
@@ -72,7 +74,12 @@ export async function watch(states: readonly State[], options: WatchOptions): Pr
     ];
     const agent = await AgentProcess.start({
       ...{ logLevel: "INFO", ...setting, dir, program },
-      config: { ...USUAL, spool_dir: join(dir, "spool"), ...setting.config },
+      config: {
+        ...USUAL,
+        chunk_seconds: options.chunkSeconds,
+        spool_dir: join(dir, "spool"),
+        ...setting.config,
+      },
       env: { ...unitEnvironment(), ...setting.env },
     });
     resources.use(agent);

@@ -21,6 +21,7 @@ const LIMITS: Limits = { grownKb: 4 * 1024, aboveKb: 6 * 1024, descriptors: 3 };
 Deno.test("no state grows, keeps descriptors or starts programs at an interval", async (t) => {
   await using binaries = await buildBinaries();
   const watched = await watch(findStates(NAMES), {
+    chunkSeconds: 5,
     program: binaries.x64,
     seconds: SECONDS,
     everyS: EVERY_S,
