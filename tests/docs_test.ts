@@ -11,7 +11,8 @@ import { CONFIG, CONFIG_DIR, PROGRAM, runInstall, STATE_DIR } from "../src/comma
 import { runRequeue } from "../src/commands/requeue.ts";
 import { runUninstall } from "../src/commands/uninstall.ts";
 import { loadConfig } from "../src/config/config.ts";
-import { IngestClient, judge } from "../src/upload/ingest_client.ts";
+import { IngestClient } from "../src/upload/ingest_client.ts";
+import { judge } from "../src/upload/verdict.ts";
 import { ids, makeChunk, makeName } from "./fixtures/chunks.ts";
 import {
   checkNames,

@@ -50,6 +50,7 @@ const PURE = [
   "src/upload/multipart.ts",
   "src/upload/queue_order.ts",
   "src/upload/send_window.ts",
+  "src/upload/verdict.ts",
 ];
 
 interface Module {

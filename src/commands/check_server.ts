@@ -4,7 +4,8 @@
 import { deadline, systemClock } from "../system/clock.ts";
 import type { Config } from "../config/config.ts";
 import { readToken } from "../config/token.ts";
-import { IngestClient, judge } from "../upload/ingest_client.ts";
+import { IngestClient } from "../upload/ingest_client.ts";
+import { judge } from "../upload/verdict.ts";
 import { problems } from "../status/problems.ts";
 import { VERSION } from "../system/version.ts";
 import { failed, type Finding, ok, skippedAll, warning } from "./finding.ts";

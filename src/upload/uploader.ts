@@ -1,5 +1,5 @@
 // Delivers the chunks in outbox/, the oldest first, and files each one away once the server has it. It
-// decides when to try again. ingest_client.ts interprets the answers, queue_order.ts chooses the next
+// decides when to try again. verdict.ts interprets the answers, queue_order.ts chooses the next
 // chunk, and send_window.ts limits how many are sent at a time. A chunk leaves outbox/ only after an answer
 // that allows it.
 //
@@ -19,7 +19,8 @@ import { problems } from "../status/problems.ts";
 import type { Status } from "../status/status.ts";
 import { Wakeup } from "../system/wakeup.ts";
 import { DeliveryReport } from "./delivery_report.ts";
-import type { IngestClient, Verdict } from "./ingest_client.ts";
+import type { IngestClient } from "./ingest_client.ts";
+import type { Verdict } from "./verdict.ts";
 import { QueueOrder } from "./queue_order.ts";
 import { type InFlight, SendWindow } from "./send_window.ts";
 

@@ -24,6 +24,7 @@ const MODULES = [
   "src/upload/send_window.ts",
   "src/upload/uploader.ts",
   "src/upload/ingest_client.ts",
+  "src/upload/verdict.ts",
   "src/status/ledger.ts",
   "src/microphone/microphone_choice.ts",
 ];

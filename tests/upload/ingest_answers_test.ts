@@ -1,12 +1,8 @@
 // The pure parts of the ingest client: the meaning of every answer, and the format of times.
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import {
-  formatTimestamp,
-  judge,
-  parseRetryAfter,
-  type Verdict,
-} from "../../src/upload/ingest_client.ts";
+import { formatTimestamp } from "../../src/upload/ingest_client.ts";
+import { judge, parseRetryAfter, type Verdict } from "../../src/upload/verdict.ts";
 
 const OK = `{"status":"ok","chunk_id":"c-1"}`;
 const answers: [what: string, status: number, body: string, expected: Verdict["kind"]][] = [

@@ -10,11 +10,8 @@ import {
   assertThrows,
 } from "@std/assert";
 import { delay } from "@std/async/delay";
-import {
-  IngestClient,
-  type IngestClientOptions,
-  type Verdict,
-} from "../../src/upload/ingest_client.ts";
+import { IngestClient, type IngestClientOptions } from "../../src/upload/ingest_client.ts";
+import type { Verdict } from "../../src/upload/verdict.ts";
 import { temporaryCertificates } from "../fixtures/certificates.ts";
 import { ids, makeChunk, makeName } from "../fixtures/chunks.ts";
 import { type Behaviour, IngestServer } from "../fixtures/ingest_server.ts";

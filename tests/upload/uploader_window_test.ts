@@ -6,7 +6,7 @@ import { assert, assertEquals } from "@std/assert";
 import { delay } from "@std/async/delay";
 import { type ChunkName, parseChunkName } from "../../src/chunk/chunk_name.ts";
 import { Status } from "../../src/status/status.ts";
-import type { Verdict } from "../../src/upload/ingest_client.ts";
+import type { Verdict } from "../../src/upload/verdict.ts";
 import { Uploader, type UploaderOptions } from "../../src/upload/uploader.ts";
 import { ids, makeName } from "../fixtures/chunks.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";

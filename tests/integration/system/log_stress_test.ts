@@ -9,7 +9,7 @@ import { EVENTS, HeldLines, repeating } from "../../../src/system/held_lines.ts"
 import { type Logger, startLog } from "../../../src/system/log.ts";
 import { Janitor } from "../../../src/spool/janitor.ts";
 import { Status } from "../../../src/status/status.ts";
-import type { Verdict } from "../../../src/upload/ingest_client.ts";
+import type { Verdict } from "../../../src/upload/verdict.ts";
 import { Uploader } from "../../../src/upload/uploader.ts";
 import { ids, makeName } from "../../fixtures/chunks.ts";
 import { noMicrophone } from "../../fixtures/recorder_rig.ts";

@@ -3,7 +3,7 @@
 
 import { assertEquals } from "@std/assert";
 import { join } from "@std/path/join";
-import type { Verdict } from "../../../src/upload/ingest_client.ts";
+import type { Verdict } from "../../../src/upload/verdict.ts";
 import { temporaryCertificates } from "../../fixtures/certificates.ts";
 import { run } from "../../fixtures/command.ts";
 import { IngestServer } from "../../fixtures/ingest_server.ts";
