@@ -25,6 +25,7 @@ import { ids } from "../fixtures/chunks.ts";
 import { DiskProcess, type FaultDisk } from "../fixtures/fault_disk.ts";
 import { TOKEN } from "../fixtures/upload_rig.ts";
 import type { ScheduleClock, WorkerClock } from "./clock.ts";
+import { Exchanges } from "./exchanges.ts";
 import type { Oracle } from "./oracle.ts";
 import { numberedPacket, PACKET_MS } from "./sound.ts";
 
@@ -59,6 +60,8 @@ const BREAK: OpusEvent = { kind: "break", reason: "a test", offset: 0 };
 /** A read returns at most this number of packets: a page of ffmpeg. */
 const READ_PACKETS = 20;
 
+/** Event loop turns without a call of the disk, after which only the network or time can cause the next. */
+const REST_TURNS = 2;
 /** A step that takes longer than this in real time is stuck. */
 const STUCK_MS = 10_000;
 
@@ -81,13 +84,13 @@ export class Program {
   #unread: OpusEvent[] = [];
   #readPackets = 1;
   #hasPushed = false;
-  /** Requests without an answer. */
-  readonly #sending = new Set<Promise<unknown>>();
+  readonly #exchanges: Exchanges;
 
   constructor(world: World, options: ProgramOptions) {
     this.#world = world;
     this.#options = options;
     this.#writerClock = world.clock.worker();
+    this.#exchanges = new Exchanges(world.random);
     this.status = new Status({ ...ids, version: "1" }, this.#writerClock);
     this.#client = new IngestClient({
       baseUrl: options.baseUrl,
@@ -197,10 +200,8 @@ export class Program {
     file: Uint8Array<ArrayBuffer>,
     signal: AbortSignal,
   ): Promise<Verdict> {
-    const sending = this.#client.upload(name, file, signal);
-    const answered = sending.catch(() => {});
-    this.#sending.add(answered);
-    const verdict = await sending.finally(() => this.#sending.delete(answered));
+    const send = () => this.#client.upload(name, file, signal);
+    const verdict = await this.#exchanges.exchange(send, signal);
     if (verdict.kind !== "delivered") await clock.sleep(1, signal);
     this.#world.oracle.answered(name.key, verdict.kind);
     return verdict;
@@ -304,16 +305,29 @@ export class Program {
   async settle(): Promise<void> {
     const startMs = performance.now();
     for (let turn = 0; this.isAlive; turn++) {
-      await Promise.race([Promise.all(this.#sending), this.process.died]);
-      if (turn < 100) await new Promise((resolve) => setImmediate(resolve));
-      else await delay(1);
+      await Promise.race([this.#takeTurn(turn), this.process.died]);
       if (this.#isQuiet) return this.#quiet();
       if (performance.now() - startMs > STUCK_MS) throw new Error("the program is stuck");
     }
   }
 
+  /**
+   * Lets everything run that needs no network. When it has come to rest, one exchange with the server takes
+   * its next step, so that a schedule does not depend on the speed of the network.
+   */
+  async #takeTurn(turn: number): Promise<void> {
+    const { trace } = this.#world.disk;
+    const calls = trace.length;
+    for (let rest = 0; rest < REST_TURNS; rest++) {
+      await new Promise((resolve) => setImmediate(resolve));
+      if (trace.length > calls || !this.isAlive) return;
+    }
+    if (this.#exchanges.isEmpty && turn > 100) await delay(1);
+    else await this.#exchanges.step();
+  }
+
   get #isQuiet(): boolean {
-    return this.#sending.size === 0 &&
+    return this.#exchanges.isEmpty &&
       this.#workers.every(({ clock }) => clock.isAsleep) &&
       (this.#writer?.isIdle !== false || this.#writerClock.isAsleep);
   }
@@ -337,7 +351,7 @@ export class Program {
     disk.run(this.process, () => Promise.resolve(this.#writer?.finish()))
       .then(() => isFinished = true);
     while (!isFinished && this.isAlive) {
-      await new Promise((resolve) => setImmediate(resolve));
+      await Promise.race([this.#takeTurn(0), this.process.died]);
       // The writer sleeps between retries while the disk fails.
       if (this.#writerClock.sleepers.size > 1) clock.jump(500);
     }
