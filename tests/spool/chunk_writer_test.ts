@@ -403,6 +403,12 @@ function breakDisk(temp: TempSpool): void {
   temp.spool.create = () => Promise.reject(new Error("the disk is dead"));
 }
 
+Deno.test("what waits for a failing disk is at least two hours of sound, and takes at most 40 MB", () => {
+  const bytesPerHour = 24_000 / 8 * 3600;
+  assert(MAX_PENDING_BYTES >= 2 * bytesPerHour, `${MAX_PENDING_BYTES}`);
+  assert(MAX_PENDING_BYTES <= 40e6, `${MAX_PENDING_BYTES}`);
+});
+
 Deno.test("isFull is true when more waits than can be held, and false when the disk works again", async () => {
   await using setup = await writerAtNoon();
   const { writer, temp } = setup;
