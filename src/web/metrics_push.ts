@@ -14,7 +14,7 @@ import { PushQueue } from "./push_queue.ts";
 const MAX_WAITING = 60;
 /** The most snapshots in one request: about 150 kB. */
 const MAX_TOGETHER = 15;
-/** These may succeed later; any other refusal would be repeated for ever (OTLP, "Failures"). */
+/** These may succeed later; any other refusal would be repeated forever (OTLP, "Failures"). */
 const RETRYABLE: readonly number[] = [429, 502, 503, 504];
 
 /** Sends a request to the receiver. Resolves with the status of the answer. @throws without an answer. */

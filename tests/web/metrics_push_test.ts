@@ -63,7 +63,7 @@ Deno.test("after a long outage, the backlog goes in bounded requests", async () 
   assertEquals(requests.slice(40).map(({ length }) => length), [15, 15, 11]);
 });
 
-Deno.test("metrics that the receiver refuses for ever are dropped and reported", async () => {
+Deno.test("metrics that the receiver refuses forever are dropped and reported", async () => {
   const { requests, reports } = await pushing([400], 2);
   assertEquals(requests, [[0], [1]]);
   assertEquals(reports, [
