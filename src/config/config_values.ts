@@ -176,7 +176,7 @@ export const BASE_URL = baseUrl("https://ingest.example.com", "/api/v1/chunks");
 
 export const OTLP_URL = baseUrl("https://otlp.example.com:4318", "/v1/metrics");
 
-/** Its path is the secret of the till: whoever knows it can ping for it. */
+/** Its path is the secret of the till: anybody who knows it can ping for it. */
 export const PING_URL: Kind<string> = {
   ...text(
     {
