@@ -9,6 +9,9 @@ import { concatBytes } from "../system/concat_bytes.ts";
 import { BEGIN_OF_STREAM, encodePage, END_OF_STREAM, segmentCount } from "./ogg.ts";
 import { encodeOpusHead, encodeOpusTags, type OpusHead, type OpusPacket } from "./opus.ts";
 
+/** Room in the header for the tags that become known while the chunk is recorded (chunk_tags.ts). */
+const TAGS_ROOM_BYTES = 384;
+
 /**
  * 960 ms (48 packets). With ffmpeg's decoder, the first 20 ms after a seam then differ from the uncut
  * stream by 90 dB or more below the signal; with 320 ms the difference was 13 dB below it in slow speech.
@@ -149,9 +152,11 @@ class OpenChunk {
   }
 
   begin(head: OpusHead, preroll: readonly OpusPacket[]): Uint8Array {
+    const { vendor, comments } = this.#identity;
+    const tagsBytes = encodeOpusTags(vendor, comments).length + TAGS_ROOM_BYTES;
     const pages = [
       this.#page([encodeOpusHead(head)], BEGIN_OF_STREAM),
-      this.#page([encodeOpusTags(this.#identity.vendor, this.#identity.comments)], 0),
+      this.#page([encodeOpusTags(vendor, comments, tagsBytes)], 0),
     ];
     if (preroll.length > 0) this.#pagePackets = preroll.length + OWN_ON_FIRST_PAGE;
     for (const packet of preroll) {
