@@ -10,6 +10,7 @@
 
 import { Supervision } from "./web/supervision.ts";
 import { type Microphone, singleMicrophone, SystemMicrophones } from "./microphone/microphones.ts";
+import type { Before } from "./capture/chunk_chain.ts";
 import { Recorder } from "./capture/recorder.ts";
 import { SoundEvents } from "./microphone/sound_events.ts";
 import { type Clock, systemClock } from "./system/clock.ts";
@@ -28,6 +29,7 @@ import { HealthServer } from "./web/health_server.ts";
 import { collectMetrics } from "./web/metrics.ts";
 import { restoreHistory } from "./spool/restore_history.ts";
 import { exportMetrics } from "./web/telemetry.ts";
+import { declaredUntil } from "./status/gap_log.ts";
 import { ProblemReport } from "./status/problem_report.ts";
 import { problems } from "./status/problems.ts";
 import { type HealthReport, Status } from "./status/status.ts";
@@ -77,7 +79,7 @@ export async function runAgent(options: AgentOptions, stop: AbortSignal): Promis
     using notifier = connectServiceManager(env, config.spoolDir, log.getChild("systemd"));
     const watchdogUsec = env.WATCHDOG_USEC;
     const supervision = new Supervision({ notifier, watchdogUsec, timeZone }, clock);
-    await recoverRecordings(spool, log.getChild("recovery"));
+    const recovered = await recoverRecordings(spool, log.getChild("recovery"));
     using client = new IngestClient({
       baseUrl: config.ingestBaseUrl,
       readToken: () => readToken(config),
@@ -89,6 +91,12 @@ export async function runAgent(options: AgentOptions, stop: AbortSignal): Promis
     });
     status.carriedOver(spool.tally.outbox.durationUs);
     const boot = await readBoot(clock);
+    const before = {
+      chunk: spool.latest(boot.id),
+      wasCutOff: recovered > 0,
+      declaredUntilMs: await declaredUntil(config.spoolDir),
+      boot,
+    };
     const clockSync = new ClockSync({
       clock,
       log: log.getChild("clock"),
@@ -101,6 +109,7 @@ export async function runAgent(options: AgentOptions, stop: AbortSignal): Promis
       status,
       spool,
       boot,
+      before,
       clockSync,
       soundEvents,
       supervision,
@@ -134,6 +143,7 @@ interface Parts extends AgentOptions {
   status: Status;
   spool: Spool;
   boot: Boot;
+  before: Before;
   clockSync: ClockSync;
   soundEvents: SoundEvents;
   supervision: Supervision;
@@ -273,6 +283,7 @@ function makeRecorder(parts: Parts): Recorder {
         startBootUs: Math.max(0, Math.round((startMs + boot.zeroMs) * 1000)),
         seenUnixS: null,
       },
+    before: parts.before,
     microphones: microphone === undefined
       ? new SystemMicrophones({ ...config, events: soundEvents })
       : singleMicrophone(microphone),

@@ -7,13 +7,14 @@ import { isSilent, type Levels } from "../status/levels.ts";
 import type { Clock } from "../system/clock.ts";
 import { repeating } from "../system/held_lines.ts";
 import type { Logger } from "../system/log.ts";
-import { isInSchedule, nextChange, type Schedule } from "../config/schedule.ts";
+import { isInSchedule, nextChange, type Schedule, scheduledBetween } from "../config/schedule.ts";
 import type { Spool } from "../spool/spool.ts";
 import type { Status } from "../status/status.ts";
 import { openUntil } from "../system/window.ts";
 import { ChunkWriter } from "../spool/chunk_writer.ts";
 import { ProblemReport } from "../status/problem_report.ts";
 import { type Diagnosis, type ProblemCode, problems } from "../status/problems.ts";
+import { type Before, causeBeforeStart, ChunkChain } from "./chunk_chain.ts";
 import { FfmpegMissingError, type StartFfmpeg } from "./ffmpeg.ts";
 import { appendGap, isNormalEdge } from "../status/gap_log.ts";
 import { type Gap, Ledger, type LedgerBalance } from "../status/ledger.ts";
@@ -60,6 +61,8 @@ export interface RecorderOptions {
    */
   readonly provisional: StreamDeps["provisional"];
   readonly microphones: Microphones;
+  /** What is known of the time before this start; default: nothing. */
+  readonly before?: Before;
 }
 
 export interface RecorderDeps {
@@ -105,12 +108,24 @@ export class Recorder {
    */
   #scheduleEndMs: number | null = null;
   #silentChunks = 0;
+  readonly #chain: ChunkChain;
+  /** What is missing before this start is declared when the clock can be trusted; then this is null. */
+  #before: Before | null;
+  /** When this recorder began, monotonic. */
+  #begunMs: number;
 
   constructor(options: RecorderOptions, deps: RecorderDeps) {
     this.#options = options;
     this.#deps = deps;
     this.#problem = new ProblemReport(deps);
     this.#silence = new ProblemReport(deps);
+    const { before = null } = options;
+    this.#before = before;
+    this.#begunMs = deps.clock.monotonicMs();
+    this.#chain = new ChunkChain(before, {
+      oldestWaiting: () => deps.spool.oldestWaitingNow,
+      ...(before === null ? {} : { causeBefore: () => this.#missingBefore(before).cause }),
+    });
     this.#keeper = new MicrophoneKeeper(options.microphones, {
       ...deps,
       note: (write) => this.#note("microphone.json", write),
@@ -118,7 +133,9 @@ export class Recorder {
     // One writer for all streams: sound that waits for a full disk is kept when a microphone is lost.
     this.#writer = new ChunkWriter(deps.spool, options.syncIntervalMs, {
       ...deps,
-      onSealed: ({ times: { startMs, endMs }, gapCause, levels }) => {
+      onSealed: ({ name, times: { startMs, endMs }, gapCause, levels }) => {
+        this.#chain.sealed(name.key);
+        this.#declareBefore();
         this.#declare(this.#ledger.record(startMs, endMs), gapCause);
         if (levels !== null) this.#heard(levels);
       },
@@ -132,6 +149,7 @@ export class Recorder {
 
   /** Works until the signal aborts; the current chunk is then finished and kept. */
   async run(signal: AbortSignal): Promise<void> {
+    this.#begunMs = this.#deps.clock.monotonicMs();
     try {
       await this.#followSchedule(signal);
     } finally {
@@ -255,6 +273,7 @@ export class Recorder {
         writer: this.#writer,
         onSound: (startMs) => this.#soundArrived(startMs, microphone),
         provisional: this.#options.provisional,
+        chain: this.#chain,
         gapCause: this.#gapCause,
         onDropping: (dropping) => status.recording(dropping ? null : microphone.name),
         isOpen: (pid) => this.#options.microphones.isOpen(microphone, pid),
@@ -309,9 +328,52 @@ export class Recorder {
    * gap.
    */
   #closeBooks(cause: string): void {
+    this.#declareBefore();
+    if (cause === "schedule_end") this.#chain.scheduleEnded();
     this.#declare(this.#ledger.end(this.#scheduleEndMs ?? this.#deps.clock.monotonicMs()), cause);
     this.#scheduleEndMs = null;
     this.#gapCause = "starting";
+  }
+
+  /** The scheduled time between the last chunk of an earlier run and this start, and why it is missing. */
+  #missingBefore(before: Before) {
+    const { schedule, timeZone } = this.#options;
+    const { clock } = this.#deps;
+    const offsetMs = clock.unixMs() - clock.monotonicMs();
+    const { startUnixUs, durationUs } = before.chunk ?? { startUnixUs: Infinity, durationUs: 0 };
+    const [fromMs, toMs] = [(startUnixUs + durationUs) / 1000, this.#begunMs + offsetMs];
+    const gaps = scheduledBetween(fromMs, toMs, schedule, timeZone);
+    const cause = causeBeforeStart(before, {
+      bootUnixMs: offsetMs - before.boot.zeroMs,
+      missingMs: toMs - fromMs,
+      scheduledMs: gaps.reduce((sum, { startMs, endMs }) => sum + endMs - startMs, 0),
+    });
+    const undeclared = scheduledBetween(
+      Math.max(fromMs, Math.min(before.declaredUntilMs, toMs)),
+      toMs,
+      schedule,
+      timeZone,
+    );
+    return {
+      cause,
+      gaps: undeclared.map((gap) => ({
+        startMs: gap.startMs - offsetMs,
+        endMs: gap.endMs - offsetMs,
+      })),
+    };
+  }
+
+  /** Declares what is missing before this start, once, when both ends of it have their true time. */
+  #declareBefore(): void {
+    const before = this.#before;
+    if (before === null || before.chunk?.provisional !== undefined) return;
+    if (this.#options.provisional(this.#deps.clock.monotonicMs()) !== undefined) return;
+    this.#before = null;
+    const { cause, gaps } = this.#missingBefore(before);
+    for (const gap of gaps) {
+      this.#ledger.missed(gap);
+      this.#declare(gap, cause);
+    }
   }
 
   /** Declares a gap, in the log, in /health and in gaps.jsonl; no gap is hidden. */

@@ -9,6 +9,9 @@ import { concatBytes } from "../system/concat_bytes.ts";
 import { BEGIN_OF_STREAM, encodePage, END_OF_STREAM, segmentCount } from "./ogg.ts";
 import { encodeOpusHead, encodeOpusTags, type OpusHead, type OpusPacket } from "./opus.ts";
 
+/** Room in the header for the tags that become known while the chunk is recorded (chunk_tags.ts). */
+const TAGS_ROOM_BYTES = 384;
+
 /**
  * 960 ms (48 packets). With ffmpeg's decoder, the first 20 ms after a seam then differ from the uncut
  * stream by 90 dB or more below the signal; with 320 ms the difference was 13 dB below it in slow speech.
@@ -18,6 +21,12 @@ import { encodeOpusHead, encodeOpusTags, type OpusHead, type OpusPacket } from "
 export const PREROLL_SAMPLES = 46_080;
 /** The maximum number of packets (400 ms) that wait in memory before they become a page on disk. */
 export const PAGE_PACKETS = 20;
+/**
+ * A chunk's first audio page holds its pre-roll and the first two of its own packets, because VLC discards
+ * whole pages at the start: with the pre-roll on pages of its own it swallows up to 1.4 s of sound. It holds
+ * fewer if 255 segments do not suffice (above 420 kbit/s).
+ */
+const OWN_ON_FIRST_PAGE = 2;
 
 /** What identifies a chunk. The caller makes it when a chunk opens. */
 export interface ChunkIdentity {
@@ -131,6 +140,8 @@ class OpenChunk {
   #granule = 0;
   #pending: OpusPacket[] = [];
   #pendingSegments = 0;
+  /** How many packets the next page holds. */
+  #pagePackets = PAGE_PACKETS;
   #last: OpusPacket | null = null;
   /** Samples in this chunk's own packets, pre-roll excluded. */
   bodySamples = 0;
@@ -141,10 +152,13 @@ class OpenChunk {
   }
 
   begin(head: OpusHead, preroll: readonly OpusPacket[]): Uint8Array {
+    const { vendor, comments } = this.#identity;
+    const tagsBytes = encodeOpusTags(vendor, comments).length + TAGS_ROOM_BYTES;
     const pages = [
       this.#page([encodeOpusHead(head)], BEGIN_OF_STREAM),
-      this.#page([encodeOpusTags(this.#identity.vendor, this.#identity.comments)], 0),
+      this.#page([encodeOpusTags(vendor, comments, tagsBytes)], 0),
     ];
+    if (preroll.length > 0) this.#pagePackets = preroll.length + OWN_ON_FIRST_PAGE;
     for (const packet of preroll) {
       if (this.#isFullWith(packet)) pages.push(this.#flush(0));
       this.#hold(packet);
@@ -163,7 +177,7 @@ class OpenChunk {
 
   flush(): ChunkEvent[] {
     const last = this.#pending.at(-1);
-    if (last === undefined || this.#pending.length < PAGE_PACKETS) return [];
+    if (last === undefined || this.#pending.length < this.#pagePackets) return [];
     this.#pending.pop();
     const bytes = this.#flush(0);
     this.#hold(last);
@@ -178,7 +192,7 @@ class OpenChunk {
   }
 
   #isFullWith(packet: OpusPacket): boolean {
-    return this.#pending.length >= PAGE_PACKETS ||
+    return this.#pending.length >= this.#pagePackets ||
       this.#pendingSegments + segmentCount(packet.data.length) > 255;
   }
 
@@ -192,6 +206,7 @@ class OpenChunk {
     const bytes = this.#page(this.#pending.map(({ data }) => data), flags);
     this.#pending = [];
     this.#pendingSegments = 0;
+    this.#pagePackets = PAGE_PACKETS;
     return bytes;
   }
 

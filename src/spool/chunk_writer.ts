@@ -37,6 +37,8 @@ export type WriteStep =
   | {
     kind: "close";
     bytes: Uint8Array;
+    /** Replaces the start of the file, if what its tags say has become known only now. */
+    header?: Uint8Array;
     times: ChunkTimes;
     /** Its start is that of `times`. */
     name: PartName;
@@ -165,6 +167,7 @@ export class ChunkWriter {
         return;
       case "close":
         if (this.#part === null) return;
+        if (step.header !== undefined) await this.#part.replaceStart(step.header);
         await this.#part.append(concatBytes([this.#rest, step.bytes]));
         this.#rest = NOTHING;
         this.#syncs.push({ kind: "seal", part: this.#part, step });

@@ -4,7 +4,7 @@
 
 import { join } from "@std/path/join";
 import type { Logger } from "../system/log.ts";
-import { cutToLastPage, samplesToUs } from "../chunk/chunk_file.ts";
+import { cutToLastPage, repairedHeader, samplesToUs } from "../chunk/chunk_file.ts";
 import { parsePartName } from "../chunk/chunk_name.ts";
 import { writeAll } from "../system/disk.ts";
 import type { Spool } from "./spool.ts";
@@ -47,6 +47,8 @@ async function recoverOne(spool: Spool, fileName: string, log: Logger): Promise<
     return await setAside(spool, fileName, "not a file name of this program", log);
   }
   const bytes = await Deno.readFile(path);
+  const header = repairedHeader(bytes, name === null ? {} : { CHUNK_ID: name.key });
+  if (header !== null) bytes.set(header);
   const whole = cutToLastPage(bytes);
   if (whole === null) return await setAside(spool, fileName, "no Ogg/Opus header", log);
   if (name === null || whole.samples === 0) {
@@ -54,7 +56,7 @@ async function recoverOne(spool: Spool, fileName: string, log: Logger): Promise<
     log.info("A recording that was cut off held no sound yet.", { file: fileName, bytes: size });
     return false;
   }
-  await overwrite(path, bytes, whole.bytes);
+  await overwrite(path, bytes, whole.bytes, header);
   const durationUs = samplesToUs(whole.samples);
   const chunk = await spool.admit(path, { ...name, durationUs });
   log.warning("A recording that was cut off has been finished and will be delivered.", {
@@ -65,10 +67,19 @@ async function recoverOne(spool: Spool, fileName: string, log: Logger): Promise<
   return true;
 }
 
-/** Cuts the file to its new length, and rewrites it only from the first difference on, in its last page. */
-async function overwrite(path: string, before: Uint8Array, after: Uint8Array): Promise<void> {
+/**
+ * Cuts the file to its new length, and rewrites it only from the first difference on, in its last page; and
+ * its header, if that was repaired.
+ */
+async function overwrite(
+  path: string,
+  before: Uint8Array,
+  after: Uint8Array,
+  header: Uint8Array | null,
+): Promise<void> {
   using file = await Deno.open(path, { write: true });
   await file.truncate(after.length);
+  if (header !== null) await writeAll(file, header);
   const changed = after.findIndex((byte, at) => byte !== before[at]);
   if (changed >= 0) {
     await file.seek(changed, Deno.SeekMode.Start);

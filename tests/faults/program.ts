@@ -6,6 +6,7 @@ import { setImmediate } from "node:timers";
 import { delay } from "@std/async/delay";
 import { getLogger } from "@logtape/logtape";
 import { ChunkWriter } from "../../src/spool/chunk_writer.ts";
+import { ChunkChain } from "../../src/capture/chunk_chain.ts";
 import { StreamCutter } from "../../src/capture/stream_cutter.ts";
 import type { Boot } from "../../src/system/clock_sync.ts";
 import type { OpusEvent } from "../../src/chunk/opus.ts";
@@ -287,6 +288,7 @@ export class Program {
           seenUnixS: null,
         },
       gapCause: "starting",
+      chain: new ChunkChain(),
       onSound: () => {},
       onDropping: () => {},
     });

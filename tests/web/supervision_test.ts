@@ -6,6 +6,7 @@ import { getLogger } from "@logtape/logtape";
 import { join } from "@std/path/join";
 import type { Microphones } from "../../src/microphone/microphones.ts";
 import { Recorder, type RecorderOptions } from "../../src/capture/recorder.ts";
+import { ChunkChain } from "../../src/capture/chunk_chain.ts";
 import { StreamCutter } from "../../src/capture/stream_cutter.ts";
 import { ConfigError, loadConfig } from "../../src/config/config.ts";
 import { type HealthReport, Status } from "../../src/status/status.ts";
@@ -330,6 +331,7 @@ Deno.test("packets feed the watchdog, even if writes to the disk fail", () => {
       log: getLogger("test"),
       provisional: () => undefined,
       gapCause: "starting",
+      chain: new ChunkChain(),
       onSound: () => {},
       onDropping: () => {},
       onAlive: () => alive++,
