@@ -16,7 +16,7 @@ import { SoundEvents } from "./microphone/sound_events.ts";
 import { type Clock, systemClock } from "./system/clock.ts";
 import { type Boot, ClockSync, readBoot, type SyncProbe } from "./system/clock_sync.ts";
 import type { Config } from "./config/config.ts";
-import { readToken } from "./config/token.ts";
+import { readTokenToSend } from "./config/token.ts";
 import { collectGarbage } from "./system/garbage.ts";
 import type { Logger } from "./system/log.ts";
 import { Janitor } from "./spool/janitor.ts";
@@ -82,7 +82,7 @@ export async function runAgent(options: AgentOptions, stop: AbortSignal): Promis
     const recovered = await recoverRecordings(spool, log.getChild("recovery"));
     using client = new IngestClient({
       baseUrl: config.ingestBaseUrl,
-      readToken: () => readToken(config),
+      readToken: () => readTokenToSend(config),
       ids: config,
       timestampFormat: config.timestampFormat,
       timeoutMs: config.uploadTimeoutS * 1000,

@@ -11,6 +11,7 @@ import { type Diagnosis, problems } from "../status/problems.ts";
 import { FfmpegSocket } from "./ffmpeg_socket.ts";
 import { LevelMeter } from "./level_meter.ts";
 import { LevelsReader } from "./levels_reader.ts";
+import { ffmpegProgram, PROGRAMS } from "../system/programs.ts";
 
 export interface CaptureOptions {
   /** Sample rate of the Opus stream, Hz; sound at another rate is resampled to it. */
@@ -233,7 +234,7 @@ export class Ffmpeg {
   async #signalGroup(signal: Deno.Signal): Promise<void> {
     const args = ["-s", signal.slice("SIG".length), "--", `-${this.pid}`];
     try {
-      if ((await outputOf("kill", args)).success) return;
+      if ((await outputOf(PROGRAMS.kill, args)).success) return;
     } catch { /* kill is missing or hangs: signal ffmpeg alone */ }
     try {
       this.#child.kill(signal);
@@ -262,7 +263,7 @@ export class Ffmpeg {
  */
 function spawnFfmpeg(args: readonly string[], stdout: "null" | "piped"): Deno.ChildProcess {
   try {
-    return spawnBound("ffmpeg", args, { stdout, stderr: "piped" });
+    return spawnBound(ffmpegProgram(), args, { stdout, stderr: "piped" });
   } catch (error) {
     if (!isMissing(error)) throw error;
     throw new FfmpegMissingError("ffmpeg cannot be started", { cause: error });

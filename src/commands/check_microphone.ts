@@ -14,6 +14,7 @@ import type { SoundOptions } from "../microphone/sound_system.ts";
 import { outputOf } from "../system/child.ts";
 import { failed, type Finding, hasFailed, ok, skippedAll, warning } from "./finding.ts";
 import { readHealth } from "./service.ts";
+import { ffmpegProgram } from "../system/programs.ts";
 
 const LISTEN_MS = 2000;
 /** ffmpeg needs some time to start on a slow board. */
@@ -58,7 +59,7 @@ export async function checkMicrophone(
 async function checkFfmpeg(): Promise<Finding> {
   const name = "ffmpeg";
   try {
-    const { success, stdout } = await outputOf("ffmpeg", ["-hide_banner", "-encoders"], {
+    const { success, stdout } = await outputOf(ffmpegProgram(), ["-hide_banner", "-encoders"], {
       limitMs: START_MS,
     });
     const encoders = new TextDecoder().decode(stdout);

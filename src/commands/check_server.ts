@@ -4,6 +4,7 @@
 import { deadline, systemClock } from "../system/clock.ts";
 import type { Config } from "../config/config.ts";
 import { readToken } from "../config/token.ts";
+import { INSECURE_FIX, refuseTransport } from "../config/transport.ts";
 import { IngestClient } from "../upload/ingest_client.ts";
 import { judge } from "../upload/verdict.ts";
 import { problems } from "../status/problems.ts";
@@ -25,7 +26,7 @@ export async function checkServer(config: Config, sendTestChunk: boolean): Promi
   const hostname = url.hostname.replace(/^\[|\]$/g, "");
   const steps: (readonly [name: string, run: () => Promise<Finding[]>])[] = [
     ["connection", () => reach(hostname, port)],
-    ["tls", () => isTls ? greet(config, hostname, port) : Promise.resolve([notEncrypted()])],
+    ["tls", () => isTls ? greet(config, hostname, port) : Promise.resolve([notEncrypted(config)])],
     ["token", async () => [await askWithToken(config)]],
     ["test chunk", () => maybeSend(config, sendTestChunk)],
   ];
@@ -48,12 +49,20 @@ function cannotAsk(name: string, { tlsCaFile }: Config, error: unknown): Finding
   return failed(name, `cannot be checked: ${messageOf(error)}`, fix);
 }
 
-function notEncrypted(): Finding {
+function notEncrypted(config: Config): Finding {
+  const refusal = refuseTransport(config);
+  if (refusal !== null) {
+    return failed("tls", `nothing is sent: ${refusal.split(";")[0]}`, sentence(INSECURE_FIX));
+  }
   return warning(
     "tls",
     "the connection is not encrypted",
     "Use an https:// URL in ingest_base_url",
   );
+}
+
+function sentence(text: string): string {
+  return text.slice(0, 1).toUpperCase() + text.slice(1);
 }
 
 async function reach(hostname: string, port: number): Promise<Finding[]> {

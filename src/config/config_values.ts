@@ -1,6 +1,7 @@
 // The sorts of values of the configuration: how each is read, what is accepted, and how a refused one
 // may be shown. No token is ever shown.
 
+import { join } from "@std/path/join";
 import { parseAudioDevice } from "./audio_device.ts";
 import { parseMinute } from "./schedule.ts";
 import { type Unit, UNITS, type Words } from "./words.ts";
@@ -99,6 +100,15 @@ export function numberFrom(lowest: number, highest: number | null, unit: Unit): 
   return number(accepted, (value) => lowest <= value && value <= (highest ?? Infinity), unit);
 }
 
+/** True or false, as YAML or as the text of a variable. */
+export const FLAG: Kind<boolean> = {
+  accepted: { en: "true or false", ru: "true или false" },
+  read: (value) => {
+    const word = String(value).toLowerCase();
+    return word === "true" || word === "false" ? word === "true" : new Refusal("is neither");
+  },
+};
+
 /** @param what whose path, in the genitive. */
 export function absolutePath(what: Words): Kind<string> {
   const accepted = { en: `the absolute path of ${what.en}`, ru: `абсолютный путь ${what.ru}` };
@@ -107,6 +117,18 @@ export function absolutePath(what: Words): Kind<string> {
     if (CONTROL.test(value)) return new Refusal("has a control character");
     return value.replace(/\/+$/, "") || "/";
   });
+}
+
+/** The path of a folder, without "." and "..", which every part of the program then reads alike. */
+export function folder(what: Words): Kind<string> {
+  const path = absolutePath(what);
+  return {
+    ...path,
+    read: (value) => {
+      const read = path.read(value);
+      return read instanceof Refusal ? read : join(read);
+    },
+  };
 }
 
 /** The path of a file that must be readable when the configuration is. */

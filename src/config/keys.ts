@@ -5,10 +5,11 @@
  */
 
 import {
-  absolutePath,
   AUDIO_DEVICE,
   BASE_URL,
   file,
+  FLAG,
+  folder,
   integer,
   numberFrom,
   oneOf,
@@ -53,6 +54,19 @@ export const KEYS = {
     },
     placeholder: "https://ingest.example.com",
     install: "asks_with_example",
+  },
+  allow_insecure_http: {
+    group: "identity",
+    kind: FLAG,
+    default: "false",
+    since: "0.3.0",
+    meaning: {
+      en:
+        "whether chunks may be sent to an `http://` URL beyond this machine, unencrypted; without " +
+        "it they stay on the disk",
+      ru: "можно ли отправлять чанки на URL `http://` за пределами этой машины, без шифрования; " +
+        "иначе они остаются на диске",
+    },
   },
   ingest_token: {
     group: "identity",
@@ -130,7 +144,7 @@ export const KEYS = {
 
   spool_dir: {
     group: "storage",
-    kind: absolutePath({ en: "a directory", ru: "каталога" }),
+    kind: folder({ en: "a directory", ru: "каталога" }),
     default: "/var/lib/recorder-agent/spool",
     meaning: { en: "root of the [storage](storage.md)", ru: "каталог [хранения](storage.md)" },
   },
@@ -147,6 +161,16 @@ export const KEYS = {
     meaning: {
       en: "largest size of the storage; the oldest chunks are deleted, delivered ones first",
       ru: "наибольший объём хранения; удаляются самые старые чанки, сначала отправленные",
+    },
+  },
+  keep_delivered_days: {
+    group: "storage",
+    kind: numberFrom(0, null, "days"),
+    sameAs: "max_spool_days",
+    since: "0.3.0",
+    meaning: {
+      en: "age at which a delivered chunk is deleted; 0 deletes it at the moment of delivery",
+      ru: "срок, после которого удаляется отправленный чанк; 0 — удаляется сразу после отправки",
     },
   },
   max_waiting_days: {

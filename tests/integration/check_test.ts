@@ -10,6 +10,8 @@ import { IngestServer } from "../fixtures/ingest_server.ts";
 import { PulseMicrophone } from "../fixtures/pulse_microphone.ts";
 
 const MAIN = new URL("../../main.ts", import.meta.url).pathname;
+/** The same with fake programs. */
+const MAIN_WITH_PROGRAMS = new URL("../fixtures/main_with_programs.ts", import.meta.url).pathname;
 const TOKEN = "a-token-that-is-nowhere-else";
 
 interface Finding {
@@ -24,16 +26,17 @@ interface Finding {
 async function check(
   dir: string,
   config: Record<string, string | number>,
-  options: { args?: string[]; env?: Record<string, string> } = {},
+  options: { args?: string[]; env?: Record<string, string>; programs?: string } = {},
 ): Promise<{ code: number; text: string }> {
   const path = join(dir, "config.yaml");
   const entries = Object.entries({ ...IDS, health_port: 1, ...config });
   await Deno.writeTextFile(path, entries.map(([k, v]) => `${k}: ${JSON.stringify(v)}\n`).join(""), {
     mode: 0o640,
   });
+  const main = options.programs === undefined ? MAIN : MAIN_WITH_PROGRAMS;
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", "--no-check", MAIN, "check", "-c", path, ...options.args ?? []],
-    env: options.env ?? {},
+    args: ["run", "-A", "--no-check", main, "check", "-c", path, ...options.args ?? []],
+    env: { ...options.env, TEST_PROGRAMS: options.programs ?? "" },
     stdin: "null",
   }).output();
   const text = new TextDecoder().decode(stdout);
@@ -49,7 +52,7 @@ async function makePrograms(dir: string, programs: Record<string, string>): Prom
   for (const [name, script] of Object.entries(programs)) {
     await Deno.writeTextFile(join(bin, name), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
   }
-  return `${bin}:/usr/bin:/bin`;
+  return bin;
 }
 
 Deno.test("check names six defects, each with its fix", async () => {
@@ -58,7 +61,7 @@ Deno.test("check names six defects, each with its fix", async () => {
   await using ingest = await IngestServer.start({ tls: { certPem, keyPem }, token: "another" });
   try {
     await Deno.writeTextFile(join(dir, "a-file"), "in the way");
-    const path = await makePrograms(dir, {
+    const programs = await makePrograms(dir, {
       ffmpeg: "echo ' V..... libx264 H.264'",
       vcgencmd: "echo throttled=0x50001",
     });
@@ -76,7 +79,7 @@ Deno.test("check names six defects, each with its fix", async () => {
       ["tls", /certificate is not accepted/, /tls_ca_file/],
       ["power", /voltage is too low/, /power supply/],
     ];
-    const { code, text } = await check(dir, config, { env: { PATH: path }, args: ["--json"] });
+    const { code, text } = await check(dir, config, { programs, args: ["--json"] });
     assertEquals(code, 1);
     const report: { ok: boolean; checks: Finding[] } = JSON.parse(text);
     assertEquals(report.ok, false);
@@ -90,7 +93,7 @@ Deno.test("check names six defects, each with its fix", async () => {
     }
 
     // With the CA the certificate is valid; then the token is wrong.
-    const trusted = await check(dir, { ...config, tls_ca_file: caFile }, { env: { PATH: path } });
+    const trusted = await check(dir, { ...config, tls_ca_file: caFile }, { programs });
     assertEquals(trusted.code, 1);
     assertMatch(trusted.text, /✔ tls/);
     assertMatch(trusted.text, /✘ token +the server answered 401[^\n]*\n +→ Compare/);
@@ -140,7 +143,7 @@ Deno.test("check does not wait for an ffmpeg that cannot be killed", async () =>
   const dir = await Deno.makeTempDir({ prefix: "check-test-" });
   try {
     // Imitates an ffmpeg that is blocked by a driver: no signal reaches it.
-    const path = await makePrograms(dir, {
+    const programs = await makePrograms(dir, {
       ffmpeg: 'case "$*" in *-encoders*) exec /usr/bin/ffmpeg "$@";; esac; exec sleep 40',
       kill: "",
     });
@@ -149,7 +152,7 @@ Deno.test("check does not wait for an ffmpeg that cannot be killed", async () =>
       ingest_token: TOKEN,
       audio_device: "x",
     };
-    const { text } = await check(dir, config, { env: { PATH: path } });
+    const { text } = await check(dir, config, { programs });
     assertMatch(text, /✘ level +ffmpeg \(process \d+\) was killed but does not end/);
   } finally {
     await Deno.remove(dir, { recursive: true });
