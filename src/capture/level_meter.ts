@@ -1,7 +1,7 @@
 // Measures loudness: peak and RMS of a chunk, from its samples. Pure: it receives PCM and sample numbers,
 // and never opens a device.
 
-import { FLOOR_DBFS, type Levels } from "../status/levels.ts";
+import { decibels, type Levels } from "../status/levels.ts";
 import { concatBytes } from "../system/concat_bytes.ts";
 
 /** Samples at 48 kHz in one bin: 20 ms, the length of a packet. */
@@ -89,8 +89,4 @@ export class LevelMeter {
     this.#onLevels(this.#levelsOf(this.#live));
     this.#live = [];
   }
-}
-
-function decibels(ratio: number): number {
-  return Math.max(FLOOR_DBFS, Math.round(200 * Math.log10(ratio)) / 10);
 }

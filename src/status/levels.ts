@@ -9,11 +9,16 @@ export interface Levels {
   readonly rmsDbfs: number;
 }
 
+/** A ratio to full scale in dB, to one decimal place. */
+export function decibels(ratio: number): number {
+  return Math.max(FLOOR_DBFS, Math.round(200 * Math.log10(ratio)) / 10);
+}
+
 /**
  * A peak below 16 of 32,768 steps: exact zeros, or the noise of a converter without a microphone (-72 to
  * -90 dBFS). An empty shop at night is louder: it has a fridge, a street and a clock.
  */
-const SILENT_PEAK_DBFS = -66;
+export const SILENT_PEAK_DBFS = -66;
 
 /** Whether a connected microphone delivers only silence. */
 export function isSilent(levels: Levels): boolean {

@@ -33,6 +33,7 @@ const KIND_OF = {
   recorder_failed: "recording",
   microphone_silent: "sound",
   microphone_stand_in: "sound",
+  microphone_channel: "sound",
   upload_failing: "delivery",
   upload_misconfigured: "delivery",
   chunks_passed_over: "delivery",
@@ -175,6 +176,15 @@ export const problems = {
     message: `Another microphone is recorded in place of the last one: ${reason}`,
     fix: "Plug the last one into its socket again, or name the socket of this one in " +
       "audio_device, usb:PATH",
+  })),
+
+  /** Channels count from 1; `count` is how many there are. Recording continues. */
+  channel: define("microphone_channel", (name: string, wanted: number, count: number) => ({
+    message: `The microphone ${name} has ${count === 1 ? "1 channel" : `${count} channels`}, and ` +
+      `audio_channel is ${wanted}: channel ${count} is recorded`,
+    fix: count === 1
+      ? "Remove audio_channel from the configuration, or set it to auto"
+      : `Set audio_channel to auto, mix or a number from 1 to ${count}`,
   })),
 
   ffmpegMissing: define("ffmpeg_missing", () => ({

@@ -28,6 +28,7 @@ function everyWording(): Diagnosis[] {
     format: problems.format("hw:1,0", "2 channels at 44100 Hz"),
     lost: problems.lost(1, "Input/output error"),
     stalled: problems.stalled(10),
+    channel: problems.channel("Array", 7, 2),
     silent: problems.silent(-90),
     standIn: problems.standIn("the last one is away"),
     ffmpegMissing: problems.ffmpegMissing(),
