@@ -34,6 +34,7 @@ const PURE = [
   "src/config/words.ts",
   "src/capture/channel_meter.ts",
   "src/capture/level_meter.ts",
+  "src/capture/sound_watch.ts",
   "src/capture/timeline.ts",
   "src/microphone/capture_attempts.ts",
   "src/microphone/channel_choice.ts",

@@ -1,7 +1,7 @@
 // One ffmpeg process: its arguments, its output, the meaning of its messages on stderr, and its end, which
 // may have to be forced. It does not know chunks, and never restarts ffmpeg.
 
-import type { Levels } from "../status/levels.ts";
+import type { SoundLevels } from "../status/levels.ts";
 import { join } from "@std/path/join";
 import { byteReader, readAll } from "../system/byte_stream.ts";
 import { isMissing, outputOf, spawnBound } from "../system/child.ts";
@@ -24,7 +24,7 @@ export interface CaptureOptions {
    */
   readonly socketDir: string | null;
   /** Called with the level of every 100 ms, if levels are measured. */
-  readonly onLevels?: (levels: Levels) => void;
+  readonly onLevels?: (levels: SoundLevels) => void;
   /**
    * Called with the level of each channel of the microphone, `STRETCHES_PER_S` times a second, if levels are
    * measured. Without it the channels are not measured, which costs nothing.

@@ -4,7 +4,6 @@
 
 import type { CaptureSource } from "../microphone/capture_attempts.ts";
 import type { ChannelLevels, ChannelSetting } from "../microphone/channel_choice.ts";
-import { isSilent, type Levels } from "../status/levels.ts";
 import type { Clock } from "../system/clock.ts";
 import { repeating } from "../system/held_lines.ts";
 import type { Logger } from "../system/log.ts";
@@ -22,6 +21,7 @@ import { type Gap, Ledger, type LedgerBalance } from "../status/ledger.ts";
 import { NoMicrophoneError } from "../microphone/microphone_choice.ts";
 import { MicrophoneKeeper } from "../microphone/microphone_keeper.ts";
 import { keyOf, type Microphone, type Microphones } from "../microphone/microphones.ts";
+import { SoundWatch } from "./sound_watch.ts";
 import { recordStream, type StreamDeps, type StreamEnd, type StreamOptions } from "./stream.ts";
 
 /** The schedule is checked at least this often, because the clock may be stepped at any time. */
@@ -44,8 +44,6 @@ const SETTLING: readonly ProblemCode[] = [
  * ends.
  */
 const MOST_LEFT_BEHIND = 8;
-
-const SILENT_CHUNKS = 2;
 
 export interface RecorderOptions {
   readonly schedule: Schedule;
@@ -96,7 +94,7 @@ export class Recorder {
   #notes: Promise<void> = Promise.resolve();
   /** The problem that no sound arrives. */
   readonly #problem: ProblemReport;
-  readonly #silence: ProblemReport;
+  readonly #sound: SoundWatch;
   readonly #keeper: MicrophoneKeeper;
   readonly #channels: ChannelKeeper;
   /**
@@ -109,13 +107,12 @@ export class Recorder {
    * written.
    */
   #scheduleEndMs: number | null = null;
-  #silentChunks = 0;
 
   constructor(options: RecorderOptions, deps: RecorderDeps) {
     this.#options = options;
     this.#deps = deps;
     this.#problem = new ProblemReport(deps);
-    this.#silence = new ProblemReport(deps);
+    this.#sound = new SoundWatch(() => new ProblemReport(deps));
     this.#keeper = new MicrophoneKeeper(options.microphones, {
       ...deps,
       note: (write) => this.#note("microphone.json", write),
@@ -127,10 +124,8 @@ export class Recorder {
     // One writer for all streams: sound that waits for a full disk is kept when a microphone is lost.
     this.#writer = new ChunkWriter(deps.spool, options.syncIntervalMs, {
       ...deps,
-      onSealed: ({ times: { startMs, endMs }, gapCause, levels }) => {
-        this.#declare(this.#ledger.record(startMs, endMs), gapCause);
-        if (levels !== null) this.#heard(levels);
-      },
+      onSealed: ({ times: { startMs, endMs }, gapCause }) =>
+        this.#declare(this.#ledger.record(startMs, endMs), gapCause),
     });
   }
 
@@ -275,7 +270,15 @@ export class Recorder {
     status.counters.captureStarts++;
     const end = await recordStream(
       source,
-      { ...this.#options.stream, ...(onChannels ? { onChannels } : {}), tags },
+      {
+        ...this.#options.stream,
+        onLevels: (levels) => {
+          this.#sound.hear(levels);
+          this.#options.stream.onLevels?.(levels);
+        },
+        ...(onChannels ? { onChannels } : {}),
+        tags,
+      },
       {
         ...this.#deps,
         writer: this.#writer,
@@ -363,15 +366,6 @@ export class Recorder {
       const fields = repeating(file, { file, error: String(error) });
       this.#deps.log.warning("{file} cannot be written.", fields);
     });
-  }
-
-  /** Reports a microphone that delivers silence, chunk after chunk, as a problem; recording continues. */
-  #heard(levels: Levels): void {
-    this.#silentChunks = isSilent(levels) ? this.#silentChunks + 1 : 0;
-    if (this.#silentChunks === 0) this.#silence.clear();
-    if (this.#silentChunks === SILENT_CHUNKS) {
-      this.#silence.set(problems.silent(levels.peakDbfs));
-    }
   }
 
   #inSchedule(): boolean {

@@ -34,6 +34,9 @@ const KIND_OF = {
   microphone_silent: "sound",
   microphone_stand_in: "sound",
   microphone_channel: "sound",
+  microphone_stuck: "sound",
+  microphone_clipping: "sound",
+  microphone_too_quiet: "sound",
   upload_failing: "delivery",
   upload_misconfigured: "delivery",
   chunks_passed_over: "delivery",
@@ -169,6 +172,25 @@ export const problems = {
   silent: define("microphone_silent", (peakDbfs: number) => ({
     message: `The microphone delivers only silence (peak ${peakDbfs} dBFS)`,
     fix: "Check that it is not muted, switched off or turned down (alsamixer)",
+  })),
+
+  /** Every sample is the same, far from 0. Recording continues. `offset` is its value; 1 is full scale. */
+  stuck: define("microphone_stuck", (offset: number) => ({
+    message: `The microphone delivers a constant, ${Math.round(offset * 100)} % of full scale`,
+    fix: "Unplug the microphone and plug it in again; if this recurs, use another microphone",
+  })),
+
+  /** Recording continues. */
+  clipping: define("microphone_clipping", () => ({
+    message: "The microphone is overdriven: loud sound is cut off at full scale",
+    fix: "Turn its capture level down (alsamixer, F4), switch its boost off, or move it away",
+  })),
+
+  /** Recording continues. `peakDbfs` is the loudest that was heard in `hours`. */
+  tooQuiet: define("microphone_too_quiet", (peakDbfs: number, hours: number) => ({
+    message:
+      `The microphone hears speech hardly or not at all (peak ${peakDbfs} dBFS in ${hours} h)`,
+    fix: "Turn its capture level up (alsamixer, F4), or move it closer to the people who speak",
   })),
 
   /** `reason` says which microphone is recorded, and which one was before. */

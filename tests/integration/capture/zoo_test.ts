@@ -95,6 +95,21 @@ const TABLE: readonly Row[] = [
     peakDbfs: -6,
     decided: "channel 9",
   },
+  {
+    what: "an input without a capsule: a constant and one bit of noise",
+    animal: { signals: ["noise 0 0.00003 0.02"] },
+    problem: "microphone_silent",
+  },
+  {
+    what: "a converter that hangs at full scale",
+    animal: { signals: ["constant 0 0 -1"] },
+    problem: "microphone_stuck",
+  },
+  {
+    what: "an overdriven microphone",
+    animal: { signals: ["sine 440 3"] },
+    problem: "microphone_clipping",
+  },
 ];
 
 Deno.test("every microphone of the table is recorded, and what is recorded of it is said", async (t) => {
