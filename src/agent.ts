@@ -271,6 +271,7 @@ function makeRecorder(parts: Parts): Recorder {
       vendor: `recorder-agent ${VERSION}`,
       onLevels: (levels) => status.history.heard(levels),
     },
+    audioChannel: config.audioChannel,
     syncIntervalMs: config.syncIntervalS * 1000,
     tags: {
       POINT_ID: config.pointId,

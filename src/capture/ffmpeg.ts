@@ -1,13 +1,15 @@
 // One ffmpeg process: its arguments, its output, the meaning of its messages on stderr, and its end, which
 // may have to be forced. It does not know chunks, and never restarts ffmpeg.
 
-import type { Levels } from "../status/levels.ts";
+import type { SoundLevels } from "../status/levels.ts";
 import { join } from "@std/path/join";
 import { byteReader, readAll } from "../system/byte_stream.ts";
 import { isMissing, outputOf, spawnBound } from "../system/child.ts";
 import type { Clock } from "../system/clock.ts";
 import type { CaptureSource } from "../microphone/capture_attempts.ts";
+import { type ChannelLevels, STRETCHES_PER_S } from "../microphone/channel_choice.ts";
 import { type Diagnosis, problems } from "../status/problems.ts";
+import { ChannelMeter } from "./channel_meter.ts";
 import { FfmpegSocket } from "./ffmpeg_socket.ts";
 import { LevelMeter } from "./level_meter.ts";
 import { LevelsReader } from "./levels_reader.ts";
@@ -23,7 +25,12 @@ export interface CaptureOptions {
    */
   readonly socketDir: string | null;
   /** Called with the level of every 100 ms, if levels are measured. */
-  readonly onLevels?: (levels: Levels) => void;
+  readonly onLevels?: (levels: SoundLevels) => void;
+  /**
+   * Called with the level of each channel of the microphone, `STRETCHES_PER_S` times a second, if levels are
+   * measured. Without it the channels are not measured, which costs nothing.
+   */
+  readonly onChannels?: (levels: ChannelLevels) => void;
 }
 
 export interface FfmpegEnd {
@@ -44,6 +51,17 @@ export const PAGE_MS = 400;
  * than it could. Measured with a time code (bench:time).
  */
 export const MUXER_DELAY_MS = PAGE_MS;
+/**
+ * ffmpeg replaces its own timestamps after a step of the system clock; a step of more than this many seconds,
+ * by default 30 hours, it reports again with every period. The timestamps are not used.
+ */
+const MOST_STEP_S = 2_000_000_000;
+/**
+ * Up to this many channels, a stretch in which the channels are measured has 100 ms; of more channels it is
+ * shorter, so that it fits into the buffer of a socket.
+ */
+const MOST_MEASURED = 8;
+
 /** The most bytes in one read: a page at 320 kbit/s. */
 const SOUND_BUFFER_BYTES = 16_384;
 
@@ -75,20 +93,26 @@ const STALLED_STOP_STEPS: readonly StopStep[] = [
 export function ffmpegArguments(
   source: CaptureSource,
   options: Pick<CaptureOptions, "sampleRate" | "bitrateKbps">,
-  sockets: { readonly sound?: string | undefined; readonly levels?: string | undefined } = {},
+  sockets: {
+    readonly sound?: string | undefined;
+    readonly levels?: string | undefined;
+    readonly channels?: string | undefined;
+  } = {},
 ): string[] {
+  const pan = panOf(source);
   const input = source.kind === "lavfi" ? ["-re", "-f", "lavfi", "-i", source.graph] : [
-    "-f",
-    "alsa",
-    "-channels",
-    String(source.channels),
-    "-sample_rate",
-    String(source.sampleRate),
-    "-i",
-    source.pcm,
+    ...["-f", "alsa"],
+    // Without a layout, the channels of an array are not taken for those of a surround recording.
+    ...(pan === "" ? [] : ["-guess_layout_max", "0"]),
+    ...["-channels", String(source.channels), "-sample_rate", String(source.sampleRate)],
+    ...["-i", source.pcm],
   ];
-  const mono = ["-map", "0:a:0", "-ac", "1", "-ar", String(options.sampleRate)];
-  const stamps = "asetpts=N/SR/TB";
+  const mono = [
+    ...["-map", "0:a:0"],
+    ...(pan === "" ? ["-ac", "1"] : []),
+    ...["-ar", String(options.sampleRate)],
+  ];
+  const stamps = `${pan}asetpts=N/SR/TB`;
   const stream = ["-c:a", "libopus", "-b:a", `${options.bitrateKbps}k`, "-frame_duration", "20"];
   const pages = ["-f", "ogg", "-page_duration", String(PAGE_MS * 1000)];
   const ogg = ["-map_metadata", "-1", ...pages, sockets.sound ? `unix:${sockets.sound}` : "pipe:1"];
@@ -97,15 +121,42 @@ export function ffmpegArguments(
     ...["-af", `${stamps},asetnsamples=n=${options.sampleRate * PAGE_MS / 1000}:p=0`],
     ...["-f", "s16le", `unix:${sockets.levels}`],
   ];
+  const channels = sockets.channels === undefined || source.kind === "lavfi" ? [] : [
+    ...["-map", "0:a:0", "-af"],
+    `asetnsamples=n=${stretchFrames(source)}:p=0,aselect='not(mod(n,${stretchesPerHalf(source)}))'`,
+    ...["-f", "s16le", `unix:${sockets.channels}`],
+  ];
   return [
     ...["-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+warning"],
+    ...["-dts_error_threshold", String(MOST_STEP_S)],
     ...input,
     ...mono,
     ...["-af", stamps],
     ...stream,
     ...ogg,
     ...levels,
+    ...channels,
   ];
+}
+
+/** The filter that takes channels by their index, with a comma behind it; empty for a mono source. */
+function panOf(source: CaptureSource): string {
+  if (source.kind === "lavfi" || source.channels === 1) return "";
+  const { take = Array.from({ length: source.channels }, (_, channel) => channel) } = source;
+  const share = take.length === 1 ? "" : `${1 / take.length}*`;
+  return `pan=mono|c0=${take.map((channel) => `${share}c${channel}`).join("+")},`;
+}
+
+type Alsa = Extract<CaptureSource, { kind: "alsa" }>;
+
+/** The first one of this many stretches is measured. */
+function stretchesPerHalf({ channels }: Alsa): number {
+  return 10 / STRETCHES_PER_S * Math.ceil(channels / MOST_MEASURED);
+}
+
+/** Frames in a stretch. */
+function stretchFrames(source: Alsa): number {
+  return Math.round(source.sampleRate / STRETCHES_PER_S / stretchesPerHalf(source));
 }
 
 /** The cause of a failure, from a line of ffmpeg's stderr; null if the line does not tell it. */
@@ -150,6 +201,7 @@ export class Ffmpeg {
   readonly #source: CaptureSource;
   readonly #sound: FfmpegSocket | ReadableStreamBYOBReader;
   readonly #levelsReader: LevelsReader | null;
+  readonly #channelsReader: LevelsReader | null;
   readonly #stderr: ReadableStreamBYOBReader;
   #diagnosis: Diagnosis | null = null;
 
@@ -162,11 +214,15 @@ export class Ffmpeg {
     const { socketDir: dir } = options;
     const sound = dir === null ? null : FfmpegSocket.listen(join(dir, "sound.sock"));
     const levels = dir === null ? null : FfmpegSocket.listen(join(dir, "levels.sock"));
+    const meter = channelMeter(source, options);
+    const channels = dir === null || meter === null
+      ? null
+      : FfmpegSocket.listen(join(dir, "channels.sock"));
     try {
-      const paths = { sound: sound?.path, levels: levels?.path };
+      const paths = { sound: sound?.path, levels: levels?.path, channels: channels?.path };
       this.#child = spawnFfmpeg(ffmpegArguments(source, options, paths), sound ? "null" : "piped");
     } catch (error) {
-      for (const socket of [sound, levels]) socket?.close();
+      for (const socket of [sound, levels, channels]) socket?.close();
       throw error;
     }
     this.pid = this.#child.pid;
@@ -174,6 +230,7 @@ export class Ffmpeg {
     this.#stderr = byteReader(this.#child.stderr);
     this.levels = levels ? new LevelMeter(options.sampleRate, options.onLevels) : null;
     this.#levelsReader = levels && this.levels ? new LevelsReader(levels, this.levels) : null;
+    this.#channelsReader = channels && meter ? new LevelsReader(channels, meter) : null;
     this.ended = this.#watch(onLine);
   }
 
@@ -199,6 +256,7 @@ export class Ffmpeg {
     try {
       for (let count; (count = await this.#sound.read(buffer)) !== null;) {
         this.#levelsReader?.look();
+        this.#channelsReader?.look();
         yield buffer.subarray(0, count);
       }
     } finally {
@@ -226,6 +284,7 @@ export class Ffmpeg {
       closeSound(this.#sound),
       this.#stderr.cancel(),
       this.#levelsReader?.close(),
+      this.#channelsReader?.close(),
     ]);
     return false;
   }
@@ -254,8 +313,15 @@ export class Ffmpeg {
     const { code } = await this.#child.status;
     if (this.#sound instanceof FfmpegSocket) await this.#sound.ended();
     await this.#levelsReader?.end();
+    await this.#channelsReader?.end();
     return { exitCode: code, diagnosis: this.#diagnosis ?? problems.lost(code, lastError) };
   }
+}
+
+/** Null if there is only one channel, or nobody wants to know. */
+function channelMeter(source: CaptureSource, { onChannels }: CaptureOptions): ChannelMeter | null {
+  if (source.kind === "lavfi" || source.channels === 1 || onChannels === undefined) return null;
+  return new ChannelMeter(source.channels, stretchFrames(source), onChannels);
 }
 
 /**

@@ -82,7 +82,7 @@ async function checkLevel(
   const name = "level";
   let diagnosis: Diagnosis = problems.missing(microphone.name);
   for (const source of microphone.attempts) {
-    const heard = await listen(source);
+    const heard = await listen(await withKnownChannels(source, microphone, microphones));
     if ("rmsDbfs" in heard) {
       if (isSilent(heard)) {
         const { message, fix } = problems.silent(heard.peakDbfs);
@@ -94,6 +94,17 @@ async function checkLevel(
     if (diagnosis.code !== problems.format.code) break;
   }
   return inWords(name, await microphones.explain(diagnosis, microphone));
+}
+
+/** The channels that the service has decided to record. */
+async function withKnownChannels(
+  source: CaptureSource,
+  microphone: Microphone,
+  microphones: SystemMicrophones,
+): Promise<CaptureSource> {
+  if (source.kind !== "alsa") return source;
+  const known = await microphones.knownChannels(microphone, source.channels);
+  return known === null ? source : { ...source, take: known.channels };
 }
 
 /** The levels of two seconds of sound from this source, or why it cannot be opened. */

@@ -226,6 +226,22 @@ export const AUDIO_DEVICE = text(
   },
 );
 
+/** `auto`, `mix` or the number of a channel, counted from 1. */
+export const AUDIO_CHANNEL: Kind<"auto" | "mix" | number> = {
+  accepted: {
+    en: "auto, mix or the number of a channel, 1 to 32",
+    ru: "auto, mix или номер канала от 1 до 32",
+  },
+  read: (value) => {
+    if (value === "auto" || value === "mix") return value;
+    const number = typeof value === "string" && /^\d+$/.test(value) ? Number(value) : value;
+    if (typeof number !== "number") return new Refusal("is unknown");
+    return Number.isInteger(number) && 1 <= number && number <= 32
+      ? number
+      : new Refusal("is out of range");
+  },
+};
+
 /** The rates that Opus knows (RFC 6716, section 2.1.3). */
 export const SAMPLE_RATE = number(
   { en: "8000, 12000, 16000, 24000 or 48000", ru: "8000, 12000, 16000, 24000 или 48000" },

@@ -5,6 +5,7 @@
  */
 
 import {
+  AUDIO_CHANNEL,
   AUDIO_DEVICE,
   BASE_URL,
   file,
@@ -133,6 +134,17 @@ export const KEYS = {
     meaning: {
       en: "[microphone](#the-microphone) to record",
       ru: "[микрофон](#микрофон) для записи",
+    },
+  },
+  audio_channel: {
+    group: "sound",
+    kind: AUDIO_CHANNEL,
+    default: "auto",
+    since: "0.3.0",
+    meaning: {
+      en: "[channel](#the-channel) to record; `auto` takes the one that hears sound, `mix` the " +
+        "average of all",
+      ru: "[канал](#канал) для записи; `auto` — тот, на котором есть звук, `mix` — среднее всех",
     },
   },
   sample_rate: {

@@ -3,7 +3,7 @@
 // without it.
 
 import { join } from "@std/path/join";
-import { PRIVATE_FILE, syncDirectory, writeAll } from "../system/disk.ts";
+import { writeWhole } from "../system/disk.ts";
 import type { MicrophoneIdentity } from "./microphone_choice.ts";
 
 const FILE = "microphone.json";
@@ -33,20 +33,8 @@ export async function writeMicrophones(
   spoolDir: string,
   { last, standIn }: RecordedMicrophones,
 ): Promise<void> {
-  const path = join(spoolDir, FILE);
   const value = standIn === null ? last : { ...last, standIn };
-  {
-    using file = await Deno.open(`${path}.tmp`, {
-      write: true,
-      create: true,
-      truncate: true,
-      mode: PRIVATE_FILE,
-    });
-    await writeAll(file, new TextEncoder().encode(`${JSON.stringify(value)}\n`));
-    await file.sync();
-  }
-  await Deno.rename(`${path}.tmp`, path);
-  await syncDirectory(spoolDir);
+  await writeWhole(join(spoolDir, FILE), `${JSON.stringify(value)}\n`);
 }
 
 async function readFile(spoolDir: string): Promise<unknown> {

@@ -33,6 +33,10 @@ const KIND_OF = {
   recorder_failed: "recording",
   microphone_silent: "sound",
   microphone_stand_in: "sound",
+  microphone_channel: "sound",
+  microphone_stuck: "sound",
+  microphone_clipping: "sound",
+  microphone_too_quiet: "sound",
   upload_failing: "delivery",
   upload_misconfigured: "delivery",
   chunks_passed_over: "delivery",
@@ -170,11 +174,39 @@ export const problems = {
     fix: "Check that it is not muted, switched off or turned down (alsamixer)",
   })),
 
+  /** Every sample is the same, far from 0. Recording continues. `offset` is its value; 1 is full scale. */
+  stuck: define("microphone_stuck", (offset: number) => ({
+    message: `The microphone delivers a constant, ${Math.round(offset * 100)} % of full scale`,
+    fix: "Unplug the microphone and plug it in again; if this recurs, use another microphone",
+  })),
+
+  /** Recording continues. */
+  clipping: define("microphone_clipping", () => ({
+    message: "The microphone is overdriven: loud sound is cut off at full scale",
+    fix: "Turn its capture level down (alsamixer, F4), switch its boost off, or move it away",
+  })),
+
+  /** Recording continues. `peakDbfs` is the loudest that was heard in `hours`. */
+  tooQuiet: define("microphone_too_quiet", (peakDbfs: number, hours: number) => ({
+    message:
+      `The microphone hears speech hardly or not at all (peak ${peakDbfs} dBFS in ${hours} h)`,
+    fix: "Turn its capture level up (alsamixer, F4), or move it closer to the people who speak",
+  })),
+
   /** `reason` says which microphone is recorded, and which one was before. */
   standIn: define("microphone_stand_in", (reason: string) => ({
     message: `Another microphone is recorded in place of the last one: ${reason}`,
     fix: "Plug the last one into its socket again, or name the socket of this one in " +
       "audio_device, usb:PATH",
+  })),
+
+  /** Channels count from 1; `count` is how many there are. Recording continues. */
+  channel: define("microphone_channel", (name: string, wanted: number, count: number) => ({
+    message: `The microphone ${name} has ${count === 1 ? "1 channel" : `${count} channels`}, and ` +
+      `audio_channel is ${wanted}: channel ${count} is recorded`,
+    fix: count === 1
+      ? "Remove audio_channel from the configuration, or set it to auto"
+      : `Set audio_channel to auto, mix or a number from 1 to ${count}`,
   })),
 
   ffmpegMissing: define("ffmpeg_missing", () => ({

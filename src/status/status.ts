@@ -52,6 +52,10 @@ export interface RecordedChunk {
   readonly bytes: number;
   readonly peak_dbfs: number | null;
   readonly rms_dbfs: number | null;
+  /** RMS that a tenth of the chunk does not exceed. */
+  readonly noise_floor_dbfs: number | null;
+  /** Share of the samples at full scale, 0 to 1. */
+  readonly clipped_share: number | null;
 }
 
 /** The answer of GET /health. The first ten fields are fixed: other software reads them. */

@@ -11,6 +11,22 @@ export async function writeAll(file: Deno.FsFile, bytes: Uint8Array): Promise<vo
   }
 }
 
+/** Writes a private file completely or not at all, even if the power fails. */
+export async function writeWhole(path: string, text: string): Promise<void> {
+  {
+    using file = await Deno.open(`${path}.tmp`, {
+      write: true,
+      create: true,
+      truncate: true,
+      mode: PRIVATE_FILE,
+    });
+    await writeAll(file, new TextEncoder().encode(text));
+    await file.sync();
+  }
+  await Deno.rename(`${path}.tmp`, path);
+  await syncDirectory(path.slice(0, path.lastIndexOf("/")) || "/");
+}
+
 /**
  * How many bytes can still be written to a file system; also 0 if it is out of inodes. A file system that
  * reports 0 of 0 inodes does not count them (btrfs).

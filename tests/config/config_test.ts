@@ -189,6 +189,7 @@ Deno.test("the message of ConfigError lists its problems, one per line", () => {
 
 Deno.test("each key refuses what is just outside its range", () => {
   const refused: Record<string, readonly string[]> = {
+    RA_AUDIO_CHANNEL: ["0", "33", "1.5", "left", "-1"],
     RA_POINT_ID: ["123", "1111111111111111111111111111111111111", "{11111111-1111}"],
     RA_INGEST_BASE_URL: [
       "ingest.example.com",

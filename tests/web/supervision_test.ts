@@ -284,6 +284,8 @@ async function longestSilence(
       plugged: () => Promise.resolve(false),
       waitForNews: (ms, clock, signal) => clock.sleep(ms, signal),
       remember: () => Promise.resolve(),
+      knownChannels: () => Promise.resolve(null),
+      rememberChannels: () => Promise.resolve(),
       countStandIn: () => Promise.resolve(0),
       explain: (diagnosis) => Promise.resolve(diagnosis),
       isOpen: () => Promise.resolve(true),
