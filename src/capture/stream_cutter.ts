@@ -286,6 +286,7 @@ export class StreamCutter {
     const before = this.#header;
     const header = before && this.#headerWith(before, times, lostSamples);
     const isChanged = header?.some((byte, at) => byte !== before?.[at]) ?? false;
+    this.#deps.chain.closed(this.#chunkKey, times, name.provisional);
     this.#deps.writer.push({
       kind: "close",
       bytes: event.bytes,
@@ -295,7 +296,6 @@ export class StreamCutter {
       gapCause: this.#gapCause,
       levels,
     });
-    this.#deps.chain.closed(this.#chunkKey, times, name.provisional);
     this.#lostSamples = lostSamples;
     this.#previousEnd = event.endSample;
     this.#gapCause = "unknown";
