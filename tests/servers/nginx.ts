@@ -53,7 +53,7 @@ export class Nginx implements AsyncDisposable {
     return `${this.scheme}://${host}:${this.port}`;
   }
 
-  /** Like `nginx -s reload`: resolves when new connections get the new configuration. */
+  /** Like `nginx -s reload`: resolves when all new connections get the new configuration. */
   async reload(options: NginxOptions): Promise<void> {
     const { port, statusPort } = this;
     const generation = ++this.#generation;
@@ -63,10 +63,16 @@ export class Nginx implements AsyncDisposable {
       const answer = await fetch(`http://127.0.0.1:${statusPort}/`, {
         headers: { connection: "close" },
       }).then((answer) => answer.text(), () => "");
-      if (answer === String(generation)) return;
+      // Until its last request is answered, an old worker may take one more connection.
+      if (answer === String(generation) && this.#workers() === 1) return;
       await delay(20);
     }
     throw new Error(`nginx does not reload:\n${this.process.logs()}`);
+  }
+
+  #workers(): number {
+    const { pid } = this.process;
+    return Deno.readTextFileSync(`/proc/${pid}/task/${pid}/children`).trim().split(" ").length;
   }
 
   [Symbol.asyncDispose](): Promise<void> {
