@@ -5,6 +5,7 @@ import { join } from "@std/path/join";
 
 /** A larger file loses its older half; a gap takes about 150 bytes. */
 const MAX_BYTES = 256 * 1024;
+const KEPT_BYTES = MAX_BYTES / 2;
 
 export interface GapRecord {
   /** UTC, ISO 8601, by the clock as it was when the gap was declared. */
@@ -28,9 +29,22 @@ export function isNormalEdge({ ms, cause }: Pick<GapRecord, "ms" | "cause">): bo
 export async function appendGap(spoolDir: string, gap: GapRecord): Promise<void> {
   const path = join(spoolDir, "gaps.jsonl");
   await Deno.writeTextFile(path, JSON.stringify(gap) + "\n", { append: true, mode: 0o600 });
-  if ((await Deno.stat(path)).size <= MAX_BYTES) return;
-  const lines = (await Deno.readTextFile(path)).split("\n");
-  const kept = lines.slice(Math.floor(lines.length / 2)).join("\n");
+  const { size } = await Deno.stat(path);
+  if (size <= MAX_BYTES) return;
+  const kept = await readFrom(path, size - KEPT_BYTES);
   await Deno.writeTextFile(`${path}.tmp`, kept, { mode: 0o600 });
   await Deno.rename(`${path}.tmp`, path);
+}
+
+/** The whole lines of the next KEPT_BYTES, however large the file has become. */
+async function readFrom(path: string, offset: number): Promise<string> {
+  using file = await Deno.open(path, { read: true });
+  await file.seek(offset, Deno.SeekMode.Start);
+  const bytes = new Uint8Array(KEPT_BYTES);
+  let filled = 0;
+  for (let read: number | null = 1; read !== null && filled < KEPT_BYTES; filled += read ?? 0) {
+    read = await file.read(bytes.subarray(filled));
+  }
+  const text = new TextDecoder().decode(bytes.subarray(0, filled));
+  return text.slice(text.indexOf("\n") + 1);
 }

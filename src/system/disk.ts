@@ -37,6 +37,35 @@ export async function sizeOf(path: string): Promise<number | null> {
   }
 }
 
+/** A file is larger than what it should hold can be. */
+export class TooLargeError extends Error {}
+
+/**
+ * The contents of a regular file of at most `maxBytes`. A link, a pipe or a device is never opened: reading it
+ * could lead elsewhere, or wait for ever.
+ * @throws {TooLargeError}, an error if it is not a regular file, or that of the disk.
+ */
+export async function readWhole(path: string, maxBytes: number): Promise<Uint8Array<ArrayBuffer>> {
+  const { isFile } = await Deno.lstat(path);
+  if (!isFile) throw new Error("it is not a regular file");
+  using file = await Deno.open(path, { read: true });
+  const { size } = await file.stat();
+  if (size > maxBytes) {
+    throw new TooLargeError(`it has ${size} bytes, and at most ${maxBytes} are right`);
+  }
+  const bytes = new Uint8Array(size);
+  let filled = 0;
+  for (let read: number | null = 1; read !== null && filled < size; filled += read ?? 0) {
+    read = await file.read(bytes.subarray(filled));
+  }
+  return filled === size ? bytes : bytes.slice(0, filled);
+}
+
+/** As `readWhole`, as text. */
+export async function readWholeText(path: string, maxBytes: number): Promise<string> {
+  return new TextDecoder().decode(await readWhole(path, maxBytes));
+}
+
 /** Renames a file. Returns false if the file does not exist. */
 export async function renameIfThere(from: string, to: string): Promise<boolean> {
   try {
