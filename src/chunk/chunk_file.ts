@@ -1,6 +1,7 @@
 // Parses a chunk file: its header and tags, its number of samples, and how much of it is intact. Pure:
 // it takes bytes and never opens a file.
 
+import { MAX_BITRATE_KBPS, MAX_CHUNK_SECONDS } from "../config/keys.ts";
 import { concatBytes } from "../system/concat_bytes.ts";
 import {
   encodePage,
@@ -8,6 +9,7 @@ import {
   NO_GRANULE,
   type OggPage,
   OggPageReader,
+  pageAt,
   withFlags,
 } from "./ogg.ts";
 import {
@@ -20,7 +22,7 @@ import {
 } from "./opus.ts";
 
 /** The header pages of a chunk are within this many bytes. */
-const HEADER_READ_BYTES = 16_384;
+export const HEADER_READ_BYTES = 16_384;
 
 export interface ChunkHeader {
   readonly head: OpusHead;
@@ -96,6 +98,98 @@ function wholePages(file: Uint8Array): OggPage[] {
   return pages;
 }
 
+/** A file is read in blocks of this size, bytes: larger than a page. */
+export const BLOCK_BYTES = 65_536;
+/** More than the largest chunk: an hour at 256 kbit/s with a third for peaks, pages and pre-roll. */
+export const MAX_CHUNK_BYTES = MAX_CHUNK_SECONDS * MAX_BITRATE_KBPS * 1000 / 8 * 4 / 3;
+/** A chunk has no more pages than packets of 20 ms. */
+const MAX_PAGES = MAX_CHUNK_SECONDS * 50 + 100;
+
+/** Where the intact part of a chunk file ends. */
+export interface WholePart {
+  /** Audible length, without the pre-skip: samples at 48 kHz; 0: no sound, and no other field is of use. */
+  readonly samples: number;
+  /** Bytes up to the end of the last whole page. */
+  readonly sizeBytes: number;
+  /** Where the last whole page begins. */
+  readonly lastPageOffset: number;
+}
+
+const NO_SOUND: WholePart = { samples: 0, sizeBytes: 0, lastPageOffset: 0 };
+
+/**
+ * Finds the intact part of a chunk file that arrives in pieces, with the memory of one page. It stops at the
+ * first page that is torn, damaged, out of sequence or of another stream.
+ */
+export class WholePartFinder {
+  #rest: Uint8Array = new Uint8Array(0);
+  #restOffset = 0;
+  #isAllZeros = true;
+  #pages = 0;
+  #serial = 0;
+  #head: OpusHead | null = null;
+  #last: Pick<OggPage, "offset" | "byteLength" | "granulePosition"> | null = null;
+  #isOver = false;
+
+  /** Takes the next bytes. False: the bytes behind them do not matter. */
+  push(bytes: Uint8Array): boolean {
+    this.#isAllZeros &&= bytes.every((byte) => byte === 0);
+    if (!this.#isOver) {
+      const buffer = concatBytes([this.#rest, bytes]);
+      const read = this.#readPages(buffer);
+      this.#rest = buffer.slice(read);
+      this.#restOffset += read;
+    }
+    return !this.#isOver || this.#isAllZeros;
+  }
+
+  /** Null if the file does not begin with an Opus header, and is not just torn or empty. */
+  get result(): WholePart | null {
+    const last = this.#last;
+    if (last === null) {
+      const isTorn = !this.#isOver && this.#rest.length < SMALLEST_FIRST_PAGE;
+      return isTorn || this.#isAllZeros ? NO_SOUND : null;
+    }
+    if (this.#head === null) return null;
+    if (this.#pages < 3 || last.granulePosition === NO_GRANULE) return NO_SOUND;
+    const samples = last.granulePosition - this.#head.preSkip;
+    if (samples <= 0) return NO_SOUND;
+    return {
+      samples,
+      sizeBytes: last.offset + last.byteLength,
+      lastPageOffset: last.offset,
+    };
+  }
+
+  /** Returns how many bytes belong to whole pages. */
+  #readPages(buffer: Uint8Array): number {
+    let position = 0;
+    while (true) {
+      const page = pageAt(buffer, position, this.#restOffset);
+      if (page === "incomplete") return position;
+      if (typeof page === "string" || !this.#isNext(page)) break;
+      if (this.#pages === 0) {
+        this.#serial = page.serial;
+        this.#head = parseOpusHead(page.body);
+      }
+      const { offset, byteLength, granulePosition } = page;
+      this.#last = { offset, byteLength, granulePosition };
+      this.#pages++;
+      position += byteLength;
+    }
+    this.#isOver = true;
+    return buffer.length;
+  }
+
+  #isNext({ sequence, serial }: OggPage): boolean {
+    return sequence === this.#pages && this.#pages < MAX_PAGES &&
+      (this.#pages === 0 || serial === this.#serial);
+  }
+}
+
+/** An Opus header in its page: 27 bytes, one segment, at least 19 bytes (RFC 7845, section 5.1). */
+const SMALLEST_FIRST_PAGE = 27 + 1 + 19;
+
 export interface WholeChunk {
   /** The file up to its last whole page; that page is marked as the end of the stream. */
   readonly bytes: Uint8Array;
@@ -108,26 +202,20 @@ export interface WholeChunk {
  * the file holds no sound yet, and null if it does not begin with an Opus header.
  */
 export function cutToLastPage(file: Uint8Array): WholeChunk | null {
-  const pages = wholePages(file);
-  const [first] = pages;
-  const last = pages.at(-1);
-  const head = first && parseOpusHead(first.body);
-  if (last === undefined) return isTorn(file) ? NO_SOUND : null;
-  if (!head) return null;
-  if (pages.length < 3 || last.granulePosition === NO_GRANULE) return NO_SOUND;
-  const samples = last.granulePosition - head.preSkip;
-  if (samples <= 0) return NO_SOUND;
-  const end = last.offset + last.byteLength;
-  const bytes = file.slice(0, end);
-  bytes.set(withFlags(file.subarray(last.offset, end), last.flags | END_OF_STREAM), last.offset);
-  return { bytes, samples };
+  const finder = new WholePartFinder();
+  finder.push(file);
+  const whole = finder.result;
+  if (whole === null) return null;
+  const bytes = file.slice(0, whole.sizeBytes);
+  if (whole.samples > 0) {
+    bytes.set(endOfStream(bytes.subarray(whole.lastPageOffset)), whole.lastPageOffset);
+  }
+  return { bytes, samples: whole.samples };
 }
 
-const NO_SOUND: WholeChunk = { bytes: new Uint8Array(0), samples: 0 };
-
-/** Whether the first page is incomplete, or the file is all zeros after a power cut. */
-function isTorn(file: Uint8Array): boolean {
-  return file.length < 27 + 1 + 19 || file.every((byte) => byte === 0);
+/** The same page, marked as the end of the stream. */
+export function endOfStream(page: Uint8Array): Uint8Array {
+  return withFlags(page, (page[5] ?? 0) | END_OF_STREAM);
 }
 
 /** The duration of samples at 48 kHz, microseconds. */

@@ -24,6 +24,10 @@ import {
 } from "./config_values.ts";
 import type { KeyTable } from "./key.ts";
 
+/** Limits of the sound, which bound the size of a chunk. */
+export const MAX_CHUNK_SECONDS = 3600;
+export const MAX_BITRATE_KBPS = 256;
+
 export const KEYS = {
   point_id: {
     group: "identity",
@@ -114,13 +118,13 @@ export const KEYS = {
 
   chunk_seconds: {
     group: "sound",
-    kind: integer(1, 3600, "seconds"),
+    kind: integer(1, MAX_CHUNK_SECONDS, "seconds"),
     default: "60",
     meaning: { en: "length of a chunk", ru: "длина чанка" },
   },
   opus_bitrate_kbps: {
     group: "sound",
-    kind: integer(6, 256, "kbit/s"),
+    kind: integer(6, MAX_BITRATE_KBPS, "kbit/s"),
     default: "24",
     meaning: {
       en: "Opus bitrate; 24 is good for speech",

@@ -3,10 +3,11 @@
 // without it.
 
 import { join } from "@std/path/join";
-import { writeWhole } from "../system/disk.ts";
+import { readWholeText, writeWhole } from "../system/disk.ts";
 import type { MicrophoneIdentity } from "./microphone_choice.ts";
 
 const FILE = "microphone.json";
+const MAX_BYTES = 65_536;
 
 /** What has been recorded in place of the last one since then. */
 export interface StandIn extends MicrophoneIdentity {
@@ -39,7 +40,7 @@ export async function writeMicrophones(
 
 async function readFile(spoolDir: string): Promise<unknown> {
   try {
-    return JSON.parse(await Deno.readTextFile(join(spoolDir, FILE)));
+    return JSON.parse(await readWholeText(join(spoolDir, FILE), MAX_BYTES));
   } catch {
     return null;
   }

@@ -1,6 +1,6 @@
 // The storage: recording/ -> outbox/ -> uploaded/ or rejected/. The directories are the truth; memory
 // holds counters and the names of the oldest chunks (folder.ts). It moves files durably, never decides
-// which ones, and never reads their contents. A directory is listed when the spool is opened, when another
+// which ones, and never looks into their contents. A directory is listed when the spool is opened, when another
 // process has changed it, and when the held names have run out. The module is long because all changes go
 // through one queue, so that a listing finds the counters in step with the directory.
 
@@ -17,10 +17,12 @@ import {
   parseChunkName,
   type PartName,
 } from "../chunk/chunk_name.ts";
+import { MAX_CHUNK_BYTES } from "../chunk/chunk_file.ts";
 import { CoalescedSync } from "./coalesced_sync.ts";
 import {
   freeBytesOf,
   PRIVATE_FILE,
+  readWhole,
   removeIfThere,
   renameIfThere,
   sizeOf,
@@ -263,6 +265,14 @@ export class Spool {
     for (const sub of ["recording", ...CHUNK_DIRS]) {
       await Deno.mkdir(join(this.dir, sub), { recursive: true, mode: PRIVATE_DIR });
     }
+  }
+
+  /**
+   * The contents of a waiting chunk.
+   * @throws {Deno.errors.NotFound} if it is gone; an error if it is larger than a chunk can be, or not a file.
+   */
+  read(fileName: string): Promise<Uint8Array<ArrayBuffer>> {
+    return readWhole(this.path("outbox", fileName), MAX_CHUNK_BYTES);
   }
 
   /** Creates a file in recording/. */

@@ -53,6 +53,43 @@ export async function sizeOf(path: string): Promise<number | null> {
   }
 }
 
+/** A file is larger than what it should hold can be. */
+export class TooLargeError extends Error {}
+
+/**
+ * The contents of a regular file of at most `maxBytes`. A link, a pipe or a device is never opened: reading it
+ * could lead elsewhere, or wait forever.
+ * @throws {TooLargeError}, an error if it is not a regular file, or that of the disk.
+ */
+export async function readWhole(path: string, maxBytes: number): Promise<Uint8Array<ArrayBuffer>> {
+  const { isFile } = await Deno.lstat(path);
+  if (!isFile) throw new Error("it is not a regular file");
+  using file = await Deno.open(path, { read: true });
+  const { size } = await file.stat();
+  if (size > maxBytes) {
+    throw new TooLargeError(`it has ${size} bytes, and at most ${maxBytes} are right`);
+  }
+  return await readUpTo(file, size);
+}
+
+/** The bytes from the position of a file on: `length` of them, or fewer if the file ends before. */
+export async function readUpTo(
+  file: Deno.FsFile,
+  length: number,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const bytes = new Uint8Array(length);
+  let filled = 0;
+  for (let read: number | null = 1; read !== null && filled < length; filled += read ?? 0) {
+    read = await file.read(bytes.subarray(filled));
+  }
+  return filled === length ? bytes : bytes.slice(0, filled);
+}
+
+/** As `readWhole`, as text. */
+export async function readWholeText(path: string, maxBytes: number): Promise<string> {
+  return new TextDecoder().decode(await readWhole(path, maxBytes));
+}
+
 /** Renames a file. Returns false if the file does not exist. */
 export async function renameIfThere(from: string, to: string): Promise<boolean> {
   try {

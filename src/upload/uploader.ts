@@ -216,7 +216,7 @@ export class Uploader {
     let isConnecting = false;
     let outcome: Promise<Outcome>;
     try {
-      const file = await Deno.readFile(this.#spool.path("outbox", fileName));
+      const file = await this.#spool.read(fileName);
       sizeBytes = file.length;
       isConnecting = this.#window.begun(count(round), this.#clock.monotonicMs());
       outcome = this.#client.upload(name, file, signal);

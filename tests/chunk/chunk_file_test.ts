@@ -5,10 +5,11 @@ import {
   readChunkHeader,
   repairedHeader,
   samplesToUs,
+  WholePartFinder,
   withTags,
 } from "../../src/chunk/chunk_file.ts";
 import { Chunker, PAGE_PACKETS, PREROLL_SAMPLES } from "../../src/chunk/chunker.ts";
-import { END_OF_STREAM, type OggPage, OggPageReader } from "../../src/chunk/ogg.ts";
+import { encodePage, END_OF_STREAM, type OggPage, OggPageReader } from "../../src/chunk/ogg.ts";
 import { OpusStreamReader } from "../../src/chunk/opus.ts";
 import { opusinfo } from "../fixtures/audio.ts";
 import { join, makeHead, makePacket, makeStreamPages, makeTags } from "../fixtures/ogg_stream.ts";
@@ -224,3 +225,54 @@ Deno.test("repairedHeader() leaves alone what is whole, and what is damaged othe
   noHead[30] = (noHead[30] ?? 0) ^ 1;
   assertEquals(repairedHeader(noHead, {}), null);
 });
+
+Deno.test("the whole part of a file is the same in pieces of any size, whatever is damaged", () => {
+  const random = seededRandom(11);
+  const packets = Array.from({ length: 40 }, () => makePacket(60, random));
+  const pages = makeStreamPages(packets, { perPage: 4, preSkip: 312 });
+  const whole = new Uint8Array(pages.flatMap((page) => [...page]));
+  for (let round = 0; round < 200; round++) {
+    const file = whole.slice(0, Math.floor(random() * (whole.length + 1)));
+    if (round % 2 === 1 && file.length > 0) {
+      const at = Math.floor(random() * file.length);
+      file[at] = (file[at] ?? 0) ^ 0x55;
+    }
+    const found = [file.length, 1, 7, 300].map((size) => {
+      const finder = new WholePartFinder();
+      for (let at = 0; at < file.length; at += size) {
+        if (!finder.push(file.subarray(at, at + size))) break;
+      }
+      return finder.result;
+    });
+    for (const result of found) assertEquals(result, found[0], `round ${round}`);
+    // As another reader of the format sees it.
+    const good = [...new OggPageReader().push(file)];
+    const damaged = good.findIndex(({ kind }) => kind === "damage");
+    const last = (damaged < 0 ? good : good.slice(0, damaged)).at(-1);
+    if ((found[0]?.samples ?? 0) > 0 && last?.kind === "page") {
+      assertEquals(found[0]?.sizeBytes, last.offset + last.byteLength, `round ${round}`);
+    }
+  }
+});
+
+Deno.test("a file of countless tiny pages is read no further than a chunk has pages", () => {
+  const finder = new WholePartFinder();
+  const header = makeStreamPages([makePacket(60, seededRandom(1))], { perPage: 1, preSkip: 312 });
+  for (const page of header.slice(0, 2)) assert(finder.push(page));
+  let pages = 2;
+  const tiny = (sequence: number) =>
+    encodePage({
+      flags: 0,
+      granulePosition: 960 * sequence,
+      serial: serialOf(header),
+      sequence,
+      packets: [],
+    });
+  while (pages < 400_000 && finder.push(tiny(pages))) pages++;
+  assert(pages > 180_000 && pages < 181_000, `${pages} pages`);
+});
+
+function serialOf([first]: readonly Uint8Array[]): number {
+  const view = new DataView((first ?? new Uint8Array(18)).slice().buffer);
+  return view.getUint32(14, true);
+}
