@@ -17,12 +17,10 @@ import {
   parseChunkName,
   type PartName,
 } from "../chunk/chunk_name.ts";
-import { MAX_CHUNK_BYTES } from "../chunk/chunk_file.ts";
 import { CoalescedSync } from "./coalesced_sync.ts";
 import {
   freeBytesOf,
   PRIVATE_FILE,
-  readWhole,
   removeIfThere,
   renameIfThere,
   sizeOf,
@@ -265,14 +263,6 @@ export class Spool {
     for (const sub of ["recording", ...CHUNK_DIRS]) {
       await Deno.mkdir(join(this.dir, sub), { recursive: true, mode: PRIVATE_DIR });
     }
-  }
-
-  /**
-   * The contents of a waiting chunk.
-   * @throws {Deno.errors.NotFound} if it is gone; an error if it is larger than a chunk can be, or not a file.
-   */
-  read(fileName: string): Promise<Uint8Array<ArrayBuffer>> {
-    return readWhole(this.path("outbox", fileName), MAX_CHUNK_BYTES);
   }
 
   /** Creates a file in recording/. */
