@@ -33,6 +33,7 @@ const PURE = [
   "src/config/schedule.ts",
   "src/config/sources.ts",
   "src/config/words.ts",
+  "src/capture/causes.ts",
   "src/capture/channel_meter.ts",
   "src/capture/level_meter.ts",
   "src/capture/sound_watch.ts",

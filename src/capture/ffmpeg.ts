@@ -9,6 +9,7 @@ import type { Clock } from "../system/clock.ts";
 import type { CaptureSource } from "../microphone/capture_attempts.ts";
 import { type ChannelLevels, STRETCHES_PER_S } from "../microphone/channel_choice.ts";
 import { type Diagnosis, problems } from "../status/problems.ts";
+import { Causes, type FfmpegLogLevel, parseLine } from "./causes.ts";
 import { ChannelMeter } from "./channel_meter.ts";
 import { FfmpegSocket } from "./ffmpeg_socket.ts";
 import { LevelMeter } from "./level_meter.ts";
@@ -64,8 +65,6 @@ const MOST_MEASURED = 8;
 
 /** The most bytes in one read: a page at 320 kbit/s. */
 const SOUND_BUFFER_BYTES = 16_384;
-
-export type FfmpegLogLevel = "error" | "warning" | "info";
 
 interface StopStep {
   readonly signal: Deno.Signal;
@@ -159,23 +158,6 @@ function stretchFrames(source: Alsa): number {
   return Math.round(source.sampleRate / STRETCHES_PER_S / stretchesPerHalf(source));
 }
 
-/** The cause of a failure, from a line of ffmpeg's stderr; null if the line does not tell it. */
-export function diagnose(line: string, source: CaptureSource): Diagnosis | null {
-  const pcm = source.kind === "alsa" ? source.pcm : source.graph;
-  if (/^setpriv: failed to execute/.test(line)) return problems.ffmpegMissing();
-  if (/Unknown encoder 'libopus'/.test(line)) return problems.ffmpegIncomplete("libopus encoder");
-  if (/Unknown input format: '?alsa/.test(line)) return problems.ffmpegIncomplete("ALSA input");
-  if (/\bunix:/.test(line)) return null; // about a socket, not the microphone
-  if (/cannot set (channel count|sample (rate|format))/.test(line)) return problems.format(pcm);
-  if (/resource busy/i.test(line)) return problems.busy(pcm);
-  // systemd's DeviceAllow= causes "Operation not permitted".
-  if (/Permission denied|\(Operation not permitted\)/i.test(line)) return problems.forbidden(pcm);
-  if (/No such (device|file)|Cannot get card index|Unknown PCM|Connection refused/i.test(line)) {
-    return problems.missing(pcm);
-  }
-  return null;
-}
-
 /** ffmpeg is not installed. */
 export class FfmpegMissingError extends Error {
   readonly diagnosis: Diagnosis = problems.ffmpegMissing();
@@ -198,19 +180,18 @@ export class Ffmpeg {
   /** Never rejects; may never resolve after `stop()` has given up. */
   readonly ended: Promise<FfmpegEnd>;
   readonly #child: Deno.ChildProcess;
-  readonly #source: CaptureSource;
   readonly #sound: FfmpegSocket | ReadableStreamBYOBReader;
   readonly #levelsReader: LevelsReader | null;
   readonly #channelsReader: LevelsReader | null;
   readonly #stderr: ReadableStreamBYOBReader;
-  #diagnosis: Diagnosis | null = null;
+  readonly #causes: Causes;
 
   private constructor(
     source: CaptureSource,
     options: CaptureOptions,
     onLine: (level: FfmpegLogLevel, text: string) => void,
   ) {
-    this.#source = source;
+    this.#causes = new Causes(source);
     const { socketDir: dir } = options;
     const sound = dir === null ? null : FfmpegSocket.listen(join(dir, "sound.sock"));
     const levels = dir === null ? null : FfmpegSocket.listen(join(dir, "levels.sock"));
@@ -251,6 +232,13 @@ export class Ffmpeg {
    * requested, because the buffer is reused.
    */
   async *sound(): AsyncGenerator<Uint8Array> {
+    for await (const bytes of this.#bytes()) {
+      this.#causes.heard();
+      yield bytes;
+    }
+  }
+
+  async *#bytes(): AsyncGenerator<Uint8Array> {
     if (!(this.#sound instanceof FfmpegSocket)) return yield* readAll(this.#sound);
     const buffer = new Uint8Array(SOUND_BUFFER_BYTES);
     try {
@@ -301,20 +289,16 @@ export class Ffmpeg {
   }
 
   async #watch(onLine: (level: FfmpegLogLevel, text: string) => void): Promise<FfmpegEnd> {
-    let lastError = "";
     for await (const line of lines(readAll(this.#stderr))) {
-      const { level, text } = parseLine(line);
-      if (level === "error") lastError = text;
-      const diagnosis = diagnose(text, this.#source);
-      // "cannot set channel count" comes before "cannot open audio device": the first line names the cause.
-      this.#diagnosis ??= diagnosis;
-      onLine(level, text);
+      const parsed = parseLine(line);
+      this.#causes.take(parsed);
+      onLine(parsed.level, parsed.text);
     }
     const { code } = await this.#child.status;
     if (this.#sound instanceof FfmpegSocket) await this.#sound.ended();
     await this.#levelsReader?.end();
     await this.#channelsReader?.end();
-    return { exitCode: code, diagnosis: this.#diagnosis ?? problems.lost(code, lastError) };
+    return { exitCode: code, diagnosis: this.#causes.diagnose(code) };
   }
 }
 
@@ -334,20 +318,6 @@ function spawnFfmpeg(args: readonly string[], stdout: "null" | "piped"): Deno.Ch
     if (!isMissing(error)) throw error;
     throw new FfmpegMissingError("ffmpeg cannot be started", { cause: error });
   }
-}
-
-/** "[alsa @ 0x55…] [error] text", as `-loglevel level+…` writes it. */
-function parseLine(line: string): { level: FfmpegLogLevel; text: string } {
-  const match = /^(?:\[[^\]]* @ [^\]]*\] )?\[(\w+)\] (.*)$/.exec(line);
-  const name = match?.[1] ?? "info";
-  const level = ["panic", "fatal", "error"].includes(name)
-    ? "error"
-    : name === "warning"
-    ? "warning"
-    : "info";
-  const text = match?.[2] ?? line;
-  // ffmpeg reports at every start that a mono microphone is mono.
-  return { level: /^Guessed Channel Layout/.test(text) ? "info" : level, text };
 }
 
 /** Text lines of at most 1,000 characters; a longer one is cut. */

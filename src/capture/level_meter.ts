@@ -28,8 +28,9 @@ export class LevelMeter {
   #bins: Bin[] = [];
   #firstBin = 0;
   #filled = 0;
-  #highest = -Infinity;
-  #lowest = Infinity;
+  // Infinity would make numbers with a fraction of the whole ones in the loop below, at half the speed.
+  #highest = -32768;
+  #lowest = 32767;
   #sum = 0;
   #squares = 0;
   #clipped = 0;
@@ -91,13 +92,16 @@ export class LevelMeter {
 
   /** Adds samples of one bin, or of a part of it. */
   #add(samples: Int16Array): void {
-    let [highest, lowest, sum, squares] = [this.#highest, this.#lowest, 0, 0];
-    // An index and Math.max take half the time of an iterator and a comparison.
+    let highest = this.#highest;
+    let lowest = this.#lowest;
+    let sum = 0;
+    let squares = 0;
+    // An index and Math.max take half the time of an iterator and a comparison; whole numbers stay such.
     for (let at = 0; at < samples.length; at++) {
       const sample = samples[at] ?? 0;
       highest = Math.max(highest, sample);
       lowest = Math.min(lowest, sample);
-      sum += sample;
+      sum = (sum + sample) | 0;
       squares += sample * sample;
     }
     if (highest >= CLIPPED || lowest <= -CLIPPED) {
@@ -119,7 +123,7 @@ export class LevelMeter {
       clipped: this.#clipped,
     };
     [this.#filled, this.#sum, this.#squares, this.#clipped] = [0, 0, 0, 0];
-    [this.#highest, this.#lowest] = [-Infinity, Infinity];
+    [this.#highest, this.#lowest] = [-32768, 32767];
     this.#bins.push(bin);
     if (this.#live.push(bin) < LIVE_BINS) return;
     this.#onLevels(this.#levelsOf(this.#live));

@@ -26,6 +26,7 @@ const KIND_OF = {
   microphone_format: "recording",
   microphone_lost: "recording",
   microphone_stalled: "recording",
+  alsa_config_broken: "recording",
   ffmpeg_missing: "recording",
   ffmpeg_incomplete: "recording",
   ffmpeg_stuck: "recording",
@@ -109,6 +110,13 @@ export const problems = {
     fix: 'Plug it in; "recorder-agent devices" lists the microphones that are connected',
   })),
 
+  /** `server` is the sound server that the PCM uses, `reason` the error of the attempt to reach it. */
+  noSoundServer: define("microphone_missing", (name: string, reason: string, server: string) => ({
+    message: `The PCM ${name} belongs to ${server}, which does not run for this user (${reason})`,
+    fix:
+      'Set audio_device to a line that "recorder-agent devices" prints, or start the sound server',
+  })),
+
   /** More than one matches audio_device; `matching` lists them. */
   unclear: define("microphone_unclear", (audioDevice: string, count: number, matching: string) => ({
     message: `audio_device "${audioDevice}" matches ${count} microphones: ${matching}`,
@@ -163,6 +171,12 @@ export const problems = {
     fix: "Wait for the next attempt; if this recurs, check the microphone and its cable",
   })),
 
+  /** `error` is what ffmpeg's ALSA input reported. */
+  failed: define("microphone_lost", (error: string, fix: string) => ({
+    message: `The microphone cannot be recorded: ${error}`,
+    fix,
+  })),
+
   stalled: define("microphone_stalled", (seconds: number) => ({
     message: `The microphone is connected but delivered no sound for ${seconds} s`,
     fix: "Wait for the next attempt; if this recurs, plug the microphone into another port",
@@ -207,6 +221,18 @@ export const problems = {
     fix: count === 1
       ? "Remove audio_channel from the configuration, or set it to auto"
       : `Set audio_channel to auto, mix or a number from 1 to ${count}`,
+  })),
+
+  /** `what` names the file and quotes the place. */
+  alsaConfigBroken: define("alsa_config_broken", (name: string, what: string) => ({
+    message: `ALSA's configuration, which defines the PCM ${name}, cannot be read: ${what}`,
+    fix:
+      'Fix the file (asound.conf), or set audio_device to a line that "recorder-agent devices" prints',
+  })),
+
+  alsaPluginMissing: define("alsa_config_broken", (name: string, library: string) => ({
+    message: `The PCM ${name} needs ${library}, which cannot be opened`,
+    fix: "Install it: sudo apt-get install --yes libasound2-plugins",
   })),
 
   ffmpegMissing: define("ffmpeg_missing", () => ({

@@ -1,6 +1,6 @@
 import type { CaptureSource } from "../../src/microphone/capture_attempts.ts";
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { diagnose, ffmpegArguments } from "../../src/capture/ffmpeg.ts";
+import { assert, assertEquals } from "@std/assert";
+import { ffmpegArguments } from "../../src/capture/ffmpeg.ts";
 
 const ALSA: CaptureSource = { kind: "alsa", pcm: "hw:1,0", channels: 1, sampleRate: 48000 };
 const OPTIONS = { sampleRate: 48000, bitrateKbps: 24, socketDir: null };
@@ -48,33 +48,4 @@ Deno.test("ffmpegArguments() measures channels only if there are several, in str
   }
   const args = ffmpegArguments(ALSA, OPTIONS, {});
   assertEquals(args.filter((arg) => arg === "-map").length, 1);
-});
-
-Deno.test("diagnose() recognizes the messages of ffmpeg and ALSA for each cause", () => {
-  const said: [string, string | null][] = [
-    ["cannot set channel count to 2 (Invalid argument)", "microphone_format"],
-    ["cannot set sample format 0x10000 2 (Invalid argument)", "microphone_format"],
-    ["cannot open audio device hw:1,0 (Device or resource busy)", "microphone_busy"],
-    ["cannot open audio device hw:1,0 (Permission denied)", "microphone_forbidden"],
-    ["cannot open audio device hw:1,0 (Operation not permitted)", "microphone_forbidden"],
-    ["setpriv: setgroups failed: Operation not permitted", null],
-    ["Error opening output unix:/run/sound.sock: Connection refused", null],
-    ["cannot open audio device hw:1,0 (No such device)", "microphone_missing"],
-    ["cannot open audio device hw:7,0 (No such file or directory)", "microphone_missing"],
-    [
-      "ALSA lib confmisc.c:165:(snd_config_get_card) Cannot get card index for Device",
-      "microphone_missing",
-    ],
-    ["ALSA lib pcm.c:2666:(snd_pcm_open_noupdate) Unknown PCM nosuch", "microphone_missing"],
-    ["Unknown encoder 'libopus'", "ffmpeg_incomplete"],
-    ["Unknown input format: 'alsa'", "ffmpeg_incomplete"],
-    ["ALSA buffer xrun.", null],
-    ["unix:/spool/levels.sock: No such file or directory", null],
-    ["setpriv: failed to execute ffmpeg: No such file or directory", "ffmpeg_missing"],
-  ];
-  for (const [line, code] of said) assertEquals(diagnose(line, ALSA)?.code ?? null, code, line);
-  assertStringIncludes(
-    diagnose("Unknown encoder 'libopus'", ALSA)?.fix ?? "",
-    "apt-get install",
-  );
 });
