@@ -15,7 +15,6 @@ import { SoundEvents } from "./microphone/sound_events.ts";
 import { type Clock, systemClock } from "./system/clock.ts";
 import { type Boot, ClockSync, readBoot, type SyncProbe } from "./system/clock_sync.ts";
 import type { Config } from "./config/config.ts";
-import { readToken } from "./config/token.ts";
 import { collectGarbage } from "./system/garbage.ts";
 import type { Logger } from "./system/log.ts";
 import { Janitor } from "./spool/janitor.ts";
@@ -34,7 +33,7 @@ import { type HealthReport, Status } from "./status/status.ts";
 import { connectServiceManager, runtimeDirectory } from "./system/notify_socket.ts";
 import type { StatusView } from "./web/view.ts";
 import { TaskGroup } from "./system/task_group.ts";
-import { IngestClient } from "./upload/ingest_client.ts";
+import { type IngestClient, ingestClientOf } from "./upload/ingest_client.ts";
 import { Uploader } from "./upload/uploader.ts";
 import { VERSION } from "./system/version.ts";
 
@@ -78,15 +77,7 @@ export async function runAgent(options: AgentOptions, stop: AbortSignal): Promis
     const watchdogUsec = env.WATCHDOG_USEC;
     const supervision = new Supervision({ notifier, watchdogUsec, timeZone }, clock);
     await recoverRecordings(spool, log.getChild("recovery"));
-    using client = new IngestClient({
-      baseUrl: config.ingestBaseUrl,
-      readToken: () => readToken(config),
-      ids: config,
-      timestampFormat: config.timestampFormat,
-      timeoutMs: config.uploadTimeoutS * 1000,
-      tlsCaFile: config.tlsCaFile,
-      concurrency: config.uploadConcurrency,
-    });
+    using client = ingestClientOf(config, env, { clock });
     status.carriedOver(spool.tally.outbox.durationUs);
     const boot = await readBoot(clock);
     const clockSync = new ClockSync({

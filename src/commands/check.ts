@@ -83,7 +83,7 @@ function checksOf(config: Config | null, options: CheckOptions): Check[] {
     ["user", async () => checkUser(await unit)],
     withConfig(["spool"], async (config) => checkSpool(config, await unit)),
     ["clock", () => checkClock()],
-    withConfig(SERVER_CHECKS, (config) => checkServer(config, options.sendTestChunk)),
+    withConfig(SERVER_CHECKS, (config) => checkServer(config, options.sendTestChunk, options.env)),
     ["power", () => checkPower()],
   ];
 }

@@ -4,7 +4,8 @@
 import { deadline, systemClock } from "../system/clock.ts";
 import type { Config } from "../config/config.ts";
 import { readToken } from "../config/token.ts";
-import { IngestClient } from "../upload/ingest_client.ts";
+import { ingestClientOf } from "../upload/ingest_client.ts";
+import { inMemory } from "../upload/upload_file.ts";
 import { judge } from "../upload/verdict.ts";
 import { problems } from "../status/problems.ts";
 import { VERSION } from "../system/version.ts";
@@ -18,7 +19,11 @@ const LIMIT_MS = 10_000;
 export const SERVER_CHECKS = ["dns", "connection", "tls", "token"] as const;
 
 /** DNS, the connection, TLS and the token, each only if the previous one succeeded. */
-export async function checkServer(config: Config, sendTestChunk: boolean): Promise<Finding[]> {
+export async function checkServer(
+  config: Config,
+  sendTestChunk: boolean,
+  env: Readonly<Record<string, string>> = {},
+): Promise<Finding[]> {
   const url = new URL(config.ingestBaseUrl);
   const isTls = url.protocol === "https:";
   const port = Number(url.port) || (isTls ? 443 : 80);
@@ -27,7 +32,7 @@ export async function checkServer(config: Config, sendTestChunk: boolean): Promi
     ["connection", () => reach(hostname, port)],
     ["tls", () => isTls ? greet(config, hostname, port) : Promise.resolve([notEncrypted()])],
     ["token", async () => [await askWithToken(config)]],
-    ["test chunk", () => maybeSend(config, sendTestChunk)],
+    ["test chunk", () => maybeSend(config, sendTestChunk, env)],
   ];
   const found: Finding[] = [];
   for (const [name, step] of steps) {
@@ -159,24 +164,25 @@ async function askWithToken(config: Config): Promise<Finding> {
   }
 }
 
-async function maybeSend(config: Config, sendTestChunk: boolean): Promise<Finding[]> {
+async function maybeSend(
+  config: Config,
+  sendTestChunk: boolean,
+  env: Readonly<Record<string, string>>,
+): Promise<Finding[]> {
   if (!sendTestChunk) return [];
   const name = "test chunk";
-  using client = new IngestClient({
-    baseUrl: config.ingestBaseUrl,
-    readToken: () => readToken(config),
-    ids: config,
-    timestampFormat: config.timestampFormat,
-    timeoutMs: config.uploadTimeoutS * 1000,
-    tlsCaFile: config.tlsCaFile,
-  });
+  using client = ingestClientOf(config, env);
   const chunk = silentChunk({
     POINT_ID: config.pointId,
     REGISTER_ID: config.registerId,
     DEVICE_ID: config.deviceId,
     COMMENT: "recorder-agent check --send-test-chunk",
   }, systemClock.unixMs());
-  const verdict = await client.upload(chunk.name, chunk.bytes, new AbortController().signal);
+  const verdict = await client.upload(
+    chunk.name,
+    inMemory(chunk.bytes),
+    new AbortController().signal,
+  );
   if (verdict.kind === "delivered") {
     return [
       ok(name, `a second of silence was delivered, chunk_id ${verdict.chunkId ?? "not given"}`),

@@ -45,6 +45,15 @@ export function oneOf<T extends string>(...words: readonly T[]): Kind<T> {
   );
 }
 
+/** Written as in YAML; a variable holds text. */
+export const YES_OR_NO: Kind<boolean> = {
+  accepted: { en: "true or false", ru: "true или false" },
+  read: (value) => {
+    const word = String(value).toLowerCase();
+    return word === "true" || word === "false" ? word === "true" : new Refusal("is neither");
+  },
+};
+
 function number(
   accepted: Words,
   isAccepted: (value: number) => boolean,

@@ -19,8 +19,10 @@ import {
   TOKEN,
   TOKEN_FILE,
   UUID,
+  YES_OR_NO,
 } from "./config_values.ts";
 import type { KeyTable } from "./key.ts";
+import { refuseDamagedCertificates, refusePrivateKey } from "./pem.ts";
 
 export const KEYS = {
   point_id: {
@@ -203,8 +205,11 @@ export const KEYS = {
     kind: positive("seconds", 86_400),
     default: "30",
     meaning: {
-      en: "time limit of one attempt with its complete answer",
-      ru: "предельное время одной попытки, включая полный ответ",
+      en:
+        "how long nothing may move in an attempt; a whole attempt may take this and the duration of " +
+        "the chunk",
+      ru: "сколько времени в попытке может ничего не передаваться; вся попытка может занять это " +
+        "время и длительность чанка",
     },
   },
   upload_concurrency: {
@@ -214,6 +219,16 @@ export const KEYS = {
     meaning: {
       en: "requests in flight while a backlog is delivered; 1 sends one chunk after the other",
       ru: "сколько запросов выполнять одновременно, пока отправляется очередь; 1 — по одному",
+    },
+  },
+  upload_max_kbps: {
+    group: "delivery",
+    kind: positive("kbit/s"),
+    absent: { en: "no cap", ru: "без ограничения" },
+    since: "0.3.0",
+    meaning: {
+      en: "cap of what all requests send together; at least 1.1 times `opus_bitrate_kbps`",
+      ru: "предел скорости отправки всех запросов вместе; не меньше 1,1 × `opus_bitrate_kbps`",
     },
   },
   max_clock_wait_s: {
@@ -234,8 +249,53 @@ export const KEYS = {
     ),
     absent: { en: "the public CAs alone", ru: "только публичные УЦ" },
     meaning: {
-      en: "PEM file with a CA certificate to trust in addition to the public ones",
-      ru: "файл PEM с сертификатом удостоверяющего центра (УЦ), в дополнение к публичным",
+      en:
+        "PEM file with a CA certificate to trust in addition to the public ones; read again for each " +
+        "connection",
+      ru:
+        "файл PEM с сертификатом удостоверяющего центра (УЦ), в дополнение к публичным; читается " +
+        "для каждого соединения",
+    },
+  },
+  tls_ca_only: {
+    group: "delivery",
+    kind: YES_OR_NO,
+    default: "false",
+    since: "0.3.0",
+    meaning: {
+      en: "whether only the CA in `tls_ca_file` is trusted",
+      ru: "доверять ли только УЦ из `tls_ca_file`",
+    },
+  },
+  tls_client_cert_file: {
+    group: "delivery",
+    kind: file(
+      { en: "a readable file with a PEM certificate", ru: "читаемого файла с сертификатом PEM" },
+      refuseDamagedCertificates,
+    ),
+    absent: { en: "no client certificate", ru: "без клиентского сертификата" },
+    since: "0.3.0",
+    meaning: {
+      en: "PEM file with the [client certificate](../how-to/private-ca-and-proxy.md#a-client-" +
+        "certificate) and the certificates between it and its CA; read again for each connection",
+      ru: "файл PEM с [клиентским сертификатом](../how-to/private-ca-and-proxy.md#клиентский-" +
+        "сертификат) и промежуточными сертификатами; читается для каждого соединения",
+    },
+  },
+  tls_client_key_file: {
+    group: "delivery",
+    kind: file(
+      {
+        en: "a readable file with an unencrypted RSA or EC key (P-256, P-384) in PEM",
+        ru: "читаемого файла PEM с незашифрованным ключом RSA или EC (P-256, P-384)",
+      },
+      refusePrivateKey,
+    ),
+    absent: { en: "no client certificate", ru: "без клиентского сертификата" },
+    since: "0.3.0",
+    meaning: {
+      en: "PEM file with the private key of `tls_client_cert_file`",
+      ru: "файл PEM с закрытым ключом к `tls_client_cert_file`",
     },
   },
   timestamp_format: {

@@ -17,7 +17,8 @@ import { readTrueTime, retimeChunks } from "../../src/spool/retiming.ts";
 import { NO_TIMING } from "../../src/spool/folder_watch.ts";
 import { Spool } from "../../src/spool/spool.ts";
 import { Status } from "../../src/status/status.ts";
-import { IngestClient } from "../../src/upload/ingest_client.ts";
+import { IngestClient, PUBLIC_TLS } from "../../src/upload/ingest_client.ts";
+import type { UploadFile } from "../../src/upload/upload_file.ts";
 import type { Verdict } from "../../src/upload/verdict.ts";
 import { Uploader } from "../../src/upload/uploader.ts";
 import { Wakeup } from "../../src/system/wakeup.ts";
@@ -95,7 +96,7 @@ export class Program {
       ids,
       timestampFormat: "unix",
       timeoutMs: options.timeoutMs,
-      tlsCaFile: options.tlsCaFile,
+      tls: { ...PUBLIC_TLS, tlsCaFile: options.tlsCaFile },
       concurrency: options.concurrency,
     });
   }
@@ -194,7 +195,7 @@ export class Program {
   async #upload(
     clock: WorkerClock,
     name: ChunkName,
-    file: Uint8Array<ArrayBuffer>,
+    file: UploadFile,
     signal: AbortSignal,
   ): Promise<Verdict> {
     const sending = this.#client.upload(name, file, signal);

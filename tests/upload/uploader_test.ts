@@ -3,6 +3,7 @@
 
 import { assert, assertAlmostEquals, assertEquals, assertMatch } from "@std/assert";
 import { delay } from "@std/async/delay";
+import { parseChunkName } from "../../src/chunk/chunk_name.ts";
 import { ids, makeName } from "../fixtures/chunks.ts";
 import type { Behaviour, IngestServer } from "../fixtures/ingest_server.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
@@ -69,7 +70,8 @@ Deno.test("an older chunk that appears during an outage is sent before those tha
   const behaviour: Behaviour = { kind: "status", status: 500 };
   await using rig = await UploadRig.start([5, 6], { behaviour, concurrency: 1 });
   await rig.requests(3);
-  await rig.put(1);
+  const key = parseChunkName(await rig.put(1))?.key;
+  await rig.server.waitUntil(({ requests }) => requests.at(-1)?.key === key, 5000);
   rig.server.behaviour = { kind: "ok" };
   await rig.delivered(3);
   const times = rig.server.chunks.map(({ fields }) => Number(fields.start_ts));
