@@ -23,6 +23,7 @@ const FLOORS: readonly (readonly string[])[] = [
 /** Folders and modules that take values and return values, and touch nothing else. */
 const PURE = [
   "src/chunk/",
+  "src/commands/check_answers.ts",
   "src/config/audio_device.ts",
   "src/config/config_file.ts",
   "src/config/config_values.ts",

@@ -76,7 +76,7 @@ Deno.test("check names six defects, each with its fix", async () => {
       ["microphone", /usb:9-9|no sound cards/, /recorder-agent devices|plug|audio_device/i],
       ["user", /no user recorder-agent/, /recorder-agent install/],
       ["spool", /a-file cannot be written/, /folder that recorder-agent owns/],
-      ["tls", /certificate is not accepted/, /tls_ca_file/],
+      ["tls", /authority that is not trusted/, /tls_ca_file/],
       ["power", /voltage is too low/, /power supply/],
     ];
     const { code, text } = await check(dir, config, { programs, args: ["--json"] });
@@ -96,7 +96,10 @@ Deno.test("check names six defects, each with its fix", async () => {
     const trusted = await check(dir, { ...config, tls_ca_file: caFile }, { programs });
     assertEquals(trusted.code, 1);
     assertMatch(trusted.text, /✔ tls/);
-    assertMatch(trusted.text, /✘ token +the server answered 401[^\n]*\n +→ Compare/);
+    assertMatch(
+      trusted.text,
+      /✘ token +is not accepted: the server answers 401[^\n]*\n +→ Compare/,
+    );
     assertMatch(trusted.text, /\n\d failed: fix these first\.\n$/);
     assertEquals(ingest.chunks.length, 0);
   } finally {
@@ -121,7 +124,10 @@ Deno.test("check hears the microphone, finds the server, and makes a chunk only 
     };
     const { text } = await check(dir, config, { env: microphone.env });
     for (
-      const name of ["configuration", "ffmpeg", "microphone", "spool", "connection", "tls", "token"]
+      const name of [
+        ...["configuration", "ffmpeg", "microphone", "spool"],
+        ...["connection", "tls", "api", "token", "size"],
+      ]
     ) {
       assertMatch(text, new RegExp(`^✔ ${name}`, "m"));
     }
@@ -194,6 +200,8 @@ async function report(
   return { code, ...JSON.parse(text) };
 }
 
+const SERVER = ["dns", "connection", "tls", "api", "token", "size", "test chunk"];
+
 /** The names of the checks that were skipped for this cause. */
 function skippedFor(checks: readonly Finding[], cause: string): string[] {
   return checks.filter(({ because }) => because === cause).map(({ name, verdict }) => {
@@ -212,12 +220,12 @@ Deno.test("check reports a wrong configuration once, and still makes the other c
     assertMatch(text, /^✘ configuration .*did you mean chunk_seconds/m);
     assertMatch(
       text,
-      /^– not checked +[^\n]*spool, dns, connection, tls, token: fix configuration first$/m,
+      /^– not checked +[^\n]*spool, dns, connection, tls, api, token, size: fix configuration first$/m,
     );
     assertMatch(text, /^✔ ffmpeg/m);
     const { checks } = await report(dir, config);
     const skipped = skippedFor(checks, "configuration");
-    for (const name of ["spool", "dns", "connection", "tls", "token"]) {
+    for (const name of ["spool", "dns", "connection", "tls", "api", "token", "size"]) {
       assert(skipped.includes(name), name);
     }
   } finally {
@@ -229,7 +237,7 @@ Deno.test("check reports a cause once; the checks that depend on it are skipped,
   const dir = await Deno.makeTempDir({ prefix: "check-test-" });
   const usual = { ingest_token: TOKEN, audio_device: "usb:9-9", spool_dir: dir };
   const server = (checks: readonly Finding[]) =>
-    checks.filter(({ name }) => ["dns", "connection", "tls", "token", "test chunk"].includes(name))
+    checks.filter(({ name }) => SERVER.includes(name))
       .map(({ name, verdict, because }) => [name, verdict, because].join(" ").trim());
   try {
     const { code, checks } = await report(dir, {
@@ -242,24 +250,28 @@ Deno.test("check reports a cause once; the checks that depend on it are skipped,
       "dns failed",
       "connection skipped dns",
       "tls skipped dns",
+      "api skipped dns",
       "token skipped dns",
+      "size skipped dns",
       "test chunk skipped dns",
     ]);
     const closed = await report(dir, { ...usual, ingest_base_url: "https://127.0.0.1:1" });
     assertEquals(server(closed.checks), [
       "connection failed",
       "tls skipped connection",
+      "api skipped connection",
       "token skipped connection",
+      "size skipped connection",
     ]);
     const { text } = await check(dir, { ...usual, ingest_base_url: "https://127.0.0.1:1" });
-    assertMatch(text, /^– not checked +tls, token: fix connection first$/m);
+    assertMatch(text, /^– not checked +tls, api, token, size: fix connection first$/m);
     assertEquals(text.match(/not checked .*token/g)?.length, 1);
   } finally {
     await Deno.remove(dir, { recursive: true });
   }
 });
 
-Deno.test("check blames an unexpected error on the step that it stopped, and keeps what was found before", async () => {
+Deno.test("check names a certificate file that cannot be used, and skips what needs it", async () => {
   const dir = await Deno.makeTempDir({ prefix: "check-test-" });
   await using ingest = await IngestServer.start({ token: TOKEN });
   try {
@@ -271,12 +283,12 @@ Deno.test("check blames an unexpected error on the step that it stopped, and kee
       ingest_base_url: ingest.url,
     }, { args: ["--send-test-chunk"] });
     const verdictOf = (name: string) => checks.find((found) => found.name === name)?.verdict;
-    assertEquals(["dns", "connection", "tls", "token", "test chunk"].map(verdictOf), [
-      ...[undefined, "ok", "warning", "failed", "skipped"],
+    assertEquals(["tls", "api", "token", "size", "test chunk"].map(verdictOf), [
+      ...["failed", "skipped", "skipped", "skipped", "skipped"],
     ]);
-    const token = checks.find(({ name }) => name === "token");
-    assertMatch(token?.message ?? "", /^cannot be checked: /);
-    assertMatch(token?.fix ?? "", /tls_ca_file \(.*bad\.pem\)/);
+    const tls = checks.find(({ name }) => name === "tls");
+    assertMatch(tls?.message ?? "", /tls_ca_file.*bad\.pem.*certificate/);
+    assertMatch(tls?.fix ?? "", /tls_ca_file/);
   } finally {
     await Deno.remove(dir, { recursive: true });
   }

@@ -5,7 +5,4 @@ export const PENDING: ReadonlySet<string> = new Set<string>([
   "nginx: a limit of requests a second without Retry-After sets the pace",
   "nginx: a demanded client certificate is named, and every chunk waits",
   "nginx: plain HTTP at the port of TLS is named, and every chunk waits",
-  "nginx: a new tls_ca_file is trusted without a restart",
-  "squid: a proxy that is down is named with its address, and every chunk waits",
-  "squid: a proxy that denies the way out (403) is named, and every chunk waits",
 ]);

@@ -9,11 +9,10 @@
 
 import { join } from "@std/path/join";
 import { parseChunkName } from "../../src/chunk/chunk_name.ts";
-import { AgentProcess, type LogLine } from "../fixtures/agent_process.ts";
-import { PulseMicrophone } from "../fixtures/pulse_microphone.ts";
+import type { LogLine } from "../fixtures/agent_process.ts";
 import { Bed } from "./bed.ts";
 import { Nginx } from "./nginx.ts";
-import { TOKEN } from "./till.ts";
+import { startRecordingTill } from "./recording_till.ts";
 
 /** Default of `upload_concurrency`. */
 const IN_FLIGHT = 6;
@@ -25,32 +24,16 @@ async function main(args: readonly string[]): Promise<number> {
   const minutes = numberOf(args, "--minutes", 60);
   const chunkSeconds = numberOf(args, "--chunk-seconds", 60);
   const halfMs = minutes * 30_000;
-  const dir = await Deno.makeTempDir({ prefix: "recorder-agent-hour-" });
-  await using _dir = { [Symbol.asyncDispose]: () => Deno.remove(dir, { recursive: true }) };
   await using bed = await Bed.start("strict");
-  await using microphone = await PulseMicrophone.start();
-  await using _sound = microphone.playNoise(1);
   const open = { upstream: bed.url, tls: bed.tls, server: "client_max_body_size 0;" };
   const refusing = { ...open, server: "client_max_body_size 1k;" };
   await using nginx = await Nginx.start(refusing);
-  await Deno.writeTextFile(join(dir, "token"), `${TOKEN}\n`);
-  const spool = join(dir, "spool");
-  await using agent = await AgentProcess.start({
-    dir,
-    env: microphone.env,
-    logLevel: "INFO",
-    config: {
-      ingest_base_url: nginx.url(),
-      ingest_token_file: join(dir, "token"),
-      tls_ca_file: bed.tls.caFile,
-      audio_device: microphone.device,
-      spool_dir: spool,
-      schedule_start: "00:00",
-      schedule_end: "00:00",
-      chunk_seconds: chunkSeconds,
-      min_free_gb: 0,
-    },
+  await using till = await startRecordingTill({
+    url: nginx.url(),
+    caFile: bed.tls.caFile,
+    chunkSeconds,
   });
+  const { agent, spool } = till;
   const rejected = new Set<string>();
   const watch = async (ms: number, isOver: () => boolean = () => false) => {
     for (const endMs = performance.now() + ms; performance.now() < endMs && !isOver();) {
@@ -59,7 +42,6 @@ async function main(args: readonly string[]): Promise<number> {
     }
   };
 
-  await agent.said("Recording.", { timeoutMs: 60_000 });
   console.log(`${new Date().toISOString()}  recording; nginx refuses every chunk with 413`);
   await watch(halfMs);
   const waitingAtHalf = filesIn(join(spool, "outbox")).length;

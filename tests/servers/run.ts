@@ -8,6 +8,7 @@
 
 import { writeDocument } from "../../bench/document.ts";
 import { Bed, type EndpointName } from "./bed.ts";
+import { CHECKS } from "./checks.ts";
 import { FRAMEWORKS } from "./endpoints.ts";
 import { endpointsOf, type Situation, SITUATIONS } from "./situations.ts";
 
@@ -23,7 +24,7 @@ async function main(args: readonly string[]): Promise<number> {
   const at = args.indexOf("--only");
   const only = at < 0 ? "" : args[at + 1] ?? "";
   const rows: Row[] = [];
-  for (const situation of SITUATIONS) {
+  for (const situation of [...SITUATIONS, ...CHECKS]) {
     for (const endpoint of endpointsOf(situation, FRAMEWORKS)) {
       if (!`${situation.server} ${endpoint}: ${situation.name}`.includes(only)) continue;
       const row = await runOne(situation, endpoint);

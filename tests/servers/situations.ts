@@ -8,6 +8,7 @@ import { startApache } from "./apache.ts";
 import type { Bed, EndpointName } from "./bed.ts";
 import { startHaproxy } from "./haproxy.ts";
 import { Nginx } from "./nginx.ts";
+import { startRecordingTill } from "./recording_till.ts";
 import { freePorts } from "./server_process.ts";
 import { startSquid } from "./squid.ts";
 import { type Health, Till, type TillOptions } from "./till.ts";
@@ -75,6 +76,7 @@ async function sizeLimit(bed: Bed, chunkBytes: number, limited: string): Promise
   return `${told(till, refused)}; then ${told(till, health)}`;
 }
 
+const IDLE_CHUNKS = 25;
 const RATE = 5;
 const RATED_CHUNKS = 15;
 
@@ -132,6 +134,22 @@ export const SITUATIONS: readonly Situation[] = [
       await using nginx = await Nginx.start({ upstream: bed.url, tls: bed.tls, server });
       await using till = await tillAt(nginx.url(), bed, { chunks: 30 });
       return await deliversAll(bed, till);
+    },
+  },
+  {
+    server: "nginx",
+    name: "connections that it closes after a second of idleness are no errors",
+    async run(bed) {
+      assert(bed.strict !== null);
+      const server = "keepalive_timeout 1s;";
+      await using nginx = await Nginx.start({ upstream: bed.url, tls: bed.tls, server });
+      const { caFile } = bed.tls;
+      // A chunk a second: the next request often goes out just as the server closes.
+      await using till = await startRecordingTill({ url: nginx.url(), caFile, chunkSeconds: 1 });
+      await bed.strict.waitForChunks(IDLE_CHUNKS, IDLE_CHUNKS * 1000 + 20_000);
+      const { upload_errors_total, uploaded_total } = (await till.agent.health()).body;
+      assertEquals(upload_errors_total, 0);
+      return `delivered ${uploaded_total}, 0 errors`;
     },
   },
   {

@@ -2,10 +2,11 @@
 // matrix, with HAProxy, Apache and endpoints of five frameworks, is `deno task test:servers`.
 
 import { Bed } from "../../servers/bed.ts";
+import { CHECKS } from "../../servers/checks.ts";
 import { PENDING } from "../../servers/pending.ts";
 import { SITUATIONS } from "../../servers/situations.ts";
 
-for (const { server, name, run } of SITUATIONS.filter(({ isShort }) => isShort)) {
+for (const { server, name, run } of [...SITUATIONS, ...CHECKS].filter(({ isShort }) => isShort)) {
   const ignore = PENDING.has(`${server}: ${name}`);
   Deno.test({
     name: `behind ${server}: ${name}`,
