@@ -13,8 +13,10 @@ import {
 import { runDemo } from "./src/commands/demo.ts";
 import { readWantedMicrophone, runDevices, withMicrophones } from "./src/commands/devices.ts";
 import { runInstall } from "./src/commands/install.ts";
+import { runJoin } from "./src/commands/join.ts";
 import { runRequeue } from "./src/commands/requeue.ts";
 import { runUninstall } from "./src/commands/uninstall.ts";
+import { runVerify } from "./src/commands/verify.ts";
 import { type Config, ConfigError } from "./src/config/config.ts";
 import { loadGivenConfig } from "./src/config/first_run.ts";
 import { readEnvironment } from "./src/config/places.ts";
@@ -59,6 +61,10 @@ async function main(): Promise<number> {
       return await runInstall({ ...args, env, executable });
     case "uninstall":
       return await runUninstall(args);
+    case "join":
+      return await runJoin({ ...args, paths: args.operands });
+    case "verify":
+      return await runVerify({ ...args, paths: args.operands });
     case "requeue": {
       const { config } = loadGivenConfig({ explicit: args.config, env, executable });
       return await runRequeue({ ...args, spoolDir: config.spoolDir, wanted: args.operands });

@@ -10,12 +10,12 @@
 
 import { Supervision } from "./web/supervision.ts";
 import { type Microphone, singleMicrophone, SystemMicrophones } from "./microphone/microphones.ts";
+import type { Before } from "./capture/chunk_chain.ts";
 import { Recorder } from "./capture/recorder.ts";
 import { SoundEvents } from "./microphone/sound_events.ts";
 import { type Clock, systemClock } from "./system/clock.ts";
 import { type Boot, ClockSync, readBoot, type SyncProbe } from "./system/clock_sync.ts";
 import type { Config } from "./config/config.ts";
-import { readToken } from "./config/token.ts";
 import { collectGarbage } from "./system/garbage.ts";
 import type { Logger } from "./system/log.ts";
 import { Janitor } from "./spool/janitor.ts";
@@ -24,17 +24,20 @@ import { BYTES_PER_GB, estimateChunkBytes } from "./spool/retention.ts";
 import { readTrueTime, retimeChunks } from "./spool/retiming.ts";
 import { Spool } from "./spool/spool.ts";
 import type { Schedule } from "./config/schedule.ts";
-import { type HealthServer, startHealthServer } from "./web/health_server.ts";
+import { HealthServer } from "./web/health_server.ts";
 import { collectMetrics } from "./web/metrics.ts";
 import { restoreHistory } from "./spool/restore_history.ts";
-import { exportMetrics } from "./web/telemetry.ts";
+import { sendHeartbeats } from "./web/heartbeat.ts";
+import { MetricsPush } from "./web/metrics_push.ts";
+import { declaredUntil } from "./status/gap_log.ts";
 import { ProblemReport } from "./status/problem_report.ts";
 import { problems } from "./status/problems.ts";
 import { type HealthReport, Status } from "./status/status.ts";
 import { connectServiceManager, runtimeDirectory } from "./system/notify_socket.ts";
 import type { StatusView } from "./web/view.ts";
 import { TaskGroup } from "./system/task_group.ts";
-import { IngestClient } from "./upload/ingest_client.ts";
+import { type IngestClient, ingestClientOf } from "./upload/ingest_client.ts";
+import { TextPost } from "./upload/text_post.ts";
 import { Uploader } from "./upload/uploader.ts";
 import { VERSION } from "./system/version.ts";
 
@@ -58,7 +61,7 @@ export interface AgentOptions {
 }
 
 export interface RunningAgent {
-  /** Null if the health server could not listen on its port. */
+  /** Null if the port of the health server is in use. */
   readonly healthPort: number | null;
   readonly report: () => HealthReport;
 }
@@ -77,18 +80,16 @@ export async function runAgent(options: AgentOptions, stop: AbortSignal): Promis
     using notifier = connectServiceManager(env, config.spoolDir, log.getChild("systemd"));
     const watchdogUsec = env.WATCHDOG_USEC;
     const supervision = new Supervision({ notifier, watchdogUsec, timeZone }, clock);
-    await recoverRecordings(spool, log.getChild("recovery"));
-    using client = new IngestClient({
-      baseUrl: config.ingestBaseUrl,
-      readToken: () => readToken(config),
-      ids: config,
-      timestampFormat: config.timestampFormat,
-      timeoutMs: config.uploadTimeoutS * 1000,
-      tlsCaFile: config.tlsCaFile,
-      concurrency: config.uploadConcurrency,
-    });
+    const recovered = await recoverRecordings(spool, log.getChild("recovery"));
+    using client = ingestClientOf(config, env, { clock });
     status.carriedOver(spool.tally.outbox.durationUs);
     const boot = await readBoot(clock);
+    const before = {
+      chunk: spool.latest(boot.id),
+      wasCutOff: recovered > 0,
+      declaredUntilMs: await declaredUntil(config.spoolDir),
+      boot,
+    };
     const clockSync = new ClockSync({
       clock,
       log: log.getChild("clock"),
@@ -101,6 +102,7 @@ export async function runAgent(options: AgentOptions, stop: AbortSignal): Promis
       status,
       spool,
       boot,
+      before,
       clockSync,
       soundEvents,
       supervision,
@@ -109,8 +111,7 @@ export async function runAgent(options: AgentOptions, stop: AbortSignal): Promis
     const recorder = makeRecorder(parts);
     const report = () => status.report(spool, recorder.balance());
     const view = () => viewStatus(parts, report());
-    exportMetrics(() => collectMetrics(view()));
-    const health = startHealthServer({
+    const health = HealthServer.start({
       port: config.healthPort,
       report,
       view,
@@ -119,9 +120,9 @@ export async function runAgent(options: AgentOptions, stop: AbortSignal): Promis
       log: log.getChild("health"),
     });
     try {
-      await runWorkers({ ...parts, client, health, recorder, report }, stop);
+      await runWorkers({ ...parts, client, health, recorder, report, view }, stop);
     } finally {
-      await health?.close();
+      await health.close();
     }
     log.info("recorder-agent has stopped.", { waiting: spool.tally.outbox.files });
   } finally {
@@ -134,6 +135,7 @@ interface Parts extends AgentOptions {
   status: Status;
   spool: Spool;
   boot: Boot;
+  before: Before;
   clockSync: ClockSync;
   soundEvents: SoundEvents;
   supervision: Supervision;
@@ -144,8 +146,9 @@ interface Parts extends AgentOptions {
 interface Workers extends Parts {
   client: IngestClient;
   recorder: Recorder;
-  health: HealthServer | null;
+  health: HealthServer;
   report: () => HealthReport;
+  view: () => StatusView;
 }
 
 async function runWorkers(parts: Workers, stop: AbortSignal): Promise<void> {
@@ -175,6 +178,7 @@ async function runWorkers(parts: Workers, stop: AbortSignal): Promise<void> {
   delivery.start("janitor", (signal) => janitor.run(signal));
   delivery.start("uploader", (signal) => uploader.run(signal));
   delivery.start("history", () => restoreHistory(status.history, spool, clock.unixMs()));
+  startReporting(delivery, parts);
   const capture = new TaskGroup();
   capture.start("recorder", (signal) => parts.recorder.run(signal));
   capture.start("sound events", (signal) => parts.soundEvents.run(signal));
@@ -182,7 +186,7 @@ async function runWorkers(parts: Workers, stop: AbortSignal): Promise<void> {
     "systemd",
     (signal) => parts.supervision.run(parts.report, capture.signal, signal),
   );
-  parts.onRunning?.({ healthPort: parts.health?.port ?? null, report: parts.report });
+  parts.onRunning?.({ healthPort: parts.health.port, report: parts.report });
 
   const stopCapture = () => capture.stop();
   for (const signal of [stop, delivery.signal]) signal.addEventListener("abort", stopCapture);
@@ -197,6 +201,55 @@ async function runWorkers(parts: Workers, stop: AbortSignal): Promise<void> {
     stop.removeEventListener("abort", stopCapture);
     delivery.stop();
     await delivery.join();
+  }
+}
+
+/** Starts what tells the operator of many tills how this one is. */
+function startReporting(group: TaskGroup, parts: Workers): void {
+  const { config, clock, log, status, env = {} } = parts;
+  const deps = () => ({
+    clock,
+    problem: new ProblemReport({ clock, status, log: log.getChild("fleet") }),
+  });
+  const way = { tls: config, env, clock };
+  const { otlpEndpoint, heartbeatUrl } = config;
+  if (otlpEndpoint !== null) {
+    const url = new URL(otlpEndpoint);
+    const path = `${url.pathname.replace(/\/$/, "")}/v1/metrics`;
+    group.start("metrics push", async (signal) => {
+      using post = new TextPost(url, way);
+      await new MetricsPush({
+        intervalMs: config.otlpIntervalS * 1000,
+        resource: {
+          "service.name": "recorder-agent",
+          "service.instance.id": config.deviceId,
+          "service.version": VERSION,
+          "point_id": config.pointId,
+          "register_id": config.registerId,
+        },
+        collect: () => collectMetrics(parts.view()),
+        push: (content, signal) =>
+          post.post(path, { type: "application/json", content }, config.otlpHeaders ?? {}, signal),
+      }, deps()).run(signal);
+    });
+  }
+  if (heartbeatUrl !== null) {
+    group.start("heartbeat", async (signal) => {
+      using post = new TextPost(new URL(heartbeatUrl), way);
+      await sendHeartbeats(
+        {
+          url: heartbeatUrl,
+          intervalMs: config.heartbeatIntervalS * 1000,
+          report: parts.report,
+          ping: (url, content, signal) => {
+            const { pathname, search } = new URL(url);
+            return post.post(pathname + search, { type: "text/plain", content }, {}, signal);
+          },
+        },
+        deps(),
+        signal,
+      );
+    });
   }
 }
 
@@ -261,6 +314,7 @@ function makeRecorder(parts: Parts): Recorder {
       vendor: `recorder-agent ${VERSION}`,
       onLevels: (levels) => status.history.heard(levels),
     },
+    audioChannel: config.audioChannel,
     syncIntervalMs: config.syncIntervalS * 1000,
     tags: {
       POINT_ID: config.pointId,
@@ -273,6 +327,7 @@ function makeRecorder(parts: Parts): Recorder {
         startBootUs: Math.max(0, Math.round((startMs + boot.zeroMs) * 1000)),
         seenUnixS: null,
       },
+    before: parts.before,
     microphones: microphone === undefined
       ? new SystemMicrophones({ ...config, events: soundEvents })
       : singleMicrophone(microphone),

@@ -11,8 +11,10 @@ import { CONFIG, CONFIG_DIR, PROGRAM, runInstall, STATE_DIR } from "../src/comma
 import { runRequeue } from "../src/commands/requeue.ts";
 import { runUninstall } from "../src/commands/uninstall.ts";
 import { loadConfig } from "../src/config/config.ts";
-import { IngestClient } from "../src/upload/ingest_client.ts";
+import { IngestClient, PUBLIC_TLS } from "../src/upload/ingest_client.ts";
+import { inMemory } from "../src/upload/upload_file.ts";
 import { judge } from "../src/upload/verdict.ts";
+import { makeSelfSigned } from "./fixtures/certificates.ts";
 import { ids, makeChunk, makeName } from "./fixtures/chunks.ts";
 import {
   checkNames,
@@ -109,7 +111,10 @@ const KNOWN: Record<string, (words: readonly string[]) => void> = {
   },
   journalctl: ([, ...rest]) => assertEquals(rest.slice(0, 2), ["-u", "recorder-agent"]),
   ...Object.fromEntries(
-    ["chown", "cp", "find", "grep", "mount", "mv", "promtool", "tail", "tee", "timedatectl"]
+    [
+      ...["chown", "cp", "find", "grep", "install", "mount", "mv", "openssl", "promtool", "tail"],
+      ...["tee", "timedatectl"],
+    ]
       .map((name) => [name, () => {}]),
   ),
 };
@@ -144,6 +149,10 @@ Deno.test("every recorder-agent command of the manuals runs, as far as that is h
     join(root, "etc/recorder-agent/ca.pem"),
     "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
   );
+  const [cert, key] = ["till.pem", "till.key"].map((name) =>
+    join(root, "etc/recorder-agent", name)
+  );
+  await makeSelfSigned(cert ?? "", key ?? "");
   await Deno.writeTextFile(join(root, "etc/group"), "root:x:0:\naudio:x:29:\n");
   await Deno.writeTextFile(join(root, "etc/passwd"), "root:x:0:0:root:/root:/bin/bash\n");
   const executable = join(dir, "program");
@@ -440,11 +449,11 @@ async function uploadedNames(): Promise<{ headers: string[]; fields: string[] }>
     ids,
     timestampFormat: "unix",
     timeoutMs: 10_000,
-    tlsCaFile: null,
+    tls: PUBLIC_TLS,
   });
   const provisional = { bootId: "b0a1b2c3", startBootUs: 1, seenUnixS: null };
   const name = { ...makeName(), provisional };
-  const { kind } = await client.upload(name, makeChunk(), new AbortController().signal);
+  const { kind } = await client.upload(name, inMemory(makeChunk()), new AbortController().signal);
   assertEquals(kind, "delivered");
   return sent;
 }

@@ -1,16 +1,20 @@
 // One ffmpeg process: its arguments, its output, the meaning of its messages on stderr, and its end, which
 // may have to be forced. It does not know chunks, and never restarts ffmpeg.
 
-import type { Levels } from "../status/levels.ts";
+import type { SoundLevels } from "../status/levels.ts";
 import { join } from "@std/path/join";
 import { byteReader, readAll } from "../system/byte_stream.ts";
 import { isMissing, outputOf, spawnBound } from "../system/child.ts";
 import type { Clock } from "../system/clock.ts";
 import type { CaptureSource } from "../microphone/capture_attempts.ts";
+import { type ChannelLevels, STRETCHES_PER_S } from "../microphone/channel_choice.ts";
 import { type Diagnosis, problems } from "../status/problems.ts";
+import { Causes, type FfmpegLogLevel, parseLine } from "./causes.ts";
+import { ChannelMeter } from "./channel_meter.ts";
 import { FfmpegSocket } from "./ffmpeg_socket.ts";
 import { LevelMeter } from "./level_meter.ts";
 import { LevelsReader } from "./levels_reader.ts";
+import { ffmpegProgram, PROGRAMS } from "../system/programs.ts";
 
 export interface CaptureOptions {
   /** Sample rate of the Opus stream, Hz; sound at another rate is resampled to it. */
@@ -22,7 +26,12 @@ export interface CaptureOptions {
    */
   readonly socketDir: string | null;
   /** Called with the level of every 100 ms, if levels are measured. */
-  readonly onLevels?: (levels: Levels) => void;
+  readonly onLevels?: (levels: SoundLevels) => void;
+  /**
+   * Called with the level of each channel of the microphone, `STRETCHES_PER_S` times a second, if levels are
+   * measured. Without it the channels are not measured, which costs nothing.
+   */
+  readonly onChannels?: (levels: ChannelLevels) => void;
 }
 
 export interface FfmpegEnd {
@@ -43,10 +52,19 @@ export const PAGE_MS = 400;
  * than it could. Measured with a time code (bench:time).
  */
 export const MUXER_DELAY_MS = PAGE_MS;
+/**
+ * ffmpeg replaces its own timestamps after a step of the system clock; a step of more than this many seconds,
+ * by default 30 hours, it reports again with every period. The timestamps are not used.
+ */
+const MOST_STEP_S = 2_000_000_000;
+/**
+ * Up to this many channels, a stretch in which the channels are measured has 100 ms; of more channels it is
+ * shorter, so that it fits into the buffer of a socket.
+ */
+const MOST_MEASURED = 8;
+
 /** The most bytes in one read: a page at 320 kbit/s. */
 const SOUND_BUFFER_BYTES = 16_384;
-
-export type FfmpegLogLevel = "error" | "warning" | "info";
 
 interface StopStep {
   readonly signal: Deno.Signal;
@@ -74,20 +92,26 @@ const STALLED_STOP_STEPS: readonly StopStep[] = [
 export function ffmpegArguments(
   source: CaptureSource,
   options: Pick<CaptureOptions, "sampleRate" | "bitrateKbps">,
-  sockets: { readonly sound?: string | undefined; readonly levels?: string | undefined } = {},
+  sockets: {
+    readonly sound?: string | undefined;
+    readonly levels?: string | undefined;
+    readonly channels?: string | undefined;
+  } = {},
 ): string[] {
+  const pan = panOf(source);
   const input = source.kind === "lavfi" ? ["-re", "-f", "lavfi", "-i", source.graph] : [
-    "-f",
-    "alsa",
-    "-channels",
-    String(source.channels),
-    "-sample_rate",
-    String(source.sampleRate),
-    "-i",
-    source.pcm,
+    ...["-f", "alsa"],
+    // Without a layout, the channels of an array are not taken for those of a surround recording.
+    ...(pan === "" ? [] : ["-guess_layout_max", "0"]),
+    ...["-channels", String(source.channels), "-sample_rate", String(source.sampleRate)],
+    ...["-i", source.pcm],
   ];
-  const mono = ["-map", "0:a:0", "-ac", "1", "-ar", String(options.sampleRate)];
-  const stamps = "asetpts=N/SR/TB";
+  const mono = [
+    ...["-map", "0:a:0"],
+    ...(pan === "" ? ["-ac", "1"] : []),
+    ...["-ar", String(options.sampleRate)],
+  ];
+  const stamps = `${pan}asetpts=N/SR/TB`;
   const stream = ["-c:a", "libopus", "-b:a", `${options.bitrateKbps}k`, "-frame_duration", "20"];
   const pages = ["-f", "ogg", "-page_duration", String(PAGE_MS * 1000)];
   const ogg = ["-map_metadata", "-1", ...pages, sockets.sound ? `unix:${sockets.sound}` : "pipe:1"];
@@ -96,32 +120,42 @@ export function ffmpegArguments(
     ...["-af", `${stamps},asetnsamples=n=${options.sampleRate * PAGE_MS / 1000}:p=0`],
     ...["-f", "s16le", `unix:${sockets.levels}`],
   ];
+  const channels = sockets.channels === undefined || source.kind === "lavfi" ? [] : [
+    ...["-map", "0:a:0", "-af"],
+    `asetnsamples=n=${stretchFrames(source)}:p=0,aselect='not(mod(n,${stretchesPerHalf(source)}))'`,
+    ...["-f", "s16le", `unix:${sockets.channels}`],
+  ];
   return [
     ...["-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+warning"],
+    ...["-dts_error_threshold", String(MOST_STEP_S)],
     ...input,
     ...mono,
     ...["-af", stamps],
     ...stream,
     ...ogg,
     ...levels,
+    ...channels,
   ];
 }
 
-/** The cause of a failure, from a line of ffmpeg's stderr; null if the line does not tell it. */
-export function diagnose(line: string, source: CaptureSource): Diagnosis | null {
-  const pcm = source.kind === "alsa" ? source.pcm : source.graph;
-  if (/^setpriv: failed to execute/.test(line)) return problems.ffmpegMissing();
-  if (/Unknown encoder 'libopus'/.test(line)) return problems.ffmpegIncomplete("libopus encoder");
-  if (/Unknown input format: '?alsa/.test(line)) return problems.ffmpegIncomplete("ALSA input");
-  if (/\bunix:/.test(line)) return null; // about a socket, not the microphone
-  if (/cannot set (channel count|sample (rate|format))/.test(line)) return problems.format(pcm);
-  if (/resource busy/i.test(line)) return problems.busy(pcm);
-  // systemd's DeviceAllow= causes "Operation not permitted".
-  if (/Permission denied|\(Operation not permitted\)/i.test(line)) return problems.forbidden(pcm);
-  if (/No such (device|file)|Cannot get card index|Unknown PCM|Connection refused/i.test(line)) {
-    return problems.missing(pcm);
-  }
-  return null;
+/** The filter that takes channels by their index, with a comma behind it; empty for a mono source. */
+function panOf(source: CaptureSource): string {
+  if (source.kind === "lavfi" || source.channels === 1) return "";
+  const { take = Array.from({ length: source.channels }, (_, channel) => channel) } = source;
+  const share = take.length === 1 ? "" : `${1 / take.length}*`;
+  return `pan=mono|c0=${take.map((channel) => `${share}c${channel}`).join("+")},`;
+}
+
+type Alsa = Extract<CaptureSource, { kind: "alsa" }>;
+
+/** The first one of this many stretches is measured. */
+function stretchesPerHalf({ channels }: Alsa): number {
+  return 10 / STRETCHES_PER_S * Math.ceil(channels / MOST_MEASURED);
+}
+
+/** Frames in a stretch. */
+function stretchFrames(source: Alsa): number {
+  return Math.round(source.sampleRate / STRETCHES_PER_S / stretchesPerHalf(source));
 }
 
 /** ffmpeg is not installed. */
@@ -146,26 +180,30 @@ export class Ffmpeg {
   /** Never rejects; may never resolve after `stop()` has given up. */
   readonly ended: Promise<FfmpegEnd>;
   readonly #child: Deno.ChildProcess;
-  readonly #source: CaptureSource;
   readonly #sound: FfmpegSocket | ReadableStreamBYOBReader;
   readonly #levelsReader: LevelsReader | null;
+  readonly #channelsReader: LevelsReader | null;
   readonly #stderr: ReadableStreamBYOBReader;
-  #diagnosis: Diagnosis | null = null;
+  readonly #causes: Causes;
 
   private constructor(
     source: CaptureSource,
     options: CaptureOptions,
     onLine: (level: FfmpegLogLevel, text: string) => void,
   ) {
-    this.#source = source;
+    this.#causes = new Causes(source);
     const { socketDir: dir } = options;
     const sound = dir === null ? null : FfmpegSocket.listen(join(dir, "sound.sock"));
     const levels = dir === null ? null : FfmpegSocket.listen(join(dir, "levels.sock"));
+    const meter = channelMeter(source, options);
+    const channels = dir === null || meter === null
+      ? null
+      : FfmpegSocket.listen(join(dir, "channels.sock"));
     try {
-      const paths = { sound: sound?.path, levels: levels?.path };
+      const paths = { sound: sound?.path, levels: levels?.path, channels: channels?.path };
       this.#child = spawnFfmpeg(ffmpegArguments(source, options, paths), sound ? "null" : "piped");
     } catch (error) {
-      for (const socket of [sound, levels]) socket?.close();
+      for (const socket of [sound, levels, channels]) socket?.close();
       throw error;
     }
     this.pid = this.#child.pid;
@@ -173,6 +211,7 @@ export class Ffmpeg {
     this.#stderr = byteReader(this.#child.stderr);
     this.levels = levels ? new LevelMeter(options.sampleRate, options.onLevels) : null;
     this.#levelsReader = levels && this.levels ? new LevelsReader(levels, this.levels) : null;
+    this.#channelsReader = channels && meter ? new LevelsReader(channels, meter) : null;
     this.ended = this.#watch(onLine);
   }
 
@@ -193,11 +232,19 @@ export class Ffmpeg {
    * requested, because the buffer is reused.
    */
   async *sound(): AsyncGenerator<Uint8Array> {
+    for await (const bytes of this.#bytes()) {
+      this.#causes.heard();
+      yield bytes;
+    }
+  }
+
+  async *#bytes(): AsyncGenerator<Uint8Array> {
     if (!(this.#sound instanceof FfmpegSocket)) return yield* readAll(this.#sound);
     const buffer = new Uint8Array(SOUND_BUFFER_BYTES);
     try {
       for (let count; (count = await this.#sound.read(buffer)) !== null;) {
         this.#levelsReader?.look();
+        this.#channelsReader?.look();
         yield buffer.subarray(0, count);
       }
     } finally {
@@ -225,6 +272,7 @@ export class Ffmpeg {
       closeSound(this.#sound),
       this.#stderr.cancel(),
       this.#levelsReader?.close(),
+      this.#channelsReader?.close(),
     ]);
     return false;
   }
@@ -233,7 +281,7 @@ export class Ffmpeg {
   async #signalGroup(signal: Deno.Signal): Promise<void> {
     const args = ["-s", signal.slice("SIG".length), "--", `-${this.pid}`];
     try {
-      if ((await outputOf("kill", args)).success) return;
+      if ((await outputOf(PROGRAMS.kill, args)).success) return;
     } catch { /* kill is missing or hangs: signal ffmpeg alone */ }
     try {
       this.#child.kill(signal);
@@ -241,20 +289,23 @@ export class Ffmpeg {
   }
 
   async #watch(onLine: (level: FfmpegLogLevel, text: string) => void): Promise<FfmpegEnd> {
-    let lastError = "";
     for await (const line of lines(readAll(this.#stderr))) {
-      const { level, text } = parseLine(line);
-      if (level === "error") lastError = text;
-      const diagnosis = diagnose(text, this.#source);
-      // "cannot set channel count" comes before "cannot open audio device": the first line names the cause.
-      this.#diagnosis ??= diagnosis;
-      onLine(level, text);
+      const parsed = parseLine(line);
+      this.#causes.take(parsed);
+      onLine(parsed.level, parsed.text);
     }
     const { code } = await this.#child.status;
     if (this.#sound instanceof FfmpegSocket) await this.#sound.ended();
     await this.#levelsReader?.end();
-    return { exitCode: code, diagnosis: this.#diagnosis ?? problems.lost(code, lastError) };
+    await this.#channelsReader?.end();
+    return { exitCode: code, diagnosis: this.#causes.diagnose(code) };
   }
+}
+
+/** Null if there is only one channel, or nobody wants to know. */
+function channelMeter(source: CaptureSource, { onChannels }: CaptureOptions): ChannelMeter | null {
+  if (source.kind === "lavfi" || source.channels === 1 || onChannels === undefined) return null;
+  return new ChannelMeter(source.channels, stretchFrames(source), onChannels);
 }
 
 /**
@@ -262,25 +313,11 @@ export class Ffmpeg {
  */
 function spawnFfmpeg(args: readonly string[], stdout: "null" | "piped"): Deno.ChildProcess {
   try {
-    return spawnBound("ffmpeg", args, { stdout, stderr: "piped" });
+    return spawnBound(ffmpegProgram(), args, { stdout, stderr: "piped" });
   } catch (error) {
     if (!isMissing(error)) throw error;
     throw new FfmpegMissingError("ffmpeg cannot be started", { cause: error });
   }
-}
-
-/** "[alsa @ 0x55…] [error] text", as `-loglevel level+…` writes it. */
-function parseLine(line: string): { level: FfmpegLogLevel; text: string } {
-  const match = /^(?:\[[^\]]* @ [^\]]*\] )?\[(\w+)\] (.*)$/.exec(line);
-  const name = match?.[1] ?? "info";
-  const level = ["panic", "fatal", "error"].includes(name)
-    ? "error"
-    : name === "warning"
-    ? "warning"
-    : "info";
-  const text = match?.[2] ?? line;
-  // ffmpeg reports at every start that a mono microphone is mono.
-  return { level: /^Guessed Channel Layout/.test(text) ? "info" : level, text };
 }
 
 /** Text lines of at most 1,000 characters; a longer one is cut. */

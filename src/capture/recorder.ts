@@ -3,23 +3,26 @@
 // the attempts and the gaps between them share one account of what is missing.
 
 import type { CaptureSource } from "../microphone/capture_attempts.ts";
-import { isSilent, type Levels } from "../status/levels.ts";
+import type { ChannelLevels, ChannelSetting } from "../microphone/channel_choice.ts";
 import type { Clock } from "../system/clock.ts";
 import { repeating } from "../system/held_lines.ts";
 import type { Logger } from "../system/log.ts";
-import { isInSchedule, nextChange, type Schedule } from "../config/schedule.ts";
+import { isInSchedule, nextChange, type Schedule, scheduledBetween } from "../config/schedule.ts";
 import type { Spool } from "../spool/spool.ts";
 import type { Status } from "../status/status.ts";
 import { openUntil } from "../system/window.ts";
 import { ChunkWriter } from "../spool/chunk_writer.ts";
 import { ProblemReport } from "../status/problem_report.ts";
 import { type Diagnosis, type ProblemCode, problems } from "../status/problems.ts";
+import { ChannelKeeper } from "./channel_keeper.ts";
+import { type Before, causeBeforeStart, ChunkChain } from "./chunk_chain.ts";
 import { FfmpegMissingError, type StartFfmpeg } from "./ffmpeg.ts";
 import { appendGap, isNormalEdge } from "../status/gap_log.ts";
 import { type Gap, Ledger, type LedgerBalance } from "../status/ledger.ts";
-import { identify, NoMicrophoneError } from "../microphone/microphone_choice.ts";
+import { NoMicrophoneError } from "../microphone/microphone_choice.ts";
 import { MicrophoneKeeper } from "../microphone/microphone_keeper.ts";
-import type { Microphone, Microphones } from "../microphone/microphones.ts";
+import { keyOf, type Microphone, type Microphones } from "../microphone/microphones.ts";
+import { SoundWatch } from "./sound_watch.ts";
 import { recordStream, type StreamDeps, type StreamEnd, type StreamOptions } from "./stream.ts";
 
 /** The schedule is checked at least this often, because the clock may be stepped at any time. */
@@ -43,13 +46,13 @@ const SETTLING: readonly ProblemCode[] = [
  */
 const MOST_LEFT_BEHIND = 8;
 
-const SILENT_CHUNKS = 2;
-
 export interface RecorderOptions {
   readonly schedule: Schedule;
   /** IANA name of the zone whose wall clock the schedule means. */
   readonly timeZone: string;
   readonly stream: Omit<StreamOptions, "tags">;
+  /** Which channels of a microphone that has several are recorded. @default "auto" */
+  readonly audioChannel?: ChannelSetting;
   /** How much sound a power cut may cost, ms. */
   readonly syncIntervalMs: number;
   /** Comments that every chunk carries, besides those about stream and microphone. */
@@ -60,6 +63,8 @@ export interface RecorderOptions {
    */
   readonly provisional: StreamDeps["provisional"];
   readonly microphones: Microphones;
+  /** What is known of the time before this start; default: nothing. */
+  readonly before?: Before;
 }
 
 export interface RecorderDeps {
@@ -92,8 +97,9 @@ export class Recorder {
   #notes: Promise<void> = Promise.resolve();
   /** The problem that no sound arrives. */
   readonly #problem: ProblemReport;
-  readonly #silence: ProblemReport;
+  readonly #sound: SoundWatch;
   readonly #keeper: MicrophoneKeeper;
+  readonly #channels: ChannelKeeper;
   /**
    * The microphone of each ffmpeg that a driver holds, by process id, until that microphone gives sound
    * again.
@@ -104,23 +110,39 @@ export class Recorder {
    * written.
    */
   #scheduleEndMs: number | null = null;
-  #silentChunks = 0;
+  readonly #chain: ChunkChain;
+  /** What is missing before this start is declared when the clock can be trusted; then this is null. */
+  #before: Before | null;
+  /** When this recorder began, monotonic. */
+  #begunMs: number;
 
   constructor(options: RecorderOptions, deps: RecorderDeps) {
     this.#options = options;
     this.#deps = deps;
     this.#problem = new ProblemReport(deps);
-    this.#silence = new ProblemReport(deps);
+    const { before = null } = options;
+    this.#before = before;
+    this.#begunMs = deps.clock.monotonicMs();
+    this.#chain = new ChunkChain(before, {
+      oldestWaiting: () => deps.spool.oldestWaitingNow,
+      ...(before === null ? {} : { causeBefore: () => this.#missingBefore(before).cause }),
+    });
+    this.#sound = new SoundWatch(() => new ProblemReport(deps));
     this.#keeper = new MicrophoneKeeper(options.microphones, {
       ...deps,
       note: (write) => this.#note("microphone.json", write),
     });
+    this.#channels = new ChannelKeeper(options.audioChannel ?? "auto", options.microphones, {
+      ...deps,
+      note: (write) => this.#note("channels.json", write),
+    });
     // One writer for all streams: sound that waits for a full disk is kept when a microphone is lost.
     this.#writer = new ChunkWriter(deps.spool, options.syncIntervalMs, {
       ...deps,
-      onSealed: ({ times: { startMs, endMs }, gapCause, levels }) => {
+      onSealed: ({ name, times: { startMs, endMs }, gapCause }) => {
+        this.#chain.sealed(name.key);
+        this.#declareBefore();
         this.#declare(this.#ledger.record(startMs, endMs), gapCause);
-        if (levels !== null) this.#heard(levels);
       },
     });
   }
@@ -132,6 +154,7 @@ export class Recorder {
 
   /** Works until the signal aborts; the current chunk is then finished and kept. */
   async run(signal: AbortSignal): Promise<void> {
+    this.#begunMs = this.#deps.clock.monotonicMs();
     try {
       await this.#followSchedule(signal);
     } finally {
@@ -217,7 +240,7 @@ export class Recorder {
         ? openUntil(signal, (signal) => this.#keeper.betterComes(signal))
         : null;
       for (const source of microphone.attempts) {
-        end = await this.#recordFrom(source, microphone, better?.signal ?? signal);
+        end = await this.#recordChannels(source, microphone, better?.signal ?? signal);
         // The next way to open the same microphone can only help if the format was not offered.
         if (end.soundEndMs !== null || end.diagnosis?.code !== problems.format.code) break;
       }
@@ -239,22 +262,48 @@ export class Recorder {
     return problems.recorderFailed(error);
   }
 
+  /** Records from one source, which is opened again when other channels of it are to be recorded. */
+  async #recordChannels(
+    source: CaptureSource,
+    microphone: Microphone,
+    signal: AbortSignal,
+  ): Promise<Attempt> {
+    const channels = await this.#channels.open(source, microphone);
+    while (true) {
+      await using changed = openUntil(signal, (signal) => channels.change(signal));
+      const { source, onLevels } = channels;
+      const end = await this.#recordFrom(source, microphone, changed.signal, onLevels);
+      if (!changed.signal.aborted || signal.aborted) return end;
+      this.#gapCause = "channel_changed";
+    }
+  }
+
   async #recordFrom(
     source: CaptureSource,
     microphone: Microphone,
     signal: AbortSignal,
+    onChannels: ((levels: ChannelLevels) => void) | null,
   ): Promise<Attempt> {
     const { status } = this.#deps;
     const tags = { ...this.#options.tags, MICROPHONE: microphone.name };
     status.counters.captureStarts++;
     const end = await recordStream(
       source,
-      { ...this.#options.stream, tags },
+      {
+        ...this.#options.stream,
+        onLevels: (levels) => {
+          this.#sound.hear(levels);
+          this.#options.stream.onLevels?.(levels);
+        },
+        ...(onChannels ? { onChannels } : {}),
+        tags,
+      },
       {
         ...this.#deps,
         writer: this.#writer,
         onSound: (startMs) => this.#soundArrived(startMs, microphone),
         provisional: this.#options.provisional,
+        chain: this.#chain,
         gapCause: this.#gapCause,
         onDropping: (dropping) => status.recording(dropping ? null : microphone.name),
         isOpen: (pid) => this.#options.microphones.isOpen(microphone, pid),
@@ -309,9 +358,52 @@ export class Recorder {
    * gap.
    */
   #closeBooks(cause: string): void {
+    this.#declareBefore();
+    if (cause === "schedule_end") this.#chain.scheduleEnded();
     this.#declare(this.#ledger.end(this.#scheduleEndMs ?? this.#deps.clock.monotonicMs()), cause);
     this.#scheduleEndMs = null;
     this.#gapCause = "starting";
+  }
+
+  /** The scheduled time between the last chunk of an earlier run and this start, and why it is missing. */
+  #missingBefore(before: Before) {
+    const { schedule, timeZone } = this.#options;
+    const { clock } = this.#deps;
+    const offsetMs = clock.unixMs() - clock.monotonicMs();
+    const { startUnixUs, durationUs } = before.chunk ?? { startUnixUs: Infinity, durationUs: 0 };
+    const [fromMs, toMs] = [(startUnixUs + durationUs) / 1000, this.#begunMs + offsetMs];
+    const gaps = scheduledBetween(fromMs, toMs, schedule, timeZone);
+    const cause = causeBeforeStart(before, {
+      bootUnixMs: offsetMs - before.boot.zeroMs,
+      missingMs: toMs - fromMs,
+      scheduledMs: gaps.reduce((sum, { startMs, endMs }) => sum + endMs - startMs, 0),
+    });
+    const undeclared = scheduledBetween(
+      Math.max(fromMs, Math.min(before.declaredUntilMs, toMs)),
+      toMs,
+      schedule,
+      timeZone,
+    );
+    return {
+      cause,
+      gaps: undeclared.map((gap) => ({
+        startMs: gap.startMs - offsetMs,
+        endMs: gap.endMs - offsetMs,
+      })),
+    };
+  }
+
+  /** Declares what is missing before this start, once, when both ends of it have their true time. */
+  #declareBefore(): void {
+    const before = this.#before;
+    if (before === null || before.chunk?.provisional !== undefined) return;
+    if (this.#options.provisional(this.#deps.clock.monotonicMs()) !== undefined) return;
+    this.#before = null;
+    const { cause, gaps } = this.#missingBefore(before);
+    for (const gap of gaps) {
+      this.#ledger.missed(gap);
+      this.#declare(gap, cause);
+    }
   }
 
   /** Declares a gap, in the log, in /health and in gaps.jsonl; no gap is hidden. */
@@ -339,15 +431,6 @@ export class Recorder {
     });
   }
 
-  /** Reports a microphone that delivers silence, chunk after chunk, as a problem; recording continues. */
-  #heard(levels: Levels): void {
-    this.#silentChunks = isSilent(levels) ? this.#silentChunks + 1 : 0;
-    if (this.#silentChunks === 0) this.#silence.clear();
-    if (this.#silentChunks === SILENT_CHUNKS) {
-      this.#silence.set(problems.silent(levels.peakDbfs));
-    }
-  }
-
   #inSchedule(): boolean {
     const { schedule, timeZone } = this.#options;
     return isInSchedule(this.#deps.clock.unixMs(), schedule, timeZone);
@@ -366,9 +449,4 @@ export class Recorder {
       await this.#deps.clock.sleep(this.#nextLookMs(), signal);
     }
   }
-}
-
-/** Identifies a microphone by its identity; by its name if only ALSA's configuration knows the device. */
-function keyOf({ device, name }: Microphone): string {
-  return device === undefined ? name : JSON.stringify(identify(device));
 }

@@ -10,11 +10,11 @@ import { type Diagnosis, problems } from "../status/problems.ts";
 import {
   type CaptureOptions,
   Ffmpeg,
-  type FfmpegLogLevel,
   MUXER_DELAY_MS,
   type RunningFfmpeg,
   type StartFfmpeg,
 } from "./ffmpeg.ts";
+import type { FfmpegLogLevel } from "./causes.ts";
 import { OpusStreamReader } from "../chunk/opus.ts";
 import { StreamCutter, type StreamCutterDeps, type StreamCutterOptions } from "./stream_cutter.ts";
 

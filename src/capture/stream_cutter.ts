@@ -2,12 +2,17 @@
 // It reads nothing and writes nothing itself; stream.ts reads the packets.
 
 import type { Clock } from "../system/clock.ts";
+import { concatBytes } from "../system/concat_bytes.ts";
 import { repeating } from "../system/held_lines.ts";
 import type { Logger } from "../system/log.ts";
+import { withTags } from "../chunk/chunk_file.ts";
 import type { PartName, Provisional } from "../chunk/chunk_name.ts";
+import { formatChunkTags } from "../chunk/chunk_tags.ts";
+import type { ChunkTimes } from "../chunk/chunk_times.ts";
 import { Chunker, type ChunkEvent } from "../chunk/chunker.ts";
 import type { ChunkWriter } from "../spool/chunk_writer.ts";
 import { problems } from "../status/problems.ts";
+import type { ChunkChain } from "./chunk_chain.ts";
 import type { LevelMeter } from "./level_meter.ts";
 import { PAGE_MS } from "./ffmpeg.ts";
 import { OPUS_RATE, type OpusEvent, type OpusHead, type OpusPacket } from "../chunk/opus.ts";
@@ -35,6 +40,8 @@ export interface StreamCutterDeps {
   readonly provisional: (startMs: number) => Provisional | undefined;
   /** The cause of a gap before the stream's first chunk, if there is a gap. */
   readonly gapCause: string;
+  /** Knows the chunks before those of this stream. */
+  readonly chain: ChunkChain;
   /** Called with true when arriving sound begins to be discarded, and with false when that ends. */
   readonly onDropping: (dropping: boolean) => void;
   /** Called when sound begins to arrive; `startMs`, monotonic, is when it was heard. */
@@ -54,9 +61,16 @@ export class StreamCutter {
   readonly #levels: Pick<LevelMeter, "take"> | null;
   readonly #options: StreamCutterOptions;
   readonly #deps: StreamCutterDeps;
-  #stream: { chunker: Chunker; timeline: Timeline; head: OpusHead } | null = null;
+  #stream: { id: string; chunker: Chunker; timeline: Timeline; head: OpusHead } | null = null;
   #chunkStart = 0;
   #chunkKey = "";
+  /** The header of the open chunk as it was written. */
+  #header: Uint8Array | null = null;
+  /** When the open chunk began, no chunk from before this time was waiting; null if that is not known. */
+  #waitingFromUs: number | null = null;
+  /** Samples that this stream has lost between its packets, and the end of its last chunk. */
+  #lostSamples = 0;
+  #previousEnd: number | null = null;
   /** A chunk whose first page is not full yet: its file is created together with that page. */
   #opening: Extract<ChunkEvent, { kind: "open" }> | null = null;
   #dropping = false;
@@ -106,29 +120,61 @@ export class StreamCutter {
 
   #begin(head: OpusHead): void {
     if (this.#stream !== null) this.#apply(this.#stream.chunker.cut());
-    const streamId = crypto.randomUUID();
+    const id = crypto.randomUUID();
     const chunker = new Chunker(head, {
       chunkSamples: this.#options.chunkSeconds * OPUS_RATE,
-      identify: (startSample) => this.#identify(streamId, startSample),
+      identify: () => this.#identify(),
     });
-    this.#stream = { chunker, timeline: new Timeline(PAGE_MS), head };
+    this.#stream = { id, chunker, timeline: new Timeline(PAGE_MS), head };
     this.#lossAt = Infinity;
+    this.#lostSamples = 0;
+    this.#previousEnd = null;
   }
 
-  #identify(streamId: string, startSample: number) {
+  /** The tags are written when the chunk's file is created, and again when it is closed. */
+  #identify() {
     const key = crypto.randomUUID();
     return {
       key,
       serial: parseInt(key.slice(0, 8), 16),
       vendor: this.#options.vendor,
-      comments: {
-        ...this.#options.tags,
-        CHUNK_ID: key,
-        // Chunks of one stream with consecutive sample numbers join without a break.
-        STREAM_ID: streamId,
-        STREAM_SAMPLE: String(startSample),
-      },
+      comments: { ...this.#options.tags, CHUNK_ID: key },
     };
+  }
+
+  /**
+   * The header of the open chunk as far as its facts are known. Its STREAM_SAMPLE jumps by what was lost
+   * inside the stream, so that chunks of one stream with consecutive numbers join without a break.
+   */
+  #headerWith(
+    header: Uint8Array,
+    { startMs, startUnixUs, gapMs }: Pick<ChunkTimes, "startMs" | "startUnixUs" | "gapMs">,
+    lostSamples: number,
+  ): Uint8Array | null {
+    const { chain } = this.#deps;
+    const provisional = this.#deps.provisional(startMs);
+    const isFirst = this.#previousEnd === null;
+    return withTags(header, {
+      ...this.#options.tags,
+      ...formatChunkTags({
+        chunkId: this.#chunkKey,
+        streamId: this.#stream?.id ?? "",
+        streamSample: this.#chunkStart + lostSamples,
+        startUnixUs,
+        isClockSynchronized: provisional === undefined,
+        previousChunkId: chain.previousKey,
+        gapBeforeMs: isFirst ? chain.gapBefore({ startMs, startUnixUs, provisional }) : gapMs,
+        gapCause: isFirst ? chain.causeBefore(this.#gapCause) : this.#gapCause,
+        waitingFromUs: this.#waitingFromUs,
+      }),
+    });
+  }
+
+  /** What the stream has lost up to this chunk, beyond the packets that are missing from it, samples. */
+  #lostUntil(gapMs: number): number {
+    if (this.#previousEnd === null) return this.#lostSamples;
+    const missing = this.#chunkStart - this.#previousEnd;
+    return this.#lostSamples + Math.max(0, Math.round(gapMs * OPUS_RATE / 1000) - missing);
   }
 
   #break({ offset, reason }: Extract<OpusEvent, { kind: "break" }>): void {
@@ -210,9 +256,15 @@ export class StreamCutter {
     if (this.#opening === null) return;
     const { startSample, bytes } = this.#opening;
     this.#opening = null;
-    const startMs = this.#stream?.timeline.timeOf(startSample) ?? 0;
-    const startUnixUs = Math.round((startMs + this.#utcOffsetMs()) * 1000);
-    this.#deps.writer.push({ kind: "open", name: this.#name(startMs, startUnixUs), bytes });
+    const start = this.#stream?.timeline.startOf(startSample, this.#utcOffsetMs()) ??
+      { startMs: 0, startUnixUs: 0, gapMs: 0 };
+    const { startMs, startUnixUs, gapMs } = start;
+    this.#waitingFromUs = this.#deps.chain.waitingFromUs(startUnixUs);
+    this.#header = this.#headerWith(bytes, start, this.#lostUntil(gapMs));
+    const { length = 0 } = this.#header ?? {};
+    const withHeader = concatBytes([this.#header ?? bytes, bytes.subarray(length)]);
+    const name = this.#name(startMs, startUnixUs);
+    this.#deps.writer.push({ kind: "open", name, bytes: withHeader });
   }
 
   #name(startMs: number, startUnixUs: number): PartName {
@@ -229,14 +281,23 @@ export class StreamCutter {
       return;
     }
     const times = timeline.seal(this.#chunkStart, event.endSample, this.#utcOffsetMs());
+    const name = this.#name(times.startMs, times.startUnixUs);
+    const lostSamples = this.#lostUntil(times.gapMs);
+    const before = this.#header;
+    const header = before && this.#headerWith(before, times, lostSamples);
+    const isChanged = header?.some((byte, at) => byte !== before?.[at]) ?? false;
+    this.#deps.chain.closed(this.#chunkKey, times, name.provisional);
     this.#deps.writer.push({
       kind: "close",
       bytes: event.bytes,
+      ...isChanged && header ? { header } : {},
       times,
-      name: this.#name(times.startMs, times.startUnixUs),
+      name,
       gapCause: this.#gapCause,
       levels,
     });
+    this.#lostSamples = lostSamples;
+    this.#previousEnd = event.endSample;
     this.#gapCause = "unknown";
   }
 

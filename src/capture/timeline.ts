@@ -114,20 +114,37 @@ export class Timeline {
   }
 
   /**
-   * The times of a chunk that is sealed now. It starts at the end of the previous chunk, to the
-   * microsecond, unless sound is missing in between or the system clock was stepped.
+   * The start of a chunk, as far as it is known now: the end of the previous chunk, to the microsecond,
+   * unless sound is missing in between or the system clock was stepped.
    * @param utcOffsetMs Unix milliseconds minus monotonic milliseconds, now.
    */
-  seal(startSample: number, endSample: number, utcOffsetMs: number): ChunkTimes {
+  startOf(
+    startSample: number,
+    utcOffsetMs: number,
+  ): Pick<ChunkTimes, "startMs" | "startUnixUs" | "gapMs"> {
+    const { startMs, startUnixUs, shiftMs } = this.#startOf(startSample, utcOffsetMs);
+    return { startMs, startUnixUs, gapMs: Math.max(0, shiftMs) };
+  }
+
+  #startOf(startSample: number, utcOffsetMs: number) {
     const previous = this.#previous;
     const lostMs = previous === null ? 0 : (startSample - previous.endSample) / SAMPLES_PER_MS;
     const shiftMs = this.#jumpMs + lostMs;
-    this.#jumpMs = 0;
     const startMs = previous === null ? this.timeOf(startSample) : previous.endMs + shiftMs;
     const stepped = previous === null || Math.abs(utcOffsetMs - previous.offsetMs) >= STEP_MS;
     const startUnixUs = stepped
       ? Math.round((startMs + utcOffsetMs) * 1000)
       : previous.endUnixUs + Math.round(shiftMs * 1000);
+    return { startMs, startUnixUs, shiftMs };
+  }
+
+  /**
+   * The times of a chunk that is sealed now; `startOf` describes its start.
+   * @param utcOffsetMs Unix milliseconds minus monotonic milliseconds, now.
+   */
+  seal(startSample: number, endSample: number, utcOffsetMs: number): ChunkTimes {
+    const { startMs, startUnixUs, shiftMs } = this.#startOf(startSample, utcOffsetMs);
+    this.#jumpMs = 0;
     // A better estimate of the stream's start must not use up a short chunk: that would end when it starts.
     // It keeps half of its length, and the chunks after it take over the rest of the correction.
     const leastMs = (endSample - startSample) / SAMPLES_PER_MS / 2;

@@ -6,8 +6,12 @@
 // on them (RFC 7845, sections 4.2 and 4.6).
 
 import { concatBytes } from "../system/concat_bytes.ts";
-import { BEGIN_OF_STREAM, encodePage, END_OF_STREAM, segmentCount } from "./ogg.ts";
-import { encodeOpusHead, encodeOpusTags, type OpusHead, type OpusPacket } from "./opus.ts";
+import { END_OF_STREAM } from "./ogg.ts";
+import type { OpusHead, OpusPacket } from "./opus.ts";
+import { type OpusFile, OpusWriter } from "./opus_writer.ts";
+
+/** Room in the header for the tags that become known while the chunk is recorded (chunk_tags.ts). */
+const TAGS_ROOM_BYTES = 384;
 
 /**
  * 960 ms (48 packets). With ffmpeg's decoder, the first 20 ms after a seam then differ from the uncut
@@ -18,15 +22,17 @@ import { encodeOpusHead, encodeOpusTags, type OpusHead, type OpusPacket } from "
 export const PREROLL_SAMPLES = 46_080;
 /** The maximum number of packets (400 ms) that wait in memory before they become a page on disk. */
 export const PAGE_PACKETS = 20;
+/**
+ * A chunk's first audio page holds its pre-roll and the first two of its own packets, because VLC discards
+ * whole pages at the start: with the pre-roll on pages of its own it swallows up to 1.4 s of sound. It holds
+ * fewer if 255 segments do not suffice (above 420 kbit/s).
+ */
+const OWN_ON_FIRST_PAGE = 2;
 
 /** What identifies a chunk. The caller makes it when a chunk opens. */
-export interface ChunkIdentity {
+export interface ChunkIdentity extends OpusFile {
   /** UUID: the Idempotency-Key of every attempt to deliver the chunk. */
   readonly key: string;
-  /** Ogg serial number of the file. */
-  readonly serial: number;
-  readonly vendor: string;
-  readonly comments: Readonly<Record<string, string>>;
 }
 
 /** Sample numbers count the audible samples of the stream from 0, at 48 kHz, without the pre-skip. */
@@ -125,87 +131,59 @@ export class Chunker {
 
 /** The pages of one chunk. The last packets are held back, so that the last page can carry its mark. */
 class OpenChunk {
-  readonly #identity: ChunkIdentity;
+  readonly #writer: OpusWriter;
   readonly #streamPreSkip: number;
-  #sequence = 0;
-  #granule = 0;
-  #pending: OpusPacket[] = [];
-  #pendingSegments = 0;
+  /** How many packets the next page holds. */
+  #pagePackets = PAGE_PACKETS;
   #last: OpusPacket | null = null;
   /** Samples in this chunk's own packets, pre-roll excluded. */
   bodySamples = 0;
 
   constructor(identity: ChunkIdentity, streamPreSkip: number) {
-    this.#identity = identity;
+    this.#writer = new OpusWriter(identity);
     this.#streamPreSkip = streamPreSkip;
   }
 
   begin(head: OpusHead, preroll: readonly OpusPacket[]): Uint8Array {
-    const pages = [
-      this.#page([encodeOpusHead(head)], BEGIN_OF_STREAM),
-      this.#page([encodeOpusTags(this.#identity.vendor, this.#identity.comments)], 0),
-    ];
+    const pages = [this.#writer.header(head, TAGS_ROOM_BYTES)];
+    if (preroll.length > 0) this.#pagePackets = preroll.length + OWN_ON_FIRST_PAGE;
     for (const packet of preroll) {
-      if (this.#isFullWith(packet)) pages.push(this.#flush(0));
-      this.#hold(packet);
+      if (this.#isFullWith(packet)) pages.push(this.#page());
+      this.#writer.hold(packet);
     }
     return concatBytes(pages);
   }
 
   add(packet: OpusPacket): ChunkEvent[] {
     const events: ChunkEvent[] = [];
-    if (this.#isFullWith(packet)) events.push({ kind: "append", bytes: this.#flush(0) });
-    this.#hold(packet);
+    if (this.#isFullWith(packet)) events.push({ kind: "append", bytes: this.#page() });
+    this.#writer.hold(packet);
     this.bodySamples += packet.samples;
     this.#last = packet;
     return events;
   }
 
   flush(): ChunkEvent[] {
-    const last = this.#pending.at(-1);
-    if (last === undefined || this.#pending.length < PAGE_PACKETS) return [];
-    this.#pending.pop();
-    const bytes = this.#flush(0);
-    this.#hold(last);
+    if (this.#writer.heldPackets < this.#pagePackets) return [];
+    const last = this.#writer.release();
+    const bytes = this.#page();
+    if (last !== undefined) this.#writer.hold(last);
     return [{ kind: "append", bytes }];
   }
 
   finish(): ChunkEvent | null {
     if (this.#last === null) return null;
     const { endPosition, trimSamples } = this.#last;
-    const bytes = this.#flush(END_OF_STREAM, trimSamples);
+    const bytes = this.#writer.page(END_OF_STREAM, trimSamples);
     return { kind: "close", bytes, endSample: endPosition - trimSamples - this.#streamPreSkip };
   }
 
   #isFullWith(packet: OpusPacket): boolean {
-    return this.#pending.length >= PAGE_PACKETS ||
-      this.#pendingSegments + segmentCount(packet.data.length) > 255;
+    return this.#writer.heldPackets >= this.#pagePackets || this.#writer.isFullWith(packet);
   }
 
-  #hold(packet: OpusPacket): void {
-    this.#pending.push(packet);
-    this.#pendingSegments += segmentCount(packet.data.length);
+  #page(): Uint8Array {
+    this.#pagePackets = PAGE_PACKETS;
+    return this.#writer.page();
   }
-
-  #flush(flags: number, trimSamples = 0): Uint8Array {
-    this.#granule += total(this.#pending) - trimSamples;
-    const bytes = this.#page(this.#pending.map(({ data }) => data), flags);
-    this.#pending = [];
-    this.#pendingSegments = 0;
-    return bytes;
-  }
-
-  #page(packets: readonly Uint8Array[], flags: number): Uint8Array {
-    return encodePage({
-      flags,
-      granulePosition: this.#granule,
-      serial: this.#identity.serial,
-      sequence: this.#sequence++,
-      packets,
-    });
-  }
-}
-
-function total(packets: readonly OpusPacket[]): number {
-  return packets.reduce((sum, { samples }) => sum + samples, 0);
 }

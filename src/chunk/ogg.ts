@@ -132,7 +132,7 @@ export class OggPageReader {
       const found = this.#findPattern(position);
       if (found > position) this.#markDamage(position, "no page starts here");
       position = found;
-      const page = this.#pageAt(position);
+      const page = pageAt(this.#buffer, position, this.#bufferOffset);
       if (page === "incomplete") break;
       if (typeof page === "string") {
         this.#markDamage(position, page);
@@ -191,31 +191,41 @@ export class OggPageReader {
     }
     return buffer.length;
   }
+}
 
-  #pageAt(position: number): OggPage | "incomplete" | "wrong version" | "wrong CRC" {
-    const header = this.#buffer.subarray(position, position + HEADER_BYTES);
-    if (header.length < HEADER_BYTES) return "incomplete";
-    if (header[4] !== 0) return "wrong version";
-    const segmentsEnd = position + HEADER_BYTES + (header[26] ?? 0);
-    if (segmentsEnd > this.#buffer.length) return "incomplete";
-    const segments = this.#buffer.subarray(position + HEADER_BYTES, segmentsEnd);
-    const end = segments.reduce((sum, lacing) => sum + lacing, segmentsEnd);
-    if (end > this.#buffer.length) return "incomplete";
-    const bytes = this.#buffer.subarray(position, end);
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    if (view.getUint32(22, true) !== pageCrc(bytes)) return "wrong CRC";
-    return {
-      kind: "page",
-      offset: this.#bufferOffset + position,
-      byteLength: bytes.length,
-      flags: header[5] ?? 0,
-      granulePosition: toGranule(view.getBigInt64(6, true)),
-      serial: view.getUint32(14, true),
-      sequence: view.getUint32(18, true),
-      segments,
-      body: this.#buffer.subarray(segmentsEnd, end),
-    };
+/** A page in bytes of a stream, or why there is none. */
+export type FoundPage = OggPage | "incomplete" | "no page" | "wrong version" | "wrong CRC";
+
+/**
+ * The page that begins at `position` of the buffer. "incomplete": it may begin there, but ends behind the buffer.
+ * @param bufferOffset where the buffer begins in the stream.
+ */
+export function pageAt(buffer: Uint8Array, position: number, bufferOffset: number): FoundPage {
+  const header = buffer.subarray(position, position + HEADER_BYTES);
+  if (CAPTURE_PATTERN.some((byte, at) => at < header.length && header[at] !== byte)) {
+    return "no page";
   }
+  if (header.length < HEADER_BYTES) return "incomplete";
+  if (header[4] !== 0) return "wrong version";
+  const segmentsEnd = position + HEADER_BYTES + (header[26] ?? 0);
+  if (segmentsEnd > buffer.length) return "incomplete";
+  const segments = buffer.subarray(position + HEADER_BYTES, segmentsEnd);
+  const end = segments.reduce((sum, lacing) => sum + lacing, segmentsEnd);
+  if (end > buffer.length) return "incomplete";
+  const bytes = buffer.subarray(position, end);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (view.getUint32(22, true) !== pageCrc(bytes)) return "wrong CRC";
+  return {
+    kind: "page",
+    offset: bufferOffset + position,
+    byteLength: bytes.length,
+    flags: header[5] ?? 0,
+    granulePosition: toGranule(view.getBigInt64(6, true)),
+    serial: view.getUint32(14, true),
+    sequence: view.getUint32(18, true),
+    segments,
+    body: buffer.subarray(segmentsEnd, end),
+  };
 }
 
 /** NO_GRANULE for a position that a number cannot represent exactly (5,900 years at 48 kHz). */

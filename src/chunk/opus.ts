@@ -52,15 +52,26 @@ export function parseOpusHead(packet: Uint8Array): OpusHead | null {
   };
 }
 
-/** The comment header (RFC 7845, section 5.2). Names are ASCII without "=". */
+/**
+ * The comment header (RFC 7845, section 5.2). Names are ASCII without "=".
+ * @param sizeBytes of the packet, which is filled up with zeros (the same section); default: no padding.
+ * @throws {RangeError} if the comments need more.
+ */
 export function encodeOpusTags(
   vendor: string,
   comments: Readonly<Record<string, string>>,
+  sizeBytes?: number,
 ): Uint8Array {
   const encoder = new TextEncoder();
   const texts = [vendor, ...Object.entries(comments).map(([name, value]) => `${name}=${value}`)]
     .map((text) => encoder.encode(text));
-  const packet = new Uint8Array(8 + 4 + texts.reduce((sum, text) => sum + 4 + text.length, 0));
+  const neededBytes = 8 + 4 + texts.reduce((sum, text) => sum + 4 + text.length, 0);
+  if (neededBytes > (sizeBytes ?? neededBytes)) {
+    throw new RangeError(
+      `Cannot encode tags as they must fit into ${sizeBytes} bytes: they need ${neededBytes}`,
+    );
+  }
+  const packet = new Uint8Array(sizeBytes ?? neededBytes);
   const view = new DataView(packet.buffer);
   packet.set(encoder.encode("OpusTags"));
   let at = 8;
@@ -74,6 +85,13 @@ export function encodeOpusTags(
     }
   });
   return packet;
+}
+
+/** The text that names the encoder in a comment header; "" if it cannot be read. */
+export function parseOpusVendor(packet: Uint8Array): string {
+  if (!startsWith(packet, "OpusTags") || packet.length < 12) return "";
+  const view = new DataView(packet.buffer, packet.byteOffset, packet.byteLength);
+  return new TextDecoder().decode(packet.subarray(12, 12 + view.getUint32(8, true)));
 }
 
 /** The comments by upper-case name; null if the packet is not a comment header or is cut short. */

@@ -51,9 +51,10 @@ export async function runCheck(options: CheckOptions): Promise<number> {
     if (json) return;
     for (const finding of found) if (finding.because === null) print(formatFinding(finding));
   };
-  const { config, found, isSetUp } = await checkConfig(options);
+  const { config, found, isSetUp, environment } = await checkConfig(options);
   report(found);
-  for (const check of isSetUp ? checksOf(config, options) : []) report(await orSay(check));
+  const checks = isSetUp ? checksOf(config, environment, options) : [];
+  for (const check of checks) report(await orSay(check));
   const broken = findings.filter(({ verdict }) => verdict === "failed").length;
   if (json) print(JSON.stringify({ ok: broken === 0, checks: findings }, null, 2));
   else {
@@ -65,10 +66,16 @@ export async function runCheck(options: CheckOptions): Promise<number> {
   return !isSetUp ? 2 : broken === 0 ? 0 : 1;
 }
 
+type Environment = Readonly<Record<string, string>>;
+
 type Check = readonly [name: string, run: () => Promise<readonly Finding[]>];
 
 /** Checks that need a configuration are skipped without one. */
-function checksOf(config: Config | null, options: CheckOptions): Check[] {
+function checksOf(
+  config: Config | null,
+  environment: Environment,
+  { sendTestChunk }: CheckOptions,
+): Check[] {
   const withConfig = (
     names: readonly [string, ...string[]],
     run: (config: Config) => Promise<readonly Finding[]>,
@@ -83,7 +90,7 @@ function checksOf(config: Config | null, options: CheckOptions): Check[] {
     ["user", async () => checkUser(await unit)],
     withConfig(["spool"], async (config) => checkSpool(config, await unit)),
     ["clock", () => checkClock()],
-    withConfig(SERVER_CHECKS, (config) => checkServer(config, options.sendTestChunk)),
+    withConfig(SERVER_CHECKS, (config) => checkServer(config, sendTestChunk, environment)),
     ["power", () => checkPower()],
   ];
 }
@@ -100,10 +107,12 @@ async function orSay([name, run]: Check): Promise<readonly Finding[]> {
 
 async function checkConfig(
   { config: explicit, executable = "", ...options }: CheckOptions,
-): Promise<{ config: Config | null; found: Finding[]; isSetUp: boolean }> {
+): Promise<
+  { config: Config | null; found: Finding[]; isSetUp: boolean; environment: Environment }
+> {
   const name = "configuration";
   try {
-    const { paths, config } = loadGivenConfig({ ...options, explicit, executable });
+    const { paths, config, environment } = loadGivenConfig({ ...options, explicit, executable });
     const found = [ok(name, paths.join(" and ") || "from environment variables")];
     for (const path of paths.filter((path) => exposes(path, config.ingestToken))) {
       found.push(
@@ -114,20 +123,25 @@ async function checkConfig(
         ),
       );
     }
-    return { config, found, isSetUp: true };
+    return { config, found, isSetUp: true, environment };
   } catch (error) {
     if (error instanceof NotSetUpError) {
       const found = [failed(name, "recorder-agent is not set up yet", error.command)];
-      return { config: null, found, isSetUp: false };
+      return { config: null, found, isSetUp: false, environment: {} };
     }
     if (error instanceof NoConfigError) {
-      return { config: null, found: [failed(name, error.reason, error.fix)], isSetUp: true };
+      return {
+        config: null,
+        found: [failed(name, error.reason, error.fix)],
+        isSetUp: true,
+        environment: {},
+      };
     }
     if (!(error instanceof ConfigError)) throw error;
     const again = commandLine(executable, explicit ? `check -c ${explicit}` : "check");
     const problems = await withMicrophones(error.problems);
     const found = problems.map((problem) => failed(name, problem, fixOf(problem, again)));
-    return { config: null, found, isSetUp: true };
+    return { config: null, found, isSetUp: true, environment: {} };
   }
 }
 

@@ -10,8 +10,9 @@ import { BYTES_PER_GB } from "../spool/retention.ts";
 import { failed, type Finding, ok, skipped, skippedAll, warning } from "./finding.ts";
 import { USER } from "./install.ts";
 import { idOf } from "./install_steps.ts";
-import { readHealth, SERVICE, SYSTEMCTL } from "./service.ts";
+import { readHealth, SERVICE } from "./service.ts";
 import { messageOf } from "../system/error_text.ts";
+import { PROGRAMS } from "../system/programs.ts";
 
 /** The service's user must be in the group that may open sound devices. */
 export async function checkUser(unit: Unit | null, root = "/"): Promise<Finding[]> {
@@ -160,7 +161,11 @@ export async function readUnit(): Promise<Unit | null> {
   const names =
     "LoadState,UnitFileState,ActiveState,SubState,NRestarts,ActiveEnterTimestamp,StatusText";
   try {
-    const { success, stdout } = await outputOf(SYSTEMCTL, ["show", SERVICE, `--property=${names}`]);
+    const { success, stdout } = await outputOf(PROGRAMS.systemctl, [
+      "show",
+      SERVICE,
+      `--property=${names}`,
+    ]);
     if (!success) return null;
     const lines = new TextDecoder().decode(stdout).trim().split("\n");
     return Object.fromEntries(lines.map((line) => {
@@ -186,7 +191,7 @@ export async function checkPower(): Promise<Finding[]> {
   const name = "power";
   let flags: number;
   try {
-    const { stdout } = await outputOf("vcgencmd", ["get_throttled"]);
+    const { stdout } = await outputOf(PROGRAMS.vcgencmd, ["get_throttled"]);
     flags = Number(/0x[0-9a-f]+/i.exec(new TextDecoder().decode(stdout))?.[0] ?? NaN);
   } catch {
     return [skipped(name, "can be checked only on a Raspberry Pi (vcgencmd)")];

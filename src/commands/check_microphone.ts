@@ -14,6 +14,7 @@ import type { SoundOptions } from "../microphone/sound_system.ts";
 import { outputOf } from "../system/child.ts";
 import { failed, type Finding, hasFailed, ok, skippedAll, warning } from "./finding.ts";
 import { readHealth } from "./service.ts";
+import { ffmpegProgram } from "../system/programs.ts";
 
 const LISTEN_MS = 2000;
 /** ffmpeg needs some time to start on a slow board. */
@@ -58,7 +59,7 @@ export async function checkMicrophone(
 async function checkFfmpeg(): Promise<Finding> {
   const name = "ffmpeg";
   try {
-    const { success, stdout } = await outputOf("ffmpeg", ["-hide_banner", "-encoders"], {
+    const { success, stdout } = await outputOf(ffmpegProgram(), ["-hide_banner", "-encoders"], {
       limitMs: START_MS,
     });
     const encoders = new TextDecoder().decode(stdout);
@@ -81,7 +82,7 @@ async function checkLevel(
   const name = "level";
   let diagnosis: Diagnosis = problems.missing(microphone.name);
   for (const source of microphone.attempts) {
-    const heard = await listen(source);
+    const heard = await listen(await withKnownChannels(source, microphone, microphones));
     if ("rmsDbfs" in heard) {
       if (isSilent(heard)) {
         const { message, fix } = problems.silent(heard.peakDbfs);
@@ -93,6 +94,17 @@ async function checkLevel(
     if (diagnosis.code !== problems.format.code) break;
   }
   return inWords(name, await microphones.explain(diagnosis, microphone));
+}
+
+/** The channels that the service has decided to record. */
+async function withKnownChannels(
+  source: CaptureSource,
+  microphone: Microphone,
+  microphones: SystemMicrophones,
+): Promise<CaptureSource> {
+  if (source.kind !== "alsa") return source;
+  const known = await microphones.knownChannels(microphone, source.channels);
+  return known === null ? source : { ...source, take: known.channels };
 }
 
 /** The levels of two seconds of sound from this source, or why it cannot be opened. */

@@ -1,51 +1,141 @@
-// The checks of the connection to the server: its name, its port, its certificate, the token. Uses values
-// of the configuration and nothing else of the machine; sends no chunk unless requested.
+// The checks of the way to the Ingest API, by requests of the uploader's own client: the name, the proxy, the
+// connection, TLS, who answers, the token, and a request as large as a chunk. A failure is reported by the
+// step that it happened in. It sends no chunk unless requested, and takes no longer than 15 s without one.
 
-import { deadline, systemClock } from "../system/clock.ts";
+import { systemClock } from "../system/clock.ts";
 import type { Config } from "../config/config.ts";
 import { readToken } from "../config/token.ts";
-import { IngestClient } from "../upload/ingest_client.ts";
-import { judge } from "../upload/verdict.ts";
-import { problems } from "../status/problems.ts";
-import { VERSION } from "../system/version.ts";
-import { failed, type Finding, ok, skippedAll, warning } from "./finding.ts";
+import { INSECURE_FIX, refuseTransport } from "../config/transport.ts";
+import { type FailureKind, TransportFailure } from "../upload/failures.ts";
+import { ingestClientOf } from "../upload/ingest_client.ts";
+import type { Step } from "../upload/open_connection.ts";
+import { proxyFor } from "../upload/proxy.ts";
+import { inMemory } from "../upload/upload_file.ts";
+import { failed, type Finding, hasFailed, ok, skippedAll, warning } from "./finding.ts";
+import { judgeSize, judgeToken, type ProbeAnswer, sayBytes } from "./check_answers.ts";
 import { silentChunk } from "./probe_chunk.ts";
+import { ServerProbe } from "./server_probe.ts";
 import { messageOf } from "../system/error_text.ts";
 
-const LIMIT_MS = 10_000;
+/** The names of the checks, in this order; "proxy" stands in for the first two where there is one. */
+export const SERVER_CHECKS = ["dns", "connection", "tls", "api", "token", "size"] as const;
+type CheckName = typeof SERVER_CHECKS[number] | "proxy";
 
-/** The names of the checks, in this order. */
-export const SERVER_CHECKS = ["dns", "connection", "tls", "token"] as const;
+/** Of all probes together, ms. */
+const LIMIT_MS = 15_000;
+/** Of the first: an address may take ten seconds, and two families of them take turns. */
+const FIRST_LIMIT_MS = 11_000;
+const SECOND_LIMIT_MS = 5000;
+/** Of the large one. */
+const SIZE_LIMIT_MS = 8000;
+const SMALL_BYTES = 100;
+/** Limit of the large probe: a shop pays for its line. */
+const MAX_PROBE_BYTES = 16 * 1024 * 1024;
+/** Pages and the pre-roll; libopus varies the bitrate around its mean. */
+const OVERHEAD = 1.1;
 
-/** DNS, the connection, TLS and the token, each only if the previous one succeeded. */
-export async function checkServer(config: Config, sendTestChunk: boolean): Promise<Finding[]> {
+/** Each check only if the one before it succeeded. @param env variables that may name a proxy */
+export async function checkServer(
+  config: Config,
+  sendTestChunk: boolean,
+  env: Readonly<Record<string, string>> = {},
+): Promise<Finding[]> {
+  const found = await probe(config, env);
+  const cause = found.find(({ verdict }) => verdict === "failed")?.name;
+  if (cause === undefined) return sendTestChunk ? [...found, await sendChunk(config, env)] : found;
+  const all: string[] = [...SERVER_CHECKS, ...(sendTestChunk ? ["test chunk"] : [])];
+  const seen = found.map(({ name }) => name);
+  // What a proxy does in place of the program is not left out.
+  const from = cause === "proxy"
+    ? all.indexOf("tls")
+    : Math.min(all.indexOf(cause), all.indexOf("api"));
+  return [...found, ...skippedAll(all.slice(from).filter((name) => !seen.includes(name)), cause)];
+}
+
+/** About as large as the files that these settings make, bytes. */
+export function probeBytes(
+  { chunkSeconds, opusBitrateKbps }: Pick<Config, "chunkSeconds" | "opusBitrateKbps">,
+): number {
+  const bytes = Math.ceil((chunkSeconds + 1) * opusBitrateKbps * 125 * OVERHEAD);
+  return Math.min(bytes, MAX_PROBE_BYTES);
+}
+
+async function probe(config: Config, env: Readonly<Record<string, string>>): Promise<Finding[]> {
+  const refusal = refuseTransport(config);
+  // The token must not be sent there, and without it nothing more can be found out.
+  if (refusal !== null) {
+    return [failed("tls", `nothing is sent: ${refusal.split(";")[0]}`, sentence(INSECURE_FIX))];
+  }
+  const token = await readToken(config).catch((error) => {
+    return failed("token", messageOf(error), "Write only the token into that file");
+  });
+  using server = new ServerProbe(config, env, typeof token === "string" ? token : null);
+  const steps: Step[] = [];
+  const endMs = systemClock.monotonicMs() + LIMIT_MS;
+  const send = (token: string, sizeBytes: number, limitMs: number) =>
+    server.send({
+      token,
+      sizeBytes,
+      limitMs: Math.max(1, Math.min(limitMs, endMs - systemClock.monotonicMs())),
+      onStep: (step) => void steps.push(step),
+    });
   const url = new URL(config.ingestBaseUrl);
-  const isTls = url.protocol === "https:";
-  const port = Number(url.port) || (isTls ? 443 : 80);
-  const hostname = url.hostname.replace(/^\[|\]$/g, "");
-  const steps: (readonly [name: string, run: () => Promise<Finding[]>])[] = [
-    ["connection", () => reach(hostname, port)],
-    ["tls", () => isTls ? greet(config, hostname, port) : Promise.resolve([notEncrypted()])],
-    ["token", async () => [await askWithToken(config)]],
-    ["test chunk", () => maybeSend(config, sendTestChunk)],
-  ];
+  const proxy = shownProxy(url, env);
+  let right: ProbeAnswer;
   const found: Finding[] = [];
-  for (const [name, step] of steps) {
-    found.push(...await step().catch((error) => [cannotAsk(name, config, error)]));
-    const cause = found.find(({ verdict }) => verdict === "failed")?.name;
-    if (cause === undefined) continue;
-    const all: string[] = [...SERVER_CHECKS, ...(sendTestChunk ? ["test chunk"] : [])];
-    return [...found, ...skippedAll(all.slice(all.indexOf(cause) + 1), cause)];
+  try {
+    const wrong = await send(wrongToken(), SMALL_BYTES, FIRST_LIMIT_MS);
+    if (typeof token !== "string") return [...wayTo(steps, url, proxy), token];
+    right = await send(token, SMALL_BYTES, SECOND_LIMIT_MS);
+    found.push(...wayTo(steps, url, proxy), ...judgeToken(wrong, right));
+  } catch (error) {
+    const failure = noAnswer(error, steps, url, proxy);
+    return [...wayTo(steps, url, proxy).filter(({ name }) => name !== failure.name), failure];
+  }
+  if (hasFailed(found)) return found;
+  const sizeBytes = probeBytes(config);
+  try {
+    found.push(judgeSize(right, await send(token, sizeBytes, SIZE_LIMIT_MS), sizeBytes));
+  } catch (error) {
+    found.push(noLargeAnswer(error, sizeBytes));
   }
   return found;
 }
 
-/** A step ended with an error that it did not expect: its certificates are not valid, for instance. */
-function cannotAsk(name: string, { tlsCaFile }: Config, error: unknown): Finding {
-  const fix = tlsCaFile === null
-    ? "Run it again; if the message stays, report it"
-    : `Check that tls_ca_file (${tlsCaFile}) has valid certificates in PEM format`;
-  return failed(name, `cannot be checked: ${messageOf(error)}`, fix);
+/** The proxy as it may be shown, or null. One that cannot be used is reported by the request. */
+function shownProxy(url: URL, env: Readonly<Record<string, string>>): string | null {
+  try {
+    return proxyFor(url, env)?.shown ?? null;
+  } catch {
+    return null;
+  }
+}
+
+/** Nobody has this token: the answer to it shows who judges tokens. */
+function wrongToken(): string {
+  return `wrong-token-of-recorder-agent-check-${crypto.randomUUID()}`;
+}
+
+/** What the steps of a connection say, the last one of each kind. */
+function wayTo(steps: readonly Step[], { host, protocol }: URL, proxy: string | null): Finding[] {
+  const found = new Map<string, Finding>();
+  const add = (finding: Finding) => found.set(finding.name, finding);
+  for (const step of steps) {
+    if (step.kind === "looked up" && proxy === null && step.addresses[0] !== step.hostname) {
+      add(ok("dns", `${step.hostname} is ${step.addresses.join(", ")}`));
+    } else if (step.kind === "connected") {
+      const place = `${step.address} port ${step.port}`;
+      add(
+        proxy === null
+          ? ok("connection", `${place} answers`)
+          : ok("proxy", `${proxy} answers at ${place}`),
+      );
+      if (protocol === "http:") add(notEncrypted());
+    } else if (step.kind === "passed the proxy") {
+      add(ok("proxy", `${proxy} connects to ${host}`));
+    } else if (step.kind === "secured") add(ok("tls", "the server's certificate is valid"));
+  }
+  return [...found.values()];
 }
 
 function notEncrypted(): Finding {
@@ -56,131 +146,91 @@ function notEncrypted(): Finding {
   );
 }
 
-async function reach(hostname: string, port: number): Promise<Finding[]> {
-  const isAddress = /^[\d.]+$|:/.test(hostname);
-  using limit = deadline(LIMIT_MS);
-  try {
-    (await Deno.connect({ hostname, port, signal: limit.signal })).close();
-  } catch (error) {
-    const said = messageOf(error);
-    if (!isAddress && /lookup|resolve|Name or service/i.test(said)) {
-      return [
-        failed(
-          "dns",
-          `the name ${hostname} is not known: ${said}`,
-          "Check the spelling in ingest_base_url, the network (ip addr) and the name server " +
-            "(cat /etc/resolv.conf)",
-        ),
-      ];
-    }
-    return [
-      ...(isAddress ? [] : [ok("dns", `${hostname} has an address`)]),
-      failed(
-        "connection",
-        `${hostname} port ${port} does not answer: ${said}`,
-        "Check that the server runs and that the shop's firewall lets this port out",
-      ),
-    ];
-  }
-  return [
-    ...(isAddress ? [] : [ok("dns", `${hostname} has an address`)]),
-    ok("connection", `${hostname} port ${port} answers`),
-  ];
+/** The failure under the name of the check that it belongs to. */
+function noAnswer(
+  error: unknown,
+  steps: readonly Step[],
+  { protocol }: URL,
+  proxy: string | null,
+): Finding {
+  const failure = error instanceof TransportFailure
+    ? error
+    : new TransportFailure("other", messageOf(error));
+  const next = nextStep(steps, protocol === "https:");
+  const isOfProxy = proxy !== null && (next === "dns" || next === "connection");
+  const name = checkOf(failure.kind, next) ?? (isOfProxy ? "proxy" : next);
+  const ownFix = failure.kind === "misconfigured" ? FIX_FILES : failure.fix;
+  const fix = ownFix === null || name === "api" ? FIXES[name] : ownFix;
+  const what = failure.kind === "timeout" ? `no answer: ${failure.what}` : failure.what;
+  return failed(name, what, sentence(fix));
 }
 
-async function greet(config: Config, hostname: string, port: number): Promise<Finding[]> {
-  const caCerts = config.tlsCaFile === null ? [] : [await Deno.readTextFile(config.tlsCaFile)];
-  using limit = deadline(LIMIT_MS);
-  try {
-    const connection = await Deno.connectTls({ hostname, port, caCerts });
-    using _closed = { [Symbol.dispose]: () => connection.close() };
-    const shaken = connection.handshake();
-    await Promise.race([shaken, aborted(limit.signal)]);
-    return [ok("tls", "the server's certificate is valid")];
-  } catch (error) {
-    return [
-      failed(
-        "tls",
-        `the server's certificate is not accepted: ${messageOf(error)}`,
-        /expired|NotValidYet/i.test(String(error))
-          ? "Check this machine's clock (timedatectl); if it is right, the server needs a new certificate"
-          : "Set tls_ca_file to the certificate of a private CA; a proxy that decrypts TLS has its own CA",
-      ),
-    ];
-  }
+function sentence(text: string): string {
+  return `${text.slice(0, 1).toUpperCase()}${text.slice(1)}`;
 }
 
-function aborted(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
-  });
+/** Which check a kind of failure belongs to; null: it depends on how far the request came. */
+function checkOf(kind: FailureKind, next: CheckName): CheckName | null {
+  if (kind === "dns" || kind === "proxy" || kind === "connection") return kind;
+  if (kind === "plain-to-tls" || kind === "misconfigured") return "tls";
+  // After the handshake it is a connection that was cut, in the words of TLS.
+  if (kind === "tls-other") return next === "api" ? null : "tls";
+  return kind.startsWith("tls-") ? "tls" : null;
 }
 
-/**
- * Sends an upload without a chunk. A server that does not know the token reports that before it reports
- * the missing chunk, and no server can store a chunk from it.
- */
-async function askWithToken(config: Config): Promise<Finding> {
-  const name = "token";
-  let token: string;
-  try {
-    token = await readToken(config);
-  } catch (error) {
-    const message = messageOf(error);
-    return failed(name, message, "Write only the token into that file");
-  }
-  const caCerts = config.tlsCaFile === null ? [] : [await Deno.readTextFile(config.tlsCaFile)];
-  using client = Deno.createHttpClient({ caCerts, http2: false });
-  using limit = deadline(LIMIT_MS);
-  try {
-    const answer = await fetch(`${config.ingestBaseUrl}/api/v1/chunks`, {
-      method: "POST",
-      client,
-      headers: { authorization: `Bearer ${token}`, "user-agent": `recorder-agent/${VERSION}` },
-      body: new FormData(),
-      redirect: "manual",
-      signal: limit.signal,
-    });
-    const body = (await answer.text()).slice(0, 2000).replaceAll(token, "[token]");
-    const verdict = judge(answer.status, answer.headers, body);
-    if (verdict.kind === "refused") return ok(name, "the server accepts the token");
-    if (verdict.kind === "misconfigured") {
-      return failed(name, verdict.reason, problems.uploadMisconfigured(verdict.reason).fix);
-    }
-    const said = verdict.kind === "retry" ? verdict.reason : `the server accepted an empty upload`;
-    return warning(name, said, "Try again later, or with --send-test-chunk");
-  } catch (error) {
-    const message = `no answer: ${messageOf(error)}`;
-    return failed(
-      name,
-      message.replaceAll(token, "[token]"),
-      "Try again, and check that the server runs",
-    );
-  }
+/** The step during which nothing came. */
+function nextStep(steps: readonly Step[], isSecure: boolean): CheckName {
+  const done = new Set(steps.map(({ kind }) => kind));
+  if (!done.has("looked up")) return "dns";
+  if (!done.has("connected")) return "connection";
+  return isSecure && !done.has("secured") ? "tls" : "api";
 }
 
-async function maybeSend(config: Config, sendTestChunk: boolean): Promise<Finding[]> {
-  if (!sendTestChunk) return [];
+const FIX_FILES =
+  "check the files that tls_ca_file, tls_client_cert_file and tls_client_key_file name";
+const FIXES: Readonly<Record<CheckName, string>> = {
+  dns: "Check the network (ip addr) and the name server (cat /etc/resolv.conf)",
+  proxy: "Check the proxy and its variable in /etc/recorder-agent/env",
+  connection: "Check that the server runs and that a firewall lets this port out",
+  tls: "Check the certificate of the server: openssl s_client -connect HOST:PORT",
+  api:
+    "Check that the server runs; a web server may close the connection for a name it does not know",
+  token: "Compare the token with the one from the operator of the Ingest API",
+  size: "Ask the operator of the server which limits apply to requests of this size",
+};
+
+/** A small request was answered, and the large one was not. */
+function noLargeAnswer(error: unknown, sizeBytes: number): Finding {
+  const size = sayBytes(sizeBytes);
+  const isSlow = error instanceof TransportFailure && error.kind === "timeout";
+  return isSlow
+    ? warning(
+      "size",
+      `a request of ${size} was not answered in time: the line may be slow`,
+      "Compare its rate with opus_bitrate_kbps; chunks get as much time as their sound takes",
+    )
+    : failed("size", `a request of ${size} gets no answer: ${messageOf(error)}`, FIXES.size);
+}
+
+async function sendChunk(
+  config: Config,
+  env: Readonly<Record<string, string>>,
+): Promise<Finding> {
   const name = "test chunk";
-  using client = new IngestClient({
-    baseUrl: config.ingestBaseUrl,
-    readToken: () => readToken(config),
-    ids: config,
-    timestampFormat: config.timestampFormat,
-    timeoutMs: config.uploadTimeoutS * 1000,
-    tlsCaFile: config.tlsCaFile,
-  });
+  using client = ingestClientOf(config, env);
   const chunk = silentChunk({
     POINT_ID: config.pointId,
     REGISTER_ID: config.registerId,
     DEVICE_ID: config.deviceId,
     COMMENT: "recorder-agent check --send-test-chunk",
   }, systemClock.unixMs());
-  const verdict = await client.upload(chunk.name, chunk.bytes, new AbortController().signal);
+  const never = new AbortController().signal;
+  const verdict = await client.upload(chunk.name, inMemory(chunk.bytes), never);
   if (verdict.kind === "delivered") {
-    return [
-      ok(name, `a second of silence was delivered, chunk_id ${verdict.chunkId ?? "not given"}`),
-    ];
+    return ok(
+      name,
+      `a second of silence was delivered, chunk_id ${verdict.chunkId ?? "not given"}`,
+    );
   }
-  return [failed(name, verdict.reason, "Ask the operator of the server what it expects")];
+  return failed(name, verdict.reason, "Ask the operator of the server what it expects");
 }

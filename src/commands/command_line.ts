@@ -17,6 +17,8 @@ Usage:
   recorder-agent requeue [-c FILE]               list the chunks that the server refused, and why
   recorder-agent requeue [-c FILE] --all | KEY… | NAME…
                                                  deliver them again; the service may be running
+  recorder-agent verify PATH… [--json]           say what is missing in received chunks, and why
+  recorder-agent join PATH… -o FILE              join received chunks into one file, without re-encoding
   recorder-agent uninstall [--purge]             remove the service; recordings stay
   recorder-agent demo [--seconds N] [--dir DIR]  try it without a microphone or a server
 
@@ -29,20 +31,31 @@ Options:
       --purge           uninstall: also remove recordings, configuration, token and user
       --dry-run         install, uninstall, requeue: only print what would be done
       --all             requeue: every refused chunk
-      --json            check: machine-readable output
+      --json            check, verify: machine-readable output
       --send-test-chunk check: deliver a second of silence, which the server keeps
+  -o, --output FILE     join: the file to write, .ogg or .wav
+      --from, --to TIME join: only this time, such as "2026-11-23 14:00" or 2026-11-23T13:00Z
+      --zone ZONE       join, verify: the time zone of times (default: that of this machine)
+      --device ID       join, verify: only chunks of this device
+      --gaps MODE       join: what missing sound becomes: silence (default), chain (a new stream in
+                        the same file) or split (a new file)
       --seconds N       demo: end after N seconds (default: 20; 0: at Ctrl-C)
       --dir DIR         demo: folder for the received recordings (default: ./demo-recordings)
   -h, --help            print this help
       --version         print the version
 
 Exit codes:
-  0  ended as requested (SIGTERM, SIGINT, end of the demo); check: nothing failed
+  0  ended as requested (SIGTERM, SIGINT, end of the demo); check: nothing failed; verify: the chunks
+     are whole and every missing second has a declared cause
   1  the program cannot continue (the spool is in use or cannot be written, there is no microphone, a
-     chunk cannot be requeued, the demo failed); check: something failed; install: it failed and its
+     chunk cannot be requeued, chunks cannot be joined, the demo failed); verify: not complete; check: something failed; install: it failed and its
      changes were undone, or the service did not start
   2  the command line or the configuration is wrong: every problem is listed; or nothing is set up yet
 `;
+
+/** What becomes of missing sound: silence, a chained stream in the same file, or another file. */
+const GAP_MODES = ["silence", "chain", "split"] as const;
+export type GapMode = typeof GAP_MODES[number];
 
 /** The command line is wrong; the message says what is expected. */
 export class UsageError extends Error {}
@@ -57,6 +70,12 @@ const OPTIONS = {
   all: { type: "boolean" },
   json: { type: "boolean" },
   "send-test-chunk": { type: "boolean" },
+  output: { type: "string", short: "o" },
+  from: { type: "string" },
+  to: { type: "string" },
+  zone: { type: "string" },
+  device: { type: "string" },
+  gaps: { type: "string" },
   seconds: { type: "string" },
   dir: { type: "string" },
   help: { type: "boolean", short: "h" },
@@ -71,6 +90,8 @@ const COMMANDS = {
   check: ["config", "json", "send-test-chunk"],
   devices: ["config"],
   requeue: ["config", "all", "dry-run"],
+  join: ["output", "from", "to", "zone", "device", "gaps"],
+  verify: ["zone", "device", "json"],
   demo: ["log-level", "seconds", "dir"],
 } as const satisfies Record<string, readonly (keyof typeof OPTIONS)[]>;
 
@@ -90,7 +111,13 @@ export interface CommandLine {
   readonly sendTestChunk: boolean;
   readonly seconds: number;
   readonly dir: string;
-  /** The arguments of the command `requeue`. */
+  readonly output: string;
+  readonly from: string | undefined;
+  readonly to: string | undefined;
+  readonly zone: string | undefined;
+  readonly device: string | undefined;
+  readonly gaps: GapMode;
+  /** The arguments of the commands `requeue`, `join` and `verify`. */
   readonly operands: readonly string[];
 }
 
@@ -106,8 +133,15 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     const accepted: readonly string[] = COMMANDS[command];
     const stray = Object.keys(values).find((name) => !accepted.includes(name));
     if (stray !== undefined) throw new UsageError(`--${stray} is not an option of ${command}`);
-    if (operands.length > 0 && (command !== "requeue" || values.all)) {
+    const takesPaths = command === "join" || command === "verify";
+    if (operands.length > 0 && !takesPaths && (command !== "requeue" || values.all)) {
       throw new UsageError(`Unexpected argument "${operands[0]}"`);
+    }
+    if (takesPaths && operands.length === 0) {
+      throw new UsageError(`${command} needs files or folders with chunks`);
+    }
+    if (command === "join" && values.output === undefined) {
+      throw new UsageError("join needs a file to write: -o FILE");
     }
   }
   return {
@@ -123,6 +157,12 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     sendTestChunk: values["send-test-chunk"] ?? false,
     seconds: readSeconds(values.seconds ?? "20"),
     dir: values.dir ?? "demo-recordings",
+    output: values.output ?? "",
+    from: values.from,
+    to: values.to,
+    zone: values.zone,
+    device: values.device?.toLowerCase(),
+    gaps: readGapMode(values.gaps ?? "silence"),
     operands,
   };
 }
@@ -144,6 +184,12 @@ function readLevel(word: string | undefined): LevelName | undefined {
   const level = LOG_LEVELS.find((level) => level === word.toUpperCase());
   if (level !== undefined) return level;
   throw new UsageError(`--log-level "${word}" is not a level: expected ${LOG_LEVELS.join(", ")}`);
+}
+
+function readGapMode(word: string): GapMode {
+  const mode = GAP_MODES.find((mode) => mode === word);
+  if (mode !== undefined) return mode;
+  throw new UsageError(`--gaps "${word}" is not known: expected ${GAP_MODES.join(", ")}`);
 }
 
 function readSeconds(word: string): number {

@@ -13,6 +13,7 @@ import { type LevelName, startLog } from "../system/log.ts";
 import { type Clock, deadline, systemClock } from "../system/clock.ts";
 import { OPUS_RATE } from "../chunk/opus.ts";
 import type { HealthReport } from "../status/status.ts";
+import { ffmpegProgram } from "../system/programs.ts";
 
 export interface DemoOptions {
   /** 0: until the signal. */
@@ -218,7 +219,7 @@ async function printSummary(
 
 /** The number of samples at 48 kHz that a decoder finds in a file. */
 async function decodedSamples(path: string): Promise<number> {
-  const { stdout } = await new Deno.Command("ffmpeg", {
+  const { stdout } = await new Deno.Command(ffmpegProgram(), {
     args: ["-v", "error", "-i", path, "-f", "s16le", "-ar", String(OPUS_RATE), "pipe:1"],
     stdin: "null",
     stderr: "inherit",

@@ -4,6 +4,7 @@
 import { ConfigError } from "../config/config.ts";
 import { isForbidden } from "../config/file_failure.ts";
 import { type GivenConfig, loadGivenConfig, NoConfigError } from "../config/first_run.ts";
+import { say } from "../microphone/channel_choice.ts";
 import { describeRates } from "../microphone/capture_attempts.ts";
 import { readMicrophones } from "../microphone/last_microphone.ts";
 import {
@@ -55,14 +56,15 @@ export async function runDevices(options: DevicesOptions = {}): Promise<number> 
   const { print = console.log, audioDevice = null, spoolDir = KEYS.spool_dir.default } = options;
   const { devices } = await readSoundSystem(options);
   const sampleRate = Number(KEYS.sample_rate.default);
-  const chosen = await new SystemMicrophones({ ...options, audioDevice, spoolDir, sampleRate })
-    .find().catch((error) => {
-      if (error instanceof NoMicrophoneError) return error;
-      throw error;
-    });
+  const microphones = new SystemMicrophones({ ...options, audioDevice, spoolDir, sampleRate });
+  const chosen = await microphones.find().catch((error) => {
+    if (error instanceof NoMicrophoneError) return error;
+    throw error;
+  });
   const isMissing = chosen instanceof NoMicrophoneError;
   if (devices.length > 0) print(`${formatTable(devices, isMissing ? null : chosen)}\n`);
   print(isMissing ? `${chosen.message}.` : sayChosen(chosen, audioDevice));
+  for (const line of isMissing ? [] : await channelNotes(microphones, chosen)) print(line);
   for (const line of await notesOn(spoolDir, options.problems ?? [])) print(line);
   if (devices.length > 0) print("\nTo select one, paste one of its lines into config.yaml:");
   for (const device of devices) print(formatTexts(device, devices));
@@ -75,6 +77,21 @@ function sayChosen({ reason, device }: Microphone, audioDevice: string | null): 
   return device === undefined
     ? `Recorded: ${named}; only ALSA knows which of these that is.`
     : `* recorded: ${named}.`;
+}
+
+/** Which channels of a microphone with several the service has recorded, and why. */
+async function channelNotes(
+  microphones: SystemMicrophones,
+  microphone: Microphone,
+): Promise<string[]> {
+  const counts = microphone.attempts.map((source) => source.kind === "alsa" ? source.channels : 1);
+  for (const count of new Set(counts)) {
+    const known = count > 1 ? await microphones.knownChannels(microphone, count) : null;
+    if (known !== null) {
+      return [`  audio_channel auto: ${say(known.channels)} of ${count}, ${known.reason}.`];
+    }
+  }
+  return [];
 }
 
 /** What may be otherwise than the table shows. */

@@ -5,17 +5,20 @@
 // and token stay.
 
 import { exists } from "../system/disk.ts";
-import { loadConfig } from "../config/config.ts";
-import { DEFAULT_CONFIG_PATH, UNIT_PATH } from "../config/places.ts";
-import { INSTALLED_TOKEN_PATH } from "../config/token.ts";
+import { type Config, loadConfig } from "../config/config.ts";
+import { DEFAULT_CONFIG_PATH, ENVIRONMENT_PATH, UNIT_PATH } from "../config/places.ts";
+import { variableOf } from "../config/key.ts";
+import { INSTALLED_TOKEN_PATH, TOKEN_KEYS } from "../config/token.ts";
+import { refuseTransport } from "../config/transport.ts";
 import { VERSION } from "../system/version.ts";
+import { applySettings } from "./config_edit.ts";
 import {
-  applySettings,
   type Ask,
   askFor,
   missingKeys,
   placeholderKeys,
   readSettings,
+  type Settings,
   TOKEN_KEY,
 } from "./install_settings.ts";
 import {
@@ -23,15 +26,20 @@ import {
   fileStep,
   folderStep,
   idOf,
+  linkStep,
   programStep,
   runProgram,
   runStep,
   type Step,
   StepError,
-  under,
 } from "./install_steps.ts";
-import { isPortFree, lastLines, readHealth, SERVICE, serviceState, SYSTEMCTL } from "./service.ts";
+import { contentsOf, linkedAccounts, pathIn, under } from "./install_root.ts";
+import { refuseSpool } from "./spool_folder.ts";
+import { parseEnvironmentFile } from "../config/environment_file.ts";
+import { quote } from "../config/config_values.ts";
+import { isPortFree, lastLines, readHealth, SERVICE, serviceState } from "./service.ts";
 import { askOnTerminal } from "./terminal.ts";
+import { PROGRAMS } from "../system/programs.ts";
 import { messageOf } from "../system/error_text.ts";
 
 /** Where the files are installed. */
@@ -41,6 +49,8 @@ export const CONFIG = DEFAULT_CONFIG_PATH;
 export const TOKEN = INSTALLED_TOKEN_PATH;
 export const UNIT = UNIT_PATH;
 export const DROP_IN = "/etc/systemd/system/recorder-agent.service.d/spool.conf";
+/** What `systemctl enable` makes of WantedBy=multi-user.target in the unit. */
+export const WANTS = `/etc/systemd/system/multi-user.target.wants/${SERVICE}`;
 export const USERS = "/etc/sysusers.d/recorder-agent.conf";
 export const USER = "recorder-agent";
 /** Systemd creates the folders of the unit below it. */
@@ -69,7 +79,10 @@ export interface InstallOptions {
 interface Plan {
   readonly configText: string;
   readonly token: string | null;
+  /** In the system, free of links. */
   readonly spoolDir: string;
+  /** Whether systemd creates it, as part of StateDirectory=. */
+  readonly isSpoolOfUnit: boolean;
   readonly healthPort: number;
 }
 
@@ -89,7 +102,7 @@ export async function runInstall(options: InstallOptions): Promise<number> {
       `\nrecorder-agent ${VERSION} ${dryRun ? "would be installed" : "is being installed"}` +
         `${isLive ? "" : ` into ${root}`}:`,
     );
-    await carryOut([...fileSteps(options, plan), ...serviceSteps(root)], { dryRun, print });
+    await carryOut(fileSteps(options, plan), { dryRun, print });
     if (dryRun) print("\nNothing was changed (--dry-run).");
     else if (isLive) return await start(plan, print);
     else print(`\nInstalled into ${root}; the service starts when that system boots.`);
@@ -112,6 +125,13 @@ async function checkSystem(root: string, isLive: boolean, executable: string): P
         "recorder-agent -c FILE under the supervisor of this system, or install into a folder with --root",
     );
   }
+  const linked = linkedAccounts(root);
+  if (linked !== null) {
+    throw new Error(
+      `Cannot install into ${root} as ${linked} must not be behind a link there: systemd-sysusers would ` +
+        `follow it on this machine`,
+    );
+  }
   if (executable === "") {
     throw new Error(
       "Cannot install as this is the source run by deno: build the program with `deno task compile`, " +
@@ -119,7 +139,7 @@ async function checkSystem(root: string, isLive: boolean, executable: string): P
     );
   }
   const ffmpegs = ["/usr/bin/ffmpeg", "/usr/local/bin/ffmpeg"];
-  const found = await Promise.all(ffmpegs.map((path) => exists(under(root, path))));
+  const found = await Promise.all(ffmpegs.map((path) => exists(contentsOf(root, path))));
   if (isLive && !found.includes(true)) {
     throw new Error(
       "Cannot install as ffmpeg is missing: apt-get install --yes ffmpeg, then try again",
@@ -133,9 +153,11 @@ async function checkSystem(root: string, isLive: boolean, executable: string): P
  */
 async function makePlan(options: InstallOptions): Promise<Plan | null> {
   const { root, ask = askOnTerminal() } = options;
-  const [configPath, tokenPath] = [under(root, CONFIG), under(root, TOKEN)];
+  const [configPath, tokenPath] = [contentsOf(root, CONFIG), contentsOf(root, TOKEN)];
   const before = await exists(configPath) ? await Deno.readTextFile(configPath) : null;
   const settings = readSettings(options.set, options.env);
+  const variables = await readVariables(root);
+  refuseOverridden(settings, variables);
   const hasToken = await exists(tokenPath) || before !== null;
   // If a configuration exists, loadConfig reports below what is missing in it.
   const known = (key: string) => key === TOKEN_KEY ? hasToken : before !== null;
@@ -159,15 +181,53 @@ async function makePlan(options: InstallOptions): Promise<Plan | null> {
   const credentials = "/run/credentials/recorder-agent.service";
   const config = loadConfig({
     path: CONFIG,
-    env: token === null ? { CREDENTIALS_DIRECTORY: credentials } : { RA_INGEST_TOKEN: token },
+    env: {
+      ...variables,
+      ...(token === null ? { CREDENTIALS_DIRECTORY: credentials } : { RA_INGEST_TOKEN: token }),
+    },
     readTextFile: (path) => {
       if (path === CONFIG) return configText;
       const place = path === `${credentials}/ingest-token` ? TOKEN : path;
-      return Deno.readTextFileSync(under(root, place));
+      return Deno.readTextFileSync(contentsOf(root, place));
     },
   });
-  const { spoolDir, healthPort } = config;
-  return { configText, token, spoolDir, healthPort };
+  const insecure = refuseTransport(config);
+  if (insecure !== null) throw new Error(`Cannot install as ${insecure}`);
+  return { configText, token, healthPort: config.healthPort, ...await planSpool(root, config) };
+}
+
+/** Where the spool is, once it is sure that the folder is a new one, an empty one or a spool already. */
+async function planSpool(
+  root: string,
+  config: Config,
+): Promise<Pick<Plan, "spoolDir" | "isSpoolOfUnit">> {
+  const spoolDir = pathIn(root, config.spoolDir);
+  const isSpoolOfUnit = spoolDir.startsWith(`${pathIn(root, STATE_DIR)}/`);
+  const refusal = isSpoolOfUnit ? null : await refuseSpool(spoolDir, contentsOf(root, spoolDir));
+  if (refusal === null) return { spoolDir, isSpoolOfUnit };
+  const [named, real] = [quote(config.spoolDir), quote(spoolDir)];
+  throw new Error(
+    `Cannot use spool_dir ${named}${named === real ? "" : `, which is ${real},`} as ${refusal}`,
+  );
+}
+
+/** The variables of the service, which override the configuration. */
+async function readVariables(root: string): Promise<Record<string, string>> {
+  const path = contentsOf(root, ENVIRONMENT_PATH);
+  return await exists(path) ? parseEnvironmentFile(await Deno.readTextFile(path)) : {};
+}
+
+/** A setting that a variable of the service overrides would have no effect. */
+function refuseOverridden(settings: Settings, variables: Readonly<Record<string, string>>): void {
+  for (const key of settings.keys()) {
+    const names = (key === TOKEN_KEY ? TOKEN_KEYS : [key]).map(variableOf);
+    const name = names.find((name) => (variables[name] ?? "").trim() !== "");
+    if (name === undefined) continue;
+    throw new Error(
+      `Cannot set ${key} as ${ENVIRONMENT_PATH} must not override it, and sets ${name}: ` +
+        `change it there, or remove it there and try again`,
+    );
+  }
 }
 
 /** A file that is part of the program; the values of the `dropped` keys become null. */
@@ -194,7 +254,7 @@ function fileSteps(options: InstallOptions, plan: Plan): Step[] {
   const steps = [
     fileStep(`Write ${USERS}`, root, USERS, () => encode(USERS_TEXT), { mode: 0o644 }),
     runStep(`Create the user ${USER} in the group audio`, [
-      "/usr/bin/systemd-sysusers",
+      PROGRAMS.systemdSysusers,
       `--root=${root}`,
       under(root, USERS),
     ], { isDone: async () => await idOf(root, "passwd", USER) !== null }),
@@ -205,7 +265,7 @@ function fileSteps(options: InstallOptions, plan: Plan): Step[] {
       group: USER,
     }),
   ];
-  const { token, spoolDir } = plan;
+  const { token, spoolDir, isSpoolOfUnit } = plan;
   if (token !== null) {
     steps.push(
       fileStep(
@@ -230,41 +290,35 @@ function fileSteps(options: InstallOptions, plan: Plan): Step[] {
       },
     ),
   );
-  if (!`${spoolDir}/`.startsWith(`${STATE_DIR}/`)) {
+  if (!isSpoolOfUnit) {
     steps.push(
       folderStep(root, spoolDir, { mode: 0o700, owner: USER, group: USER }),
       fileStep(
         `Allow the service to write to ${spoolDir} (${DROP_IN})`,
         root,
         DROP_IN,
-        () => encode(`[Service]\nReadWritePaths=${spoolDir.replaceAll("%", "%%")}\n`),
+        () => encode(`[Service]\nReadWritePaths=${quoteForUnit(spoolDir)}\n`),
         { mode: 0o644 },
       ),
     );
   }
+  steps.push(linkStep(`Enable the start of ${SERVICE} at every boot`, root, WANTS, UNIT));
   return steps;
 }
 
-function serviceSteps(root: string): Step[] {
-  const wants = under(root, `/etc/systemd/system/multi-user.target.wants/${SERVICE}`);
-  return [
-    runStep(
-      `Enable the start of ${SERVICE} at every boot`,
-      [SYSTEMCTL, `--root=${root}`, "enable", SERVICE],
-      {
-        isDone: () => exists(wants),
-        undo: [SYSTEMCTL, `--root=${root}`, "disable", SERVICE],
-      },
-    ),
-  ];
+/** A path as a word in a unit: quoted, with its escapes and specifiers (systemd.syntax(7), systemd.unit(5)). */
+export function quoteForUnit(path: string): string {
+  const escaped = path.replaceAll("%", "%%");
+  if (/^[\w./%+:@,-]+$/.test(escaped)) return escaped;
+  return `"${escaped.replaceAll(/["\\]/g, "\\$&")}"`;
 }
 
 /** Starts the service, waits until it is ready, and prints its state and the next commands. */
 async function start(plan: Plan, print: (line: string) => void): Promise<number> {
   print("\nStarting the service; this takes a few seconds …");
   try {
-    await runProgram([SYSTEMCTL, "daemon-reload"]);
-    await runProgram([SYSTEMCTL, "restart", SERVICE], START_MS);
+    await runProgram([PROGRAMS.systemctl, "daemon-reload"]);
+    await runProgram([PROGRAMS.systemctl, "restart", SERVICE], START_MS);
   } catch (error) {
     print(`${messageOf(error)}\nThe last log lines of the service:`);
     for (const line of await lastLines(8)) print(`  ${line}`);

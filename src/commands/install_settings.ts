@@ -1,7 +1,6 @@
-// What `install` writes into config.yaml: the settings from the command line, from the environment and
-// from the person, written into the lines of a configuration text so that its comments stay. Pure except
+// The settings of `install`: from the command line, from the environment and from the person. Pure except
 // for the questions, which it asks through the caller. The table of keys defines what to ask; loadConfig
-// decides whether a value is valid.
+// decides whether a value is valid; config_edit.ts writes them into a file.
 
 import { type Key, type KeyTable, shortMeaningOf, variableOf } from "../config/key.ts";
 import { KEYS } from "../config/keys.ts";
@@ -42,6 +41,13 @@ export function readSettings(
           at < 0 ? "…" : `${name}=…`
         } as it must be KEY=VALUE with one of the keys ` +
           keys.join(", "),
+      );
+    }
+    if (name === TOKEN_KEY) {
+      throw new Error(
+        `Cannot use --set ${TOKEN_KEY}=… as the token must not be on a command line, which every user of ` +
+          `this machine can read: run install on a terminal, where it asks, or give it as a variable: ` +
+          `RA_INGEST_TOKEN=$(cat token.txt) sudo --preserve-env=RA_INGEST_TOKEN recorder-agent install`,
       );
     }
     settings.set(name, pair.slice(at + 1));
@@ -90,29 +96,4 @@ export function questionOf(name: string, table: KeyTable): string {
 
 function namesWhere(isWanted: (key: Key) => boolean): string[] {
   return Object.entries(KEYS).filter(([, key]) => isWanted(key)).map(([name]) => name);
-}
-
-/**
- * Returns the text with each setting in its line; a setting that has no line gets one at the end. Comments
- * and other lines do not change. The text never contains the token: a line that has one is emptied.
- */
-export function applySettings(text: string, settings: Settings): string {
-  let result = text;
-  for (const [key, value] of settings) {
-    const line = new RegExp(`^${key}[ \\t]*:.*$`, "m");
-    if (key === TOKEN_KEY) {
-      result = result.replace(line, `${key}: null`);
-      continue;
-    }
-    const written = `${key}: ${scalar(value)}`;
-    if (line.test(result)) result = result.replace(line, () => written);
-    else result = `${result}${result === "" || result.endsWith("\n") ? "" : "\n"}${written}\n`;
-  }
-  return result;
-}
-
-/** YAML as a person would write it: without quotes where that is safe, otherwise in double quotes. */
-function scalar(value: string): string {
-  if (value === "") return "null";
-  return /^[\w/][\w./+-]*(:[\w/][\w./+-]*)*$/.test(value) ? value : JSON.stringify(value);
 }

@@ -2,9 +2,12 @@
 // it, and can be undone. They know files and programs, and nothing about recording.
 
 import { join } from "@std/path/join";
+import { contentsOf, under } from "./install_root.ts";
 import { outputOf } from "../system/child.ts";
 import { messageOf } from "../system/error_text.ts";
-import { exists } from "../system/disk.ts";
+import { exists, removeIfThere } from "../system/disk.ts";
+import { PROGRAMS } from "../system/programs.ts";
+import { asUser, ROOT, type User } from "../system/users.ts";
 
 export interface Step {
   /** What it does, for people; it begins with a verb. */
@@ -33,15 +36,15 @@ export async function carryOut(
   const { dryRun, print } = options;
   const done: Step[] = [];
   for (const step of steps) {
-    if (await step.isDone()) {
-      if (step.isSilentIfDone !== true) print(`  = ${step.what}: already done`);
-      continue;
-    }
-    if (dryRun) {
-      print(`  ? ${step.what}`);
-      continue;
-    }
     try {
+      if (await step.isDone()) {
+        if (step.isSilentIfDone !== true) print(`  = ${step.what}: already done`);
+        continue;
+      }
+      if (dryRun) {
+        print(`  ? ${step.what}`);
+        continue;
+      }
       await step.apply();
     } catch (error) {
       print(`  ✘ ${step.what}`);
@@ -74,7 +77,7 @@ export interface Access {
   readonly group?: string;
 }
 
-/** A file with this content. Undoing it restores the previous file. */
+/** A file with this content. Undoing it restores the previous file, its owner and its mode. */
 export function fileStep(
   what: string,
   root: string,
@@ -82,47 +85,79 @@ export function fileStep(
   content: () => Promise<Uint8Array> | Uint8Array,
   access: Access,
 ): Step {
-  const target = under(root, path);
-  let before: { bytes: Uint8Array; mode: number } | null = null;
+  const target = fileTarget(root, path);
+  let before: Before | null = null;
   let madeDir: string | null = null;
   return {
     what,
     async isDone() {
-      const [now, wanted] = [await readOrNull(target), await content()];
-      return now !== null && equalBytes(now.bytes, wanted) && await hasAccess(root, target, access);
+      const [now, wanted] = [await readBefore(target), await content()];
+      return now?.kind === "file" && equalBytes(now.bytes, wanted) &&
+        await hasAccess(root, target, access);
     },
     async apply() {
-      before = await readOrNull(target);
+      before = await readBefore(target);
       madeDir = await makeParents(target);
-      await replaceFile(target, await content(), root, access);
+      await replaceFile(target, await content(), await rightsOf(root, access));
     },
     async undo() {
-      if (before !== null) {
-        return await replaceFile(target, before.bytes, root, { ...access, mode: before.mode });
-      }
+      if (before?.kind === "file") return await replaceFile(target, before.bytes, before.rights);
       await Deno.remove(target);
+      if (before?.kind === "link") await Deno.symlink(before.to, target);
       if (madeDir !== null) await Deno.remove(madeDir, { recursive: true });
     },
   };
 }
 
+/** The file behind a link is replaced, and a link to something else (/dev/null of a masked unit) is itself. */
+function fileTarget(root: string, path: string): string {
+  const target = contentsOf(root, path);
+  try {
+    if (Deno.lstatSync(target).isFile) return target;
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+  return under(root, path);
+}
+
 /** A folder with these permissions, which is created if it is missing. */
 export function folderStep(root: string, path: string, access: Access): Step {
-  const target = under(root, path);
+  const target = contentsOf(root, path);
   let made: string | null = null;
+  let before: Rights | null = null;
   return {
     what: `Create the folder ${path}`,
     isDone: async () => await exists(target) && await hasAccess(root, target, access),
     async apply() {
-      made = await makeParents(join(target, "."));
-      if (!await exists(target)) {
+      made = await makeParents(target);
+      if (await exists(target)) before = rightsIn(await Deno.stat(target));
+      else {
         await Deno.mkdir(target);
         made ??= target;
       }
-      await giveAccess(root, target, access);
+      await giveRights(target, await rightsOf(root, access));
     },
     async undo() {
       if (made !== null) await Deno.remove(made, { recursive: true });
+      else if (before !== null) await giveRights(target, before);
+    },
+  };
+}
+
+/** A link; what is there stays. Undoing it removes the link. */
+export function linkStep(what: string, root: string, path: string, to: string): Step {
+  const target = under(root, path);
+  let madeDir: string | null = null;
+  return {
+    what,
+    isDone: () => exists(target),
+    async apply() {
+      madeDir = await makeParents(target);
+      await Deno.symlink(to, target);
+    },
+    async undo() {
+      await Deno.remove(target);
+      if (madeDir !== null) await Deno.remove(madeDir, { recursive: true });
     },
   };
 }
@@ -134,7 +169,10 @@ export function programStep(what: string, root: string, source: string, path: st
   let isUpgrade = false;
   return {
     what,
-    isDone: async () => await exists(target) && await haveSameBytes(source, target),
+    async isDone() {
+      const current = contentsOf(root, path);
+      return await exists(current) && await haveSameBytes(source, current);
+    },
     async apply() {
       await makeParents(target);
       await Deno.copyFile(source, fresh);
@@ -150,18 +188,32 @@ export function programStep(what: string, root: string, source: string, path: st
   };
 }
 
-/** Removes a file or an empty folder. If it does not exist, the step is done. */
+/** The owner of what is there. */
+export async function ownerOf(path: string): Promise<User> {
+  const { uid, gid } = rightsIn(await Deno.lstat(path));
+  return { uid, gid };
+}
+
+/**
+ * Removes a file or an empty folder. If it does not exist, the step is done.
+ * @param options `owner` removes it instead of root, unless it belongs to root.
+ */
 export function removeStep(
   root: string,
   path: string,
-  options: { recursive?: boolean } = {},
+  options: { recursive?: boolean; owner?: User } = {},
 ): Step {
   const target = under(root, path);
+  const { recursive = false, owner = ROOT } = options;
   return {
     what: `Remove ${path}`,
     isSilentIfDone: true,
     isDone: async () => !await exists(target),
-    apply: () => Deno.remove(target, { recursive: options.recursive === true }),
+    async apply() {
+      const { uid } = await ownerOf(target);
+      if (owner.uid === 0 || uid === 0) return await Deno.remove(target, { recursive });
+      await runProgram(asUser(owner, [PROGRAMS.rm, "-rf", "--one-file-system", "--", target]));
+    },
     undo: null,
   };
 }
@@ -196,11 +248,6 @@ export async function runProgram(
   throw new Error(`${program} ${args.join(" ")} failed${said === "" ? "" : `: ${said}`}`);
 }
 
-/** A path in the system below `root`. */
-export function under(root: string, path: string): string {
-  return join(root, path);
-}
-
 /** The id of a user or group in /etc/passwd or /etc/group of the root; null if it has none. */
 export async function idOf(
   root: string,
@@ -208,7 +255,7 @@ export async function idOf(
   name: string,
 ): Promise<number | null> {
   try {
-    const lines = (await Deno.readTextFile(under(root, `/etc/${file}`))).split("\n");
+    const lines = (await Deno.readTextFile(contentsOf(root, `/etc/${file}`))).split("\n");
     const id = lines.find((line) => line.startsWith(`${name}:`))?.split(":")[2];
     return id === undefined ? null : Number(id);
   } catch (error) {
@@ -224,12 +271,12 @@ export async function idOf(
 async function replaceFile(
   target: string,
   bytes: Uint8Array,
-  root: string,
-  access: Access,
+  rights: Rights,
 ): Promise<void> {
   const fresh = `${target}.new`;
-  await Deno.writeFile(fresh, bytes, { mode: 0o600 });
-  await giveAccess(root, fresh, access);
+  await removeIfThere(fresh); // never written through what lies there
+  await Deno.writeFile(fresh, bytes, { mode: 0o600, createNew: true });
+  await giveRights(fresh, rights);
   await syncFile(fresh);
   await Deno.rename(fresh, target);
 }
@@ -250,28 +297,51 @@ async function makeParents(target: string): Promise<string | null> {
   return made;
 }
 
-async function readOrNull(path: string): Promise<{ bytes: Uint8Array; mode: number } | null> {
+/** Owner and permissions of what is there, as numbers. */
+interface Rights {
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** What was at a path before a step. */
+type Before =
+  | { readonly kind: "file"; readonly bytes: Uint8Array; readonly rights: Rights }
+  | { readonly kind: "link"; readonly to: string };
+
+async function readBefore(path: string): Promise<Before | null> {
   try {
-    const { mode } = await Deno.stat(path);
-    return { bytes: await Deno.readFile(path), mode: (mode ?? 0) & 0o7777 };
+    const info = await Deno.lstat(path);
+    if (info.isSymlink) return { kind: "link", to: await Deno.readLink(path) };
+    if (!info.isFile) throw new Error(`${path} is not a file`);
+    return { kind: "file", bytes: await Deno.readFile(path), rights: rightsIn(info) };
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return null;
     throw error;
   }
 }
 
-async function hasAccess(root: string, path: string, access: Access): Promise<boolean> {
-  const { mode, uid, gid } = await Deno.stat(path);
-  const owners = await ownersOf(root, access);
-  return ((mode ?? 0) & 0o7777) === access.mode && uid === owners.uid && gid === owners.gid;
+function rightsIn({ mode, uid, gid }: Deno.FileInfo): Rights {
+  return { mode: (mode ?? 0) & 0o7777, uid: uid ?? 0, gid: gid ?? 0 };
 }
 
-async function giveAccess(root: string, path: string, access: Access): Promise<void> {
+async function hasAccess(root: string, path: string, access: Access): Promise<boolean> {
+  const { mode, uid, gid } = rightsIn(await Deno.stat(path));
+  const owners = await ownersOf(root, access);
+  return mode === access.mode && uid === owners.uid && gid === owners.gid;
+}
+
+async function giveRights(path: string, { mode, uid, gid }: Rights): Promise<void> {
+  await Deno.chown(path, uid, gid);
+  await Deno.chmod(path, mode);
+}
+
+/** @throws if the root has no such user or group. */
+async function rightsOf(root: string, access: Access): Promise<Rights> {
   const { uid, gid } = await ownersOf(root, access);
   if (uid === null) throw new Error(`there is no user ${access.owner}`);
   if (gid === null) throw new Error(`there is no group ${access.group}`);
-  await Deno.chown(path, uid, gid);
-  await Deno.chmod(path, access.mode);
+  return { mode: access.mode, uid, gid };
 }
 
 async function ownersOf(

@@ -3,14 +3,14 @@
 
 import { outputOf } from "../system/child.ts";
 import { deadline } from "../system/clock.ts";
+import { PROGRAMS } from "../system/programs.ts";
 
 export const SERVICE = "recorder-agent.service";
-export const SYSTEMCTL = "/usr/bin/systemctl";
 
 /** The output of `systemctl is-active`: active, activating, failed, inactive …; null without systemd. */
 export async function serviceState(): Promise<string | null> {
   try {
-    const { stdout } = await outputOf(SYSTEMCTL, ["is-active", SERVICE]);
+    const { stdout } = await outputOf(PROGRAMS.systemctl, ["is-active", SERVICE]);
     return new TextDecoder().decode(stdout).trim();
   } catch {
     return null;
@@ -31,7 +31,7 @@ export function isPortFree(port: number): boolean {
 export async function lastLines(count: number): Promise<string[]> {
   try {
     const args = ["-u", SERVICE, "-n", String(count), "-o", "cat", "--no-pager"];
-    const { stdout } = await outputOf("/usr/bin/journalctl", args);
+    const { stdout } = await outputOf(PROGRAMS.journalctl, args);
     return new TextDecoder().decode(stdout).trim().split("\n").filter((line) => line !== "");
   } catch {
     return [];

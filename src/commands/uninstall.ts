@@ -3,8 +3,10 @@
 // and token stay unless it is told to purge them; files of others in their folders stay.
 
 import { basename, dirname } from "node:path";
-import { loadConfig } from "../config/config.ts";
+import { parseConfigFile } from "../config/config_file.ts";
+import { Refusal, type Scalar } from "../config/config_values.ts";
 import { parseEnvironmentFile } from "../config/environment_file.ts";
+import { KEYS } from "../config/keys.ts";
 import { ENVIRONMENT_PATH } from "../config/places.ts";
 import {
   CONFIG,
@@ -16,30 +18,27 @@ import {
   UNIT,
   USER,
   USERS,
+  WANTS,
 } from "./install.ts";
 import {
   carryOut,
+  fileStep,
   idOf,
+  ownerOf,
   removeStep,
   runProgram,
   runStep,
   type Step,
   StepError,
-  under,
 } from "./install_steps.ts";
-import { SERVICE, serviceState, SYSTEMCTL } from "./service.ts";
+import { applySettings, mayHoldToken } from "./config_edit.ts";
+import { contentsOf, linkedAccounts, pathIn, under } from "./install_root.ts";
+import { TOKEN_KEY } from "./install_settings.ts";
+import { isTrial, lookAt, SPOOL_ENTRIES } from "./spool_folder.ts";
+import { SERVICE, serviceState } from "./service.ts";
 import { exists } from "../system/disk.ts";
+import { PROGRAMS } from "../system/programs.ts";
 import { messageOf } from "../system/error_text.ts";
-
-/** The entries of this program in spool_dir. Other files there are never removed. */
-const SPOOL_ENTRIES = [
-  ...["recording", "outbox", "uploaded", "rejected"],
-  ...["lock", "gaps.jsonl", "microphone.json", "levels.sock", "sound.sock"],
-  // What a power cut leaves of a file that was being replaced.
-  ...["gaps.jsonl.tmp", "microphone.json.tmp"],
-];
-/** What `check` leaves there if it is killed. */
-const TRIAL = /^\.check-\d+$/;
 
 export interface UninstallOptions {
   readonly root: string;
@@ -57,9 +56,9 @@ export async function runUninstall(options: UninstallOptions): Promise<number> {
     if (Deno.uid() !== 0) {
       throw new Error("Cannot uninstall as this needs root: try again with sudo");
     }
-    const spoolDir = findSpoolDir(root);
-    const dropIns = await planFolder(root, dirname(DROP_IN), withRemains(basename(DROP_IN)));
-    const purged = purge ? await planPurge(root, spoolDir) : NOTHING;
+    const dropInDir = pathIn(root, dirname(DROP_IN));
+    const dropIns = await planFolder(root, dropInDir, withRemains(basename(DROP_IN)));
+    const purged = purge ? await planPurge(root, findSpoolDir(root)) : NOTHING;
     print(
       `recorder-agent ${dryRun ? "would be removed" : "is being removed"}${
         isLive ? "" : ` from ${root}`
@@ -69,7 +68,7 @@ export async function runUninstall(options: UninstallOptions): Promise<number> {
       ...(isLive
         ? [
           runStep("Stop the service; the last chunk is finished and kept", [
-            SYSTEMCTL,
+            PROGRAMS.systemctl,
             "stop",
             SERVICE,
           ], {
@@ -78,32 +77,28 @@ export async function runUninstall(options: UninstallOptions): Promise<number> {
         ]
         : []),
       ...purged.steps,
-      removeStep(root, `/etc/systemd/system/multi-user.target.wants/${SERVICE}`),
+      removeStep(root, WANTS),
       ...withRemains(UNIT).map((path) => removeStep(root, path)),
       ...dropIns.steps,
       ...(purge
         ? [
           ...withRemains(USERS).map((path) => removeStep(root, path)),
-          runStep(`Remove the user ${USER}`, [
-            "/usr/sbin/userdel",
-            ...(isLive ? [] : ["--prefix", root]),
-            USER,
-          ], {
-            isDone: async () => await idOf(root, "passwd", USER) === null,
-          }),
+          userStep(root, isLive),
         ]
         : []),
       // The program goes last: until then it can be run again.
       ...[`${PROGRAM}.old`, ...withRemains(PROGRAM)].map((path) => removeStep(root, path)),
     ];
     await carryOut(steps, { dryRun, print });
-    if (isLive && !dryRun) await runProgram([SYSTEMCTL, "daemon-reload"]);
+    if (isLive && !dryRun) await runProgram([PROGRAMS.systemctl, "daemon-reload"]);
     const stays = [...purged.stays, ...dropIns.stays];
     if (stays.length > 0) print("\nThis stays:");
     for (const line of stays) print(`  ${line}`);
     if (!purge) {
       print(
-        `\nRecordings stay in ${spoolDir}, configuration and token in ${CONFIG_DIR}: --purge also removes them.`,
+        `\nRecordings stay${
+          spoolIn(root)
+        }, configuration and token in ${CONFIG_DIR}: --purge also removes them.`,
       );
     }
     return 0;
@@ -113,6 +108,32 @@ export async function runUninstall(options: UninstallOptions): Promise<number> {
       print("Fix this and run it again: it continues where it stopped.");
     }
     return 1;
+  }
+}
+
+/** userdel would follow the links of an image on this machine: then the user stays. */
+function userStep(root: string, isLive: boolean): Step {
+  const step = runStep(`Remove the user ${USER}`, [
+    PROGRAMS.userdel,
+    ...(isLive ? [] : ["--prefix", root]),
+    USER,
+  ], {
+    isDone: async () => await idOf(root, "passwd", USER) === null,
+  });
+  const linked = linkedAccounts(root);
+  if (linked === null) return step;
+  const refuse = () => {
+    throw new Error(`${linked} must not be behind a link: remove ${USER} in that system`);
+  };
+  return { ...step, apply: refuse };
+}
+
+/** Where the recordings are, if the configuration says so. */
+function spoolIn(root: string): string {
+  try {
+    return ` in ${findSpoolDir(root)}`;
+  } catch {
+    return "";
   }
 }
 
@@ -139,29 +160,66 @@ const NOTHING: Plan = { steps: [], stays: [] };
  * exists even if spool_dir names another folder: the unit creates it.
  */
 async function planPurge(root: string, spoolDir: string): Promise<Plan> {
-  const usualDir = `${STATE_DIR}/spool`;
-  const usual = await planFolder(root, usualDir, SPOOL_ENTRIES);
-  const isElsewhere = spoolDir !== usualDir && spoolDir !== STATE_DIR;
-  const other = isElsewhere ? await planFolder(root, spoolDir, SPOOL_ENTRIES) : null;
+  const stateDir = pathIn(root, STATE_DIR);
+  const usualDir = pathIn(root, `${STATE_DIR}/spool`);
+  const usual = await planSpool(root, usualDir);
+  const other = spoolDir === usualDir || spoolDir === stateDir
+    ? null
+    : await planSpool(root, spoolDir);
   const inner = new Map([[basename(usualDir), usual]]);
-  if (other !== null && dirname(spoolDir) === STATE_DIR) inner.set(basename(spoolDir), other);
-  const ours = spoolDir === STATE_DIR ? SPOOL_ENTRIES : [];
-  const plans = [...(other === null ? [] : [other]), usual];
-  plans.push(await planFolder(root, STATE_DIR, ours, inner));
+  if (other !== null && dirname(spoolDir) === stateDir) inner.set(basename(spoolDir), other);
+  const ours = spoolDir === stateDir ? SPOOL_ENTRIES : [];
+  const state = await planFolder(root, stateDir, ours, inner);
+  const plans = [...(other === null ? [] : [other]), usual, state];
+  const config = await planConfig(root);
   return {
-    steps: [
-      ...withRemains(TOKEN).map((path) => removeStep(root, path)),
-      removeStep(root, ENVIRONMENT_PATH),
-      ...plans.flatMap(({ steps }) => steps),
-      removeStep(root, CONFIG_DIR, { recursive: true }),
-    ],
-    stays: plans.flatMap(({ stays }) => stays),
+    steps: [...config.secrets, ...plans.flatMap(({ steps }) => steps), ...config.plan.steps],
+    stays: [...plans, config.plan].flatMap(({ stays }) => stays),
   };
+}
+
+/** Only what is in a spool is deleted. A folder that is not one, or not any more, stays as it is. */
+async function planSpool(root: string, path: string): Promise<FolderPlan> {
+  const { kind, foreign } = await lookAt(under(root, path));
+  if (kind === "spool" || kind === "nothing" || foreign.length === 0) {
+    return await planFolder(root, path, SPOOL_ENTRIES);
+  }
+  const why = kind === "folder" ? `not a spool, it has ${foreign.join(", ")}` : "not a folder";
+  return { steps: [], stays: [`${path}: ${why}`], isRemoved: false };
+}
+
+/** The folder of the configuration: first what is secret in it, and last the configuration. */
+async function planConfig(root: string): Promise<{ secrets: readonly Step[]; plan: FolderPlan }> {
+  const text = readText(root, CONFIG);
+  const { entries } = parseConfigFile(CONFIG, text ?? "", () => true, []);
+  const named = (key: string) => {
+    const value = entries.get(key)?.value;
+    return typeof value === "string" && dirname(value) === CONFIG_DIR ? [value] : [];
+  };
+  const tokens = [...withRemains(TOKEN), ...named("ingest_token_file")];
+  const secrets = [...tokens, ENVIRONMENT_PATH, `${CONFIG}.new`];
+  const ours = [...secrets, CONFIG, ...named("tls_ca_file")].map((path) => basename(path));
+  const plan = await planFolder(root, pathIn(root, CONFIG_DIR), ours);
+  return {
+    secrets: [
+      ...secrets.map((path) => removeStep(root, path)),
+      ...(text !== null && mayHoldToken(text) ? [forgetToken(root, text)] : []),
+    ],
+    plan,
+  };
+}
+
+/** The configuration without its token: it is needed until the recordings are gone. */
+function forgetToken(root: string, text: string): Step {
+  const without = () => new TextEncoder().encode(applySettings(text, new Map([[TOKEN_KEY, ""]])));
+  const step = fileStep(`Remove the token from ${CONFIG}`, root, CONFIG, without, { mode: 0o600 });
+  return { ...step, undo: null };
 }
 
 /**
  * Removes what is ours in a folder, and the folder, unless something else is in it or a file system is mounted
- * there.
+ * there. Each entry is removed by the user who owns the folder, so that nothing he puts there leads root
+ * elsewhere.
  * @param inner plans of folders in it
  */
 async function planFolder(
@@ -173,44 +231,51 @@ async function planFolder(
   const target = under(root, path);
   if (!await exists(target)) return { ...NOTHING, isRemoved: true };
   const names = (await Array.fromAsync(Deno.readDir(target), ({ name }) => name)).sort();
-  const trials = names.filter((name) => TRIAL.test(name));
+  const owner = await ownerOf(target);
+  const trials = names.filter(isTrial);
+  // Also what is not there yet: the service writes until it is stopped.
   const steps = [...ours, ...trials]
-    .map((name) => removeStep(root, `${path}/${name}`, { recursive: true }));
-  const foreign = names.filter((name) =>
-    !ours.includes(name) && !trials.includes(name) && !inner.has(name)
-  );
+    .map((name) => removeStep(root, `${path}/${name}`, { recursive: true, owner }));
+  const known = [...ours, ...trials, ...inner.keys()];
+  const foreign = names.filter((name) => !known.includes(name));
   if (foreign.length > 0) {
     return { steps, stays: [`${path}: ${foreign.join(", ")}`], isRemoved: false };
   }
   if ([...inner.values()].some(({ isRemoved }) => !isRemoved)) {
     return { steps, stays: [], isRemoved: false };
   }
-  const [{ dev }, parent] = await Promise.all([Deno.stat(target), Deno.stat(dirname(target))]);
+  const [{ dev }, parent] = await Promise.all([Deno.lstat(target), Deno.stat(dirname(target))]);
   return dev === parent.dev
     ? { steps: [...steps, removeStep(root, path)], stays: [], isRemoved: true }
     : { steps, stays: [`${path}: a file system is mounted there`], isRemoved: false };
 }
 
-/** The directory that the configuration names; the default one if the configuration cannot be read. */
-function findSpoolDir(root: string): string {
-  const readTextFile = (path: string) => Deno.readTextFileSync(under(root, path));
-  const read = (path: string) => {
-    try {
-      return readTextFile(path);
-    } catch {
-      return null;
-    }
-  };
-  const { RA_INGEST_TOKEN_FILE: _, ...variables } = parseEnvironmentFile(
-    read(ENVIRONMENT_PATH) ?? "",
-  );
+function readText(root: string, path: string): string | null {
   try {
-    return loadConfig({
-      path: read(CONFIG) === null ? null : CONFIG,
-      env: { ...variables, RA_INGEST_TOKEN: "not-needed-here" },
-      readTextFile,
-    }).spoolDir;
-  } catch {
-    return `${STATE_DIR}/spool`;
+    return Deno.readTextFileSync(contentsOf(root, path));
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return null;
+    throw error;
   }
+}
+
+/**
+ * The folder that the configuration names, free of links; the usual one if it names none. What else is wrong
+ * with the configuration does not matter here.
+ * @throws if the configuration does not say which folder it is: no other one may be deleted in its place.
+ */
+function findSpoolDir(root: string): string {
+  const variables = parseEnvironmentFile(readText(root, ENVIRONMENT_PATH) ?? "");
+  const problems: string[] = [];
+  const text = readText(root, CONFIG) ?? "";
+  const { entries } = parseConfigFile(CONFIG, text, () => true, problems);
+  const value = variables.RA_SPOOL_DIR ||
+    (entries.get("spool_dir")?.value ?? KEYS.spool_dir.default);
+  const read = KEYS.spool_dir.kind.read(value as Scalar);
+  if (problems.length === 0 && !(read instanceof Refusal)) return pathIn(root, read);
+  const wrong = read instanceof Refusal ? `spool_dir ${read.reason}` : problems.join("; ");
+  throw new Error(
+    `Cannot find the recordings as ${CONFIG} must say where they are: ${wrong}. Correct it, or remove it ` +
+      `if they are in ${STATE_DIR}/spool, then try again; nothing was changed`,
+  );
 }

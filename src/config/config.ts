@@ -7,9 +7,10 @@
 import { type ConfigFile, EMPTY_FILE, parseConfigFile, UNREADABLE_FILE } from "./config_file.ts";
 import { fileFailure, type ReadTextFile } from "./file_failure.ts";
 import { type ConfigOf, fieldOf, type KeyTable } from "./key.ts";
-import { contentProblems, orderProblems, readKeyValues } from "./key_values.ts";
+import { capProblems, contentProblems, orderProblems, readKeyValues } from "./key_values.ts";
 import { KEYS } from "./keys.ts";
 import { mergeSources, unknownKeys, unknownVariables } from "./sources.ts";
+import { tlsProblems } from "./tls_files.ts";
 import { TOKEN_KEYS, tokenProblems, withUsualToken } from "./token.ts";
 
 /**
@@ -61,6 +62,8 @@ export function loadTable<Table extends KeyTable>(
   problems.push(
     ...tokenProblems(sources),
     ...orderProblems(table, values, given),
+    ...capProblems(values, given),
+    ...tlsProblems(sources, values, readTextFile),
     ...contentProblems(table, values, given, (path, refuseContent) => {
       try {
         return refuseContent(readTextFile(path));

@@ -1,6 +1,7 @@
 // The sorts of values of the configuration: how each is read, what is accepted, and how a refused one
 // may be shown. No token is ever shown.
 
+import { join } from "@std/path/join";
 import { parseAudioDevice } from "./audio_device.ts";
 import { parseMinute } from "./schedule.ts";
 import { type Unit, UNITS, type Words } from "./words.ts";
@@ -44,6 +45,15 @@ export function oneOf<T extends string>(...words: readonly T[]): Kind<T> {
     (value) => words.find((word) => word === value) ?? new Refusal("is unknown"),
   );
 }
+
+/** Written as in YAML; a variable holds text. */
+export const YES_OR_NO: Kind<boolean> = {
+  accepted: { en: "true or false", ru: "true или false" },
+  read: (value) => {
+    const word = String(value).toLowerCase();
+    return word === "true" || word === "false" ? word === "true" : new Refusal("is neither");
+  },
+};
 
 function number(
   accepted: Words,
@@ -99,6 +109,15 @@ export function numberFrom(lowest: number, highest: number | null, unit: Unit): 
   return number(accepted, (value) => lowest <= value && value <= (highest ?? Infinity), unit);
 }
 
+/** True or false, as YAML or as the text of a variable. */
+export const FLAG: Kind<boolean> = {
+  accepted: { en: "true or false", ru: "true или false" },
+  read: (value) => {
+    const word = String(value).toLowerCase();
+    return word === "true" || word === "false" ? word === "true" : new Refusal("is neither");
+  },
+};
+
 /** @param what whose path, in the genitive. */
 export function absolutePath(what: Words): Kind<string> {
   const accepted = { en: `the absolute path of ${what.en}`, ru: `абсолютный путь ${what.ru}` };
@@ -107,6 +126,18 @@ export function absolutePath(what: Words): Kind<string> {
     if (CONTROL.test(value)) return new Refusal("has a control character");
     return value.replace(/\/+$/, "") || "/";
   });
+}
+
+/** The path of a folder, without "." and "..", which every part of the program then reads alike. */
+export function folder(what: Words): Kind<string> {
+  const path = absolutePath(what);
+  return {
+    ...path,
+    read: (value) => {
+      const read = path.read(value);
+      return read instanceof Refusal ? read : join(read);
+    },
+  };
 }
 
 /** The path of a file that must be readable when the configuration is. */
@@ -271,6 +302,22 @@ export const AUDIO_DEVICE = text(
     return value;
   },
 );
+
+/** `auto`, `mix` or the number of a channel, counted from 1. */
+export const AUDIO_CHANNEL: Kind<"auto" | "mix" | number> = {
+  accepted: {
+    en: "auto, mix or the number of a channel, 1 to 32",
+    ru: "auto, mix или номер канала от 1 до 32",
+  },
+  read: (value) => {
+    if (value === "auto" || value === "mix") return value;
+    const number = typeof value === "string" && /^\d+$/.test(value) ? Number(value) : value;
+    if (typeof number !== "number") return new Refusal("is unknown");
+    return Number.isInteger(number) && 1 <= number && number <= 32
+      ? number
+      : new Refusal("is out of range");
+  },
+};
 
 /** The rates that Opus knows (RFC 6716, section 2.1.3). */
 export const SAMPLE_RATE = number(

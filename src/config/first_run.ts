@@ -51,6 +51,8 @@ export interface LoadedConfig {
   /** The files that it was read from; empty if there are only variables. */
   readonly paths: readonly string[];
   readonly config: Config;
+  /** The variables of the service; those that name a proxy are no keys. */
+  readonly environment: Readonly<Record<string, string>>;
 }
 
 const USUAL: Installation = {
@@ -89,7 +91,8 @@ export function loadGivenConfig(
     ...(path === null ? [] : [path]),
     ...(Object.keys(file.variables).length > 0 ? [installation.environment] : []),
   ];
-  return { paths, config: loadConfig({ path, env: all, readTextFile }) };
+  const environment = { ...env, ...file.variables };
+  return { paths, config: loadConfig({ path, env: all, readTextFile }), environment };
 }
 
 interface VariablesFile {

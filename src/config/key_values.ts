@@ -54,6 +54,22 @@ export function orderProblems(
   });
 }
 
+/** What a request adds to the sound: the container, the form, the headers. */
+const OVERHEAD = 1.1;
+
+/** A cap under which the queue could never keep up with the sound. */
+export function capProblems(values: KeyValues, given: ReadonlyMap<string, Given>): string[] {
+  const [cap, bitrate] = [values.get("upload_max_kbps"), values.get("opus_bitrate_kbps")];
+  if (typeof cap !== "number" || typeof bitrate !== "number") return [];
+  const least = Math.ceil(bitrate * OVERHEAD);
+  if (cap >= bitrate * OVERHEAD) return [];
+  const place = given.get("upload_max_kbps")?.place;
+  return [
+    `${place}: ${cap} is less than the sound itself needs: expected at least ${least}, ` +
+    `${OVERHEAD} × opus_bitrate_kbps (${bitrate})`,
+  ];
+}
+
 /**
  * The files that keys name and that cannot be used.
  * @param refuse why a file cannot be read or its content, which is then checked, not be used, or null

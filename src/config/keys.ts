@@ -5,10 +5,12 @@
  */
 
 import {
-  absolutePath,
+  AUDIO_CHANNEL,
   AUDIO_DEVICE,
   BASE_URL,
   file,
+  FLAG,
+  folder,
   HEADERS,
   integer,
   numberFrom,
@@ -22,8 +24,14 @@ import {
   TOKEN,
   TOKEN_FILE,
   UUID,
+  YES_OR_NO,
 } from "./config_values.ts";
 import type { KeyTable } from "./key.ts";
+import { refuseDamagedCertificates, refusePrivateKey } from "./pem.ts";
+
+/** Limits of the sound, which bound the size of a chunk. */
+export const MAX_CHUNK_SECONDS = 3600;
+export const MAX_BITRATE_KBPS = 256;
 
 export const KEYS = {
   point_id: {
@@ -56,6 +64,19 @@ export const KEYS = {
     },
     placeholder: "https://ingest.example.com",
     install: "asks_with_example",
+  },
+  allow_insecure_http: {
+    group: "identity",
+    kind: FLAG,
+    default: "false",
+    since: "0.3.0",
+    meaning: {
+      en:
+        "whether chunks may be sent to an `http://` URL beyond this machine, unencrypted; without " +
+        "it they stay on the disk",
+      ru: "можно ли отправлять чанки на URL `http://` за пределами этой машины, без шифрования; " +
+        "иначе они остаются на диске",
+    },
   },
   ingest_token: {
     group: "identity",
@@ -102,13 +123,13 @@ export const KEYS = {
 
   chunk_seconds: {
     group: "sound",
-    kind: integer(1, 3600, "seconds"),
+    kind: integer(1, MAX_CHUNK_SECONDS, "seconds"),
     default: "60",
     meaning: { en: "length of a chunk", ru: "длина чанка" },
   },
   opus_bitrate_kbps: {
     group: "sound",
-    kind: integer(6, 256, "kbit/s"),
+    kind: integer(6, MAX_BITRATE_KBPS, "kbit/s"),
     default: "24",
     meaning: {
       en: "Opus bitrate; 24 is good for speech",
@@ -124,6 +145,17 @@ export const KEYS = {
       ru: "[микрофон](#микрофон) для записи",
     },
   },
+  audio_channel: {
+    group: "sound",
+    kind: AUDIO_CHANNEL,
+    default: "auto",
+    since: "0.3.0",
+    meaning: {
+      en: "[channel](#the-channel) to record; `auto` takes the one that hears sound, `mix` the " +
+        "average of all",
+      ru: "[канал](#канал) для записи; `auto` — тот, на котором есть звук, `mix` — среднее всех",
+    },
+  },
   sample_rate: {
     group: "sound",
     kind: SAMPLE_RATE,
@@ -133,7 +165,7 @@ export const KEYS = {
 
   spool_dir: {
     group: "storage",
-    kind: absolutePath({ en: "a directory", ru: "каталога" }),
+    kind: folder({ en: "a directory", ru: "каталога" }),
     default: "/var/lib/recorder-agent/spool",
     meaning: { en: "root of the [storage](storage.md)", ru: "каталог [хранения](storage.md)" },
   },
@@ -150,6 +182,16 @@ export const KEYS = {
     meaning: {
       en: "largest size of the storage; the oldest chunks are deleted, delivered ones first",
       ru: "наибольший объём хранения; удаляются самые старые чанки, сначала отправленные",
+    },
+  },
+  keep_delivered_days: {
+    group: "storage",
+    kind: numberFrom(0, null, "days"),
+    sameAs: "max_spool_days",
+    since: "0.3.0",
+    meaning: {
+      en: "age at which a delivered chunk is deleted; 0 deletes it at the moment of delivery",
+      ru: "срок, после которого удаляется отправленный чанк; 0 — удаляется сразу после отправки",
     },
   },
   max_waiting_days: {
@@ -206,8 +248,11 @@ export const KEYS = {
     kind: positive("seconds", 86_400),
     default: "30",
     meaning: {
-      en: "time limit of one attempt with its complete answer",
-      ru: "предельное время одной попытки, включая полный ответ",
+      en:
+        "how long nothing may move in an attempt; a whole attempt may take this and the duration of " +
+        "the chunk",
+      ru: "сколько времени в попытке может ничего не передаваться; вся попытка может занять это " +
+        "время и длительность чанка",
     },
   },
   upload_concurrency: {
@@ -217,6 +262,16 @@ export const KEYS = {
     meaning: {
       en: "requests in flight while a backlog is delivered; 1 sends one chunk after the other",
       ru: "сколько запросов выполнять одновременно, пока отправляется очередь; 1 — по одному",
+    },
+  },
+  upload_max_kbps: {
+    group: "delivery",
+    kind: positive("kbit/s"),
+    absent: { en: "no cap", ru: "без ограничения" },
+    since: "0.3.0",
+    meaning: {
+      en: "cap of what all requests send together; at least 1.1 times `opus_bitrate_kbps`",
+      ru: "предел скорости отправки всех запросов вместе; не меньше 1,1 × `opus_bitrate_kbps`",
     },
   },
   max_clock_wait_s: {
@@ -237,8 +292,53 @@ export const KEYS = {
     ),
     absent: { en: "the public CAs alone", ru: "только публичные УЦ" },
     meaning: {
-      en: "PEM file with a CA certificate to trust in addition to the public ones",
-      ru: "файл PEM с сертификатом удостоверяющего центра (УЦ), в дополнение к публичным",
+      en:
+        "PEM file with a CA certificate to trust in addition to the public ones; read again for each " +
+        "connection",
+      ru:
+        "файл PEM с сертификатом удостоверяющего центра (УЦ), в дополнение к публичным; читается " +
+        "для каждого соединения",
+    },
+  },
+  tls_ca_only: {
+    group: "delivery",
+    kind: YES_OR_NO,
+    default: "false",
+    since: "0.3.0",
+    meaning: {
+      en: "whether only the CA in `tls_ca_file` is trusted",
+      ru: "доверять ли только УЦ из `tls_ca_file`",
+    },
+  },
+  tls_client_cert_file: {
+    group: "delivery",
+    kind: file(
+      { en: "a readable file with a PEM certificate", ru: "читаемого файла с сертификатом PEM" },
+      refuseDamagedCertificates,
+    ),
+    absent: { en: "no client certificate", ru: "без клиентского сертификата" },
+    since: "0.3.0",
+    meaning: {
+      en: "PEM file with the [client certificate](../how-to/private-ca-and-proxy.md#a-client-" +
+        "certificate) and the certificates between it and its CA; read again for each connection",
+      ru: "файл PEM с [клиентским сертификатом](../how-to/private-ca-and-proxy.md#клиентский-" +
+        "сертификат) и промежуточными сертификатами; читается для каждого соединения",
+    },
+  },
+  tls_client_key_file: {
+    group: "delivery",
+    kind: file(
+      {
+        en: "a readable file with an unencrypted RSA or EC key (P-256, P-384) in PEM",
+        ru: "читаемого файла PEM с незашифрованным ключом RSA или EC (P-256, P-384)",
+      },
+      refusePrivateKey,
+    ),
+    absent: { en: "no client certificate", ru: "без клиентского сертификата" },
+    since: "0.3.0",
+    meaning: {
+      en: "PEM file with the private key of `tls_client_cert_file`",
+      ru: "файл PEM с закрытым ключом к `tls_client_cert_file`",
     },
   },
   timestamp_format: {

@@ -1,6 +1,6 @@
 /**
  * Where the configuration comes from: the usual paths, and the environment, which this module alone
- * reads. It never looks into a file.
+ * reads and sets. It never looks into a file.
  */
 
 /** Where the configuration is looked for when no file is named. */
@@ -11,6 +11,9 @@ export const ENVIRONMENT_PATH = "/etc/recorder-agent/env";
 /** Where `install` writes the unit. */
 export const UNIT_PATH = "/etc/systemd/system/recorder-agent.service";
 
+/** The standard variables that name a proxy, also in lower case. */
+const PROXY_VARIABLES = ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"];
+
 /**
  * The environment variables this program looks at: all that begin with RA_, and a few of the
  * system's. The compiled program may see no others: it runs with `--ignore-env`, so that listing
@@ -20,6 +23,7 @@ export function readEnvironment(): Record<string, string> {
   const system = [
     ...["NOTIFY_SOCKET", "WATCHDOG_USEC", "RUNTIME_DIRECTORY", "CREDENTIALS_DIRECTORY"],
     ...["JOURNAL_STREAM", "TZ"],
+    ...PROXY_VARIABLES.flatMap((name) => [name, name.toLowerCase()]),
   ];
   return Object.fromEntries(
     Object.entries(Deno.env.toObject())
@@ -42,4 +46,12 @@ export function findConfigPath(
     if (error instanceof Deno.errors.NotFound) return null;
   }
   return usual;
+}
+
+/**
+ * From now on the process trusts no public authority, but only those that a connection names. It must be
+ * called before the first TLS connection: the runtime reads this variable once.
+ */
+export function trustNoPublicAuthority(): void {
+  Deno.env.set("DENO_TLS_CA_STORE", "");
 }

@@ -71,6 +71,26 @@ export function nextChange(unixMs: number, schedule: Schedule, timeZone: string)
   }
 }
 
+/**
+ * The stretches between two instants (Unix ms) in which the schedule is on, in order.
+ * @param timeZone an IANA name such as "Europe/Berlin"
+ * @throws RangeError if the zone is unknown or an instant not a date
+ */
+export function scheduledBetween(
+  fromMs: number,
+  toMs: number,
+  schedule: Schedule,
+  timeZone: string,
+): { readonly startMs: number; readonly endMs: number }[] {
+  const stretches: { startMs: number; endMs: number }[] = [];
+  for (let startMs = fromMs; startMs < toMs;) {
+    const endMs = Math.min(toMs, nextChange(startMs, schedule, timeZone) ?? toMs);
+    if (isInSchedule(startMs, schedule, timeZone)) stretches.push({ startMs, endMs });
+    startMs = endMs;
+  }
+  return stretches;
+}
+
 function wallClock(unixMs: number, timeZone: string): Temporal.ZonedDateTime {
   return Temporal.Instant.fromEpochMilliseconds(Math.floor(unixMs)).toZonedDateTimeISO(timeZone);
 }

@@ -7,6 +7,7 @@ import type { Given } from "./config_file.ts";
 import { quote, refuseToken, TOKEN } from "./config_values.ts";
 import { fileFailure } from "./file_failure.ts";
 import { missing, type Sources } from "./sources.ts";
+import { refuseTransport } from "./transport.ts";
 
 /** The two keys that give it. */
 const VALUE_KEY = "ingest_token";
@@ -68,6 +69,18 @@ export async function readToken(
   const refusal = refuseToken(content);
   if (refusal === null) return content.trim();
   throw new Error(`Cannot read the token: ${FILE_KEY} ${quote(path)} ${refusal}`);
+}
+
+/**
+ * The token for a request to the configured server.
+ * @throws as `readToken`, and if the agent must not send to that server
+ */
+export async function readTokenToSend(
+  config: Parameters<typeof readToken>[0] & Parameters<typeof refuseTransport>[0],
+): Promise<string> {
+  const refusal = refuseTransport(config);
+  if (refusal !== null) throw new Error(`Cannot deliver as ${refusal}`);
+  return await readToken(config);
 }
 
 function isThere(path: string): boolean {

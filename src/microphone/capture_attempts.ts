@@ -5,7 +5,14 @@ import type { Altset, CaptureDevice, CaptureOffers, SampleRates } from "./sound_
 
 /** Where sound comes from. */
 export type CaptureSource =
-  | { kind: "alsa"; pcm: string; channels: number; sampleRate: number }
+  | {
+    kind: "alsa";
+    pcm: string;
+    channels: number;
+    sampleRate: number;
+    /** Which channels are recorded, counted from 0; several are averaged, all if it is left out. */
+    take?: readonly number[];
+  }
   /** A synthetic source of libavfilter, played in real time. */
   | { kind: "lavfi"; graph: string };
 
@@ -32,13 +39,14 @@ export function captureAttempts(
   sampleRate: number,
 ): CaptureAttempt[] {
   const pcm = typeof device === "string" ? device : device.alsaName;
+  const converts = pcm.startsWith("hw:");
   const altsets = typeof device === "string" ? [] : device.offers?.altsets ?? [];
   const native = altsets.filter((altset) => altset.formats.includes("S16_LE"));
   const ladder = altsets.length > 0
     ? rankAltsets(native.length > 0 ? native : altsets, sampleRate)
-    : COMMON_CHANNEL_COUNTS.map((channels) => ({ channels, sampleRate }));
-  const direct = altsets.length > 0 && native.length === 0 ? [] : ladder;
-  const converted = pcm.startsWith("hw:") ? ladder.slice(0, 1) : [];
+    : (converts ? COMMON_COUNTS : ALL_COUNTS).map((channels) => ({ channels, sampleRate }));
+  const direct = converts && altsets.length > 0 && native.length === 0 ? [] : ladder;
+  const converted = converts ? ladder.slice(0, 1) : [];
   return [
     ...direct.map((parameters) => ({ pcm, ...parameters })),
     ...converted.map((parameters) => ({ pcm: `plug${pcm}`, ...parameters })),
@@ -46,9 +54,14 @@ export function captureAttempts(
 }
 
 /**
- * Channel counts to try with a PCM that does not say what it offers; more than two are microphone arrays.
+ * Channel counts to try with a device that does not say what it offers; more than two are microphone arrays.
+ * ffmpeg needs the exact count. With any other count, `plughw:` averages the channels.
  */
-const COMMON_CHANNEL_COUNTS = [1, 2, 4, 6, 8];
+const COMMON_COUNTS = [1, 2, 4, 6, 8];
+/** With another PCM, which the agent does not convert. */
+const ALL_COUNTS = [
+  ...new Set([...COMMON_COUNTS, ...Array.from({ length: 32 }, (_, index) => index + 1)]),
+];
 
 function rankAltsets(altsets: readonly Altset[], wanted: number): Omit<CaptureAttempt, "pcm">[] {
   const rank = (rate: number) => rate === wanted ? 0 : rate === 48000 ? 1 : 2;

@@ -3,10 +3,11 @@
 // without it.
 
 import { join } from "@std/path/join";
-import { PRIVATE_FILE, syncDirectory, writeAll } from "../system/disk.ts";
+import { readWholeText, writeWhole } from "../system/disk.ts";
 import type { MicrophoneIdentity } from "./microphone_choice.ts";
 
 const FILE = "microphone.json";
+const MAX_BYTES = 65_536;
 
 /** What has been recorded in place of the last one since then. */
 export interface StandIn extends MicrophoneIdentity {
@@ -33,25 +34,13 @@ export async function writeMicrophones(
   spoolDir: string,
   { last, standIn }: RecordedMicrophones,
 ): Promise<void> {
-  const path = join(spoolDir, FILE);
   const value = standIn === null ? last : { ...last, standIn };
-  {
-    using file = await Deno.open(`${path}.tmp`, {
-      write: true,
-      create: true,
-      truncate: true,
-      mode: PRIVATE_FILE,
-    });
-    await writeAll(file, new TextEncoder().encode(`${JSON.stringify(value)}\n`));
-    await file.sync();
-  }
-  await Deno.rename(`${path}.tmp`, path);
-  await syncDirectory(spoolDir);
+  await writeWhole(join(spoolDir, FILE), `${JSON.stringify(value)}\n`);
 }
 
 async function readFile(spoolDir: string): Promise<unknown> {
   try {
-    return JSON.parse(await Deno.readTextFile(join(spoolDir, FILE)));
+    return JSON.parse(await readWholeText(join(spoolDir, FILE), MAX_BYTES));
   } catch {
     return null;
   }

@@ -4,6 +4,8 @@
 
 import { parseAudioDevice } from "../config/audio_device.ts";
 import { captureAttempts, type CaptureSource, describeOffers } from "./capture_attempts.ts";
+import type { ChannelChoice } from "./channel_choice.ts";
+import { readChannels, writeChannels } from "./known_channels.ts";
 import { HangingError } from "../system/child.ts";
 import type { Clock } from "../system/clock.ts";
 import { type Diagnosis, problems } from "../status/problems.ts";
@@ -58,6 +60,10 @@ export interface Microphones {
    * total, ms, even if the write to the disk fails.
    */
   countStandIn(microphone: Microphone, ms: number): Promise<number>;
+  /** What was decided when this one, with this many channels, was heard before. Never rejects. */
+  knownChannels(microphone: Microphone, count: number): Promise<ChannelChoice | null>;
+  /** Saves what was decided. @throws the errors of the disk. */
+  rememberChannels(microphone: Microphone, count: number, choice: ChannelChoice): Promise<void>;
   /**
    * Whether this process has opened the microphone; also true if that cannot be determined. Never rejects.
    */
@@ -111,7 +117,10 @@ export class SystemMicrophones implements Microphones {
       return {
         name: wanted.pcm,
         reason: "audio_device names it",
-        attempts: asSources(wanted.pcm, sampleRate),
+        attempts: asSources(
+          device === null ? wanted.pcm : { ...device, alsaName: wanted.pcm },
+          sampleRate,
+        ),
         ...(device === null ? {} : { device }),
       };
     }
@@ -180,6 +189,18 @@ export class SystemMicrophones implements Microphones {
     this.#isWritten = true;
   }
 
+  async knownChannels(microphone: Microphone, count: number): Promise<ChannelChoice | null> {
+    return await readChannels(this.#options.spoolDir, keyOf(microphone), count);
+  }
+
+  async rememberChannels(
+    microphone: Microphone,
+    count: number,
+    choice: ChannelChoice,
+  ): Promise<void> {
+    await writeChannels(this.#options.spoolDir, keyOf(microphone), count, choice);
+  }
+
   async isOpen({ device }: Microphone, pid: number): Promise<boolean> {
     if (device === undefined) return true;
     try {
@@ -240,6 +261,11 @@ export class SystemMicrophones implements Microphones {
   }
 }
 
+/** Identifies a microphone by its identity; by its name if only ALSA's configuration knows the device. */
+export function keyOf({ device, name }: Microphone): string {
+  return device === undefined ? name : JSON.stringify(identify(device));
+}
+
 /** One microphone that is always connected (for the demo). */
 export function singleMicrophone(microphone: Microphone): Microphones {
   return {
@@ -248,6 +274,8 @@ export function singleMicrophone(microphone: Microphone): Microphones {
     waitForNews: (ms, clock, signal) => clock.sleep(ms, signal),
     remember: () => Promise.resolve(),
     countStandIn: () => Promise.resolve(0),
+    knownChannels: () => Promise.resolve(null),
+    rememberChannels: () => Promise.resolve(),
     isOpen: () => Promise.resolve(true),
     explain: (diagnosis) => Promise.resolve(diagnosis),
   };

@@ -8,8 +8,8 @@ import { killIfRunning, spawnBound } from "../system/child.ts";
 import type { Clock } from "../system/clock.ts";
 import type { Logger } from "../system/log.ts";
 import { Wakeup } from "../system/wakeup.ts";
+import { PROGRAMS } from "../system/programs.ts";
 
-const UDEVADM = "/usr/bin/udevadm";
 /**
  * The kernel's events come at once, those of udev when a device node has its group. udevadm prints the line
  * with KERNEL once it listens to both (udevadm-monitor.c of systemd).
@@ -98,7 +98,7 @@ export class SoundEvents {
   /** Runs one helper, from its start to its end. Resolves with how it ended. */
   async #watch(signal: AbortSignal): Promise<string> {
     const [program, ...args] = this.#deps.helper ??
-      [UDEVADM, "monitor", "--kernel", "--udev", "--subsystem-match=sound"];
+      [PROGRAMS.udevadm, "monitor", "--kernel", "--udev", "--subsystem-match=sound"];
     const child = spawnBound(program, args, { stdout: "piped", stderr: "null" });
     const reader = byteReader(child.stdout);
     const end = () => {

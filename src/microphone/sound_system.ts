@@ -12,6 +12,7 @@ import {
   type SoundFiles,
   type SoundSystem,
 } from "./sound_listing.ts";
+import { PROGRAMS } from "../system/programs.ts";
 
 export interface SoundOptions {
   /** Folder that stands for `/`, without a slash at its end; default "", the real one. */
@@ -48,7 +49,7 @@ export interface NodeAccess {
  */
 export async function readSoundSystem(options: SoundOptions = {}): Promise<SoundSystem> {
   const { root = "" } = options;
-  const links = await linesOf("find", [
+  const links = await linesOf(PROGRAMS.find, [
     `${root}/sys/class/sound`,
     ...["-maxdepth", "1", "-name", "card*", "-printf", "%f %l\\n"],
   ]);
@@ -72,7 +73,7 @@ export async function readSoundSystem(options: SoundOptions = {}): Promise<Sound
  */
 export async function readSoundNodes(options: SoundOptions = {}): Promise<ReadonlySet<string>> {
   const { root = "" } = options;
-  const lines = await linesOf("find", [
+  const lines = await linesOf(PROGRAMS.find, [
     ...[`${root}/dev/snd`, `${root}/sys/class/sound`, "-maxdepth", "1"],
     ...["(", "-name", "pcmC*c", "-o", "-name", "card*", ")"],
     ...["-printf", "%f %i %g %m %l\\n"], // a new node has another inode
@@ -86,7 +87,11 @@ export async function readNodeAccess(
   options: SoundOptions = {},
 ): Promise<NodeAccess | null> {
   const path = nodePath(card, device);
-  const [line] = await linesOf("find", [`${options.root ?? ""}${path}`, "-printf", "%g %m\\n"]);
+  const [line] = await linesOf(PROGRAMS.find, [
+    `${options.root ?? ""}${path}`,
+    "-printf",
+    "%g %m\\n",
+  ]);
   const [group, mode] = line?.split(" ") ?? [];
   if (group === undefined || mode === undefined || group === "nogroup") return null;
   return { path, group, mode };
@@ -114,7 +119,7 @@ export async function readHolders(
 /** Process ids from the links in /proc/PID/fd; only root sees those of other users. */
 async function openersOf(device: CaptureDevice | null, root: string): Promise<string[]> {
   const node = device === null ? "/dev/snd/pcmC*c" : nodePath(device.card, device.device);
-  const links = await linesOf("find", [
+  const links = await linesOf(PROGRAMS.find, [
     ...[`${root}/proc`, "-maxdepth", "3", "-path", `${root}/proc/[0-9]*/fd/*`],
     ...["-lname", node, "-printf", "%P\\n"],
   ]);
@@ -140,7 +145,7 @@ async function nameProcesses(root: string, threads: readonly string[]): Promise<
 
 /** The unit of a thread, for instance `pulseaudio.service`, from its control group; null if it has none. */
 async function unitOf(thread: string, root: string): Promise<string | null> {
-  const [path] = await linesOf("grep", [
+  const [path] = await linesOf(PROGRAMS.grep, [
     ...["-rslx", "--include=cgroup.threads", "--include=tasks"],
     ...["-e", thread, `${root}/sys/fs/cgroup`],
   ]);
@@ -161,7 +166,7 @@ async function readFiles(
   paths: readonly string[],
   names: readonly string[] = [],
 ): Promise<SoundFiles> {
-  const lines = await linesOf("grep", [
+  const lines = await linesOf(PROGRAMS.grep, [
     // Recursive, silent about missing files, all files as text, each line as path NUL line. -r does not
     // follow links below the given paths, so /proc/asound/<id> does not repeat /proc/asound/cardN.
     "-rsaHZ",

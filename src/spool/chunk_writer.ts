@@ -7,7 +7,7 @@
 // and must not wait for a card that takes a second to sync.
 
 import type { ChunkTimes } from "../chunk/chunk_times.ts";
-import type { Levels } from "../status/levels.ts";
+import type { SoundLevels } from "../status/levels.ts";
 import { concatBytes } from "../system/concat_bytes.ts";
 import type { Clock } from "../system/clock.ts";
 import type { Logger } from "../system/log.ts";
@@ -37,12 +37,14 @@ export type WriteStep =
   | {
     kind: "close";
     bytes: Uint8Array;
+    /** Replaces the start of the file, if what its tags say has become known only now. */
+    header?: Uint8Array;
     times: ChunkTimes;
     /** Its start is that of `times`. */
     name: PartName;
     /** The cause, if sound is missing before this chunk. */
     gapCause: string;
-    levels: Levels | null;
+    levels: SoundLevels | null;
   }
   /** The chunk has no sound: it is dropped. */
   | { kind: "discard" };
@@ -165,6 +167,7 @@ export class ChunkWriter {
         return;
       case "close":
         if (this.#part === null) return;
+        if (step.header !== undefined) await this.#part.replaceStart(step.header);
         await this.#part.append(concatBytes([this.#rest, step.bytes]));
         this.#rest = NOTHING;
         this.#syncs.push({ kind: "seal", part: this.#part, step });
@@ -226,6 +229,8 @@ export class ChunkWriter {
     const levels = {
       peak_dbfs: step.levels?.peakDbfs ?? null,
       rms_dbfs: step.levels?.rmsDbfs ?? null,
+      noise_floor_dbfs: step.levels?.floorDbfs ?? null,
+      clipped_share: step.levels === null ? null : roundShare(step.levels.clippedShare),
     };
     this.#status.chunkRecorded({ name, seconds, bytes: sizeBytes, ...levels });
     this.#log.info("Recorded.", {
@@ -276,4 +281,9 @@ export class ChunkWriter {
 
 function durationOf(times: ChunkTimes): number {
   return times.endUnixUs - times.startUnixUs;
+}
+
+/** To a thousandth of a per cent. */
+function roundShare(share: number): number {
+  return Math.round(share * 1e5) / 1e5;
 }

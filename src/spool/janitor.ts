@@ -19,8 +19,10 @@
 // any case, and the others are deleted when the count is complete, long before a chunk is.
 
 import type { Clock } from "../system/clock.ts";
+import { repeating } from "../system/held_lines.ts";
 import type { Logger } from "../system/log.ts";
 import { ProblemReport } from "../status/problem_report.ts";
+import { appendGap } from "../status/gap_log.ts";
 import { problems } from "../status/problems.ts";
 import type { Status } from "../status/status.ts";
 import {
@@ -53,6 +55,9 @@ const STEP_MS = 60_000;
 const DISBELIEF_MS = 86_400_000;
 /** After this many files that cannot be deleted a pass gives up: the disk is the problem. */
 const MAX_STUCK = 10;
+
+/** Why an undelivered chunk was removed: causes of gaps, as gaps.jsonl has them. */
+type LossCause = "evicted" | "expired";
 
 interface Losses {
   chunks: number;
@@ -149,7 +154,7 @@ export class Janitor {
       const losses = noLosses();
       const isOld = (name: ChunkName) => isExpired(name, dir, unixMs, this.#limits);
       await this.#attempt(() => this.#removeOld(dir, isOld, losses));
-      this.#report(dir, losses, "expired");
+      await this.#report(dir, losses, "expired");
     }
     await this.#removeStrays(keptSinceMs("rejected", unixMs, this.#limits));
   }
@@ -227,7 +232,7 @@ export class Janitor {
           await this.#recountIfTooMuch(dir); // it was gone already: others may be gone, too
         }
       });
-      this.#report(dir, losses, "no space left"); // also if the disk failed in the middle
+      await this.#report(dir, losses, "evicted"); // also if the disk failed in the middle
     }
     this.#status.counters.freeBytes = freeBytes;
     const tight = freeBytes < this.#limits.minFreeBytes;
@@ -279,15 +284,29 @@ export class Janitor {
     return size;
   }
 
-  #report(dir: ChunkDir, losses: Losses, reason: string): void {
+  /** Counts, logs and declares what was removed: in gaps.jsonl it is one gap, from the first chunk to the last. */
+  async #report(dir: ChunkDir, losses: Losses, cause: LossCause): Promise<void> {
     if (losses.chunks === 0) return;
     this.#status.chunksLost(losses);
     if (dir === "outbox") this.#status.waitingEvicted(losses.seconds);
     this.#log.error("Undelivered chunks were removed: {reason}.", {
-      reason,
+      reason: cause === "evicted" ? "no space left" : cause,
       dir,
       ...losses,
     });
+    const [first, last] = [parseChunkName(losses.first), parseChunkName(losses.last)];
+    if (first === null || last === null) return;
+    try {
+      await appendGap(this.#spool.dir, {
+        start: new Date(first.startUnixUs / 1000).toISOString(),
+        end: new Date((last.startUnixUs + last.durationUs) / 1000).toISOString(),
+        ms: Math.round(losses.seconds * 1000),
+        cause,
+      });
+    } catch (error) {
+      const fields = repeating("gaps.jsonl", { file: "gaps.jsonl", error: String(error) });
+      this.#log.warning("{file} cannot be written.", fields);
+    }
   }
 }
 

@@ -40,6 +40,13 @@ export class PartFile {
     this.#sizeBytes += bytes.length;
   }
 
+  /** Replaces bytes at the start of the file, within those that were appended. May be called again. */
+  async replaceStart(bytes: Uint8Array): Promise<void> {
+    this.#isAtEnd = false;
+    await this.#file.seek(0, Deno.SeekMode.Start);
+    await writeAll(this.#file, bytes);
+  }
+
   /**
    * fdatasync: the appended bytes survive a power cut. It may run during an append: it opens a handle of
    * its own, because Deno runs the operations of one handle one after the other.

@@ -2,7 +2,17 @@
 // the chunk itself. A path is always the path of the chunk.
 
 import { join } from "@std/path/join";
-import { PRIVATE_FILE, removeIfThere, syncDirectory, writeAll } from "../system/disk.ts";
+import {
+  PRIVATE_FILE,
+  readWholeText,
+  removeIfThere,
+  syncDirectory,
+  TooLargeError,
+  writeAll,
+} from "../system/disk.ts";
+
+/** A larger file is not the reason of a refused chunk. */
+export const MAX_REASON_BYTES = 65_536;
 
 /** The path of the file with the reason why a chunk was refused. */
 export function reasonPath(path: string): string {
@@ -32,9 +42,10 @@ export async function writeReason(
 export async function copyReason(path: string, nextPath: string): Promise<void> {
   let text: string;
   try {
-    text = await Deno.readTextFile(reasonPath(path));
+    text = await readWholeText(reasonPath(path), MAX_REASON_BYTES);
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return;
+    // What is not a reason of this program stays behind.
+    if (error instanceof Deno.errors.NotFound || error instanceof TooLargeError) return;
     throw error;
   }
   await store(nextPath, text);

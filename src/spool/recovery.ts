@@ -1,13 +1,25 @@
 // Recovers the files that a crash or a power cut left in recording/: each is cut back to its last whole
 // page, finished and moved to outbox/. Runs once at start, before anything else touches the spool. One bad
-// file never prevents a start: a file that cannot be read as sound is kept in rejected/ with its reason.
+// file never prevents a start: a file that cannot be read as sound is kept in rejected/ with its reason. Any
+// file costs a few megabytes of memory at most, whatever its size.
 
 import { join } from "@std/path/join";
 import type { Logger } from "../system/log.ts";
-import { cutToLastPage, samplesToUs } from "../chunk/chunk_file.ts";
+import {
+  BLOCK_BYTES,
+  endOfStream,
+  HEADER_READ_BYTES,
+  MAX_CHUNK_BYTES,
+  repairedHeader,
+  samplesToUs,
+  type WholePart,
+  WholePartFinder,
+} from "../chunk/chunk_file.ts";
 import { parsePartName } from "../chunk/chunk_name.ts";
-import { writeAll } from "../system/disk.ts";
+import { readUpTo, writeAll } from "../system/disk.ts";
 import type { Spool } from "./spool.ts";
+
+const TOO_LARGE = `larger than a chunk can be, ${MAX_CHUNK_BYTES} bytes`;
 
 /** Finishes every file in recording/. Returns how many chunks were moved to outbox/. */
 export async function recoverRecordings(spool: Spool, log: Logger): Promise<number> {
@@ -46,34 +58,57 @@ async function recoverOne(spool: Spool, fileName: string, log: Logger): Promise<
   if (name === null && size > 0) {
     return await setAside(spool, fileName, "not a file name of this program", log);
   }
-  const bytes = await Deno.readFile(path);
-  const whole = cutToLastPage(bytes);
+  await repairHeader(path, name === null ? {} : { CHUNK_ID: name.key });
+  const whole = await findWholePart(path);
+  if (whole === "too large") return await setAside(spool, fileName, TOO_LARGE, log);
   if (whole === null) return await setAside(spool, fileName, "no Ogg/Opus header", log);
   if (name === null || whole.samples === 0) {
     await Deno.remove(path);
     log.info("A recording that was cut off held no sound yet.", { file: fileName, bytes: size });
     return false;
   }
-  await overwrite(path, bytes, whole.bytes);
+  await finish(path, whole);
   const durationUs = samplesToUs(whole.samples);
   const chunk = await spool.admit(path, { ...name, durationUs });
   log.warning("A recording that was cut off has been finished and will be delivered.", {
     chunk,
     seconds: durationUs / 1e6,
-    bytes_cut: size - whole.bytes.length,
+    bytes_cut: size - whole.sizeBytes,
   });
   return true;
 }
 
-/** Cuts the file to its new length, and rewrites it only from the first difference on, in its last page. */
-async function overwrite(path: string, before: Uint8Array, after: Uint8Array): Promise<void> {
-  using file = await Deno.open(path, { write: true });
-  await file.truncate(after.length);
-  const changed = after.findIndex((byte, at) => byte !== before[at]);
-  if (changed >= 0) {
-    await file.seek(changed, Deno.SeekMode.Start);
-    await writeAll(file, after.subarray(changed));
+/** Writes the tags of a header again whose replacement was cut off. Nothing else changes. */
+async function repairHeader(path: string, tags: Readonly<Record<string, string>>): Promise<void> {
+  using file = await Deno.open(path, { read: true, write: true });
+  const header = repairedHeader(await readUpTo(file, HEADER_READ_BYTES), tags);
+  if (header === null) return;
+  await file.seek(0, Deno.SeekMode.Start);
+  await writeAll(file, header);
+}
+
+/** Reads the file in blocks, up to its first damage, and no more of it than a chunk can have. */
+async function findWholePart(path: string): Promise<WholePart | null | "too large"> {
+  using file = await Deno.open(path, { read: true });
+  const finder = new WholePartFinder();
+  const block = new Uint8Array(BLOCK_BYTES);
+  for (let total = 0;;) {
+    const length = await file.read(block);
+    if (length === null || !finder.push(block.subarray(0, length))) return finder.result;
+    total += length;
+    if (total > MAX_CHUNK_BYTES) return "too large";
   }
+}
+
+/** Cuts the file to its whole part, and marks its last page as the end of the stream. */
+async function finish(path: string, { sizeBytes, lastPageOffset }: WholePart): Promise<void> {
+  using file = await Deno.open(path, { read: true, write: true });
+  await file.truncate(sizeBytes);
+  await file.seek(lastPageOffset, Deno.SeekMode.Start);
+  const page = await readUpTo(file, sizeBytes - lastPageOffset);
+  if (page.length < sizeBytes - lastPageOffset) throw new Error("it was shortened meanwhile");
+  await file.seek(lastPageOffset, Deno.SeekMode.Start);
+  await writeAll(file, endOfStream(page));
   await file.sync();
 }
 

@@ -44,10 +44,14 @@ function endMs(name: { startUnixUs: number; durationUs: number }): number {
 async function readGaps(spoolDir: string): Promise<DeclaredGap[]> {
   const gaps: DeclaredGap[] = [];
   try {
-    using file = await Deno.open(join(spoolDir, "gaps.jsonl"));
-    const { size } = await file.stat();
+    const path = join(spoolDir, "gaps.jsonl");
+    const { size, isFile } = await Deno.lstat(path);
+    if (!isFile) return [];
+    using file = await Deno.open(path);
     await file.seek(Math.max(0, size - TAIL_BYTES), Deno.SeekMode.Start);
-    for (const line of (await new Response(file.readable).text()).split("\n")) {
+    const end = new Uint8Array(TAIL_BYTES);
+    const length = await file.read(end) ?? 0;
+    for (const line of new TextDecoder().decode(end.subarray(0, length)).split("\n")) {
       const gap = parseGap(line);
       if (gap !== null) gaps.push(gap);
     }

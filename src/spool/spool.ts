@@ -1,6 +1,6 @@
 // The storage: recording/ -> outbox/ -> uploaded/ or rejected/. The directories are the truth; memory
 // holds counters and the names of the oldest chunks (folder.ts). It moves files durably, never decides
-// which ones, and never reads their contents. A directory is listed when the spool is opened, when another
+// which ones, and never looks into their contents. A directory is listed when the spool is opened, when another
 // process has changed it, and when the held names have run out. The module is long because all changes go
 // through one queue, so that a listing finds the counters in step with the directory.
 
@@ -28,6 +28,7 @@ import {
 } from "../system/disk.ts";
 import type { Tally } from "../status/tally.ts";
 import { Folder } from "./folder.ts";
+import { LatestChunk } from "./latest_chunk.ts";
 import { SYSTEM_TIMING, type WatchTiming } from "./folder_watch.ts";
 import { PartFile } from "./part_file.ts";
 import { copyReason, reasonPath, removeOldReason, writeReason } from "./reason_file.ts";
@@ -65,6 +66,7 @@ export class Spool {
   readonly sending = new Set<string>();
   /** Sound in chunks that another process put into outbox/ since the spool was opened, microseconds. */
   returnedUs = 0;
+  readonly #latest = new LatestChunk();
   readonly #lock: Deno.FsFile;
   readonly #folders: Readonly<Record<ChunkDir, Folder>>;
   #lastTurn: Promise<unknown> = Promise.resolve();
@@ -107,7 +109,9 @@ export class Spool {
       }
       lock = await lockSpool(dir);
       const spool = new Spool(dir, lock, heldNames, timing);
-      for (const sub of CHUNK_DIRS) await spool.#folders[sub].list();
+      for (const sub of CHUNK_DIRS) {
+        await spool.#folders[sub].list((_, name) => spool.#latest.listed(name));
+      }
       return spool;
     } catch (error) {
       lock?.close();
@@ -186,6 +190,17 @@ export class Spool {
     isWanted: (name: ChunkName) => boolean = () => true,
   ): Promise<ChunkName | null> {
     return await this.oldest("outbox", isWanted);
+  }
+
+  /** The chunk that has waited longest, if that is known without a listing; else undefined. */
+  get oldestWaitingNow(): ChunkName | null | undefined {
+    const oldest = this.#folders.outbox.oldestHeld(() => true);
+    return oldest ?? (this.#isKnown("outbox") ? null : undefined);
+  }
+
+  /** The chunk that was recorded last, in this or an earlier run; null if there is none. */
+  latest(bootId: string): ChunkName | null {
+    return this.#latest.find(bootId);
   }
 
   /** A waiting chunk by its key, or null. */
@@ -275,6 +290,7 @@ export class Spool {
     } finally {
       outbox.arrivalEnds(fileName);
     }
+    this.#latest.admitted(name);
     this.sealed.ring();
     if (name.provisional !== undefined) this.provisional.ring();
     return fileName;

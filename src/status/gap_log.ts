@@ -2,21 +2,25 @@
 // `gaps.jsonl`. The size of the file is limited. A failed write never stops a recording.
 
 import { join } from "@std/path/join";
+import { readUpTo } from "../system/disk.ts";
 
 /** A larger file loses its older half; a gap takes about 150 bytes. */
 const MAX_BYTES = 256 * 1024;
+/** The last gap is within this many bytes at the end of the file. */
+const LAST_BYTES = 4096;
+const KEPT_BYTES = MAX_BYTES / 2;
 
 export interface GapRecord {
   /** UTC, ISO 8601, by the clock as it was when the gap was declared. */
   readonly start: string;
   readonly end: string;
   readonly ms: number;
-  /** Why: a problem code, "overrun", "stream_damaged", "starting", "disk_failing". */
+  /** Why: a problem code, or one of the causes in docs/reference/problems.md. */
   readonly cause: string;
 }
 
 /** Causes of gaps at the start and the end of a recording, and the length that is normal for them. */
-const EDGE_CAUSES = ["starting", "stopping", "schedule_end"];
+const EDGE_CAUSES = ["starting", "stopping", "schedule_end", "not_running"];
 const NORMAL_EDGE_MS = 3000;
 
 /** Whether every start or end of a recording makes a gap like this: it is declared, but it is not a fault. */
@@ -28,9 +32,41 @@ export function isNormalEdge({ ms, cause }: Pick<GapRecord, "ms" | "cause">): bo
 export async function appendGap(spoolDir: string, gap: GapRecord): Promise<void> {
   const path = join(spoolDir, "gaps.jsonl");
   await Deno.writeTextFile(path, JSON.stringify(gap) + "\n", { append: true, mode: 0o600 });
-  if ((await Deno.stat(path)).size <= MAX_BYTES) return;
-  const lines = (await Deno.readTextFile(path)).split("\n");
-  const kept = lines.slice(Math.floor(lines.length / 2)).join("\n");
+  const { size } = await Deno.stat(path);
+  if (size <= MAX_BYTES) return;
+  const kept = await readFrom(path, size - KEPT_BYTES);
   await Deno.writeTextFile(`${path}.tmp`, kept, { mode: 0o600 });
   await Deno.rename(`${path}.tmp`, path);
+}
+
+/** The end of the last gap that was declared, Unix milliseconds; -Infinity if there is none. Never rejects. */
+export async function declaredUntil(spoolDir: string): Promise<number> {
+  let untilMs = -Infinity;
+  try {
+    using file = await Deno.open(join(spoolDir, "gaps.jsonl"));
+    const { size } = await file.stat();
+    await file.seek(Math.max(0, size - LAST_BYTES), Deno.SeekMode.Start);
+    const text = new TextDecoder().decode(await readUpTo(file, LAST_BYTES));
+    for (const line of text.split("\n")) {
+      untilMs = Math.max(untilMs, endOf(line) ?? untilMs);
+    }
+  } catch { /* the file does not exist yet */ }
+  return untilMs;
+}
+
+function endOf(line: string): number | null {
+  try {
+    const endMs = Date.parse(JSON.parse(line).end);
+    return Number.isNaN(endMs) ? null : endMs;
+  } catch {
+    return null; // a line that was cut off
+  }
+}
+
+/** The whole lines of the next KEPT_BYTES, however large the file has become. */
+async function readFrom(path: string, offset: number): Promise<string> {
+  using file = await Deno.open(path, { read: true });
+  await file.seek(offset, Deno.SeekMode.Start);
+  const text = new TextDecoder().decode(await readUpTo(file, KEPT_BYTES));
+  return text.slice(text.indexOf("\n") + 1);
 }

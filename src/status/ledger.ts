@@ -8,7 +8,7 @@ export interface Gap {
   readonly endMs: number;
 }
 
-/** Microseconds since the program started; `scheduledUs` is always the sum of the other three. */
+/** Microseconds since the last chunk of the run before; `scheduledUs` is always the sum of the other three. */
 export interface LedgerBalance {
   readonly scheduledUs: number;
   readonly recordedUs: number;
@@ -41,6 +41,14 @@ export class Ledger {
   /** Call this when the schedule begins, or the program starts within it. */
   begin(atMs: number): void {
     this.#cursorUs ??= toUs(atMs);
+  }
+
+  /** Counts scheduled time from before the first call of `begin`, in which nothing was recorded. */
+  missed(gap: Gap): void {
+    const us = toUs(gap.endMs) - toUs(gap.startMs);
+    this.#gapUs += us;
+    this.#scheduledUs += us;
+    this.#gaps++;
   }
 
   /** Counts a sealed chunk. Returns the gap before it, or null. Overlaps count once. */

@@ -26,6 +26,7 @@ const KIND_OF = {
   microphone_format: "recording",
   microphone_lost: "recording",
   microphone_stalled: "recording",
+  alsa_config_broken: "recording",
   ffmpeg_missing: "recording",
   ffmpeg_incomplete: "recording",
   ffmpeg_stuck: "recording",
@@ -33,6 +34,10 @@ const KIND_OF = {
   recorder_failed: "recording",
   microphone_silent: "sound",
   microphone_stand_in: "sound",
+  microphone_channel: "sound",
+  microphone_stuck: "sound",
+  microphone_clipping: "sound",
+  microphone_too_quiet: "sound",
   upload_failing: "delivery",
   upload_misconfigured: "delivery",
   chunks_passed_over: "delivery",
@@ -107,6 +112,13 @@ export const problems = {
     fix: 'Plug it in; "recorder-agent devices" lists the microphones that are connected',
   })),
 
+  /** `server` is the sound server that the PCM uses, `reason` the error of the attempt to reach it. */
+  noSoundServer: define("microphone_missing", (name: string, reason: string, server: string) => ({
+    message: `The PCM ${name} belongs to ${server}, which does not run for this user (${reason})`,
+    fix:
+      'Set audio_device to a line that "recorder-agent devices" prints, or start the sound server',
+  })),
+
   /** More than one matches audio_device; `matching` lists them. */
   unclear: define("microphone_unclear", (audioDevice: string, count: number, matching: string) => ({
     message: `audio_device "${audioDevice}" matches ${count} microphones: ${matching}`,
@@ -161,6 +173,12 @@ export const problems = {
     fix: "Wait for the next attempt; if this recurs, check the microphone and its cable",
   })),
 
+  /** `error` is what ffmpeg's ALSA input reported. */
+  failed: define("microphone_lost", (error: string, fix: string) => ({
+    message: `The microphone cannot be recorded: ${error}`,
+    fix,
+  })),
+
   stalled: define("microphone_stalled", (seconds: number) => ({
     message: `The microphone is connected but delivered no sound for ${seconds} s`,
     fix: "Wait for the next attempt; if this recurs, plug the microphone into another port",
@@ -172,11 +190,51 @@ export const problems = {
     fix: "Check that it is not muted, switched off or turned down (alsamixer)",
   })),
 
+  /** Every sample is the same, far from 0. Recording continues. `offset` is its value; 1 is full scale. */
+  stuck: define("microphone_stuck", (offset: number) => ({
+    message: `The microphone delivers a constant, ${Math.round(offset * 100)} % of full scale`,
+    fix: "Unplug the microphone and plug it in again; if this recurs, use another microphone",
+  })),
+
+  /** Recording continues. */
+  clipping: define("microphone_clipping", () => ({
+    message: "The microphone is overdriven: loud sound is cut off at full scale",
+    fix: "Turn its capture level down (alsamixer, F4), switch its boost off, or move it away",
+  })),
+
+  /** Recording continues. `peakDbfs` is the loudest that was heard in `hours`. */
+  tooQuiet: define("microphone_too_quiet", (peakDbfs: number, hours: number) => ({
+    message:
+      `The microphone hears speech hardly or not at all (peak ${peakDbfs} dBFS in ${hours} h)`,
+    fix: "Turn its capture level up (alsamixer, F4), or move it closer to the people who speak",
+  })),
+
   /** `reason` says which microphone is recorded, and which one was before. */
   standIn: define("microphone_stand_in", (reason: string) => ({
     message: `Another microphone is recorded in place of the last one: ${reason}`,
     fix: "Plug the last one into its socket again, or name the socket of this one in " +
       "audio_device, usb:PATH",
+  })),
+
+  /** Channels count from 1; `count` is how many there are. Recording continues. */
+  channel: define("microphone_channel", (name: string, wanted: number, count: number) => ({
+    message: `The microphone ${name} has ${count === 1 ? "1 channel" : `${count} channels`}, and ` +
+      `audio_channel is ${wanted}: channel ${count} is recorded`,
+    fix: count === 1
+      ? "Remove audio_channel from the configuration, or set it to auto"
+      : `Set audio_channel to auto, mix or a number from 1 to ${count}`,
+  })),
+
+  /** `what` names the file and quotes the place. */
+  alsaConfigBroken: define("alsa_config_broken", (name: string, what: string) => ({
+    message: `ALSA's configuration, which defines the PCM ${name}, cannot be read: ${what}`,
+    fix:
+      'Fix the file (asound.conf), or set audio_device to a line that "recorder-agent devices" prints',
+  })),
+
+  alsaPluginMissing: define("alsa_config_broken", (name: string, library: string) => ({
+    message: `The PCM ${name} needs ${library}, which cannot be opened`,
+    fix: "Install it: sudo apt-get install --yes libasound2-plugins",
   })),
 
   ffmpegMissing: define("ffmpeg_missing", () => ({
@@ -263,7 +321,7 @@ export const problems = {
 
   healthPortUnavailable: define("health_port_unavailable", (port: number, error: unknown) => ({
     message: `The health server cannot listen on 127.0.0.1:${port}: ${messageOf(error)}`,
-    fix: "Stop the program that uses the port, or change health_port, then restart the service",
+    fix: "Stop the program that uses the port, or change health_port and restart the service",
   })),
 
   /** `reason` is the answer of the receiver, or why there is none. */

@@ -15,12 +15,12 @@ export type { DeclaredGap, Problem };
 export const STARTING_MS = 10_000;
 
 /**
- * What became of every second since the program started. Two sums hold at every moment:
+ * What became of every second since the last chunk of the run before. Two sums hold at every moment:
  * `scheduled = recorded + gaps + open`, and
  * `recorded + adjusted + carried_over = delivered + waiting + refused + lost + unaccounted`.
  */
 export interface LedgerReport {
-  /** Seconds for which the schedule was on. */
+  /** Seconds for which the schedule was on, the time between two runs included. */
   scheduled_s: number;
   recorded_s: number;
   gaps_s: number;
@@ -52,6 +52,10 @@ export interface RecordedChunk {
   readonly bytes: number;
   readonly peak_dbfs: number | null;
   readonly rms_dbfs: number | null;
+  /** RMS that a tenth of the chunk does not exceed. */
+  readonly noise_floor_dbfs: number | null;
+  /** Share of the samples at full scale, 0 to 1. */
+  readonly clipped_share: number | null;
 }
 
 /** The answer of GET /health. The first ten fields are fixed: other software reads them. */

@@ -5,6 +5,7 @@
 import { bytesOf } from "./byte_stream.ts";
 import { concatBytes } from "./concat_bytes.ts";
 import { within } from "./within.ts";
+import { PROGRAMS } from "./programs.ts";
 
 /** How long a short program may take. */
 const LIMIT_MS = 3_000;
@@ -67,7 +68,7 @@ export function spawnBound(
       detached: true,
     }).spawn();
   try {
-    return spawn("setpriv", ["--pdeathsig", "KILL", "--", program, ...args]);
+    return spawn(PROGRAMS.setpriv, ["--pdeathsig", "KILL", "--", program, ...args]);
   } catch (error) {
     if (!isMissing(error)) throw error;
   }

@@ -6,6 +6,7 @@ import { outputOf } from "./child.ts";
 import type { Clock } from "./clock.ts";
 import type { Logger } from "./log.ts";
 import { exists } from "./disk.ts";
+import { PROGRAMS } from "./programs.ts";
 
 /** systemd-timesyncd creates this file when it has set the clock in this boot. */
 const TIMESYNCD_FLAG = "/run/systemd/timesync/synchronized";
@@ -100,7 +101,7 @@ export async function probeSystem(): Promise<boolean | null> {
   if (!await isThere(SYSTEMD_RUNS)) return null;
   try {
     const args = ["show", "--property=NTPSynchronized", "--value"];
-    const { stdout } = await outputOf("timedatectl", args);
+    const { stdout } = await outputOf(PROGRAMS.timedatectl, args);
     return new TextDecoder().decode(stdout).trim() === "yes";
   } catch (error) {
     const missing = error instanceof Deno.errors.NotFound ||
@@ -121,7 +122,7 @@ async function isThere(path: string): Promise<boolean> {
 export async function readBoot(clock: Clock): Promise<Boot> {
   const [uptimePath, idPath] = ["/proc/uptime", "/proc/sys/kernel/random/boot_id"];
   // Deno itself is not permitted to read /proc.
-  const stdout = await outputOf("grep", ["-sh", "", uptimePath, idPath])
+  const stdout = await outputOf(PROGRAMS.grep, ["-sh", "", uptimePath, idPath])
     .then(({ stdout }) => stdout, () => new Uint8Array());
   const nowMs = clock.monotonicMs();
   const text = new TextDecoder().decode(stdout);

@@ -11,6 +11,22 @@ export async function writeAll(file: Deno.FsFile, bytes: Uint8Array): Promise<vo
   }
 }
 
+/** Writes a private file completely or not at all, even if the power fails. */
+export async function writeWhole(path: string, text: string): Promise<void> {
+  {
+    using file = await Deno.open(`${path}.tmp`, {
+      write: true,
+      create: true,
+      truncate: true,
+      mode: PRIVATE_FILE,
+    });
+    await writeAll(file, new TextEncoder().encode(text));
+    await file.sync();
+  }
+  await Deno.rename(`${path}.tmp`, path);
+  await syncDirectory(path.slice(0, path.lastIndexOf("/")) || "/");
+}
+
 /**
  * How many bytes can still be written to a file system; also 0 if it is out of inodes. A file system that
  * reports 0 of 0 inodes does not count them (btrfs).
@@ -35,6 +51,43 @@ export async function sizeOf(path: string): Promise<number | null> {
     if (error instanceof Deno.errors.NotFound) return null;
     throw error;
   }
+}
+
+/** A file is larger than what it should hold can be. */
+export class TooLargeError extends Error {}
+
+/**
+ * The contents of a regular file of at most `maxBytes`. A link, a pipe or a device is never opened: reading it
+ * could lead elsewhere, or wait forever.
+ * @throws {TooLargeError}, an error if it is not a regular file, or that of the disk.
+ */
+export async function readWhole(path: string, maxBytes: number): Promise<Uint8Array<ArrayBuffer>> {
+  const { isFile } = await Deno.lstat(path);
+  if (!isFile) throw new Error("it is not a regular file");
+  using file = await Deno.open(path, { read: true });
+  const { size } = await file.stat();
+  if (size > maxBytes) {
+    throw new TooLargeError(`it has ${size} bytes, and at most ${maxBytes} are right`);
+  }
+  return await readUpTo(file, size);
+}
+
+/** The bytes from the position of a file on: `length` of them, or fewer if the file ends before. */
+export async function readUpTo(
+  file: Deno.FsFile,
+  length: number,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const bytes = new Uint8Array(length);
+  let filled = 0;
+  for (let read: number | null = 1; read !== null && filled < length; filled += read ?? 0) {
+    read = await file.read(bytes.subarray(filled));
+  }
+  return filled === length ? bytes : bytes.slice(0, filled);
+}
+
+/** As `readWhole`, as text. */
+export async function readWholeText(path: string, maxBytes: number): Promise<string> {
+  return new TextDecoder().decode(await readWhole(path, maxBytes));
 }
 
 /** Renames a file. Returns false if the file does not exist. */

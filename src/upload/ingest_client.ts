@@ -1,19 +1,25 @@
 // The client of the Ingest API: makes one attempt to deliver one chunk; verdict.ts interprets the answer.
-// It never retries, never waits and never touches the spool. Only this module turns network errors into
-// words.
+// It never retries, never waits between attempts and never touches the spool.
 
-import { bytesOf } from "../system/byte_stream.ts";
-import { deadline } from "../system/clock.ts";
-import { VERSION } from "../system/version.ts";
 import { readChunkHeader } from "../chunk/chunk_file.ts";
-import { OPUS_RATE } from "../chunk/opus.ts";
 import type { ChunkName } from "../chunk/chunk_name.ts";
-import { encodeMultipart } from "./multipart.ts";
+import { OPUS_RATE } from "../chunk/opus.ts";
+import type { Config } from "../config/config.ts";
+import { trustNoPublicAuthority } from "../config/places.ts";
+import type { TlsConfig } from "../config/tls_files.ts";
+import { readTokenToSend } from "../config/token.ts";
+import { type Clock, systemClock } from "../system/clock.ts";
+import { concatBytes } from "../system/concat_bytes.ts";
 import { messageOf } from "../system/error_text.ts";
+import { VERSION } from "../system/version.ts";
+import { TransportFailure } from "./failures.ts";
+import { HttpClient, type RequestBody } from "./http_client.ts";
+import { LinePatience } from "./line_patience.ts";
+import { encodeMultipart, type MultipartForm } from "./multipart.ts";
+import type { Network } from "./network.ts";
+import { FileFailure, type UploadFile } from "./upload_file.ts";
 import { judge, type Verdict } from "./verdict.ts";
 
-/** The client reads no more of an answer than this. The answers of the Ingest API are shorter. */
-const MAX_ANSWER_BYTES = 65_536;
 /** How much of an answer is kept for a refused chunk, characters. */
 const MAX_KEPT_ANSWER = 2000;
 
@@ -24,13 +30,26 @@ export interface IngestClientOptions {
   readonly readToken: () => Promise<string>;
   readonly ids: DeviceIds;
   readonly timestampFormat: "unix" | "iso8601";
-  /** Limit of a whole attempt: connecting, sending, and reading the answer. */
+  /** How long nothing may move; a whole attempt may take this and the duration of the chunk. */
   readonly timeoutMs: number;
-  /** A PEM file with certificates to trust in addition to the public ones. */
-  readonly tlsCaFile: string | null;
+  readonly tls: TlsConfig;
+  /** Environment variables that may name a proxy. */
+  readonly env?: Readonly<Record<string, string>>;
   /** How many idle connections are kept; default 1. */
   readonly concurrency?: number;
+  /** Cap of what all attempts send together, kbit/s; null: none. */
+  readonly maxKbps?: number | null;
+  readonly clock?: Clock;
+  readonly network?: Network;
 }
+
+/** No client certificate, and only the public authorities. */
+export const PUBLIC_TLS: TlsConfig = {
+  tlsCaFile: null,
+  tlsCaOnly: false,
+  tlsClientCertFile: null,
+  tlsClientKeyFile: null,
+};
 
 export interface DeviceIds {
   readonly pointId: string;
@@ -38,54 +57,71 @@ export interface DeviceIds {
   readonly deviceId: string;
 }
 
+/** The client that a configuration describes. @param env variables that may name a proxy */
+export function ingestClientOf(
+  config: Config,
+  env: Readonly<Record<string, string>> = {},
+  options: Partial<IngestClientOptions> = {},
+): IngestClient {
+  return new IngestClient({
+    baseUrl: config.ingestBaseUrl,
+    readToken: () => readTokenToSend(config),
+    ids: config,
+    timestampFormat: config.timestampFormat,
+    timeoutMs: config.uploadTimeoutS * 1000,
+    tls: config,
+    env,
+    concurrency: config.uploadConcurrency,
+    maxKbps: config.uploadMaxKbps,
+    ...options,
+  });
+}
+
 export class IngestClient implements Disposable {
   readonly #options: IngestClientOptions;
-  readonly #http: Deno.HttpClient;
+  readonly #http: HttpClient;
+  readonly #clock: Clock;
+  readonly #patience = new LinePatience();
   /** Resolves when the latest request has been handed to the network. */
   #handedOver: Promise<void> = Promise.resolve();
 
-  /** @throws if the CA file cannot be read. */
   constructor(options: IngestClientOptions) {
     this.#options = options;
-    const caCerts = options.tlsCaFile === null ? [] : [Deno.readTextFileSync(options.tlsCaFile)];
-    // Connections are kept alive between chunks: with one chunk a minute, the idle time does not expire.
-    // Only HTTP/1.1, because an attempt that times out then closes its connection. An HTTP/2 connection
-    // would stay in the pool, and if the network had dropped it, every later attempt would hang on it.
-    this.#http = Deno.createHttpClient({
-      caCerts,
-      http2: false,
-      poolMaxIdlePerHost: options.concurrency ?? 1,
-      poolIdleTimeout: 120_000,
+    const { concurrency = 1, clock = systemClock } = options;
+    this.#clock = clock;
+    if (options.tls.tlsCaOnly) trustNoPublicAuthority();
+    this.#http = new HttpClient({
+      ...options,
+      url: new URL(options.baseUrl),
+      maxIdle: concurrency,
     });
   }
 
   [Symbol.dispose](): void {
-    this.#http.close();
+    this.#http[Symbol.dispose]();
   }
 
   /**
-   * Makes one attempt. Resolves with a verdict whatever the network does. Attempts may overlap: their
-   * requests are sent in the order of the calls.
+   * Makes one attempt, and closes the file. Resolves with a verdict whatever the network does. Attempts may
+   * overlap: their requests are sent in the order of the calls.
    * @throws only the reason of `signal`, when it aborts.
    */
-  async upload(
-    name: ChunkName,
-    file: Uint8Array<ArrayBuffer>,
-    signal: AbortSignal,
-  ): Promise<Verdict> {
+  async upload(name: ChunkName, file: UploadFile, signal: AbortSignal): Promise<Verdict> {
     const before = this.#handedOver;
     const { promise, resolve: handOver } = Promise.withResolvers<void>();
     this.#handedOver = promise;
     try {
+      signal.throwIfAborted();
       return await this.#attempt(name, file, { before, handOver }, signal);
     } finally {
       handOver(); // also if no request was made
+      file.close();
     }
   }
 
   async #attempt(
     name: ChunkName,
-    file: Uint8Array<ArrayBuffer>,
+    file: UploadFile,
     turn: { readonly before: Promise<void>; readonly handOver: () => void },
     signal: AbortSignal,
   ): Promise<Verdict> {
@@ -97,39 +133,30 @@ export class IngestClient implements Disposable {
     }
     // A server may echo what it was sent, and reasons are logged and shown.
     const hide = (text: string) => text.replaceAll(token, "[token]");
-    using limit = deadline(this.#options.timeoutMs, signal);
     const url = `${this.#options.baseUrl}/api/v1/chunks`;
     let verdict: Verdict;
     try {
       const fields = chunkFields(name, file, this.#options);
-      const hash = await sha256Base64(file);
-      const chunkFile = {
+      const hash = await file.sha256();
+      const form = encodeMultipart(fields, {
         field: "chunk_file",
         fileName: `${name.key}.ogg`,
         type: "audio/ogg",
-        bytes: file,
-      };
-      const { contentType, body } = encodeMultipart(fields, chunkFile, randomBoundary());
+        sizeBytes: file.sizeBytes,
+      }, randomBoundary());
       await turn.before;
-      const answering = fetch(url, {
-        method: "POST",
-        client: this.#http,
-        headers: {
-          authorization: `Bearer ${token}`,
-          "content-type": contentType,
-          "user-agent": `recorder-agent/${VERSION}`,
-          "idempotency-key": name.key,
-          "repr-digest": `sha-256=:${hash}:`,
-          digest: `SHA-256=${hash}`,
-          ...(name.provisional === undefined ? {} : { "x-clock-synchronized": "false" }),
-        },
-        body,
-        redirect: "manual",
-        signal: limit.signal,
-      });
-      turn.handOver();
-      const answer = await answering;
-      const said = await readBody(answer);
+      signal.throwIfAborted();
+      const headers = {
+        authorization: `Bearer ${token}`,
+        "content-type": form.contentType,
+        "user-agent": `recorder-agent/${VERSION}`,
+        "idempotency-key": name.key,
+        "repr-digest": `sha-256=:${hash}:`,
+        digest: `SHA-256=${hash}`,
+        ...(name.provisional === undefined ? {} : { "x-clock-synchronized": "false" }),
+      };
+      const answer = await this.#post({ url, headers, form, file, name }, turn.handOver, signal);
+      const said = answer.body;
       verdict = judge(answer.status, answer.headers, said, hide(said));
       if (verdict.kind === "refused") {
         const answerBody = hide(said).slice(0, MAX_KEPT_ANSWER);
@@ -144,15 +171,68 @@ export class IngestClient implements Disposable {
       ? { ...verdict, chunkId: verdict.chunkId && hide(verdict.chunkId) }
       : { ...verdict, reason: hide(verdict.reason) };
   }
+
+  /** Sends the form within the limits of an attempt, and learns how fast the line is. */
+  async #post(
+    { url, headers, form, file, name }: Attempt,
+    onBegun: () => void,
+    signal: AbortSignal,
+  ) {
+    const { timeoutMs } = this.#options;
+    const durationMs = name.durationUs / 1000;
+    let begunMs = this.#clock.monotonicMs();
+    try {
+      const answer = await this.#http.post({
+        path: new URL(url).pathname,
+        headers,
+        body: bodyOf(form, file),
+      }, {
+        signal,
+        totalMs: timeoutMs + durationMs,
+        silenceMs: (writtenBytes, sendingMs) => {
+          const progress = { sizeBytes: form.sizeBytes, durationMs, writtenBytes, sendingMs };
+          return this.#patience.silenceMs(timeoutMs, progress);
+        },
+        onBegun: () => {
+          begunMs = this.#clock.monotonicMs();
+          onBegun();
+        },
+      });
+      this.#patience.delivered(form.sizeBytes, this.#clock.monotonicMs() - begunMs);
+      return answer;
+    } catch (error) {
+      this.#patience.failed();
+      throw error;
+    }
+  }
+}
+
+interface Attempt {
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly form: MultipartForm;
+  readonly file: UploadFile;
+  readonly name: ChunkName;
+}
+
+function bodyOf({ sizeBytes, head, tail }: MultipartForm, file: UploadFile): RequestBody {
+  return {
+    sizeBytes,
+    async *pieces(before) {
+      yield concatBytes([before, head]);
+      yield* file.pieces();
+      yield tail;
+    },
+  };
 }
 
 /** The text fields of an upload. The ids are those from the chunk's tags, if it has them. */
 function chunkFields(
   name: ChunkName,
-  file: Uint8Array<ArrayBuffer>,
+  file: UploadFile,
   options: Pick<IngestClientOptions, "ids" | "timestampFormat">,
 ): Record<string, string> {
-  const recorded = readChunkHeader(file);
+  const recorded = readChunkHeader(file.head);
   const { ids, timestampFormat } = options;
   return {
     point_id: recorded?.tags["POINT_ID"] ?? ids.pointId,
@@ -179,34 +259,16 @@ export function formatTimestamp(unixUs: number, format: "unix" | "iso8601"): str
   return `${new Date(seconds * 1000).toISOString().slice(0, 19)}.${fraction}Z`;
 }
 
-async function sha256Base64(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
-  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
-  return hash.toBase64();
-}
-
-async function readBody(answer: Response): Promise<string> {
-  if (answer.body === null) return "";
-  const decoder = new TextDecoder();
-  let text = "";
-  for await (const part of bytesOf(answer.body)) {
-    text += decoder.decode(part, { stream: true });
-    if (text.length > MAX_ANSWER_BYTES) break; // leaving the loop cancels the stream
-  }
-  return text;
-}
-
-/** Network errors in words. The error of Deno's fetch says little; its causes hold the reason. */
+/** Why there is no answer, as a verdict. */
 function explain(error: unknown): Verdict {
-  if (error instanceof DOMException && error.name === "TimeoutError") {
-    return { kind: "retry", reason: `no complete answer: ${error.message}`, retryAfterMs: null };
+  if (error instanceof FileFailure) {
+    return { kind: "retry", reason: `not sent: ${error.message}`, retryAfterMs: null };
   }
-  const words: string[] = [];
-  for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
-    if (!words.some((word) => word.includes(cause.message))) words.push(cause.message);
+  if (!(error instanceof TransportFailure)) {
+    return { kind: "retry", reason: `no answer: ${messageOf(error)}`, retryAfterMs: null };
   }
-  const text = words.join(": ") || String(error);
-  const hint = /certificate|UnknownIssuer/i.test(text)
-    ? " (is the clock right? a private CA goes into tls_ca_file)"
-    : "";
-  return { kind: "retry", reason: `no answer: ${text}${hint}`, retryAfterMs: null };
+  const { kind, message } = error;
+  if (kind === "misconfigured") return { kind, reason: message };
+  const what = kind === "timeout" ? "no complete answer" : "no answer";
+  return { kind: "retry", reason: `${what}: ${message}`, retryAfterMs: null };
 }

@@ -1,18 +1,6 @@
-// Encodes the body of an upload as multipart/form-data (RFC 7578): text fields, then one file. The length
-// is known before the body is sent. The module knows nothing about chunks and sends nothing. Pure.
-//
-// The body is a Blob, and not bytes, for two reasons. `fetch` repeats a request by itself if its body is
-// bytes and the connection breaks: an attempt then makes two requests, and the caller never learns about
-// the first one. `fetch` also makes two more copies of bytes, but reads a Blob piece by piece. The module
-// has its own subclass of Blob, because Deno (2.7.11, 2.9.6) never frees the contents of its own Blobs: a
-// till would lose 11 MB an hour.
-
-import { concatBytes } from "../system/concat_bytes.ts";
-
-/** A file up to this size is sent in one piece with the fields: a write waits for the one before. */
-const MAX_WHOLE_BYTES = 1_048_576;
-/** Size of the pieces of a larger file. Pieces that were sent stay in memory as garbage for a while. */
-const PIECE_BYTES = 65_536;
+// Encodes an upload as multipart/form-data (RFC 7578): text fields, then one file. The file itself is not
+// needed for that: the caller sends it between the two texts that the module makes. So the length is known
+// before the file is read. The module knows nothing about chunks and sends nothing. Pure.
 
 /** The one file of a form. */
 export interface FormFile {
@@ -20,13 +8,16 @@ export interface FormFile {
   readonly fileName: string;
   /** Media type. */
   readonly type: string;
-  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly sizeBytes: number;
 }
 
-/** A form as it is sent. */
-export interface MultipartBody {
+/** A form as it is sent: `head`, the bytes of the file, `tail`. */
+export interface MultipartForm {
   readonly contentType: string;
-  readonly body: Blob;
+  readonly head: Uint8Array<ArrayBuffer>;
+  readonly tail: Uint8Array<ArrayBuffer>;
+  /** Of all three, bytes. */
+  readonly sizeBytes: number;
 }
 
 /** RFC 2046, section 5.1.1, without the characters that need quotes in a header. */
@@ -41,7 +32,7 @@ export function encodeMultipart(
   fields: Readonly<Record<string, string>>,
   file: FormFile,
   boundary: string,
-): MultipartBody {
+): MultipartForm {
   if (!BOUNDARY.test(boundary)) {
     throw new TypeError(`Cannot divide a form as the boundary must match ${BOUNDARY}: ${boundary}`);
   }
@@ -57,41 +48,10 @@ export function encodeMultipart(
   const tail = encoder.encode(`\r\n--${boundary}--`);
   return {
     contentType: `multipart/form-data; boundary=${boundary}`,
-    body: new Pieces(inPieces(head, file.bytes, tail)),
+    head,
+    tail,
+    sizeBytes: head.length + file.sizeBytes + tail.length,
   };
-}
-
-/** A Blob that reads the bytes it was given instead of a copy. It has only what `fetch` uses. */
-class Pieces extends Blob {
-  readonly #pieces: Uint8Array<ArrayBuffer>[];
-  readonly #size: number;
-
-  constructor(pieces: Uint8Array<ArrayBuffer>[]) {
-    super();
-    this.#pieces = pieces;
-    this.#size = pieces.reduce((sum, { length }) => sum + length, 0);
-  }
-
-  override get size(): number {
-    return this.#size;
-  }
-
-  override stream(): ReadableStream<Uint8Array<ArrayBuffer>> {
-    return ReadableStream.from(this.#pieces.values());
-  }
-}
-
-function inPieces(
-  head: Uint8Array<ArrayBuffer>,
-  file: Uint8Array<ArrayBuffer>,
-  tail: Uint8Array<ArrayBuffer>,
-): Uint8Array<ArrayBuffer>[] {
-  if (file.length <= MAX_WHOLE_BYTES) return [concatBytes([head, file, tail])];
-  const pieces = [head];
-  for (let at = 0; at < file.length; at += PIECE_BYTES) {
-    pieces.push(file.subarray(at, at + PIECE_BYTES));
-  }
-  return [...pieces, tail];
 }
 
 /** Escapes a name as browsers do (HTML, "multipart/form-data encoding algorithm"). */

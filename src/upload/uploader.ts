@@ -20,6 +20,7 @@ import type { Status } from "../status/status.ts";
 import { Wakeup } from "../system/wakeup.ts";
 import { DeliveryReport } from "./delivery_report.ts";
 import type { IngestClient } from "./ingest_client.ts";
+import { UploadFiles } from "./upload_file.ts";
 import type { Verdict } from "./verdict.ts";
 import { QueueOrder } from "./queue_order.ts";
 import { type InFlight, SendWindow } from "./send_window.ts";
@@ -43,7 +44,7 @@ export interface UploaderOptions {
   readonly retryMaxMs: number;
   /** Requests in flight while a backlog is delivered; default 1. */
   readonly concurrency?: number;
-  /** The client's limit of a whole attempt, ms; default 30 s. */
+  /** The client's limit while nothing moves, ms; default 30 s. */
   readonly timeoutMs?: number;
   /** How much longer a chunk waits for its true time, ms; 0: it is sent as it is. */
   readonly clockWaitMs?: (name: ChunkName) => number;
@@ -102,6 +103,7 @@ export class Uploader {
   readonly #answer = new Wakeup();
   /** How often each chunk was refused, by key. */
   readonly #refusals = new Map<string, number>();
+  readonly #files = new UploadFiles();
   #lookForReturnedMs = -Infinity;
 
   constructor(
@@ -216,8 +218,8 @@ export class Uploader {
     let isConnecting = false;
     let outcome: Promise<Outcome>;
     try {
-      const file = await Deno.readFile(this.#spool.path("outbox", fileName));
-      sizeBytes = file.length;
+      const file = await this.#files.open(this.#spool.path("outbox", fileName));
+      sizeBytes = file.sizeBytes;
       isConnecting = this.#window.begun(count(round), this.#clock.monotonicMs());
       outcome = this.#client.upload(name, file, signal);
     } catch (error) {

@@ -79,6 +79,15 @@ export function collectMetrics(view: StatusView): MetricFamily[] {
   const levels: [number, Labels][] = [];
   if (typeof chunk?.peak_dbfs === "number") levels.push([chunk.peak_dbfs, { measure: "peak" }]);
   if (typeof chunk?.rms_dbfs === "number") levels.push([chunk.rms_dbfs, { measure: "rms" }]);
+  if (typeof chunk?.noise_floor_dbfs === "number") {
+    levels.push([chunk.noise_floor_dbfs, { measure: "noise_floor" }]);
+  }
+  const clipped = chunk?.clipped_share;
+  metrics.gauge(
+    "last_chunk_clipped_ratio",
+    "Share of the samples of the last chunk at full scale.",
+    typeof clipped === "number" ? [[clipped]] : [],
+  );
   metrics.gauge("last_chunk_level_dbfs", "Loudness of the last chunk, dB of full scale.", levels);
 
   metrics.counter("chunks_delivered_total", "Chunks accepted by the server.", [

@@ -9,6 +9,7 @@ import { Ledger } from "../../src/status/ledger.ts";
 import { LevelMeter } from "../../src/capture/level_meter.ts";
 import { MUXER_DELAY_MS, PAGE_MS } from "../../src/capture/ffmpeg.ts";
 import type { OpusEvent } from "../../src/chunk/opus.ts";
+import { ChunkChain } from "../../src/capture/chunk_chain.ts";
 import { StreamCutter } from "../../src/capture/stream_cutter.ts";
 import { seededRandom } from "../fixtures/random.ts";
 
@@ -150,6 +151,7 @@ class Day {
       log: getLogger("test"),
       provisional: () => undefined,
       gapCause: this.#cause,
+      chain: new ChunkChain(),
       onSound: () => {},
       onDropping: () => {},
     });
@@ -263,6 +265,7 @@ Deno.test("a stream that is stopped before its first page still has a time", () 
     log: getLogger("test"),
     provisional: () => undefined,
     gapCause: "starting",
+    chain: new ChunkChain(),
     onSound: () => {},
     onDropping: () => {},
   });
@@ -284,6 +287,7 @@ Deno.test("onDropping() is called when sound begins to be lost because writes fa
     log: getLogger("test"),
     provisional: () => undefined,
     gapCause: "starting",
+    chain: new ChunkChain(),
     onSound: () => {},
     onDropping: (dropping) => told.push(dropping),
   });

@@ -1,15 +1,15 @@
 import type { CaptureSource } from "../../src/microphone/capture_attempts.ts";
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { diagnose, ffmpegArguments } from "../../src/capture/ffmpeg.ts";
+import { assert, assertEquals } from "@std/assert";
+import { ffmpegArguments } from "../../src/capture/ffmpeg.ts";
 
 const ALSA: CaptureSource = { kind: "alsa", pcm: "hw:1,0", channels: 1, sampleRate: 48000 };
 const OPTIONS = { sampleRate: 48000, bitrateKbps: 24, socketDir: null };
 
 Deno.test("ffmpegArguments() requests the microphone's format before the input, and mono after it", () => {
-  const args = ffmpegArguments({ ...ALSA, channels: 2, sampleRate: 44100 }, OPTIONS);
+  const args = ffmpegArguments({ ...ALSA, sampleRate: 44100 }, OPTIONS);
   const input = args.indexOf("-i");
   assertEquals(args[input + 1], "hw:1,0");
-  for (const [name, value] of [["-channels", "2"], ["-sample_rate", "44100"]] as const) {
+  for (const [name, value] of [["-channels", "1"], ["-sample_rate", "44100"]] as const) {
     assert(args.indexOf(name) < input);
     assertEquals(args[args.indexOf(name) + 1], value);
   }
@@ -19,31 +19,33 @@ Deno.test("ffmpegArguments() requests the microphone's format before the input, 
   }
 });
 
-Deno.test("diagnose() recognizes the messages of ffmpeg and ALSA for each cause", () => {
-  const said: [string, string | null][] = [
-    ["cannot set channel count to 2 (Invalid argument)", "microphone_format"],
-    ["cannot set sample format 0x10000 2 (Invalid argument)", "microphone_format"],
-    ["cannot open audio device hw:1,0 (Device or resource busy)", "microphone_busy"],
-    ["cannot open audio device hw:1,0 (Permission denied)", "microphone_forbidden"],
-    ["cannot open audio device hw:1,0 (Operation not permitted)", "microphone_forbidden"],
-    ["setpriv: setgroups failed: Operation not permitted", null],
-    ["Error opening output unix:/run/sound.sock: Connection refused", null],
-    ["cannot open audio device hw:1,0 (No such device)", "microphone_missing"],
-    ["cannot open audio device hw:7,0 (No such file or directory)", "microphone_missing"],
-    [
-      "ALSA lib confmisc.c:165:(snd_config_get_card) Cannot get card index for Device",
-      "microphone_missing",
-    ],
-    ["ALSA lib pcm.c:2666:(snd_pcm_open_noupdate) Unknown PCM nosuch", "microphone_missing"],
-    ["Unknown encoder 'libopus'", "ffmpeg_incomplete"],
-    ["Unknown input format: 'alsa'", "ffmpeg_incomplete"],
-    ["ALSA buffer xrun.", null],
-    ["unix:/spool/levels.sock: No such file or directory", null],
-    ["setpriv: failed to execute ffmpeg: No such file or directory", "ffmpeg_missing"],
-  ];
-  for (const [line, code] of said) assertEquals(diagnose(line, ALSA)?.code ?? null, code, line);
-  assertStringIncludes(
-    diagnose("Unknown encoder 'libopus'", ALSA)?.fix ?? "",
-    "apt-get install",
-  );
+Deno.test("ffmpegArguments() takes channels by their index, and averages several with equal weights", () => {
+  const filter = (channels: number, take?: readonly number[]) => {
+    const source = { ...ALSA, channels, ...(take === undefined ? {} : { take }) };
+    const args = ffmpegArguments(source, OPTIONS);
+    assertEquals(args.includes("-ac"), false);
+    assert(args.indexOf("-guess_layout_max") < args.indexOf("-i"));
+    return args[args.indexOf("-af") + 1];
+  };
+  assertEquals(filter(10, [3]), "pan=mono|c0=c3,asetpts=N/SR/TB");
+  assertEquals(filter(2, [0, 1]), "pan=mono|c0=0.5*c0+0.5*c1,asetpts=N/SR/TB");
+  assertEquals(filter(4), "pan=mono|c0=0.25*c0+0.25*c1+0.25*c2+0.25*c3,asetpts=N/SR/TB");
+});
+
+Deno.test("ffmpegArguments() measures channels only if there are several, in stretches that fit a socket", () => {
+  const measured = (channels: number) => {
+    const args = ffmpegArguments({ ...ALSA, channels }, OPTIONS, { channels: "c.sock" });
+    const filter = args.at(args.lastIndexOf("-af") + 1) ?? "";
+    const [, frames, nth] =
+      /asetnsamples=n=(\d+):p=0,aselect='not\(mod\(n,(\d+)\)\)'/.exec(filter) ??
+        [];
+    return [Number(frames), Number(nth)] as const;
+  };
+  for (let channels = 2; channels <= 32; channels++) {
+    const [frames, nth] = measured(channels);
+    assertEquals(frames * nth, 24_000, "two stretches in each second");
+    assert(frames * channels * 2 <= 76_800, `${channels} channels`);
+  }
+  const args = ffmpegArguments(ALSA, OPTIONS, {});
+  assertEquals(args.filter((arg) => arg === "-map").length, 1);
 });

@@ -1,4 +1,4 @@
-import { FLOOR_DBFS, type Levels } from "../../src/status/levels.ts";
+import { FLOOR_DBFS, type SoundLevels } from "../../src/status/levels.ts";
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import { LevelMeter } from "../../src/capture/level_meter.ts";
 
@@ -16,7 +16,7 @@ function sine(amplitude: number, seconds: number, sampleRate = RATE): Uint8Array
   return new Uint8Array(view.buffer);
 }
 
-function measure(bytes: Uint8Array, endSample: number, sampleRate = RATE): Levels | null {
+function measure(bytes: Uint8Array, endSample: number, sampleRate = RATE): SoundLevels | null {
   const meter = new LevelMeter(sampleRate);
   meter.push(bytes);
   return meter.take(endSample);
@@ -37,14 +37,17 @@ Deno.test("LevelMeter measures the peak of a sine, and its RMS 3 dB below, at ev
 Deno.test("LevelMeter reports the most negative sample as full scale, and a single bit as -90 dB", () => {
   const bytes = new Uint8Array(RATE * 2);
   bytes.set([0x00, 0x80], 100); // -32768
-  assertEquals(measure(bytes, SECOND), { peakDbfs: 0, rmsDbfs: -42 });
+  const full = measure(bytes, SECOND);
+  assertAlmostEquals(full?.peakDbfs ?? NaN, 0, 0.1);
+  assertAlmostEquals(full?.rmsDbfs ?? NaN, -42, 0.2);
   bytes.set([0xff, 0xff], 100); // -1
-  assertEquals(measure(bytes, SECOND)?.peakDbfs, -90.3);
+  assertAlmostEquals(measure(bytes, SECOND)?.peakDbfs ?? NaN, -90.3, 0.2);
 });
 
 Deno.test("LevelMeter reports digital silence as FLOOR_DBFS, a number that JSON can represent", () => {
   const levels = measure(new Uint8Array(RATE * 2), SECOND);
-  assertEquals(levels, { peakDbfs: FLOOR_DBFS, rmsDbfs: FLOOR_DBFS });
+  const silence = { peakDbfs: FLOOR_DBFS, rmsDbfs: FLOOR_DBFS, floorDbfs: FLOOR_DBFS };
+  assertEquals(levels, { ...silence, offset: 0, clippedShare: 0 });
   assertEquals(JSON.parse(JSON.stringify(levels)), levels);
 });
 
@@ -84,7 +87,7 @@ Deno.test("take() returns null when nothing has arrived, and a late sample count
 });
 
 Deno.test("LevelMeter reports the level of every 100 ms as soon as it has arrived", () => {
-  const told: Levels[] = [];
+  const told: SoundLevels[] = [];
   const meter = new LevelMeter(RATE, (levels) => told.push(levels));
   meter.push(sine(0.5, 1).subarray(0, 2 * RATE * 0.25));
   assertEquals(told.length, 2);
@@ -94,6 +97,32 @@ Deno.test("LevelMeter reports the level of every 100 ms as soon as it has arrive
   }
   meter.push(new Uint8Array(2 * RATE * 0.25));
   assertEquals(told.length, 5);
-  assertEquals(told.at(-1), { peakDbfs: FLOOR_DBFS, rmsDbfs: FLOOR_DBFS });
+  assertEquals(told.at(-1)?.peakDbfs, FLOOR_DBFS);
   assertAlmostEquals(meter.take(SECOND)?.peakDbfs ?? 0, -6, 0.15);
+});
+
+/** Samples with these values, one after the other, repeated for a second. */
+function samples(...values: readonly number[]): Uint8Array {
+  return new Uint8Array(
+    Int16Array.from({ length: RATE }, (_, at) => values[at % values.length] ?? 0).buffer,
+  );
+}
+
+Deno.test("LevelMeter measures without the mean: a constant with one bit of noise is silence", () => {
+  const levels = measure(samples(655, 656, 655, 655), SECOND);
+  assert((levels?.peakDbfs ?? 0) < -85);
+  assertAlmostEquals(levels?.offset ?? NaN, 0.02, 0.0001);
+  const stuck = measure(samples(-32768), SECOND);
+  assertEquals([stuck?.peakDbfs, stuck?.rmsDbfs, stuck?.offset], [FLOOR_DBFS, FLOOR_DBFS, -1]);
+});
+
+Deno.test("LevelMeter counts the samples at full scale", () => {
+  assertEquals(measure(samples(32767, 0, 0, -32768), SECOND)?.clippedShare, 0.5);
+  assertEquals(measure(samples(32700, -32700), SECOND)?.clippedShare, 0);
+});
+
+Deno.test("LevelMeter reports the noise floor: the level of the quietest tenth", () => {
+  const meter = new LevelMeter(RATE);
+  for (const amplitude of [0.5, 0.3, 0.001, 0.5, 0.2]) meter.push(sine(amplitude, 1));
+  assertAlmostEquals(meter.take(5 * SECOND)?.floorDbfs ?? NaN, -63, 0.3);
 });

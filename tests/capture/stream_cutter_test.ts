@@ -1,6 +1,9 @@
 import { assert, assertEquals } from "@std/assert";
 import { getLogger } from "@logtape/logtape";
 import type { SealedChunk, WriteStep } from "../../src/spool/chunk_writer.ts";
+import { ChunkChain } from "../../src/capture/chunk_chain.ts";
+import { readChunkHeader } from "../../src/chunk/chunk_file.ts";
+import { formatUtc } from "../../src/chunk/chunk_tags.ts";
 import { StreamCutter } from "../../src/capture/stream_cutter.ts";
 import type { OpusEvent } from "../../src/chunk/opus.ts";
 import { concatBytes } from "../../src/system/concat_bytes.ts";
@@ -32,6 +35,7 @@ function cutterRig() {
     log: getLogger("test"),
     provisional: () => undefined,
     gapCause: "starting",
+    chain: new ChunkChain(),
     onSound: () => {},
     onDropping: () => {},
   });
@@ -55,6 +59,20 @@ function cutterRig() {
       const sound = events.filter(({ kind }) => kind === "packet").length;
       monotonicMs += sound * PACKET_MS + laterMs;
       cutter.take(events, monotonicMs);
+    },
+    /** The tags of the files, as they were when they were created, and when they were sealed. */
+    tags() {
+      const created: Readonly<Record<string, string>>[] = [];
+      const sealed: Readonly<Record<string, string>>[] = [];
+      let start = new Uint8Array(0);
+      for (const step of steps) {
+        if (step.kind === "open") start = step.bytes.slice();
+        if (step.kind === "open") created.push(readChunkHeader(start)?.tags ?? {});
+        if (step.kind !== "close") continue;
+        start.set(step.header ?? new Uint8Array(0));
+        sealed.push(readChunkHeader(start)?.tags ?? {});
+      }
+      return { created, sealed };
     },
     /** The chunks that were closed, each with the numbers of its packets. */
     chunks() {
@@ -168,4 +186,64 @@ Deno.test("a chunk is as long as chunk_seconds says, and the next begins where i
     if (next !== undefined) assertEquals(next.times.startUnixUs, times.endUnixUs);
     assertEquals(times.gapMs, 0);
   }
+});
+
+Deno.test("each chunk names the one before it, and says when it began", () => {
+  const rig = cutterRig();
+  rig.read([HEAD]);
+  for (let second = 0; second < 150; second++) rig.read(rig.packets(50));
+  rig.cutter.finish();
+  const { closed } = rig.chunks();
+  const { created, sealed } = rig.tags();
+  assertEquals(sealed.map((tags) => tags["CHUNK_ID"]), closed.map(({ name }) => name.key));
+  const before = closed.map(({ name }) => name.key).slice(0, 2);
+  assertEquals(sealed.map((tags) => tags["PREVIOUS_CHUNK_ID"]), [undefined, ...before]);
+  assertEquals(sealed.map((tags) => tags["GAP_BEFORE_MS"]), [undefined, "0", "0"]);
+  assertEquals(sealed.map((tags) => tags["STREAM_SAMPLE"]), ["0", "2880000", "5760000"]);
+  const starts = closed.map(({ times }) => formatUtc(times.startUnixUs));
+  assertEquals(sealed.map((tags) => tags["START"]), starts);
+  assertEquals(created, sealed, "and all of it already while it is recorded");
+  assertEquals(closed.map(({ header }) => header), [undefined, undefined, undefined]);
+});
+
+Deno.test("a chunk says when the stream began even if that became known only while it was recorded", () => {
+  const rig = cutterRig();
+  rig.read([HEAD]);
+  rig.read(rig.packets(20), 200); // the first packets come in a burst, late
+  for (let page = 0; page < 200; page++) rig.read(rig.packets(20), page === 0 ? -200 : 0);
+  rig.cutter.finish();
+  const { created, sealed } = rig.tags();
+  const { closed } = rig.chunks();
+  assertEquals(sealed[0]?.["START"], formatUtc(closed[0]?.times.startUnixUs ?? NaN));
+  assert(created[0]?.["START"] !== sealed[0]?.["START"]);
+});
+
+Deno.test("the sample number of a chunk jumps by what was lost before it, and it says why", () => {
+  const rig = cutterRig();
+  rig.read([HEAD]);
+  const hear = (seconds: number) => {
+    for (let page = 0; page < seconds * 2.5; page++) rig.read(rig.packets(20));
+  };
+  hear(40);
+  rig.cutter.overrun(rig.clock.monotonicMs());
+  rig.read(rig.packets(20), 700);
+  hear(80);
+  rig.cutter.finish();
+  const { sealed } = rig.tags();
+  assertEquals(sealed.map((tags) => tags["GAP_BEFORE_MS"]), [undefined, "700", "0"]);
+  assertEquals(sealed.map((tags) => tags["GAP_CAUSE"]), [undefined, "overrun", undefined]);
+  const second = 48_000;
+  assertEquals(sealed.map((tags) => Number(tags["STREAM_SAMPLE"]) / second), [0, 40.7, 100.7]);
+});
+
+Deno.test("packets that are missing from the stream are not counted twice as lost", () => {
+  const rig = cutterRig();
+  rig.read([HEAD, ...rig.packets(100)]);
+  rig.packets(50); // lost
+  rig.read([BREAK, ...rig.packets(100)], 1000);
+  rig.cutter.finish();
+  const { sealed } = rig.tags();
+  assertEquals(sealed.map((tags) => tags["STREAM_SAMPLE"]), ["0", "144000"]);
+  assertEquals(sealed[1]?.["GAP_BEFORE_MS"], "1000");
+  assertEquals(sealed[1]?.["GAP_CAUSE"], "stream_damaged");
 });

@@ -1,8 +1,15 @@
 import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
 import { join as joinPath } from "@std/path/join";
-import { cutToLastPage, readChunkHeader, samplesToUs } from "../../src/chunk/chunk_file.ts";
+import {
+  cutToLastPage,
+  readChunkHeader,
+  repairedHeader,
+  samplesToUs,
+  WholePartFinder,
+  withTags,
+} from "../../src/chunk/chunk_file.ts";
 import { Chunker, PAGE_PACKETS, PREROLL_SAMPLES } from "../../src/chunk/chunker.ts";
-import { END_OF_STREAM, type OggPage, OggPageReader } from "../../src/chunk/ogg.ts";
+import { encodePage, END_OF_STREAM, type OggPage, OggPageReader } from "../../src/chunk/ogg.ts";
 import { OpusStreamReader } from "../../src/chunk/opus.ts";
 import { opusinfo } from "../fixtures/audio.ts";
 import { join, makeHead, makePacket, makeStreamPages, makeTags } from "../fixtures/ogg_stream.ts";
@@ -91,7 +98,7 @@ Deno.test("cutToLastPage() makes a whole chunk of a file cut off at any byte, lo
     if (!sounds.has(whole.samples)) assertWhole(whole.bytes, whole.samples, `${size} bytes`);
     sounds.add(whole.samples);
   }
-  assertEquals([...sounds], [60, 80, 98].map((packets) => packets * 960 - PREROLL_SAMPLES));
+  assertEquals([...sounds], [50, 70, 90, 98].map((packets) => packets * 960 - PREROLL_SAMPLES));
   assertEquals(cutToLastPage(chunk)?.bytes, chunk);
 });
 
@@ -113,7 +120,7 @@ Deno.test("opusinfo finds no fault in the files that cutToLastPage() makes", asy
 
 Deno.test("cutToLastPage() cuts off the zeros and the garbage that a power cut leaves at the end", () => {
   const chunk = makeChunk();
-  const fourth = pagesIn(chunk)[5]?.offset ?? 0; // three pages precede it, one of them the pre-roll
+  const fourth = pagesIn(chunk)[4]?.offset ?? 0; // two pages of sound precede it
   const tails = [
     new Uint8Array(4096),
     new TextEncoder().encode("OggS"),
@@ -125,8 +132,8 @@ Deno.test("cutToLastPage() cuts off the zeros and the garbage that a power cut l
   ];
   for (const [index, tail] of tails.entries()) {
     const whole = cutToLastPage(join(chunk.subarray(0, fourth), tail));
-    assertEquals(whole?.samples, 60 * 960 - PREROLL_SAMPLES, `tail ${index}`);
-    assertWhole(whole?.bytes ?? tail, 60 * 960 - PREROLL_SAMPLES, `tail ${index}`);
+    assertEquals(whole?.samples, 70 * 960 - PREROLL_SAMPLES, `tail ${index}`);
+    assertWhole(whole?.bytes ?? tail, 70 * 960 - PREROLL_SAMPLES, `tail ${index}`);
   }
 });
 
@@ -176,3 +183,96 @@ Deno.test("samplesToUs() rounds to whole microseconds", () => {
   assertEquals(samplesToUs(48_000 * 3600), 3600e6);
   assertEquals([samplesToUs(0), samplesToUs(1), samplesToUs(312)], [0, 21, 6500]);
 });
+
+Deno.test("withTags() replaces the tags of a chunk, and nothing else changes, not even its length", () => {
+  const chunk = makeChunk();
+  const tags = { ...TAGS, STREAM_SAMPLE: "4768800", START: "2026-11-23T18:45:00.123456Z" };
+  const header = withTags(chunk, tags);
+  assert(header !== null);
+  const changed = join(header, chunk.subarray(header.length));
+  assertEquals(changed.length, chunk.length);
+  assertEquals(readChunkHeader(changed)?.tags, tags);
+  assertEquals(readChunkHeader(changed)?.head, readChunkHeader(chunk)?.head);
+  assertEquals(pagesIn(changed).slice(2), pagesIn(chunk).slice(2));
+  assertWhole(changed, 50 * 960, "with other tags");
+  assertEquals(withTags(join(header), tags), header, "it needs only the header");
+  assertEquals(withTags(chunk, { LONG: "x".repeat(1000) }), null, "there is no room for that");
+  assertEquals(withTags(new Uint8Array(100), tags), null);
+});
+
+Deno.test("a header whose tags were being replaced when the power failed is repaired, whatever was written", () => {
+  const before = makeChunk();
+  const header = withTags(before, { START: "2026-11-23T18:45:00.123456Z", ...TAGS });
+  assert(header !== null);
+  let repairs = 0;
+  for (let size = 0; size <= header.length; size++) {
+    const torn = join(header.subarray(0, size), before.subarray(size));
+    const repaired = repairedHeader(torn, { CHUNK_ID: "key" });
+    if (repaired !== null) torn.set(repaired);
+    if (repaired !== null) repairs++;
+    assertEquals(cutToLastPage(torn)?.samples, 50 * 960, `${size} bytes of the new header`);
+    assert(readChunkHeader(torn) !== null);
+  }
+  assert(repairs > 50, `${repairs}`);
+});
+
+Deno.test("repairedHeader() leaves alone what is whole, and what is damaged otherwise", () => {
+  const chunk = makeChunk();
+  assertEquals(repairedHeader(chunk, {}), null);
+  assertEquals(repairedHeader(new Uint8Array(5000), {}), null);
+  assertEquals(repairedHeader(chunk.subarray(0, 80), {}), null);
+  const noHead = chunk.slice();
+  noHead[30] = (noHead[30] ?? 0) ^ 1;
+  assertEquals(repairedHeader(noHead, {}), null);
+});
+
+Deno.test("the whole part of a file is the same in pieces of any size, whatever is damaged", () => {
+  const random = seededRandom(11);
+  const packets = Array.from({ length: 40 }, () => makePacket(60, random));
+  const pages = makeStreamPages(packets, { perPage: 4, preSkip: 312 });
+  const whole = new Uint8Array(pages.flatMap((page) => [...page]));
+  for (let round = 0; round < 200; round++) {
+    const file = whole.slice(0, Math.floor(random() * (whole.length + 1)));
+    if (round % 2 === 1 && file.length > 0) {
+      const at = Math.floor(random() * file.length);
+      file[at] = (file[at] ?? 0) ^ 0x55;
+    }
+    const found = [file.length, 1, 7, 300].map((size) => {
+      const finder = new WholePartFinder();
+      for (let at = 0; at < file.length; at += size) {
+        if (!finder.push(file.subarray(at, at + size))) break;
+      }
+      return finder.result;
+    });
+    for (const result of found) assertEquals(result, found[0], `round ${round}`);
+    // As another reader of the format sees it.
+    const good = [...new OggPageReader().push(file)];
+    const damaged = good.findIndex(({ kind }) => kind === "damage");
+    const last = (damaged < 0 ? good : good.slice(0, damaged)).at(-1);
+    if ((found[0]?.samples ?? 0) > 0 && last?.kind === "page") {
+      assertEquals(found[0]?.sizeBytes, last.offset + last.byteLength, `round ${round}`);
+    }
+  }
+});
+
+Deno.test("a file of countless tiny pages is read no further than a chunk has pages", () => {
+  const finder = new WholePartFinder();
+  const header = makeStreamPages([makePacket(60, seededRandom(1))], { perPage: 1, preSkip: 312 });
+  for (const page of header.slice(0, 2)) assert(finder.push(page));
+  let pages = 2;
+  const tiny = (sequence: number) =>
+    encodePage({
+      flags: 0,
+      granulePosition: 960 * sequence,
+      serial: serialOf(header),
+      sequence,
+      packets: [],
+    });
+  while (pages < 400_000 && finder.push(tiny(pages))) pages++;
+  assert(pages > 180_000 && pages < 181_000, `${pages} pages`);
+});
+
+function serialOf([first]: readonly Uint8Array[]): number {
+  const view = new DataView((first ?? new Uint8Array(18)).slice().buffer);
+  return view.getUint32(14, true);
+}

@@ -134,14 +134,29 @@ Deno.test("Chunker cuts a stream into files whose samples are contiguous", () =>
 });
 
 Deno.test("Chunker gives each page the granule position of its last packet and at most 400 ms", () => {
-  for (const { bytes } of cutAll(somePackets(300), makeChunker(4 * SECOND))) {
+  for (const { bytes, startSample } of cutAll(somePackets(300), makeChunker(4 * SECOND))) {
     let samples = 0;
-    for (const { granulePosition, segments } of pagesOf(bytes).audio) {
+    for (const [index, { granulePosition, segments }] of pagesOf(bytes).audio.entries()) {
       samples += segments.filter((lacing) => lacing < 255).length * 960;
       assertEquals(granulePosition, samples);
-      assertLessOrEqual(segments.length, PAGE_PACKETS);
+      if (index > 0 || startSample === 0) assertLessOrEqual(segments.length, PAGE_PACKETS);
     }
   }
+});
+
+Deno.test("The pre-roll and the first two packets of a chunk are on one page", () => {
+  const [first, second] = cutAll(somePackets(300), makeChunker(4 * SECOND));
+  assert(first && second);
+  const packetsOn = ({ bytes }: CutChunk) =>
+    pagesOf(bytes).audio.map(({ segments }) => segments.filter((lacing) => lacing < 255).length);
+  assertEquals(packetsOn(first).slice(0, 2), [20, 20]); // it has no pre-roll
+  assertEquals(packetsOn(second).slice(0, 3), [50, 20, 20]);
+});
+
+Deno.test("The first page of a chunk is written as soon as a third packet of its own has come", () => {
+  const chunker = makeChunker();
+  const kinds = somePackets(56).map((packet) => chunker.push(packet).map(({ kind }) => kind));
+  assertEquals(kinds.slice(50), [["open"], [], ["append"], [], [], []]);
 });
 
 Deno.test("Chunker writes whole pages, so that a file is whole after each write", () => {

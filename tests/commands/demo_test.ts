@@ -13,6 +13,7 @@ Deno.test("the demo waits until the chunk that was delivered is reported, and sh
   const { key } = chunk;
   const reported = (name: ChunkName, rms_dbfs: number | null): HealthReport["last_chunk"] => ({
     ...{ name: formatChunkName(name), seconds: 5, bytes: 1000, peak_dbfs: -3, rms_dbfs },
+    ...{ noise_floor_dbfs: null, clipped_share: null },
   });
   let last: HealthReport["last_chunk"] = null;
   const first = levelOf(key, () => last, clock);

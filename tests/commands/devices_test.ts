@@ -9,6 +9,7 @@ import {
   type WantedMicrophone,
   withMicrophones,
 } from "../../src/commands/devices.ts";
+import { SystemMicrophones } from "../../src/microphone/microphones.ts";
 import { soundRoot } from "../fixtures/sound/root.ts";
 
 async function printed(
@@ -150,4 +151,26 @@ Deno.test("withMicrophones() adds the present microphones to the problem of a ba
     problems[2],
     problems[3],
   ]);
+});
+
+Deno.test("runDevices() says which channel of a microphone with several was found to hear sound", async () => {
+  await using system = await soundRoot("stereo_44100_only");
+  const { root } = system;
+  const lines: string[] = [];
+  const print = (text: string) => lines.push(text);
+  await runDevices({ root, spoolDir: root, print });
+  assertEquals(lines.join("\n").includes("audio_channel"), false);
+  const microphones = new SystemMicrophones({
+    ...system,
+    audioDevice: null,
+    sampleRate: 48_000,
+    spoolDir: root,
+  });
+  const choice = { channels: [1], reason: "one of 2 channels, which are inverted" };
+  await microphones.rememberChannels(await microphones.find(), 2, choice);
+  await runDevices({ root, spoolDir: root, print });
+  assertStringIncludes(
+    lines.join("\n"),
+    "  audio_channel auto: channel 2 of 2, one of 2 channels, which are inverted.\n",
+  );
 });

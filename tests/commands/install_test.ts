@@ -1,68 +1,12 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { dirname } from "node:path";
 import { join } from "@std/path/join";
-import { type InstallOptions, runInstall } from "../../src/commands/install.ts";
-import { applySettings, type Ask, readSettings } from "../../src/commands/install_settings.ts";
+import type { InstallOptions } from "../../src/commands/install.ts";
+import { applySettings } from "../../src/commands/config_edit.ts";
+import { type Ask, readSettings } from "../../src/commands/install_settings.ts";
 import { carryOut, type Step } from "../../src/commands/install_steps.ts";
-import { runUninstall } from "../../src/commands/uninstall.ts";
 import { loadConfig } from "../../src/config/config.ts";
-
-const SET = [
-  "point_id=11111111-1111-4111-8111-111111111111",
-  "register_id=22222222-2222-4222-8222-222222222222",
-  "device_id=33333333-3333-4333-8333-333333333333",
-  "ingest_base_url=https://ingest.example.com",
-  "ingest_token=a-secret-token",
-];
-
-/** A temporary system with the group that every Debian has, and a program to install. */
-async function makeRoot() {
-  const dir = await Deno.makeTempDir({ prefix: "install-test-" });
-  const root = join(dir, "root");
-  await Deno.mkdir(join(root, "etc"), { recursive: true });
-  await Deno.writeTextFile(join(root, "etc/group"), "root:x:0:\naudio:x:29:\n");
-  await Deno.writeTextFile(join(root, "etc/passwd"), "root:x:0:0:root:/root:/bin/bash\n");
-  const executable = join(dir, "recorder-agent");
-  await Deno.writeTextFile(executable, "#!/bin/sh\necho version one\n");
-  const lines: string[] = [];
-  return {
-    root,
-    executable,
-    lines,
-    said: () => lines.join("\n"),
-    install: (options: Partial<InstallOptions> = {}) => {
-      lines.length = 0;
-      return runInstall({
-        ...{ root, set: SET, env: {}, dryRun: false, executable, ask: null },
-        print: (line) => lines.push(line),
-        ...options,
-      });
-    },
-    uninstall: (options: { purge?: boolean; dryRun?: boolean } = {}) => {
-      lines.length = 0;
-      return runUninstall({
-        ...{ root, purge: false, dryRun: false, print: (line) => lines.push(line) },
-        ...options,
-      });
-    },
-    [Symbol.asyncDispose]: () => Deno.remove(dir, { recursive: true }),
-  };
-}
-
-/** Every file and folder with its mode and, for a file, its inode, which shows a replacement. */
-function snapshot(root: string): Map<string, string> {
-  const found = new Map<string, string>();
-  const walk = (dir: string) => {
-    for (const { name, isDirectory } of Deno.readDirSync(join(root, dir))) {
-      const path = join(dir, name);
-      const { mode, uid, gid, ino } = Deno.lstatSync(join(root, path));
-      found.set(path, `${((mode ?? 0) & 0o7777).toString(8)} ${uid}:${gid} ${ino}`);
-      if (isDirectory) walk(path);
-    }
-  };
-  walk("/");
-  return found;
-}
+import { makeRoot, SET, snapshot } from "../fixtures/installed_system.ts";
 
 Deno.test("install sets up the program, its user, configuration, token and unit", async () => {
   await using system = await makeRoot();
@@ -96,7 +40,7 @@ Deno.test("a second install changes nothing; with another program it is an upgra
   await using system = await makeRoot();
   assertEquals(await system.install(), 0, system.said());
   const first = snapshot(system.root);
-  assertEquals(await system.install({ set: [] }), 0, system.said());
+  assertEquals(await system.install({ set: [], env: {} }), 0, system.said());
   assertEquals(snapshot(system.root), first);
 
   await Deno.writeTextFile(system.executable, "#!/bin/sh\necho version two\n");
@@ -120,7 +64,9 @@ Deno.test("uninstall keeps recordings and configuration; --purge removes everyth
     await Deno.readTextFile(join(system.root, dropIn)),
     "ReadWritePaths=/srv/sound",
   );
-  await Deno.mkdir(join(spool, "outbox"));
+  for (const sub of ["recording", "outbox", "uploaded", "rejected"]) {
+    await Deno.mkdir(join(spool, sub));
+  }
   await Deno.writeTextFile(join(spool, "outbox/a.ogg"), "sound");
   await Deno.writeTextFile(join(spool, "mine.txt"), "a foreign file");
 
@@ -163,19 +109,22 @@ Deno.test("--purge removes the secrets first and the program last, and names the
   };
   await file("/etc/recorder-agent/env", "RA_CHUNK_SECONDS=5\n");
   await file("/etc/recorder-agent/token.new", "half a tok");
-  await file("/etc/recorder-agent/ca.pem");
+  await file("/etc/recorder-agent/mine.pem");
   for (
     const path of ["/usr/local/bin/recorder-agent", "/etc/systemd/system/recorder-agent.service"]
   ) {
     await file(`${path}.new`);
   }
   await file("/etc/systemd/system/recorder-agent.service.d/override.conf");
-  await file("/var/lib/recorder-agent/spool/outbox/a.ogg");
+  for (const sub of ["recording", "outbox", "uploaded", "rejected"]) {
+    await file(`/var/lib/recorder-agent/spool/${sub}/a.ogg`);
+  }
   await file("/var/lib/recorder-agent/spool/mine.txt");
   const before = snapshot(system.root);
   assertEquals(await system.uninstall({ purge: true, dryRun: true }), 0, system.said());
   const stays = [
     "  /var/lib/recorder-agent/spool: mine.txt",
+    "  /etc/recorder-agent: mine.pem",
     "  /etc/systemd/system/recorder-agent.service.d: override.conf",
   ];
   assertEquals(system.said().split("This stays:\n")[1]?.split("\n"), stays);
@@ -187,6 +136,8 @@ Deno.test("--purge removes the secrets first and the program last, and names the
   assertMatch(steps.at(-1) ?? "", /\/usr\/local\/bin\/recorder-agent$/);
   const left = [...snapshot(system.root).keys()].filter((path) => /recorder-agent/.test(path));
   assertEquals(left.sort(), [
+    "/etc/recorder-agent",
+    "/etc/recorder-agent/mine.pem",
     "/etc/systemd/system/recorder-agent.service.d",
     "/etc/systemd/system/recorder-agent.service.d/override.conf",
     "/var/lib/recorder-agent",
@@ -240,9 +191,13 @@ Deno.test("install reports wrong settings before it changes anything", async () 
   const before = snapshot(system.root);
   const cases: [Partial<InstallOptions>, RegExp][] = [
     [{ set: ["point_id=nonsense", ...SET.slice(1)] }, /point_id: "nonsense" is not a UUID/],
-    [{ set: [...SET.slice(0, 4), "ingest_token=two\nlines"] }, /control/],
-    [{ set: SET.slice(0, 4) }, /without ingest_token/],
-    [{ set: [] }, /without point_id, register_id, device_id, ingest_base_url, ingest_token/],
+    [{ set: [...SET, "ingest_token=a-secret-token"] }, /command line[^]*RA_INGEST_TOKEN=/],
+    [{ env: { RA_INGEST_TOKEN: "two\nlines" } }, /control/],
+    [{ env: {} }, /without ingest_token/],
+    [
+      { set: [], env: {} },
+      /without point_id, register_id, device_id, ingest_base_url, ingest_token/,
+    ],
     [{ set: [...SET, "chunk_second=3"] }, /chunk_second=… .*chunk_seconds/],
     [{ set: ["a-secret-token"] }, /--set … as it must be KEY=VALUE/],
     [{ executable: "" }, /deno task compile/],

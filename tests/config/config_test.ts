@@ -189,6 +189,7 @@ Deno.test("the message of ConfigError lists its problems, one per line", () => {
 
 Deno.test("each key refuses what is just outside its range", () => {
   const refused: Record<string, readonly string[]> = {
+    RA_AUDIO_CHANNEL: ["0", "33", "1.5", "left", "-1"],
     RA_POINT_ID: ["123", "1111111111111111111111111111111111111", "{11111111-1111}"],
     RA_INGEST_BASE_URL: [
       "ingest.example.com",
@@ -468,7 +469,7 @@ Deno.test("readEnvironment() finds every RA_ variable, compiled and from source"
   const env = { RA_CHUNK_SECONDS: "5", RA_COLOUR: "blue", TZ: "UTC", SECRET_OF_OTHERS: "x" };
   const expected = { RA_CHUNK_SECONDS: "5", RA_COLOUR: "blue", TZ: "UTC" };
   const compiled = "--allow-env=RA_*,NOTIFY_SOCKET,WATCHDOG_USEC,RUNTIME_DIRECTORY," +
-    "CREDENTIALS_DIRECTORY,JOURNAL_STREAM,TZ";
+    "CREDENTIALS_DIRECTORY,JOURNAL_STREAM,TZ,HTTPS_PROXY,no_proxy";
   const [all, some] = await Promise.all([
     environmentIn(["--allow-env"], env),
     environmentIn([compiled, "--ignore-env"], env),

@@ -6,6 +6,7 @@ import {
   nextChange,
   parseMinute,
   type Schedule,
+  scheduledBetween,
 } from "../../src/config/schedule.ts";
 
 const MINUTE_MS = 60_000;
@@ -266,3 +267,22 @@ function seeded(seed: number): () => number {
     return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
   };
 }
+
+Deno.test("scheduledBetween() finds the scheduled part of a stretch of days, the edges included", () => {
+  const day: Schedule = { startMinute: 8 * 60, endMinute: 22 * 60 };
+  const at = (text: string) => Date.parse(`2026-06-${text}Z`);
+  const between = (from: string, to: string, schedule = day) =>
+    scheduledBetween(at(from), at(to), schedule, "UTC").map(({ startMs, endMs }) =>
+      [startMs, endMs].map((ms) => new Date(ms).toISOString().slice(8, 19)).join(" ")
+    );
+  assertEquals(between("15T21:59:59", "17T08:00:01"), [
+    "15T21:59:59 15T22:00:00",
+    "16T08:00:00 16T22:00:00",
+    "17T08:00:00 17T08:00:01",
+  ]);
+  assertEquals(between("15T22:00:00", "16T08:00:00"), []);
+  assertEquals(between("15T12:00:00", "15T12:00:03"), ["15T12:00:00 15T12:00:03"]);
+  assertEquals(between("15T12:00:03", "15T12:00:00"), []);
+  const always = { startMinute: 0, endMinute: 0 };
+  assertEquals(between("15T12:00:00", "17T12:00:00", always), ["15T12:00:00 17T12:00:00"]);
+});

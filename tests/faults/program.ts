@@ -6,6 +6,7 @@ import { setImmediate } from "node:timers";
 import { delay } from "@std/async/delay";
 import { getLogger } from "@logtape/logtape";
 import { ChunkWriter } from "../../src/spool/chunk_writer.ts";
+import { ChunkChain } from "../../src/capture/chunk_chain.ts";
 import { StreamCutter } from "../../src/capture/stream_cutter.ts";
 import type { Boot } from "../../src/system/clock_sync.ts";
 import type { OpusEvent } from "../../src/chunk/opus.ts";
@@ -17,7 +18,8 @@ import { readTrueTime, retimeChunks } from "../../src/spool/retiming.ts";
 import { NO_TIMING } from "../../src/spool/folder_watch.ts";
 import { Spool } from "../../src/spool/spool.ts";
 import { Status } from "../../src/status/status.ts";
-import { IngestClient } from "../../src/upload/ingest_client.ts";
+import { IngestClient, PUBLIC_TLS } from "../../src/upload/ingest_client.ts";
+import type { UploadFile } from "../../src/upload/upload_file.ts";
 import type { Verdict } from "../../src/upload/verdict.ts";
 import { Uploader } from "../../src/upload/uploader.ts";
 import { Wakeup } from "../../src/system/wakeup.ts";
@@ -98,7 +100,7 @@ export class Program {
       ids,
       timestampFormat: "unix",
       timeoutMs: options.timeoutMs,
-      tlsCaFile: options.tlsCaFile,
+      tls: { ...PUBLIC_TLS, tlsCaFile: options.tlsCaFile },
       concurrency: options.concurrency,
     });
   }
@@ -197,7 +199,7 @@ export class Program {
   async #upload(
     clock: WorkerClock,
     name: ChunkName,
-    file: Uint8Array<ArrayBuffer>,
+    file: UploadFile,
     signal: AbortSignal,
   ): Promise<Verdict> {
     const send = () => this.#client.upload(name, file, signal);
@@ -287,6 +289,7 @@ export class Program {
           seenUnixS: null,
         },
       gapCause: "starting",
+      chain: new ChunkChain(),
       onSound: () => {},
       onDropping: () => {},
     });

@@ -10,7 +10,7 @@ interface Outcome {
   stderr: string;
 }
 
-/** Runs a program with only `env` and a PATH in its environment, for at most a minute. */
+/** Runs a program with only `env` and a PATH in its environment, for at most five minutes: one of them is emulated. */
 async function run(
   [program = "", ...prefix]: readonly string[],
   args: readonly string[],
@@ -21,7 +21,7 @@ async function run(
     clearEnv: true,
     env: { PATH: "/usr/bin:/bin", ...options.env },
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
-    signal: AbortSignal.timeout(60_000),
+    signal: AbortSignal.timeout(300_000),
   }).output();
   const decoder = new TextDecoder();
   return {

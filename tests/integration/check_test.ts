@@ -10,6 +10,8 @@ import { IngestServer } from "../fixtures/ingest_server.ts";
 import { PulseMicrophone } from "../fixtures/pulse_microphone.ts";
 
 const MAIN = new URL("../../main.ts", import.meta.url).pathname;
+/** The same with fake programs. */
+const MAIN_WITH_PROGRAMS = new URL("../fixtures/main_with_programs.ts", import.meta.url).pathname;
 const TOKEN = "a-token-that-is-nowhere-else";
 
 interface Finding {
@@ -24,16 +26,17 @@ interface Finding {
 async function check(
   dir: string,
   config: Record<string, string | number>,
-  options: { args?: string[]; env?: Record<string, string> } = {},
+  options: { args?: string[]; env?: Record<string, string>; programs?: string } = {},
 ): Promise<{ code: number; text: string }> {
   const path = join(dir, "config.yaml");
   const entries = Object.entries({ ...IDS, health_port: 1, ...config });
   await Deno.writeTextFile(path, entries.map(([k, v]) => `${k}: ${JSON.stringify(v)}\n`).join(""), {
     mode: 0o640,
   });
+  const main = options.programs === undefined ? MAIN : MAIN_WITH_PROGRAMS;
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", "--no-check", MAIN, "check", "-c", path, ...options.args ?? []],
-    env: options.env ?? {},
+    args: ["run", "-A", "--no-check", main, "check", "-c", path, ...options.args ?? []],
+    env: { ...options.env, TEST_PROGRAMS: options.programs ?? "" },
     stdin: "null",
   }).output();
   const text = new TextDecoder().decode(stdout);
@@ -49,7 +52,7 @@ async function makePrograms(dir: string, programs: Record<string, string>): Prom
   for (const [name, script] of Object.entries(programs)) {
     await Deno.writeTextFile(join(bin, name), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
   }
-  return `${bin}:/usr/bin:/bin`;
+  return bin;
 }
 
 Deno.test("check names six defects, each with its fix", async () => {
@@ -58,7 +61,7 @@ Deno.test("check names six defects, each with its fix", async () => {
   await using ingest = await IngestServer.start({ tls: { certPem, keyPem }, token: "another" });
   try {
     await Deno.writeTextFile(join(dir, "a-file"), "in the way");
-    const path = await makePrograms(dir, {
+    const programs = await makePrograms(dir, {
       ffmpeg: "echo ' V..... libx264 H.264'",
       vcgencmd: "echo throttled=0x50001",
     });
@@ -73,10 +76,10 @@ Deno.test("check names six defects, each with its fix", async () => {
       ["microphone", /usb:9-9|no sound cards/, /recorder-agent devices|plug|audio_device/i],
       ["user", /no user recorder-agent/, /recorder-agent install/],
       ["spool", /a-file cannot be written/, /folder that recorder-agent owns/],
-      ["tls", /certificate is not accepted/, /tls_ca_file/],
+      ["tls", /authority that is not trusted/, /tls_ca_file/],
       ["power", /voltage is too low/, /power supply/],
     ];
-    const { code, text } = await check(dir, config, { env: { PATH: path }, args: ["--json"] });
+    const { code, text } = await check(dir, config, { programs, args: ["--json"] });
     assertEquals(code, 1);
     const report: { ok: boolean; checks: Finding[] } = JSON.parse(text);
     assertEquals(report.ok, false);
@@ -90,10 +93,13 @@ Deno.test("check names six defects, each with its fix", async () => {
     }
 
     // With the CA the certificate is valid; then the token is wrong.
-    const trusted = await check(dir, { ...config, tls_ca_file: caFile }, { env: { PATH: path } });
+    const trusted = await check(dir, { ...config, tls_ca_file: caFile }, { programs });
     assertEquals(trusted.code, 1);
     assertMatch(trusted.text, /✔ tls/);
-    assertMatch(trusted.text, /✘ token +the server answered 401[^\n]*\n +→ Compare/);
+    assertMatch(
+      trusted.text,
+      /✘ token +is not accepted: the server answers 401[^\n]*\n +→ Compare/,
+    );
     assertMatch(trusted.text, /\n\d failed: fix these first\.\n$/);
     assertEquals(ingest.chunks.length, 0);
   } finally {
@@ -118,7 +124,10 @@ Deno.test("check hears the microphone, finds the server, and makes a chunk only 
     };
     const { text } = await check(dir, config, { env: microphone.env });
     for (
-      const name of ["configuration", "ffmpeg", "microphone", "spool", "connection", "tls", "token"]
+      const name of [
+        ...["configuration", "ffmpeg", "microphone", "spool"],
+        ...["connection", "tls", "api", "token", "size"],
+      ]
     ) {
       assertMatch(text, new RegExp(`^✔ ${name}`, "m"));
     }
@@ -140,7 +149,7 @@ Deno.test("check does not wait for an ffmpeg that cannot be killed", async () =>
   const dir = await Deno.makeTempDir({ prefix: "check-test-" });
   try {
     // Imitates an ffmpeg that is blocked by a driver: no signal reaches it.
-    const path = await makePrograms(dir, {
+    const programs = await makePrograms(dir, {
       ffmpeg: 'case "$*" in *-encoders*) exec /usr/bin/ffmpeg "$@";; esac; exec sleep 40',
       kill: "",
     });
@@ -149,7 +158,7 @@ Deno.test("check does not wait for an ffmpeg that cannot be killed", async () =>
       ingest_token: TOKEN,
       audio_device: "x",
     };
-    const { text } = await check(dir, config, { env: { PATH: path } });
+    const { text } = await check(dir, config, { programs });
     assertMatch(text, /✘ level +ffmpeg \(process \d+\) was killed but does not end/);
   } finally {
     await Deno.remove(dir, { recursive: true });
@@ -191,6 +200,8 @@ async function report(
   return { code, ...JSON.parse(text) };
 }
 
+const SERVER = ["dns", "connection", "tls", "api", "token", "size", "test chunk"];
+
 /** The names of the checks that were skipped for this cause. */
 function skippedFor(checks: readonly Finding[], cause: string): string[] {
   return checks.filter(({ because }) => because === cause).map(({ name, verdict }) => {
@@ -209,12 +220,12 @@ Deno.test("check reports a wrong configuration once, and still makes the other c
     assertMatch(text, /^✘ configuration .*did you mean chunk_seconds/m);
     assertMatch(
       text,
-      /^– not checked +[^\n]*spool, dns, connection, tls, token: fix configuration first$/m,
+      /^– not checked +[^\n]*spool, dns, connection, tls, api, token, size: fix configuration first$/m,
     );
     assertMatch(text, /^✔ ffmpeg/m);
     const { checks } = await report(dir, config);
     const skipped = skippedFor(checks, "configuration");
-    for (const name of ["spool", "dns", "connection", "tls", "token"]) {
+    for (const name of ["spool", "dns", "connection", "tls", "api", "token", "size"]) {
       assert(skipped.includes(name), name);
     }
   } finally {
@@ -226,7 +237,7 @@ Deno.test("check reports a cause once; the checks that depend on it are skipped,
   const dir = await Deno.makeTempDir({ prefix: "check-test-" });
   const usual = { ingest_token: TOKEN, audio_device: "usb:9-9", spool_dir: dir };
   const server = (checks: readonly Finding[]) =>
-    checks.filter(({ name }) => ["dns", "connection", "tls", "token", "test chunk"].includes(name))
+    checks.filter(({ name }) => SERVER.includes(name))
       .map(({ name, verdict, because }) => [name, verdict, because].join(" ").trim());
   try {
     const { code, checks } = await report(dir, {
@@ -239,24 +250,28 @@ Deno.test("check reports a cause once; the checks that depend on it are skipped,
       "dns failed",
       "connection skipped dns",
       "tls skipped dns",
+      "api skipped dns",
       "token skipped dns",
+      "size skipped dns",
       "test chunk skipped dns",
     ]);
     const closed = await report(dir, { ...usual, ingest_base_url: "https://127.0.0.1:1" });
     assertEquals(server(closed.checks), [
       "connection failed",
       "tls skipped connection",
+      "api skipped connection",
       "token skipped connection",
+      "size skipped connection",
     ]);
     const { text } = await check(dir, { ...usual, ingest_base_url: "https://127.0.0.1:1" });
-    assertMatch(text, /^– not checked +tls, token: fix connection first$/m);
+    assertMatch(text, /^– not checked +tls, api, token, size: fix connection first$/m);
     assertEquals(text.match(/not checked .*token/g)?.length, 1);
   } finally {
     await Deno.remove(dir, { recursive: true });
   }
 });
 
-Deno.test("check blames an unexpected error on the step that it stopped, and keeps what was found before", async () => {
+Deno.test("check names a certificate file that cannot be used, and skips what needs it", async () => {
   const dir = await Deno.makeTempDir({ prefix: "check-test-" });
   await using ingest = await IngestServer.start({ token: TOKEN });
   try {
@@ -268,12 +283,12 @@ Deno.test("check blames an unexpected error on the step that it stopped, and kee
       ingest_base_url: ingest.url,
     }, { args: ["--send-test-chunk"] });
     const verdictOf = (name: string) => checks.find((found) => found.name === name)?.verdict;
-    assertEquals(["dns", "connection", "tls", "token", "test chunk"].map(verdictOf), [
-      ...[undefined, "ok", "warning", "failed", "skipped"],
+    assertEquals(["tls", "api", "token", "size", "test chunk"].map(verdictOf), [
+      ...["failed", "skipped", "skipped", "skipped", "skipped"],
     ]);
-    const token = checks.find(({ name }) => name === "token");
-    assertMatch(token?.message ?? "", /^cannot be checked: /);
-    assertMatch(token?.fix ?? "", /tls_ca_file \(.*bad\.pem\)/);
+    const tls = checks.find(({ name }) => name === "tls");
+    assertMatch(tls?.message ?? "", /tls_ca_file.*bad\.pem.*certificate/);
+    assertMatch(tls?.fix ?? "", /tls_ca_file/);
   } finally {
     await Deno.remove(dir, { recursive: true });
   }

@@ -80,6 +80,10 @@ Deno.test("captureAttempts() tries mono, stereo, more channels, then conversion 
   const named = captureAttempts("usbmic", 16000);
   assertEquals(named[0], { pcm: "usbmic", channels: 1, sampleRate: 16000 });
   assert(named.every(({ pcm, sampleRate }) => pcm === "usbmic" && sampleRate === 16000));
+  assertEquals(
+    named.map(({ channels }) => channels).toSorted((a, b) => a - b),
+    Array.from({ length: 32 }, (_, index) => index + 1),
+  );
 });
 
 Deno.test("describeOffers() describes in words what the hardware offers", async () => {

@@ -10,7 +10,7 @@ import { capturedLog, chunksIn, TempSpool, until } from "../fixtures/temp_spool.
 
 const NOON = Date.UTC(2026, 5, 15, 12);
 const IDENTITY = { pointId: "p", registerId: "r", deviceId: "d", version: "0" };
-const LEVELS = { peakDbfs: -6, rmsDbfs: -20 };
+const LEVELS = { peakDbfs: -6, rmsDbfs: -20, floorDbfs: -50, offset: 0, clippedShare: 0.00001 };
 
 /** A writer on a real spool, with simulated time. */
 async function writerAtNoon(syncIntervalMs = 5000) {
@@ -111,6 +111,8 @@ Deno.test("pushed steps are written in order, chunk by chunk", async () => {
     bytes: 4,
     peak_dbfs: LEVELS.peakDbfs,
     rms_dbfs: LEVELS.rmsDbfs,
+    noise_floor_dbfs: LEVELS.floorDbfs,
+    clipped_share: LEVELS.clippedShare,
   });
   assertEquals(setup.lines.map(({ message }) => message), ["Recorded.", "Recorded.", "Recorded."]);
 });

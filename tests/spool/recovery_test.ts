@@ -152,15 +152,15 @@ Deno.test("a file that cannot be recovered stays and is reported, and the others
   await Deno.writeFile(broken, whole);
   await Deno.writeFile(good, whole);
   await Deno.mkdir(directory);
-  const { readFile } = Deno;
+  const { open } = Deno;
   try {
-    Deno.readFile = (path, options) => {
+    Deno.open = (path, options) => {
       if (path === broken) return Promise.reject(new Error("Input/output error (os error 5)"));
-      return readFile(path, options);
+      return open(path, options);
     };
     assertEquals(await recoverRecordings(temp.spool, captured.log), 1);
   } finally {
-    Deno.readFile = readFile;
+    Deno.open = open;
     captured[Symbol.dispose]();
   }
   assertEquals(temp.files("recording").length, 2);
@@ -307,4 +307,41 @@ Deno.test("a chunk that cannot be synced is not delivered: it stays, and the nex
   assertEquals(await recoverRecordings(temp.spool, captured.log), 1);
   captured[Symbol.dispose]();
   assert(captured.lines.some(({ error }) => String(error).includes("os error 5")));
+});
+
+Deno.test("sound before garbage of any size is recovered; what is larger than a chunk is set aside", async () => {
+  const whole = concat(makePages());
+  const sizes = { garbage: 600e6, zeros: 600e6, "a chunk's zeros": 100_000 };
+  const names = new Map(
+    Object.keys(sizes).map((kind, at) => [kind, formatPartName(chunkAt(NOON + at * 1000))]),
+  );
+  const captured = capturedLog();
+  await using temp = await TempSpool.open(async (dir) => {
+    await Deno.mkdir(join(dir, "recording"), { recursive: true });
+    for (const [kind, size] of Object.entries(sizes)) {
+      const path = join(dir, "recording", names.get(kind) ?? "");
+      await Deno.writeFile(path, kind === "garbage" ? whole : new Uint8Array(0));
+      await Deno.truncate(path, size); // takes no space on the disk
+    }
+  });
+  const { read } = Deno.FsFile.prototype;
+  let largest = 0;
+  try {
+    Deno.FsFile.prototype.read = function (buffer) {
+      largest = Math.max(largest, buffer.length);
+      return read.call(this, buffer);
+    };
+    assertEquals(await recoverRecordings(temp.spool, captured.log), 1);
+  } finally {
+    Deno.FsFile.prototype.read = read;
+    captured[Symbol.dispose]();
+  }
+  assert(largest <= 65_536, `${largest} bytes were read at once`);
+  const [chunk = ""] = chunksIn(temp.spool, "outbox");
+  assertEquals((await Deno.readFile(temp.spool.path("outbox", chunk))).length, whole.length);
+  assertEquals(temp.files("recording"), []);
+  const zeros = names.get("zeros") ?? "";
+  assertEquals(temp.files("rejected").sort(), [zeros, `${zeros}.reason.json`]);
+  const reason = await Deno.readTextFile(temp.spool.path("rejected", `${zeros}.reason.json`));
+  assert(reason.includes("larger than a chunk can be"), reason);
 });

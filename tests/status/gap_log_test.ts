@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path/join";
-import { appendGap } from "../../src/status/gap_log.ts";
+import { appendGap, declaredUntil } from "../../src/status/gap_log.ts";
 
 function gap(ms: number) {
   return {
@@ -36,5 +36,14 @@ Deno.test("gaps.jsonl stays small: the older half is deleted, the newest gaps st
   );
   assertEquals(lines.at(-1), gap(777));
   assertEquals(lines[0], gap(1));
+  await Deno.remove(dir, { recursive: true });
+});
+
+Deno.test("declaredUntil() is the end of the latest gap, whatever the file looks like", async () => {
+  const dir = await Deno.makeTempDir();
+  assertEquals(await declaredUntil(dir), -Infinity);
+  for (let i = 0; i < 100; i++) await appendGap(dir, gap(i));
+  await Deno.writeTextFile(join(dir, "gaps.jsonl"), '{"start":"2026-06', { append: true });
+  assertEquals(await declaredUntil(dir), Date.parse(gap(0).end));
   await Deno.remove(dir, { recursive: true });
 });

@@ -66,3 +66,17 @@ Deno.test("the sums balance after random operations", () => {
     assertAlmostEquals(scheduledUs, scheduledMs * 1000, 3); // each of three days is rounded once
   }
 });
+
+Deno.test("scheduled time from before the start that nobody recorded is scheduled and missing", () => {
+  const ledger = new Ledger();
+  ledger.missed({ startMs: -2000.5, endMs: 0 });
+  ledger.begin(0);
+  assertEquals(ledger.record(500, 1500), { startMs: 0, endMs: 500 });
+  assertEquals(ledger.balance(1500), {
+    scheduledUs: 3_500_500,
+    recordedUs: 1_000_000,
+    gapUs: 2_500_500,
+    openUs: 0,
+    gaps: 2,
+  });
+});

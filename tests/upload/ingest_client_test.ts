@@ -7,10 +7,14 @@ import {
   assertMatch,
   assertRejects,
   assertStringIncludes,
-  assertThrows,
 } from "@std/assert";
 import { delay } from "@std/async/delay";
-import { IngestClient, type IngestClientOptions } from "../../src/upload/ingest_client.ts";
+import {
+  IngestClient,
+  type IngestClientOptions,
+  PUBLIC_TLS,
+} from "../../src/upload/ingest_client.ts";
+import { inMemory } from "../../src/upload/upload_file.ts";
 import type { Verdict } from "../../src/upload/verdict.ts";
 import { temporaryCertificates } from "../fixtures/certificates.ts";
 import { ids, makeChunk, makeName } from "../fixtures/chunks.ts";
@@ -20,14 +24,19 @@ import { TOKEN } from "../fixtures/upload_rig.ts";
 
 const never = new AbortController().signal;
 
-function makeClient(baseUrl: string, options: Partial<IngestClientOptions> = {}): IngestClient {
+type ClientOptions = Partial<IngestClientOptions> & { tlsCaFile?: string | null };
+
+function makeClient(
+  baseUrl: string,
+  { tlsCaFile = null, ...options }: ClientOptions = {},
+): IngestClient {
   return new IngestClient({
     baseUrl,
     readToken: () => Promise.resolve(TOKEN),
     ids,
     timestampFormat: "unix",
     timeoutMs: 5000,
-    tlsCaFile: null,
+    tls: { ...PUBLIC_TLS, tlsCaFile },
     ...options,
   });
 }
@@ -58,7 +67,10 @@ Deno.test("a chunk is sent exactly as the protocol says, with Content-Length", a
     key: crypto.randomUUID(),
   };
   const file = new TextEncoder().encode("OggS of no sound");
-  assertEquals(await client.upload(name, file, never), { kind: "delivered", chunkId: "c-1" });
+  assertEquals(await client.upload(name, inMemory(file), never), {
+    kind: "delivered",
+    chunkId: "c-1",
+  });
 
   const [head = "", ...rest] = seen.split("\r\n\r\n");
   const [requestLine, ...lines] = head.split("\r\n");
@@ -110,7 +122,7 @@ Deno.test("ids and sample rate are those that the chunk was recorded with, else 
   const { DEVICE_ID: _, ...some } = before;
   const files = [makeChunk(before, 44_100), makeChunk(some, 0), new Uint8Array(0)];
   for (const file of files) {
-    assertEquals((await client.upload(makeName(), file, never)).kind, "delivered");
+    assertEquals((await client.upload(makeName(), inMemory(file), never)).kind, "delivered");
   }
   const sent = server.chunks.map(({ fields: f }) =>
     [f.point_id, f.register_id, f.device_id, f.sample_rate].join()
@@ -128,7 +140,7 @@ Deno.test("timestamps are sent as ISO 8601 in UTC if the configuration asks for 
   await using server = await IngestServer.start({ token: TOKEN, timestampFormat: "iso8601" });
   using client = makeClient(server.url, { timestampFormat: "iso8601" });
   const name = { ...makeName(), startUnixUs: 1_790_000_000_250_000, durationUs: 59_993_500 };
-  assertEquals((await client.upload(name, makeChunk(), never)).kind, "delivered");
+  assertEquals((await client.upload(name, inMemory(makeChunk()), never)).kind, "delivered");
   assertEquals(server.chunks[0]?.fields.start_ts, "2026-09-21T14:13:20.250000Z");
   assertEquals(server.chunks[0]?.fields.end_ts, "2026-09-21T14:14:20.243500Z");
   assertEquals(server.violations, []);
@@ -144,12 +156,14 @@ Deno.test("several chunks are sent in the order of the calls, even if the first 
     return TOKEN;
   };
   using client = makeClient(server.url, { readToken, concurrency: 4 });
-  assertEquals((await client.upload(makeName(), makeChunk(), never)).kind, "delivered");
+  assertEquals((await client.upload(makeName(), inMemory(makeChunk()), never)).kind, "delivered");
   const names = [0, 1, 2].map(makeName);
   const stop = new AbortController();
-  const stopped = client.upload(makeName(), makeChunk(), stop.signal).catch(() => "stopped");
+  const stopped = client.upload(makeName(), inMemory(makeChunk()), stop.signal).catch(() =>
+    "stopped"
+  );
   stop.abort();
-  await Promise.all(names.map((name) => client.upload(name, makeChunk(), never)));
+  await Promise.all(names.map((name) => client.upload(name, inMemory(makeChunk()), never)));
   assertEquals(await stopped, { kind: "misconfigured", reason: "no token" });
   assertEquals(server.requests.slice(1).map(({ key }) => key), names.map(({ key }) => key));
 });
@@ -162,7 +176,7 @@ for (const scheme of ["http", "https"] as const) {
     const tls = scheme === "https" ? { tls: files } : {};
     await using server = await IngestServer.start({ token: TOKEN, ...tls });
     using client = makeClient(server.url, { tlsCaFile: files.caFile });
-    const upload = async () => (await client.upload(makeName(), makeChunk(), never)).kind;
+    const upload = async () => (await client.upload(makeName(), inMemory(makeChunk()), never)).kind;
     for (let i = 0; i < 20; i++) assertEquals(await upload(), "delivered");
     assertEquals(server.connections, 1);
 
@@ -182,19 +196,22 @@ for (const scheme of ["http", "https"] as const) {
     const kinds: string[] = [];
     for (let i = 0; i < 4; i++) {
       if (i === 1) server.freezeConnections();
-      kinds.push((await client.upload(makeName(), makeChunk(), never)).kind);
+      kinds.push((await client.upload(makeName(), inMemory(makeChunk()), never)).kind);
     }
     assertEquals(kinds, ["delivered", "retry", "delivered", "delivered"]);
     assertEquals(server.connections, 2);
   });
 }
 
-Deno.test("a CA file that cannot be read is an error that names it", () => {
-  assertThrows(
-    () => makeClient("https://ingest.invalid", { tlsCaFile: "/nowhere/ca.pem" }),
-    Deno.errors.NotFound,
-    "/nowhere/ca.pem",
-  );
+Deno.test("a CA file that cannot be used is a failure of the configuration that names it", async () => {
+  await using server = await IngestServer.start({ token: TOKEN });
+  using client = makeClient(server.url, { tlsCaFile: "/nowhere/ca.pem" });
+  const verdict = await client.upload(makeName(), inMemory(makeChunk()), never);
+  assertEquals(verdict, {
+    kind: "misconfigured",
+    reason: 'Cannot use tls_ca_file: "/nowhere/ca.pem" does not exist',
+  });
+  assertEquals(server.requests, []);
 });
 
 // ---- answers
@@ -218,14 +235,15 @@ Deno.test("the client understands real answers, and can continue after each", as
   await using server = await IngestServer.start({ token: TOKEN });
   using client = makeClient(server.url);
   for (const [behaviour, kind, reason] of oddAnswers) {
-    server.script.push(behaviour);
-    const verdict = await client.upload(makeName(), makeChunk(), never);
+    // A request over a connection that was used before is sent once more if it gets no answer.
+    server.script.push(behaviour, ...(behaviour.kind.includes("reset") ? [behaviour] : []));
+    const verdict = await client.upload(makeName(), inMemory(makeChunk()), never);
     assertEquals(verdict.kind, kind, JSON.stringify(behaviour).slice(0, 100));
     assertMatch(reasonOf(verdict), reason);
     if (verdict.kind === "retry") {
       assertEquals(verdict.retryAfterMs, reason.source === "503" ? 7000 : null);
     }
-    assertEquals((await client.upload(makeName(), makeChunk(), never)).kind, "delivered");
+    assertEquals((await client.upload(makeName(), inMemory(makeChunk()), never)).kind, "delivered");
   }
   assertEquals(server.violations, []);
 });
@@ -236,7 +254,7 @@ Deno.test("a redirect is not followed: its target gets no request and no token",
   using client = makeClient(server.url);
   for (const status of [301, 302, 303, 307, 308]) {
     server.behaviour = { kind: "status", status, headers: { location: `${elsewhere.url}/here` } };
-    const verdict = await client.upload(makeName(), makeChunk(), never);
+    const verdict = await client.upload(makeName(), inMemory(makeChunk()), never);
     assertEquals(verdict.kind, "misconfigured");
     assertStringIncludes(reasonOf(verdict), `redirects (${status}) to ${elsewhere.url}/here`);
   }
@@ -252,12 +270,12 @@ Deno.test("no reason and no id contains the token, even if the server repeats it
     const body = `{"status":"ok","chunk_id":"${TOKEN}","padding":"${padding}"}`;
     for (const text of [body, "-".repeat(190) + TOKEN]) {
       server.script.push({ kind: "status", status, body: text });
-      verdicts.push(await client.upload(makeName(), makeChunk(), never));
+      verdicts.push(await client.upload(makeName(), inMemory(makeChunk()), never));
     }
   }
   const location = `https://elsewhere.invalid/?token=${TOKEN}`;
   server.script.push({ kind: "redirect", location });
-  verdicts.push(await client.upload(makeName(), makeChunk(), never));
+  verdicts.push(await client.upload(makeName(), inMemory(makeChunk()), never));
   const text = JSON.stringify(verdicts);
   assertStringIncludes(text, "[token]");
   assert(!text.includes(TOKEN.slice(0, 8)), text);
@@ -274,7 +292,9 @@ Deno.test("an unusable token is a failure of the configuration, and is read agai
     readToken: () => (tokens.shift() ?? (() => Promise.resolve("")))(),
   });
   const verdicts: Verdict[] = [];
-  for (let i = 0; i < 3; i++) verdicts.push(await client.upload(makeName(), makeChunk(), never));
+  for (let i = 0; i < 3; i++) {
+    verdicts.push(await client.upload(makeName(), inMemory(makeChunk()), never));
+  }
   assertEquals(verdicts.map(({ kind }) => kind), ["misconfigured", "misconfigured", "delivered"]);
   assertEquals(verdicts[0], { kind: "misconfigured", reason: "Cannot read the token: it is gone" });
   assertEquals(server.requests.length, 2);
@@ -286,6 +306,7 @@ Deno.test("one deadline covers a whole attempt: silence, a slow answer, a body t
   await using server = await IngestServer.start({ token: TOKEN });
   await using deaf = rawServer(async () => {}); // accepts and never reads
   const large = new Uint8Array(20_000_000);
+  const name = { ...makeName(), durationUs: 1 }; // a chunk may take its duration in addition
   const cases: [string, Behaviour, Uint8Array<ArrayBuffer>][] = [
     [server.url, { kind: "silence" }, makeChunk()],
     [server.url, { kind: "drip", bytesPerSecond: 20 }, makeChunk()],
@@ -295,10 +316,13 @@ Deno.test("one deadline covers a whole attempt: silence, a slow answer, a body t
     server.behaviour = behaviour;
     using client = makeClient(url, { timeoutMs: 400 });
     const started = performance.now();
-    const verdict = await client.upload(makeName(), file, never);
+    const verdict = await client.upload(name, inMemory(file), never);
     const tookMs = performance.now() - started;
     assertEquals(verdict.kind, "retry");
-    assertEquals(reasonOf(verdict), "no complete answer: timed out after 0.4 s");
+    assertMatch(
+      reasonOf(verdict),
+      /^no complete answer: (timed out after|nothing moved for) 0\.4 s$/,
+    );
     assert(tookMs > 350 && tookMs < 2000, `${behaviour.kind} took ${tookMs} ms`);
   }
 });
@@ -309,12 +333,16 @@ Deno.test("an aborted attempt ends at once with the reason of the signal", async
     server.behaviour = behaviour;
     using client = makeClient(server.url);
     const stop = new AbortController();
-    const attempt = client.upload(makeName(), makeChunk(), stop.signal);
+    const attempt = client.upload(makeName(), inMemory(makeChunk()), stop.signal);
     setTimeout(() => stop.abort(new Error("stop!")), 100);
     const started = performance.now();
     await assertRejects(() => attempt, Error, "stop!");
     assert(performance.now() - started < 400);
-    await assertRejects(() => client.upload(makeName(), makeChunk(), stop.signal), Error, "stop!");
+    await assertRejects(
+      () => client.upload(makeName(), inMemory(makeChunk()), stop.signal),
+      Error,
+      "stop!",
+    );
   }
 });
 
@@ -330,7 +358,7 @@ Deno.test("every failure of the network has a readable message", async () => {
   const { caFile } = files;
   const cases: [url: string, tlsCaFile: string | null, RegExp][] = [
     [plain.url, null, /Connection refused/],
-    ["https://ingest.invalid", null, /dns error.*ingest\.invalid|ingest\.invalid.*dns error/],
+    ["https://ingest.invalid", null, /the name ingest\.invalid is not known/],
     [server.url, null, /certificate.*UnknownIssuer.*tls_ca_file/],
     [
       `https://127.0.0.2:${wrongHost.addr.port}`,
@@ -342,7 +370,7 @@ Deno.test("every failure of the network has a readable message", async () => {
   ];
   for (const [url, tlsCaFile, expected] of cases) {
     using client = makeClient(url, { tlsCaFile });
-    const verdict = await client.upload(makeName(), makeChunk(), never);
+    const verdict = await client.upload(makeName(), inMemory(makeChunk()), never);
     assertEquals(verdict.kind, "retry");
     assertMatch(reasonOf(verdict), expected);
     assertMatch(reasonOf(verdict), /^no answer: /);

@@ -92,7 +92,9 @@ for (const [what, behaviour] of poisons) {
     await using setup = await withPoison(behaviour);
     const { rig, clock, keys } = setup;
     await rig.delivered(2);
-    assertEquals(order(rig, keys), "a".repeat(PROBE_AFTER) + "bac");
+    // A kept connection that breaks without an answer costs a second request at once, on a new one.
+    const again = behaviour.kind === "reset-before-body" ? "aa" : "a";
+    assertEquals(order(rig, keys), "a".repeat(PROBE_AFTER) + `b${again}c`);
     assertEquals(rig.temp.files("outbox").length, 1);
     assertEquals([rig.problems, rig.report.status], [["chunks_passed_over"], "degraded"]);
     assertStringIncludes(rig.report.problems[0]?.message ?? "", keys[0] ?? "-");
@@ -106,12 +108,13 @@ for (const [what, behaviour] of poisons) {
 
     for (let tried = 1; tried <= 3; tried++) {
       await until(() => clock.sleepers === 1);
+      const before = rig.server.requests.length;
       await clock.advance(RETRY_MAX_MS - 1000);
       await delay(20);
-      assertEquals(rig.server.requests.length, PROBE_AFTER + 2 + tried);
+      assertEquals(rig.server.requests.length, before);
       if (tried === 3) rig.server.byKey.clear();
       await clock.advance(1000);
-      await rig.requests(PROBE_AFTER + 3 + tried);
+      await rig.requests(before + 1);
     }
     await rig.delivered(3);
     assertEquals([rig.problems, rig.report.queue_size, rig.report.status], [[], 0, "ok"]);

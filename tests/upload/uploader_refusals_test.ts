@@ -169,7 +169,7 @@ Deno.test("an unreadable chunk is set aside after three tries, and the queue con
   const path = rig.temp.spool.path("rejected", `${name}.reason.json`);
   const reason = JSON.parse(await Deno.readTextFile(path));
   assertEquals([reason.http_status, reason.attempts], [null, 3]);
-  assertMatch(reason.reason, /^the file cannot be read: .*directory/);
+  assertMatch(reason.reason, /^the file cannot be read: .*not a regular file/);
   assertEquals(rig.server.requests.length, 2);
 });
 

@@ -6,6 +6,7 @@ import { assert, assertEquals } from "@std/assert";
 import { delay } from "@std/async/delay";
 import { type ChunkName, parseChunkName } from "../../src/chunk/chunk_name.ts";
 import { Status } from "../../src/status/status.ts";
+import type { UploadFile } from "../../src/upload/upload_file.ts";
 import type { Verdict } from "../../src/upload/verdict.ts";
 import { Uploader, type UploaderOptions } from "../../src/upload/uploader.ts";
 import { ids, makeName } from "../fixtures/chunks.ts";
@@ -37,7 +38,8 @@ class HeldRig implements AsyncDisposable {
   readonly #ended: Promise<void>;
 
   private constructor(readonly temp: TempSpool, options: Partial<UploaderOptions>) {
-    const upload = (name: ChunkName, _: Uint8Array, signal: AbortSignal) => {
+    const upload = (name: ChunkName, file: UploadFile, signal: AbortSignal) => {
+      file.close();
       const letter = letterOf(name);
       this.#sent += letter;
       const { promise, resolve, reject } = Promise.withResolvers<Verdict>();

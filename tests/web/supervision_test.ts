@@ -6,6 +6,7 @@ import { getLogger } from "@logtape/logtape";
 import { join } from "@std/path/join";
 import type { Microphones } from "../../src/microphone/microphones.ts";
 import { Recorder, type RecorderOptions } from "../../src/capture/recorder.ts";
+import { ChunkChain } from "../../src/capture/chunk_chain.ts";
 import { StreamCutter } from "../../src/capture/stream_cutter.ts";
 import { ConfigError, loadConfig } from "../../src/config/config.ts";
 import { type HealthReport, Status } from "../../src/status/status.ts";
@@ -283,6 +284,8 @@ async function longestSilence(
       plugged: () => Promise.resolve(false),
       waitForNews: (ms, clock, signal) => clock.sleep(ms, signal),
       remember: () => Promise.resolve(),
+      knownChannels: () => Promise.resolve(null),
+      rememberChannels: () => Promise.resolve(),
       countStandIn: () => Promise.resolve(0),
       explain: (diagnosis) => Promise.resolve(diagnosis),
       isOpen: () => Promise.resolve(true),
@@ -330,6 +333,7 @@ Deno.test("packets feed the watchdog, even if writes to the disk fail", () => {
       log: getLogger("test"),
       provisional: () => undefined,
       gapCause: "starting",
+      chain: new ChunkChain(),
       onSound: () => {},
       onDropping: () => {},
       onAlive: () => alive++,

@@ -1,6 +1,5 @@
 import type { CaptureSource } from "../../../src/microphone/capture_attempts.ts";
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
-import { join } from "@std/path/join";
 import { inOneLine } from "../../../src/status/problems.ts";
 import { Ffmpeg, FfmpegMissingError } from "../../../src/capture/ffmpeg.ts";
 import { systemClock } from "../../../src/system/clock.ts";
@@ -32,7 +31,7 @@ async function isRunning(pid: string): Promise<boolean> {
 }
 
 function withFakeFfmpeg(script: string | null, test: () => Promise<void>): Promise<void> {
-  return withFakePrograms(script === null ? {} : { ffmpeg: script }, test);
+  return withFakePrograms({ ffmpeg: script }, test);
 }
 
 Deno.test("a real ffmpeg delivers packets at once, and levels, and ends cleanly on request", async () => {
@@ -163,13 +162,12 @@ Deno.test("ffmpeg's message that a mono microphone is mono is not a warning", as
 });
 
 Deno.test("a missing ffmpeg is an error that says how to install it", async () => {
-  await withFakeFfmpeg(null, () => {
+  await withFakePrograms({ ffmpeg: null, setpriv: null }, () => {
     const error = assertThrows(() => Ffmpeg.start(ALSA, OPTIONS, () => {}), FfmpegMissingError);
     assertStringIncludes(inOneLine(error.diagnosis), "apt-get install");
     return Promise.resolve();
   });
   await withFakeFfmpeg(null, async () => {
-    await Deno.symlink("/usr/bin/setpriv", join(Deno.env.get("PATH") ?? "", "setpriv"));
     const ffmpeg = Ffmpeg.start(ALSA, OPTIONS, () => {});
     assertEquals(await countPackets(ffmpeg), 0);
     assertEquals((await ffmpeg.ended).diagnosis.code, "ffmpeg_missing");

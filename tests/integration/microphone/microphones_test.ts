@@ -31,7 +31,7 @@ Deno.test("a card whose serial number cannot be read does not hide other cards",
 
 Deno.test("a sound system that gives no answer is reported as a problem of its own", async () => {
   await using setup = await setUp("one_usb_microphone");
-  await withFakePrograms({ ffmpeg: "", find: "exec sleep 60" }, async () => {
+  await withFakePrograms({ find: "exec sleep 60" }, async () => {
     const { diagnosis } = await assertRejects(() => setup.microphones.find(), NoMicrophoneError);
     assertEquals(diagnosis.code, "sound_system_hangs");
     assertStringIncludes(diagnosis.message, "find gave no answer within 3 s");

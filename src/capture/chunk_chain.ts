@@ -1,0 +1,143 @@
+// Links each chunk to the one recorded before it, over streams and over restarts of the program, and measures
+// the gap between them. It holds what the chunks' tags say beyond one stream; it reads no clock and no disk.
+
+import type { ChunkName, PartName } from "../chunk/chunk_name.ts";
+import type { ChunkTimes } from "../chunk/chunk_times.ts";
+import type { Boot } from "../system/clock_sync.ts";
+
+/** What the spool says about the time before this start of the program. */
+export interface Before {
+  /** The chunk that was recorded last; null if the spool has none. */
+  readonly chunk: ChunkName | null;
+  /** Whether it was cut off, by a crash or a power cut. */
+  readonly wasCutOff: boolean;
+  /** Unix milliseconds: sound that is missing before that has been declared. */
+  readonly declaredUntilMs: number;
+  readonly boot: Boot;
+}
+
+/** Causes of a gap before the first chunk of a run, or of a day. */
+type CauseBefore = "outside_schedule" | "machine_restarted" | "program_killed" | "not_running";
+
+/** A gap of less scheduled time than this is the edge of a schedule that ended or began. */
+const EDGE_MS = 3000;
+
+/** Why nothing was recorded between the last chunk and this start. */
+export function causeBeforeStart(
+  { chunk, wasCutOff, boot }: Before,
+  now: { readonly bootUnixMs: number; readonly missingMs: number; readonly scheduledMs: number },
+): CauseBefore {
+  if (now.scheduledMs < EDGE_MS && now.missingMs > now.scheduledMs + 1000) {
+    return "outside_schedule";
+  }
+  if (chunk !== null && isOfAnotherBoot(chunk, boot, now.bootUnixMs)) return "machine_restarted";
+  return wasCutOff ? "program_killed" : "not_running";
+}
+
+function isOfAnotherBoot(chunk: ChunkName, boot: Boot, bootUnixMs: number): boolean {
+  const { provisional, startUnixUs, durationUs } = chunk;
+  if (provisional !== undefined) return provisional.bootId !== boot.id;
+  return (startUnixUs + durationUs) / 1000 < bootUnixMs;
+}
+
+/** The end of the last chunk, on the clocks that are comparable with those of the next one. */
+interface Link {
+  readonly key: string;
+  readonly endUnixUs: number;
+  /** Monotonic; null if it was recorded before this start. */
+  readonly endMs: number | null;
+  readonly provisional: PartName["provisional"];
+  readonly durationUs: number;
+}
+
+interface Start {
+  readonly startMs: number;
+  readonly startUnixUs: number;
+  readonly provisional: PartName["provisional"];
+}
+
+export class ChunkChain {
+  readonly #oldestWaiting: () => ChunkName | null | undefined;
+  /** Replaces the cause that the recorder gives for the gap before the next chunk. */
+  #cause: (() => string) | null;
+  #last: Link | null;
+  /** Chunks whose sound is complete and which are not in outbox/ yet, in order. */
+  readonly #unsealed: { readonly key: string; readonly startUnixUs: number }[] = [];
+
+  /**
+   * @param deps.oldestWaiting the oldest chunk in outbox/; null: there is none; undefined: unknown.
+   * @param deps.causeBefore why sound is missing since the last chunk of an earlier run.
+   */
+  constructor(
+    before: Pick<Before, "chunk"> | null = null,
+    deps: {
+      oldestWaiting?: () => ChunkName | null | undefined;
+      causeBefore?: () => string;
+    } = {},
+  ) {
+    this.#oldestWaiting = deps.oldestWaiting ?? (() => undefined);
+    this.#cause = deps.causeBefore ?? null;
+    const chunk = before?.chunk ?? null;
+    this.#last = chunk === null ? null : {
+      key: chunk.key,
+      endUnixUs: chunk.startUnixUs + chunk.durationUs,
+      endMs: null,
+      provisional: chunk.provisional,
+      durationUs: chunk.durationUs,
+    };
+  }
+
+  /** The key of the chunk before the next one; null if there is none. */
+  get previousKey(): string | null {
+    return this.#last?.key ?? null;
+  }
+
+  /**
+   * Milliseconds between the end of the last chunk and the start of the next; null if that is not known,
+   * because one of them has only a provisional time of another boot.
+   */
+  gapBefore({ startMs, startUnixUs, provisional }: Start): number | null {
+    const last = this.#last;
+    if (last === null) return null;
+    if (last.endMs !== null) return Math.max(0, startMs - last.endMs);
+    const [a, b] = [last.provisional, provisional];
+    if (a === undefined && b === undefined) return Math.max(0, startUnixUs - last.endUnixUs) / 1000;
+    if (a === undefined || b === undefined || a.bootId !== b.bootId) return null;
+    return Math.max(0, b.startBootUs - a.startBootUs - last.durationUs) / 1000;
+  }
+
+  /** The cause of the gap before the next chunk, given the cause that the recorder knows. */
+  causeBefore(cause: string): string {
+    return this.#cause?.() ?? cause;
+  }
+
+  /** The schedule has ended: the gap before the next chunk is the time until it begins again. */
+  scheduleEnded(): void {
+    if (this.#last?.endMs !== null) this.#cause = () => "outside_schedule";
+  }
+
+  /** The sound of a chunk is complete: the next one follows it. */
+  closed(key: string, times: ChunkTimes, provisional: PartName["provisional"]): void {
+    const { endMs, endUnixUs, startUnixUs } = times;
+    const durationUs = endUnixUs - startUnixUs;
+    this.#last = { key, endUnixUs, endMs, provisional, durationUs };
+    this.#cause = null;
+    this.#unsealed.push({ key, startUnixUs });
+  }
+
+  /** A chunk has come into outbox/; those before it have come, or never will. */
+  sealed(key: string): void {
+    this.#unsealed.splice(0, this.#unsealed.findIndex((chunk) => chunk.key === key) + 1);
+  }
+
+  /**
+   * Unix microseconds: no chunk that began earlier is on its way to delivery; null if that is not known.
+   * @param startUnixUs of the chunk that begins now.
+   */
+  waitingFromUs(startUnixUs: number): number | null {
+    const waiting = this.#oldestWaiting();
+    if (waiting === undefined || waiting?.provisional !== undefined) return null;
+    const starts = [waiting, this.#unsealed[0]].flatMap((chunk) => chunk?.startUnixUs ?? []);
+    return Math.min(startUnixUs, ...starts);
+  }
+}

@@ -1,0 +1,84 @@
+// Makes the pages of an Ogg/Opus file from packets (RFC 7845): headers first, then pages of several packets
+// with their granule positions, the last one marked. Pure: it decides what a page holds when it is told to
+// end it, and never which packets belong to the file.
+
+import { BEGIN_OF_STREAM, encodePage, segmentCount } from "./ogg.ts";
+import { encodeOpusHead, encodeOpusTags, type OpusHead, type OpusPacket } from "./opus.ts";
+import { concatBytes } from "../system/concat_bytes.ts";
+
+export interface OpusFile {
+  /** Ogg serial number. */
+  readonly serial: number;
+  readonly vendor: string;
+  readonly comments: Readonly<Record<string, string>>;
+}
+
+type Packet = Pick<OpusPacket, "data" | "samples">;
+
+export class OpusWriter {
+  readonly #file: OpusFile;
+  #sequence = 0;
+  #granule = 0;
+  #held: Packet[] = [];
+  #heldSegments = 0;
+
+  constructor(file: OpusFile) {
+    this.#file = file;
+  }
+
+  /** Packets that wait for their page. */
+  get heldPackets(): number {
+    return this.#held.length;
+  }
+
+  /** The two header pages. @param roomBytes zeros behind the tags, for other tags later. */
+  header(head: OpusHead, roomBytes = 0): Uint8Array {
+    const { vendor, comments } = this.#file;
+    const tagsBytes = encodeOpusTags(vendor, comments).length + roomBytes;
+    return concatBytes([
+      this.#page([encodeOpusHead(head)], BEGIN_OF_STREAM),
+      this.#page([encodeOpusTags(vendor, comments, tagsBytes)], 0),
+    ]);
+  }
+
+  /** Whether the page has no segments left for this packet. */
+  isFullWith({ data }: Packet): boolean {
+    return this.#heldSegments + segmentCount(data.length) > 255;
+  }
+
+  /** Adds a packet to the next page, which must have room for it. */
+  hold(packet: Packet): void {
+    this.#held.push(packet);
+    this.#heldSegments += segmentCount(packet.data.length);
+  }
+
+  /** Takes the packet back that was held last. */
+  release(): Packet | undefined {
+    const packet = this.#held.pop();
+    this.#heldSegments -= packet === undefined ? 0 : segmentCount(packet.data.length);
+    return packet;
+  }
+
+  /**
+   * Ends the page.
+   * @param flags END_OF_STREAM for the last page, otherwise 0.
+   * @param trimSamples padding at the end of the last packet (RFC 7845, section 4.4).
+   */
+  page(flags = 0, trimSamples = 0): Uint8Array {
+    this.#granule += this.#held.reduce((sum, { samples }) => sum + samples, 0) - trimSamples;
+    const bytes = this.#page(this.#held.map(({ data }) => data), flags);
+    this.#held = [];
+    this.#heldSegments = 0;
+    return bytes;
+  }
+
+  #page(packets: readonly Uint8Array[], flags: number): Uint8Array {
+    return encodePage({
+      flags,
+      granulePosition: this.#granule,
+      serial: this.#file.serial,
+      sequence: this.#sequence++,
+      packets,
+    });
+  }
+}

@@ -1,0 +1,221 @@
+// Puts the chunks of one device in order and finds out what is missing between them, and why. Pure.
+//
+// Within a stream the sample numbers decide. Between streams the chain decides: each chunk names the one that
+// was recorded before it, and how long nothing was recorded in between. Chunks of a release that wrote no such
+// tags are placed by their times alone. A chunk that is missing is either gone, if a later chunk says that
+// nothing so old was waiting any more, or it has not come yet.
+
+import type { ChunkRecord } from "./chunk_record.ts";
+import { samplesToUs } from "./chunk_file.ts";
+import { OPUS_RATE } from "./opus.ts";
+
+/** A chunk, or the part of it that no other chunk holds. */
+export interface Piece {
+  readonly kind: "piece";
+  readonly chunk: ChunkRecord;
+  readonly startUnixUs: number;
+  /** Audible samples at its start that the piece before it holds. */
+  readonly skipSamples: number;
+  /** Audible samples of this piece. */
+  readonly samples: number;
+  /** Whether it continues the piece before it in the same stream, without a missing sample. */
+  readonly isJoined: boolean;
+}
+
+/**
+ * Why sound is missing. "gap": nothing was recorded; "not_come": a chunk was recorded and may still come;
+ * "gone": a chunk was recorded and is not on its
+ * way any more: delivered elsewhere, refused, or deleted; "damaged": a file is not whole; "unknown": the chunks do
+ * not say it.
+ */
+export type HoleKind = "gap" | "not_come" | "gone" | "damaged" | "unknown";
+
+export interface Hole {
+  readonly kind: "hole";
+  readonly why: HoleKind;
+  /** The cause of a gap, as in gaps.jsonl; null if it is not declared. */
+  readonly cause: string | null;
+  readonly startUnixUs: number;
+  /** Samples at 48 kHz. */
+  readonly samples: number;
+}
+
+export interface SoundLine {
+  readonly items: readonly (Piece | Hole)[];
+  /** Files that are not used: what each of them is, as the end of a sentence "FILE …". */
+  readonly unused: readonly {
+    readonly file: string;
+    readonly reason: string;
+    readonly isHarmless: boolean;
+  }[];
+}
+
+/** Times of two clocks that differ by less than this may still join, for chunks without a chain. */
+const JOIN_US = 50_000;
+
+/** Times that are compared were rounded, and a clock drifts: no chunk is as short as this. */
+const ROUNDING_US = 20_000;
+
+/** The chunks of one device in order, with what is missing between them. */
+export function layOut(chunks: readonly ChunkRecord[]): SoundLine {
+  const unused: SoundLine["unused"][number][] = [];
+  const single = withoutDoubles(chunks, unused);
+  const placed = place(single, unused);
+  const known = new Map(
+    placed.flatMap(({ chunk }) => chunk.chunkId === null ? [] : [[chunk.chunkId, chunk]]),
+  );
+  const waitingFromUs = Math.max(
+    -Infinity,
+    ...placed.map(({ chunk }) => chunk.waitingFromUs ?? -Infinity),
+  );
+  const items: (Piece | Hole)[] = [];
+  let last: Placed | null = null;
+  let endUs = -Infinity;
+  for (const next of placed) {
+    const { chunk } = next;
+    const overlap = last === null ? 0 : overlapOf(last.chunk, chunk);
+    if (overlap >= chunk.samples) {
+      unused.push({
+        file: chunk.file,
+        reason: `holds sound that ${last?.chunk.file} holds`,
+        isHarmless: true,
+      });
+      continue;
+    }
+    const holes = last === null
+      ? []
+      : holesBetween(last.chunk, next, { endUs, isKnown: (key) => known.has(key), waitingFromUs });
+    items.push(...holes);
+    const isJoined = last?.chunk.streamId === chunk.streamId && holes.length === 0;
+    // A clock that was not right says little: the chunk comes behind the one that it follows.
+    const startUs = next.startUnixUs + samplesToUs(overlap);
+    const startUnixUs = chunk.isTimeSure ? startUs : Math.max(startUs, endUs);
+    const samples = chunk.samples - overlap;
+    items.push({ kind: "piece", chunk, startUnixUs, skipSamples: overlap, samples, isJoined });
+    endUs = startUnixUs + samplesToUs(samples);
+    last = next;
+  }
+  if (last?.chunk.damage) {
+    items.push({ kind: "hole", why: "damaged", cause: null, startUnixUs: endUs, samples: 0 });
+  }
+  return { items, unused };
+}
+
+interface Placed {
+  readonly chunk: ChunkRecord;
+  readonly startUnixUs: number;
+}
+
+function withoutDoubles(
+  chunks: readonly ChunkRecord[],
+  unused: SoundLine["unused"][number][],
+): ChunkRecord[] {
+  const single = new Map<string, ChunkRecord>();
+  for (const chunk of chunks) {
+    const key = chunk.chunkId ?? `${chunk.streamId} ${chunk.streamSample}`;
+    const other = single.get(key);
+    const isBetter = other === undefined ||
+      (other.damage !== null && (chunk.damage === null || chunk.samples > other.samples));
+    if (isBetter) single.set(key, chunk);
+    if (other === undefined) continue;
+    const [kept, left] = isBetter ? [chunk, other] : [other, chunk];
+    const isEqual = left.digest !== undefined && left.digest === kept.digest;
+    unused.push({
+      file: left.file,
+      reason: `is the same chunk as ${kept.file}${isEqual ? "" : ", with other contents"}`,
+      isHarmless: isEqual,
+    });
+  }
+  return [...single.values()];
+}
+
+/** Sorts the chunks: by sample number within a stream; the streams by time, or by the chain. */
+function place(
+  chunks: readonly ChunkRecord[],
+  unused: SoundLine["unused"][number][],
+): Placed[] {
+  const streams = Map.groupBy(chunks, ({ streamId }) => streamId);
+  const groups: { placed: Placed[]; isSure: boolean; before: string | null }[] = [];
+  for (const stream of streams.values()) {
+    stream.sort((a, b) => a.streamSample - b.streamSample);
+    const [first] = stream;
+    const sure = stream.find(({ isTimeSure, startUnixUs }) => isTimeSure && startUnixUs !== null);
+    const anchor = sure ?? stream.find(({ startUnixUs }) => startUnixUs !== null);
+    if (anchor === undefined || anchor.startUnixUs === null) {
+      for (const { file } of stream) {
+        unused.push({
+          file,
+          reason: "tells no time, neither in a tag START nor in its name",
+          isHarmless: false,
+        });
+      }
+      continue;
+    }
+    const anchorUs = anchor.startUnixUs;
+    const placed = stream.map((chunk) => {
+      const isOwn = chunk.startUnixUs !== null && chunk.isTimeSure === anchor.isTimeSure;
+      const samples = chunk.streamSample - anchor.streamSample;
+      return {
+        chunk,
+        startUnixUs: isOwn ? chunk.startUnixUs ?? 0 : anchorUs + samplesToUs(samples),
+      };
+    });
+    groups.push({ placed, isSure: sure !== undefined, before: first?.previousChunkId ?? null });
+  }
+  groups.sort((a, b) => (a.placed[0]?.startUnixUs ?? 0) - (b.placed[0]?.startUnixUs ?? 0));
+  // A stream whose clock was wrong goes behind the stream that its first chunk names.
+  for (const group of groups.filter(({ isSure, before }) => !isSure && before !== null)) {
+    const holdsIt = ({ placed }: typeof group) =>
+      placed.some(({ chunk }) => chunk.chunkId === group.before);
+    const rest = groups.filter((other) => other !== group);
+    const at = rest.findIndex(holdsIt);
+    if (at >= 0) groups.splice(0, groups.length, ...rest.toSpliced(at + 1, 0, group));
+  }
+  return groups.flatMap(({ placed }) => placed);
+}
+
+/** How many samples of `next` the chunk before it holds, too. */
+function overlapOf(last: ChunkRecord, next: ChunkRecord): number {
+  if (last.streamId !== next.streamId) return 0;
+  return Math.max(0, last.streamSample + last.samples - next.streamSample);
+}
+
+function holesBetween(
+  last: ChunkRecord,
+  { chunk: next, startUnixUs }: Placed,
+  known: { endUs: number; isKnown: (key: string) => boolean; waitingFromUs: number },
+): Hole[] {
+  const { endUs, isKnown, waitingFromUs } = known;
+  const isSameStream = last.streamId === next.streamId;
+  const follows = next.previousChunkId !== null && next.previousChunkId === last.chunkId;
+  const betweenUs = Math.max(0, startUnixUs - endUs);
+  const gapUs = next.gapBeforeMs === null ? null : next.gapBeforeMs * 1000;
+  // Within a stream the sample numbers are exact; a damaged file ends before its sound did.
+  let samples = isSameStream
+    ? Math.max(0, next.streamSample - last.streamSample - last.samples)
+    : toSamples(follows && gapUs !== null && last.damage === null ? gapUs : betweenUs);
+  const isUnsaid = next.previousChunkId === null || (isKnown(next.previousChunkId) && !follows);
+  if (isUnsaid && !isSameStream && betweenUs < JOIN_US) samples = 0;
+  if (samples === 0) return [];
+  const gapSamples = Math.min(samples, toSamples(gapUs ?? (follows ? betweenUs : 0)));
+  // Rounded to a millisecond: what is left is not another hole.
+  const lostSamples = samples - gapSamples <= OPUS_RATE / 500 ? 0 : samples - gapSamples;
+  const holes: Hole[] = [];
+  const add = (why: HoleKind, cause: string | null, count: number) => {
+    const at = endUs + samplesToUs(holes.reduce((sum, hole) => sum + hole.samples, 0));
+    if (count > 0) holes.push({ kind: "hole", why, cause, startUnixUs: at, samples: count });
+  };
+  if (lostSamples > 0) {
+    const isGone = startUnixUs - samplesToUs(gapSamples) <= waitingFromUs + ROUNDING_US;
+    const missing = isGone ? "gone" : "not_come";
+    const why = last.damage !== null && follows ? "damaged" : isUnsaid ? "unknown" : missing;
+    add(follows && last.damage === null ? "unknown" : why, null, lostSamples);
+  }
+  const cause = next.gapCause;
+  add(cause === null ? "unknown" : "gap", cause, samples - lostSamples);
+  return holes;
+}
+
+function toSamples(us: number): number {
+  return Math.round(us * OPUS_RATE / 1e6);
+}

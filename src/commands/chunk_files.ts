@@ -1,0 +1,184 @@
+// Finds received chunks in files and folders, reads and describes them, one after the other, and puts what is
+// missing between them into words. For the commands of whoever receives the sound; it writes nothing.
+
+import { join as joinPath } from "@std/path/join";
+import { type ChunkRecord, describeChunk, isChunk, type NoChunk } from "../chunk/chunk_record.ts";
+import { OPUS_RATE } from "../chunk/opus.ts";
+import type { Hole } from "../chunk/sound_line.ts";
+import { messageOf } from "../system/error_text.ts";
+
+/** Names of files that are read when they are found in a folder. */
+const CHUNK_FILES = /\.(ogg|opus|part)$/i;
+/** No chunk is larger: an hour at 510 kbit/s. */
+const MAX_CHUNK_BYTES = 256 * 1024 * 1024;
+/** Sums of files, as `sha256sum` prints them. */
+const SUMS = "SHA256SUMS";
+
+/** What a person gave in place of a chunk cannot be used; the message says what would be right. */
+export class ChunksError extends Error {}
+
+export interface FoundChunks {
+  readonly chunks: readonly ChunkRecord[];
+  /** Files that are not chunks, or whose digest is wrong. */
+  readonly others: readonly NoChunk[];
+}
+
+/**
+ * Reads and describes all chunks in these files and folders.
+ * @param onRead is told how many files of how many have been read.
+ * @throws {ChunksError} if a path does not exist or cannot be read, or if there is no chunk.
+ */
+export async function readChunks(
+  paths: readonly string[],
+  onRead: (files: number, of: number) => void = () => {},
+): Promise<FoundChunks> {
+  const files: string[] = [];
+  const sums = new Map<string, string>();
+  for (const path of paths) await find(path, files, sums);
+  const chunks: ChunkRecord[] = [];
+  const others: NoChunk[] = [];
+  for (const [index, file] of [...new Set(files)].sort().entries()) {
+    onRead(index, files.length);
+    const found = await describeFile(file, sums.get(file) ?? null);
+    if (isChunk(found)) chunks.push(found);
+    else others.push(found);
+  }
+  if (chunks.length === 0) {
+    const what = others.length === 0 ? "" : `: ${others.map(inWords).slice(0, 5).join("; ")}`;
+    throw new ChunksError(`There is no chunk in ${paths.map(printable).join(", ")}${what}`);
+  }
+  return { chunks, others };
+}
+
+async function find(path: string, files: string[], sums: Map<string, string>): Promise<void> {
+  try {
+    const { isFile, isDirectory } = await Deno.stat(path);
+    if (isFile) files.push(path);
+    if (isDirectory) await walk(path, files, sums);
+  } catch (error) {
+    throw new ChunksError(`Cannot read ${printable(path)}: ${messageOf(error)}`);
+  }
+}
+
+async function walk(dir: string, files: string[], sums: Map<string, string>): Promise<void> {
+  for await (const { name, isFile, isDirectory } of Deno.readDir(dir)) {
+    const path = joinPath(dir, name);
+    if (isDirectory) await walk(path, files, sums);
+    if (isFile && CHUNK_FILES.test(name)) files.push(path);
+    if (isFile && name === SUMS) readSums(dir, await Deno.readTextFile(path), sums);
+  }
+}
+
+function readSums(dir: string, text: string, sums: Map<string, string>): void {
+  for (const [, digest = "", name = ""] of text.matchAll(/^([0-9a-fA-F]{64}) [ *](.+)$/gm)) {
+    sums.set(joinPath(dir, name), digest.toLowerCase());
+  }
+}
+
+async function describeFile(file: string, sum: string | null): Promise<ChunkRecord | NoChunk> {
+  try {
+    const { size } = await Deno.stat(file);
+    if (size > MAX_CHUNK_BYTES) return { file, reason: "is too large to be a chunk" };
+    const bytes = await Deno.readFile(file);
+    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
+    if (sum !== null && sum !== digest) return { file, reason: `has not the digest in ${SUMS}` };
+    const found = describeChunk(file, bytes);
+    return isChunk(found) ? { ...found, digest } : found;
+  } catch (error) {
+    return { file, reason: `cannot be read: ${messageOf(error)}` };
+  }
+}
+
+/** The chunks of each device, by its id, in the order of ids. */
+export function byDevice(chunks: readonly ChunkRecord[]): Map<string, ChunkRecord[]> {
+  const devices = [...Map.groupBy(chunks, ({ deviceId }) => deviceId)];
+  return new Map(devices.sort(([a], [b]) => a < b ? -1 : 1));
+}
+
+/** A sentence about a file that is not used. */
+export function inWords({ file, reason }: NoChunk): string {
+  return `${printable(file)} ${printable(reason)}`;
+}
+
+/** Why sound is missing, in words. */
+export function whyMissing({ why, cause }: Pick<Hole, "why" | "cause">): string {
+  switch (why) {
+    case "gap":
+      return `nothing was recorded: ${printable(cause ?? "")}`;
+    case "not_come":
+      return "recorded, and has not come yet";
+    case "gone":
+      return "recorded, but it will not come: delivered before, refused, or deleted on the till";
+    case "damaged":
+      return "the file before it is damaged";
+    case "unknown":
+      return "the chunks do not say why";
+  }
+}
+
+/** Whether a hole is nothing to look into: outside the schedule, or the start and end of a recording. */
+export function isDeclared({ why }: Pick<Hole, "why">): boolean {
+  return why === "gap";
+}
+
+/** Seconds with milliseconds. */
+export function seconds(samples: number): string {
+  return (samples / OPUS_RATE).toFixed(3);
+}
+
+/** Foreign text for a terminal: without control and format characters, and bounded. */
+export function printable(text: string): string {
+  return text.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, "?").slice(0, 500);
+}
+
+/**
+ * Converts between UTC and the wall clock of a zone.
+ * @throws {ChunksError} if the zone is unknown.
+ */
+export class WallClock {
+  readonly #zone: string;
+
+  constructor(zone: string = Temporal.Now.timeZoneId()) {
+    this.#zone = zone;
+    try {
+      Temporal.Instant.fromEpochMilliseconds(0).toZonedDateTimeISO(zone);
+    } catch {
+      throw new ChunksError(
+        `Cannot use --zone as it must be a time zone such as Europe/Berlin: current value is ${
+          printable(zone)
+        }`,
+      );
+    }
+  }
+
+  /** "2026-11-23 18:45:00.123 +01:00" */
+  format(unixUs: number): string {
+    const at = Temporal.Instant.fromEpochMilliseconds(Math.round(unixUs / 1000))
+      .toZonedDateTimeISO(this.#zone);
+    const [date = "", time = ""] = at.toPlainDateTime().toString().split("T");
+    const [hms = "", fraction = ""] = time.split(".");
+    const clock = `${hms.length === 5 ? `${hms}:00` : hms}.${fraction.padEnd(3, "0")}`;
+    return `${date} ${clock} ${at.offset}`;
+  }
+
+  /**
+   * Unix microseconds of an ISO 8601 date and time; without an offset it is one of the zone.
+   * @throws {ChunksError}
+   */
+  parse(option: string, text: string): number {
+    const iso = text.trim().replace(" ", "T");
+    try {
+      if (/(Z|[+-]\d\d:?\d\d)$/.test(iso)) {
+        return Number(Temporal.Instant.from(iso).epochNanoseconds / 1000n);
+      }
+      if (!iso.includes("T")) throw new RangeError("no time");
+      const local = Temporal.PlainDateTime.from(iso).toZonedDateTime(this.#zone);
+      return Number(local.epochNanoseconds / 1000n);
+    } catch {
+      throw new ChunksError(
+        `Cannot use ${option} as it must be a date and time such as "2026-11-23 14:00": ` +
+          `current value is ${printable(text)}`,
+      );
+    }
+  }
+}

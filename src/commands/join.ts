@@ -1,0 +1,285 @@
+// deno-lint-ignore-file no-console -- this command talks to a person
+// Joins received chunks into one Ogg/Opus file without decoding them, or into a WAV file, and reports what is
+// missing. It holds one chunk in memory at a time.
+
+import { cutToLastPage } from "../chunk/chunk_file.ts";
+import type { ChunkRecord } from "../chunk/chunk_record.ts";
+import { formatUtc } from "../chunk/chunk_tags.ts";
+import { OPUS_RATE } from "../chunk/opus.ts";
+import { SoundJoiner } from "../chunk/sound_joiner.ts";
+import { type Hole, layOut, type Piece } from "../chunk/sound_line.ts";
+import { isMissing, spawnBound } from "../system/child.ts";
+import { exists, writeAll } from "../system/disk.ts";
+import { VERSION } from "../system/version.ts";
+import type { GapMode } from "./command_line.ts";
+import {
+  byDevice,
+  ChunksError,
+  inWords,
+  printable,
+  readChunks,
+  seconds,
+  WallClock,
+  whyMissing,
+} from "./chunk_files.ts";
+
+export interface JoinOptions {
+  /** Files and folders. */
+  readonly paths: readonly string[];
+  /** The file to be written; with `split` its name gets the time of each part. */
+  readonly output: string;
+  /** Date and time; undefined: from the first chunk on, or to the last. */
+  readonly from: string | undefined;
+  readonly to: string | undefined;
+  readonly device: string | undefined;
+  readonly zone: string | undefined;
+  readonly gaps: GapMode;
+  /** Receives the text, without a newline at its end; default: standard output. */
+  readonly print?: (text: string) => void;
+  /** Receives the progress; default: standard error, if that is a terminal. */
+  readonly progress?: (text: string) => void;
+}
+
+/** What is written between two gaps. */
+interface Run {
+  readonly startUnixUs: number;
+  readonly parts: Part[];
+}
+
+type Part =
+  | { readonly piece: Piece; readonly fromSample: number; readonly toSample: number }
+  | { readonly silence: number };
+
+/**
+ * Returns the exit code: 0 if the file was written, whatever is missing in it; 1 if it cannot be; 2 if an
+ * option cannot be used.
+ */
+export async function runJoin(options: JoinOptions): Promise<number> {
+  const { print = console.log } = options;
+  const progress = options.progress ?? progressOnTerminal();
+  try {
+    return await joinChunks(options, print, progress);
+  } catch (error) {
+    if (!(error instanceof ChunksError)) throw error;
+    print(error.message);
+    return 1;
+  }
+}
+
+async function joinChunks(
+  options: JoinOptions,
+  print: (text: string) => void,
+  progress: (text: string) => void,
+): Promise<number> {
+  const wall = new WallClock(options.zone);
+  const isWav = /\.wav$/i.test(options.output);
+  if (isWav && options.gaps !== "silence") {
+    throw new ChunksError(`Cannot use --gaps ${options.gaps} for a WAV file: it must be silence`);
+  }
+  const fromUs = options.from === undefined ? -Infinity : wall.parse("--from", options.from);
+  const toUs = options.to === undefined ? Infinity : wall.parse("--to", options.to);
+  if (fromUs >= toUs) throw new ChunksError("Cannot join as --from must be earlier than --to");
+  const { chunks, others } = await readChunks(
+    options.paths,
+    (files, of) => progress(`read ${files} of ${of} files`),
+  );
+  const line = layOut(ofOneDevice(chunks, options.device));
+  const { runs, holes } = clip(line.items, { fromUs, toUs }, options.gaps);
+  if (!runs.some(({ parts }) => parts.some((part) => "piece" in part))) {
+    throw new ChunksError("No chunk has sound in this time");
+  }
+  for (const other of others) print(`- ${inWords(other)}; it is left out`);
+  for (const unused of line.unused) print(`- ${inWords(unused)}; it is left out`);
+  for (const hole of holes) {
+    print(
+      `- ${wall.format(hole.startUnixUs)}  ${seconds(hole.samples)} s missing: ${whyMissing(hole)}`,
+    );
+  }
+  const outputs = options.gaps === "split" && runs.length > 1
+    ? runs.map((run) => ({ path: pathOfPart(options.output, run.startUnixUs), runs: [run] }))
+    : [{ path: options.output, runs }];
+  for (const { path } of outputs) {
+    if (await exists(path)) {
+      throw new ChunksError(`Cannot write ${printable(path)} as it exists already`);
+    }
+  }
+  for (const { path, runs } of outputs) {
+    const samples = isWav
+      ? await writeWav(path, runs, progress)
+      : await writeOgg(path, runs, progress);
+    print(
+      `${printable(path)}: ${seconds(samples)} s from ${wall.format(runs[0]?.startUnixUs ?? 0)}`,
+    );
+  }
+  return 0;
+}
+
+function ofOneDevice(chunks: readonly ChunkRecord[], wanted: string | undefined): ChunkRecord[] {
+  const devices = byDevice(chunks);
+  const listed = [...devices].map(([id, { length }]) =>
+    `${printable(id) || "unknown"} (${length} chunks)`
+  );
+  if (wanted !== undefined) {
+    const chosen = devices.get(wanted.toLowerCase());
+    if (chosen !== undefined) return chosen;
+    throw new ChunksError(
+      `There is no chunk of the device ${printable(wanted)}, but of ${listed.join(", ")}`,
+    );
+  }
+  const [first, ...more] = devices.values();
+  if (first === undefined || more.length > 0) {
+    throw new ChunksError(
+      `The chunks are of several devices: choose one with --device: ${listed.join(", ")}`,
+    );
+  }
+  return first;
+}
+
+/** Only what lies within the wanted time, in runs between which a stream ends. */
+function clip(
+  items: readonly (Piece | Hole)[],
+  { fromUs, toUs }: { fromUs: number; toUs: number },
+  gaps: GapMode,
+): { runs: Run[]; holes: Hole[] } {
+  const runs: Run[] = [];
+  const holes: Hole[] = [];
+  for (const item of items) {
+    const clipped = clipItem(item, fromUs, toUs);
+    if (clipped === null) continue;
+    const { fromSample, toSample } = clipped;
+    const startUnixUs = item.startUnixUs + Math.round(fromSample / OPUS_RATE * 1e6);
+    const isNewRun = runs.length === 0 ||
+      (gaps !== "silence" && (item.kind === "hole" || !item.isJoined));
+    if (item.kind === "hole") {
+      holes.push({ ...item, startUnixUs, samples: toSample - fromSample });
+      if (gaps !== "silence") continue;
+    }
+    if (isNewRun) runs.push({ startUnixUs, parts: [] });
+    runs.at(-1)?.parts.push(
+      item.kind === "hole" ? { silence: toSample - fromSample } : {
+        piece: item,
+        fromSample: item.skipSamples + fromSample,
+        toSample: item.skipSamples + toSample,
+      },
+    );
+  }
+  return { runs, holes };
+}
+
+function clipItem(
+  { startUnixUs, samples }: Piece | Hole,
+  fromUs: number,
+  toUs: number,
+): { fromSample: number; toSample: number } | null {
+  const at = (us: number) => Math.round((us - startUnixUs) * OPUS_RATE / 1e6);
+  const fromSample = Math.max(0, at(fromUs));
+  const toSample = Math.min(samples, at(toUs));
+  return fromSample < toSample || (samples === 0 && fromSample === 0 && toSample === 0)
+    ? { fromSample, toSample }
+    : null;
+}
+
+/** Returns the audible samples in the file. */
+async function writeOgg(
+  path: string,
+  runs: readonly Run[],
+  progress: (text: string) => void,
+): Promise<number> {
+  const partial = `${path}.partial`;
+  let samples = 0;
+  try {
+    {
+      using file = await Deno.open(partial, { write: true, createNew: true });
+      for (const run of runs) {
+        samples += await writeRun(
+          file,
+          run,
+          (done) => progress(`written ${seconds(samples + done)} s`),
+        );
+      }
+      await file.sync();
+    }
+    await Deno.rename(partial, path);
+  } catch (error) {
+    await Deno.remove(partial).catch(() => {});
+    throw new ChunksError(`Cannot write ${printable(path)}: ${error}`);
+  }
+  return samples;
+}
+
+async function writeRun(
+  file: Deno.FsFile,
+  { startUnixUs, parts }: Run,
+  onDone: (samples: number) => void,
+): Promise<number> {
+  const first = parts.find((part) => "piece" in part)?.piece.chunk;
+  if (first === undefined) return 0;
+  const joiner = new SoundJoiner({
+    serial: crypto.getRandomValues(new Uint32Array(1))[0] ?? 0,
+    vendor: `recorder-agent ${VERSION}`,
+    comments: { DEVICE_ID: first.deviceId, START: formatUtc(startUnixUs) },
+  });
+  const write = async (pages: Iterable<Uint8Array>) => {
+    for (const page of pages) await writeAll(file, page);
+  };
+  for (const part of parts) {
+    if ("silence" in part) await write(joiner.silence(part.silence, first.head));
+    else {
+      const { piece, fromSample, toSample } = part;
+      const whole = cutToLastPage(await Deno.readFile(piece.chunk.file));
+      // The samples were counted when all files were described: a file that has changed since is an error.
+      if (whole?.samples !== piece.chunk.samples) {
+        throw new Error(`${printable(piece.chunk.file)} has changed while it was read`);
+      }
+      await write(joiner.add(whole.bytes, { fromSample, toSample, isJoined: piece.isJoined }));
+    }
+    onDone(joiner.samples);
+  }
+  await write(joiner.end());
+  return joiner.samples;
+}
+
+/** Decodes the joined stream with ffmpeg. */
+async function writeWav(
+  path: string,
+  runs: readonly Run[],
+  progress: (text: string) => void,
+): Promise<number> {
+  const ogg = `${path}.ogg`;
+  const samples = await writeOgg(ogg, runs, progress);
+  try {
+    progress("decoding");
+    const args = ["-v", "error", "-nostdin", "-n", "-i", ogg, "-rf64", "auto", "-f", "wav", path];
+    const child = spawnBound("ffmpeg", args, { stdout: "null", stderr: "piped" });
+    const { success, stderr } = await child.output();
+    if (!success) {
+      throw new ChunksError(
+        `ffmpeg cannot write ${printable(path)}: ${printable(new TextDecoder().decode(stderr))}`,
+      );
+    }
+  } catch (error) {
+    if (isMissing(error)) throw new ChunksError("There is no ffmpeg: sudo apt-get install ffmpeg");
+    throw error;
+  } finally {
+    await Deno.remove(ogg);
+  }
+  return samples;
+}
+
+/** "till.ogg" becomes "till-20261123T184500Z.ogg". */
+function pathOfPart(path: string, startUnixUs: number): string {
+  const time = formatUtc(startUnixUs).replaceAll(/[-:]|\.\d+/g, "");
+  const dot = path.lastIndexOf(".");
+  return dot > path.lastIndexOf("/")
+    ? `${path.slice(0, dot)}-${time}${path.slice(dot)}`
+    : `${path}-${time}`;
+}
+
+/** One line that is written over, at most a few times a second. */
+function progressOnTerminal(): (text: string) => void {
+  if (!Deno.stderr.isTerminal()) return () => {};
+  let count = 0;
+  return (text) => {
+    if (count++ % 20 === 0) Deno.stderr.writeSync(new TextEncoder().encode(`\r\x1b[K${text}`));
+  };
+}

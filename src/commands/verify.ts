@@ -1,0 +1,154 @@
+// Verifies a folder of received chunks: whether each file is whole, from when to when the sound is complete,
+// what is missing and why, and what has not come yet. It changes nothing.
+
+import type { ChunkRecord, NoChunk } from "../chunk/chunk_record.ts";
+import { formatUtc } from "../chunk/chunk_tags.ts";
+import { OPUS_RATE } from "../chunk/opus.ts";
+import { type Hole, layOut, type SoundLine } from "../chunk/sound_line.ts";
+import {
+  byDevice,
+  ChunksError,
+  type FoundChunks,
+  inWords,
+  isDeclared,
+  printable,
+  readChunks,
+  seconds,
+  WallClock,
+  whyMissing,
+} from "./chunk_files.ts";
+
+export interface VerifyOptions {
+  /** Files and folders. */
+  readonly paths: readonly string[];
+  /** Only chunks of this device; undefined: of all. */
+  readonly device: string | undefined;
+  /** IANA name; undefined: that of this machine. */
+  readonly zone: string | undefined;
+  readonly json: boolean;
+  /** Receives the text, without a newline at its end; default: standard output. */
+  readonly print?: (text: string) => void;
+}
+
+interface Verdict {
+  readonly deviceId: string;
+  readonly chunks: readonly ChunkRecord[];
+  readonly line: SoundLine;
+  readonly holes: readonly Hole[];
+  /** Why the files are not whole, or not used. */
+  readonly faults: readonly NoChunk[];
+}
+
+/**
+ * Returns the exit code: 0 if each file is whole and every missing second has a declared cause, 1 if not, 2
+ * if there is nothing to verify.
+ */
+export async function runVerify(options: VerifyOptions): Promise<number> {
+  // deno-lint-ignore no-console -- this command talks to a person
+  const { print = console.log, json, device } = options;
+  let found: FoundChunks;
+  let wall: WallClock;
+  try {
+    wall = new WallClock(options.zone);
+    found = await readChunks(options.paths);
+  } catch (error) {
+    if (!(error instanceof ChunksError)) throw error;
+    print(error.message);
+    return 2;
+  }
+  const verdicts = [...byDevice(found.chunks)]
+    .filter(([deviceId]) => device === undefined || deviceId === device)
+    .map(([deviceId, chunks]) => judge(deviceId, chunks));
+  if (verdicts.length === 0) {
+    print(`There is no chunk of the device ${printable(device ?? "")}`);
+    return 2;
+  }
+  const isGood = found.others.length === 0 &&
+    verdicts.every(({ holes, faults }) => holes.every(isDeclared) && faults.length === 0);
+  if (json) print(JSON.stringify(asJson(verdicts, found.others, isGood), null, 2));
+  else {
+    for (const verdict of verdicts) show(verdict, wall, print);
+    for (const other of found.others) print(`✘ ${inWords(other)}`);
+    print(isGood ? "✔ complete: every missing second has a declared cause" : "✘ not complete");
+  }
+  return isGood ? 0 : 1;
+}
+
+function judge(deviceId: string, chunks: readonly ChunkRecord[]): Verdict {
+  const line = layOut(chunks);
+  const faults = [
+    ...chunks.flatMap(({ file, damage }) => damage === null ? [] : [{ file, reason: damage }]),
+    ...line.unused.filter(({ isHarmless }) => !isHarmless),
+  ];
+  const holes = line.items.filter((item) => item.kind === "hole");
+  return { deviceId, chunks, line, holes, faults };
+}
+
+function show(
+  { deviceId, chunks, line, holes, faults }: Verdict,
+  wall: WallClock,
+  print: (text: string) => void,
+): void {
+  const { from, to, samples } = extent(line);
+  print(
+    `device ${printable(deviceId) || "unknown"}: ${chunks.length} chunks, ${
+      seconds(samples)
+    } s of sound`,
+  );
+  print(
+    `    from ${from === null ? "-" : wall.format(from)} to ${to === null ? "-" : wall.format(to)}`,
+  );
+  for (const hole of holes) {
+    const mark = isDeclared(hole) ? "-" : "✘";
+    print(
+      `  ${mark} ${wall.format(hole.startUnixUs)}  ${
+        seconds(hole.samples).padStart(10)
+      } s missing: ` +
+        whyMissing(hole),
+    );
+  }
+  for (const fault of faults) print(`  ✘ ${inWords(fault)}`);
+  for (const unused of line.unused.filter(({ isHarmless }) => isHarmless)) {
+    print(`  - ${inWords(unused)}; it is not needed`);
+  }
+  if (chunks.some(({ isTimeSure }) => !isTimeSure)) {
+    print("  - some times are those of a clock that was not synchronized");
+  }
+}
+
+function extent({ items }: SoundLine) {
+  const pieces = items.filter((item) => item.kind === "piece");
+  const [first, last] = [pieces[0], pieces.at(-1)];
+  return {
+    from: first?.startUnixUs ?? null,
+    to: last === undefined ? null : last.startUnixUs + Math.round(last.samples / OPUS_RATE * 1e6),
+    samples: pieces.reduce((sum, piece) => sum + piece.samples, 0),
+  };
+}
+
+function asJson(verdicts: readonly Verdict[], others: readonly NoChunk[], isGood: boolean) {
+  return {
+    complete: isGood,
+    devices: verdicts.map(({ deviceId, chunks, line, holes, faults }) => {
+      const { from, to, samples } = extent(line);
+      return {
+        device_id: deviceId,
+        chunks: chunks.length,
+        seconds: samples / OPUS_RATE,
+        from: from === null ? null : formatUtc(from),
+        to: to === null ? null : formatUtc(to),
+        missing: holes.map((hole) => ({
+          start: formatUtc(hole.startUnixUs),
+          seconds: hole.samples / OPUS_RATE,
+          why: hole.why,
+          cause: hole.cause,
+        })),
+        files: [
+          ...faults,
+          ...line.unused.filter(({ isHarmless }) => isHarmless),
+        ].map(({ file, reason }) => ({ file, reason })),
+      };
+    }),
+    files: others.map(({ file, reason }) => ({ file, reason })),
+  };
+}

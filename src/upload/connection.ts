@@ -1,0 +1,135 @@
+// One connection to a server, over which requests go one after the other (HTTP/1.1, RFC 9112). It reads
+// while it sends, because a server may refuse a request before it has all of it. While it is idle it keeps
+// a read open, so that it learns at once when the server closes. It knows no limits of time and no names.
+//
+//   idle ─► sending and receiving ─► idle
+//     └──────────┴── end, failure, early or unclear answer ─► closed
+
+import { type Answer, AnswerReader } from "./answer_reader.ts";
+import { close, type Transport } from "./transport.ts";
+import { FileFailure } from "./upload_file.ts";
+
+const READ_BYTES = 8192;
+/** The largest part of a request that is written at once: each is a sign that the line moves. */
+const WRITE_BYTES = 65_536;
+
+/** A request in pieces, headers included; the next piece may overwrite each one. */
+export type Outgoing = AsyncIterable<Uint8Array<ArrayBuffer>>;
+
+/** The owner of an exchange. */
+export interface ExchangeOptions {
+  /** Waits until some of these bytes may be sent, and says how many. */
+  readonly mayWrite: (bytes: number) => Promise<number>;
+  /** Bytes were taken by the connection. */
+  readonly onWritten: (bytes: number) => void;
+  readonly onReceived: () => void;
+  readonly signal: AbortSignal;
+}
+
+export class Connection {
+  readonly #transport: Transport;
+  readonly #buffer = new Uint8Array(READ_BYTES);
+  /** The read that was begun while the connection was idle. */
+  #ahead: Promise<number | null> | null = null;
+  #isIdle = false;
+  #isClosed = false;
+  #requests = 0;
+  #hasAnswered = false;
+
+  /** @param openedMs monotonic */
+  constructor(transport: Transport, readonly openedMs: number) {
+    this.#transport = transport;
+  }
+
+  /**
+   * Whether the last request failed only because the server had closed an idle connection: it was not the
+   * first one, and no byte of an answer came.
+   */
+  get wasStale(): boolean {
+    return this.#requests > 1 && !this.#hasAnswered;
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    close(this.#transport);
+  }
+
+  /** The connection is idle; `onEnd` is called if the server closes the connection or sends something. */
+  rest(onEnd: () => void): void {
+    this.#isIdle = true;
+    this.#ahead ??= this.#transport.read(this.#buffer);
+    const ended = () => {
+      if (!this.#isIdle) return;
+      this.close();
+      onEnd();
+    };
+    this.#ahead.then(ended, ended);
+  }
+
+  /** Sends a request and returns its answer. Closes unless another request may follow. */
+  async exchange(request: Outgoing, options: ExchangeOptions): Promise<Answer> {
+    this.#isIdle = false;
+    this.#requests++;
+    this.#hasAnswered = false;
+    const { signal } = options;
+    const stop = () => this.close();
+    if (signal.aborted) stop();
+    signal.addEventListener("abort", stop);
+    let isKept = false;
+    try {
+      const receiving = this.#receive(options);
+      const sending = this.#send(request, options);
+      for (const part of [receiving, sending]) part.catch(() => {}); // awaited below, or closed
+      const isSent = await Promise.race([
+        receiving.then(() => false),
+        sending.then(() => true, (error) => {
+          if (error instanceof FileFailure) throw error;
+          return false; // what the server said before it closed tells more
+        }),
+      ]);
+      const answer = await receiving;
+      isKept = answer.isReusable && isSent;
+      return answer;
+    } catch (error) {
+      signal.throwIfAborted();
+      throw error;
+    } finally {
+      signal.removeEventListener("abort", stop);
+      if (!isKept) this.close();
+    }
+  }
+
+  async #send(request: Outgoing, { mayWrite, onWritten }: ExchangeOptions): Promise<void> {
+    for await (const bytes of request) {
+      for (let at = 0; at < bytes.length;) {
+        const size = await mayWrite(Math.min(WRITE_BYTES, bytes.length - at));
+        for (const end = at + size; at < end;) {
+          const written = await this.#transport.write(bytes.subarray(at, end));
+          at += written;
+          onWritten(written);
+        }
+      }
+    }
+  }
+
+  async #receive({ onReceived }: ExchangeOptions): Promise<Answer> {
+    const reader = new AnswerReader();
+    while (reader.answer === null) {
+      const reading = this.#ahead ?? this.#transport.read(this.#buffer);
+      this.#ahead = null;
+      const size = await reading;
+      if (size === null && !reader.isStarted) {
+        throw new Deno.errors.UnexpectedEof("the connection was closed without an answer");
+      }
+      this.#hasAnswered = true;
+      onReceived();
+      if (size === null) reader.end();
+      else reader.push(this.#buffer.subarray(0, size));
+    }
+    return reader.answer;
+  }
+}

@@ -1,0 +1,307 @@
+// The HTTP/1.1 client of one server, for everything that talks to it. It keeps connections that were just
+// used, closes them after a failure or an answer 5xx (the server may have moved), and makes a new one at
+// once, without an error, when the server closed an idle one just as a request went out. It never retries
+// anything else, and does not know what an answer means.
+
+import { readTlsFiles, type TlsConfig, type TlsFiles } from "../config/tls_files.ts";
+import { type Clock, deadline, systemClock } from "../system/clock.ts";
+import { messageOf } from "../system/error_text.ts";
+import type { Answer } from "./answer_reader.ts";
+import { AttemptTime } from "./attempt_time.ts";
+import { Connection } from "./connection.ts";
+import { explainFailure, TransportFailure } from "./failures.ts";
+import { type Network, systemNetwork } from "./network.ts";
+import { openConnection, peerOf, proxyFailure, type Step } from "./open_connection.ts";
+import { type Proxy, proxyFor } from "./proxy.ts";
+import { RateCap } from "./rate_cap.ts";
+import { close } from "./transport.ts";
+import { FileFailure } from "./upload_file.ts";
+
+/** A connection serves no longer than this: an address that moved is found. */
+const MAX_AGE_MS = 600_000;
+/** An idle connection is closed after this. One length for all timers (see `Wakeup`). */
+const MAX_IDLE_MS = 120_000;
+
+/** How long the steps to a connection may take together. */
+const MAX_OPENING_MS = 60_000;
+/** How long the question may take what is wrong with a certificate. */
+const DIAGNOSIS_MS = 10_000;
+
+export interface HttpClientOptions {
+  /** Scheme, name and port of the server. */
+  readonly url: URL;
+  /** The files are read for each connection. */
+  readonly tls: TlsConfig;
+  /** Environment variables that may name a proxy. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** How many idle connections are kept; default 1. */
+  readonly maxIdle?: number;
+  /** Cap of what all requests send together, kbit/s; null: none. */
+  readonly maxKbps?: number | null;
+  readonly clock?: Clock;
+  readonly network?: Network;
+}
+
+export interface HttpRequest {
+  /** Path with its query. */
+  readonly path: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: RequestBody;
+}
+
+export interface RequestBody {
+  readonly sizeBytes: number;
+  /** The bytes after `before`, from the beginning at each call; the next piece may overwrite each one. */
+  pieces(before: Uint8Array<ArrayBuffer>): AsyncIterable<Uint8Array<ArrayBuffer>>;
+}
+
+export interface RequestOptions {
+  readonly signal: AbortSignal;
+  /** Of the whole request, ms; waits for the cap of the rate do not count. */
+  readonly totalMs: number;
+  /** How long nothing may move, ms, after so many bytes were sent in so much time. */
+  readonly silenceMs: (writtenBytes: number, sendingMs: number) => number;
+  /** Called when the first byte is about to be sent. */
+  readonly onBegun?: () => void;
+  readonly onStep?: (step: Step) => void;
+}
+
+interface Idle {
+  readonly connection: Connection;
+  readonly timer: ReturnType<typeof setTimeout>;
+}
+
+export class HttpClient implements Disposable {
+  readonly #options: HttpClientOptions;
+  readonly #clock: Clock;
+  readonly #cap: RateCap | null;
+  /** The idle connections, the one that was used last at the end. */
+  readonly #idle: Idle[] = [];
+  /** Requests that wait for their connection, the oldest first. */
+  readonly #waiting: PromiseWithResolvers<Connection>[] = [];
+  /** Connections that are being made. */
+  readonly #opening = new Set<AbortController>();
+  #isDisposed = false;
+
+  constructor(options: HttpClientOptions) {
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
+    const { maxKbps = null } = options;
+    this.#cap = maxKbps === null ? null : new RateCap(maxKbps, this.#clock);
+  }
+
+  [Symbol.dispose](): void {
+    this.#isDisposed = true;
+    for (const own of this.#opening) own.abort();
+    this.#dropIdle();
+  }
+
+  /**
+   * Sends a POST and returns the complete answer, whatever its status is.
+   * @throws {TransportFailure} if there is none; {FileFailure}; the reason of the signal.
+   */
+  async post(request: HttpRequest, options: RequestOptions): Promise<Answer> {
+    let writtenBytes = 0;
+    let sendingSinceMs = 0;
+    using time = new AttemptTime({
+      ...options,
+      clock: this.#clock,
+      silenceMs: (tookMs) => options.silenceMs(writtenBytes, tookMs - sendingSinceMs),
+    });
+    const exchange = async (connection: Connection): Promise<Answer> => {
+      writtenBytes = 0;
+      sendingSinceMs = time.tookMs;
+      options.onBegun?.();
+      return await connection.exchange(this.#pieces(request), {
+        mayWrite: async (bytes) =>
+          this.#cap === null ? bytes : await time.paused(this.#cap.take(bytes, time.signal)),
+        onWritten: (bytes) => {
+          writtenBytes += bytes;
+          time.moved();
+        },
+        onReceived: () => time.moved(),
+        signal: time.signal,
+      });
+    };
+    const onStep = (step: Step) => {
+      time.moved();
+      options.onStep?.(step);
+    };
+    try {
+      const first = this.#takeIdle() ?? await this.#acquire(time.signal, onStep);
+      try {
+        return this.#finish(first, await exchange(first), onStep);
+      } catch (error) {
+        if (time.signal.aborted || error instanceof FileFailure || !first.wasStale) throw error;
+      }
+      const second = await this.#open(time.signal, onStep);
+      return this.#finish(second, await exchange(second), onStep);
+    } catch (error) {
+      this.#dropIdle();
+      if (options.signal.aborted) throw options.signal.reason;
+      if (error instanceof FileFailure) throw error;
+      throw await this.#explain(error, options.signal);
+    }
+  }
+
+  /** The proxy on the way to the server, or null. @throws {TransportFailure} */
+  #proxy(): Proxy | null {
+    try {
+      return proxyFor(this.#options.url, this.#options.env ?? {});
+    } catch (error) {
+      throw new TransportFailure("proxy", messageOf(error));
+    }
+  }
+
+  async #tls(): Promise<TlsFiles> {
+    try {
+      return await readTlsFiles(this.#options.tls);
+    } catch (error) {
+      throw new TransportFailure("misconfigured", messageOf(error));
+    }
+  }
+
+  /**
+   * Opens a connection, or takes one that another request frees before that: the new one is then kept for
+   * a later request.
+   */
+  async #acquire(signal: AbortSignal, onStep: (step: Step) => void): Promise<Connection> {
+    const own = new AbortController();
+    const stop = () => own.abort(signal.reason);
+    signal.addEventListener("abort", stop);
+    if (signal.aborted) stop();
+    const freed = Promise.withResolvers<Connection>();
+    this.#waiting.push(freed);
+    this.#opening.add(own);
+    const opened = this.#open(own.signal, onStep).finally(() => this.#opening.delete(own));
+    try {
+      const first = await Promise.race([opened, freed.promise]);
+      for (const other of [opened, freed.promise]) {
+        other.then((connection) => connection !== first && this.#keep(connection), () => {});
+      }
+      return first;
+    } catch (error) {
+      freed.promise.then((connection) => this.#keep(connection));
+      throw error;
+    } finally {
+      const at = this.#waiting.indexOf(freed);
+      if (at >= 0) this.#waiting.splice(at, 1);
+      signal.removeEventListener("abort", stop);
+    }
+  }
+
+  async #open(signal: AbortSignal, onStep: (step: Step) => void): Promise<Connection> {
+    const { url, network = systemNetwork } = this.#options;
+    const proxy = this.#proxy();
+    const tls = await this.#tls();
+    const clock = this.#clock;
+    using limit = deadline(MAX_OPENING_MS, signal);
+    const transport = await openConnection({
+      ...{ url, proxy, tls, network, clock, signal: limit.signal, onStep },
+    });
+    return new Connection(transport, this.#clock.monotonicMs());
+  }
+
+  #pieces({ path, headers, body }: HttpRequest): AsyncIterable<Uint8Array<ArrayBuffer>> {
+    const { url } = this.#options;
+    const proxy = url.protocol === "http:" ? this.#proxy() : null;
+    const lines = [
+      `POST ${proxy === null ? "" : url.origin}${path} HTTP/1.1`,
+      `host: ${url.host}`,
+      ...Object.entries({
+        ...headers,
+        accept: "*/*",
+        "content-length": String(body.sizeBytes),
+        ...(proxy?.authorization ? { "proxy-authorization": proxy.authorization } : {}),
+      }).map(([name, value]) => `${name}: ${value}`),
+    ];
+    const unfit = lines.find((line) => !/^[\t\x20-\x7e]*$/.test(line));
+    if (unfit !== undefined) {
+      throw new TypeError(
+        `Cannot send a header as it must be visible ASCII: ${unfit.split(":")[0]}`,
+      );
+    }
+    return body.pieces(new TextEncoder().encode(`${lines.join("\r\n")}\r\n\r\n`));
+  }
+
+  #finish(connection: Connection, answer: Answer, onStep: (step: Step) => void): Answer {
+    const { status } = answer;
+    if (status === 407 && this.#options.url.protocol === "http:") {
+      const proxy = this.#proxy();
+      if (proxy !== null) throw proxyFailure(proxy.shown, status, this.#options.url.host);
+    }
+    onStep({ kind: "answered", status });
+    if (status >= 500) {
+      connection.close();
+      this.#dropIdle();
+    } else this.#keep(connection);
+    return answer;
+  }
+
+  #keep(connection: Connection): void {
+    const { maxIdle = 1 } = this.#options;
+    const waiting = connection.isClosed || this.#isOld(connection)
+      ? undefined
+      : this.#waiting.shift();
+    if (waiting !== undefined) return waiting.resolve(connection);
+    if (
+      connection.isClosed || this.#isDisposed || this.#idle.length >= maxIdle ||
+      this.#isOld(connection)
+    ) {
+      return connection.close();
+    }
+    const remove = () => {
+      const at = this.#idle.findIndex((idle) => idle.connection === connection);
+      if (at >= 0) clearTimeout(this.#idle.splice(at, 1)[0]?.timer);
+    };
+    const timer = setTimeout(() => {
+      remove();
+      connection.close();
+    }, MAX_IDLE_MS);
+    this.#idle.push({ connection, timer });
+    connection.rest(remove);
+  }
+
+  #takeIdle(): Connection | null {
+    for (let idle = this.#idle.pop(); idle !== undefined; idle = this.#idle.pop()) {
+      clearTimeout(idle.timer);
+      if (!idle.connection.isClosed && !this.#isOld(idle.connection)) return idle.connection;
+      idle.connection.close();
+    }
+    return null;
+  }
+
+  #dropIdle(): void {
+    for (const { connection, timer } of this.#idle.splice(0)) {
+      clearTimeout(timer);
+      connection.close();
+    }
+  }
+
+  #isOld({ openedMs }: Connection): boolean {
+    return this.#clock.monotonicMs() - openedMs > MAX_AGE_MS;
+  }
+
+  /**
+   * The failure in words. With a client certificate the runtime does not say what is wrong with the server's
+   * certificate: a handshake without one tells.
+   */
+  async #explain(error: unknown, signal: AbortSignal): Promise<unknown> {
+    if (error instanceof DOMException && error.name === "TimeoutError") {
+      return new TransportFailure("timeout", error.message);
+    }
+    const { url, tls, network = systemNetwork } = this.#options;
+    const failure = explainFailure(error, "exchange", peerOf(url, null));
+    const isUnclear = ["reset", "other", "tls-other", "tls-unknown-issuer"].includes(failure.kind);
+    if (tls.tlsClientCertFile === null || url.protocol !== "https:" || !isUnclear) return failure;
+    using limit = deadline(DIAGNOSIS_MS, signal);
+    try {
+      const files = { ...await this.#tls(), client: null };
+      const how = { url, proxy: this.#proxy(), tls: files, network, clock: this.#clock };
+      close(await openConnection({ ...how, signal: limit.signal, onStep: () => {} }));
+    } catch (clearer) {
+      if (clearer instanceof TransportFailure && clearer.kind.startsWith("tls-")) return clearer;
+    }
+    return failure;
+  }
+}

@@ -1,0 +1,94 @@
+import { assertEquals } from "@std/assert";
+import { type Before, causeBeforeStart, ChunkChain } from "../../src/capture/chunk_chain.ts";
+import type { ChunkName } from "../../src/chunk/chunk_name.ts";
+import { makeName } from "../fixtures/chunks.ts";
+
+const NOON_US = Date.UTC(2026, 5, 15, 12) * 1000;
+const KEYS = ["a", "b", "c"].map((letter) => `${letter.repeat(8)}-0000-4000-8000-000000000000`);
+
+/** A minute that begins `minute` minutes after noon; the monotonic clock began at noon. */
+function times(minute: number) {
+  const [startMs, endMs] = [minute * 60_000, (minute + 1) * 60_000];
+  const at = (ms: number) => NOON_US + ms * 1000;
+  return { startUnixUs: at(startMs), endUnixUs: at(endMs), startMs, endMs, gapMs: 0 };
+}
+
+Deno.test("each chunk follows the one whose sound was complete before it, over streams", () => {
+  const chain = new ChunkChain();
+  assertEquals(chain.previousKey, null);
+  assertEquals(chain.gapBefore({ ...times(0), provisional: undefined }), null);
+  chain.closed(KEYS[0] ?? "", times(0), undefined);
+  assertEquals(chain.previousKey, KEYS[0]);
+  // The system clock was set in between: the monotonic one tells.
+  const start = { startMs: 61_500, startUnixUs: 0, provisional: undefined };
+  assertEquals(chain.gapBefore(start), 1500);
+  assertEquals(chain.causeBefore("microphone_lost"), "microphone_lost");
+});
+
+Deno.test("the first chunk of a run follows the last one of the run before, with its cause", () => {
+  const name: ChunkName = { ...makeName(), startUnixUs: NOON_US, durationUs: 60e6 };
+  const chain = new ChunkChain({ chunk: name }, { causeBefore: () => "program_killed" });
+  assertEquals(chain.previousKey, name.key);
+  const start = { startMs: 5, startUnixUs: NOON_US + 63.2e6, provisional: undefined };
+  assertEquals(chain.gapBefore(start), 3200);
+  assertEquals(chain.causeBefore("starting"), "program_killed");
+  chain.closed(KEYS[0] ?? "", times(0), undefined);
+  assertEquals(chain.causeBefore("late"), "late");
+});
+
+Deno.test("between two runs without the right time only those of one boot have a known distance", () => {
+  const at = (bootId: string, startBootUs: number) => ({ bootId, startBootUs, seenUnixS: null });
+  const name: ChunkName = { ...makeName(), durationUs: 60e6, provisional: at("b", 10e6) };
+  const gap = (provisional?: ReturnType<typeof at>) =>
+    new ChunkChain({ chunk: name }).gapBefore({ startMs: 5, startUnixUs: NOON_US, provisional });
+  assertEquals(gap(at("b", 72e6)), 2000);
+  assertEquals(gap(at("c", 72e6)), null);
+  assertEquals(gap(undefined), null);
+});
+
+Deno.test("after the end of the schedule, the gap before the next chunk is the schedule's", () => {
+  const chain = new ChunkChain();
+  chain.closed(KEYS[0] ?? "", times(0), undefined);
+  chain.scheduleEnded();
+  assertEquals(chain.causeBefore("starting"), "outside_schedule");
+  chain.closed(KEYS[1] ?? "", times(1), undefined);
+  assertEquals(chain.causeBefore("late"), "late");
+});
+
+Deno.test("a chunk says since when none before it is on its way, and never too late a time", () => {
+  let waiting: ChunkName | null | undefined = null;
+  const chain = new ChunkChain(null, { oldestWaiting: () => waiting });
+  const startUs = times(2).startUnixUs;
+  assertEquals(chain.waitingFromUs(startUs), startUs, "nothing waits");
+  for (const [index, key] of KEYS.slice(0, 2).entries()) chain.closed(key, times(index), undefined);
+  assertEquals(chain.waitingFromUs(startUs), times(0).startUnixUs, "two are not in outbox/ yet");
+  chain.sealed(KEYS[0] ?? "");
+  assertEquals(chain.waitingFromUs(startUs), times(1).startUnixUs);
+  chain.sealed(KEYS[1] ?? "");
+  assertEquals(chain.waitingFromUs(startUs), startUs);
+  waiting = { ...makeName(), startUnixUs: 1000 };
+  assertEquals(chain.waitingFromUs(startUs), 1000);
+  waiting = undefined;
+  assertEquals(chain.waitingFromUs(startUs), null, "nobody knows");
+  waiting = { ...makeName(), provisional: { bootId: "b", startBootUs: 1, seenUnixS: null } };
+  assertEquals(chain.waitingFromUs(startUs), null, "its time may be wrong");
+});
+
+Deno.test("a start knows whether the program was killed, the machine restarted, or nothing was to be recorded", () => {
+  const before: Before = {
+    chunk: { ...makeName(), startUnixUs: NOON_US, durationUs: 60e6 },
+    wasCutOff: true,
+    declaredUntilMs: -Infinity,
+    boot: { id: "b", zeroMs: 0 },
+  };
+  const [earlier, later] = [NOON_US / 1000 - 1000, NOON_US / 1000 + 61_000];
+  const short = { bootUnixMs: earlier, missingMs: 1800, scheduledMs: 1800 };
+  assertEquals(causeBeforeStart(before, short), "program_killed");
+  assertEquals(causeBeforeStart({ ...before, wasCutOff: false }, short), "not_running");
+  assertEquals(causeBeforeStart(before, { ...short, bootUnixMs: later }), "machine_restarted");
+  const night = { bootUnixMs: later, missingMs: 36e6, scheduledMs: 900 };
+  assertEquals(causeBeforeStart(before, night), "outside_schedule");
+  const provisional = { bootId: "c", startBootUs: 1, seenUnixS: null };
+  const chunk = { ...makeName(), ...before.chunk, provisional };
+  assertEquals(causeBeforeStart({ ...before, chunk }, short), "machine_restarted");
+});

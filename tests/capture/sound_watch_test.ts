@@ -1,0 +1,115 @@
+import { assert, assertEquals } from "@std/assert";
+import { SoundWatch } from "../../src/capture/sound_watch.ts";
+import type { SoundLevels } from "../../src/status/levels.ts";
+
+const SPEECH: SoundLevels = {
+  peakDbfs: -15,
+  rmsDbfs: -28,
+  floorDbfs: -50,
+  offset: 0,
+  clippedShare: 0,
+};
+const SILENCE: SoundLevels = { ...SPEECH, peakDbfs: -90, rmsDbfs: -95 };
+
+function watch() {
+  const lasting = new Set<string>();
+  const messages: string[] = [];
+  const sound = new SoundWatch(() => {
+    let code: string | null = null;
+    return {
+      get isLasting() {
+        return code !== null;
+      },
+      set: (diagnosis) => {
+        if (code !== null) lasting.delete(code);
+        lasting.add(code = diagnosis.code);
+        messages.push(diagnosis.message);
+      },
+      clear: () => {
+        if (code !== null) lasting.delete(code);
+        code = null;
+      },
+    };
+  });
+  return {
+    messages,
+    codes: () => [...lasting],
+    hear: (levels: SoundLevels, seconds: number) => {
+      for (let n = 0; n < seconds * 10; n++) sound.hear(levels);
+    },
+    /** Seconds of this sound until there is this problem. */
+    until: (code: string, levels: SoundLevels) => {
+      let tenths = 0;
+      for (; !lasting.has(code); tenths++) {
+        assert(tenths < 6000, code);
+        sound.hear(levels);
+      }
+      return tenths / 10;
+    },
+  };
+}
+
+Deno.test("a microphone that is silent for 20 s is a problem, until a second of sound is heard", () => {
+  const { hear, until, codes } = watch();
+  hear(SPEECH, 3600);
+  assertEquals(codes(), []);
+  assertEquals(until("microphone_silent", SILENCE), 20);
+  hear(SILENCE, 3600);
+  hear(SPEECH, 0.5); // a click
+  assertEquals(codes(), ["microphone_silent"]);
+  hear(SPEECH, 1);
+  assertEquals(codes(), []);
+});
+
+Deno.test("pauses of 19 s are not silence", () => {
+  const { hear, codes } = watch();
+  for (let n = 0; n < 100; n++) {
+    hear(SILENCE, 19);
+    hear(SPEECH, 1);
+  }
+  assertEquals(codes(), []);
+});
+
+Deno.test("a constant far from zero is a stuck microphone, a small one a silent one", () => {
+  const { until, messages } = watch();
+  assertEquals(until("microphone_stuck", { ...SILENCE, offset: -1 }), 20);
+  assertEquals(messages, ["The microphone delivers a constant, -100 % of full scale"]);
+  assertEquals(watch().until("microphone_silent", { ...SILENCE, offset: 0.02 }), 20);
+});
+
+Deno.test("an overdriven microphone is a problem within a minute, and over after one without", () => {
+  const { hear, until, codes } = watch();
+  const clipped = { ...SPEECH, peakDbfs: 0, clippedShare: 0.02 };
+  for (let n = 0; n < 1000; n++) { // a loud moment in every two seconds
+    hear(clipped, 0.1);
+    hear(SPEECH, 1.9);
+  }
+  assertEquals(codes(), []);
+  assert(until("microphone_clipping", clipped) <= 60);
+  hear(SPEECH, 59);
+  assertEquals(codes(), ["microphone_clipping"]);
+  hear(SPEECH, 1);
+  assertEquals(codes(), []);
+});
+
+Deno.test("a day without speech is a hint, until ten seconds of speech were heard", () => {
+  const { hear, codes, messages } = watch();
+  const murmur = { ...SPEECH, peakDbfs: -52.5 };
+  hear(murmur, 8 * 3600 - 10);
+  hear(SPEECH, 9); // somebody knocks at it
+  assertEquals(codes(), []);
+  hear(murmur, 1);
+  assertEquals(codes(), ["microphone_too_quiet"]);
+  assertEquals(messages.length, 1);
+  hear(murmur, 3600);
+  hear(SPEECH, 9);
+  assertEquals(codes(), ["microphone_too_quiet"]);
+  hear(SPEECH, 1);
+  assertEquals(codes(), []);
+});
+
+Deno.test("a silent microphone is not called too quiet as well", () => {
+  const { hear, codes } = watch();
+  hear(SILENCE, 9 * 3600);
+  assertEquals(codes(), ["microphone_silent"]);
+});

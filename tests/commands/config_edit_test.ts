@@ -1,0 +1,88 @@
+import { assertEquals, assertThrows } from "@std/assert";
+import { parse as parseYaml } from "@std/yaml/parse";
+import { applySettings, mayHoldToken } from "../../src/commands/config_edit.ts";
+
+const TOKEN = new Map([["ingest_token", "new-token"]]);
+
+Deno.test("settings replace their lines, comments stay, and the token is never written", () => {
+  const text = "# The till\nregister_id: old # by hand\ningest_token: abc\n";
+  const settings = new Map([
+    ["register_id", "new"],
+    ["audio_device", "name:My Mic: 2"],
+    ["ingest_token", "xyz"],
+  ]);
+  assertEquals(
+    applySettings(text, settings),
+    '# The till\nregister_id: new\ningest_token: null\naudio_device: "name:My Mic: 2"\n',
+  );
+  assertEquals(applySettings("", new Map([["chunk_seconds", "5"]])), "chunk_seconds: 5\n");
+});
+
+Deno.test("an old token is replaced in every form in which YAML may write its line", () => {
+  const forms = [
+    "ingest_token: old",
+    '"ingest_token": old',
+    "'ingest_token': old",
+    '"ingest_token" : "old" # a comment',
+    "ingest_token:\told",
+    "ingest_token: |\n  old",
+    "ingest_token: >-\n  old\n\n  er",
+    'ingest_token: "old\n  er"',
+    "ingest_token:\n  old",
+    "ingest_token: old\n  # a comment behind it",
+    "ingest_token_file: /a/file",
+    '"ingest_token_file": /a/file',
+    "# ingest_token: a comment\ningest_token: old",
+    "audio_device: |\n  ingest_token: not a key\ningest_token: old",
+  ];
+  for (const form of forms) {
+    for (const text of [form, `${form}\npoint_id: x # stays\n`, `chunk_seconds: 60\n${form}\n`]) {
+      const { ingest_token, ingest_token_file, ...rest } = parseYaml(text) as Record<
+        string,
+        unknown
+      >;
+      const edited = applySettings(text, TOKEN);
+      const { ingest_token: after, ingest_token_file: fileAfter, ...restAfter } = parseYaml(
+        edited,
+      ) as Record<string, unknown>;
+      assertEquals([after ?? null, fileAfter ?? null], [null, null], text);
+      assertEquals(restAfter, rest, text);
+      assertEquals(mayHoldToken(edited), false, text);
+      if (ingest_token !== undefined) assertEquals(mayHoldToken(text), true, text);
+      else assertEquals(ingest_token_file, "/a/file");
+    }
+  }
+});
+
+Deno.test("an indented mapping keeps its indent, and a new key is added where it is a key", () => {
+  const text = "  chunk_seconds: 60\n  point_id: x\n";
+  assertEquals(
+    applySettings(text, new Map([["chunk_seconds", "5"]])),
+    "  chunk_seconds: 5\n  point_id: x\n",
+  );
+  const literal = "audio_device: |\n  chunk_seconds: 7\n";
+  assertEquals(
+    applySettings(literal, new Map([["chunk_seconds", "5"]])),
+    `${literal}chunk_seconds: 5\n`,
+  );
+});
+
+Deno.test("a form that cannot be replaced is refused with the key and what to do, and nothing is lost", () => {
+  for (
+    const text of [
+      '{ "ingest_token": old, point_id: x }\n',
+      "? ingest_token\n: old\n",
+      '"ingest\\u005ftoken": old\n',
+    ]
+  ) {
+    const error = assertThrows(() => applySettings(text, TOKEN), Error);
+    assertEquals(/^Cannot set ingest_token in .*config\.yaml.*by hand/.test(error.message), true);
+    assertEquals(error.message.includes("old"), false);
+  }
+  const flow = "{ point_id: x }\n";
+  assertThrows(
+    () => applySettings(flow, new Map([["chunk_seconds", "5"]])),
+    Error,
+    "chunk_seconds",
+  );
+});

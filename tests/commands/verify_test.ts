@@ -1,0 +1,230 @@
+import { assert, assertEquals } from "@std/assert";
+import { join } from "@std/path/join";
+import { runVerify } from "../../src/commands/verify.ts";
+import { formatChunkName } from "../../src/chunk/chunk_name.ts";
+import { SimulatedTill } from "../fixtures/simulated_till.ts";
+
+/** What `verify --json` says of a folder. */
+async function verdict(folder: string, options: { device?: string } = {}) {
+  const said: string[] = [];
+  const code = await runVerify({
+    paths: [folder],
+    device: options.device,
+    zone: "UTC",
+    json: true,
+    print: (text) => said.push(text),
+  });
+  const { complete, devices, files } = JSON.parse(said.join("\n"));
+  const [device] = devices;
+  return {
+    code,
+    complete,
+    files,
+    devices,
+    seconds: device.seconds,
+    from: device.from,
+    to: device.to,
+    fileFaults: device.files,
+    missing: device.missing.map((
+      { seconds, why, cause }: { seconds: number; why: string; cause: string | null },
+    ) => [Number(seconds.toFixed(2)), why, cause]),
+  };
+}
+
+async function withFolder(use: (folder: string) => Promise<void>): Promise<void> {
+  const folder = await Deno.makeTempDir({ prefix: "verify-" });
+  try {
+    await use(folder);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+/** A till that has recorded so long. */
+function recorded(seconds: number): SimulatedTill {
+  const till = new SimulatedTill();
+  till.start();
+  till.hear(seconds);
+  return till;
+}
+
+Deno.test("chunks that all came are complete, from the first sample to the last", async () => {
+  await withFolder(async (folder) => {
+    const till = recorded(23);
+    till.stop();
+    await till.deliver(folder);
+    const { code, complete, missing, seconds, from, to } = await verdict(folder);
+    assertEquals([code, complete, missing], [0, true, []]);
+    assertEquals(seconds, 23 - 312 / 48_000);
+    assert(from.startsWith("2026-11-23T12:00:00") && to.startsWith("2026-11-23T12:00:22.99"), to);
+  });
+});
+
+Deno.test("a chunk in the middle that did not come is named, with its time", async () => {
+  await withFolder(async (folder) => {
+    const till = recorded(23);
+    till.stop();
+    await till.deliver(folder, (index) => index !== 2);
+    const { code, missing } = await verdict(folder);
+    assertEquals([code, missing], [1, [[5, "not_come", null]]]);
+  });
+});
+
+Deno.test("the last chunk of a stream that did not come is told from the gap behind it", async () => {
+  await withFolder(async (folder) => {
+    const till = recorded(13);
+    till.stop();
+    till.pass(20_000);
+    till.start("microphone_lost");
+    till.hear(6);
+    till.stop();
+    await till.deliver(folder, (index) => index !== 2);
+    const { code, missing } = await verdict(folder);
+    assertEquals(code, 1);
+    assertEquals(missing, [[3, "not_come", null], [20.01, "gap", "microphone_lost"]]);
+  });
+});
+
+Deno.test("a gap with a declared cause is not a fault", async () => {
+  await withFolder(async (folder) => {
+    const till = recorded(40);
+    till.overrun(700);
+    till.hear(20);
+    till.stop();
+    await till.deliver(folder);
+    const { code, missing } = await verdict(folder);
+    assertEquals([code, missing], [0, [[0.7, "gap", "overrun"]]]);
+  });
+});
+
+Deno.test("a chunk that was evicted is gone, and does not count as one that may still come", async () => {
+  await withFolder(async (folder) => {
+    const till = recorded(16);
+    till.waits(till.chunks[2] ?? null); // the second was evicted, the third is the oldest that waits
+    till.hear(16);
+    till.stop();
+    await till.deliver(folder, (index) => index !== 1 && index !== 3);
+    const { code, missing } = await verdict(folder);
+    assertEquals([code, missing], [1, [[5, "gone", null], [5, "not_come", null]]]);
+  });
+});
+
+Deno.test("what a crash has cost is a gap of its own, to the last page of the file that it cut off", async () => {
+  await withFolder(async (folder) => {
+    const till = recorded(7.9);
+    till.kill();
+    till.pass(3000);
+    till.start();
+    till.hear(5);
+    till.stop();
+    await till.deliver(folder);
+    const { code, missing } = await verdict(folder);
+    assertEquals(code, 0);
+    const [[seconds, why, cause]] = missing;
+    assertEquals([why, cause], ["gap", "program_killed"]);
+    assert(seconds > 3 && seconds < 3.5, `${seconds}`);
+    const [whole, cutOff] = till.chunks.map(({ name }) => name);
+    assertEquals(cutOff?.startUnixUs, (whole?.startUnixUs ?? 0) + (whole?.durationUs ?? 0));
+  });
+});
+
+Deno.test("a flipped bit is named with its file, and what the file lost with it", async () => {
+  await withFolder(async (folder) => {
+    const till = recorded(23);
+    till.stop();
+    await till.deliver(folder);
+    const file = join(
+      folder,
+      formatChunkName(till.chunks[1]?.name ?? { key: "", startUnixUs: 0, durationUs: 0 }),
+    );
+    const bytes = await Deno.readFile(file);
+    const at = Math.floor(bytes.length / 2);
+    bytes[at] = (bytes[at] ?? 0) ^ 1;
+    await Deno.writeFile(file, bytes);
+    const { code, missing, fileFaults } = await verdict(folder);
+    assertEquals(code, 1);
+    assertEquals(fileFaults.length, 1);
+    assertEquals(fileFaults[0].file, file);
+    assert(/^is damaged from byte \d+ of \d+ on$/.test(fileFaults[0].reason), fileFaults[0].reason);
+    assertEquals(missing.map(([, why]: string[]) => why), ["damaged"]);
+  });
+});
+
+Deno.test("a digest in SHA256SUMS is compared with the file", async () => {
+  await withFolder(async (folder) => {
+    const till = recorded(11);
+    till.stop();
+    await till.deliver(folder);
+    const [first, second] = till.chunks.map(({ name }) => formatChunkName(name));
+    const sum = async (name = "") =>
+      new Uint8Array(
+        await crypto.subtle.digest("SHA-256", await Deno.readFile(join(folder, name))),
+      ).toHex();
+    const lines = `${await sum(first)}  ${first}\n${await sum(first)}  ${second}\n`;
+    await Deno.writeTextFile(join(folder, "SHA256SUMS"), lines);
+    const { code, files } = await verdict(folder);
+    assertEquals(code, 1);
+    assertEquals(files, [{
+      file: join(folder, second ?? ""),
+      reason: "has not the digest in SHA256SUMS",
+    }]);
+  });
+});
+
+Deno.test("files that are not chunks are named, each with what it is", async () => {
+  await withFolder(async (folder) => {
+    const till = recorded(6);
+    till.stop();
+    await till.deliver(folder);
+    await Deno.writeTextFile(join(folder, "notes.txt"), "not looked at");
+    await Deno.writeTextFile(join(folder, "song.ogg"), "not Ogg");
+    await Deno.writeFile(join(folder, "empty.opus"), new Uint8Array(0));
+    const { code, files, complete } = await verdict(folder);
+    assertEquals([code, complete], [1, false]);
+    assertEquals(files.map(({ reason }: { reason: string }) => reason), [
+      "is not an Ogg/Opus file that can be read",
+      "is not an Ogg/Opus file that can be read",
+    ]);
+  });
+});
+
+Deno.test("each device has its own verdict, and one of them can be chosen", async () => {
+  await withFolder(async (folder) => {
+    const other = "aaaaaaaa-0000-4000-8000-000000000000";
+    for (const deviceId of [undefined, other]) {
+      const till = new SimulatedTill(deviceId === undefined ? {} : { deviceId });
+      till.start();
+      till.hear(11);
+      till.stop();
+      await till.deliver(folder, (index) => deviceId === undefined || index !== 1);
+    }
+    const both = await verdict(folder);
+    assertEquals([both.devices.length, both.code], [2, 1]);
+    const chosen = await verdict(folder, { device: other });
+    assertEquals(chosen.devices.map(({ device_id }: { device_id: string }) => device_id), [other]);
+  });
+});
+
+Deno.test("a person reads the same, in the zone that was asked for", async () => {
+  await withFolder(async (folder) => {
+    const till = recorded(23);
+    till.stop();
+    await till.deliver(folder, (index) => index !== 2);
+    const said: string[] = [];
+    const print = (text: string) => said.push(text);
+    const options = { paths: [folder], device: undefined, json: false, print };
+    assertEquals(await runVerify({ ...options, zone: "Europe/Berlin" }), 1);
+    const text = said.join("\n");
+    assert(text.includes("from 2026-11-23 13:00:00.0"), text);
+    assert(text.includes("+01:00       5.000 s missing: recorded, and has not come yet"), text);
+    assert(text.endsWith("✘ not complete"), text);
+    said.length = 0;
+    assertEquals(await runVerify({ ...options, zone: "Mars" }), 2);
+    assertEquals(said, [
+      "Cannot use --zone as it must be a time zone such as Europe/Berlin: current value is Mars",
+    ]);
+    said.length = 0;
+    assertEquals(await runVerify({ ...options, paths: [join(folder, "nowhere")], zone: "UTC" }), 2);
+    assert(said[0]?.startsWith(`Cannot read ${join(folder, "nowhere")}: `), said[0]);
+  });
+});

@@ -1,0 +1,119 @@
+// Joins chunks of real speech, and compares the sound with that of the stream before it was cut.
+
+import { assert, assertEquals } from "@std/assert";
+import { join } from "@std/path/join";
+import { runJoin } from "../../../src/commands/join.ts";
+import { ffmpegArguments } from "../../../src/capture/ffmpeg.ts";
+import { type OpusHead, type OpusPacket, OpusStreamReader } from "../../../src/chunk/opus.ts";
+import { makeSpeech, opusinfo } from "../../fixtures/audio.ts";
+import { run } from "../../fixtures/command.ts";
+import { SimulatedTill } from "../../fixtures/simulated_till.ts";
+
+const DECODERS = ["opus", "opusdec", "libopus"] as const;
+
+/** The head and packets of a stream. */
+function readStream(bytes: Uint8Array): { head: OpusHead; packets: OpusPacket[] } {
+  const reader = new OpusStreamReader();
+  const events = [...reader.push(bytes), ...reader.end()];
+  const [first] = events;
+  assert(first?.kind === "head");
+  const packets = events.flatMap((event) => event.kind === "packet" ? [event.packet] : []);
+  return { head: first.head, packets };
+}
+
+/** SHA-256 of the samples that a decoder makes of a file. */
+async function decoded(path: string, decoder: typeof DECODERS[number]): Promise<string> {
+  const ffmpeg = ["-v", "error", "-c:a", decoder, "-i", path, "-f", "s16le", "-ar", "48000", "-"];
+  const { stdout } = decoder === "opusdec"
+    ? await run("opusdec", ["--quiet", "--rate", "48000", "--no-dither", path, "-"])
+    : await run("ffmpeg", ["-nostdin", ...ffmpeg]);
+  assert(stdout.length > 1e6);
+  return new Uint8Array(await crypto.subtle.digest("SHA-256", stdout.slice())).toHex();
+}
+
+/** Joins the chunks in a folder. Returns what a person reads. */
+async function joinTo(output: string, chunks: string): Promise<string> {
+  const said: string[] = [];
+  const print = (text: string) => said.push(text);
+  const none = { from: undefined, to: undefined, device: undefined, progress: () => {} };
+  const options = {
+    ...none,
+    paths: [chunks],
+    output,
+    zone: "UTC",
+    gaps: "silence",
+    print,
+  } as const;
+  assertEquals(await runJoin(options), 0, said.join("\n"));
+  return said.join("\n");
+}
+
+Deno.test("a minute of speech that was cut into chunks and joined decodes to the uncut stream, bit for bit", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "join-" });
+  try {
+    const wav = join(folder, "speech.wav");
+    await makeSpeech(wav, 60.123);
+    const settings = [[16_000, 24], [24_000, 32], [48_000, 24], [48_000, 64]] as const;
+    for (const [sampleRate, bitrateKbps] of settings) {
+      const what = `${sampleRate}-${bitrateKbps}`;
+      const source = { kind: "lavfi", graph: `amovie=${wav}` } as const;
+      const args = ffmpegArguments(source, { sampleRate, bitrateKbps });
+      const { stdout } = await run("ffmpeg", args.filter((arg) => arg !== "-re"));
+      const uncut = join(folder, `${what}-uncut.ogg`);
+      await Deno.writeFile(uncut, stdout);
+      const till = new SimulatedTill();
+      const { head, packets } = readStream(stdout);
+      till.start("starting", packets, head);
+      till.hear(70);
+      till.stop();
+      const chunks = join(folder, what);
+      await till.deliver(chunks);
+      const all = join(folder, `${what}.ogg`);
+      await joinTo(all, chunks);
+      await opusinfo(all);
+      for (const decoder of DECODERS.slice(0, bitrateKbps === 64 ? 3 : 2)) {
+        assertEquals(
+          await decoded(all, decoder),
+          await decoded(uncut, decoder),
+          `${what} ${decoder}`,
+        );
+      }
+    }
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test("chunks with missing sound become a WAV file of the right length, silent where it is missing", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "join-" });
+  try {
+    const wav = join(folder, "speech.wav");
+    await makeSpeech(wav, 20);
+    const source = { kind: "lavfi", graph: `amovie=${wav}` } as const;
+    const args = ffmpegArguments(source, { sampleRate: 48_000, bitrateKbps: 24 });
+    const { stdout } = await run("ffmpeg", args.filter((arg) => arg !== "-re"));
+    const till = new SimulatedTill();
+    const { head, packets } = readStream(stdout);
+    till.start("starting", packets, head);
+    till.hear(30);
+    till.stop();
+    const chunks = join(folder, "chunks");
+    await till.deliver(chunks, (index) => index !== 2);
+    const output = join(folder, "all.wav");
+    const said = await joinTo(output, chunks);
+    assert(said.includes("5.000 s missing"), said);
+    const pcm = ["-f", "s16le", "-ac", "1", "-"];
+    const heard = await run("ffmpeg", ["-nostdin", "-v", "error", "-i", output, ...pcm]);
+    const samples = new Int16Array(heard.stdout.slice().buffer);
+    assertEquals(samples.length, 20 * 48_000);
+    const silent = samples.subarray(10.1 * 48_000, 14.9 * 48_000);
+    assert(silent.every((sample) => Math.abs(sample) <= 1), "silence");
+    assertEquals([...Deno.readDirSync(folder)].map(({ name }) => name).sort(), [
+      "all.wav",
+      "chunks",
+      "speech.wav",
+    ]);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
