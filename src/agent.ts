@@ -27,7 +27,8 @@ import type { Schedule } from "./config/schedule.ts";
 import { HealthServer } from "./web/health_server.ts";
 import { collectMetrics } from "./web/metrics.ts";
 import { restoreHistory } from "./spool/restore_history.ts";
-import { exportMetrics } from "./web/telemetry.ts";
+import { sendHeartbeats } from "./web/heartbeat.ts";
+import { MetricsPush } from "./web/metrics_push.ts";
 import { declaredUntil } from "./status/gap_log.ts";
 import { ProblemReport } from "./status/problem_report.ts";
 import { problems } from "./status/problems.ts";
@@ -36,6 +37,7 @@ import { connectServiceManager, runtimeDirectory } from "./system/notify_socket.
 import type { StatusView } from "./web/view.ts";
 import { TaskGroup } from "./system/task_group.ts";
 import { type IngestClient, ingestClientOf } from "./upload/ingest_client.ts";
+import { TextPost } from "./upload/text_post.ts";
 import { Uploader } from "./upload/uploader.ts";
 import { VERSION } from "./system/version.ts";
 
@@ -109,7 +111,6 @@ export async function runAgent(options: AgentOptions, stop: AbortSignal): Promis
     const recorder = makeRecorder(parts);
     const report = () => status.report(spool, recorder.balance());
     const view = () => viewStatus(parts, report());
-    exportMetrics(() => collectMetrics(view()));
     const health = HealthServer.start({
       port: config.healthPort,
       report,
@@ -119,7 +120,7 @@ export async function runAgent(options: AgentOptions, stop: AbortSignal): Promis
       log: log.getChild("health"),
     });
     try {
-      await runWorkers({ ...parts, client, health, recorder, report }, stop);
+      await runWorkers({ ...parts, client, health, recorder, report, view }, stop);
     } finally {
       await health.close();
     }
@@ -147,6 +148,7 @@ interface Workers extends Parts {
   recorder: Recorder;
   health: HealthServer;
   report: () => HealthReport;
+  view: () => StatusView;
 }
 
 async function runWorkers(parts: Workers, stop: AbortSignal): Promise<void> {
@@ -176,6 +178,7 @@ async function runWorkers(parts: Workers, stop: AbortSignal): Promise<void> {
   delivery.start("janitor", (signal) => janitor.run(signal));
   delivery.start("uploader", (signal) => uploader.run(signal));
   delivery.start("history", () => restoreHistory(status.history, spool, clock.unixMs()));
+  startReporting(delivery, parts);
   const capture = new TaskGroup();
   capture.start("recorder", (signal) => parts.recorder.run(signal));
   capture.start("sound events", (signal) => parts.soundEvents.run(signal));
@@ -198,6 +201,55 @@ async function runWorkers(parts: Workers, stop: AbortSignal): Promise<void> {
     stop.removeEventListener("abort", stopCapture);
     delivery.stop();
     await delivery.join();
+  }
+}
+
+/** Starts what tells the operator of many tills how this one is. */
+function startReporting(group: TaskGroup, parts: Workers): void {
+  const { config, clock, log, status, env = {} } = parts;
+  const deps = () => ({
+    clock,
+    problem: new ProblemReport({ clock, status, log: log.getChild("fleet") }),
+  });
+  const way = { tls: config, env, clock };
+  const { otlpEndpoint, heartbeatUrl } = config;
+  if (otlpEndpoint !== null) {
+    const url = new URL(otlpEndpoint);
+    const path = `${url.pathname.replace(/\/$/, "")}/v1/metrics`;
+    group.start("metrics push", async (signal) => {
+      using post = new TextPost(url, way);
+      await new MetricsPush({
+        intervalMs: config.otlpIntervalS * 1000,
+        resource: {
+          "service.name": "recorder-agent",
+          "service.instance.id": config.deviceId,
+          "service.version": VERSION,
+          "point_id": config.pointId,
+          "register_id": config.registerId,
+        },
+        collect: () => collectMetrics(parts.view()),
+        push: (content, signal) =>
+          post.post(path, { type: "application/json", content }, config.otlpHeaders ?? {}, signal),
+      }, deps()).run(signal);
+    });
+  }
+  if (heartbeatUrl !== null) {
+    group.start("heartbeat", async (signal) => {
+      using post = new TextPost(new URL(heartbeatUrl), way);
+      await sendHeartbeats(
+        {
+          url: heartbeatUrl,
+          intervalMs: config.heartbeatIntervalS * 1000,
+          report: parts.report,
+          ping: (url, content, signal) => {
+            const { pathname, search } = new URL(url);
+            return post.post(pathname + search, { type: "text/plain", content }, {}, signal);
+          },
+        },
+        deps(),
+        signal,
+      );
+    });
   }
 }
 

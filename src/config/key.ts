@@ -25,6 +25,15 @@ export const GROUPS = {
   },
   delivery: { title: { en: "Delivery", ru: "Отправка" } },
   health: { title: { en: "Health", ru: "Состояние" } },
+  fleet: {
+    title: { en: "Many tills", ru: "Много касс" },
+    note: {
+      en: "Both connections use the proxy, the addresses and the certificates of the uploads. " +
+        "[Metrics and alerts](../how-to/alerts.md) says how to use them.",
+      ru: "Оба соединения используют прокси, адреса и сертификаты отправки чанков. " +
+        "[Метрики и оповещения](../../how-to/alerts.md).",
+    },
+  },
 } satisfies Readonly<Record<string, Group>>;
 
 export interface Group {

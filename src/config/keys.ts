@@ -11,9 +11,12 @@ import {
   file,
   FLAG,
   folder,
+  HEADERS,
   integer,
   numberFrom,
   oneOf,
+  OTLP_URL,
+  PING_URL,
   positive,
   refuseCertificate,
   SAMPLE_RATE,
@@ -355,6 +358,59 @@ export const KEYS = {
     meaning: {
       en: "port of the page, `/health` and `/metrics` on 127.0.0.1; 0 takes any free one",
       ru: "порт страницы, `/health` и `/metrics` на 127.0.0.1; 0 — любой свободный",
+    },
+  },
+
+  otlp_endpoint: {
+    group: "fleet",
+    kind: OTLP_URL,
+    absent: { en: "metrics are not pushed", ru: "метрики не отправляются" },
+    since: "0.3.0",
+    meaning: {
+      en: "base URL of a receiver of metrics, OTLP over HTTP; `/v1/metrics` is added to it",
+      ru: "базовый URL приёмника метрик, OTLP поверх HTTP; к нему добавляется `/v1/metrics`",
+    },
+  },
+  otlp_headers: {
+    group: "fleet",
+    kind: HEADERS,
+    absent: { en: "none", ru: "нет" },
+    since: "0.3.0",
+    meaning: {
+      en: "header fields for that receiver, for instance its token",
+      ru: "поля заголовка для этого приёмника, например его токен",
+    },
+  },
+  otlp_interval_s: {
+    group: "fleet",
+    kind: integer(10, 3600, "seconds"),
+    default: "60",
+    since: "0.3.0",
+    meaning: {
+      en: "time between two pushes of the metrics",
+      ru: "промежуток между двумя отправками метрик",
+    },
+  },
+  heartbeat_url: {
+    group: "fleet",
+    kind: PING_URL,
+    absent: { en: "no heartbeat", ru: "сигнал не отправляется" },
+    since: "0.3.0",
+    meaning: {
+      en: "URL of a monitor that raises an alarm when the till is silent; `/fail` is added to " +
+        "its path when something is wrong",
+      ru: "URL монитора, который поднимает тревогу, когда касса молчит; при проблеме к пути " +
+        "добавляется `/fail`",
+    },
+  },
+  heartbeat_interval_s: {
+    group: "fleet",
+    kind: integer(10, 3600, "seconds"),
+    default: "60",
+    since: "0.3.0",
+    meaning: {
+      en: "time between two heartbeats",
+      ru: "промежуток между двумя сигналами",
     },
   },
 } satisfies KeyTable;

@@ -48,6 +48,8 @@ const KIND_OF = {
   janitor_failed: "storage",
   clock_not_synchronized: "clock",
   health_port_unavailable: "health",
+  metrics_push_failing: "health",
+  heartbeat_failing: "health",
 } as const satisfies Record<string, ProblemKind>;
 
 export type ProblemCode = keyof typeof KIND_OF;
@@ -320,6 +322,17 @@ export const problems = {
   healthPortUnavailable: define("health_port_unavailable", (port: number, error: unknown) => ({
     message: `The health server cannot listen on 127.0.0.1:${port}: ${messageOf(error)}`,
     fix: "Stop the program that uses the port, or change health_port and restart the service",
+  })),
+
+  /** `reason` is the answer of the receiver, or why there is none. */
+  metricsPushFailing: define("metrics_push_failing", (reason: string) => ({
+    message: `Metrics wait because they cannot be pushed: ${reason}`,
+    fix: "Compare otlp_endpoint and otlp_headers with those of the receiver",
+  })),
+
+  heartbeatFailing: define("heartbeat_failing", (reason: string) => ({
+    message: `The monitor cannot be told that this till is well: ${reason}`,
+    fix: "Compare heartbeat_url with the one from the monitor",
   })),
 };
 

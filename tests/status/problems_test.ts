@@ -54,6 +54,8 @@ function everyWording(): Diagnosis[] {
     janitorFailed: problems.janitorFailed("a.ogg: Permission denied"),
     clockNotSynchronized: problems.clockNotSynchronized(),
     healthPortUnavailable: problems.healthPortUnavailable(8042, error),
+    metricsPushFailing: problems.metricsPushFailing("the receiver answered 401"),
+    heartbeatFailing: problems.heartbeatFailing("the monitor answered 404"),
   } satisfies Record<keyof typeof problems, Diagnosis>;
   return [
     ...Object.values(made),

@@ -1,0 +1,57 @@
+// Posts short texts to a server other than the Ingest API, over the same way as the uploads: their client,
+// with its proxies, addresses and certificates. It does not know what the texts mean.
+
+import { type Clock, systemClock } from "../system/clock.ts";
+import { HttpClient } from "./http_client.ts";
+import type { TlsConfig } from "../config/tls_files.ts";
+import { VERSION } from "../system/version.ts";
+
+/** Such a server has little to read and little to say. */
+const TOTAL_MS = 20_000;
+const SILENCE_MS = 10_000;
+
+export interface TextPostOptions {
+  readonly tls: TlsConfig;
+  /** Environment variables that may name a proxy. */
+  readonly env: Readonly<Record<string, string>>;
+  readonly clock?: Clock;
+}
+
+/** Posts texts to one server. */
+export class TextPost implements Disposable {
+  readonly #http: HttpClient;
+
+  /** @param url of the server: only its scheme, name and port count. */
+  constructor(url: URL, { tls, env, clock = systemClock }: TextPostOptions) {
+    this.#http = new HttpClient({ url, tls, env, clock });
+  }
+
+  [Symbol.dispose](): void {
+    this.#http[Symbol.dispose]();
+  }
+
+  /**
+   * Posts a text. Resolves with the status of the answer.
+   * @param path with its query.
+   * @throws {TransportFailure} if there is no answer; the reason of the signal.
+   */
+  async post(
+    path: string,
+    text: { readonly type: string; readonly content: string },
+    headers: Readonly<Record<string, string>>,
+    signal: AbortSignal,
+  ): Promise<number> {
+    const bytes = new TextEncoder().encode(text.content);
+    const body = {
+      sizeBytes: bytes.length,
+      async *pieces(before: Uint8Array<ArrayBuffer>) {
+        yield before;
+        yield bytes;
+      },
+    };
+    const own = { "content-type": text.type, "user-agent": `recorder-agent/${VERSION}` };
+    const request = { path, headers: { ...headers, ...own }, body };
+    const limits = { signal, totalMs: TOTAL_MS, silenceMs: () => SILENCE_MS };
+    return (await this.#http.post(request, limits)).status;
+  }
+}
