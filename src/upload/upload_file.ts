@@ -40,7 +40,7 @@ export class UploadFiles {
     const { isFile, size } = await Deno.lstat(path);
     if (!isFile) throw new Error("it is not a regular file");
     if (size > MAX_CHUNK_BYTES) throw new Error(`it is larger than a chunk can be: ${size} bytes`);
-    const file = await Deno.open(path);
+    const file = await Deno.open(path, { read: true });
     const buffer = this.#free.pop() ?? new Uint8Array(BUFFER_BYTES);
     const opened = new OpenFile(file, buffer, () => this.#free.push(buffer));
     try {
