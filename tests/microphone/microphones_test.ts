@@ -88,19 +88,6 @@ Deno.test("a microphone that could not be saved is saved the next time", async (
   assertEquals((await readMicrophones(setup.root)).last?.path, "1-1.2");
 });
 
-Deno.test("isOpen() says whether the process has the microphone open, and yes if it cannot know", async () => {
-  await using setup = await setUp("one_usb_microphone");
-  const microphone = await setup.microphones.find();
-  await Deno.mkdir(`${setup.root}/proc/asound/card1/pcm0c/sub0`, { recursive: true });
-  await setup.edit("/proc/asound/card1/pcm0c/sub0/status", () => "closed\n");
-  assertEquals(await setup.microphones.isOpen(microphone, 77), false);
-  await setup.edit("/proc/asound/card1/pcm0c/sub0/status", () => "owner_pid   : 77\n");
-  assertEquals(await setup.microphones.isOpen(microphone, 77), true);
-  assertEquals(await setup.microphones.isOpen(microphone, 78), false);
-  const { device: _, ...pcm } = microphone; // only the configuration of ALSA knows what it is
-  assertEquals(await setup.microphones.isOpen(pcm, 78), true);
-});
-
 Deno.test("a broken microphone.json is treated as missing", async () => {
   for (const text of ["", "{", "null", "[]", '{"name":1}', "\0\0\0\0", '{"path":"1-1.2"}']) {
     await using setup = await setUp("two_equal_usb_microphones");
