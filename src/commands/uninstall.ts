@@ -35,7 +35,7 @@ import { messageOf } from "../system/error_text.ts";
 const SPOOL_ENTRIES = [
   ...["recording", "outbox", "uploaded", "rejected"],
   ...["lock", "gaps.jsonl", "microphone.json", "channels.json"],
-  ...["channels.sock", "levels.sock", "sound.sock"],
+  ...["alsa.conf", "channels.sock", "levels.sock", "sound.sock"],
   // What a power cut leaves of a file that was being replaced.
   ...["gaps.jsonl.tmp", "microphone.json.tmp", "channels.json.tmp"],
 ];

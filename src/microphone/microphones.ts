@@ -128,7 +128,7 @@ export class SystemMicrophones implements Microphones {
     return {
       name: device.name,
       reason,
-      attempts: asSources(device, sampleRate),
+      attempts: asSources(device, sampleRate).map((source) => ({ ...source, isFound: true })),
       device,
       isStandIn: !isExpected,
       isStopgap: wanted.kind === "any" && device.usb === null,
@@ -267,6 +267,7 @@ export function singleMicrophone(microphone: Microphone): Microphones {
   };
 }
 
-function asSources(device: CaptureDevice | string, sampleRate: number): CaptureSource[] {
-  return captureAttempts(device, sampleRate).map((attempt) => ({ kind: "alsa", ...attempt }));
+function asSources(device: CaptureDevice | string, sampleRate: number) {
+  return captureAttempts(device, sampleRate)
+    .map((attempt) => ({ kind: "alsa", ...attempt }) satisfies CaptureSource);
 }
