@@ -11,6 +11,7 @@ import { type ChannelLevels, STRETCHES_PER_S } from "../microphone/channel_choic
 import { type Diagnosis, problems } from "../status/problems.ts";
 import { Causes, type FfmpegLogLevel, parseLine } from "./causes.ts";
 import { ChannelMeter } from "./channel_meter.ts";
+import { alsaEnvironment } from "./alsa_config.ts";
 import { FfmpegSocket } from "./ffmpeg_socket.ts";
 import { LevelMeter } from "./level_meter.ts";
 import { LevelsReader } from "./levels_reader.ts";
@@ -201,7 +202,10 @@ export class Ffmpeg {
       : FfmpegSocket.listen(join(dir, "channels.sock"));
     try {
       const paths = { sound: sound?.path, levels: levels?.path, channels: channels?.path };
-      this.#child = spawnFfmpeg(ffmpegArguments(source, options, paths), sound ? "null" : "piped");
+      this.#child = spawnFfmpeg(ffmpegArguments(source, options, paths), {
+        stdout: sound ? "null" : "piped",
+        env: source.kind === "alsa" && source.isFound === true ? alsaEnvironment(dir) : {},
+      });
     } catch (error) {
       for (const socket of [sound, levels, channels]) socket?.close();
       throw error;
@@ -311,9 +315,12 @@ function channelMeter(source: CaptureSource, { onChannels }: CaptureOptions): Ch
 /**
  * ffmpeg is bound to this process: with a hanging microphone it would otherwise hold the device forever.
  */
-function spawnFfmpeg(args: readonly string[], stdout: "null" | "piped"): Deno.ChildProcess {
+function spawnFfmpeg(
+  args: readonly string[],
+  options: { stdout: "null" | "piped"; env: Readonly<Record<string, string>> },
+): Deno.ChildProcess {
   try {
-    return spawnBound(ffmpegProgram(), args, { stdout, stderr: "piped" });
+    return spawnBound(ffmpegProgram(), args, { ...options, stderr: "piped" });
   } catch (error) {
     if (!isMissing(error)) throw error;
     throw new FfmpegMissingError("ffmpeg cannot be started", { cause: error });

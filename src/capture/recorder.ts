@@ -27,6 +27,9 @@ import { recordStream, type StreamDeps, type StreamEnd, type StreamOptions } fro
 
 /** The schedule is checked at least this often, because the clock may be stepped at any time. */
 const LOOK_MS = 5_000;
+/** How long the first sound of a microphone may take, ms; twice as long after each start without sound. */
+const FIRST_SOUND_MIN_MS = 20_000;
+const FIRST_SOUND_MAX_MS = 80_000;
 const RECONNECT_MIN_MS = 2_000;
 const RECONNECT_MAX_MS = 60_000;
 /**
@@ -105,6 +108,8 @@ export class Recorder {
    * again.
    */
   readonly #leftBehind = new Map<number, string>();
+  /** How long the first sound of a microphone may take, if it is more than usual; a fast start resets it. */
+  readonly #firstSoundMs = new Map<string, number>();
   /**
    * When the schedule ended; null after the ledger is closed. In between, the last chunk may still be
    * written.
@@ -306,15 +311,25 @@ export class Recorder {
         chain: this.#chain,
         gapCause: this.#gapCause,
         onDropping: (dropping) => status.recording(dropping ? null : microphone.name),
-        isOpen: (pid) => this.#options.microphones.isOpen(microphone, pid),
+        firstSoundMs: this.#firstSoundMs.get(keyOf(microphone)) ?? FIRST_SOUND_MIN_MS,
       },
       signal,
     );
     if (end.leftBehind !== undefined) this.#leaveBehind(end.leftBehind, microphone);
+    if (end.diagnosis?.code === problems.stalled.code && end.soundEndMs === null) {
+      this.#giveMoreTime(microphone);
+    }
     status.counters.captureEnded(end.diagnosis?.code ?? "asked");
     if (end.soundEndMs !== null) this.#lostMs = end.soundEndMs;
     status.recording(null);
     return { ...end, microphone };
+  }
+
+  /** A microphone that gave no sound in its time gets more the next time: it may only be slow. */
+  #giveMoreTime(microphone: Microphone): void {
+    const key = keyOf(microphone);
+    const givenMs = this.#firstSoundMs.get(key) ?? FIRST_SOUND_MIN_MS;
+    this.#firstSoundMs.set(key, Math.min(givenMs * 2, FIRST_SOUND_MAX_MS));
   }
 
   #leaveBehind(

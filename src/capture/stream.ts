@@ -18,21 +18,20 @@ import type { FfmpegLogLevel } from "./causes.ts";
 import { OpusStreamReader } from "../chunk/opus.ts";
 import { StreamCutter, type StreamCutterDeps, type StreamCutterOptions } from "./stream_cutter.ts";
 
-/** An ffmpeg that delivers no packet for this long is hanging. */
+/** An ffmpeg that has delivered sound, and delivers no more for this long, is hanging. */
 export const STALL_MS = 10_000;
 /** If a timer fires later than this, this process itself was suspended or had no processor time. */
 const HELD_UP_MS = 2_000;
 /** Sound that waits in the pipe is read within this time. */
 const LAST_LOOK_MS = 500;
-/** How long ffmpeg may take to open the microphone, on a slow disk. */
-const OPENING_MS = 20_000;
-/** How often the stream checks whether ffmpeg has opened the microphone. */
-const OPENING_LOOK_MS = 2_000;
 
 export type StreamOptions = CaptureOptions & StreamCutterOptions;
 export interface StreamDeps extends StreamCutterDeps {
-  /** Whether the process with this id has opened the microphone. Never rejects. */
-  readonly isOpen: (pid: number) => Promise<boolean>;
+  /**
+   * How long the first sound may take: ffmpeg may load from a slow disk, and a microphone may need its time to be
+   * opened.
+   */
+  readonly firstSoundMs: number;
   /** @default Ffmpeg.start */
   readonly startFfmpeg?: StartFfmpeg;
 }
@@ -118,30 +117,25 @@ async function endOf(ffmpeg: RunningFfmpeg, clock: Clock): Promise<Diagnosis | n
 async function watchForStall(
   ffmpeg: RunningFfmpeg,
   cutter: StreamCutter,
-  { clock, isOpen }: Pick<StreamDeps, "clock" | "isOpen">,
+  { clock, firstSoundMs }: Pick<StreamDeps, "clock" | "firstSoundMs">,
   signal: AbortSignal,
 ): Promise<Diagnosis | null> {
-  const startedMs = clock.monotonicMs();
-  cutter.readMs = startedMs;
-  // A microphone that ffmpeg has not opened yet is not hanging.
-  for (let lookMs = startedMs; cutter.readMs === lookMs && lookMs < startedMs + OPENING_MS;) {
-    await clock.sleep(OPENING_LOOK_MS, signal);
-    if (signal.aborted || cutter.readMs !== lookMs || await isOpen(ffmpeg.pid)) break;
-    if (cutter.readMs === lookMs) cutter.readMs = lookMs = clock.monotonicMs();
-  }
+  cutter.readMs = clock.monotonicMs();
   while (!signal.aborted) {
-    const dueMs = cutter.readMs + STALL_MS;
-    await clock.sleep(Math.max(0, dueMs - clock.monotonicMs()), signal);
+    const limitMs = cutter.soundEndMs === null ? firstSoundMs : STALL_MS;
+    const dueMs = cutter.readMs + limitMs;
+    // Not longer: the limit is another one as soon as sound arrives.
+    await clock.sleep(Math.min(STALL_MS, Math.max(0, dueMs - clock.monotonicMs())), signal);
     const nowMs = clock.monotonicMs();
     // This process itself was delayed (stopped, or without processor time). The sound that ffmpeg wrote
     // meanwhile waits in the pipe, so ffmpeg gets the full time again. While the board is suspended, this
     // clock stands still.
     if (nowMs - dueMs > HELD_UP_MS) cutter.readMs = nowMs;
     // After a shorter delay, this timer may have fired before the pipe was read.
-    if (nowMs >= cutter.readMs + STALL_MS) await clock.sleep(LAST_LOOK_MS, signal);
-    if (signal.aborted || clock.monotonicMs() < cutter.readMs + STALL_MS) continue;
+    if (nowMs >= cutter.readMs + limitMs) await clock.sleep(LAST_LOOK_MS, signal);
+    if (signal.aborted || clock.monotonicMs() < cutter.readMs + limitMs) continue;
     const isGone = await ffmpeg.stop(clock, { stalled: true });
-    return isGone ? problems.stalled(STALL_MS / 1000) : problems.ffmpegStuck(ffmpeg.pid);
+    return isGone ? problems.stalled(limitMs / 1000) : problems.ffmpegStuck(ffmpeg.pid);
   }
   return null;
 }

@@ -17,8 +17,8 @@ import { readHealth } from "./service.ts";
 import { ffmpegProgram } from "../system/programs.ts";
 
 const LISTEN_MS = 2000;
-/** ffmpeg needs some time to start on a slow board. */
-const START_MS = 8000;
+/** ffmpeg needs some time to start on a slow board, and some microphones to be opened. */
+const START_MS = 20_000;
 
 /** ffmpeg, the microphone that would be recorded, and its level. */
 export async function checkMicrophone(

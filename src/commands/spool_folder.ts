@@ -10,7 +10,7 @@ const SPOOL_FOLDERS = ["recording", "outbox", "uploaded", "rejected"];
 export const SPOOL_ENTRIES: readonly string[] = [
   ...SPOOL_FOLDERS,
   ...["lock", "gaps.jsonl", "microphone.json", "channels.json"],
-  ...["channels.sock", "levels.sock", "sound.sock"],
+  ...["alsa.conf", "channels.sock", "levels.sock", "sound.sock"],
   // What a power cut leaves of a file that was being replaced.
   ...["gaps.jsonl.tmp", "microphone.json.tmp", "channels.json.tmp"],
 ];

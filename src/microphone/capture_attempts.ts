@@ -12,6 +12,8 @@ export type CaptureSource =
     sampleRate: number;
     /** Which channels are recorded, counted from 0; several are averaged, all if it is left out. */
     take?: readonly number[];
+    /** The PCM is one of a device that was found: ALSA's configuration files are not needed, and not read. */
+    isFound?: boolean;
   }
   /** A synthetic source of libavfilter, played in real time. */
   | { kind: "lavfi"; graph: string };

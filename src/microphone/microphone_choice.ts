@@ -38,7 +38,8 @@ export class NoMicrophoneError extends Error {
 }
 
 /**
- * The microphone to record. If the configuration names none, USB comes before everything else; among USB
+ * The microphone to record. If the configuration names none, virtual devices do not count, and USB comes before
+ * everything else; among USB
  * microphones, the one recorded last (`last`), else the lowest card number. A microphone that matches in
  * another socket than the last one is always only a stand-in, because two of the same model must not be
  * confused. A card with several capture devices counts once, with the first one.
@@ -87,11 +88,16 @@ function chooseAny(
   cards: readonly SoundCard[],
   { last: recordedLast, standIn = null }: Known,
 ): Choice {
-  const usb = microphones.filter((device) => device.usb !== null);
-  const candidates = usb.length > 0 ? usb : microphones;
+  const real = microphones.filter((device) => !isVirtual(device, cards));
+  const usb = real.filter((device) => device.usb !== null);
+  const candidates = usb.length > 0 ? usb : real;
   const [lowest] = candidates;
   if (lowest === undefined) {
-    throw new NoMicrophoneError(problems.noMicrophone(withoutCapture(cards)));
+    const what = microphones.length === 0
+      ? withoutCapture(cards)
+      : `there is only ${microphones.map(describe).join(", ")}, which is not a microphone and is ` +
+        "recorded only if audio_device names it";
+    throw new NoMicrophoneError(problems.noMicrophone(what));
   }
   const choice = (device: CaptureDevice, why: string, isExpected = true): Choice => {
     const what = device.usb === null ? "microphone" : "USB microphone";
@@ -99,8 +105,10 @@ function chooseAny(
     return { device, reason: `${what} ${describe(device)}: ${why}${caveat}`, isExpected };
   };
   const kind = usb.length > 0 ? "USB microphone" : "microphone";
+  const others = candidates.filter((device) => device !== lowest).map(describe).join(", ");
   const rank = candidates.length > 1
-    ? `the lowest number of ${candidates.length} ${kind}s`
+    ? `the lowest number of ${candidates.length} ${kind}s; to record another one, ${others}, ` +
+      'set audio_device to a line of "recorder-agent devices"'
     : `the only ${kind}`;
   // A microphone that is not on USB was recorded only because none was on USB: nothing stands in for it.
   const isOnboard = recordedLast?.path === null && recordedLast.vendorProduct === null;
@@ -158,6 +166,12 @@ export function deviceOfPcm(pcm: string, devices: readonly CaptureDevice[]): Cap
   return devices.find((found) =>
     (found.cardId === card || String(found.card) === card) && found.device === Number(device)
   ) ?? null;
+}
+
+/** Sound that programs of this machine, or another machine, play: never a microphone. */
+function isVirtual({ card }: CaptureDevice, cards: readonly SoundCard[]): boolean {
+  const driver = cards.find(({ number }) => number === card)?.driver ?? "";
+  return ["Loopback", "Dummy", "UAC1_Gadget", "UAC2_Gadget"].includes(driver);
 }
 
 function firstOfEachCard(devices: readonly CaptureDevice[]): CaptureDevice[] {

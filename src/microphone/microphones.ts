@@ -64,10 +64,6 @@ export interface Microphones {
   knownChannels(microphone: Microphone, count: number): Promise<ChannelChoice | null>;
   /** Saves what was decided. @throws the errors of the disk. */
   rememberChannels(microphone: Microphone, count: number, choice: ChannelChoice): Promise<void>;
-  /**
-   * Whether this process has opened the microphone; also true if that cannot be determined. Never rejects.
-   */
-  isOpen(microphone: Microphone, pid: number): Promise<boolean>;
   /** The diagnosis with the details that the system knows. Never rejects. */
   explain(diagnosis: Diagnosis, microphone: Microphone): Promise<Diagnosis>;
 }
@@ -132,7 +128,7 @@ export class SystemMicrophones implements Microphones {
     return {
       name: device.name,
       reason,
-      attempts: asSources(device, sampleRate),
+      attempts: asSources(device, sampleRate).map((source) => ({ ...source, isFound: true })),
       device,
       isStandIn: !isExpected,
       isStopgap: wanted.kind === "any" && device.usb === null,
@@ -201,15 +197,6 @@ export class SystemMicrophones implements Microphones {
     await writeChannels(this.#options.spoolDir, keyOf(microphone), count, choice);
   }
 
-  async isOpen({ device }: Microphone, pid: number): Promise<boolean> {
-    if (device === undefined) return true;
-    try {
-      return (await readHolders(device, this.#options)).some((holder) => holder.pid === pid);
-    } catch {
-      return true; // grep hung
-    }
-  }
-
   async explain(diagnosis: Diagnosis, microphone: Microphone): Promise<Diagnosis> {
     const { name, device } = microphone;
     try {
@@ -276,11 +263,11 @@ export function singleMicrophone(microphone: Microphone): Microphones {
     countStandIn: () => Promise.resolve(0),
     knownChannels: () => Promise.resolve(null),
     rememberChannels: () => Promise.resolve(),
-    isOpen: () => Promise.resolve(true),
     explain: (diagnosis) => Promise.resolve(diagnosis),
   };
 }
 
-function asSources(device: CaptureDevice | string, sampleRate: number): CaptureSource[] {
-  return captureAttempts(device, sampleRate).map((attempt) => ({ kind: "alsa", ...attempt }));
+function asSources(device: CaptureDevice | string, sampleRate: number) {
+  return captureAttempts(device, sampleRate)
+    .map((attempt) => ({ kind: "alsa", ...attempt }) satisfies CaptureSource);
 }

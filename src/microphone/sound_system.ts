@@ -29,6 +29,8 @@ export interface Holder {
   readonly program: string | null;
   /** It belongs to the unit of this program. */
   readonly isOwn?: true;
+  /** The service of systemd that starts it, of the system or of a user. */
+  readonly service?: { readonly name: string; readonly isUsers: boolean };
 }
 
 /** The unit of this program. */
@@ -136,20 +138,41 @@ async function nameProcesses(root: string, threads: readonly string[]): Promise<
   const files = pids.flatMap((pid) => [`/proc/${pid}/comm`, `/proc/${pid}/cgroup`]);
   const texts = await readFiles(root, "", files);
   return await Promise.all(pids.map(async (pid) => {
-    const program = texts.get(`/proc/${pid}/comm`)?.[0] ?? await unitOf(pid, root);
-    const groups = texts.get(`/proc/${pid}/cgroup`) ?? [];
-    const isOwn = program === OWN_UNIT || groups.some((line) => line.split("/").includes(OWN_UNIT));
-    return { pid: Number(pid), program, ...(isOwn ? { isOwn } : {}) };
+    const comm = texts.get(`/proc/${pid}/comm`)?.[0];
+    const groups = texts.get(`/proc/${pid}/cgroup`) ?? await groupsOf(pid, root);
+    const program = comm ?? groups[0]?.split("/").at(-1) ?? null;
+    const isOwn = groups.some((group) => group.split("/").includes(OWN_UNIT));
+    const service = isOwn ? null : serviceOf(groups);
+    return {
+      pid: Number(pid),
+      program,
+      ...(isOwn ? { isOwn } : {}),
+      ...(service === null ? {} : { service }),
+    };
   }));
 }
 
-/** The unit of a thread, for instance `pulseaudio.service`, from its control group; null if it has none. */
-async function unitOf(thread: string, root: string): Promise<string | null> {
+/**
+ * The control group of a thread, for instance `…/system.slice/pulseaudio.service`, in place of what a hidden
+ * process does not say.
+ */
+async function groupsOf(thread: string, root: string): Promise<string[]> {
   const [path] = await linesOf(PROGRAMS.grep, [
     ...["-rslx", "--include=cgroup.threads", "--include=tasks"],
     ...["-e", thread, `${root}/sys/fs/cgroup`],
   ]);
-  return path?.split("/").at(-2) ?? null;
+  return path === undefined ? [] : [path.slice(0, path.lastIndexOf("/"))];
+}
+
+/** The innermost service in the path of a control group; `user@1000.service` runs those of a user. */
+function serviceOf(groups: readonly string[]): NonNullable<Holder["service"]> | null {
+  for (const group of groups) {
+    const names = group.split("/").filter((name) => name.endsWith(".service"));
+    const name = names.at(-1);
+    if (name === undefined || name.startsWith("user@")) continue;
+    return { name, isUsers: names.some((name) => name.startsWith("user@")) };
+  }
+  return null;
 }
 
 function nodePath(card: number, device: number): string {

@@ -133,7 +133,7 @@ export const problems = {
     "microphone_busy",
     (
       name: string,
-      holders: readonly { pid: number; program: string | null; isOwn?: true }[] = [],
+      holders: readonly HolderFacts[] = [],
     ) => ({
       message: `The microphone ${name} is in use by ` +
         (holders.length === 0
@@ -348,12 +348,40 @@ function chunks(count: number): string {
   return count === 1 ? "1 chunk" : `${count} chunks`;
 }
 
-/** How to get a microphone back from the processes that have it open. */
-function stopHolders(holders: readonly { pid: number; isOwn?: true }[]): string {
+/** A process that has a microphone open, and the service of systemd that starts it. */
+interface HolderFacts {
+  readonly pid: number;
+  readonly program: string | null;
+  readonly isOwn?: true;
+  readonly service?: { readonly name: string; readonly isUsers: boolean };
+}
+
+/** The units of each sound server: one alone would be started again by another. */
+const SOUND_SERVERS: readonly (readonly [RegExp, string])[] = [
+  [/^(pipewire|wireplumber)/, "pipewire.socket pipewire.service wireplumber.service"],
+  [/^pulseaudio/, "pulseaudio.socket pulseaudio.service"],
+];
+
+/** How to get a microphone back from the processes that have it open, for good. */
+function stopHolders(holders: readonly HolderFacts[]): string {
   if (holders.length === 0) return "Find it with sudo fuser -v /dev/snd/* and stop it";
   const foreign = holders.filter(({ isOwn }) => isOwn !== true);
   return foreign.length === 0
     ? "Check whether the service is recording (systemctl status recorder-agent); if it is not, " +
       "restart it: sudo systemctl restart recorder-agent"
-    : `Stop it: sudo kill ${foreign.map(({ pid }) => pid).join(" ")}`;
+    : foreign.map(stopHolder).filter((fix, i, all) => all.indexOf(fix) === i).join("; ");
+}
+
+function stopHolder({ pid, program, service }: HolderFacts): string {
+  const known = [program ?? "", service?.name ?? ""];
+  const [, server] = SOUND_SERVERS.find(([name]) => known.some((text) => name.test(text))) ?? [];
+  const isUsers = service?.isUsers ?? server !== undefined;
+  if (service !== undefined && !isUsers) {
+    return `Stop it for good: sudo systemctl disable --now ${service.name}`;
+  }
+  const units = server ?? service?.name;
+  // Without a restart, the running session of the user would start it again.
+  return units === undefined
+    ? `Stop it: sudo kill ${pid}`
+    : `Stop it for good: sudo systemctl --global mask ${units}, then restart the machine`;
 }

@@ -57,11 +57,16 @@ export async function outputOf(
 export function spawnBound(
   program: string,
   args: readonly string[],
-  { stdout, stderr }: { stdout: "null" | "piped"; stderr: "null" | "piped" },
+  { stdout, stderr, env = {} }: {
+    stdout: "null" | "piped";
+    stderr: "null" | "piped";
+    env?: Readonly<Record<string, string>>;
+  },
 ): Deno.ChildProcess {
   const spawn = (program: string, args: readonly string[]) =>
     new Deno.Command(program, {
       args: [...args],
+      env: { ...env },
       stdin: "null",
       stdout,
       stderr,

@@ -126,7 +126,7 @@ Deno.test("after a driver holds an ffmpeg, the next one starts only when it ends
   ffmpegs.behave("usb", { kind: "hangs", isHeld: true });
   microphones.microphone = named("usb"); // connected for a long time
   rig.run();
-  await clock.advance(15_000); // 10 s of silence, 3 s of signals
+  await clock.advance(25_000); // 20 s without sound, 3 s of signals
   assertEquals([rig.codes(), starts()], [["ffmpeg_stuck"], 1]);
   await clock.advance(150_000);
   assertEquals(starts(), 1);
@@ -161,21 +161,25 @@ Deno.test("an ffmpeg that a driver holds does not delay later recordings", async
   await rig.stop();
 });
 
-Deno.test("an ffmpeg that has not opened the microphone yet has up to 20 s more before it is stopped", async () => {
-  for (const opensAfterMs of [0, 13_000, Infinity]) {
-    await using rig = await simulatedRecorder();
-    const { clock, microphones } = rig;
+Deno.test("a microphone has 20, then 40, then 80 s for its first sound, and 10 s between two pieces", async () => {
+  await using rig = await simulatedRecorder();
+  const { clock, ffmpegs, microphones, starts } = rig;
+  ffmpegs.behave("usb", { kind: "hangs" });
+  microphones.microphone = named("usb");
+  rig.run();
+  const stalls = () => rig.report().microphone_stalls_total;
+  for (const [stall, seconds] of [20, 40, 80, 80].entries()) {
+    await clock.advanceUntil(`start ${stall + 1}`, () => starts() === stall + 1, 120_000);
     const startedMs = clock.monotonicMs();
-    microphones.isOpen = () => Promise.resolve(clock.monotonicMs() - startedMs >= opensAfterMs);
-    rig.ffmpegs.behave("usb", { kind: "hangs" });
-    microphones.plug(named("usb"));
-    rig.run();
-    // 10 s after the last check that found the microphone not open yet.
-    const hungMs = 10_000 + (opensAfterMs === 0 ? 0 : Math.min(opensAfterMs - 1_000, 20_000));
-    await clock.advance(hungMs - 100);
-    assertEquals(rig.report().problems, []);
-    await clock.advance(4_000);
-    assertEquals(rig.report().microphone_stalls_total, 1);
-    await rig.stop();
+    await clock.advanceUntil(`stall ${stall + 1}`, () => stalls() === stall + 1, 120_000);
+    const tookMs = clock.monotonicMs() - startedMs;
+    assert(Math.abs(tookMs - seconds * 1000) < 5_000, `${tookMs} ms, not ${seconds} s`);
   }
+  ffmpegs.behave("usb", { kind: "plays" });
+  await rig.records("usb");
+  ffmpegs.hang();
+  const hungMs = clock.monotonicMs();
+  await clock.advanceUntil("notices", () => stalls() === 5, 30_000);
+  assert(clock.monotonicMs() - hungMs < 14_000, `${clock.monotonicMs() - hungMs} ms`);
+  await rig.stop();
 });

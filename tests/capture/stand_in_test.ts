@@ -158,7 +158,7 @@ Deno.test("a last microphone that a driver holds gives way to another one", asyn
   [microphones.microphone, microphones.second] = [OWN, TWIN];
   rig.run();
   const tookMs = await rig.records("twin");
-  assert(tookMs < 17_000, `10 s of silence, 3 s of signals: ${tookMs} ms`);
+  assert(tookMs < 28_000, `20 s without sound, 3 s of signals: ${tookMs} ms`);
   assertEquals(ffmpegs.running, 2);
   ffmpegs.release();
   await rig.stop();

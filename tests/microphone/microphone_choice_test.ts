@@ -103,7 +103,9 @@ Deno.test("chooseMicrophone() prefers USB, then the lowest number, and gives the
   );
   assertEquals(
     reasonOf(await twins()),
-    'USB microphone "USB PnP Sound Device" (card 0, usb:1-1.3): the lowest number of 2 USB microphones',
+    'USB microphone "USB PnP Sound Device" (card 0, usb:1-1.3): the lowest number of 2 USB ' +
+      'microphones; to record another one, "USB PnP Sound Device" (card 1, usb:1-1.2), set audio_device ' +
+      'to a line of "recorder-agent devices"',
   );
   assertEquals(
     reasonOf(without(mixed, "1-5.1")),
@@ -317,5 +319,24 @@ Deno.test("deviceOfPcm() finds the device behind hw: and plughw:", async () => {
   }
   for (const pcm of ["hw:3", "hw:CARD=Bar", "default", "usbmic", "hw:7,0"]) {
     assertEquals(deviceOfPcm(pcm, devices), null, pcm);
+  }
+});
+
+Deno.test("virtual devices are recorded only if audio_device names them", () => {
+  const card = (number: number, driver: string, name: string) => ({
+    ...{ number, id: name, driver, name, longName: name },
+  });
+  const device = (number: number, name: string) => ({
+    ...{ card: number, device: 0, cardId: name, name, alsaName: `hw:CARD=${name},DEV=0` },
+    ...{ usb: null, offers: null },
+  });
+  for (const virtual of ["Loopback", "Dummy", "UAC2_Gadget"]) {
+    const cards = [card(0, virtual, virtual), card(1, "googlevoicehat", "HAT")];
+    const devices = [device(0, virtual), device(1, "HAT")];
+    assertEquals(choose({ cards, devices }).device.name, "HAT");
+    assertEquals(choose({ cards, devices }, `name:${virtual}`).device.name, virtual);
+    const alone = { cards: cards.slice(0, 1), devices: devices.slice(0, 1) };
+    const { message } = assertThrows(() => choose(alone), NoMicrophoneError);
+    assertStringIncludes(message, `there is only "${virtual}" (card 0), which is not a microphone`);
   }
 });

@@ -152,7 +152,11 @@ Deno.test("readHolders() recognizes a process of the service, seen or hidden", a
     `${system.root}/proc/812/cgroup`,
     "0::/system.slice/not-recorder-agent.service\n",
   );
-  assertEquals(await readHolders(device, system), [{ pid: 812, program: "ffmpeg" }]);
+  assertEquals(await readHolders(device, system), [{
+    pid: 812,
+    program: "ffmpeg",
+    service: { name: "not-recorder-agent.service", isUsers: false },
+  }]);
 });
 
 Deno.test("readHolders() searches the open files if ALSA does not name an owner", async () => {

@@ -1,6 +1,6 @@
 // The catalogue: its messages, and that no other module has its own codes or messages.
 
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path/join";
 import {
   type Diagnosis,
@@ -119,4 +119,30 @@ Deno.test("only the catalogue has codes of problems, and only problem_report.ts 
   walk(SOURCE);
   assertEquals(elsewhere, []);
   assertEquals(past, [join(SOURCE, "status/problem_report.ts")]);
+});
+
+Deno.test("a program that has the microphone is stopped in the way that keeps it away", () => {
+  const fix = (program: string, service?: { name: string; isUsers: boolean }) =>
+    problems.busy("hw:1,0", [{ pid: 77, program, ...(service === undefined ? {} : { service }) }])
+      .fix;
+  assertEquals(
+    fix("motion", { name: "motion.service", isUsers: false }),
+    "Stop it for good: sudo systemctl disable --now motion.service",
+  );
+  assertEquals(
+    fix("pulseaudio", { name: "pulseaudio.service", isUsers: true }),
+    "Stop it for good: sudo systemctl --global mask pulseaudio.socket pulseaudio.service, then restart " +
+      "the machine",
+  );
+  assertEquals(fix("pulseaudio"), fix("pulseaudio", { name: "pulseaudio.service", isUsers: true }));
+  assertStringIncludes(fix("wireplumber"), "pipewire.socket pipewire.service wireplumber.service");
+  assertStringIncludes(
+    fix("pulseaudio", { name: "pulseaudio.service", isUsers: false }),
+    "disable --now pulseaudio.service",
+  );
+  assertStringIncludes(
+    fix("meet", { name: "meet.service", isUsers: true }),
+    "--global mask meet.service,",
+  );
+  assertEquals(fix("arecord"), "Stop it: sudo kill 77");
 });

@@ -288,7 +288,6 @@ async function longestSilence(
       rememberChannels: () => Promise.resolve(),
       countStandIn: () => Promise.resolve(0),
       explain: (diagnosis) => Promise.resolve(diagnosis),
-      isOpen: () => Promise.resolve(true),
     },
     ...(options.schedule === undefined ? {} : { schedule: options.schedule }),
   }, {

@@ -196,3 +196,42 @@ Deno.test("a flood on stderr, without line ends, neither blocks nor fills the me
     assert(longest <= 1000, `a line of ${longest} characters`);
   });
 });
+
+Deno.test("a device that was found is opened whatever asound.conf says, and a PCM as asound.conf says", async () => {
+  const dir = await Deno.makeTempDir();
+  const broken = join(dir, "asound.conf");
+  await Deno.writeTextFile(broken, "pcm.shop { type hw card 1\n");
+  const before = Deno.env.get("ALSA_CONFIG_PATH");
+  Deno.env.set("ALSA_CONFIG_PATH", broken);
+  try {
+    const diagnose = async (source: CaptureSource) => {
+      const ffmpeg = Ffmpeg.start(source, { ...OPTIONS, socketDir: dir }, () => {});
+      assertEquals(await countPackets(ffmpeg), 0);
+      return (await ffmpeg.ended).diagnosis;
+    };
+    for (const pcm of ["hw:CARD=Nowhere,DEV=0", "plughw:CARD=Nowhere,DEV=0", "plughw:31,7"]) {
+      const { code } = await diagnose({ ...ALSA, pcm, isFound: true });
+      assertEquals(code, "microphone_missing", `${pcm} is looked for`);
+    }
+    const named = await diagnose({ ...ALSA, pcm: "shop" });
+    assertEquals(named.code, "alsa_config_broken");
+    assertStringIncludes(named.message, `${broken}: _toplevel_:2:0:`);
+  } finally {
+    if (before === undefined) Deno.env.delete("ALSA_CONFIG_PATH");
+    else Deno.env.set("ALSA_CONFIG_PATH", before);
+    await Deno.remove(dir, { recursive: true });
+  }
+});
+
+Deno.test("a device that was found is opened even if no configuration can be written", async () => {
+  await withFakeFfmpeg('echo "config: $ALSA_CONFIG_PATH" >&2', async () => {
+    for (const socketDir of [null, "/nonexistent"]) {
+      const said: string[] = [];
+      const source = { ...ALSA, isFound: true };
+      const ffmpeg = Ffmpeg.start(source, { ...OPTIONS, socketDir }, (_, text) => said.push(text));
+      await countPackets(ffmpeg);
+      await ffmpeg.ended;
+      assertEquals(said, [`config: ${Deno.env.get("ALSA_CONFIG_PATH") ?? ""}`]);
+    }
+  });
+});

@@ -1,11 +1,15 @@
 // The table of hardware: each row is a microphone of the zoo, what the recorder records of it, and what it says
 // about it. A new kind of hardware is one row. Real ffmpegs run, all rows at the same time.
 
+import { assertEquals } from "@std/assert";
 import { join } from "@std/path/join";
+import { Ffmpeg } from "../../../src/capture/ffmpeg.ts";
+import { OpusStreamReader } from "../../../src/chunk/opus.ts";
 import type { RecorderOptions } from "../../../src/capture/recorder.ts";
 import { say } from "../../../src/microphone/channel_choice.ts";
 import { singleMicrophone } from "../../../src/microphone/microphones.ts";
 import { systemClock } from "../../../src/system/clock.ts";
+import { withFakePrograms } from "../../fixtures/fake_programs.ts";
 import { recorderRig } from "../../fixtures/recorder_rig.ts";
 import { until } from "../../fixtures/sockets.ts";
 import { type Animal, Zoo } from "../../fixtures/zoo.ts";
@@ -20,6 +24,8 @@ interface Row {
   /** The channels that `auto` decides on. */
   readonly decided?: string;
   readonly problem?: string;
+  /** Words of the problem. */
+  readonly says?: string;
 }
 
 /** A sine of half of full scale, -6 dBFS. */
@@ -110,6 +116,23 @@ const TABLE: readonly Row[] = [
     animal: { signals: ["sine 440 3"] },
     problem: "microphone_clipping",
   },
+  {
+    what: "a microphone that takes 12 s to be opened",
+    animal: { signals: [TONE], delayMs: 12_000 },
+    peakDbfs: -6,
+  },
+  {
+    what: "the USB bus has no bandwidth left (ENOSPC in hw_params)",
+    animal: { signals: [TONE], error: 28 },
+    problem: "microphone_lost",
+    says: "no bandwidth left",
+  },
+  {
+    what: "a cable that breaks the link (EPROTO while recording)",
+    animal: { signals: [TONE], diesAfterMs: 1500, diesWith: 71 },
+    problem: "microphone_lost",
+    says: "Protocol error",
+  },
 ];
 
 Deno.test("every microphone of the table is recorded, and what is recorded of it is said", async (t) => {
@@ -161,9 +184,13 @@ async function checkRow(name: string, row: Row): Promise<void> {
       await until(`${peakDbfs} dBFS`, () => Math.abs(peak() - peakDbfs) < 0.5);
     }
     if (row.problem !== undefined) {
+      const { problem, says = "" } = row;
       await until(
-        row.problem,
-        () => rig.report().problems.some(({ code }) => code === row.problem),
+        problem,
+        () =>
+          rig.report().problems.some(({ code, message }) =>
+            code === problem && message.includes(says)
+          ),
       );
     }
   } catch (error) {
@@ -175,3 +202,28 @@ async function checkRow(name: string, row: Row): Promise<void> {
     await running;
   }
 }
+
+Deno.test("a step of the system clock, of any size, makes ffmpeg write no line and lose no sound", async () => {
+  await using zoo = await Zoo.open({ mic: { signals: [TONE], period: 1024 } });
+  using _entered = zoo.enter();
+  for (const stepS of [40 * 86_400, -40 * 86_400]) {
+    const script =
+      `LD_PRELOAD=${zoo.library} ZOO_CLOCK_STEP="1000 ${stepS}" exec /usr/bin/ffmpeg "$@"`;
+    await withFakePrograms({ ffmpeg: script }, async () => {
+      const said: string[] = [];
+      const ffmpeg = Ffmpeg.start(
+        { kind: "alsa", pcm: "mic", channels: 1, sampleRate: 48_000 },
+        { sampleRate: 48_000, bitrateKbps: 24, socketDir: null },
+        (level, text) => level === "info" || said.push(text),
+      );
+      const reader = new OpusStreamReader();
+      let packets = 0;
+      for await (const bytes of ffmpeg.sound()) {
+        for (const event of reader.push(bytes)) if (event.kind === "packet") packets++;
+        if (packets === 120) void ffmpeg.stop(systemClock); // 2.4 s
+      }
+      await ffmpeg.ended;
+      assertEquals(said, [], `${stepS} s`);
+    });
+  }
+});
