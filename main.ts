@@ -14,6 +14,7 @@ import { runDemo } from "./src/commands/demo.ts";
 import { readWantedMicrophone, runDevices, withMicrophones } from "./src/commands/devices.ts";
 import { runInstall } from "./src/commands/install.ts";
 import { runRequeue } from "./src/commands/requeue.ts";
+import { printError } from "./src/commands/terminal.ts";
 import { runUninstall } from "./src/commands/uninstall.ts";
 import { type Config, ConfigError } from "./src/config/config.ts";
 import { loadGivenConfig } from "./src/config/first_run.ts";
@@ -102,10 +103,10 @@ try {
   code = await main();
 } catch (error) {
   if (error instanceof ConfigError) {
-    for (const problem of await withMicrophones(error.problems)) console.error(problem);
+    for (const problem of await withMicrophones(error.problems)) printError(problem);
     code = 2;
   } else if (error instanceof UsageError) {
-    console.error(`${error.message}\nTry: recorder-agent --help`);
+    printError(`${error.message}\nTry: recorder-agent --help`);
     code = 2;
   } else {
     throw error;

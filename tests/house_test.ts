@@ -47,6 +47,7 @@ const PURE = [
   "src/status/tally.ts",
   "src/system/concat_bytes.ts",
   "src/system/error_text.ts",
+  "src/system/printable.ts",
   "src/upload/multipart.ts",
   "src/upload/queue_order.ts",
   "src/upload/send_window.ts",

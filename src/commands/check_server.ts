@@ -1,6 +1,7 @@
 // The checks of the connection to the server: its name, its port, its certificate, the token. Uses values
 // of the configuration and nothing else of the machine; sends no chunk unless requested.
 
+import { beginningOf } from "../system/byte_stream.ts";
 import { deadline, systemClock } from "../system/clock.ts";
 import type { Config } from "../config/config.ts";
 import { readToken } from "../config/token.ts";
@@ -13,6 +14,7 @@ import { silentChunk } from "./probe_chunk.ts";
 import { messageOf } from "../system/error_text.ts";
 
 const LIMIT_MS = 10_000;
+const MAX_ANSWER_BYTES = 65_536;
 
 /** The names of the checks, in this order. */
 export const SERVER_CHECKS = ["dns", "connection", "tls", "token"] as const;
@@ -141,7 +143,7 @@ async function askWithToken(config: Config): Promise<Finding> {
       redirect: "manual",
       signal: limit.signal,
     });
-    const body = (await answer.text()).slice(0, 2000).replaceAll(token, "[token]");
+    const body = (await beginningOf(answer.body, MAX_ANSWER_BYTES)).replaceAll(token, "[token]");
     const verdict = judge(answer.status, answer.headers, body);
     if (verdict.kind === "refused") return ok(name, "the server accepts the token");
     if (verdict.kind === "misconfigured") {
