@@ -127,7 +127,7 @@ function parseCards(lines: readonly string[]): SoundCard[] {
   const cards: SoundCard[] = [];
   lines.forEach((line, i) => {
     // " 1 [Device         ]: USB-Audio - USB PnP Sound Device", then the long name on its own line
-    const [, number, id, driver, name] = /^ *(\d+) \[(.*?) *\]: (.*?) - (.*)$/.exec(line) ?? [];
+    const [, number, id, driver, name] = /^ *(\d+) \[(.*?) *\]: (.*?) - ([^]*)$/.exec(line) ?? [];
     if (number === undefined || id === undefined || driver === undefined) return;
     cards.push({
       number: Number(number),
