@@ -15,6 +15,7 @@ import { readWantedMicrophone, runDevices, withMicrophones } from "./src/command
 import { runInstall } from "./src/commands/install.ts";
 import { runJoin } from "./src/commands/join.ts";
 import { runRequeue } from "./src/commands/requeue.ts";
+import { printError } from "./src/commands/terminal.ts";
 import { runUninstall } from "./src/commands/uninstall.ts";
 import { runVerify } from "./src/commands/verify.ts";
 import { type Config, ConfigError } from "./src/config/config.ts";
@@ -108,10 +109,10 @@ try {
   code = await main();
 } catch (error) {
   if (error instanceof ConfigError) {
-    for (const problem of await withMicrophones(error.problems)) console.error(problem);
+    for (const problem of await withMicrophones(error.problems)) printError(problem);
     code = 2;
   } else if (error instanceof UsageError) {
-    console.error(`${error.message}\nTry: recorder-agent --help`);
+    printError(`${error.message}\nTry: recorder-agent --help`);
     code = 2;
   } else {
     throw error;

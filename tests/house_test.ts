@@ -53,6 +53,7 @@ const PURE = [
   "src/status/tally.ts",
   "src/system/concat_bytes.ts",
   "src/system/error_text.ts",
+  "src/system/printable.ts",
   "src/upload/answer_reader.ts",
   "src/upload/failures.ts",
   "src/upload/line_patience.ts",

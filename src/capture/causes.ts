@@ -7,6 +7,10 @@
 
 import type { CaptureSource } from "../microphone/capture_attempts.ts";
 import { type Diagnosis, problems } from "../status/problems.ts";
+import { printable } from "../system/printable.ts";
+
+/** The longest line of ffmpeg's stderr, characters; a longer one is cut. */
+export const MAX_LINE = 1000;
 
 export type FfmpegLogLevel = "error" | "warning" | "info";
 
@@ -30,7 +34,7 @@ export function parseLine(line: string): FfmpegLine {
   return {
     // ffmpeg reports at every start that a mono microphone is mono.
     level: /^Guessed Channel Layout/.test(text) ? "info" : level,
-    text,
+    text: printable(text, MAX_LINE),
     isAlsa: /\[alsa @ /.test(contexts),
   };
 }

@@ -9,7 +9,7 @@ import type { Clock } from "../system/clock.ts";
 import type { CaptureSource } from "../microphone/capture_attempts.ts";
 import { type ChannelLevels, STRETCHES_PER_S } from "../microphone/channel_choice.ts";
 import { type Diagnosis, problems } from "../status/problems.ts";
-import { Causes, type FfmpegLogLevel, parseLine } from "./causes.ts";
+import { Causes, type FfmpegLogLevel, MAX_LINE, parseLine } from "./causes.ts";
 import { ChannelMeter } from "./channel_meter.ts";
 import { alsaEnvironment } from "./alsa_config.ts";
 import { FfmpegSocket } from "./ffmpeg_socket.ts";
@@ -327,14 +327,14 @@ function spawnFfmpeg(
   }
 }
 
-/** Text lines of at most 1,000 characters; a longer one is cut. */
+/** Text lines of at most MAX_LINE characters; a longer one is cut. */
 async function* lines(stream: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
   let rest = "";
   const decoder = new TextDecoder();
   for await (const bytes of stream) {
     const parts = (rest + decoder.decode(bytes, { stream: true })).split(/\r?\n|\r/);
-    rest = (parts.pop() ?? "").slice(0, 1000);
-    for (const part of parts) if (part !== "") yield part.slice(0, 1000);
+    rest = (parts.pop() ?? "").slice(0, MAX_LINE);
+    for (const part of parts) if (part !== "") yield part.slice(0, MAX_LINE);
   }
   if (rest !== "") yield rest;
 }

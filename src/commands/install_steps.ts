@@ -6,6 +6,7 @@ import { contentsOf, under } from "./install_root.ts";
 import { outputOf } from "../system/child.ts";
 import { messageOf } from "../system/error_text.ts";
 import { exists, removeIfThere } from "../system/disk.ts";
+import { MAX_TEXT, printable } from "../system/printable.ts";
 import { PROGRAMS } from "../system/programs.ts";
 import { asUser, ROOT, type User } from "../system/users.ts";
 
@@ -244,7 +245,7 @@ export async function runProgram(
 ): Promise<void> {
   const { success, stderr } = await outputOf(program, args, { limitMs });
   if (success) return;
-  const said = new TextDecoder().decode(stderr).trim();
+  const said = printable(new TextDecoder().decode(stderr), MAX_TEXT);
   throw new Error(`${program} ${args.join(" ")} failed${said === "" ? "" : `: ${said}`}`);
 }
 

@@ -4,6 +4,7 @@
 // sound_listing.ts parses the text.
 
 import { outputOf } from "../system/child.ts";
+import { printable } from "../system/printable.ts";
 import {
   type CaptureDevice,
   parseSoundSystem,
@@ -35,6 +36,11 @@ export interface Holder {
 
 /** The unit of this program. */
 const OWN_UNIT = "recorder-agent.service";
+
+/** A process may give itself any name of 15 bytes; units have longer ones. */
+const MAX_PROGRAM = 100;
+/** Names of other characters could not be pasted into a command. */
+const UNIT_NAME = /^[\w@.:\\-]+\.service$/;
 
 /** Who may open a device node. */
 export interface NodeAccess {
@@ -140,7 +146,8 @@ async function nameProcesses(root: string, threads: readonly string[]): Promise<
   return await Promise.all(pids.map(async (pid) => {
     const comm = texts.get(`/proc/${pid}/comm`)?.[0];
     const groups = texts.get(`/proc/${pid}/cgroup`) ?? await groupsOf(pid, root);
-    const program = comm ?? groups[0]?.split("/").at(-1) ?? null;
+    const told = comm ?? groups[0]?.split("/").at(-1) ?? null;
+    const program = told === null ? null : printable(told, MAX_PROGRAM);
     const isOwn = groups.some((group) => group.split("/").includes(OWN_UNIT));
     const service = isOwn ? null : serviceOf(groups);
     return {
@@ -167,7 +174,7 @@ async function groupsOf(thread: string, root: string): Promise<string[]> {
 /** The innermost service in the path of a control group; `user@1000.service` runs those of a user. */
 function serviceOf(groups: readonly string[]): NonNullable<Holder["service"]> | null {
   for (const group of groups) {
-    const names = group.split("/").filter((name) => name.endsWith(".service"));
+    const names = group.split("/").filter((name) => UNIT_NAME.test(name));
     const name = names.at(-1);
     if (name === undefined || name.startsWith("user@")) continue;
     return { name, isUsers: names.some((name) => name.startsWith("user@")) };

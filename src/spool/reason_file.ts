@@ -2,6 +2,7 @@
 // the chunk itself. A path is always the path of the chunk.
 
 import { join } from "@std/path/join";
+import { toJson } from "../system/printable.ts";
 import {
   PRIVATE_FILE,
   readWholeText,
@@ -28,7 +29,7 @@ export async function writeReason(
   reason: Readonly<Record<string, unknown>>,
 ): Promise<void> {
   try {
-    await store(path, JSON.stringify(reason, null, 2) + "\n");
+    await store(path, toJson(reason, 2) + "\n");
   } catch {
     await removeIfThere(reasonPath(path)).catch(() => {});
   }

@@ -1,4 +1,5 @@
 import type { CaptureSource } from "../../../src/microphone/capture_attempts.ts";
+import { join } from "@std/path/join";
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { inOneLine } from "../../../src/status/problems.ts";
 import { Ffmpeg, FfmpegMissingError } from "../../../src/capture/ffmpeg.ts";
