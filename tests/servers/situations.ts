@@ -2,10 +2,13 @@
 // case. A situation throws if the program does anything else, and returns in words what it did.
 
 import { assert, assertEquals } from "@std/assert";
+import { join } from "@std/path/join";
 import { temporaryCertificates } from "../fixtures/certificates.ts";
 import { IngestServer } from "../fixtures/ingest_server.ts";
+import { makeWrongCertificates } from "../fixtures/wrong_certificates.ts";
 import { startApache } from "./apache.ts";
 import type { Bed, EndpointName } from "./bed.ts";
+import { assertGreen, checkAt } from "./check_at.ts";
 import { startHaproxy } from "./haproxy.ts";
 import { Nginx } from "./nginx.ts";
 import { startRecordingTill } from "./recording_till.ts";
@@ -161,6 +164,29 @@ export const SITUATIONS: readonly Situation[] = [
       await using nginx = await Nginx.start({ upstream: bed.url, tls: bed.tls, clientCaPem });
       await using till = await tillAt(nginx.url(), bed);
       return told(till, await keepsAll(till, /certificate/i));
+    },
+  },
+  {
+    server: "nginx",
+    name: "with a client certificate chunks pass, and check is green",
+    isShort: true,
+    async run(bed) {
+      const dir = await Deno.makeTempDir({ prefix: "recorder-agent-client-" });
+      await using _dir = { [Symbol.asyncDispose]: () => Deno.remove(dir, { recursive: true }) };
+      const client = (await makeWrongCertificates(dir))["for clients only"];
+      const clientCaPem = client.trustedPem;
+      const config = {
+        tls_client_cert_file: join(dir, "shown.pem"),
+        tls_client_key_file: join(dir, "shown.key"),
+      };
+      await Deno.writeTextFile(config.tls_client_cert_file, client.certPem);
+      await Deno.writeTextFile(config.tls_client_key_file, client.keyPem);
+      await using nginx = await Nginx.start({ upstream: bed.url, tls: bed.tls, clientCaPem });
+      await using till = await tillAt(nginx.url(), bed, { config });
+      const did = await deliversAll(bed, till);
+      const keys = { ...config, tls_ca_file: bed.tls.caFile };
+      assertGreen(await checkAt(nginx.url(), { config: keys }));
+      return `${did}; check is green`;
     },
   },
   {
