@@ -18,7 +18,7 @@ const MAX_BODY_BYTES = 65_536;
 /** A line of a chunked body: a size with extensions. */
 const MAX_SIZE_LINE = 256;
 /** How much of a chunked body may be other than its data. */
-const MAX_CHUNK_OVERHEAD = 262_144;
+const MAX_CHUNK_OVERHEAD = 524_288;
 
 const STATUS_LINE = /^HTTP\/1\.([01]) ([1-9]\d\d)(?: .*)?$/s;
 /** RFC 9110, section 5.6.2. */

@@ -10,7 +10,7 @@ import { close, type Transport } from "./transport.ts";
 import { FileFailure } from "./upload_file.ts";
 
 const READ_BYTES = 8192;
-/** The largest part of a request that is written at once: each is a sign that the line moves. */
+/** The largest part of a request that is written at once: when it was taken, the line moves. */
 const WRITE_BYTES = 65_536;
 
 /** A request in pieces, headers included; the next piece may overwrite each one. */
@@ -20,9 +20,10 @@ export type Outgoing = AsyncIterable<Uint8Array<ArrayBuffer>>;
 export interface ExchangeOptions {
   /** Waits until some of these bytes may be sent, and says how many. */
   readonly mayWrite: (bytes: number) => Promise<number>;
-  /** Bytes were taken by the connection. */
-  readonly onWritten: (bytes: number) => void;
-  readonly onReceived: () => void;
+  /** So many bytes are offered to the connection, which may hold them back. */
+  readonly onWriting: (bytes: number) => void;
+  /** The connection took bytes, or some came. */
+  readonly onMoved: () => void;
   readonly signal: AbortSignal;
 }
 
@@ -103,20 +104,20 @@ export class Connection {
     }
   }
 
-  async #send(request: Outgoing, { mayWrite, onWritten }: ExchangeOptions): Promise<void> {
+  async #send(request: Outgoing, { mayWrite, onWriting, onMoved }: ExchangeOptions): Promise<void> {
     for await (const bytes of request) {
       for (let at = 0; at < bytes.length;) {
         const size = await mayWrite(Math.min(WRITE_BYTES, bytes.length - at));
+        onWriting(size);
         for (const end = at + size; at < end;) {
-          const written = await this.#transport.write(bytes.subarray(at, end));
-          at += written;
-          onWritten(written);
+          at += await this.#transport.write(bytes.subarray(at, end));
+          onMoved();
         }
       }
     }
   }
 
-  async #receive({ onReceived }: ExchangeOptions): Promise<Answer> {
+  async #receive({ onMoved }: ExchangeOptions): Promise<Answer> {
     const reader = new AnswerReader();
     while (reader.answer === null) {
       const reading = this.#ahead ?? this.#transport.read(this.#buffer);
@@ -126,7 +127,7 @@ export class Connection {
         throw new Deno.errors.UnexpectedEof("the connection was closed without an answer");
       }
       this.#hasAnswered = true;
-      onReceived();
+      onMoved();
       if (size === null) reader.end();
       else reader.push(this.#buffer.subarray(0, size));
     }

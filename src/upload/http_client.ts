@@ -27,6 +27,9 @@ const MAX_OPENING_MS = 60_000;
 /** How long the question may take what is wrong with a certificate. */
 const DIAGNOSIS_MS = 10_000;
 
+const FIX_CLIENT_CERTIFICATE = "if it happens each time, the server does not accept " +
+  "tls_client_cert_file: check its authority and its dates";
+
 export interface HttpClientOptions {
   /** Scheme, name and port of the server. */
   readonly url: URL;
@@ -112,14 +115,11 @@ export class HttpClient implements Disposable {
       writtenBytes = 0;
       sendingSinceMs = time.tookMs;
       options.onBegun?.();
-      return await connection.exchange(this.#pieces(request), {
+      return await connection.exchange(request.body.pieces(head), {
         mayWrite: async (bytes) =>
           this.#cap === null ? bytes : await time.paused(this.#cap.take(bytes, time.signal)),
-        onWritten: (bytes) => {
-          writtenBytes += bytes;
-          time.moved();
-        },
-        onReceived: () => time.moved(),
+        onWriting: (bytes) => writtenBytes += bytes,
+        onMoved: () => time.moved(),
         signal: time.signal,
       });
     };
@@ -127,7 +127,9 @@ export class HttpClient implements Disposable {
       time.moved();
       options.onStep?.(step);
     };
+    let head: Uint8Array<ArrayBuffer>;
     try {
+      head = this.#head(request);
       const first = this.#takeIdle() ?? await this.#acquire(time.signal, onStep);
       try {
         return this.#finish(first, await exchange(first), onStep);
@@ -202,7 +204,7 @@ export class HttpClient implements Disposable {
     return new Connection(transport, this.#clock.monotonicMs());
   }
 
-  #pieces({ path, headers, body }: HttpRequest): AsyncIterable<Uint8Array<ArrayBuffer>> {
+  #head({ path, headers, body }: HttpRequest): Uint8Array<ArrayBuffer> {
     const { url } = this.#options;
     const proxy = url.protocol === "http:" ? this.#proxy() : null;
     const lines = [
@@ -221,13 +223,14 @@ export class HttpClient implements Disposable {
         `Cannot send a header as it must be visible ASCII: ${unfit.split(":")[0]}`,
       );
     }
-    return body.pieces(new TextEncoder().encode(`${lines.join("\r\n")}\r\n\r\n`));
+    return new TextEncoder().encode(`${lines.join("\r\n")}\r\n\r\n`);
   }
 
   #finish(connection: Connection, answer: Answer, onStep: (step: Step) => void): Answer {
     const { status } = answer;
     if (status === 407 && this.#options.url.protocol === "http:") {
       const proxy = this.#proxy();
+      connection.close();
       if (proxy !== null) throw proxyFailure(proxy.shown, status, this.#options.url.host);
     }
     onStep({ kind: "answered", status });
@@ -302,6 +305,8 @@ export class HttpClient implements Disposable {
     } catch (clearer) {
       if (clearer instanceof TransportFailure && clearer.kind.startsWith("tls-")) return clearer;
     }
-    return failure;
+    return failure.kind === "reset"
+      ? new TransportFailure(failure.kind, failure.what, FIX_CLIENT_CERTIFICATE)
+      : failure;
   }
 }

@@ -4,8 +4,8 @@
 // bytes. How slow the line is follows from the last delivery; after a failure nothing is known, and the
 // slowest line that can carry the sound is assumed. State: a rate. Pure.
 
-/** The most that buffers on the way hold; Linux grows the buffer of a socket up to 4 MiB. */
-const MAX_BUFFERED_BYTES = 4 * 1024 * 1024;
+/** The most that all buffers on the way hold; Linux grows that of one socket up to 4 MiB. */
+const MAX_BUFFERED_BYTES = 16 * 1024 * 1024;
 /** A line may become this much slower than at the last delivery, for instance by other requests. */
 const MARGIN = 4;
 /** No slower line is waited for, bytes a second: 4 kbit/s, less than the lowest bitrate of Opus. */
@@ -17,7 +17,7 @@ export interface Progress {
   readonly sizeBytes: number;
   /** The sound in it, ms. */
   readonly durationMs: number;
-  /** Bytes that the connection has taken. */
+  /** Bytes that were given to the connection. */
   readonly writtenBytes: number;
   /** Time since the first of them, ms, without waits of our own. */
   readonly sendingMs: number;

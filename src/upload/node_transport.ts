@@ -102,7 +102,11 @@ class NodeTransport implements Transport {
         return part.length;
       }
       if (this.#failure !== null) throw this.#failure;
-      if (this.#isOver) return null;
+      if (this.#isOver) {
+        await new Promise((resolve) => setTimeout(resolve)); // an error may follow the end
+        if (this.#failure !== null) throw this.#failure;
+        return null;
+      }
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
         this.#socket.once("readable", this.#onReadable);

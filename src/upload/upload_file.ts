@@ -32,7 +32,7 @@ export class UploadFiles {
 
   /** @throws an error of the disk, `Deno.errors.NotFound` for instance. */
   async open(path: string): Promise<UploadFile> {
-    const file = await Deno.open(path);
+    const file = await Deno.open(path, { read: true });
     const buffer = this.#free.pop() ?? new Uint8Array(BUFFER_BYTES);
     const opened = new OpenFile(file, buffer, () => this.#free.push(buffer));
     try {

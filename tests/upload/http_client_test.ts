@@ -1,0 +1,385 @@
+// The client's connections against real servers on loopback, and against a network of the test's own: when a
+// connection is kept, closed, made again; what passes a proxy; and that each failure has its kind.
+
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertRejects,
+  assertStringIncludes,
+} from "@std/assert";
+import { concatBytes } from "../../src/system/concat_bytes.ts";
+import { PUBLIC_TLS } from "../../src/upload/ingest_client.ts";
+import { type FailureKind, TransportFailure } from "../../src/upload/failures.ts";
+import {
+  HttpClient,
+  type HttpClientOptions,
+  type RequestBody,
+} from "../../src/upload/http_client.ts";
+import { type Network, systemNetwork } from "../../src/upload/network.ts";
+import type { Step } from "../../src/upload/open_connection.ts";
+import { SimulatedClock } from "../fixtures/simulated_clock.ts";
+import { rawServer } from "../fixtures/tcp_server.ts";
+import { until } from "../fixtures/temp_spool.ts";
+
+const never = new AbortController().signal;
+const BODY = "the body";
+
+function bodyOf(text: string): RequestBody {
+  return {
+    sizeBytes: text.length,
+    async *pieces(before) {
+      yield concatBytes([before, new TextEncoder().encode(text)]);
+    },
+  };
+}
+
+function makeClient(url: string, options: Partial<HttpClientOptions> = {}): HttpClient {
+  return new HttpClient({ url: new URL(url), tls: PUBLIC_TLS, maxIdle: 4, ...options });
+}
+
+function post(
+  client: HttpClient,
+  { text = BODY, totalMs = 5000, silenceMs = 5000, signal = never, onStep = (_: Step) => {} } = {},
+) {
+  return client.post({ path: "/p?q", headers: { "x-a": "b" }, body: bodyOf(text) }, {
+    ...{ signal, totalMs, silenceMs: () => silenceMs, onStep },
+  });
+}
+
+async function failureOf(client: HttpClient, options = {}): Promise<TransportFailure> {
+  const error = await assertRejects(() => post(client, options), TransportFailure);
+  assertMatch(error.message, /^[^\n]{10,}$/);
+  return error;
+}
+
+/** What a server does with the n-th request of a connection. */
+type Reply = string | "close" | "silence";
+
+/** A server that counts connections, keeps requests, and answers each one as the test says. */
+function scripted(reply: (request: number, connection: number, ofConnection: number) => Reply) {
+  const seen = { connections: 0, requests: [] as string[], ended: 0 };
+  const server = rawServer(async (connection) => {
+    const own = seen.connections++;
+    const buffer = new Uint8Array(65_536);
+    const serve = async () => {
+      let text = "";
+      for (let count = 0;;) {
+        const size = await connection.read(buffer);
+        if (size === null) return void seen.ended++;
+        text += new TextDecoder().decode(buffer.subarray(0, size));
+        if (!text.endsWith(BODY)) continue;
+        const said = reply(seen.requests.push(text) - 1, own, count++);
+        text = "";
+        if (said === "close") return connection.close();
+        if (said === "silence") continue;
+        await connection.write(new TextEncoder().encode(said));
+      }
+    };
+    serve().catch(() => seen.ended++);
+    await Promise.resolve();
+  });
+  return { ...server, seen };
+}
+
+const answer = (status: number, body = "ok", ...headers: string[]) =>
+  [`HTTP/1.1 ${status} X`, `content-length: ${body.length}`, ...headers, "", body].join("\r\n");
+
+Deno.test("a request is exactly what was asked for, and reports its steps", async () => {
+  await using server = scripted(() => answer(200));
+  using client = makeClient(server.url);
+  const steps: Step[] = [];
+  const { status, body } = await post(client, { onStep: (step: Step) => steps.push(step) });
+  assertEquals([status, body], [200, "ok"]);
+  const { host, port } = new URL(server.url);
+  assertEquals(server.seen.requests, [
+    `POST /p?q HTTP/1.1\r\nhost: ${host}\r\nx-a: b\r\naccept: */*\r\ncontent-length: 8\r\n\r\n${BODY}`,
+  ]);
+  assertEquals(steps, [
+    { kind: "looked up", hostname: "127.0.0.1", addresses: ["127.0.0.1"] },
+    { kind: "connected", address: "127.0.0.1", port: Number(port) },
+    { kind: "answered", status: 200 },
+  ]);
+});
+
+Deno.test("a header that would end the headers is never sent", async () => {
+  await using server = scripted(() => answer(200));
+  using client = makeClient(server.url);
+  for (const value of ["a\r\nb: c", "a\nb", "é", "\0"]) {
+    const headers = { "x-odd": value };
+    const sending = client.post({ path: "/", headers, body: bodyOf("") }, {
+      ...{ signal: never, totalMs: 1000, silenceMs: () => 1000 },
+    });
+    assertStringIncludes((await assertRejects(() => sending, TransportFailure)).message, "x-odd");
+  }
+  assertEquals(server.seen.requests, []);
+});
+
+// ---- kept connections
+
+Deno.test("a connection is kept after 2xx and 4xx, and closed after 5xx, with all idle ones", async () => {
+  const statuses = [200, 422, 404, 503, 200];
+  await using server = scripted((request) => answer(statuses[request] ?? 200));
+  using client = makeClient(server.url);
+  const connections: number[] = [];
+  for (const status of statuses) {
+    assertEquals((await post(client)).status, status);
+    connections.push(server.seen.connections);
+  }
+  assertEquals(connections, [1, 1, 1, 1, 2]);
+  await until(() => server.seen.ended === 1);
+
+  // Two idle connections, one of which is answered with 503: both are closed.
+  const two = scripted((request) => answer(request < 2 ? 200 : 503));
+  await using _two = two;
+  using other = makeClient(two.url);
+  await Promise.all([post(other), post(other)]);
+  assertEquals(two.seen.connections, 2);
+  await post(other);
+  await until(() => two.seen.ended === 2);
+});
+
+Deno.test("an answer that says close, or more than an answer, ends the connection without an error", async () => {
+  const replies = [answer(200, "ok", "connection: close"), answer(200) + "more", answer(200)];
+  await using server = scripted((request) => replies[request] ?? answer(200));
+  using client = makeClient(server.url);
+  for (let request = 0; request < 4; request++) assertEquals((await post(client)).status, 200);
+  assertEquals(server.seen.connections, 3);
+});
+
+Deno.test("a kept connection that closes just as a request goes out is no error: once more, at once", async () => {
+  await using server = scripted((_, connection, own) =>
+    connection === 0 && own === 1 ? "close" : answer(200)
+  );
+  using client = makeClient(server.url);
+  assertEquals((await post(client)).status, 200);
+  assertEquals((await post(client)).status, 200);
+  assertEquals([server.seen.connections, server.seen.requests.length], [2, 3]);
+});
+
+Deno.test("a request is sent once more only over a used connection, and only without a byte of an answer", async () => {
+  const cases: [string, (connection: number, own: number) => Reply, number][] = [
+    ["on a new connection", () => "close", 1],
+    ["twice", (connection, own) => connection === 0 && own === 0 ? answer(200) : "close", 3],
+    ["after a part of an answer", (_, own) => own === 0 ? answer(200) : "HTTP/1.1 2", 2],
+    ["in silence", (_, own) => own === 0 ? answer(200) : "silence", 2],
+  ];
+  for (const [what, reply, requests] of cases) {
+    await using server = scripted((_, connection, own) => reply(connection, own));
+    using client = makeClient(server.url);
+    let failure: TransportFailure | null = null;
+    while (failure === null) {
+      failure = await post(client, { silenceMs: 300 }).then(() => null, (error) => error);
+    }
+    assertEquals(
+      failure.kind,
+      what.includes("silence") || what.includes("part") ? "timeout" : "reset",
+      what,
+    );
+    assertEquals(server.seen.requests.length, requests, what);
+  }
+});
+
+Deno.test("an idle connection that the server closes is noticed before the next request", async () => {
+  let close = () => {};
+  await using server = rawServer(async (connection) => {
+    const buffer = new Uint8Array(1000);
+    await connection.read(buffer);
+    await connection.write(new TextEncoder().encode(answer(200)));
+    close = () => connection.close();
+  });
+  using client = makeClient(server.url);
+  for (let request = 0; request < 3; request++) {
+    assertEquals((await post(client)).status, 200);
+    close();
+  }
+});
+
+Deno.test("a connection serves 10 minutes and rests 2 at most; then the name is looked up again", async () => {
+  await using server = scripted(() => answer(200));
+  const clock = new SimulatedClock(Date.UTC(2026, 10, 29));
+  const lookups: string[] = [];
+  const network: Network = {
+    ...systemNetwork,
+    lookup: (name) => Promise.resolve(lookups.push(name) ? ["127.0.0.1"] : []),
+  };
+  using client = makeClient(server.url.replace("127.0.0.1", "ingest.test"), { clock, network });
+  for (let minute = 0; minute <= 21; minute++) {
+    assertEquals((await post(client, { totalMs: 1e9, silenceMs: 1e9 })).status, 200);
+    await clock.advance(60_000);
+  }
+  assertEquals([lookups, server.seen.connections], [Array(2).fill("ingest.test"), 2]);
+});
+
+Deno.test("requests that overlap have a connection each, and as many as wanted are kept", async () => {
+  await using server = scripted(() => answer(200));
+  using client = makeClient(server.url, { maxIdle: 2 });
+  await Promise.all([post(client), post(client), post(client)]);
+  await until(() => server.seen.ended === 1);
+  await Promise.all([post(client), post(client)]);
+  assertEquals(server.seen.connections, 3);
+});
+
+// ---- sending and answers
+
+Deno.test("an answer that comes before the whole request is read, and ends the sending", async () => {
+  await using server = rawServer(async (connection) => {
+    await connection.read(new Uint8Array(1000));
+    await connection.write(new TextEncoder().encode(answer(413, "too large")));
+    // It reads no more, as a server that refuses does.
+  });
+  using client = makeClient(server.url);
+  const { status, body } = await post(client, { text: "x".repeat(20_000_000) });
+  assertEquals([status, body], [413, "too large"]);
+});
+
+Deno.test("nonsense in place of an answer has a kind and is told in words", async () => {
+  const cases: [string, FailureKind, RegExp][] = [
+    ["SSH-2.0-OpenSSH_9.2\r\n", "bad-answer", /does not begin with an HTTP\/1.1 status/],
+    ["\x15\x03\x03\x00\x02\x02\x28", "plain-to-tls", /speaks TLS: use https:\/\//],
+    ["HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n", "bad-answer", /Content-Length "x"/],
+    ["close", "reset", /closed without an answer/],
+  ];
+  for (const [reply, kind, reason] of cases) {
+    await using server = scripted(() => reply);
+    using client = makeClient(server.url);
+    const failure = await failureOf(client);
+    assertEquals(failure.kind, kind);
+    assertMatch(failure.message, reason);
+  }
+});
+
+Deno.test("an abort ends a request at once, wherever it is, with the reason of the signal", async () => {
+  await using silent = scripted(() => "silence");
+  const hang = new Promise<never>(() => {});
+  const networks: Network[] = [
+    systemNetwork,
+    { ...systemNetwork, lookup: () => hang },
+    { ...systemNetwork, connect: () => hang },
+  ];
+  for (const network of networks) {
+    using client = makeClient(silent.url.replace("127.0.0.1", "localhost"), { network });
+    const stop = new AbortController();
+    setTimeout(() => stop.abort(new Error("stop!")), 50);
+    await assertRejects(() => post(client, { signal: stop.signal }), Error, "stop!");
+    await assertRejects(() => post(client, { signal: stop.signal }), Error, "stop!");
+    const failure = await failureOf(client, { silenceMs: 100 });
+    assertEquals([failure.kind, failure.message], ["timeout", "nothing moved for 0.1 s"]);
+  }
+});
+
+// ---- names and addresses
+
+Deno.test("a name whose first address is dead is reached at its second one, and localhost and ::1 work", async () => {
+  await using server = scripted(() => answer(200));
+  const { port } = new URL(server.url);
+  const addresses = ["127.0.0.9", "127.0.0.1"]; // nothing listens on the first one
+  const network = { ...systemNetwork, lookup: () => Promise.resolve(addresses) };
+  using client = makeClient(`http://ingest.test:${port}`, { network });
+  assertEquals((await post(client)).status, 200);
+  using local = makeClient(`http://localhost:${port}`);
+  assertEquals((await post(local)).status, 200);
+
+  const six = Deno.serve({ hostname: "::1", port: 0, onListen() {} }, () => new Response("six"));
+  using literal = makeClient(`http://[::1]:${six.addr.port}`);
+  assertEquals((await post(literal)).body, "six");
+  literal[Symbol.dispose]();
+  await six.shutdown();
+});
+
+Deno.test("a name without an address, and addresses that do not answer, are told apart", async () => {
+  const network = { ...systemNetwork, lookup: () => Promise.resolve(["127.0.0.9", "127.0.0.8"]) };
+  using unknown = makeClient("http://ingest.invalid");
+  const dns = await failureOf(unknown);
+  assertEquals(dns.kind, "dns");
+  assertMatch(dns.message, /^the name ingest\.invalid is not known \(.*\): check its spelling/);
+  using refused = makeClient("http://ingest.test:9", { network });
+  const connection = await failureOf(refused);
+  assertEquals(connection.kind, "connection");
+  assertMatch(
+    connection.message,
+    /ingest\.test port 9 does not answer \(127\.0\.0\.9: Connection refused.*; 127\.0\.0\.8: /,
+  );
+});
+
+// ---- proxies
+
+/** A proxy that answers CONNECT with this and then passes everything on. */
+function connectProxy(reply: string, target: URL) {
+  const requests: string[] = [];
+  const server = rawServer(async (client) => {
+    const buffer = new Uint8Array(4096);
+    requests.push(new TextDecoder().decode(buffer.subarray(0, await client.read(buffer) ?? 0)));
+    await client.write(new TextEncoder().encode(reply));
+    if (!reply.startsWith("HTTP/1.1 200")) return client.close();
+    const onward = await Deno.connect({ hostname: target.hostname, port: Number(target.port) });
+    await Promise.allSettled([
+      client.readable.pipeTo(onward.writable),
+      onward.readable.pipeTo(client.writable),
+    ]);
+  });
+  return { ...server, requests };
+}
+
+Deno.test("a proxy gets user and password, and resolves the name itself", async () => {
+  const proxy = connectProxy("HTTP/1.1 403 No\r\n\r\n", new URL("http://x.invalid"));
+  await using _proxy = proxy;
+  const env = { HTTPS_PROXY: proxy.url.replace("//", "//till:s3cret@") };
+  using client = makeClient("https://only-the-proxy-knows.invalid", { env });
+  const failure = await failureOf(client);
+  assertEquals(failure.kind, "proxy");
+  const { host } = new URL(proxy.url);
+  assertStringIncludes(
+    failure.message,
+    `the proxy HTTPS_PROXY (${host}) answered 403 and does not connect to ` +
+      "only-the-proxy-knows.invalid:443",
+  );
+  const [request = ""] = proxy.requests;
+  assertMatch(request, /^CONNECT only-the-proxy-knows\.invalid:443 HTTP\/1\.1\r\nhost: only/);
+  assertStringIncludes(request, "proxy-authorization: Basic dGlsbDpzM2NyZXQ=\r\n");
+  assert(!failure.message.includes("s3cret"));
+});
+
+Deno.test("a failure of the proxy names the proxy, and not the server", async () => {
+  const cases: [string, RegExp][] = [
+    [
+      "HTTP/1.1 407 Auth\r\n\r\n",
+      /requires a user and a password \(407\): write them as http:\/\/USER/,
+    ],
+    ["HTTP/1.1 502 Bad\r\ncontent-length: 3\r\n\r\nbad", /answered 502 and does not connect/],
+    ["SSH-2.0\r\n", /does not connect to api\.invalid port 443 .*HTTP\/1\.1 status/],
+    ["HTTP/1.1 200 OK\r\n\r\nmore", /more than an answer/],
+    ["", /does not connect .*without an answer/],
+  ];
+  for (const [reply, reason] of cases) {
+    await using proxy = connectProxy(reply, new URL("http://127.0.0.1:9"));
+    using client = makeClient("https://api.invalid", { env: { HTTPS_PROXY: proxy.url } });
+    const failure = await failureOf(client);
+    assertEquals(failure.kind, "proxy", failure.message);
+    assertMatch(failure.message, reason);
+    assertMatch(failure.message, /the proxy HTTPS_PROXY \(127\.0\.0\.1:\d+\)/);
+  }
+  const down: [string, RegExp][] = [
+    ["http://127.0.0.1:9", /the proxy HTTPS_PROXY \(127\.0\.0\.1:9\) does not answer \(.*refused/],
+    ["http://proxy.invalid", /the name of the proxy HTTPS_PROXY \(proxy\.invalid\) is not known/],
+    ["socks5://p", /Cannot use the proxy in HTTPS_PROXY as it must be http/],
+  ];
+  for (const [url, reason] of down) {
+    using client = makeClient("https://api.invalid", { env: { HTTPS_PROXY: url } });
+    const failure = await failureOf(client);
+    assertEquals(failure.kind, "proxy");
+    assertMatch(failure.message, reason);
+  }
+});
+
+Deno.test("over a proxy plain http has the whole URL and the password, and 407 is the proxy's", async () => {
+  await using proxy = scripted((request) => answer(request === 0 ? 200 : 407));
+  const env = { http_proxy: proxy.url.replace("//", "//u:p@") };
+  using client = makeClient("http://api.invalid:81", { env });
+  assertEquals((await post(client)).status, 200);
+  assertMatch(
+    proxy.seen.requests[0] ?? "",
+    /^POST http:\/\/api\.invalid:81\/p\?q HTTP\/1\.1\r\nhost: api\.invalid:81\r\n.*proxy-authorization: Basic dTpw\r\n/s,
+  );
+  assertMatch((await failureOf(client)).message, /the proxy http_proxy .* requires a user/);
+});
