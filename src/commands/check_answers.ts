@@ -21,6 +21,7 @@ const SEND_A_CHUNK =
   "recorder-agent check --send-test-chunk delivers a second of silence and shows";
 const COMPARE =
   "Compare ingest_base_url and the token with those from the operator of the Ingest API";
+const LATER = "There are too many requests at present: run it again later";
 const MAX_QUOTE = 160;
 
 /** How programs that stand before an API sign the pages that they make themselves. */
@@ -100,11 +101,17 @@ export function judgeToken(wrong: ProbeAnswer, right: ProbeAnswer): Finding[] {
 export function judgeSize(small: ProbeAnswer, large: ProbeAnswer, sizeBytes: number): Finding {
   const size = sayBytes(sizeBytes);
   if (large.status === 413) return tooLarge(large, size);
+  if (isBusy(large)) return warning("size", sayAnswer(large), LATER);
   return large.status === small.status ? ok("size", `a request of ${size} passes`) : failed(
     "size",
     `a request of ${size} gets another answer than a small one: ${sayAnswer(large)}`,
     "Ask the operator of the server which limits apply to requests of this size",
   );
+}
+
+/** Whether the server has no time at present: nginx answers 503 to too many requests, others 429. */
+export function isBusy({ status }: ProbeAnswer): boolean {
+  return status === 429 || status === 503;
 }
 
 /** Bytes in the unit that server configurations use. */
@@ -134,9 +141,7 @@ function explainForeign(answer: ProbeAnswer): Finding | null {
     );
   }
   if (status === 413) return tooLarge(answer, "less than 2 kB");
-  if (status === 429 || status === 408) {
-    return warning("api", sayAnswer(answer), "Too many requests at present: run it again later");
-  }
+  if (status === 429) return warning("api", sayAnswer(answer), LATER);
   if (status >= 200 && status < 300 && judge(status, headers, body).kind !== "delivered") {
     return failed(
       "api",

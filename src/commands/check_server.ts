@@ -11,8 +11,9 @@ import { ingestClientOf } from "../upload/ingest_client.ts";
 import type { Step } from "../upload/open_connection.ts";
 import { proxyFor } from "../upload/proxy.ts";
 import { inMemory } from "../upload/upload_file.ts";
+import { parseRetryAfter } from "../upload/verdict.ts";
 import { failed, type Finding, hasFailed, ok, skippedAll, warning } from "./finding.ts";
-import { judgeSize, judgeToken, type ProbeAnswer, sayBytes } from "./check_answers.ts";
+import { isBusy, judgeSize, judgeToken, type ProbeAnswer, sayBytes } from "./check_answers.ts";
 import { silentChunk } from "./probe_chunk.ts";
 import { ServerProbe } from "./server_probe.ts";
 import { messageOf } from "../system/error_text.ts";
@@ -29,6 +30,10 @@ const SECOND_LIMIT_MS = 5000;
 /** Of the large one. */
 const SIZE_LIMIT_MS = 8000;
 const SMALL_BYTES = 100;
+/** How often a probe is sent while the server answers that there are too many requests. */
+const MAX_TRIES = 3;
+const BUSY_WAIT_MS = 700;
+const MAX_BUSY_WAIT_MS = 2000;
 /** Limit of the large probe: a shop pays for its line. */
 const MAX_PROBE_BYTES = 16 * 1024 * 1024;
 /** Pages and the pre-roll; libopus varies the bitrate around its mean. */
@@ -72,13 +77,21 @@ async function probe(config: Config, env: Readonly<Record<string, string>>): Pro
   using server = new ServerProbe(config, env, typeof token === "string" ? token : null);
   const steps: Step[] = [];
   const endMs = systemClock.monotonicMs() + LIMIT_MS;
-  const send = (token: string, sizeBytes: number, limitMs: number) =>
-    server.send({
-      token,
-      sizeBytes,
-      limitMs: Math.max(1, Math.min(limitMs, endMs - systemClock.monotonicMs())),
-      onStep: (step) => void steps.push(step),
-    });
+  const leftMs = () => Math.max(1, endMs - systemClock.monotonicMs());
+  const send = async (token: string, sizeBytes: number, limitMs: number): Promise<ProbeAnswer> => {
+    for (let tries = 1;; tries++) {
+      const answer = await server.send({
+        token,
+        sizeBytes,
+        limitMs: Math.min(limitMs, leftMs()),
+        onStep: (step) => void steps.push(step),
+      });
+      // A limit of requests a second: the uploader may send at the same time.
+      if (!isBusy(answer) || tries === MAX_TRIES) return answer;
+      const waitMs = parseRetryAfter(answer.headers) ?? BUSY_WAIT_MS;
+      await systemClock.sleep(Math.min(waitMs, MAX_BUSY_WAIT_MS, leftMs()));
+    }
+  };
   const url = new URL(config.ingestBaseUrl);
   const proxy = shownProxy(url, env);
   let right: ProbeAnswer;

@@ -133,6 +133,8 @@ RA_F=
 RA_G=a=b
 RA_A2=x\r
 HTTPS_PROXY=http://proxy
+no_proxy=localhost
+PATH=/bin
 export RA_H=1
 `;
   assertEquals(parseEnvironmentFile(text), {
@@ -145,5 +147,7 @@ export RA_H=1
     RA_F: "",
     RA_G: "a=b",
     RA_A2: "x",
+    HTTPS_PROXY: "http://proxy",
+    no_proxy: "localhost",
   });
 });

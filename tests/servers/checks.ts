@@ -1,79 +1,25 @@
 // What `recorder-agent check` must say about the way to the API when real servers, proxies and certificates
 // stand in it: what is wrong, and nothing else, with the fix that helps.
 
-import { assert, assertEquals, assertMatch } from "@std/assert";
-import { checkServer } from "../../src/commands/check_server.ts";
+import { assertEquals } from "@std/assert";
 import type { Finding } from "../../src/commands/finding.ts";
-import { loadConfig } from "../../src/config/config.ts";
-import { IDS } from "../fixtures/agent_process.ts";
 import { IngestServer } from "../fixtures/ingest_server.ts";
 import { rawServer } from "../fixtures/tcp_server.ts";
 import { startApache } from "./apache.ts";
 import type { Bed } from "./bed.ts";
+import {
+  assertFailed,
+  assertGreen,
+  checkAt,
+  type CheckAtOptions,
+  sayFindings,
+} from "./check_at.ts";
 import { startHaproxy } from "./haproxy.ts";
 import { Nginx } from "./nginx.ts";
 import { freePorts } from "./server_process.ts";
 import type { Situation } from "./situations.ts";
 import { startSquid } from "./squid.ts";
 import { TOKEN } from "./till.ts";
-
-const LIMIT_MS = 16_000;
-
-export interface CheckAtOptions {
-  /** More keys. */
-  readonly config?: Readonly<Record<string, string>>;
-  /** Variables that name a proxy. */
-  readonly env?: Readonly<Record<string, string>>;
-  readonly sendTestChunk?: boolean;
-}
-
-/** What `check` finds about a server; asserts that it takes no longer than it may. */
-export async function checkAt(url: string, options: CheckAtOptions = {}): Promise<Finding[]> {
-  const keys = { ...IDS, ingest_base_url: url, ingest_token: TOKEN, ...options.config };
-  const env = Object.fromEntries(
-    Object.entries(keys).map(([name, value]) => [`RA_${name.toUpperCase()}`, value]),
-  );
-  const config = loadConfig({ path: null, env });
-  const begunMs = performance.now();
-  const found = await checkServer(config, options.sendTestChunk ?? false, options.env ?? {});
-  const tookMs = performance.now() - begunMs;
-  if (options.sendTestChunk !== true) assert(tookMs < LIMIT_MS, `it took ${tookMs} ms`);
-  assert(!JSON.stringify(found).includes(TOKEN), "the token is shown");
-  return found;
-}
-
-/** `tls ok, api failed: … → …` */
-export function sayFindings(found: readonly Finding[]): string {
-  return found.filter(({ verdict }) => verdict !== "skipped")
-    .map(({ name, verdict, message, fix }) =>
-      verdict === "ok" ? `${name} ok` : `${name} ${verdict}: ${message} → ${fix}`
-    ).join("; ");
-}
-
-/** Asserts that all is well. */
-export function assertGreen(found: readonly Finding[]): string {
-  const said = sayFindings(found);
-  assert(found.every(({ verdict }) => verdict === "ok"), said);
-  for (const name of ["api", "token", "size"]) {
-    assert(found.some((finding) => finding.name === name), `${name} is missing: ${said}`);
-  }
-  return said;
-}
-
-/** Asserts that this check failed, as the only one, with a message and a fix like these. */
-export function assertFailed(
-  found: readonly Finding[],
-  name: string,
-  message: RegExp,
-  fix: RegExp,
-): string {
-  const said = sayFindings(found);
-  const failures = found.filter(({ verdict }) => verdict === "failed");
-  assertEquals(failures.map((finding) => finding.name), [name], said);
-  assertMatch(failures[0]?.message ?? "", message);
-  assertMatch(failures[0]?.fix ?? "", fix);
-  return said;
-}
 
 /** `check` at a front with TLS, whose authority it knows. */
 function checkBehind(url: string, { tls }: Bed, options: CheckAtOptions = {}): Promise<Finding[]> {

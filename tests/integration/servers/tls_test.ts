@@ -6,7 +6,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path/join";
 import { run } from "../../fixtures/command.ts";
 import { makeWrongCertificates, type Wrong } from "../../fixtures/wrong_certificates.ts";
-import { assertFailed, checkAt, sayFindings } from "../../servers/checks.ts";
+import { assertFailed, checkAt, sayFindings } from "../../servers/check_at.ts";
 import { onFreePorts, serverDir, ServerProcess } from "../../servers/server_process.ts";
 
 /** An API over TLS that knows no token. */
