@@ -13,6 +13,7 @@ import {
 import { runDemo } from "./src/commands/demo.ts";
 import { readWantedMicrophone, runDevices, withMicrophones } from "./src/commands/devices.ts";
 import { runInstall } from "./src/commands/install.ts";
+import { keepOnlyWhatIsNeeded } from "./src/commands/permissions.ts";
 import { runRequeue } from "./src/commands/requeue.ts";
 import { runUninstall } from "./src/commands/uninstall.ts";
 import { type Config, ConfigError } from "./src/config/config.ts";
@@ -37,6 +38,7 @@ function stopSignal(): AbortSignal {
 
 async function main(): Promise<number> {
   const args = parseCommandLine(Deno.args);
+  keepOnlyWhatIsNeeded(args.command);
   const env = readEnvironment();
   const executable = Deno.build.standalone ? Deno.execPath() : "";
   switch (args.command) {
@@ -60,8 +62,9 @@ async function main(): Promise<number> {
     case "uninstall":
       return await runUninstall(args);
     case "requeue": {
-      const { config } = loadGivenConfig({ explicit: args.config, env, executable });
-      return await runRequeue({ ...args, spoolDir: config.spoolDir, wanted: args.operands });
+      const spoolDir = args.spool ??
+        loadGivenConfig({ explicit: args.config, env, executable }).config.spoolDir;
+      return await runRequeue({ ...args, spoolDir, executable, wanted: args.operands });
     }
     case "run": {
       const { config } = loadGivenConfig({ explicit: args.config, env, executable });

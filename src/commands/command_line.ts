@@ -29,6 +29,7 @@ Options:
       --purge           uninstall: also remove recordings, configuration, token and user
       --dry-run         install, uninstall, requeue: only print what would be done
       --all             requeue: every refused chunk
+      --spool DIR       requeue: the spool in this folder, not that of the configuration
       --json            check: machine-readable output
       --send-test-chunk check: deliver a second of silence, which the server keeps
       --seconds N       demo: end after N seconds (default: 20; 0: at Ctrl-C)
@@ -55,6 +56,7 @@ const OPTIONS = {
   purge: { type: "boolean" },
   "dry-run": { type: "boolean" },
   all: { type: "boolean" },
+  spool: { type: "string" },
   json: { type: "boolean" },
   "send-test-chunk": { type: "boolean" },
   seconds: { type: "string" },
@@ -70,7 +72,7 @@ const COMMANDS = {
   uninstall: ["root", "purge", "dry-run"],
   check: ["config", "json", "send-test-chunk"],
   devices: ["config"],
-  requeue: ["config", "all", "dry-run"],
+  requeue: ["config", "all", "spool", "dry-run"],
   demo: ["log-level", "seconds", "dir"],
 } as const satisfies Record<string, readonly (keyof typeof OPTIONS)[]>;
 
@@ -86,6 +88,7 @@ export interface CommandLine {
   readonly purge: boolean;
   readonly dryRun: boolean;
   readonly all: boolean;
+  readonly spool: string | undefined;
   readonly json: boolean;
   readonly sendTestChunk: boolean;
   readonly seconds: number;
@@ -119,6 +122,7 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     purge: values.purge ?? false,
     dryRun: values["dry-run"] ?? false,
     all: values.all ?? false,
+    spool: values.spool,
     json: values.json ?? false,
     sendTestChunk: values["send-test-chunk"] ?? false,
     seconds: readSeconds(values.seconds ?? "20"),
