@@ -42,7 +42,7 @@ export class TooLargeError extends Error {}
 
 /**
  * The contents of a regular file of at most `maxBytes`. A link, a pipe or a device is never opened: reading it
- * could lead elsewhere, or wait for ever.
+ * could lead elsewhere, or wait forever.
  * @throws {TooLargeError}, an error if it is not a regular file, or that of the disk.
  */
 export async function readWhole(path: string, maxBytes: number): Promise<Uint8Array<ArrayBuffer>> {
