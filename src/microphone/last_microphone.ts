@@ -3,7 +3,13 @@
 // without it.
 
 import { join } from "@std/path/join";
-import { PRIVATE_FILE, readWholeText, syncDirectory, writeAll } from "../system/disk.ts";
+import {
+  PRIVATE_FILE,
+  readWholeText,
+  removeIfThere,
+  syncDirectory,
+  writeAll,
+} from "../system/disk.ts";
 import type { MicrophoneIdentity } from "./microphone_choice.ts";
 
 const FILE = "microphone.json";
@@ -36,11 +42,11 @@ export async function writeMicrophones(
 ): Promise<void> {
   const path = join(spoolDir, FILE);
   const value = standIn === null ? last : { ...last, standIn };
+  await removeIfThere(`${path}.tmp`); // never written through a link
   {
     using file = await Deno.open(`${path}.tmp`, {
       write: true,
-      create: true,
-      truncate: true,
+      createNew: true,
       mode: PRIVATE_FILE,
     });
     await writeAll(file, new TextEncoder().encode(`${JSON.stringify(value)}\n`));
