@@ -14,6 +14,7 @@ import { runDemo } from "./src/commands/demo.ts";
 import { readWantedMicrophone, runDevices, withMicrophones } from "./src/commands/devices.ts";
 import { runInstall } from "./src/commands/install.ts";
 import { runJoin } from "./src/commands/join.ts";
+import { keepOnlyWhatIsNeeded } from "./src/commands/permissions.ts";
 import { runRequeue } from "./src/commands/requeue.ts";
 import { printError } from "./src/commands/terminal.ts";
 import { runUninstall } from "./src/commands/uninstall.ts";
@@ -40,6 +41,7 @@ function stopSignal(): AbortSignal {
 
 async function main(): Promise<number> {
   const args = parseCommandLine(Deno.args);
+  keepOnlyWhatIsNeeded(args.command);
   const env = readEnvironment();
   const executable = Deno.build.standalone ? Deno.execPath() : "";
   switch (args.command) {
@@ -67,8 +69,9 @@ async function main(): Promise<number> {
     case "verify":
       return await runVerify({ ...args, paths: args.operands });
     case "requeue": {
-      const { config } = loadGivenConfig({ explicit: args.config, env, executable });
-      return await runRequeue({ ...args, spoolDir: config.spoolDir, wanted: args.operands });
+      const spoolDir = args.spool ??
+        loadGivenConfig({ explicit: args.config, env, executable }).config.spoolDir;
+      return await runRequeue({ ...args, spoolDir, executable, wanted: args.operands });
     }
     case "run": {
       const { config } = loadGivenConfig({ explicit: args.config, env, executable });

@@ -19,6 +19,7 @@ import type { Config } from "./config/config.ts";
 import { collectGarbage } from "./system/garbage.ts";
 import type { Logger } from "./system/log.ts";
 import { Janitor } from "./spool/janitor.ts";
+import { closeOpenFolders } from "./spool/private_folders.ts";
 import { recoverRecordings } from "./spool/recovery.ts";
 import { BYTES_PER_GB, estimateChunkBytes } from "./spool/retention.ts";
 import { readTrueTime, retimeChunks } from "./spool/retiming.ts";
@@ -75,11 +76,13 @@ export async function runAgent(options: AgentOptions, stop: AbortSignal): Promis
   const timeZone = Temporal.Now.timeZoneId();
   const status = new Status({ ...config, version: VERSION }, clock, timeZone);
   const spool = await Spool.open(config.spoolDir);
+  spool.keepsDelivered = config.keepDeliveredDays > 0;
   try {
     log.info("recorder-agent starts.", { version: VERSION, spool_dir: config.spoolDir });
     using notifier = connectServiceManager(env, config.spoolDir, log.getChild("systemd"));
     const watchdogUsec = env.WATCHDOG_USEC;
     const supervision = new Supervision({ notifier, watchdogUsec, timeZone }, clock);
+    await closeOpenFolders(spool.dir, log.getChild("spool"));
     const recovered = await recoverRecordings(spool, log.getChild("recovery"));
     using client = ingestClientOf(config, env, { clock });
     status.carriedOver(spool.tally.outbox.durationUs);
@@ -155,6 +158,7 @@ async function runWorkers(parts: Workers, stop: AbortSignal): Promise<void> {
   const { config, clock, log, status, spool, clockSync } = parts;
   const janitor = new Janitor(spool, {
     maxSpoolDays: config.maxSpoolDays,
+    keepDeliveredDays: config.keepDeliveredDays,
     maxWaitingDays: config.maxWaitingDays,
     maxSpoolBytes: config.maxSpoolGb * BYTES_PER_GB,
     minFreeBytes: config.minFreeGb * BYTES_PER_GB,

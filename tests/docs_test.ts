@@ -98,7 +98,7 @@ const KNOWN: Record<string, (words: readonly string[]) => void> = {
   "apt-get": ([, verb = "", ...rest]) => {
     assertMatch(verb, /^(update|install)$/);
     for (const word of rest.filter((word) => !/^(--|\$\()/.test(word))) {
-      assert(ciPackages.includes(word), word);
+      assert([...ciPackages, "cryptsetup"].includes(word), word);
     }
   },
   scp: ([, file = ""]) =>
@@ -106,14 +106,27 @@ const KNOWN: Record<string, (words: readonly string[]) => void> = {
   ssh: (words) => assertEquals(words[2], `${HEALTH_PORT}:127.0.0.1:${HEALTH_PORT}`),
   curl: (words) => assert(words.at(-1)?.startsWith(`http://127.0.0.1:${HEALTH_PORT}/`)),
   systemctl: ([, verb = "", unit]) => {
+    if (verb === "daemon-reload") return;
     assertMatch(verb, /^(status|start|stop|restart)$/);
-    assertEquals(unit, "recorder-agent");
+    assertMatch(unit ?? "", /^recorder-agent(-spool)?$/);
   },
   journalctl: ([, ...rest]) => assertEquals(rest.slice(0, 2), ["-u", "recorder-agent"]),
   ...Object.fromEntries(
     [
-      ...["chown", "cp", "find", "grep", "install", "mount", "mv", "openssl", "promtool", "tail"],
-      ...["tee", "timedatectl"],
+      ...[
+        "cd",
+        "chown",
+        "cp",
+        "cryptsetup",
+        "fallocate",
+        "find",
+        "git",
+        "grep",
+        "install",
+        "mkdir",
+      ],
+      ...["mkfs.ext4", "mount", "mv", "openssl", "promtool", "rm", "sh", "sha256sum", "ssh-keygen"],
+      ...["systemd-creds", "tail", "tee", "timedatectl"],
     ]
       .map((name) => [name, () => {}]),
   ),

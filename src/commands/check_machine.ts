@@ -6,10 +6,13 @@ import { outputOf } from "../system/child.ts";
 import type { Config } from "../config/config.ts";
 import { probeSystem } from "../system/clock_sync.ts";
 import { problems } from "../status/problems.ts";
+import { CHUNK_DIRS } from "../chunk/chunk_name.ts";
+import { findOpenFolders } from "../spool/private_folders.ts";
 import { BYTES_PER_GB } from "../spool/retention.ts";
+import { asUser, ROOT, type User } from "../system/users.ts";
 import { failed, type Finding, ok, skipped, skippedAll, warning } from "./finding.ts";
 import { USER } from "./install.ts";
-import { idOf } from "./install_steps.ts";
+import { idOf, runProgram } from "./install_steps.ts";
 import { readHealth, SERVICE } from "./service.ts";
 import { messageOf } from "../system/error_text.ts";
 import { MAX_TEXT, printable } from "../system/printable.ts";
@@ -35,11 +38,9 @@ export async function checkSpool(
   unit: Unit | null,
 ): Promise<Finding[]> {
   const name = "spool";
-  const trial = join(spoolDir, `.check-${Deno.pid}`);
+  const trial = await makeTrial(join(spoolDir, `.check-${Deno.pid}`));
   try {
-    using file = await Deno.open(trial, { createNew: true, write: true });
-    await file.write(new Uint8Array(4096));
-    await file.sync();
+    await trial.write();
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) {
       return !isInstalled(unit) ? skippedAll([name], "service") : [
@@ -54,7 +55,7 @@ export async function checkSpool(
       ),
     ];
   } finally {
-    await Deno.remove(trial).catch(() => {});
+    await trial.remove().catch(() => {});
   }
   const { bavail, bsize } = await statfs(spoolDir);
   const freeGb = bavail * bsize / BYTES_PER_GB;
@@ -64,10 +65,74 @@ export async function checkSpool(
       warning(name, `less than min_free_gb (${minFreeGb}) is free`, "Free some space on that disk"),
     );
   }
+  found.push(...await checkAccess(spoolDir, unit));
   const refused = await countChunks(join(spoolDir, "rejected"));
   if (refused > 0) {
     const { message, fix } = problems.chunksRejected(refused, join(spoolDir, "rejected"));
     found.push(warning(name, message, fix));
+  }
+  return found;
+}
+
+interface Trial {
+  readonly write: () => Promise<void>;
+  readonly remove: () => Promise<void>;
+}
+
+/** A small file. It is the user of the spool who must be able to write it, so root lets that user do it. */
+async function makeTrial(path: string): Promise<Trial> {
+  const user = Deno.uid() === 0 ? await ownerIn(join(path, "..")) : ROOT;
+  if (user.uid !== 0) {
+    const dd = [PROGRAMS.dd, "if=/dev/zero", `of=${path}`, "bs=4096", "count=1", "status=none"];
+    return {
+      write: () => runProgram(asUser(user, [...dd, "conv=excl,fsync"])),
+      remove: () => runProgram(asUser(user, [PROGRAMS.rm, "-f", "--", path])),
+    };
+  }
+  return {
+    async write() {
+      using file = await Deno.open(path, { createNew: true, write: true });
+      await file.write(new Uint8Array(4096));
+      await file.sync();
+    },
+    remove: () => Deno.remove(path),
+  };
+}
+
+/** Root if there is nothing: writing there says so. */
+async function ownerIn(dir: string): Promise<User> {
+  try {
+    const { uid, gid } = await Deno.stat(dir);
+    return { uid: uid ?? 0, gid: gid ?? 0 };
+  } catch {
+    return ROOT;
+  }
+}
+
+/** Whether only the user of the service can reach the recordings. */
+async function checkAccess(spoolDir: string, unit: Unit | null): Promise<Finding[]> {
+  const name = "spool";
+  const found: Finding[] = [];
+  for (const sub of ["recording", ...CHUNK_DIRS]) {
+    const path = join(spoolDir, sub);
+    const info = await Deno.lstat(path).catch(() => null);
+    if (info === null || info.isDirectory) continue;
+    const fix = `Replace it by a folder, with the files in it (ls -l ${spoolDir})`;
+    found.push(failed(name, `${path} is not a folder`, fix));
+  }
+  const [open] = await findOpenFolders(spoolDir);
+  if (open !== undefined && open.path === spoolDir) {
+    const mode = open.mode.toString(8).padStart(4, "0");
+    const message = `other users can reach the recordings: ${open.path} has the mode ${mode}`;
+    found.push(
+      warning(name, message, `sudo chmod 700 ${open.path}; a start of the service does it, too`),
+    );
+  }
+  const user = unit?.LoadState === "loaded" ? await idOf("/", "passwd", USER) : null;
+  const { uid } = await Deno.stat(spoolDir);
+  if (user !== null && uid !== user) {
+    const message = `${spoolDir} belongs to user ${uid}, not to ${USER}`;
+    found.push(failed(name, message, `sudo chown -R ${USER}: ${spoolDir}`));
   }
   return found;
 }

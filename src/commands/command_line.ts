@@ -31,6 +31,7 @@ Options:
       --purge           uninstall: also remove recordings, configuration, token and user
       --dry-run         install, uninstall, requeue: only print what would be done
       --all             requeue: every refused chunk
+      --spool DIR       requeue: the spool in this folder, not that of the configuration
       --json            check, verify: machine-readable output
       --send-test-chunk check: deliver a second of silence, which the server keeps
   -o, --output FILE     join: the file to write, .ogg or .wav
@@ -68,6 +69,7 @@ const OPTIONS = {
   purge: { type: "boolean" },
   "dry-run": { type: "boolean" },
   all: { type: "boolean" },
+  spool: { type: "string" },
   json: { type: "boolean" },
   "send-test-chunk": { type: "boolean" },
   output: { type: "string", short: "o" },
@@ -89,7 +91,7 @@ const COMMANDS = {
   uninstall: ["root", "purge", "dry-run"],
   check: ["config", "json", "send-test-chunk"],
   devices: ["config"],
-  requeue: ["config", "all", "dry-run"],
+  requeue: ["config", "all", "spool", "dry-run"],
   join: ["output", "from", "to", "zone", "device", "gaps"],
   verify: ["zone", "device", "json"],
   demo: ["log-level", "seconds", "dir"],
@@ -107,6 +109,7 @@ export interface CommandLine {
   readonly purge: boolean;
   readonly dryRun: boolean;
   readonly all: boolean;
+  readonly spool: string | undefined;
   readonly json: boolean;
   readonly sendTestChunk: boolean;
   readonly seconds: number;
@@ -153,6 +156,7 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     purge: values.purge ?? false,
     dryRun: values["dry-run"] ?? false,
     all: values.all ?? false,
+    spool: values.spool,
     json: values.json ?? false,
     sendTestChunk: values["send-test-chunk"] ?? false,
     seconds: readSeconds(values.seconds ?? "20"),

@@ -101,7 +101,8 @@ export async function runInstall(options: InstallOptions): Promise<number> {
       `\nrecorder-agent ${VERSION} ${dryRun ? "would be installed" : "is being installed"}` +
         `${isLive ? "" : ` into ${root}`}:`,
     );
-    await carryOut(fileSteps(options, plan), { dryRun, print });
+    const hasDropIn = await exists(contentsOf(root, DROP_IN));
+    await carryOut(fileSteps({ ...options, hasDropIn }, plan), { dryRun, print });
     if (dryRun) print("\nNothing was changed (--dry-run).");
     else if (isLive) return await start(plan, print);
     else print(`\nInstalled into ${root}; the service starts when that system boots.`);
@@ -247,7 +248,7 @@ async function checkPort(port: number): Promise<void> {
   );
 }
 
-function fileSteps(options: InstallOptions, plan: Plan): Step[] {
+function fileSteps(options: InstallOptions & { hasDropIn: boolean }, plan: Plan): Step[] {
   const { root, executable } = options;
   const encode = (text: string) => new TextEncoder().encode(text);
   const steps = [
@@ -289,17 +290,17 @@ function fileSteps(options: InstallOptions, plan: Plan): Step[] {
       },
     ),
   );
+  const allow = `Allow the service to write to ${spoolDir} (${DROP_IN})`;
+  const dropIn = (text: string) =>
+    fileStep(allow, root, DROP_IN, () => encode(`[Service]\n${text}`), { mode: 0o644 });
   if (!isSpoolOfUnit) {
     steps.push(
       folderStep(root, spoolDir, { mode: 0o700, owner: USER, group: USER }),
-      fileStep(
-        `Allow the service to write to ${spoolDir} (${DROP_IN})`,
-        root,
-        DROP_IN,
-        () => encode(`[Service]\nReadWritePaths=${quoteForUnit(spoolDir)}\n`),
-        { mode: 0o644 },
-      ),
+      dropIn(`ReadWritePaths=${quoteForUnit(spoolDir)}\n`),
     );
+  } else if (options.hasDropIn) {
+    // Without the earlier folder, the service could not start once that is gone.
+    steps.push(dropIn(""));
   }
   steps.push(linkStep(`Enable the start of ${SERVICE} at every boot`, root, WANTS, UNIT));
   return steps;

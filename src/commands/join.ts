@@ -9,6 +9,7 @@ import { OPUS_RATE } from "../chunk/opus.ts";
 import { SoundJoiner } from "../chunk/sound_joiner.ts";
 import { type Hole, layOut, type Piece } from "../chunk/sound_line.ts";
 import { isMissing, spawnBound } from "../system/child.ts";
+import { ffmpegProgram } from "../system/programs.ts";
 import { exists, writeAll } from "../system/disk.ts";
 import { VERSION } from "../system/version.ts";
 import type { GapMode } from "./command_line.ts";
@@ -250,7 +251,7 @@ async function writeWav(
   try {
     progress("decoding");
     const args = ["-v", "error", "-nostdin", "-n", "-i", ogg, "-rf64", "auto", "-f", "wav", path];
-    const child = spawnBound("ffmpeg", args, { stdout: "null", stderr: "piped" });
+    const child = spawnBound(ffmpegProgram(), args, { stdout: "null", stderr: "piped" });
     const { success, stderr } = await child.output();
     if (!success) {
       throw new ChunksError(

@@ -1,11 +1,13 @@
 // The command `recorder-agent requeue`: lists the chunks that the server refused, with the reasons, and
 // moves them to outbox/ again. It works beside a running agent, which notices the moves: each chunk is
-// moved by one rename, and keeps its name, key and owner. It never touches a file that is not a chunk.
+// moved by one rename, and keeps its name, key and owner. It never touches a file that is not a chunk, and
+// follows no link. Root never works in the spool of another user: the command runs again as that user.
 
 import { join } from "@std/path/join";
 import { type ChunkName, parseChunkName } from "../chunk/chunk_name.ts";
-import { removeIfThere, sizeOf, syncDirectory } from "../system/disk.ts";
-import { reasonPath } from "../spool/reason_file.ts";
+import { readWholeText, removeIfThere, sizeOf, syncDirectory } from "../system/disk.ts";
+import { MAX_REASON_BYTES, reasonPath } from "../spool/reason_file.ts";
+import { asUser, type User } from "../system/users.ts";
 import { fromJson, MAX_TEXT, printable } from "../system/printable.ts";
 import { messageOf } from "../system/error_text.ts";
 import { printText } from "./terminal.ts";
@@ -18,6 +20,8 @@ export interface RequeueOptions {
   readonly wanted: readonly string[];
   /** Only prints what would be done. */
   readonly dryRun: boolean;
+  /** Path of this program; empty, the default, if it runs from source. */
+  readonly executable?: string;
   /** Receives the text, without a newline at its end; default: standard output. */
   readonly print?: (text: string) => void;
 }
@@ -50,6 +54,9 @@ export async function runRequeue(options: RequeueOptions): Promise<number> {
   const { spoolDir, all, wanted, dryRun, print = printText } = options;
   let rejected: Rejected;
   try {
+    const owner = await Deno.stat(spoolDir);
+    if (Deno.uid() === 0 && owner.uid !== 0) return await runAs(userIn(owner), options);
+    for (const dir of ["rejected", "outbox"]) await refuseLink(join(spoolDir, dir));
     rejected = await readRejected(join(spoolDir, "rejected"));
   } catch (error) {
     print(`Cannot list the refused chunks in spool_dir ${spoolDir}: ${inWords(error)}`);
@@ -78,6 +85,39 @@ export async function runRequeue(options: RequeueOptions): Promise<number> {
   return failed.length === 0 ? 0 : 1;
 }
 
+function userIn({ uid, gid }: Deno.FileInfo): User {
+  return { uid: uid ?? 0, gid: gid ?? 0 };
+}
+
+/** Runs the same command as another user, who can move files only where he may anyway. */
+async function runAs(user: User, options: RequeueOptions): Promise<number> {
+  const { spoolDir, all, wanted, dryRun, executable = "" } = options;
+  if (executable === "") {
+    throw new Error(
+      `root must not work in the spool of another user: run it as that user (sudo -u '#${user.uid}')`,
+    );
+  }
+  const flags = [...(all ? ["--all"] : []), ...(dryRun ? ["--dry-run"] : [])];
+  const again = [executable, "requeue", "--spool", spoolDir, ...flags, "--", ...wanted];
+  const [program = "", ...args] = asUser(user, again);
+  const { code } = await new Deno.Command(program, {
+    args,
+    cwd: "/",
+    clearEnv: true,
+    stdin: "null",
+    stdout: "inherit",
+    stderr: "inherit",
+  }).output();
+  return code;
+}
+
+/** @throws if it is not a folder: a link would lead the command elsewhere. */
+async function refuseLink(dir: string): Promise<void> {
+  const { isDirectory, isSymlink } = await Deno.lstat(dir);
+  if (isDirectory) return;
+  throw new Error(`${dir} must be a folder: it is ${isSymlink ? "a link" : "something else"}`);
+}
+
 async function readRejected(dir: string): Promise<Rejected> {
   const names: string[] = [];
   for await (const { name, isFile } of Deno.readDir(dir)) if (isFile) names.push(name);
@@ -99,7 +139,7 @@ async function readReason(path: string): Promise<Reason> {
   const unknown = { text: "the reason is not known", answer: "-", refusedAt: "-", writtenMs };
   try {
     const { reason, http_status, rejected_at } = Object(
-      fromJson(await Deno.readTextFile(path)),
+      fromJson(await readWholeText(path, MAX_REASON_BYTES)),
     );
     return {
       text: typeof reason === "string" ? reason : unknown.text,
@@ -135,6 +175,7 @@ async function moveToOutbox(
       failed.push({ fileName, problem: inWords(error) });
     }
   }
+  if (moved.length === 0) return failed;
   await syncDirectory(outbox);
   await syncDirectory(rejected);
   for (const { fileName, reason } of moved) {

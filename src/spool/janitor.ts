@@ -122,6 +122,7 @@ export class Janitor {
       const waitMs = Math.max(0, nextExpiryMs - this.#clock.monotonicMs());
       await this.#spool.roomWanted.wait(this.#clock, waitMs, signal);
     }
+    this.#reportDeliveredDeletions(true);
   }
 
   async #pass(expire: boolean): Promise<void> {
@@ -129,9 +130,18 @@ export class Janitor {
     await this.#attempt(() => this.#spool.ensureDirectories());
     if (expire) await this.#attempt(() => this.removeExpired());
     await this.#attempt(() => this.makeRoom());
+    this.#reportDeliveredDeletions(false);
     const [stuck] = this.#stuck;
     if (stuck === undefined) this.#failure.clear();
     else this.#failure.set(problems.janitorFailed(stuck));
+  }
+
+  /** A line for each day on which delivered chunks were deleted. */
+  #reportDeliveredDeletions(isLast: boolean): void {
+    const { deliveredDeletions } = this.#spool;
+    this.#status.counters.deliveredDeleted = deliveredDeletions.chunks;
+    const day = deliveredDeletions.takeDay(this.#clock.unixMs(), isLast);
+    if (day !== null) this.#log.info("Delivered recordings were deleted.", { ...day });
   }
 
   /** A step that fails must not keep the others from their work, nor one directory the others. */

@@ -12,12 +12,20 @@ export const EVICTION_ORDER: readonly ChunkDir[] = ["uploaded", "rejected", "out
 
 export interface RetentionLimits {
   readonly maxSpoolDays: number;
+  /** Of delivered chunks; default: as the others. */
+  readonly keepDeliveredDays?: number;
   readonly maxWaitingDays: number;
   readonly maxSpoolBytes: number;
   readonly minFreeBytes: number;
   /** Space that the chunk being recorded may still need. */
   readonly chunkBytes: number;
 }
+
+/** How long each directory keeps chunks. */
+export type AgeLimits = Pick<
+  RetentionLimits,
+  "maxSpoolDays" | "keepDeliveredDays" | "maxWaitingDays"
+>;
 
 /**
  * Chunks that ended before this time, Unix milliseconds, have been kept in their directory for long
@@ -26,10 +34,11 @@ export interface RetentionLimits {
 export function keptSinceMs(
   dir: ChunkDir,
   unixMs: number,
-  limits: Pick<RetentionLimits, "maxSpoolDays" | "maxWaitingDays">,
+  limits: AgeLimits,
 ): number {
-  const days = dir === "outbox" ? limits.maxWaitingDays : limits.maxSpoolDays;
-  return unixMs - days * MS_PER_DAY;
+  const { maxSpoolDays, maxWaitingDays, keepDeliveredDays = maxSpoolDays } = limits;
+  const days = { rejected: maxSpoolDays, uploaded: keepDeliveredDays, outbox: maxWaitingDays };
+  return unixMs - days[dir] * MS_PER_DAY;
 }
 
 /**
@@ -40,7 +49,7 @@ export function isExpired(
   chunk: ChunkName,
   dir: ChunkDir,
   unixMs: number,
-  limits: Pick<RetentionLimits, "maxSpoolDays" | "maxWaitingDays">,
+  limits: AgeLimits,
 ): boolean {
   const { provisional } = chunk;
   if (provisional?.seenUnixS === null) return false;

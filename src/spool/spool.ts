@@ -27,6 +27,7 @@ import {
   syncDirectory,
 } from "../system/disk.ts";
 import type { Tally } from "../status/tally.ts";
+import { DeliveredDeletions } from "./delivered_deletions.ts";
 import { Folder } from "./folder.ts";
 import { LatestChunk } from "./latest_chunk.ts";
 import { SYSTEM_TIMING, type WatchTiming } from "./folder_watch.ts";
@@ -64,6 +65,10 @@ export class Spool {
   readonly tally: Readonly<Record<ChunkDir, Tally>>;
   /** Keys of chunks that are being sent or filed: their names must not change meanwhile. */
   readonly sending = new Set<string>();
+  /** False: a chunk is deleted at the moment of delivery, and never comes into uploaded/. */
+  keepsDelivered = true;
+  /** Delivered chunks that were deleted. */
+  readonly deliveredDeletions = new DeliveredDeletions();
   /** Sound in chunks that another process put into outbox/ since the spool was opened, microseconds. */
   returnedUs = 0;
   readonly #latest = new LatestChunk();
@@ -340,9 +345,28 @@ export class Spool {
    * @param sizeBytes if it is known.
    */
   async markUploaded(fileName: string, sizeBytes?: number): Promise<boolean> {
-    const isMoved = await this.#move(fileName, "uploaded", sizeBytes);
+    const isMoved =
+      await (this.keepsDelivered
+        ? this.#move(fileName, "uploaded", sizeBytes)
+        : this.#deleteDelivered(fileName));
     if (++this.#unsynced >= FILED_AT_ONCE) this.syncUploaded();
     return isMoved;
+  }
+
+  #deleteDelivered(fileName: string): Promise<boolean> {
+    return this.#inTurn(async () => {
+      const { outbox } = this.#folders;
+      const path = this.path("outbox", fileName);
+      const name = parseChunkName(fileName);
+      const size = await sizeOf(path);
+      if (name === null || size === null) return false;
+      await outbox.watch.change(() => {
+        Deno.removeSync(path);
+        outbox.left(fileName, name, size);
+      });
+      this.deliveredDeletions.add(name, size);
+      return true;
+    });
   }
 
   /** Requests that the chunks filed as delivered survive a power cut, soon. */
@@ -388,6 +412,7 @@ export class Spool {
         if (size !== null) {
           Deno.removeSync(path);
           folder.left(fileName, name, size);
+          if (dir === "uploaded") this.deliveredDeletions.add(name, size);
         } else folder.isMissing(name);
         return true;
       });

@@ -11,7 +11,9 @@ export class SpoolLockedError extends Error {}
  * @throws {SpoolLockedError} that names the process which has it.
  */
 export async function lockSpool(dir: string): Promise<Deno.FsFile> {
-  const lock = await Deno.open(join(dir, "lock"), { create: true, read: true, write: true });
+  const path = join(dir, "lock");
+  await refuseOther(path);
+  const lock = await Deno.open(path, { create: true, read: true, write: true });
   if (await lock.tryLock(true)) {
     await signLock(lock);
     return lock;
@@ -23,6 +25,12 @@ export async function lockSpool(dir: string): Promise<Deno.FsFile> {
       (holder === null ? "" : ` (process ${holder})`) +
       `: stop that one, or give this one another spool_dir`,
   );
+}
+
+/** Nothing is written through a link: the program may run as root. @throws if it is not a regular file. */
+async function refuseOther(path: string): Promise<void> {
+  const info = await Deno.lstat(path).catch(() => null);
+  if (info !== null && !info.isFile) throw new Error(`${path} must be a regular file: remove it`);
 }
 
 /** The process id that the holder of the lock has written into it, or null. */

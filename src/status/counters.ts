@@ -18,6 +18,8 @@ export class Counters {
   attemptsMs = 0;
   /** Start of the chunk that the uploader took last, Unix ms. */
   oldestWaitingMs: number | null = null;
+  /** Delivered chunks that were deleted. */
+  deliveredDeleted = 0;
   /** Free space when the janitor last measured it; null before the first time. */
   freeBytes: number | null = null;
 

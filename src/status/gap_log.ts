@@ -2,7 +2,7 @@
 // `gaps.jsonl`. The size of the file is limited. A failed write never stops a recording.
 
 import { join } from "@std/path/join";
-import { readUpTo } from "../system/disk.ts";
+import { exists, readUpTo, removeIfThere } from "../system/disk.ts";
 
 /** A larger file loses its older half; a gap takes about 150 bytes. */
 const MAX_BYTES = 256 * 1024;
@@ -31,11 +31,14 @@ export function isNormalEdge({ ms, cause }: Pick<GapRecord, "ms" | "cause">): bo
 /** Appends a gap. @throws the errors of the disk. */
 export async function appendGap(spoolDir: string, gap: GapRecord): Promise<void> {
   const path = join(spoolDir, "gaps.jsonl");
+  const isThere = await exists(path);
+  if (isThere && !(await Deno.lstat(path)).isFile) throw new Error(`${path} is not a regular file`);
   await Deno.writeTextFile(path, JSON.stringify(gap) + "\n", { append: true, mode: 0o600 });
   const { size } = await Deno.stat(path);
   if (size <= MAX_BYTES) return;
   const kept = await readFrom(path, size - KEPT_BYTES);
-  await Deno.writeTextFile(`${path}.tmp`, kept, { mode: 0o600 });
+  await removeIfThere(`${path}.tmp`); // never written through a link
+  await Deno.writeTextFile(`${path}.tmp`, kept, { mode: 0o600, createNew: true });
   await Deno.rename(`${path}.tmp`, path);
 }
 

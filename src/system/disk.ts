@@ -13,11 +13,11 @@ export async function writeAll(file: Deno.FsFile, bytes: Uint8Array): Promise<vo
 
 /** Writes a private file completely or not at all, even if the power fails. */
 export async function writeWhole(path: string, text: string): Promise<void> {
+  await removeIfThere(`${path}.tmp`); // never written through a link
   {
     using file = await Deno.open(`${path}.tmp`, {
       write: true,
-      create: true,
-      truncate: true,
+      createNew: true,
       mode: PRIVATE_FILE,
     });
     await writeAll(file, new TextEncoder().encode(text));

@@ -115,6 +115,13 @@ export function collectMetrics(view: StatusView): MetricFamily[] {
   metrics.gauge("oldest_waiting_age_seconds", "Age of the chunk that is delivered next.", [
     [sinceMs === null ? 0 : Math.max(0, view.nowMs - sinceMs) / 1000],
   ]);
+  metrics.counter(
+    "delivered_deleted_total",
+    "Delivered chunks that were deleted since the start.",
+    [
+      [counters.deliveredDeleted],
+    ],
+  );
   metrics.counter("chunks_lost_total", "Chunks that were lost before delivery.", [
     [report.chunks_lost_total],
   ]);

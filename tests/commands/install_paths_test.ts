@@ -326,3 +326,13 @@ Deno.test("a setting that a variable of the service overrides is refused, with i
   assertEquals(await system.install({ env: ENV }), 0, system.said());
   assert((await Deno.stat(join(system.root, "srv/named"))).isDirectory);
 });
+
+Deno.test("the drop-in names no folder any more when the spool is back in its usual place", async () => {
+  await using system = await makeRoot();
+  const dropIn = join(system.root, "etc/systemd/system/recorder-agent.service.d/spool.conf");
+  assertEquals(await system.install({ set: [...SET, "spool_dir=/srv/a b"] }), 0, system.said());
+  assertEquals(await Deno.readTextFile(dropIn), '[Service]\nReadWritePaths="/srv/a b"\n');
+  const usual = ["spool_dir=/var/lib/recorder-agent/spool"];
+  assertEquals(await system.install({ set: usual, env: {} }), 0, system.said());
+  assertEquals(await Deno.readTextFile(dropIn), "[Service]\n");
+});

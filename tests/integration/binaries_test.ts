@@ -2,7 +2,11 @@
 
 import { assertEquals, assertMatch, assertNotMatch, assertStringIncludes } from "@std/assert";
 import config from "../../deno.json" with { type: "json" };
-import { buildBinaries } from "../fixtures/binaries.ts";
+import { join } from "@std/path/join";
+import { formatChunkName } from "../../src/chunk/chunk_name.ts";
+import { type Binaries, buildBinaries } from "../fixtures/binaries.ts";
+import { run as command } from "../fixtures/command.ts";
+import { chunkAt } from "../fixtures/temp_spool.ts";
 
 interface Outcome {
   code: number;
@@ -73,10 +77,94 @@ async function checkBinary(t: Deno.TestContext, command: readonly string[]): Pro
   });
 }
 
+/** What a program with these permissions may still start; the answer of Deno itself. */
+const STILL_PERMITTED = `
+import { keepOnlyWhatIsNeeded } from "./src/commands/permissions.ts";
+import { PROGRAMS } from "./src/system/programs.ts";
+const report: Record<string, string[]> = {};
+keepOnlyWhatIsNeeded("run");
+const tried = Object.values(PROGRAMS).filter((path) => {
+  try {
+    new Deno.Command(path, { args: ["--version"], stdout: "null", stderr: "null" }).outputSync();
+    return true;
+  } catch (error) {
+    return !(error instanceof Deno.errors.NotCapable) && !(error instanceof Deno.errors.NotFound);
+  }
+});
+console.log(JSON.stringify(tried));
+`;
+
+/** A spool of another user, with refused chunks. */
+async function makeForeignSpool(dir: string): Promise<{ spool: string; names: string[] }> {
+  const spool = join(dir, "spool");
+  const names = [0, 1].map((at) =>
+    formatChunkName(chunkAt(Date.UTC(2026, 5, 15, 12) + at * 60_000))
+  );
+  for (const sub of ["recording", "outbox", "uploaded", "rejected"]) {
+    await Deno.mkdir(join(spool, sub), { recursive: true });
+  }
+  for (const name of names) await Deno.writeTextFile(join(spool, "rejected", name), "sound");
+  await command("mkfifo", [join(spool, "rejected", `${names[0]}.reason.json`)]);
+  await command("chown", ["-R", "65534:65534", spool]);
+  await command("chmod", ["-R", "go=", spool]);
+  await Deno.chmod(dir, 0o755);
+  return { spool, names };
+}
+
+/** As root, in the spool of another user; and without what only other commands need. */
+async function checkRights(t: Deno.TestContext, binaries: Binaries): Promise<void> {
+  const dir = await Deno.makeTempDir({ prefix: "binaries-test-" });
+  try {
+    const { spool, names } = await makeForeignSpool(dir);
+    const program = join(dir, "recorder-agent");
+    await Deno.copyFile(binaries.x64, program);
+    const requeue = (...args: string[]) => run([program], ["requeue", "--spool", spool, ...args]);
+
+    await t.step("requeue moves the chunks as the owner, and waits for no pipe", async () => {
+      const listed = await requeue();
+      assertEquals([listed.code, listed.stderr], [0, ""], listed.stdout);
+      assertMatch(listed.stdout, /2 chunks in rejected/);
+      const { code, stdout, stderr } = await requeue("--all");
+      assertEquals([code, stderr], [0, ""], stdout);
+      const { uid } = await Deno.stat(join(spool, "outbox", names[0] ?? ""));
+      assertEquals(uid, 65534);
+    });
+
+    await t.step("requeue follows no link, and cannot write where the owner cannot", async () => {
+      const precious = join(dir, "precious");
+      await Deno.mkdir(precious, { mode: 0o755 });
+      await Deno.rename(join(spool, "outbox"), join(dir, "outbox"));
+      for (const name of names) {
+        await Deno.rename(join(dir, "outbox", name), join(spool, "rejected", name));
+      }
+      await Deno.symlink(precious, join(spool, "outbox"));
+      const { code, stdout } = await requeue("--all");
+      assertEquals(code, 1);
+      assertMatch(stdout, /outbox must be a folder: it is a link/);
+      assertEquals([...Deno.readDirSync(precious)], []);
+      // Even if the link came at the last moment, the owner has no right there.
+      await Deno.remove(join(spool, "outbox"));
+      await Deno.mkdir(join(spool, "outbox"), { mode: 0o700 }); // of root
+      const refused = await requeue("--all");
+      assertEquals(refused.code, 1);
+      assertMatch(refused.stdout + refused.stderr, /no permission/);
+    });
+
+    await t.step("a program that only install needs cannot be started by the service", async () => {
+      const started = JSON.parse((await binaries.evaluate(STILL_PERMITTED)).trim());
+      const needed = ["find", "grep", "setpriv", "kill", "timedatectl", "udevadm", "ffmpeg"];
+      assertEquals(started.toSorted(), needed.map((name) => `/usr/bin/${name}`).toSorted());
+    });
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+}
+
 Deno.test("the binaries for x86_64 and aarch64 run and deliver a recording", async (t) => {
   await using binaries = await buildBinaries();
   await t.step("x86_64", (t) => checkBinary(t, [binaries.x64]));
   await t.step("aarch64", (t) => checkBinary(t, [...binaries.runArm64, binaries.arm64]));
+  await t.step("as root", (t) => checkRights(t, binaries));
 });
 
 Deno.test("the compile tasks list the permissions of a binary, and never allow everything", () => {

@@ -1,7 +1,7 @@
 // `deno task release` on a copy of the source, for the architecture of this machine: its output, and that
 // the output is reproducible.
 
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { join } from "@std/path/join";
 import manifest from "../../deno.json" with { type: "json" };
 import { runtime } from "../fixtures/binaries.ts";
@@ -24,6 +24,15 @@ Deno.test("a release is made from a commit, names it, can be verified, and is re
     const source = join(dir, "source");
     await Deno.mkdir(source);
     await run("cp", ["-r", ...SOURCES.map((name) => join(ROOT, name)), source]);
+    const key = join(dir, "key");
+    await run("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", key]);
+    const signers = join(source, ".ci/release_signers");
+    const publicKey = await Deno.readTextFile(`${key}.pub`);
+    await Deno.writeTextFile(
+      signers,
+      `releases namespaces="recorder-agent-release" ${publicKey}`,
+      { append: true },
+    );
     const git = (...args: string[]) =>
       run("git", ["-C", source, "-c", "user.name=t", "-c", "user.email=t@localhost", ...args]);
     await git("init", "--quiet");
@@ -32,9 +41,12 @@ Deno.test("a release is made from a commit, names it, can be verified, and is re
     const commit = new TextDecoder().decode((await git("rev-parse", "HEAD")).stdout).slice(0, 12);
 
     // npx adds the Deno that made the runtime to the PATH; the script calls it.
-    const release = () =>
-      run("npx", ["-y", "-p", "deno@2.7.11", join(source, ".ci/release"), TARGET], {
-        env: { DENORT_DIR: denort, DENO_TLS_CA_STORE: "mozilla,system" },
+    const release = (from = source, env: Record<string, string> = {}) =>
+      run("npx", ["-y", "-p", "deno@2.7.11", join(from, ".ci/release"), TARGET], {
+        env: {
+          ...{ DENORT_DIR: denort, DENO_TLS_CA_STORE: "mozilla,system", RELEASE_KEY: key },
+          ...env,
+        },
       });
     await release();
     const dist = join(source, "dist");
@@ -44,7 +56,11 @@ Deno.test("a release is made from a commit, names it, can be verified, and is re
       name,
       `${name}.tar.gz`,
     ]);
-    await run("sh", ["-c", `cd ${dist} && sha256sum --check --strict SHA256SUMS`]);
+    const verify = "ssh-keygen -Y verify -f ../.ci/release_signers -I releases " +
+      "-n recorder-agent-release -s SHA256SUMS.sig < SHA256SUMS";
+    const check = `${verify} && sha256sum --check --strict SHA256SUMS`;
+    await run("sh", ["-c", `cd ${dist} && ${check}`]);
+    await assertRejects(() => run("sh", ["-c", `cd ${dist} && echo >> SHA256SUMS && ${check}`]));
     const { stdout } = await run("tar", ["-tzf", join(dist, `${name}.tar.gz`)]);
     const entries = new TextDecoder().decode(stdout).trim().split("\n");
     assert(entries.includes(`${name}/docs/reference/problems.md`));
@@ -70,8 +86,21 @@ Deno.test("a release is made from a commit, names it, can be verified, and is re
       ),
     );
 
-    await release();
-    assertEquals(await Deno.readTextFile(join(dist, "SHA256SUMS")), sums);
+    // In another folder, by another user's cache, at another time, without a key.
+    const clone = join(dir, "elsewhere/clone");
+    await run("git", ["clone", "--quiet", source, clone]);
+    await release(clone, { DENO_DIR: join(dir, "cache"), RELEASE_KEY: "", TZ: "Asia/Tokyo" });
+    assertEquals(await Deno.readTextFile(join(clone, "dist/SHA256SUMS")), sums);
+    assertEquals(
+      [...Deno.readDirSync(join(clone, "dist"))].length,
+      3,
+      "no signature without a key",
+    );
+
+    const stranger = join(dir, "stranger");
+    await run("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", stranger]);
+    const unsigned = await release(clone, { RELEASE_KEY: stranger }).then(() => "", String);
+    assertMatch(unsigned, /key of RELEASE_KEY must be in \.ci\/release_signers/);
 
     await Deno.writeTextFile(join(source, "README.md"), "changed");
     const refused = await release().then(() => "", (error) => String(error));

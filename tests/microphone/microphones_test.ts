@@ -81,9 +81,9 @@ Deno.test("find() skips a microphone without sound, and a serial number is not f
 Deno.test("a microphone that could not be saved is saved the next time", async () => {
   await using setup = await setUp("one_usb_microphone");
   const microphone = await setup.microphones.find();
-  await Deno.mkdir(`${setup.file}.tmp`); // this blocks the write
+  await Deno.mkdir(`${setup.file}.tmp/full`, { recursive: true }); // this blocks the write
   await assertRejects(() => setup.microphones.remember(microphone));
-  await Deno.remove(`${setup.file}.tmp`);
+  await Deno.remove(`${setup.file}.tmp`, { recursive: true });
   await setup.microphones.remember(microphone);
   assertEquals((await readMicrophones(setup.root)).last?.path, "1-1.2");
 });

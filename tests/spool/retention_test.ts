@@ -92,3 +92,12 @@ Deno.test("estimateChunkBytes() is above the size of a chunk, pages and pre-roll
   assert(estimateChunkBytes(1, 6) > 3_000);
   assertEquals(BYTES_PER_GB, 1e9);
 });
+
+Deno.test("delivered chunks have an age limit of their own, by default that of the others", () => {
+  const limits = { maxSpoolDays: 7, maxWaitingDays: 3 };
+  assertEquals(keptSinceMs("uploaded", NOON, limits), NOON - 7 * DAY_MS);
+  const short = { ...limits, keepDeliveredDays: 0.5 };
+  assertEquals(keptSinceMs("uploaded", NOON, short), NOON - DAY_MS / 2);
+  assertEquals(keptSinceMs("rejected", NOON, short), NOON - 7 * DAY_MS);
+  assertEquals(keptSinceMs("outbox", NOON, short), NOON - 3 * DAY_MS);
+});

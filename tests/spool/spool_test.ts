@@ -113,9 +113,13 @@ Deno.test("the lock of a killed process ends with it", async () => {
 Deno.test("a lock into which no process id can be written, as on a full disk, still holds", async () => {
   await using temp = await TempSpool.open();
   temp.spool.close();
-  await Deno.remove(join(temp.dir, "lock"));
-  await Deno.symlink("/dev/full", join(temp.dir, "lock"));
-  temp.spool = await Spool.open(temp.dir);
+  const { write } = Deno.FsFile.prototype;
+  try {
+    Deno.FsFile.prototype.write = () => Promise.reject(new Error("No space left on device"));
+    temp.spool = await Spool.open(temp.dir);
+  } finally {
+    Deno.FsFile.prototype.write = write;
+  }
   await assertRejects(() => Spool.open(temp.dir), SpoolLockedError, "is using it: stop that one");
 });
 
@@ -298,4 +302,17 @@ Deno.test("a waiting chunk that is being sent is not removed until the attempt h
   temp.spool.sending.clear();
   assertEquals(typeof await temp.spool.remove("outbox", name), "number");
   assertEquals(chunksIn(temp.spool, "outbox"), []);
+});
+
+Deno.test("a lock that is a link is refused: nothing is written where it leads", async () => {
+  const dir = await Deno.makeTempDir();
+  try {
+    await Deno.writeTextFile(join(dir, "precious"), "keep");
+    await Deno.mkdir(join(dir, "spool"));
+    await Deno.symlink(join(dir, "precious"), join(dir, "spool/lock"));
+    await assertRejects(() => Spool.open(join(dir, "spool")), Error, "must be a regular file");
+    assertEquals(await Deno.readTextFile(join(dir, "precious")), "keep");
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
 });

@@ -1,0 +1,50 @@
+import { assertEquals } from "@std/assert";
+import { formatChunkName } from "../../src/chunk/chunk_name.ts";
+import { DeliveredDeletions } from "../../src/spool/delivered_deletions.ts";
+import { chunkAt, chunksIn, TempSpool } from "../fixtures/temp_spool.ts";
+
+const NOON = Date.UTC(2026, 5, 15, 12);
+const DAY_MS = 86_400_000;
+
+Deno.test("deletions of delivered chunks are reported once for each day, and at the end", () => {
+  const deletions = new DeliveredDeletions();
+  const [first, second, third] = [0, 1, 2].map((at) => chunkAt(NOON + at * 60_000));
+  if (!first || !second || !third) throw new Error("no names");
+  assertEquals(deletions.takeDay(NOON), null);
+  deletions.add(first, 100);
+  deletions.add(second, 50);
+  assertEquals(deletions.takeDay(NOON + 1000), null, "the day is not over");
+  assertEquals(deletions.takeDay(NOON + DAY_MS), {
+    day: "2026-06-15",
+    chunks: 2,
+    bytes: 150,
+    seconds: (first.durationUs + second.durationUs) / 1e6,
+    first: formatChunkName(first),
+    last: formatChunkName(second),
+  });
+  assertEquals(deletions.takeDay(NOON + DAY_MS), null);
+  deletions.add(third, 7);
+  assertEquals(deletions.takeDay(NOON + DAY_MS + 5, true)?.day, "2026-06-16");
+  assertEquals(deletions.chunks, 3);
+});
+
+Deno.test("with keep_delivered_days 0 a chunk is gone at the moment of delivery, and is counted", async () => {
+  await using temp = await TempSpool.open();
+  const { spool } = temp;
+  const [kept, gone] = [chunkAt(NOON), chunkAt(NOON + 60_000)];
+  for (const name of [kept, gone]) {
+    const part = await spool.create(name);
+    await part.append(new Uint8Array(10));
+    await part.seal(name);
+    spool.sending.add(name.key); // as while it is being filed
+  }
+  assertEquals(await spool.markUploaded(formatChunkName(kept)), true);
+  spool.keepsDelivered = false;
+  assertEquals(await spool.markUploaded(formatChunkName(gone)), true);
+  assertEquals(await spool.markUploaded(formatChunkName(gone)), false, "it is gone already");
+  await spool.uploadedSynced();
+  assertEquals(chunksIn(spool, "uploaded"), [formatChunkName(kept)]);
+  assertEquals(chunksIn(spool, "outbox"), []);
+  assertEquals(spool.tally.outbox, { files: 0, bytes: 0, durationUs: 0 });
+  assertEquals(spool.deliveredDeletions.chunks, 1);
+});
