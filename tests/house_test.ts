@@ -48,7 +48,10 @@ const PURE = [
   "src/system/concat_bytes.ts",
   "src/system/error_text.ts",
   "src/upload/multipart.ts",
-  "src/upload/queue_order.ts",
+  "src/upload/blame.ts",
+  "src/upload/interval.ts",
+  "src/upload/line_rate.ts",
+  "src/upload/pace.ts",
   "src/upload/send_window.ts",
   "src/upload/verdict.ts",
 ];

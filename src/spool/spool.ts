@@ -65,12 +65,14 @@ export class Spool {
   readonly sending = new Set<string>();
   /** Sound in chunks that another process put into outbox/ since the spool was opened, microseconds. */
   returnedUs = 0;
+  /** Called when the number of refused chunks may have changed, whoever changed it. */
+  rejectedChanged: () => void = () => {};
   readonly #lock: Deno.FsFile;
   readonly #folders: Readonly<Record<ChunkDir, Folder>>;
   #lastTurn: Promise<unknown> = Promise.resolve();
   /** Chunks filed as delivered since the last sync was requested. */
   #unsynced = 0;
-  readonly #uploadedSync = new CoalescedSync(() => this.#syncMove("uploaded"));
+  readonly #uploadedSync = new CoalescedSync(() => this.#syncMove("outbox", "uploaded"));
 
   private constructor(
     dir: string,
@@ -324,9 +326,24 @@ export class Spool {
    * @param sizeBytes if it is known.
    */
   async markUploaded(fileName: string, sizeBytes?: number): Promise<boolean> {
-    const isMoved = await this.#move(fileName, "uploaded", sizeBytes);
+    const isMoved = await this.#move("outbox", fileName, "uploaded", sizeBytes);
     if (++this.#unsynced >= FILED_AT_ONCE) this.syncUploaded();
     return isMoved;
+  }
+
+  /**
+   * Files a refused chunk as delivered; its reason is deleted when that survives a power cut. False: the
+   * chunk was gone already, and is forgotten.
+   */
+  async markRejectedUploaded(fileName: string, sizeBytes?: number): Promise<boolean> {
+    const isMoved = await this.#move("rejected", fileName, "uploaded", sizeBytes);
+    if (!isMoved) return false;
+    const reason = reasonPath(this.path("rejected", fileName));
+    // A reason that is left is deleted when it expires.
+    await this.#syncMove("rejected", "uploaded")
+      .then(() => this.#folders.rejected.watch.change(() => removeIfThere(reason)))
+      .catch(() => {});
+    return true;
   }
 
   /** Requests that the chunks filed as delivered survive a power cut, soon. */
@@ -346,8 +363,8 @@ export class Spool {
   async reject(fileName: string, reason: Readonly<Record<string, unknown>>): Promise<void> {
     const { watch } = this.#folders.rejected;
     await watch.change(() => writeReason(this.path("rejected", fileName), reason));
-    await this.#move(fileName, "rejected");
-    await this.#syncMove("rejected").catch(() => {}); // it has been moved; see #syncMove
+    await this.#move("outbox", fileName, "rejected");
+    await this.#syncMove("outbox", "rejected").catch(() => {}); // it has been moved; see #syncMove
   }
 
   /** Moves a file that is not a recording from recording/ to rejected/, with its reason beside it. */
@@ -368,7 +385,7 @@ export class Spool {
       const folder = this.#folders[dir];
       const size = await sizeOf(path);
       const isFree = await folder.watch.change(() => {
-        if (dir === "outbox" && this.sending.has(name.key)) return false;
+        if (this.sending.has(name.key)) return false;
         if (size !== null) {
           Deno.removeSync(path);
           folder.left(fileName, name, size);
@@ -378,6 +395,7 @@ export class Spool {
       if (!isFree) return null;
       // The chunk is gone and must be counted; a reason that is left is deleted when it expires.
       if (dir === "rejected") {
+        this.rejectedChanged();
         await folder.watch.change(() => removeIfThere(reasonPath(path))).catch(() => {});
       }
       return size;
@@ -416,25 +434,26 @@ export class Spool {
     });
   }
 
-  /** A waiting chunk is gone from outbox/, for whatever reason: it is not offered again. */
-  forgetMissing(fileName: string): void {
+  /** A chunk is gone from its directory, for whatever reason: it is not offered again. */
+  forgetMissing(dir: ChunkDir, fileName: string): void {
     const name = parseChunkName(fileName);
-    if (name !== null) this.#folders.outbox.isMissing(name);
+    if (name !== null) this.#folders[dir].isMissing(name);
   }
 
   async #move(
+    from: "outbox" | "rejected",
     fileName: string,
     to: "uploaded" | "rejected",
     sizeBytes?: number,
   ): Promise<boolean> {
-    return await this.#inTurn(async () => {
-      const [source, target] = [this.#folders.outbox, this.#folders[to]];
-      const from = this.path("outbox", fileName);
+    const isMoved = await this.#inTurn(async () => {
+      const [source, target] = [this.#folders[from], this.#folders[to]];
+      const path = this.path(from, fileName);
       const name = parseChunkName(fileName);
-      const size = sizeBytes ?? await sizeOf(from);
+      const size = sizeBytes ?? await sizeOf(path);
       if (name === null) return false;
       const move = async () => {
-        const isMoved = size !== null && await renameIfThere(from, this.path(to, fileName));
+        const isMoved = size !== null && await renameIfThere(path, this.path(to, fileName));
         if (isMoved) {
           source.left(fileName, name, size);
           target.came(fileName, name, size);
@@ -443,15 +462,17 @@ export class Spool {
       };
       return await source.watch.change(() => target.watch.change(move));
     });
+    if (from === "rejected" || to === "rejected") this.rejectedChanged();
+    return isMoved;
   }
 
   /**
-   * Makes moves out of outbox/ survive a power cut. If the sync fails, a chunk at worst waits again after
-   * a power cut, under the same key.
+   * Makes moves survive a power cut. If the sync fails, a chunk at worst is in its old directory again
+   * after a power cut, under the same key.
    */
-  async #syncMove(to: "uploaded" | "rejected"): Promise<void> {
+  async #syncMove(from: "outbox" | "rejected", to: "uploaded" | "rejected"): Promise<void> {
     // In this order, so that a power cut leaves a chunk in at least one of them.
-    for (const dir of [to, "outbox"]) await syncDirectory(join(this.dir, dir));
+    for (const dir of [to, from]) await syncDirectory(join(this.dir, dir));
   }
 
   /** In turn only. */
@@ -465,6 +486,7 @@ export class Spool {
     // Refused chunks that are gone are requeued ones as a rule. A change of our own in outbox/ may have
     // hidden that they came.
     if (dir === "rejected" && moreUs < 0) this.#folders.outbox.watch.touch();
+    if (dir === "rejected") this.rejectedChanged();
   }
 
   /** Whether all chunks in a directory are held, as far as folder_watch.ts can tell. */

@@ -125,7 +125,8 @@ export class Program {
     Object.assign(spool, { freeBytes: () => Promise.resolve(Math.min(disk.freeBytes, 1e12)) });
     await recoverRecordings(spool, this.#log);
     oracle.recovered();
-    this.status.carriedOver(spool.tally.outbox.durationUs);
+    const { outbox, rejected } = spool.tally;
+    this.status.carriedOver(outbox.durationUs, rejected.durationUs);
     const { chunksLost } = this.status;
     this.status.chunksLost = (losses) => {
       chunksLost.call(this.status, losses);
@@ -202,7 +203,8 @@ export class Program {
     this.#sending.add(answered);
     const verdict = await sending.finally(() => this.#sending.delete(answered));
     if (verdict.kind !== "delivered") await clock.sleep(1, signal);
-    this.#world.oracle.answered(name.key, verdict.kind);
+    const status = verdict.kind === "refused" ? verdict.status : null;
+    this.#world.oracle.answered(name.key, file.length, verdict.kind, status);
     return verdict;
   }
 
