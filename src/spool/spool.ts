@@ -65,7 +65,7 @@ export class Spool {
   readonly sending = new Set<string>();
   /** Sound in chunks that another process put into outbox/ since the spool was opened, microseconds. */
   returnedUs = 0;
-  /** Called when the number of refused chunks may have changed, whoever changed it. */
+  /** Called when the number of refused chunks may have changed, by another process, too. */
   rejectedChanged: () => void = () => {};
   readonly #lock: Deno.FsFile;
   readonly #folders: Readonly<Record<ChunkDir, Folder>>;

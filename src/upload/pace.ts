@@ -2,7 +2,7 @@
 // how long. Pure: it takes the time as a value, and neither sends nor waits.
 //
 // While no limit is known, requests are not held apart. After the server has refused one for its rate and
-// then accepted the next, the pace is the time between those two. Each acceptance shortens it by a tenth; a
+// then accepted the next, the pace is the time between those two. Each acceptance shortens it by a fifth; a
 // refusal lengthens it by a fifth. Near the pace that was refused last it is shortened by a hundredth only,
 // so that about one request in twenty is refused while the pace follows the limit, in both directions.
 
@@ -10,10 +10,10 @@
 const FIRST_MAX_MS = 5_000;
 /** After this many refusals in a row the server does not limit the rate: nothing is accepted at any rate. */
 const MAX_ROW = 5;
-/** A shorter pace is none, because the answers themselves take longer. */
+/** A pace below this is dropped, because the answers themselves take longer. */
 const MIN_PACE_MS = 20;
 const LONGER = 1.2;
-const SHORTER = 0.9;
+const SHORTER = 0.8;
 const SHORTER_NEAR = 0.99;
 /** A pace within this factor of the refused one is near it. */
 const NEAR = 1.25;
@@ -45,7 +45,7 @@ export class Pace {
   }
 
   accepted(): void {
-    const isFirst = this.#row > 0 && this.#paceMs === 0;
+    const isFirst = this.#row > 0 && this.#row <= MAX_ROW && this.#paceMs === 0;
     if (isFirst) this.#paceMs = Math.min(this.#begunMs - this.#beforeMs, FIRST_MAX_MS);
     else if (this.#row === 0) this.#paceMs *= this.#isNear ? SHORTER_NEAR : SHORTER;
     this.#row = 0;

@@ -377,7 +377,7 @@ export class Uploader {
 
   /**
    * Does what follows from a failure that may be the fault of the chunk.
-   * @param isPaced the server only limits the rate: that is no outage.
+   * @param isPaced the server only limits the rate, which does not count as an outage.
    */
   async #judge(
     flight: Flight,

@@ -213,7 +213,7 @@ class Schedule implements Disposable {
       "answers",
       "window",
       "limit",
-      "poison",
+      ...Array<"poison">(3).fill("poison"),
       "offline",
       "backlog",
       ...Array<"clock">(this.#world.clockIsTrusted ? 1 : 4).fill("clock"),
@@ -262,7 +262,7 @@ class Schedule implements Disposable {
     }
   }
 
-  /** From now on the server fails on one of the waiting chunks, for ever or until the last day. */
+  /** From now on the server fails on one of the waiting chunks, forever or until the last day. */
   #poison(): void {
     const { server } = this.#surroundings;
     const waiting = this.#oracle.waiting;

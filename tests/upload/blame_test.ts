@@ -301,7 +301,7 @@ interface Server {
   readonly steadyFrom: number;
 }
 
-/** A server that changes its mind a few times, then fails on some chunks for ever, and takes the others. */
+/** A server that changes its mind a few times, then fails on some chunks forever, and takes the others. */
 function drawServer(random: () => number): Server {
   const pick = <T>(of: readonly T[]) => of[Math.floor(random() * of.length)] as T;
   const phases = Array.from({ length: 5 }, () => ({
