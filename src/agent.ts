@@ -85,7 +85,7 @@ export async function runAgent(options: AgentOptions, stop: AbortSignal): Promis
     await closeOpenFolders(spool.dir, log.getChild("spool"));
     const recovered = await recoverRecordings(spool, log.getChild("recovery"));
     using client = ingestClientOf(config, env, { clock });
-    status.carriedOver(spool.tally.outbox.durationUs);
+    status.carriedOver(spool.tally.outbox.durationUs, spool.tally.rejected.durationUs);
     const boot = await readBoot(clock);
     const before = {
       chunk: spool.latest(boot.id),
@@ -127,7 +127,8 @@ export async function runAgent(options: AgentOptions, stop: AbortSignal): Promis
     } finally {
       await health.close();
     }
-    log.info("recorder-agent has stopped.", { waiting: spool.tally.outbox.files });
+    const { outbox, rejected } = spool.tally;
+    log.info("recorder-agent has stopped.", { waiting: outbox.files, refused: rejected.files });
   } finally {
     spool.close();
   }
@@ -170,6 +171,7 @@ async function runWorkers(parts: Workers, stop: AbortSignal): Promise<void> {
     retryMaxMs: config.retryMaxS * 1000,
     concurrency: config.uploadConcurrency,
     timeoutMs: config.uploadTimeoutS * 1000,
+    maxSpoolBytes: config.maxSpoolGb * BYTES_PER_GB,
     clockWaitMs: ({ provisional }) =>
       provisional?.bootId === parts.boot.id
         ? Math.max(0, clockWaitEndsMs - clock.monotonicMs())

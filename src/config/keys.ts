@@ -199,8 +199,8 @@ export const KEYS = {
     kind: positive("days"),
     sameAs: "max_spool_days",
     meaning: {
-      en: "age at which a chunk that is not delivered yet is deleted",
-      ru: "срок, после которого удаляется ещё не отправленный чанк",
+      en: "age at which a chunk that is not delivered is deleted, refused ones included",
+      ru: "срок, после которого удаляется не отправленный чанк, в том числе отвергнутый",
     },
   },
   min_free_gb: {

@@ -33,8 +33,10 @@ import {
   parseChunkName,
 } from "../chunk/chunk_name.ts";
 import {
+  evictedNext,
   EVICTION_ORDER,
   excessBytes,
+  isDelivered,
   isExpired,
   keptSinceMs,
   type RetentionLimits,
@@ -225,24 +227,28 @@ export class Janitor {
   /** Removes the oldest chunks until the next chunk fits into the limits. */
   async makeRoom(): Promise<void> {
     let freeBytes = await this.#spool.freeBytes();
-    for (const dir of EVICTION_ORDER) {
-      const losses = noLosses();
+    for (const dirs of EVICTION_ORDER) {
+      const losses = new Map(dirs.map((dir) => [dir, noLosses()]));
       const stays = new Set<string>();
+      const [first] = dirs;
+      if (first === undefined) continue;
       await this.#attempt(async () => {
-        await this.#recountIfTooMuch(dir);
+        await this.#recountIfTooMuch(first);
         while (this.#stuck.length < MAX_STUCK) {
           const now = { totalBytes: this.#spool.totalBytes, freeBytes };
-          if (excessBytes(dir, now, this.#limits) <= 0) break;
-          const name = await this.#spool.oldest(dir, ({ key }) => !stays.has(key));
-          if (name === null) break;
-          const bytes = await this.#remove(dir, name, losses);
+          if (excessBytes(first, now, this.#limits) <= 0) break;
+          const next = await this.#oldestOf(dirs, stays);
+          if (next === null) break;
+          const { dir, name } = next;
+          const bytes = await this.#remove(dir, name, losses.get(dir) ?? noLosses());
           freeBytes += bytes ?? 0;
           if (bytes !== null) continue;
           stays.add(name.key);
           await this.#recountIfTooMuch(dir); // it was gone already: others may be gone, too
         }
       });
-      await this.#report(dir, losses, "evicted"); // also if the disk failed in the middle
+      // Also if the disk failed in the middle.
+      for (const [dir, lost] of losses) await this.#report(dir, lost, "evicted");
     }
     this.#status.counters.freeBytes = freeBytes;
     const tight = freeBytes < this.#limits.minFreeBytes;
@@ -250,13 +256,20 @@ export class Janitor {
     else this.#diskLow.clear();
   }
 
-  /** Waiting chunks must not be deleted because of files that another process has already deleted. */
+  async #oldestOf(dirs: readonly ChunkDir[], stays: ReadonlySet<string>) {
+    const oldest: { dir: ChunkDir; name: ChunkName | null }[] = [];
+    for (const dir of dirs) {
+      oldest.push({ dir, name: await this.#spool.oldest(dir, ({ key }) => !stays.has(key)) });
+    }
+    return evictedNext(oldest);
+  }
+
+  /** Undelivered chunks must not be deleted because of files that another process has already deleted. */
   async #recountIfTooMuch(dir: ChunkDir): Promise<void> {
     if (this.#spool.totalBytes + this.#limits.chunkBytes <= this.#limits.maxSpoolBytes) return;
     const nowMs = this.#clock.monotonicMs();
-    const isDelivered = dir === "uploaded";
-    if (isDelivered && nowMs - this.#recountedMs < RECOUNT_MS) return;
-    await this.#recount(isDelivered ? COUNT_ALL_MS : HOUR_MS);
+    if (isDelivered(dir) && nowMs - this.#recountedMs < RECOUNT_MS) return;
+    await this.#recount(isDelivered(dir) ? COUNT_ALL_MS : HOUR_MS);
     this.#recountedMs = nowMs;
   }
 
@@ -284,7 +297,7 @@ export class Janitor {
     } catch (error) {
       this.#stuck.push(`${fileName}: ${error}`);
     }
-    if (size !== null && dir !== "uploaded") {
+    if (size !== null && !isDelivered(dir)) {
       losses.chunks++;
       losses.bytes += size;
       losses.seconds += name.durationUs / 1e6;
@@ -298,7 +311,7 @@ export class Janitor {
   async #report(dir: ChunkDir, losses: Losses, cause: LossCause): Promise<void> {
     if (losses.chunks === 0) return;
     this.#status.chunksLost(losses);
-    if (dir === "outbox") this.#status.waitingEvicted(losses.seconds);
+    this.#status.evicted(dir, losses.seconds);
     this.#log.error("Undelivered chunks were removed: {reason}.", {
       reason: cause === "evicted" ? "no space left" : cause,
       dir,

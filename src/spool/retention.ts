@@ -1,14 +1,31 @@
 // How long sound is kept: which chunks must be deleted, and in which order. Pure: the janitor deletes
 // them. The age limit is a promise to the people who were recorded, and applies to every chunk. To free
-// space, delivered chunks are deleted first, then refused ones, and waiting ones last.
+// space, delivered chunks are deleted first, then the oldest of the undelivered ones. Refused chunks are
+// kept like waiting ones, because a server may change its mind.
 
-import type { ChunkDir, ChunkName } from "../chunk/chunk_name.ts";
+import { type ChunkDir, type ChunkName, compareChunkNames } from "../chunk/chunk_name.ts";
 
 const MS_PER_DAY = 86_400_000;
 export const BYTES_PER_GB = 1e9;
 
-/** The order in which directories lose their oldest chunks when space is needed. */
-export const EVICTION_ORDER: readonly ChunkDir[] = ["uploaded", "rejected", "outbox"];
+/** Directories lose their oldest chunks in this order when space is needed; those in one group, together. */
+export const EVICTION_ORDER: readonly (readonly ChunkDir[])[] = [
+  ["uploaded"],
+  ["rejected", "outbox"],
+];
+
+/** Whether the chunks in this directory have been delivered. */
+export function isDelivered(dir: ChunkDir): boolean {
+  return dir === "uploaded";
+}
+
+/** Which of these directories loses its oldest chunk next; null: none has a chunk. */
+export function evictedNext<Dir extends ChunkDir>(
+  oldest: readonly { readonly dir: Dir; readonly name: ChunkName | null }[],
+): { readonly dir: Dir; readonly name: ChunkName } | null {
+  const present = oldest.flatMap(({ dir, name }) => name === null ? [] : [{ dir, name }]);
+  return present.toSorted((a, b) => compareChunkNames(a.name, b.name))[0] ?? null;
+}
 
 export interface RetentionLimits {
   readonly maxSpoolDays: number;
@@ -37,8 +54,8 @@ export function keptSinceMs(
   limits: AgeLimits,
 ): number {
   const { maxSpoolDays, maxWaitingDays, keepDeliveredDays = maxSpoolDays } = limits;
-  const days = { rejected: maxSpoolDays, uploaded: keepDeliveredDays, outbox: maxWaitingDays };
-  return unixMs - days[dir] * MS_PER_DAY;
+  const days = isDelivered(dir) ? keepDeliveredDays : maxWaitingDays;
+  return unixMs - days * MS_PER_DAY;
 }
 
 /**
@@ -69,9 +86,9 @@ export function excessBytes(
   now: { readonly totalBytes: number; readonly freeBytes: number },
   limits: RetentionLimits,
 ): number {
-  const keepFree = dir === "outbox"
-    ? limits.chunkBytes
-    : Math.max(limits.minFreeBytes, limits.chunkBytes);
+  const keepFree = isDelivered(dir)
+    ? Math.max(limits.minFreeBytes, limits.chunkBytes)
+    : limits.chunkBytes;
   return Math.max(
     now.totalBytes + limits.chunkBytes - limits.maxSpoolBytes,
     keepFree - now.freeBytes,

@@ -71,13 +71,15 @@ export class Spool {
   readonly deliveredDeletions = new DeliveredDeletions();
   /** Sound in chunks that another process put into outbox/ since the spool was opened, microseconds. */
   returnedUs = 0;
+  /** Called when the number of refused chunks may have changed, by another process, too. */
+  rejectedChanged: () => void = () => {};
   readonly #latest = new LatestChunk();
   readonly #lock: Deno.FsFile;
   readonly #folders: Readonly<Record<ChunkDir, Folder>>;
   #lastTurn: Promise<unknown> = Promise.resolve();
   /** Chunks filed as delivered since the last sync was requested. */
   #unsynced = 0;
-  readonly #uploadedSync = new CoalescedSync(() => this.#syncMove("uploaded"));
+  readonly #uploadedSync = new CoalescedSync(() => this.#syncMove("outbox", "uploaded"));
 
   private constructor(
     dir: string,
@@ -347,26 +349,44 @@ export class Spool {
   async markUploaded(fileName: string, sizeBytes?: number): Promise<boolean> {
     const isMoved =
       await (this.keepsDelivered
-        ? this.#move(fileName, "uploaded", sizeBytes)
-        : this.#deleteDelivered(fileName));
+        ? this.#move("outbox", fileName, "uploaded", sizeBytes)
+        : this.#deleteDelivered("outbox", fileName));
     if (++this.#unsynced >= FILED_AT_ONCE) this.syncUploaded();
     return isMoved;
   }
 
-  #deleteDelivered(fileName: string): Promise<boolean> {
+  #deleteDelivered(dir: "outbox" | "rejected", fileName: string): Promise<boolean> {
     return this.#inTurn(async () => {
-      const { outbox } = this.#folders;
-      const path = this.path("outbox", fileName);
+      const folder = this.#folders[dir];
+      const path = this.path(dir, fileName);
       const name = parseChunkName(fileName);
       const size = await sizeOf(path);
       if (name === null || size === null) return false;
-      await outbox.watch.change(() => {
+      await folder.watch.change(() => {
         Deno.removeSync(path);
-        outbox.left(fileName, name, size);
+        folder.left(fileName, name, size);
       });
       this.deliveredDeletions.add(name, size);
       return true;
     });
+  }
+
+  /**
+   * Files a refused chunk as delivered; its reason is deleted when that survives a power cut. False: the
+   * chunk was gone already, and is forgotten.
+   */
+  async markRejectedUploaded(fileName: string, sizeBytes?: number): Promise<boolean> {
+    const isMoved =
+      await (this.keepsDelivered
+        ? this.#move("rejected", fileName, "uploaded", sizeBytes)
+        : this.#deleteDelivered("rejected", fileName));
+    if (!isMoved) return false;
+    const reason = reasonPath(this.path("rejected", fileName));
+    // A reason that is left is deleted when it expires.
+    await this.#syncMove("rejected", this.keepsDelivered ? "uploaded" : "rejected")
+      .then(() => this.#folders.rejected.watch.change(() => removeIfThere(reason)))
+      .catch(() => {});
+    return true;
   }
 
   /** Requests that the chunks filed as delivered survive a power cut, soon. */
@@ -386,8 +406,8 @@ export class Spool {
   async reject(fileName: string, reason: Readonly<Record<string, unknown>>): Promise<void> {
     const { watch } = this.#folders.rejected;
     await watch.change(() => writeReason(this.path("rejected", fileName), reason));
-    await this.#move(fileName, "rejected");
-    await this.#syncMove("rejected").catch(() => {}); // it has been moved; see #syncMove
+    await this.#move("outbox", fileName, "rejected");
+    await this.#syncMove("outbox", "rejected").catch(() => {}); // it has been moved; see #syncMove
   }
 
   /** Moves a file that is not a recording from recording/ to rejected/, with its reason beside it. */
@@ -408,7 +428,7 @@ export class Spool {
       const folder = this.#folders[dir];
       const size = await sizeOf(path);
       const isFree = await folder.watch.change(() => {
-        if (dir === "outbox" && this.sending.has(name.key)) return false;
+        if (this.sending.has(name.key)) return false;
         if (size !== null) {
           Deno.removeSync(path);
           folder.left(fileName, name, size);
@@ -419,6 +439,7 @@ export class Spool {
       if (!isFree) return null;
       // The chunk is gone and must be counted; a reason that is left is deleted when it expires.
       if (dir === "rejected") {
+        this.rejectedChanged();
         await folder.watch.change(() => removeIfThere(reasonPath(path))).catch(() => {});
       }
       return size;
@@ -457,25 +478,26 @@ export class Spool {
     });
   }
 
-  /** A waiting chunk is gone from outbox/, for whatever reason: it is not offered again. */
-  forgetMissing(fileName: string): void {
+  /** A chunk is gone from its directory, for whatever reason: it is not offered again. */
+  forgetMissing(dir: ChunkDir, fileName: string): void {
     const name = parseChunkName(fileName);
-    if (name !== null) this.#folders.outbox.isMissing(name);
+    if (name !== null) this.#folders[dir].isMissing(name);
   }
 
   async #move(
+    from: "outbox" | "rejected",
     fileName: string,
     to: "uploaded" | "rejected",
     sizeBytes?: number,
   ): Promise<boolean> {
-    return await this.#inTurn(async () => {
-      const [source, target] = [this.#folders.outbox, this.#folders[to]];
-      const from = this.path("outbox", fileName);
+    const isMoved = await this.#inTurn(async () => {
+      const [source, target] = [this.#folders[from], this.#folders[to]];
+      const path = this.path(from, fileName);
       const name = parseChunkName(fileName);
-      const size = sizeBytes ?? await sizeOf(from);
+      const size = sizeBytes ?? await sizeOf(path);
       if (name === null) return false;
       const move = async () => {
-        const isMoved = size !== null && await renameIfThere(from, this.path(to, fileName));
+        const isMoved = size !== null && await renameIfThere(path, this.path(to, fileName));
         if (isMoved) {
           source.left(fileName, name, size);
           target.came(fileName, name, size);
@@ -484,15 +506,17 @@ export class Spool {
       };
       return await source.watch.change(() => target.watch.change(move));
     });
+    if (from === "rejected" || to === "rejected") this.rejectedChanged();
+    return isMoved;
   }
 
   /**
-   * Makes moves out of outbox/ survive a power cut. If the sync fails, a chunk at worst waits again after
-   * a power cut, under the same key.
+   * Makes moves survive a power cut. If the sync fails, a chunk at worst is in its old directory again
+   * after a power cut, under the same key.
    */
-  async #syncMove(to: "uploaded" | "rejected"): Promise<void> {
+  async #syncMove(from: "outbox" | "rejected", to: "uploaded" | "rejected"): Promise<void> {
     // In this order, so that a power cut leaves a chunk in at least one of them.
-    for (const dir of [to, "outbox"]) await syncDirectory(join(this.dir, dir));
+    for (const dir of [to, from]) await syncDirectory(join(this.dir, dir));
   }
 
   /** In turn only. */
@@ -506,6 +530,7 @@ export class Spool {
     // Refused chunks that are gone are requeued ones as a rule. A change of our own in outbox/ may have
     // hidden that they came.
     if (dir === "rejected" && moreUs < 0) this.#folders.outbox.watch.touch();
+    if (dir === "rejected") this.rejectedChanged();
   }
 
   /** Whether all chunks in a directory are held, as far as folder_watch.ts can tell. */

@@ -23,6 +23,8 @@ export interface Problem {
   readonly message: string;
   /** Unix seconds. */
   readonly since: number;
+  /** When the program tries again, Unix seconds; absent if it is not known. */
+  readonly retry_at?: number;
 }
 
 /** Missing sound and its cause; gaps.jsonl contains all gaps. */

@@ -36,14 +36,18 @@ export class ProblemReport {
     return this.#current !== null;
   }
 
-  /** Begins a problem, or counts the lasting one again and gives it a new message in /health. */
-  set(diagnosis: Diagnosis): void {
+  /**
+   * Begins a problem, or counts the lasting one again and gives it a new message in /health.
+   * @param retryInMs when the program tries again, if it is known.
+   */
+  set(diagnosis: Diagnosis, retryInMs?: number): void {
     const { clock, status, log } = this.#deps;
     const { code, message, fix } = diagnosis;
     const before = this.#current;
     const { sinceMs, count } = before ?? { sinceMs: clock.monotonicMs(), count: 0 };
     this.#current = { code, sinceMs, count: count + 1 };
-    status.setProblem(code, inOneLine(diagnosis), before?.code);
+    const retry = retryInMs === undefined ? {} : { retryInMs };
+    status.setProblem(code, inOneLine(diagnosis), { before: before?.code, ...retry });
     if (before?.code === code) return;
     this.#codes.add(code);
     const fields = { problem: message, fix, code };

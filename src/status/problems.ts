@@ -41,6 +41,7 @@ const KIND_OF = {
   microphone_too_quiet: "sound",
   upload_failing: "delivery",
   upload_misconfigured: "delivery",
+  upload_too_slow: "delivery",
   chunks_passed_over: "delivery",
   chunks_rejected: "delivery",
   spool_failed: "delivery",
@@ -91,6 +92,9 @@ export function inOneLine({ message, fix }: Pick<Diagnosis, "message" | "fix">):
   return printable(`${message}. ${fix}`, MAX_TEXT);
 }
 
+/** What helps against 413. */
+const RAISE_LIMIT = "Raise the size limit of the server and of the proxies before it " +
+  "(nginx: client_max_body_size), or lower chunk_seconds for the next recordings";
 const INSTALL_FFMPEG = "sudo apt-get install --yes ffmpeg";
 
 /** The words of each problem. `name` is the name of the microphone, or of the PCM that should be opened. */
@@ -271,10 +275,37 @@ export const problems = {
     fix: "Wait for the next attempt; if this lasts, run sudo recorder-agent check",
   })),
 
+  /** The server refused a chunk, and no other one was accepted since. `reason` is its answer. */
+  uploadRefused: define("upload_failing", (reason: string) => ({
+    message: `Chunks wait because nothing is accepted: ${reason}`,
+    fix: "Ask the operators of the Ingest API and of any proxy what this answer means; " +
+      "once it is fixed, the chunks are delivered by themselves",
+  })),
+
+  /** The same for 413. `sizeBytes` is the size of the refused chunk. */
+  uploadTooLarge: define("upload_failing", (reason: string, sizeBytes: number) => ({
+    message: `Chunks wait because one of ${kilobytes(sizeBytes)} is too large: ${reason}`,
+    fix: RAISE_LIMIT,
+  })),
+
   uploadMisconfigured: define("upload_misconfigured", (reason: string) => ({
     message: `Nothing can be delivered with these settings: ${reason}`,
     fix: "Compare ingest_base_url and the token with those from the operator of the Ingest API",
   })),
+
+  /**
+   * Kilobits a second: what the line delivers, and what the recording produces. `fullInMs` is the time
+   * until the spool is full at these rates.
+   */
+  uploadTooSlow: define(
+    "upload_too_slow",
+    (lineKbps: number, soundKbps: number, fullInMs: number) => ({
+      message: `The line delivers ${rate(lineKbps)} kbit/s and the recording produces ` +
+        `${rate(soundKbps)} kbit/s; at these rates the spool is full in ${roughly(fullInMs)}`,
+      fix: "Get a faster line, or lower opus_bitrate_kbps; when the spool is full, " +
+        "the oldest chunks are deleted",
+    }),
+  ),
 
   /** `key` is the key of the chunk that is tried next. */
   chunksPassedOver: define("chunks_passed_over", (count: number, key: string) => ({
@@ -282,14 +313,23 @@ export const problems = {
     fix: `Ask the operator of the Ingest API about the chunk with the key ${key}`,
   })),
 
+  /** The same if the cause is their size. `sizeBytes` is the size of the smallest of them. */
+  chunksTooLarge: define("chunks_passed_over", (count: number, sizeBytes: number) => ({
+    message: `${chunks(count)} of ${kilobytes(sizeBytes)} and more ${
+      count === 1 ? "is" : "are"
+    } too large (413), and smaller ones are accepted`,
+    fix: RAISE_LIMIT,
+  })),
+
   /** The chunks are in `dir`, each with its reason. */
   chunksRejected: define("chunks_rejected", (count: number, dir: string) => ({
-    message: `Delivery of ${chunks(count)} was given up; the reasons are in ${dir}`,
-    fix: "Fix the cause, then run sudo recorder-agent requeue --all",
+    message: `The server refused ${chunks(count)} and accepted others; the reasons are in ${dir}`,
+    fix: "Fix the cause, then run sudo recorder-agent requeue --all; " +
+      "without that, one of them is tried again after 1, 2, 4 … 24 h",
   })),
 
   spoolFailed: define("spool_failed", (error: unknown) => ({
-    message: `Chunks cannot be listed or moved: ${messageOf(error)}`,
+    message: `Chunks cannot be read, listed or moved: ${messageOf(error)}`,
     fix: "Check the disk of spool_dir for errors (sudo dmesg) and for read-only mode (mount)",
   })),
 
@@ -347,6 +387,22 @@ function define<Code extends ProblemCode, Facts extends unknown[]>(
 
 function chunks(count: number): string {
   return count === 1 ? "1 chunk" : `${count} chunks`;
+}
+
+function kilobytes(sizeBytes: number): string {
+  return `${Math.ceil(sizeBytes / 1000)} kB`;
+}
+
+/** Two digits at least. */
+function rate(kbps: number): string {
+  return kbps < 9.95 ? kbps.toFixed(1) : String(Math.round(kbps));
+}
+
+/** "about 3 hours", "about 12 days". */
+function roughly(ms: number): string {
+  const hours = ms / 3_600_000;
+  if (hours < 1.5) return "about an hour";
+  return hours < 48 ? `about ${Math.round(hours)} hours` : `about ${Math.round(hours / 24)} days`;
 }
 
 /** A process that has a microphone open, and the service of systemd that starts it. */

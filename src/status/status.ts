@@ -33,12 +33,13 @@ export interface LedgerReport {
   /** In the chunk being recorded, or in a gap that has not ended. */
   open_s: number;
   /**
-   * Waiting when the program started, recovered recordings included; or requeued since with
+   * Waiting or refused when the program started, recovered recordings included; or requeued since with
    * `recorder-agent requeue`.
    */
   carried_over_s: number;
   delivered_s: number;
   waiting_s: number;
+  /** Moved to rejected/, and neither delivered from there nor evicted. */
   refused_s: number;
   /** Evicted before they were delivered. */
   lost_s: number;
@@ -80,6 +81,8 @@ export interface HealthReport {
   microphone_stalls_total: number;
   chunks_recorded_total: number;
   chunks_rejected_total: number;
+  /** In rejected/ now; they are tried again at intervals. */
+  chunks_rejected: number;
   chunks_lost_total: number;
   bytes_lost_total: number;
   seconds_lost_total: number;
@@ -148,12 +151,19 @@ export class Status {
 
   /**
    * Begins a problem, or gives a lasting one a new message; its start time stays.
-   * @param before code of the problem that turned out to be this one.
+   * @param options.before code of the problem that turned out to be this one.
+   * @param options.retryInMs when the program tries again, if it is known.
    */
-  setProblem(code: ProblemCode, message: string, before = code): void {
-    const since = this.#problems.get(before)?.since ?? this.#clock.unixMs() / 1000;
+  setProblem(
+    code: ProblemCode,
+    message: string,
+    { before = code, retryInMs }: { before?: ProblemCode | undefined; retryInMs?: number } = {},
+  ): void {
+    const nowMs = this.#clock.unixMs();
+    const since = this.#problems.get(before)?.since ?? nowMs / 1000;
     if (before !== code) this.#problems.delete(before);
-    this.#problems.set(code, { code, message: printable(message, MAX_TEXT), since });
+    const retry = retryInMs === undefined ? {} : { retry_at: (nowMs + retryInMs) / 1000 };
+    this.#problems.set(code, { code, message: printable(message, MAX_TEXT), since, ...retry });
   }
 
   clearProblem(...codes: ProblemCode[]): void {
@@ -199,14 +209,17 @@ export class Status {
     this.counters.missing(gap.cause, gap.ms);
   }
 
-  /** Counts the sound that waits when the program starts. */
-  carriedOver(durationUs: number): void {
-    this.#us.carriedOver += durationUs;
+  /** Counts the sound that waits, and the sound in rejected/, when the program starts. */
+  carriedOver(waitingUs: number, refusedUs = 0): void {
+    this.#us.carriedOver += waitingUs + refusedUs;
+    this.#us.refused += refusedUs;
   }
 
-  uploaded(durationUs: number): void {
+  /** @param wasRefused the chunk was in rejected/. */
+  uploaded(durationUs: number, wasRefused = false): void {
     this.#totals.uploaded++;
     this.#us.delivered += durationUs;
+    if (wasRefused) this.#us.refused -= durationUs;
     this.#lastUploadUnixMs = this.#clock.unixMs();
   }
 
@@ -225,9 +238,11 @@ export class Status {
     this.#totals.lostSeconds += losses.seconds;
   }
 
-  /** Counts waiting chunks that were removed: they are lost, and are no longer in outbox/. */
-  waitingEvicted(seconds: number): void {
-    this.#us.evicted += Math.round(seconds * 1e6);
+  /** Counts undelivered chunks that were removed: they are lost, and are no longer in this directory. */
+  evicted(dir: ChunkDir, seconds: number): void {
+    const us = Math.round(seconds * 1e6);
+    this.#us.evicted += us;
+    if (dir === "rejected") this.#us.refused -= us;
   }
 
   /** Everything, as of now; `books` is the balance of the recorder's ledger. */
@@ -254,6 +269,7 @@ export class Status {
       microphone_stalls_total: totals.stalls,
       chunks_recorded_total: totals.recorded,
       chunks_rejected_total: totals.rejected,
+      chunks_rejected: rejected.files,
       chunks_lost_total: totals.lostChunks,
       bytes_lost_total: totals.lostBytes,
       seconds_lost_total: totals.lostSeconds,

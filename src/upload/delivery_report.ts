@@ -1,5 +1,5 @@
 // How delivery does, to the log and to the status: an outage, chunks that are passed over, chunks that
-// were rejected. It decides nothing and sends nothing.
+// were rejected, a line that is too slow. It decides nothing and sends nothing.
 
 import type { Clock } from "../system/clock.ts";
 import type { Logger } from "../system/log.ts";
@@ -7,9 +7,10 @@ import type { Spool } from "../spool/spool.ts";
 import { ProblemReport } from "../status/problem_report.ts";
 import { type Diagnosis, problems } from "../status/problems.ts";
 import type { Status } from "../status/status.ts";
+import type { Rates } from "./line_rate.ts";
 
 export interface DeliveryReportDeps {
-  readonly spool: Pick<Spool, "tally" | "path">;
+  readonly spool: Pick<Spool, "tally" | "path" | "totalBytes">;
   readonly clock: Pick<Clock, "monotonicMs">;
   readonly status: Status;
   readonly log: Logger;
@@ -20,14 +21,19 @@ export class DeliveryReport {
   readonly #outage: ProblemReport;
   readonly #passedOver: ProblemReport;
   readonly #rejected: ProblemReport;
+  readonly #tooSlow: ProblemReport;
+  readonly #maxSpoolBytes: number;
   /** How many rejected chunks were told last. */
   #toldRejected = 0;
 
-  constructor(deps: DeliveryReportDeps) {
+  /** @param maxSpoolBytes the limit of the spool. */
+  constructor(deps: DeliveryReportDeps, maxSpoolBytes: number) {
     this.#deps = deps;
+    this.#maxSpoolBytes = maxSpoolBytes;
     this.#outage = new ProblemReport({ ...deps, countField: "failed_attempts" });
     this.#passedOver = new ProblemReport(deps);
     this.#rejected = new ProblemReport(deps);
+    this.#tooSlow = new ProblemReport(deps);
   }
 
   /** Whether nothing can be delivered at present. */
@@ -35,23 +41,27 @@ export class DeliveryReport {
     return this.#outage.isLasting;
   }
 
-  /** An attempt failed, for a cause that concerns more than its chunk. */
-  failed(diagnosis: Diagnosis): void {
-    this.#deps.status.uploadFailed();
-    this.#outage.set(diagnosis);
+  /** Nothing can be delivered, for a cause that concerns more than one chunk; tried again in `retryInMs`. */
+  outage(diagnosis: Diagnosis, retryInMs: number): void {
+    this.#outage.set(diagnosis, retryInMs);
   }
 
-  /** The server has judged a chunk: the server works, and so does the disk. */
-  answered(): void {
-    this.tellRejected();
+  /** The server accepted a chunk: the server works, and so does the disk. */
+  accepted(): void {
     this.#outage.clear();
   }
 
-  /** @param keys of the chunks that are passed over now, the next to be tried first. */
-  tellPassedOver(keys: ReadonlySet<string>): void {
-    const [key] = keys;
+  /**
+   * @param passedOver the chunks that are passed over now, the next to be tried first: by key, the size if
+   * a chunk was too large.
+   */
+  tellPassedOver(passedOver: ReadonlyMap<string, number | null>): void {
+    const [key] = passedOver.keys();
+    const sizes = [...passedOver.values()].filter((bytes) => bytes !== null);
+    const { size } = passedOver;
     if (key === undefined) this.#passedOver.clear();
-    else this.#passedOver.set(problems.chunksPassedOver(keys.size, key));
+    else if (sizes.length < size) this.#passedOver.set(problems.chunksPassedOver(size, key));
+    else this.#passedOver.set(problems.chunksTooLarge(size, Math.min(...sizes)));
   }
 
   /** A problem while there are rejected chunks, including those of an earlier run. */
@@ -62,5 +72,21 @@ export class DeliveryReport {
     this.#toldRejected = files;
     if (files === 0) this.#rejected.clear();
     else this.#rejected.set(problems.chunksRejected(files, spool.path("rejected", "")));
+  }
+
+  /** A problem while the line is slower than the sound. @param rates null: it is not. */
+  tellRates(rates: Rates | null): void {
+    if (rates === null) return this.#tooSlow.clear();
+    const { lineKbps, soundKbps } = rates;
+    const growth = Math.max(0.01, soundKbps - lineKbps) / 8; // bytes per ms
+    this.#tooSlow.set(problems.uploadTooSlow(lineKbps, soundKbps, this.#roomBytes() / growth));
+  }
+
+  /** What the spool may still take; delivered chunks make room. */
+  #roomBytes(): number {
+    const { spool, status } = this.#deps;
+    const free = status.counters.freeBytes ?? Infinity;
+    const room = Math.min(this.#maxSpoolBytes - spool.totalBytes, free);
+    return Math.max(0, room + spool.tally.uploaded.bytes);
   }
 }

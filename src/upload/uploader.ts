@@ -1,32 +1,34 @@
 // Delivers the chunks in outbox/, the oldest first, and files each one away once the server has it. It
-// decides when to try again. verdict.ts interprets the answers, queue_order.ts chooses the next
-// chunk, and send_window.ts limits how many are sent at a time. A chunk leaves outbox/ only after an answer
-// that allows it.
+// sends, waits and moves files. verdict.ts interprets the answers, blame.ts decides whose fault a failure
+// is, queue.ts chooses the next chunk, send_window.ts and pace.ts say when it may start. A chunk leaves
+// outbox/ only after an answer that allows it.
 //
 // While deliveries succeed and more than one chunk waits, several requests are in flight: a round. They
 // start in the order of time and are settled in the same order, so that a newer chunk is never more than
 // `concurrency` - 1 ahead of an older one. After any other result the round starts no further request and
 // waits for those in flight; then the uploader continues with one chunk at a time. The module is long
-// because a round, its failures and the next choice share the state of what is in flight.
+// because a round and its failures share the state of what is in flight.
 
-import { retry } from "@std/async/retry";
+import { delay } from "@std/async/delay";
 import type { Clock } from "../system/clock.ts";
 import type { Logger } from "../system/log.ts";
-import { type ChunkName, formatChunkName } from "../chunk/chunk_name.ts";
+import type { ChunkName } from "../chunk/chunk_name.ts";
 import { sizeOf } from "../system/disk.ts";
 import type { Spool } from "../spool/spool.ts";
-import { problems } from "../status/problems.ts";
+import { type Diagnosis, problems } from "../status/problems.ts";
 import type { Status } from "../status/status.ts";
 import { Wakeup } from "../system/wakeup.ts";
+import { Blame, type Failure } from "./blame.ts";
 import { DeliveryReport } from "./delivery_report.ts";
 import type { IngestClient } from "./ingest_client.ts";
+import { Backoff } from "./interval.ts";
+import { LineRate } from "./line_rate.ts";
+import { Pace } from "./pace.ts";
+import { type Chosen, Queue } from "./queue.ts";
 import { UploadFiles } from "./upload_file.ts";
-import type { Verdict } from "./verdict.ts";
-import { QueueOrder } from "./queue_order.ts";
 import { type InFlight, SendWindow } from "./send_window.ts";
+import type { Verdict } from "./verdict.ts";
 
-/** How often a refused or unreadable chunk is tried before it goes to rejected/. */
-const REFUSALS = 3;
 /** The outbox is checked again after this, in case a wake-up was missed. */
 const LOOK_AGAIN_MS = 60_000;
 /** How often the uploader looks for chunks that were requeued from rejected/; more often when idle. */
@@ -48,17 +50,15 @@ export interface UploaderOptions {
   readonly timeoutMs?: number;
   /** How much longer a chunk waits for its true time, ms; 0: it is sent as it is. */
   readonly clockWaitMs?: (name: ChunkName) => number;
+  /** The limit of the spool, for the time until it is full; default none. */
+  readonly maxSpoolBytes?: number;
 }
 
 /** The result of an attempt: the client's verdict, or why the file could not be sent. */
 type Outcome = Verdict | { kind: "unreadable"; reason: string } | { kind: "gone" };
 
 type Refusal = Extract<Outcome, { kind: "refused" | "unreadable" }>;
-
-interface Chosen {
-  readonly fileName: string;
-  readonly name: ChunkName;
-}
+type Retry = Extract<Outcome, { kind: "retry" }>;
 
 /** A chunk whose request has started and is not settled yet. */
 interface Flight extends Chosen {
@@ -73,7 +73,7 @@ interface Flight extends Chosen {
 }
 
 interface Failed {
-  readonly chosen: Chosen;
+  readonly flight: Flight;
   readonly outcome: Exclude<Outcome, { kind: "delivered" | "gone" }>;
 }
 
@@ -86,9 +86,6 @@ interface Round {
   isOver: boolean;
 }
 
-/** The oldest chunk is to be tried again after the backoff. */
-class TryAgain extends Error {}
-
 export class Uploader {
   readonly #spool: Spool;
   readonly #client: Pick<IngestClient, "upload">;
@@ -96,14 +93,18 @@ export class Uploader {
   readonly #clock: Clock;
   readonly #status: Status;
   readonly #log: Logger;
-  readonly #order: QueueOrder;
+  readonly #blame: Blame;
+  readonly #queue: Queue;
   readonly #report: DeliveryReport;
   readonly #window: SendWindow;
+  readonly #pace = new Pace();
+  readonly #line = new LineRate();
+  readonly #backoff: Backoff;
   /** Rings when a request in flight is answered. */
   readonly #answer = new Wakeup();
-  /** How often each chunk was refused, by key. */
-  readonly #refusals = new Map<string, number>();
   readonly #files = new UploadFiles();
+  /** The chunk that is sent at once in place of the suspect. */
+  #probe: Chosen | null = null;
   #lookForReturnedMs = -Infinity;
 
   constructor(
@@ -115,10 +116,12 @@ export class Uploader {
     this.#spool = spool;
     this.#client = client;
     this.#options = options;
-    this.#order = new QueueOrder(options.retryMaxMs);
-    this.#report = new DeliveryReport({ ...deps, spool });
-    const { concurrency = 1, timeoutMs = 30_000 } = options;
+    const { concurrency = 1, timeoutMs = 30_000, clockWaitMs = () => 0 } = options;
+    const blame = this.#blame = new Blame(options.retryMaxMs);
+    this.#queue = new Queue({ spool, blame, clock: deps.clock }, { clockWaitMs });
+    this.#report = new DeliveryReport({ ...deps, spool }, options.maxSpoolBytes ?? Infinity);
     this.#window = new SendWindow(concurrency, timeoutMs * SLOW_PART);
+    this.#backoff = new Backoff(options.retryMinMs, options.retryMaxMs);
     this.#clock = deps.clock;
     this.#status = deps.status;
     this.#log = deps.log;
@@ -126,6 +129,7 @@ export class Uploader {
 
   /** Runs until the signal aborts. An attempt in progress is then abandoned; its chunk stays. */
   async run(signal: AbortSignal): Promise<void> {
+    this.#spool.rejectedChanged = () => this.#report.tellRejected();
     this.#report.tellRejected();
     try {
       await this.#deliverAll(signal);
@@ -135,22 +139,17 @@ export class Uploader {
   }
 
   async #deliverAll(signal: AbortSignal): Promise<void> {
+    const { retryMaxMs } = this.#options;
     while (!signal.aborted) {
       try {
-        // The backoff grows until a chunk is settled, even if another chunk becomes the oldest.
-        await retry(() => this.#deliverNext(signal), {
-          minTimeout: this.#options.retryMinMs,
-          maxTimeout: this.#options.retryMaxMs,
-          multiplier: 2,
-          jitter: 1,
-          maxAttempts: Number.MAX_SAFE_INTEGER,
-          isRetriable: (error) => error instanceof TryAgain,
-          signal,
-        });
+        const backoffMs = await this.#deliverNext(signal);
+        if (backoffMs > 0) await delay(backoffMs, { signal });
       } catch (error) {
         if (signal.aborted) return;
-        this.#report.failed(problems.spoolFailed(error));
-        await this.#clock.sleep(this.#options.retryMaxMs, signal);
+        this.#status.uploadFailed();
+        this.#backoff.reset();
+        this.#report.outage(problems.spoolFailed(error), retryMaxMs);
+        await this.#clock.sleep(retryMaxMs, signal);
       }
     }
   }
@@ -158,32 +157,38 @@ export class Uploader {
   /** Whether no chunk is left to deliver, or delivery does not work at the moment. */
   get idle(): boolean {
     const { files } = this.#spool.tally.outbox;
-    return this.#report.isOutage || files <= this.#order.passedOver.size;
+    const isHeld = this.#report.isOutage || this.#blame.state === "holding";
+    return isHeld || files <= this.#blame.passedOver.size;
   }
 
   /**
-   * Runs one round, or waits for a chunk. Returns when the next round may follow at once.
-   * @throws {TryAgain} if the next round must wait for the backoff; or an error of the disk.
+   * Runs one round, or waits for a chunk. Returns for how long the next round must wait, ms.
+   * @throws an error of the disk.
    */
-  async #deliverNext(signal: AbortSignal): Promise<void> {
+  async #deliverNext(signal: AbortSignal): Promise<number> {
     await this.#lookForReturned();
-    const next = await this.#chooseNext();
+    const paceMs = this.#pace.waitMs(this.#clock.monotonicMs());
+    if (paceMs > 0) await this.#clock.sleep(paceMs, signal);
+    const next = this.#probe ?? await this.#queue.next();
+    this.#probe = null;
+    this.#report.tellPassedOver(this.#blame.passedOver); // the janitor may have removed one
+    if (next !== null && "name" in next) return await this.#deliver(next, signal);
+    let waitMs = next?.waitMs ?? LOOK_AGAIN_MS;
     if (next === null) {
+      this.#line.caughtUp();
+      this.#report.tellRates(null);
       this.#lookForReturnedMs = -Infinity;
-      const waitMs = this.#spool.tally.rejected.files > 0 ? IDLE_LOOK_MS : LOOK_AGAIN_MS;
-      return await this.#spool.sealed.wait(this.#clock, waitMs, signal);
+      if (this.#spool.tally.rejected.files > 0) waitMs = IDLE_LOOK_MS;
     }
-    const clockWaitMs = this.#clockWaitMs(next.name);
-    if (clockWaitMs > 0) {
-      return await this.#spool.sealed.wait(this.#clock, clockWaitMs, signal);
-    }
-    return await this.#deliver(next, signal);
+    await this.#spool.sealed.wait(this.#clock, waitMs, signal);
+    return 0;
   }
 
   /**
-   * Sends this chunk and, while deliveries succeed, the chunks after it. @throws as `#deliverNext`.
+   * Sends this chunk and, while deliveries succeed, the chunks after it. Returns and throws as
+   * `#deliverNext`.
    */
-  async #deliver(first: Chosen, signal: AbortSignal): Promise<void> {
+  async #deliver(first: Chosen, signal: AbortSignal): Promise<number> {
     const round: Round = { inFlight: [], failed: [], isOver: false };
     const errors: unknown[] = [];
     try {
@@ -200,11 +205,14 @@ export class Uploader {
         }
         round.inFlight.shift();
         // A chunk that failed keeps its name until its failure has been handled.
-        if (round.failed.at(-1)?.chosen !== oldest) this.#spool.sending.delete(oldest.name.key);
+        if (round.failed.at(-1)?.flight !== oldest) this.#spool.sending.delete(oldest.name.key);
       }
-      if (errors.length > 0 || round.failed.length > 0) this.#window.failed();
+      if (errors.length > 0 || round.failed.length > 0) {
+        this.#window.failed();
+        this.#line.paused();
+      }
       if (errors.length > 0) throw errors[0];
-      await this.#settleFailed(round.failed, signal);
+      return await this.#settleFailed(round.failed, signal);
     } finally {
       this.#spool.syncUploaded();
       this.#spool.sending.clear();
@@ -212,13 +220,17 @@ export class Uploader {
   }
 
   /** Reads a chunk and starts its request. */
-  async #begin({ fileName, name }: Chosen, round: Round, signal: AbortSignal): Promise<void> {
+  async #begin(chosen: Chosen, round: Round, signal: AbortSignal): Promise<void> {
+    const { dir, fileName, name } = chosen;
     this.#spool.sending.add(name.key);
+    this.#pace.begun(this.#clock.monotonicMs());
+    const isBacklog = this.#spool.tally.outbox.files > round.inFlight.length + 1;
+    if (isBacklog) this.#line.begun(this.#clock.monotonicMs());
     let sizeBytes = 0;
     let isConnecting = false;
     let outcome: Promise<Outcome>;
     try {
-      const file = await this.#files.open(this.#spool.path("outbox", fileName));
+      const file = await this.#files.open(this.#spool.path(dir, fileName));
       sizeBytes = file.sizeBytes;
       isConnecting = this.#window.begun(count(round), this.#clock.monotonicMs());
       outcome = this.#client.upload(name, file, signal);
@@ -231,7 +243,7 @@ export class Uploader {
       );
     }
     const attempt = { sizeBytes, outcome, isConnecting, isAnswered: false, tookMs: 0 };
-    const flight: Flight = { fileName, name, ...attempt };
+    const flight: Flight = { ...chosen, ...attempt };
     const begunMs = this.#clock.monotonicMs();
     const answered = (isWell: boolean) => {
       flight.isAnswered = true;
@@ -253,27 +265,17 @@ export class Uploader {
     if (waitMs() === null) return false;
     const next = await this.#chooseBehind(round);
     if (next === null || oldest.isAnswered || round.isOver || signal.aborted) return false;
-    const paceMs = waitMs() ?? 0;
+    const paceMs = Math.max(waitMs() ?? 0, this.#pace.waitMs(this.#clock.monotonicMs()));
     if (paceMs > 0) await this.#answer.wait(this.#clock, paceMs, signal);
     else await this.#begin(next, round, signal);
     return true;
   }
 
-  /**
-   * The oldest chunk that is not in flight. Null unless it may be sent together with those in flight: no
-   * problem with the server or a chunk is known, no other work is due, and the chunk fits into memory.
-   */
+  /** The chunk after those in flight, if no other work is due and it fits into memory with them. */
   async #chooseBehind({ inFlight }: Round): Promise<Chosen | null> {
-    const order = this.#order;
-    const nowMs = this.#clock.monotonicMs();
-    const { files } = this.#spool.tally.outbox;
-    const isOther = this.#report.isOutage || order.dueAgain(nowMs) !== null ||
-      nowMs >= this.#lookForReturnedMs || files <= inFlight.length + order.passedOver.size;
-    if (isOther) return null;
-    const { sending } = this.#spool;
-    const next = await this.#oldest(({ key }) => !order.passedOver.has(key) && !sending.has(key));
-    if (next === null || this.#clockWaitMs(next.name) > 0) return null;
-    if ([...inFlight, next].some(({ name }) => this.#refusals.has(name.key))) return null;
+    if (this.#report.isOutage || this.#clock.monotonicMs() >= this.#lookForReturnedMs) return null;
+    const next = await this.#queue.behind(inFlight);
+    if (next === null) return null;
     const sizeBytes = await sizeOf(this.#spool.path("outbox", next.fileName)).catch(() => null);
     const bytes = inFlight.reduce((sum, flight) => sum + flight.sizeBytes, 0);
     return sizeBytes === null || bytes + sizeBytes > MAX_IN_FLIGHT_BYTES ? null : next;
@@ -282,65 +284,36 @@ export class Uploader {
   /** Waits for an answer. Files a delivery; defers a failure until nothing is in flight any longer. */
   async #land(flight: Flight, round: Round): Promise<void> {
     const outcome = await flight.outcome;
-    const { fileName, name, isConnecting, tookMs } = flight;
+    const { dir, fileName, name, sizeBytes, isConnecting, tookMs } = flight;
     if (outcome.kind === "gone") {
       this.#forget(name.key);
-      this.#spool.forgetMissing(fileName);
+      this.#spool.forgetMissing(dir, fileName);
       return;
     }
     if (outcome.kind !== "unreadable") this.#status.counters.attempted(outcome.kind, tookMs);
-    if (outcome.kind !== "delivered") return void round.failed.push({ chosen: flight, outcome });
-    const isFiled = await this.#spool.markUploaded(fileName, flight.sizeBytes);
+    if (outcome.kind !== "delivered") return void round.failed.push({ flight, outcome });
+    const isRejected = dir === "rejected";
+    const isFiled = isRejected
+      ? await this.#spool.markRejectedUploaded(fileName, sizeBytes)
+      : await this.#spool.markUploaded(fileName, sizeBytes);
     // A file that another process removed in the meantime is already counted as lost.
-    this.#status.uploaded(isFiled ? name.durationUs : 0);
-    this.#window.accepted(tookMs, isConnecting, this.#clock.monotonicMs());
-    this.#delivered(fileName, name.key, outcome.chunkId);
-  }
-
-  /**
-   * Handles one of the attempts that failed together: one whose failure concerns the server itself, else
-   * that of the oldest chunk. The others only count as failed and are tried again in their turn.
-   */
-  async #settleFailed(failed: readonly Failed[], signal: AbortSignal): Promise<void> {
-    const acted = failed.find(({ outcome }) => speaksOfServer(outcome)) ?? failed[0];
-    if (acted === undefined) return;
-    for (const { chosen, outcome } of failed.filter((other) => other !== acted)) {
-      this.#status.uploadFailed();
-      if (isRefusal(outcome)) this.#countRefusal(chosen.name.key);
-    }
-    await this.#settle(acted, signal);
-  }
-
-  /**
-   * The oldest chunk that is not passed over. While the server works, a chunk that is due for another try
-   * comes first.
-   */
-  async #chooseNext(): Promise<Chosen | null> {
-    const order = this.#order;
-    const again = !this.#report.isOutage ? order.dueAgain(this.#clock.monotonicMs()) : null;
-    if (again !== null) {
-      const name = await this.#spool.waitingWithKey(again);
-      if (name !== null) return choose(name);
-      this.#forget(again); // the janitor has removed it
-    }
-    const isNext = ({ key }: ChunkName) => !order.passedOver.has(key);
-    return await this.#oldest(isNext);
-  }
-
-  /** A chunk to probe the server with, if this chunk has failed often enough for that. */
-  async #chooseProbe({ key }: ChunkName): Promise<Chosen | null> {
-    const order = this.#order;
-    if (!order.isSuspect(key)) return null;
-    return await this.#oldest((name) => order.isUnknown(name.key) && this.#clockWaitMs(name) === 0);
-  }
-
-  async #oldest(isWanted: (name: ChunkName) => boolean): Promise<Chosen | null> {
-    const name = await this.#spool.oldestWaiting(isWanted);
-    return name === null ? null : choose(name);
-  }
-
-  #clockWaitMs(name: ChunkName): number {
-    return this.#options.clockWaitMs?.(name) ?? 0;
+    this.#status.uploaded(isFiled ? name.durationUs : 0, isRejected);
+    const nowMs = this.#clock.monotonicMs();
+    this.#window.accepted(tookMs, isConnecting, nowMs);
+    this.#pace.accepted();
+    this.#line.delivered(sizeBytes, name.durationUs / 1000, nowMs);
+    this.#report.tellRates(this.#line.tooSlow);
+    if (isRejected) this.#queue.triedAgain(name, "accepted");
+    this.#blame.accepted(flight, nowMs);
+    this.#backoff.reset();
+    this.#report.tellPassedOver(this.#blame.passedOver);
+    this.#report.accepted();
+    this.#log.info("Delivered.", {
+      chunk: fileName,
+      chunk_id: outcome.chunkId,
+      waiting: this.#spool.tally.outbox.files,
+      ...(isRejected ? { from: "rejected/" } : {}),
+    });
   }
 
   /** Notices refused chunks that `recorder-agent requeue` or a person moved back to outbox/. */
@@ -350,99 +323,149 @@ export class Uploader {
     this.#lookForReturnedMs = nowMs + LOOK_FOR_RETURNED_MS;
     try {
       await this.#spool.noticeReturned();
-      this.#report.tellRejected();
     } catch (error) {
       // The chunks in outbox/ are delivered all the same.
       this.#log.debug("rejected/ cannot be read.", { error: String(error) });
     }
   }
 
-  /** @throws as `#deliverNext`. */
-  async #settle(
-    { chosen: { fileName, name }, outcome }: Failed,
-    signal: AbortSignal,
-  ): Promise<void> {
+  /**
+   * Handles one of the attempts that failed together: one whose failure concerns the server itself, else
+   * that of the oldest chunk. The others only count as failed and are tried again in their turn. Returns
+   * for how long the next round must wait, ms.
+   */
+  async #settleFailed(failed: readonly Failed[], signal: AbortSignal): Promise<number> {
+    for (const _ of failed) this.#status.uploadFailed();
+    const acted = failed.find(({ outcome }) => speaksOfServer(outcome)) ?? failed[0];
+    if (acted === undefined) return 0;
+    const { flight, outcome } = acted;
+    if (flight.dir === "rejected") return this.#stillRejected(flight, outcome);
     switch (outcome.kind) {
       case "refused":
+        return await this.#judge(flight, outcome, outcome.status === 413 ? "too large" : "refused");
       case "unreadable":
-        return await this.#refuse(fileName, name, outcome);
-      case "misconfigured":
-        this.#order.absolve();
-        this.#report.failed(problems.uploadMisconfigured(outcome.reason));
+        return await this.#judge(flight, outcome, "unreadable");
+      case "retry":
+        return await this.#settleRetry(flight, outcome, signal);
+      case "misconfigured": {
+        const { retryMaxMs } = this.#options;
+        this.#blame.misconfigured();
+        this.#backoff.reset();
+        this.#report.outage(problems.uploadMisconfigured(outcome.reason), retryMaxMs);
         this.#spool.sending.clear();
         // The next chunk would fail as well: try again slowly until the configuration is corrected.
-        return await this.#clock.sleep(this.#options.retryMaxMs, signal);
-      case "retry": {
-        const waitMs = Math.min(outcome.retryAfterMs ?? 0, MAX_RETRY_AFTER_MS);
-        const isPassedOver = this.#order.passedOver.has(name.key);
-        // A server that names a delay means itself, and not the chunk.
-        const isAtFault = waitMs === 0 || isPassedOver;
-        if (isAtFault && this.#order.failed(name.key, this.#clock.monotonicMs(), waitMs)) {
-          const problem = "The server fails on one chunk and takes others: it is passed over.";
-          this.#log.warning(problem, { chunk: fileName, reason: outcome.reason });
-          this.#report.tellPassedOver(this.#order.passedOver);
-        }
-        // A chunk that is passed over delays nothing: the next chunk shows whether the server works.
-        if (this.#order.passedOver.has(name.key)) return this.#status.uploadFailed();
-        this.#report.failed(problems.uploadFailing(outcome.reason));
-        this.#spool.sending.clear();
-        if (waitMs > 0) await this.#clock.sleep(waitMs, signal);
-        // At once, so that the attempt after the backoff uses the oldest chunk and order is kept.
-        const probe = waitMs > 0 ? null : await this.#chooseProbe(name);
-        if (probe !== null) return await this.#deliver(probe, signal);
-        throw new TryAgain();
+        await this.#clock.sleep(retryMaxMs, signal);
+        return 0;
       }
     }
   }
 
-  #delivered(fileName: string, key: string, chunkId: string | null): void {
-    this.#order.accepted(key, this.#clock.monotonicMs());
-    this.#forget(key);
-    this.#report.answered();
-    this.#log.info("Delivered.", {
-      chunk: fileName,
-      chunk_id: chunkId,
-      waiting: this.#spool.tally.outbox.files,
-    });
+  async #settleRetry(flight: Flight, outcome: Retry, signal: AbortSignal): Promise<number> {
+    const askedMs = Math.min(outcome.retryAfterMs ?? 0, MAX_RETRY_AFTER_MS);
+    const isRate = outcome.isRate !== undefined && askedMs === 0;
+    const isPaced = isRate && this.#pace.refused();
+    const isPassedOver = this.#blame.passedOver.has(flight.name.key);
+    // A server that names a delay, or wants fewer requests, means itself and not the chunk.
+    const isServer = askedMs > 0 || outcome.isRate === "surely";
+    if (!isServer || isPassedOver) return await this.#judge(flight, outcome, "failed", isPaced);
+    this.#blame.asked();
+    if (isPaced) return 0;
+    const backoffMs = this.#backoff.next(Math.random());
+    this.#report.outage(problems.uploadFailing(outcome.reason), askedMs + backoffMs);
+    this.#spool.sending.clear();
+    if (askedMs > 0) await this.#clock.sleep(askedMs, signal);
+    return backoffMs;
   }
 
-  /** After its last try, the chunk goes to rejected/ with the reason, and the queue continues. */
-  async #refuse(
-    fileName: string,
-    { key, durationUs }: ChunkName,
-    outcome: Refusal,
+  /**
+   * Does what follows from a failure that may be the fault of the chunk.
+   * @param isPaced the server only limits the rate, which does not count as an outage.
+   */
+  async #judge(
+    flight: Flight,
+    outcome: Refusal | Retry,
+    failure: Failure,
+    isPaced = false,
+  ): Promise<number> {
+    const { fileName, name } = flight;
+    const attempts = this.#blame.attemptsWith(name.key) + 1;
+    const askedMs = outcome.kind === "retry" ? outcome.retryAfterMs ?? 0 : 0;
+    const nowMs = this.#clock.monotonicMs();
+    const waitMs = Math.min(askedMs, MAX_RETRY_AFTER_MS);
+    const judgement = this.#blame.failed(flight, failure, nowMs, waitMs);
+    const isOver = ["reject", "pass over", "stays passed over"].includes(judgement);
+    if (isOver) this.#backoff.reset();
+    if (judgement === "reject") await this.#reject(flight, outcome, attempts);
+    if (judgement === "pass over") {
+      const problem = "The server fails on one chunk and takes others: it is passed over.";
+      this.#log.warning(problem, { chunk: fileName, reason: outcome.reason });
+    }
+    this.#report.tellPassedOver(this.#blame.passedOver);
+    if (isOver || (isPaced && judgement === "wait")) return 0;
+    this.#spool.sending.clear();
+    if (judgement === "probe") {
+      this.#probe = await this.#queue.probe();
+      if (this.#probe === null) this.#blame.noProbe();
+    }
+    // At once, so that the attempt after the backoff uses the oldest chunk and order is kept.
+    const backoffMs = this.#probe === null ? this.#backoff.next(Math.random()) : 0;
+    // A refusal may still turn out to be the fault of the chunk.
+    const isOutage = failure === "failed" || this.#report.isOutage ||
+      this.#blame.state === "holding";
+    if (isOutage) this.#report.outage(diagnose(flight, outcome), backoffMs);
+    return backoffMs;
+  }
+
+  /** The chunk goes to rejected/ with the reason, and the queue continues. */
+  async #reject(
+    { fileName, name }: Flight,
+    outcome: Refusal | Retry,
+    attempts: number,
   ): Promise<void> {
-    this.#status.uploadFailed();
-    const attempts = this.#countRefusal(key);
-    if (attempts < REFUSALS) throw new TryAgain();
     const { reason } = outcome;
+    if (this.#spool.tally.rejected.files === 0) this.#queue.rejectionsBegin();
     await this.#spool.reject(fileName, {
       reason,
       http_status: outcome.kind === "refused" ? outcome.status : null,
       rejected_at: new Date(this.#clock.unixMs()).toISOString(),
       attempts,
-      key,
+      key: name.key,
       ...(outcome.kind === "refused" ? outcome.exchange : {}),
     });
-    this.#status.chunkRejected(durationUs);
-    this.#forget(key);
-    this.#report.tellRejected();
-    if (outcome.kind === "refused") this.#report.answered();
-    this.#log.error("A chunk was given up; it is in rejected/.", { chunk: fileName, reason });
+    this.#status.chunkRejected(name.durationUs);
+    const problem = "A chunk is refused while others are accepted; it is in rejected/.";
+    this.#log.error(problem, { chunk: fileName, reason });
   }
 
-  #countRefusal(key: string): number {
-    const attempts = (this.#refusals.get(key) ?? 0) + 1;
-    this.#refusals.set(key, attempts);
-    return attempts;
+  /** A chunk from rejected/ was not accepted: it stays there. That says nothing about the others. */
+  #stillRejected({ fileName, name }: Flight, { kind, reason }: Failed["outcome"]): number {
+    this.#queue.triedAgain(
+      name,
+      kind === "refused" || kind === "unreadable" ? "refused" : "failed",
+    );
+    this.#log.info("A refused chunk was tried again, and was not accepted.", {
+      chunk: fileName,
+      reason,
+      next_in_s: Math.round(this.#queue.rejectedWaitMs / 1000),
+    });
+    return 0;
   }
 
-  /** This chunk has been settled, or is gone. */
+  /** This chunk is gone. */
   #forget(key: string): void {
-    this.#refusals.delete(key);
-    this.#order.forget(key);
-    this.#report.tellPassedOver(this.#order.passedOver);
+    this.#blame.forget(key);
+    this.#report.tellPassedOver(this.#blame.passedOver);
   }
+}
+
+/** Why everything waits. */
+function diagnose({ sizeBytes }: Flight, outcome: Refusal | Retry): Diagnosis {
+  const { kind, reason } = outcome;
+  if (kind === "retry") return problems.uploadFailing(reason);
+  if (kind === "unreadable") return problems.spoolFailed(reason);
+  return outcome.status === 413
+    ? problems.uploadTooLarge(reason, sizeBytes)
+    : problems.uploadRefused(reason);
 }
 
 function count({ inFlight }: Round): InFlight {
@@ -450,16 +473,8 @@ function count({ inFlight }: Round): InFlight {
   return { inFlight: inFlight.length, unanswered };
 }
 
-function choose(name: ChunkName): Chosen {
-  return { fileName: formatChunkName(name), name };
-}
-
-function isRefusal(outcome: Outcome): outcome is Refusal {
-  return outcome.kind === "refused" || outcome.kind === "unreadable";
-}
-
-/** Whether it concerns the server, not the chunk: a wrong configuration, or a delay that it names. */
+/** Whether it concerns the server, not the chunk: a wrong configuration, or how fast it wants requests. */
 function speaksOfServer(outcome: Outcome): boolean {
   return outcome.kind === "misconfigured" ||
-    (outcome.kind === "retry" && (outcome.retryAfterMs ?? 0) > 0);
+    (outcome.kind === "retry" && ((outcome.retryAfterMs ?? 0) > 0 || outcome.isRate === "surely"));
 }

@@ -12,7 +12,13 @@ const HTTP_DATE = /^[A-Z][a-z]+,? .*\d\d:\d\d:\d\d( GMT| \d{4})$/;
 export type Verdict =
   | { readonly kind: "delivered"; readonly chunkId: string | null }
   /** Try again later, and not before `retryAfterMs` if the server asked for a delay. */
-  | { readonly kind: "retry"; readonly reason: string; readonly retryAfterMs: number | null }
+  | {
+    readonly kind: "retry";
+    readonly reason: string;
+    readonly retryAfterMs: number | null;
+    /** The server may mean the rate of the requests: surely with 429, perhaps with 503. */
+    readonly isRate?: "surely" | "perhaps";
+  }
   /** The configuration is wrong, and not the chunk. */
   | { readonly kind: "misconfigured"; readonly reason: string }
   /** The server refuses this chunk and would refuse it again. */
@@ -34,7 +40,12 @@ export function judge(status: number, headers: Headers, body: string, shown = bo
   const content = parseObject(body);
   const chunkId = chunkIdOf(content);
   const said = `the server answered ${status}${excerpt(shown)}`;
-  if (status === 200 && content["status"] === "ok") return { kind: "delivered", chunkId };
+  const isOk = content["status"] === "ok";
+  if (status === 200 && isOk) return { kind: "delivered", chunkId };
+  // Without both it may only promise to do something later.
+  if ([201, 202].includes(status) && isOk && chunkId !== null) {
+    return { kind: "delivered", chunkId };
+  }
   if (status === 409 && chunkId !== null) return { kind: "delivered", chunkId };
   if (status >= 300 && status < 400) {
     const location = printable(headers.get("location") ?? "nowhere", MAX_EXCERPT);
@@ -55,6 +66,7 @@ export function judge(status: number, headers: Headers, body: string, shown = bo
     kind: "retry",
     reason: status < 300 ? `${said}: not an answer of the Ingest API (a captive portal?)` : said,
     retryAfterMs: parseRetryAfter(headers),
+    ...(status === 429 ? { isRate: "surely" } : status === 503 ? { isRate: "perhaps" } : {}),
   };
 }
 

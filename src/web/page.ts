@@ -163,14 +163,17 @@ function renderToday(view: StatusView): Html {
 
 function renderDelivery(view: StatusView): Html {
   const { report, counters, nowMs } = view;
-  const { queue_size: waiting, last_upload_ts: lastS } = report;
+  const { queue_size: waiting, chunks_rejected: refused, last_upload_ts: lastS } = report;
   const since = waiting > 0 ? counters.oldestWaitingMs : null;
   return facts([
     [
       "Waiting",
-      waiting === 0 ? "nothing" : words.count(waiting, "chunk"),
+      waiting > 0 || refused > 0 ? words.count(waiting, "chunk") : "nothing",
       since === null ? "" : `the oldest from ${words.dayAndTime(since, view)}`,
     ],
+    ...(refused === 0
+      ? []
+      : [["Refused", words.count(refused, "chunk"), "tried again at intervals"] as const]),
     [
       "Last delivery",
       lastS === null ? "none yet" : words.dayAndTime(lastS * 1000, view, "second"),
@@ -190,7 +193,7 @@ function renderDelivery(view: StatusView): Html {
 function renderStorage(view: StatusView): Html {
   const { counters: { freeBytes }, maxSpoolBytes, minFreeBytes, tally, report } = view;
   const isTight = freeBytes !== null && freeBytes < minFreeBytes;
-  const { uploaded, rejected } = tally;
+  const { uploaded } = tally;
   const rows = facts([
     ["Recordings", words.bytes(report.spool_bytes), `of ${words.bytes(maxSpoolBytes)} allowed`],
     [
@@ -199,7 +202,6 @@ function renderStorage(view: StatusView): Html {
       isTight ? `too little: ${words.bytes(minFreeBytes)} are needed` : "",
     ],
     ["Kept", words.count(uploaded.files, "chunk"), "delivered already"],
-    ["Refused", words.count(rejected.files, "chunk"), rejected.files === 0 ? "" : "by the server"],
   ]);
   return markup`${drawGauge(report.spool_bytes / maxSpoolBytes)}${rows}`;
 }

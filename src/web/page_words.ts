@@ -23,7 +23,9 @@ export function summarize(view: StatusView): Summary {
   const more = others.length === 0 ? "" : ` (and ${others.length} more below)`;
   const complaint = first === undefined ? null : asSentence(first.message) + more;
   const waiting = report.queue_size === 0
-    ? "Everything recorded is delivered."
+    ? report.chunks_rejected === 0
+      ? "Everything recorded is delivered."
+      : `The server refused ${count(report.chunks_rejected, "chunk")}.`
     : `${count(report.queue_size, "chunk")} ${report.queue_size === 1 ? "waits" : "wait"} ` +
       "to be delivered.";
   const detail = complaint ?? waiting;

@@ -106,7 +106,8 @@ export class Supervision {
 
   /** One line for `systemctl status`. It has no durations, so it changes only when something happens. */
   #statusLine(report: HealthReport): string {
-    const { queue_size: waiting, last_upload_ts: lastUploadS, problems } = report;
+    const { queue_size: waiting, chunks_rejected: refused, last_upload_ts: lastUploadS, problems } =
+      report;
     const doing = report.recording
       ? `Recording ${report.microphone}`
       : report.in_schedule
@@ -120,9 +121,12 @@ export class Supervision {
     const first = report.recording ? problems[0] : missing ?? problems[0];
     const line = [
       `${doing} since ${this.#wallTime(this.#clock.unixMs() - agoMs)}`,
-      waiting === 0
-        ? "nothing waits"
-        : `${waiting} ${waiting === 1 ? "chunk waits" : "chunks wait"}`,
+      ...(waiting === 0 && refused > 0 ? [] : [
+        waiting === 0
+          ? "nothing waits"
+          : `${waiting} ${waiting === 1 ? "chunk waits" : "chunks wait"}`,
+      ]),
+      ...(refused === 0 ? [] : [`${refused} refused`]),
       lastUploadS === null
         ? "none delivered yet"
         : `last delivery ${this.#wallTime(lastUploadS * 1000)}`,

@@ -17,7 +17,11 @@ const status = (
 
 /** By the name that the count uses. */
 const ANSWERS: Readonly<Record<string, Draw>> = {
+  "400": () => status(400),
+  "415": () => status(415),
+  "429": () => status(429),
   "500": () => status(500),
+  "503": () => status(503),
   "502": () => status(502, {}, "<html>Bad Gateway</html>"),
   "503, Retry-After in seconds": () => status(503, { "retry-after": "120" }),
   "429, Retry-After in seconds": () => status(429, { "retry-after": "2" }),
@@ -47,8 +51,8 @@ const SLOW_ANSWERS: Readonly<Record<string, Draw>> = {
   "a byte per second": () => ({ kind: "drip", bytesPerSecond: 1 }),
 };
 
-/** A chunk that gets one of these three times is refused finally. */
-const REFUSALS = ["413", "422"];
+/** A chunk that gets one of these, while others are accepted, is refused finally. */
+const REFUSALS = ["400", "413", "415", "422"];
 
 export interface Answer {
   readonly name: string;

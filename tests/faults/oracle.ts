@@ -18,8 +18,9 @@ import type { IngestServer } from "../fixtures/ingest_server.ts";
 import { Packets, type Stop } from "./packets.ts";
 import { readSound, type Sound } from "./sound.ts";
 
-/** After this many failed attempts a chunk no longer blocks those after it. */
+/** After this many failed attempts, or refusals, a chunk no longer blocks those after it. */
 const SUSPECT_AFTER = 8;
+const SUSPECT_AFTER_REFUSALS = 2;
 /** The length in a name may differ from that of the sound by this much, as the system clock slews. */
 const SLEWED_US = 20_000;
 /**
@@ -56,6 +57,16 @@ interface Removal {
   readonly seconds: number;
 }
 
+/** The failures of a chunk in this run of the program. */
+interface Failures {
+  attempts: number;
+  refusals: number;
+  /** The size of the largest chunk that was accepted after the last failure. */
+  acceptedBytes: number;
+  /** A refusal, after which another chunk was accepted that proves that the server accepts such chunks. */
+  isBlamed: boolean;
+}
+
 /** What became of the chunks, for the table. */
 export interface Outcome {
   /** The sum of the next six. */
@@ -89,7 +100,7 @@ export class Oracle {
   #acceptedSeen = 0;
   #removals: Removal[] = [];
   /** Attempts of this run of the program without delivery, by key. */
-  #failures = new Map<string, number>();
+  #failures = new Map<string, Failures>();
   /** Deleted, and restored by a power cut: perhaps without its reason file. */
   readonly #returned = new Set<string>();
   /** Requests that may be in flight together. */
@@ -100,6 +111,8 @@ export class Oracle {
   readonly #landed = new Set<string>();
   /** Requests that started while an older one was in flight. */
   #begunBehind = 0;
+  /** Keys of the chunks in rejected/ that were there before. */
+  #refused = new Set<string>();
   /** Names of the chunks in outbox/ when time last advanced. */
   #waiting: ReadonlySet<string> = new Set();
   /** Keys of chunks whose reason could not be written, whatever their present name. */
@@ -125,7 +138,15 @@ export class Oracle {
     disk.onFault = (path) => {
       this.packets.diskFailed();
       if (path.endsWith(REASON)) this.#unwritable.add(keyOfReason(path));
+      const fileName = path.slice(path.lastIndexOf("/") + 1);
+      const key = parseChunkName(fileName)?.key;
+      if (key !== undefined && this.#inFlight.has(key)) this.#failed(key, 0, 0);
     };
+  }
+
+  /** Keys of the chunks that waited when time last advanced. */
+  get waiting(): string[] {
+    return [...this.#waiting].map((name) => parseChunkName(name)?.key ?? "");
   }
 
   /** Records a packet from the microphone. Returns its number. */
@@ -202,6 +223,7 @@ export class Oracle {
   /** Records that the start has recovered what the last run left in recording/. */
   recovered(): void {
     this.#waiting = new Set(this.#list("outbox"));
+    this.#refused = new Set(this.#list("rejected").map((name) => parseChunkName(name)?.key ?? ""));
     this.packets.recovered(this.#list("recording").length === 0);
   }
 
@@ -210,10 +232,28 @@ export class Oracle {
     this.packets.written();
   }
 
-  answered(key: string, verdict: string): void {
-    if (verdict === "delivered") return void this.#landed.add(key);
+  /** Records a verdict; `status` is that of a refusal. */
+  answered(key: string, sizeBytes: number, verdict: string, status: number | null): void {
+    if (verdict !== "delivered") return this.#failed(key, sizeBytes, status);
+    this.#landed.add(key);
+    for (const [other, failures] of this.#failures) {
+      if (other === key) continue;
+      failures.acceptedBytes = Math.max(failures.acceptedBytes, sizeBytes);
+    }
+  }
+
+  /** @param status 0: the file could not be read. */
+  #failed(key: string, sizeBytes: number, status: number | null): void {
     this.#inFlight.delete(key);
-    this.#failures.set(key, (this.#failures.get(key) ?? 0) + 1);
+    const before = this.#failures.get(key) ??
+      { attempts: 0, refusals: 0, acceptedBytes: 0, isBlamed: false };
+    const proofBytes = status === 413 ? sizeBytes : 1;
+    this.#failures.set(key, {
+      attempts: before.attempts + 1,
+      refusals: before.refusals + (status === null ? 0 : 1),
+      acceptedBytes: 0,
+      isBlamed: status !== null && before.acceptedBytes >= proofBytes,
+    });
   }
 
   /** Records a loss that the program counts: chunks that the janitor deleted have names, unsealed ones do not. */
@@ -242,6 +282,7 @@ export class Oracle {
     for (const dir of CHUNK_DIRS) {
       const names = this.#list(dir).filter((name) => parseChunkName(name) !== null);
       if (dir === "outbox") this.#waiting = new Set(names);
+      if (dir === "rejected") this.#checkRefused(names);
       const bytes = names.reduce((sum, name) => sum + this.#size(dir, name), 0);
       const { files, bytes: tallied } = spool.tally[dir];
       // A size that could not be read counts as 0 until the directory is counted again.
@@ -249,6 +290,21 @@ export class Oracle {
       this.#must(
         files === names.length && (tallied === bytes || !isTold),
         () => `${dir}/ has ${names.length} chunks, ${bytes} bytes; the tally: ${files}, ${tallied}`,
+      );
+    }
+  }
+
+  /**
+   * Asserts that chunks went to rejected/ for a fault of their own: each was refused once more after another
+   * chunk had been accepted, for its size only if that one was at least as large.
+   */
+  #checkRefused(names: readonly string[]): void {
+    for (const key of names.map((name) => parseChunkName(name)?.key ?? "")) {
+      const isKnown = this.#refused.has(key);
+      this.#refused.add(key);
+      this.#must(
+        isKnown || this.#failures.get(key)?.isBlamed === true,
+        () => `${key} is in rejected/, and nothing proves that the server accepts others`,
       );
     }
   }
@@ -417,8 +473,8 @@ export class Oracle {
   /**
    * Checks the order when the uploader starts to send a chunk. Consider the older chunks that have waited
    * since time last advanced. Either all of them are in flight or have just been accepted, and the limit of
-   * requests in flight is kept. Or the oldest has failed eight times in this run, and all others before
-   * this one at least once, except those that wait for clock sync. The order of acceptance follows: a chunk
+   * requests in flight is kept. Or the oldest has failed eight times in this run, or was refused twice, and
+   * all others before this one failed at least once, except those that wait for clock sync. The order of acceptance follows: a chunk
    * arrives later than that only if it appeared, or got its final name, after a newer one was sent, or if
    * the server failed on it.
    */
@@ -435,11 +491,12 @@ export class Oracle {
       () => `${fileName} is sent while ${ahead.length} older ones are in flight`,
     );
     for (const [index, { key, provisional }] of older.entries()) {
-      const failures = this.#failures.get(key) ?? 0;
-      const isTried = failures >= (index === 0 ? SUSPECT_AFTER : 1);
+      const { attempts = 0, refusals = 0 } = this.#failures.get(key) ?? {};
+      const isSuspect = attempts >= SUSPECT_AFTER || refusals >= SUSPECT_AFTER_REFUSALS;
+      const isTried = index === 0 ? isSuspect : attempts > 0;
       this.#must(
         this.#inFlight.has(key) || isTried || (provisional !== undefined && index > 0),
-        () => `${fileName} is sent while ${key} waits, which was tried ${failures} times`,
+        () => `${fileName} is sent while ${key} waits, which was tried ${attempts} times`,
       );
     }
     this.#inFlight.add(parseChunkName(fileName)?.key ?? "");

@@ -130,7 +130,8 @@ export class Program {
     Object.assign(spool, { freeBytes: () => Promise.resolve(Math.min(disk.freeBytes, 1e12)) });
     await recoverRecordings(spool, this.#log);
     oracle.recovered();
-    this.status.carriedOver(spool.tally.outbox.durationUs);
+    const { outbox, rejected } = spool.tally;
+    this.status.carriedOver(outbox.durationUs, rejected.durationUs);
     const { chunksLost } = this.status;
     this.status.chunksLost = (losses) => {
       chunksLost.call(this.status, losses);
@@ -205,7 +206,8 @@ export class Program {
     const send = () => this.#client.upload(name, file, signal);
     const verdict = await this.#exchanges.exchange(send, signal);
     if (verdict.kind !== "delivered") await clock.sleep(1, signal);
-    this.#world.oracle.answered(name.key, verdict.kind);
+    const status = verdict.kind === "refused" ? verdict.status : null;
+    this.#world.oracle.answered(name.key, file.sizeBytes, verdict.kind, status);
     return verdict;
   }
 

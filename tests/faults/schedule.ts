@@ -74,6 +74,7 @@ class Schedule implements Disposable {
     };
     server.chunks.length = server.violations.length = server.script.length = 0;
     server.duplicates = 0;
+    server.byKey.clear();
     const dir = join(surroundings.dir, `seed-${seed}`, "spool");
     // Concurrent code draws from random numbers of its own.
     this.#disk = new FaultDisk(dir, seededRandom(seed + 1e9), () => this.#clock.unixMs());
@@ -158,6 +159,7 @@ class Schedule implements Disposable {
     repairDisk(this.#disk);
     await this.#goOnline();
     server.script.length = 0;
+    if (this.#random() < 0.5) server.byKey.clear();
     server.behaviour = { kind: "ok" };
     this.#setClock(this.#trueOffsetMs);
     this.#world.clockIsTrusted = true;
@@ -166,6 +168,10 @@ class Schedule implements Disposable {
     await program.start();
     for (let rounds = 0; rounds < 40 && program.spool?.tally.outbox.files !== 0; rounds++) {
       await program.wait(60_000);
+    }
+    // Refused chunks are tried again after an hour, and then one after the other.
+    for (let rounds = 0; rounds < 4 && program.spool?.tally.rejected.files !== 0; rounds++) {
+      await program.wait(3_600_000);
     }
     await this.#end(program, "end");
   }
@@ -206,6 +212,8 @@ class Schedule implements Disposable {
       "answers",
       "answers",
       "window",
+      "limit",
+      ...Array<"poison">(3).fill("poison"),
       "offline",
       "backlog",
       ...Array<"clock">(this.#world.clockIsTrusted ? 1 : 4).fill("clock"),
@@ -235,6 +243,12 @@ class Schedule implements Disposable {
           ? { kind: "ok" }
           : this.#answer();
         return;
+      case "limit":
+        server.behaviour = { kind: "limit", bytes: 400 + this.#draw(4000) };
+        this.#count("size limit");
+        return;
+      case "poison":
+        return this.#poison();
       case "offline":
         this.#count("connection refused");
         server.goOffline();
@@ -246,6 +260,17 @@ class Schedule implements Disposable {
       case "clock":
         return this.#changeClock(program);
     }
+  }
+
+  /** From now on the server fails on one of the waiting chunks, forever or until the last day. */
+  #poison(): void {
+    const { server } = this.#surroundings;
+    const waiting = this.#oracle.waiting;
+    const key = waiting[this.#draw(waiting.length)];
+    if (key === undefined) return;
+    const answer = this.#answer();
+    server.byKey.set(key, answer);
+    this.#count("fails on one chunk");
   }
 
   /** Chunks have waited for a server that is now back, and that fails only occasionally. */

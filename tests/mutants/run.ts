@@ -20,7 +20,7 @@ const MODULES = [
   "src/capture/stream_cutter.ts",
   "src/capture/timeline.ts",
   "src/capture/level_meter.ts",
-  "src/upload/queue_order.ts",
+  "src/upload/blame.ts",
   "src/upload/send_window.ts",
   "src/upload/uploader.ts",
   "src/upload/ingest_client.ts",

@@ -158,7 +158,7 @@ Deno.test("the tally and the oldest are right after every one of 300 random oper
     else if (dice < 0.97) await temp.reopen();
     else if (stored !== undefined) {
       await Deno.remove(spool.path(dir, stored));
-      if (dir === "outbox") spool.forgetMissing(stored);
+      if (dir === "outbox") spool.forgetMissing(dir, stored);
       await spool.recount(dir);
     }
     assertEquals<unknown>(temp.spool.tally, counted(temp), `step ${step}`);
@@ -237,7 +237,7 @@ Deno.test("oldestWaiting() is always the oldest of 1200 chunks with 50 held name
       forget(other);
     } else if (step % 50 === 40) {
       await Deno.remove(spool.path("outbox", oldest)); // by hand
-      spool.forgetMissing(oldest);
+      spool.forgetMissing("outbox", oldest);
       forget(oldest);
     } else {
       await spool.remove("outbox", oldest);

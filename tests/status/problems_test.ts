@@ -45,6 +45,10 @@ function everyWording(): Diagnosis[] {
     recorderFailed: problems.recorderFailed(error),
     uploadFailing: problems.uploadFailing("the server answered 500"),
     uploadMisconfigured: problems.uploadMisconfigured("the server answered 401"),
+    uploadRefused: problems.uploadRefused("the server answered 422"),
+    uploadTooLarge: problems.uploadTooLarge("the server answered 413", 190_000),
+    uploadTooSlow: problems.uploadTooSlow(12.3, 24.5, 36e5),
+    chunksTooLarge: problems.chunksTooLarge(2, 190_000),
     chunksPassedOver: problems.chunksPassedOver(2, "0b8f4a4e-5d0e-4c43-9d43-3b8f27a4a001"),
     chunksRejected: problems.chunksRejected(1, "/spool/rejected/"),
     spoolFailed: problems.spoolFailed(error),
@@ -75,7 +79,7 @@ Deno.test("every code has a message, and every message a code", () => {
 Deno.test("a message is a statement and a fix an instruction, each in one line without a full stop", () => {
   const given = /\b(?:mends?|goes on|is no|it is (?:tried|started|opened)|whatever|nobody)\b|\?/i;
   const instruction =
-    /^(?:Plug|Name|Find|Stop|Check|Add|Set|Wait|Install|Unplug|Report|Compare|Ask|Fix|Free|Turn)\b/;
+    /^(?:Plug|Name|Find|Stop|Check|Add|Set|Wait|Install|Unplug|Report|Compare|Ask|Fix|Free|Turn|Raise|Get)\b/;
   for (const diagnosis of everyWording()) {
     const { message, fix } = diagnosis;
     for (const words of [message, fix]) assert(!given.test(words) && !/[.\s]$/.test(words), words);

@@ -49,6 +49,7 @@ Deno.test("a report has the top-level fields of the contract, with their types",
     microphone_stalls_total: 0,
     chunks_recorded_total: 0,
     chunks_rejected_total: 0,
+    chunks_rejected: 1,
     chunks_lost_total: 0,
     bytes_lost_total: 0,
     seconds_lost_total: 0,
@@ -93,7 +94,7 @@ Deno.test("chunks, losses and gaps add up", async () => {
   status.chunkRejected(60e6);
   status.chunksLost({ chunks: 2, bytes: 300, seconds: 119.5 });
   status.chunksLost({ chunks: 1, bytes: 150, seconds: 60 });
-  status.waitingEvicted(119.5);
+  status.evicted("outbox", 119.5);
   await clock.advance(60_000);
   status.uploaded(60e6);
   const now = report();

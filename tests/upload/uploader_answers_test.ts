@@ -85,14 +85,23 @@ for (const [what, behaviour] of misconfigurations) {
   });
 }
 
+for (const code of [201, 202]) {
+  Deno.test(`${code} with status ok and a chunk_id is a delivery`, async () => {
+    await using rig = await UploadRig.start([0, 1], {
+      behaviour: status(code, `{"status":"ok","chunk_id":"c-1"}`),
+    });
+    await rig.delivered(2);
+    assertEquals([rig.server.requests.length, rig.problems], [2, []]);
+  });
+}
+
 for (const code of [400, 413, 415, 422]) {
-  Deno.test(`${code} refuses the chunk: after three tries it is in rejected/ with the answer`, async () => {
-    await using rig = await UploadRig.start([]);
+  Deno.test(`${code} to one chunk while another is accepted: after three tries it is in rejected/ with the answer`, async () => {
+    await using rig = await UploadRig.start([0, 1]);
     const body = `{"error": "no", "you_sent": "Bearer ${TOKEN}", "rest": "${"x".repeat(5000)}"}`;
-    rig.server.script.push(...Array(3).fill(status(code, body)));
-    const name = await rig.put(0);
-    await rig.put(1);
+    const name = rig.refuse(0, status(code, body));
     await rig.delivered(1);
+    await until(() => rig.said("ERROR").length === 1);
     assertEquals(rig.server.requests.length, 4);
     const path = rig.temp.spool.path("rejected", `${name}.reason.json`);
     const text = await Deno.readTextFile(path);
@@ -102,6 +111,30 @@ for (const code of [400, 413, 415, 422]) {
     assert(!text.includes(TOKEN), text);
     assertEquals(rig.lines("WARNING").map((line) => line.code), ["chunks_rejected"]);
     assertEquals(rig.said("ERROR").length, 1);
+  });
+
+  Deno.test(`${code} to everything for long: all stay, in order, and are delivered when it ends`, async () => {
+    const behaviour = status(code, `{"error":"no"}`);
+    const options = { behaviour, concurrency: 1 };
+    await using rig = await UploadRig.start([...Array(12).keys()], options);
+    await rig.requests(150);
+    const { problems, queue_size, chunks_rejected, chunks_rejected_total } = rig.report;
+    assertEquals([queue_size, chunks_rejected, chunks_rejected_total], [12, 0, 0]);
+    assertEquals(problems.map(({ code }) => code), ["upload_failing"]);
+    assertStringIncludes(problems[0]?.message ?? "", `the server answered ${code}: {"error":"no"}`);
+    assert((problems[0]?.retry_at ?? 0) > (problems[0]?.since ?? 0));
+    if (code === 413) {
+      assertStringIncludes(problems[0]?.message ?? "", "of 1 kB is too large");
+      assertStringIncludes(problems[0]?.message ?? "", "client_max_body_size");
+    }
+    rig.server.behaviour = { kind: "ok" };
+    await rig.delivered(12);
+    assertEquals([rig.problems, rig.temp.files("rejected"), rig.server.duplicates], [[], [], 0]);
+    // The chunk that the server accepts first may be the one that was sent in place of the oldest.
+    const times = rig.server.chunks.map(({ fields }) => Number(fields.start_ts));
+    assertEquals(times.slice(2), times.slice(2).toSorted());
+    assertEquals(rig.lines("WARNING").length, 2); // the beginning and the end
+    assertEquals(rig.lines("ERROR"), []);
   });
 }
 

@@ -63,14 +63,14 @@ Deno.test("an outage that turns into another failure is logged again, and one pr
 
 // ---- refused
 
-Deno.test("a refused chunk is tried three times, then rejected with the reason; the queue continues", async () => {
-  await using rig = await UploadRig.start();
+Deno.test("a refused chunk is tried twice, then once more when another was accepted, then rejected with the reason", async () => {
+  await using rig = await UploadRig.start([0, 1, 2]);
   const refusal: Behaviour = { kind: "status", status: 422, body: `{"error":"too short"}` };
-  rig.server.script.push(refusal, refusal, { kind: "status", status: 500 }, refusal);
-  const refused = await rig.put(0);
-  await rig.put(1);
-  await rig.delivered(1);
-  assertEquals(new Set(rig.server.requests.slice(0, 4).map(({ key }) => key)).size, 1);
+  const refused = rig.refuse(0, refusal);
+  await rig.delivered(2);
+  await until(() => rig.said("ERROR").length === 1);
+  const keys = rig.server.requests.map(({ key }) => key);
+  assertEquals(keys.map((key) => key === keys[0] ? "a" : "-").join(""), "aa-a-");
   assertEquals(rig.temp.files("rejected"), [refused, `${refused}.reason.json`]);
   const path = rig.temp.spool.path("rejected", `${refused}.reason.json`);
   const { rejected_at, ...reason } = JSON.parse(await Deno.readTextFile(path));
@@ -92,7 +92,7 @@ Deno.test("a refused chunk is tried three times, then rejected with the reason; 
   });
   assertAlmostEquals(Date.parse(rejected_at), Date.now(), 5000);
   const { chunks_rejected_total, upload_errors_total, status } = rig.report;
-  assertEquals([chunks_rejected_total, upload_errors_total, status], [1, 4, "degraded"]);
+  assertEquals([chunks_rejected_total, upload_errors_total, status], [1, 3, "degraded"]);
   assertEquals(rig.problems, ["chunks_rejected"]);
   assertEquals(rig.said("ERROR").length, 1);
 });
@@ -102,22 +102,24 @@ Deno.test("chunks refused twice and then accepted are delivered; refusals count 
   const twice: Behaviour[] = [{ kind: "status", status: 400 }, { kind: "status", status: 413 }];
   rig.server.script.push(...twice, { kind: "ok" }, ...twice);
   await rig.put(0);
+  await rig.delivered(1);
   await rig.put(1);
   await rig.delivered(2);
   assertEquals([rig.problems, rig.temp.files("rejected")], [[], []]);
 });
 
 Deno.test("rejected chunks are a problem until none is left", async () => {
-  await using rig = await UploadRig.start();
-  rig.server.script.push(...Array(3).fill({ kind: "status", status: 400 }));
-  const name = await rig.put(0);
-  await rig.put(1);
-  await rig.delivered(1);
-  assertEquals(rig.problems, ["chunks_rejected"]);
-  await rig.temp.spool.remove("rejected", name);
-  await rig.put(2);
+  await using rig = await UploadRig.start([0, 1, 2, 3]);
+  const names = [0, 1].map((index) => rig.refuse(index, { kind: "status", status: 400 }));
+  await until(() => rig.report.chunks_rejected === 2);
   await rig.delivered(2);
-  assertEquals(rig.problems, []);
+  for (const [left, name] of names.entries()) {
+    assertEquals(rig.problems, ["chunks_rejected"]);
+    const said = left === 0 ? "refused 2 chunks" : "refused 1 chunk";
+    assertStringIncludes(rig.report.problems[0]?.message ?? "", said);
+    await rig.temp.spool.remove("rejected", name); // as the janitor does
+  }
+  assertEquals([rig.problems, rig.report.chunks_rejected], [[], 0]);
 });
 
 Deno.test("chunks rejected by an earlier run are a problem from the start", async () => {
@@ -158,19 +160,38 @@ Deno.test("chunks that another process deleted are skipped at once", async () =>
   assertEquals([rig.server.requests.length, rig.report.upload_errors_total], [2, 0]);
 });
 
-Deno.test("an unreadable chunk is set aside after three tries, and the queue continues", async () => {
-  await using rig = await UploadRig.start([0, 1, 2], { behaviour: { kind: "slow", ms: 100 } });
+/** Three chunks, of which the second, or the last of two, cannot be read. */
+async function withUnreadable(minutes: number[]) {
+  const rig = await UploadRig.start(minutes, { behaviour: { kind: "slow", ms: 100 } });
   await rig.server.waitForChunks(1, 5000); // the names are listed
   const name = rig.temp.files("outbox")[1] ?? "";
   await Deno.remove(rig.temp.spool.path("outbox", name));
   await Deno.mkdir(rig.temp.spool.path("outbox", name));
+  return { rig, name, [Symbol.asyncDispose]: () => rig[Symbol.asyncDispose]() };
+}
+
+Deno.test("an unreadable chunk is set aside when another was accepted, and the queue continues", async () => {
+  await using setup = await withUnreadable([0, 1, 2]);
+  const { rig, name } = setup;
   await rig.delivered(2);
+  await until(() => rig.said("ERROR").length === 1);
   assertEquals(rig.temp.files("rejected"), [name, `${name}.reason.json`]);
   const path = rig.temp.spool.path("rejected", `${name}.reason.json`);
   const reason = JSON.parse(await Deno.readTextFile(path));
   assertEquals([reason.http_status, reason.attempts], [null, 3]);
   assertMatch(reason.reason, /^the file cannot be read: .*not a regular file/);
   assertEquals(rig.server.requests.length, 2);
+});
+
+Deno.test("while nothing else can be sent, a chunk that cannot be read stays: it may be the disk", async () => {
+  await using setup = await withUnreadable([0, 1]);
+  const { rig } = setup;
+  await until(() => rig.problems.join() === "spool_failed");
+  assertMatch(
+    rig.report.problems[0]?.message ?? "",
+    /cannot be read, listed or moved: .*not a regular file/,
+  );
+  assertEquals([rig.temp.files("rejected"), rig.uploader.idle], [[], true]);
 });
 
 Deno.test("a chunk that cannot be moved to uploaded/ stays, and is sent again under the same key after retry_max_s", async () => {

@@ -183,7 +183,7 @@ Deno.test("STATUS is sent when it has changed, and only then", async () => {
   status.uploaded(60e6);
   await clock.advance(10_000);
   assertEquals(told.slice(1), [
-    "STATUS=Recording USB Mic since 11-23 18:00:00; 2 chunks wait; last delivery 11-23 18:01:00",
+    "STATUS=Recording USB Mic since 11-23 18:00:00; 2 chunks wait; 2 refused; last delivery 11-23 18:01:00",
   ]);
   status.setProblem("disk_failing", "x".repeat(5_000));
   await clock.advance(2_000);

@@ -1,0 +1,144 @@
+// Chooses the chunk that is sent next: the oldest one in outbox/, unless blame.ts names another; now and
+// then one from rejected/, because the server may have changed its mind. It looks into the spool, and
+// neither sends nor moves anything.
+//
+// Refused chunks are tried one at a time, the oldest first and then those after it, an hour after the start
+// or the first refusal, then after 2, 4 ... 24 h. When one is accepted, the next follows at once, in turn
+// with the waiting ones.
+
+import { type ChunkName, compareChunkNames, formatChunkName } from "../chunk/chunk_name.ts";
+import type { Spool } from "../spool/spool.ts";
+import type { Clock } from "../system/clock.ts";
+import type { Blame } from "./blame.ts";
+import { Interval } from "./interval.ts";
+
+/** The times at which refused chunks are tried again. */
+const REJECTED_FIRST_MS = 3_600_000;
+const REJECTED_MAX_MS = 24 * 3_600_000;
+
+export interface Chosen {
+  readonly dir: "outbox" | "rejected";
+  readonly fileName: string;
+  readonly name: ChunkName;
+}
+
+export interface QueueOptions {
+  /** How much longer a chunk waits for its true time, ms; 0: it is sent as it is. */
+  readonly clockWaitMs: (name: ChunkName) => number;
+}
+
+export class Queue {
+  readonly #spool: Spool;
+  readonly #blame: Blame;
+  readonly #clock: Pick<Clock, "monotonicMs">;
+  readonly #clockWaitMs: (name: ChunkName) => number;
+  readonly #rejected = new Interval(REJECTED_FIRST_MS, REJECTED_MAX_MS);
+  /** The last refused chunk that was tried again; the next one is after it. */
+  #rejectedTo: ChunkName | null = null;
+  /** Whether the last chunk came from rejected/: then it is the turn of the waiting ones. */
+  #wasRejected = false;
+
+  constructor(
+    { spool, blame, clock }: {
+      spool: Spool;
+      blame: Blame;
+      clock: Pick<Clock, "monotonicMs">;
+    },
+    { clockWaitMs }: QueueOptions,
+  ) {
+    this.#spool = spool;
+    this.#blame = blame;
+    this.#clock = clock;
+    this.#clockWaitMs = clockWaitMs;
+    this.#rejected.begin(clock.monotonicMs());
+  }
+
+  /** The chunk that is sent next, or for how long the next one waits for its true time; null: there is none. */
+  async next(): Promise<Chosen | { readonly waitMs: number } | null> {
+    const due = this.#blame.due(this.#clock.monotonicMs());
+    if (due !== null) {
+      const name = await this.#spool.waitingWithKey(due);
+      if (name !== null) return choose("outbox", name);
+      this.#blame.forget(due); // the janitor has removed it
+    }
+    if (!this.#wasRejected) {
+      const refused = await this.#nextRejected();
+      if (refused !== null) return refused;
+    }
+    this.#wasRejected = false;
+    const { passedOver } = this.#blame;
+    const name = await this.#spool.oldestWaiting(({ key }) => !passedOver.has(key));
+    if (name === null) return this.#isRejectedDue ? await this.#nextRejected() : null;
+    const waitMs = this.#clockWaitMs(name);
+    return waitMs > 0 ? { waitMs } : choose("outbox", name);
+  }
+
+  /**
+   * The chunk after those in flight. Null unless it may be sent together with them: no chunk is in doubt,
+   * and no other work is due.
+   */
+  async behind(inFlight: readonly Chosen[]): Promise<Chosen | null> {
+    const blame = this.#blame;
+    const isOther = blame.state !== "working" || this.#isRejectedDue ||
+      blame.due(this.#clock.monotonicMs()) !== null ||
+      this.#spool.tally.outbox.files <= inFlight.length + blame.passedOver.size;
+    if (isOther || inFlight.some(({ dir }) => dir === "rejected")) return null;
+    const { sending } = this.#spool;
+    const isNext = ({ key }: ChunkName) => !blame.passedOver.has(key) && !sending.has(key);
+    const name = await this.#spool.oldestWaiting(isNext);
+    return name === null || this.#clockWaitMs(name) > 0 ? null : choose("outbox", name);
+  }
+
+  /** A chunk to send in place of the suspect, or null. */
+  async probe(): Promise<Chosen | null> {
+    const mayProbe = (name: ChunkName) =>
+      this.#blame.mayProbe(name) && this.#clockWaitMs(name) === 0;
+    let name = await this.#spool.oldestWaiting(mayProbe);
+    if (name === null) {
+      this.#blame.probesEnded();
+      const [key] = this.#blame.passedOver.keys();
+      if (key !== undefined) name = await this.#spool.waitingWithKey(key);
+      name ??= await this.#spool.oldestWaiting(mayProbe);
+    }
+    return name === null ? null : choose("outbox", name);
+  }
+
+  /** A chunk went to rejected/, where there were none: the first try is an interval from now. */
+  rejectionsBegin(): void {
+    this.#rejected.begin(this.#clock.monotonicMs());
+  }
+
+  /** A refused chunk was tried again. @param result "failed" if the server did not judge it. */
+  triedAgain(name: ChunkName, result: "accepted" | "refused" | "failed"): void {
+    const nowMs = this.#clock.monotonicMs();
+    this.#rejectedTo = name;
+    if (result === "accepted") this.#rejected.accepted(nowMs);
+    else if (result === "refused") this.#rejected.failed(nowMs);
+    else this.#rejected.postponed(nowMs);
+  }
+
+  /** When the next refused chunk is tried, ms from now. */
+  get rejectedWaitMs(): number {
+    return this.#rejected.waitMs(this.#clock.monotonicMs());
+  }
+
+  get #isRejectedDue(): boolean {
+    return this.#blame.state === "working" && this.#spool.tally.rejected.files > 0 &&
+      this.#rejected.isDue(this.#clock.monotonicMs());
+  }
+
+  async #nextRejected(): Promise<Chosen | null> {
+    if (!this.#isRejectedDue) return null;
+    const to = this.#rejectedTo;
+    const isNext = (name: ChunkName) => to === null || compareChunkNames(name, to) > 0;
+    const name = await this.#spool.oldest("rejected", isNext) ??
+      await this.#spool.oldest("rejected");
+    if (name === null) return null;
+    this.#wasRejected = true;
+    return choose("rejected", name);
+  }
+}
+
+function choose(dir: Chosen["dir"], name: ChunkName): Chosen {
+  return { dir, fileName: formatChunkName(name), name };
+}
