@@ -33,6 +33,8 @@ export class Queue {
   readonly #clock: Pick<Clock, "monotonicMs">;
   readonly #clockWaitMs: (name: ChunkName) => number;
   readonly #rejected = new Interval(REJECTED_FIRST_MS, REJECTED_MAX_MS);
+  /** The chunk that is sent next, in place of the suspect. */
+  #probe: Chosen | null = null;
   /** The last refused chunk that was tried again; the next one is after it. */
   #rejectedTo: ChunkName | null = null;
   /** Whether the last chunk came from rejected/: then it is the turn of the waiting ones. */
@@ -55,6 +57,9 @@ export class Queue {
 
   /** The chunk that is sent next, or for how long the next one waits for its true time; null: there is none. */
   async next(): Promise<Chosen | { readonly waitMs: number } | null> {
+    const probe = this.#probe;
+    this.#probe = null;
+    if (probe !== null) return probe;
     const due = this.#blame.due(this.#clock.monotonicMs());
     if (due !== null) {
       const name = await this.#spool.waitingWithKey(due);
@@ -89,8 +94,8 @@ export class Queue {
     return name === null || this.#clockWaitMs(name) > 0 ? null : choose("outbox", name);
   }
 
-  /** A chunk to send in place of the suspect, or null. */
-  async probe(): Promise<Chosen | null> {
+  /** Chooses a chunk that is sent next, in place of the suspect. False: there is none. */
+  async planProbe(): Promise<boolean> {
     const mayProbe = (name: ChunkName) =>
       this.#blame.mayProbe(name) && this.#clockWaitMs(name) === 0;
     let name = await this.#spool.oldestWaiting(mayProbe);
@@ -100,7 +105,8 @@ export class Queue {
       if (key !== undefined) name = await this.#spool.waitingWithKey(key);
       name ??= await this.#spool.oldestWaiting(mayProbe);
     }
-    return name === null ? null : choose("outbox", name);
+    this.#probe = name === null ? null : choose("outbox", name);
+    return name !== null;
   }
 
   /** A chunk went to rejected/, where there were none: the first try is an interval from now. */

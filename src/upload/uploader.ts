@@ -1,13 +1,12 @@
 // Delivers the chunks in outbox/, the oldest first, and files each one away once the server has it. It
-// sends, waits and moves files. verdict.ts interprets the answers, blame.ts decides whose fault a failure
-// is, queue.ts chooses the next chunk, send_window.ts and pace.ts say when it may start. A chunk leaves
-// outbox/ only after an answer that allows it.
+// sends and files deliveries. verdict.ts interprets the answers, settlement.ts acts on failures, queue.ts
+// chooses the next chunk, send_window.ts and pace.ts say when it may start. A chunk leaves outbox/ only after
+// an answer that allows it.
 //
 // While deliveries succeed and more than one chunk waits, several requests are in flight: a round. They
 // start in the order of time and are settled in the same order, so that a newer chunk is never more than
 // `concurrency` - 1 ahead of an older one. After any other result the round starts no further request and
-// waits for those in flight; then the uploader continues with one chunk at a time. The module is long
-// because a round and its failures share the state of what is in flight.
+// waits for those in flight; then the uploader continues with one chunk at a time.
 
 import { delay } from "@std/async/delay";
 import type { Clock } from "../system/clock.ts";
@@ -15,10 +14,10 @@ import type { Logger } from "../system/log.ts";
 import type { ChunkName } from "../chunk/chunk_name.ts";
 import { sizeOf } from "../system/disk.ts";
 import type { Spool } from "../spool/spool.ts";
-import { type Diagnosis, problems } from "../status/problems.ts";
+import { problems } from "../status/problems.ts";
 import type { Status } from "../status/status.ts";
 import { Wakeup } from "../system/wakeup.ts";
-import { Blame, type Failure } from "./blame.ts";
+import { Blame } from "./blame.ts";
 import { DeliveryReport } from "./delivery_report.ts";
 import type { IngestClient } from "./ingest_client.ts";
 import { Backoff } from "./interval.ts";
@@ -27,15 +26,13 @@ import { Pace } from "./pace.ts";
 import { type Chosen, Queue } from "./queue.ts";
 import { UploadFiles } from "./upload_file.ts";
 import { type InFlight, SendWindow } from "./send_window.ts";
-import type { Verdict } from "./verdict.ts";
+import { type Attempt, type Failed, type Outcome, Settlement } from "./settlement.ts";
 
 /** The outbox is checked again after this, in case a wake-up was missed. */
 const LOOK_AGAIN_MS = 60_000;
 /** How often the uploader looks for chunks that were requeued from rejected/; more often when idle. */
 const LOOK_FOR_RETURNED_MS = 60_000;
 const IDLE_LOOK_MS = 10_000;
-/** The longest Retry-After that is obeyed: no server can stop deliveries for longer. */
-const MAX_RETRY_AFTER_MS = 3_600_000;
 /** The most bytes in flight at a time; a larger file is sent alone. */
 const MAX_IN_FLIGHT_BYTES = 8 * 1024 * 1024;
 /** An answer is slow if it takes more than this part of an attempt's time limit. */
@@ -54,15 +51,8 @@ export interface UploaderOptions {
   readonly maxSpoolBytes?: number;
 }
 
-/** The result of an attempt: the client's verdict, or why the file could not be sent. */
-type Outcome = Verdict | { kind: "unreadable"; reason: string } | { kind: "gone" };
-
-type Refusal = Extract<Outcome, { kind: "refused" | "unreadable" }>;
-type Retry = Extract<Outcome, { kind: "retry" }>;
-
 /** A chunk whose request has started and is not settled yet. */
-interface Flight extends Chosen {
-  readonly sizeBytes: number;
+interface Flight extends Attempt {
   /** Rejects with the signal's reason only. */
   readonly outcome: Promise<Outcome>;
   /** Whether the request needs a new connection. */
@@ -70,11 +60,6 @@ interface Flight extends Chosen {
   isAnswered: boolean;
   /** Time until the answer, ms. */
   tookMs: number;
-}
-
-interface Failed {
-  readonly flight: Flight;
-  readonly outcome: Exclude<Outcome, { kind: "delivered" | "gone" }>;
 }
 
 /** Requests that are in flight together, from the start of the first to the settling of the last. */
@@ -95,6 +80,7 @@ export class Uploader {
   readonly #log: Logger;
   readonly #blame: Blame;
   readonly #queue: Queue;
+  readonly #settlement: Settlement;
   readonly #report: DeliveryReport;
   readonly #window: SendWindow;
   readonly #pace = new Pace();
@@ -103,8 +89,6 @@ export class Uploader {
   /** Rings when a request in flight is answered. */
   readonly #answer = new Wakeup();
   readonly #files = new UploadFiles();
-  /** The chunk that is sent at once in place of the suspect. */
-  #probe: Chosen | null = null;
   #lookForReturnedMs = -Infinity;
 
   constructor(
@@ -122,6 +106,16 @@ export class Uploader {
     this.#report = new DeliveryReport({ ...deps, spool }, options.maxSpoolBytes ?? Infinity);
     this.#window = new SendWindow(concurrency, timeoutMs * SLOW_PART);
     this.#backoff = new Backoff(options.retryMinMs, options.retryMaxMs);
+    const { retryMaxMs } = options;
+    this.#settlement = new Settlement(retryMaxMs, {
+      ...deps,
+      spool,
+      blame,
+      queue: this.#queue,
+      report: this.#report,
+      pace: this.#pace,
+      backoff: this.#backoff,
+    });
     this.#clock = deps.clock;
     this.#status = deps.status;
     this.#log = deps.log;
@@ -169,8 +163,7 @@ export class Uploader {
     await this.#lookForReturned();
     const paceMs = this.#pace.waitMs(this.#clock.monotonicMs());
     if (paceMs > 0) await this.#clock.sleep(paceMs, signal);
-    const next = this.#probe ?? await this.#queue.next();
-    this.#probe = null;
+    const next = await this.#queue.next();
     this.#report.tellPassedOver(this.#blame.passedOver); // the janitor may have removed one
     if (next !== null && "name" in next) return await this.#deliver(next, signal);
     let waitMs = next?.waitMs ?? LOOK_AGAIN_MS;
@@ -205,14 +198,14 @@ export class Uploader {
         }
         round.inFlight.shift();
         // A chunk that failed keeps its name until its failure has been handled.
-        if (round.failed.at(-1)?.flight !== oldest) this.#spool.sending.delete(oldest.name.key);
+        if (round.failed.at(-1)?.attempt !== oldest) this.#spool.sending.delete(oldest.name.key);
       }
       if (errors.length > 0 || round.failed.length > 0) {
         this.#window.failed();
         this.#line.paused();
       }
       if (errors.length > 0) throw errors[0];
-      return await this.#settleFailed(round.failed, signal);
+      return await this.#settlement.settle(round.failed, signal);
     } finally {
       this.#spool.syncUploaded();
       this.#spool.sending.clear();
@@ -291,7 +284,7 @@ export class Uploader {
       return;
     }
     if (outcome.kind !== "unreadable") this.#status.counters.attempted(outcome.kind, tookMs);
-    if (outcome.kind !== "delivered") return void round.failed.push({ flight, outcome });
+    if (outcome.kind !== "delivered") return void round.failed.push({ attempt: flight, outcome });
     const isRejected = dir === "rejected";
     const isFiled = isRejected
       ? await this.#spool.markRejectedUploaded(fileName, sizeBytes)
@@ -329,128 +322,6 @@ export class Uploader {
     }
   }
 
-  /**
-   * Handles one of the attempts that failed together: one whose failure concerns the server itself, else
-   * that of the oldest chunk. The others only count as failed and are tried again in their turn. Returns
-   * for how long the next round must wait, ms.
-   */
-  async #settleFailed(failed: readonly Failed[], signal: AbortSignal): Promise<number> {
-    for (const _ of failed) this.#status.uploadFailed();
-    const acted = failed.find(({ outcome }) => speaksOfServer(outcome)) ?? failed[0];
-    if (acted === undefined) return 0;
-    const { flight, outcome } = acted;
-    if (flight.dir === "rejected") return this.#stillRejected(flight, outcome);
-    switch (outcome.kind) {
-      case "refused":
-        return await this.#judge(flight, outcome, outcome.status === 413 ? "too large" : "refused");
-      case "unreadable":
-        return await this.#judge(flight, outcome, "unreadable");
-      case "retry":
-        return await this.#settleRetry(flight, outcome, signal);
-      case "misconfigured": {
-        const { retryMaxMs } = this.#options;
-        this.#blame.misconfigured();
-        this.#backoff.reset();
-        this.#report.outage(problems.uploadMisconfigured(outcome.reason), retryMaxMs);
-        this.#spool.sending.clear();
-        // The next chunk would fail as well: try again slowly until the configuration is corrected.
-        await this.#clock.sleep(retryMaxMs, signal);
-        return 0;
-      }
-    }
-  }
-
-  async #settleRetry(flight: Flight, outcome: Retry, signal: AbortSignal): Promise<number> {
-    const askedMs = Math.min(outcome.retryAfterMs ?? 0, MAX_RETRY_AFTER_MS);
-    const isRate = outcome.isRate !== undefined && askedMs === 0;
-    const isPaced = isRate && this.#pace.refused();
-    const isPassedOver = this.#blame.passedOver.has(flight.name.key);
-    // A server that names a delay, or wants fewer requests, means itself and not the chunk.
-    const isServer = askedMs > 0 || outcome.isRate === "surely";
-    if (!isServer || isPassedOver) return await this.#judge(flight, outcome, "failed", isPaced);
-    this.#blame.asked();
-    if (isPaced) return 0;
-    const backoffMs = this.#backoff.next(Math.random());
-    this.#report.outage(problems.uploadFailing(outcome.reason), askedMs + backoffMs);
-    this.#spool.sending.clear();
-    if (askedMs > 0) await this.#clock.sleep(askedMs, signal);
-    return backoffMs;
-  }
-
-  /**
-   * Does what follows from a failure that may be the fault of the chunk.
-   * @param isPaced the server only limits the rate, which does not count as an outage.
-   */
-  async #judge(
-    flight: Flight,
-    outcome: Refusal | Retry,
-    failure: Failure,
-    isPaced = false,
-  ): Promise<number> {
-    const { fileName, name } = flight;
-    const attempts = this.#blame.attemptsWith(name.key) + 1;
-    const askedMs = outcome.kind === "retry" ? outcome.retryAfterMs ?? 0 : 0;
-    const nowMs = this.#clock.monotonicMs();
-    const waitMs = Math.min(askedMs, MAX_RETRY_AFTER_MS);
-    const judgement = this.#blame.failed(flight, failure, nowMs, waitMs);
-    const isOver = ["reject", "pass over", "stays passed over"].includes(judgement);
-    if (isOver) this.#backoff.reset();
-    if (judgement === "reject") await this.#reject(flight, outcome, attempts);
-    if (judgement === "pass over") {
-      const problem = "The server fails on one chunk and takes others: it is passed over.";
-      this.#log.warning(problem, { chunk: fileName, reason: outcome.reason });
-    }
-    this.#report.tellPassedOver(this.#blame.passedOver);
-    if (isOver || (isPaced && judgement === "wait")) return 0;
-    this.#spool.sending.clear();
-    if (judgement === "probe") {
-      this.#probe = await this.#queue.probe();
-      if (this.#probe === null) this.#blame.noProbe();
-    }
-    // At once, so that the attempt after the backoff uses the oldest chunk and order is kept.
-    const backoffMs = this.#probe === null ? this.#backoff.next(Math.random()) : 0;
-    // A refusal may still turn out to be the fault of the chunk.
-    const isOutage = failure === "failed" || this.#report.isOutage ||
-      this.#blame.state === "holding";
-    if (isOutage) this.#report.outage(diagnose(flight, outcome), backoffMs);
-    return backoffMs;
-  }
-
-  /** The chunk goes to rejected/ with the reason, and the queue continues. */
-  async #reject(
-    { fileName, name }: Flight,
-    outcome: Refusal | Retry,
-    attempts: number,
-  ): Promise<void> {
-    const { reason } = outcome;
-    if (this.#spool.tally.rejected.files === 0) this.#queue.rejectionsBegin();
-    await this.#spool.reject(fileName, {
-      reason,
-      http_status: outcome.kind === "refused" ? outcome.status : null,
-      rejected_at: new Date(this.#clock.unixMs()).toISOString(),
-      attempts,
-      key: name.key,
-      ...(outcome.kind === "refused" ? outcome.exchange : {}),
-    });
-    this.#status.chunkRejected(name.durationUs);
-    const problem = "A chunk is refused while others are accepted; it is in rejected/.";
-    this.#log.error(problem, { chunk: fileName, reason });
-  }
-
-  /** A chunk from rejected/ was not accepted: it stays there. That says nothing about the others. */
-  #stillRejected({ fileName, name }: Flight, { kind, reason }: Failed["outcome"]): number {
-    this.#queue.triedAgain(
-      name,
-      kind === "refused" || kind === "unreadable" ? "refused" : "failed",
-    );
-    this.#log.info("A refused chunk was tried again, and was not accepted.", {
-      chunk: fileName,
-      reason,
-      next_in_s: Math.round(this.#queue.rejectedWaitMs / 1000),
-    });
-    return 0;
-  }
-
   /** This chunk is gone. */
   #forget(key: string): void {
     this.#blame.forget(key);
@@ -458,23 +329,7 @@ export class Uploader {
   }
 }
 
-/** Why everything waits. */
-function diagnose({ sizeBytes }: Flight, outcome: Refusal | Retry): Diagnosis {
-  const { kind, reason } = outcome;
-  if (kind === "retry") return problems.uploadFailing(reason);
-  if (kind === "unreadable") return problems.spoolFailed(reason);
-  return outcome.status === 413
-    ? problems.uploadTooLarge(reason, sizeBytes)
-    : problems.uploadRefused(reason);
-}
-
 function count({ inFlight }: Round): InFlight {
   const unanswered = inFlight.filter(({ isAnswered }) => !isAnswered).length;
   return { inFlight: inFlight.length, unanswered };
-}
-
-/** Whether it concerns the server, not the chunk: a wrong configuration, or how fast it wants requests. */
-function speaksOfServer(outcome: Outcome): boolean {
-  return outcome.kind === "misconfigured" ||
-    (outcome.kind === "retry" && ((outcome.retryAfterMs ?? 0) > 0 || outcome.isRate === "surely"));
 }

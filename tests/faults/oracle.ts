@@ -86,6 +86,8 @@ export interface Outcome {
   repeats: number;
   /** Sent while an older one was in flight. */
   begunBehind: number;
+  /** Went to rejected/, where they may have been delivered from since. */
+  blamed: number;
 }
 
 export class Oracle {
@@ -113,6 +115,8 @@ export class Oracle {
   #begunBehind = 0;
   /** Keys of the chunks in rejected/ that were there before. */
   #refused = new Set<string>();
+  /** Keys of all chunks that ever were in rejected/. */
+  readonly #blamed = new Set<string>();
   /** Names of the chunks in outbox/ when time last advanced. */
   #waiting: ReadonlySet<string> = new Set();
   /** Keys of chunks whose reason could not be written, whatever their present name. */
@@ -302,6 +306,7 @@ export class Oracle {
     for (const key of names.map((name) => parseChunkName(name)?.key ?? "")) {
       const isKnown = this.#refused.has(key);
       this.#refused.add(key);
+      this.#blamed.add(key);
       this.#must(
         isKnown || this.#failures.get(key)?.isBlamed === true,
         () => `${key} is in rejected/, and nothing proves that the server accepts others`,
@@ -391,6 +396,7 @@ export class Oracle {
       returned: this.#returned.size,
       repeats: this.#server.duplicates,
       begunBehind: this.#begunBehind,
+      blamed: this.#blamed.size,
     };
   }
 

@@ -30,6 +30,7 @@ export class Report implements Totals {
     returned: 0,
     repeats: 0,
     begunBehind: 0,
+    blamed: 0,
   };
   killLossMs = 0;
   powerCutLossMs = 0;
@@ -80,6 +81,7 @@ export class Report implements Totals {
       ["accepted under two keys", chunks.doubled],
       ["sent again under the same key", chunks.repeats],
       ["sent while an older one was in flight", chunks.begunBehind],
+      ["refused while others were accepted", chunks.blamed],
       ["evicted, brought back by a power cut", chunks.returned],
       ["largest loss by kill -9, ms", this.killLossMs],
       ["largest loss by a power cut, ms", this.powerCutLossMs],

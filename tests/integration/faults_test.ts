@@ -14,12 +14,22 @@ Deno.test("no fault of 1,000 schedules loses, doubles or tears a chunk", async (
   const { chunks, injected } = report;
   assert(report.boots > 3000 && report.faults > 8000 && chunks.accepted > 3000, report.table(0));
   for (
-    const kind of ["kill", "power cut", "ENOSPC", "EIO rename", "422", "accepted, answer lost"]
+    const kind of [
+      "kill",
+      "power cut",
+      "ENOSPC",
+      "EIO rename",
+      "422",
+      "size limit",
+      "fails on one chunk",
+      "429",
+      "accepted, answer lost",
+    ]
   ) {
     assert((injected[kind] ?? 0) > 20, report.table(0));
   }
-  const { refused, evicted, waiting, repeats, begunBehind } = chunks;
-  for (const some of [refused, evicted, waiting, repeats, begunBehind]) {
+  const { blamed, evicted, waiting, repeats, begunBehind } = chunks;
+  for (const some of [blamed, evicted, waiting, repeats, begunBehind]) {
     assert(some > 20, report.table(0));
   }
   assert(report.killLossMs <= 1000 && report.powerCutLossMs <= 5000, report.table(0));

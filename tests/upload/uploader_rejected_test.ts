@@ -85,14 +85,14 @@ Deno.test("a chunk being tried again stays until the answer, even if the janitor
 
 for (const status of [429, 503]) {
   Deno.test(`a backlog follows a limit of the rate (${status} without Retry-After), without an outage for each chunk`, async () => {
-    const behaviour: Behaviour = { kind: "rate", everyMs: 40, status };
-    const minutes = [...Array(60).keys()];
+    const behaviour: Behaviour = { kind: "rate", everyMs: 25, status };
+    const minutes = [...Array(40).keys()];
     await using rig = await UploadRig.start(minutes, {
       behaviour,
       retryMinMs: 60,
       retryMaxMs: 500,
     });
-    await rig.delivered(60);
+    await rig.delivered(40);
     const { upload_errors_total } = rig.report;
     assert(upload_errors_total <= 15, `${upload_errors_total} errors`);
     assertEquals([rig.problems, rig.temp.files("rejected"), rig.server.duplicates], [[], [], 0]);
