@@ -218,10 +218,12 @@ Deno.test("a step of the system clock, of any size, makes ffmpeg write no line a
       );
       const reader = new OpusStreamReader();
       let packets = 0;
+      let stopped: Promise<boolean> | undefined;
       for await (const bytes of ffmpeg.sound()) {
         for (const event of reader.push(bytes)) if (event.kind === "packet") packets++;
-        if (packets === 120) void ffmpeg.stop(systemClock); // 2.4 s
+        if (packets >= 120) stopped ??= ffmpeg.stop(systemClock); // 2.4 s
       }
+      await stopped;
       await ffmpeg.ended;
       assertEquals(said, [], `${stepS} s`);
       assert(packets >= 120, `${packets} packets`);
