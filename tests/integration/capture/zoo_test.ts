@@ -32,6 +32,11 @@ interface Row {
 const TONE = "sine 440 0.5";
 const QUIET = "constant 0 0 0";
 
+const STREAM = {
+  ...{ chunkSeconds: 1, sampleRate: 48_000, bitrateKbps: 24, vendor: "test" },
+  socketDir: null,
+};
+
 const TABLE: readonly Row[] = [
   { what: "a mono microphone", animal: { signals: [TONE] }, peakDbfs: -6 },
   {
@@ -102,6 +107,18 @@ const TABLE: readonly Row[] = [
     decided: "channel 9",
   },
   {
+    what: "a quiet microphone, made 20 dB louder",
+    animal: { signals: ["sine 440 0.05"] },
+    options: { stream: { ...STREAM, gainDb: 20 } },
+    peakDbfs: -6,
+  },
+  {
+    what: "a loud hum at 30 Hz, weakened",
+    animal: { signals: ["sine 30 0.9"] },
+    options: { stream: { ...STREAM, highpassHz: 300 } },
+    peakDbfs: -39,
+  },
+  {
     what: "an input without a capsule: a constant and one bit of noise",
     animal: { signals: ["noise 0 0.00003 0.02"] },
     problem: "microphone_silent",
@@ -166,11 +183,11 @@ async function checkRow(name: string, row: Row): Promise<void> {
         return Promise.resolve();
       },
     },
+    ...row.options,
     stream: {
-      ...{ chunkSeconds: 1, sampleRate: 48_000, bitrateKbps: 24, vendor: "test" },
+      ...(row.options?.stream ?? STREAM),
       socketDir: join(rig.spool.dir, "recording"),
     },
-    ...row.options,
   });
   const stop = new AbortController();
   const running = recorder.run(stop.signal);
