@@ -316,6 +316,8 @@ function makeRecorder(parts: Parts): Recorder {
       chunkSeconds: config.chunkSeconds,
       sampleRate: config.sampleRate,
       bitrateKbps: config.opusBitrateKbps,
+      gainDb: config.gainDb,
+      highpassHz: config.highpassHz,
       socketDir: runtimeDirectory(env, config.spoolDir),
       vendor: `recorder-agent ${VERSION}`,
       onLevels: (levels) => status.history.heard(levels),

@@ -21,6 +21,10 @@ export interface CaptureOptions {
   /** Sample rate of the Opus stream, Hz; sound at another rate is resampled to it. */
   readonly sampleRate: number;
   readonly bitrateKbps: number;
+  /** How much louder the recorded sound is, dB. @default 0 */
+  readonly gainDb?: number;
+  /** Sound below this frequency is weakened by 12 dB an octave, Hz. @default 0, which is off */
+  readonly highpassHz?: number;
   /**
    * Folder for the Unix sockets through which ffmpeg returns the sound, and PCM for the level. If it is
    * null, or no socket can be created in it, the sound comes through a pipe and no level is measured.
@@ -92,7 +96,7 @@ const STALLED_STOP_STEPS: readonly StopStep[] = [
  */
 export function ffmpegArguments(
   source: CaptureSource,
-  options: Pick<CaptureOptions, "sampleRate" | "bitrateKbps">,
+  options: Pick<CaptureOptions, "sampleRate" | "bitrateKbps" | "gainDb" | "highpassHz">,
   sockets: {
     readonly sound?: string | undefined;
     readonly levels?: string | undefined;
@@ -112,7 +116,10 @@ export function ffmpegArguments(
     ...(pan === "" ? ["-ac", "1"] : []),
     ...["-ar", String(options.sampleRate)],
   ];
-  const stamps = `${pan}asetpts=N/SR/TB`;
+  const { gainDb = 0, highpassHz = 0 } = options;
+  const highpass = highpassHz === 0 ? "" : `highpass=f=${highpassHz},`;
+  const gain = gainDb === 0 ? "" : `volume=${gainDb}dB,`;
+  const stamps = `${pan}${highpass}${gain}asetpts=N/SR/TB`;
   const stream = ["-c:a", "libopus", "-b:a", `${options.bitrateKbps}k`, "-frame_duration", "20"];
   const pages = ["-f", "ogg", "-page_duration", String(PAGE_MS * 1000)];
   const ogg = ["-map_metadata", "-1", ...pages, sockets.sound ? `unix:${sockets.sound}` : "pipe:1"];

@@ -53,7 +53,7 @@ export async function checkMicrophone(
     return [ffmpeg, found, ok("level", "the service is recording it: its /health has the level")];
   }
   if (hasFailed([ffmpeg])) return [ffmpeg, found, ...skippedAll(["level"], ffmpeg.name)];
-  return [ffmpeg, found, await checkLevel(microphones, microphone)];
+  return [ffmpeg, found, await checkLevel(microphones, microphone, config)];
 }
 
 async function checkFfmpeg(): Promise<Finding> {
@@ -78,11 +78,12 @@ async function checkFfmpeg(): Promise<Finding> {
 async function checkLevel(
   microphones: SystemMicrophones,
   microphone: Microphone,
+  config: Config,
 ): Promise<Finding> {
   const name = "level";
   let diagnosis: Diagnosis = problems.missing(microphone.name);
   for (const source of microphone.attempts) {
-    const heard = await listen(await withKnownChannels(source, microphone, microphones));
+    const heard = await listen(await withKnownChannels(source, microphone, microphones), config);
     if ("rmsDbfs" in heard) {
       if (isSilent(heard)) {
         const { message, fix } = problems.silent(heard.peakDbfs);
@@ -108,11 +109,20 @@ async function withKnownChannels(
 }
 
 /** The levels of two seconds of sound from this source, or why it cannot be opened. */
-async function listen(source: CaptureSource): Promise<Levels | Diagnosis> {
+async function listen(
+  source: CaptureSource,
+  { gainDb, highpassHz }: Config,
+): Promise<Levels | Diagnosis> {
   const dir = await Deno.makeTempDir({ prefix: "recorder-agent-check-" });
   try {
     const sampleRate = source.kind === "alsa" ? source.sampleRate : 48_000;
-    const ffmpeg = Ffmpeg.start(source, { bitrateKbps: 24, sampleRate, socketDir: dir }, () => {});
+    const ffmpeg = Ffmpeg.start(source, {
+      bitrateKbps: 24,
+      sampleRate,
+      gainDb,
+      highpassHz,
+      socketDir: dir,
+    }, () => {});
     let isStopping = false;
     let limit = setTimeout(() => stop(), START_MS);
     const stop = () => {

@@ -156,6 +156,28 @@ export const KEYS = {
       ru: "[канал](#канал) для записи; `auto` — тот, на котором есть звук, `mix` — среднее всех",
     },
   },
+  gain_db: {
+    group: "sound",
+    kind: numberFrom(-20, 40, "dB"),
+    default: "0",
+    since: "0.3.0",
+    meaning: {
+      en:
+        "how much louder the sound is recorded than it comes; turn the microphone itself up first",
+      ru: "на сколько запись громче исходного звука; сначала увеличьте уровень самого микрофона",
+    },
+  },
+  highpass_hz: {
+    group: "sound",
+    kind: numberFrom(0, 1000, "Hz"),
+    default: "0",
+    since: "0.3.0",
+    meaning: {
+      en:
+        "sound below this frequency is weakened, for instance 80 against hum and rumble; 0 is off",
+      ru: "звук ниже этой частоты ослабляется, например 80 против гула; 0 — выключено",
+    },
+  },
   sample_rate: {
     group: "sound",
     kind: SAMPLE_RATE,

@@ -189,6 +189,8 @@ Deno.test("the message of ConfigError lists its problems, one per line", () => {
 
 Deno.test("each key refuses what is just outside its range", () => {
   const refused: Record<string, readonly string[]> = {
+    RA_GAIN_DB: ["-20.1", "40.1", "loud"],
+    RA_HIGHPASS_HZ: ["-1", "1001"],
     RA_AUDIO_CHANNEL: ["0", "33", "1.5", "left", "-1"],
     RA_POINT_ID: ["123", "1111111111111111111111111111111111111", "{11111111-1111}"],
     RA_INGEST_BASE_URL: [
