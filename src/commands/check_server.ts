@@ -20,13 +20,20 @@ export const SERVER_CHECKS = ["dns", "connection", "tls", "token"] as const;
 
 /** DNS, the connection, TLS and the token, each only if the previous one succeeded. */
 export async function checkServer(config: Config, sendTestChunk: boolean): Promise<Finding[]> {
+  const refusal = refuseTransport(config);
+  if (refusal !== null) {
+    const others = [...SERVER_CHECKS, ...(sendTestChunk ? ["test chunk"] : [])]
+      .filter((name) => name !== "tls");
+    const message = `nothing is sent: ${refusal.split(";")[0]}`;
+    return [failed("tls", message, sentence(INSECURE_FIX)), ...skippedAll(others, "tls")];
+  }
   const url = new URL(config.ingestBaseUrl);
   const isTls = url.protocol === "https:";
   const port = Number(url.port) || (isTls ? 443 : 80);
   const hostname = url.hostname.replace(/^\[|\]$/g, "");
   const steps: (readonly [name: string, run: () => Promise<Finding[]>])[] = [
     ["connection", () => reach(hostname, port)],
-    ["tls", () => isTls ? greet(config, hostname, port) : Promise.resolve([notEncrypted(config)])],
+    ["tls", () => isTls ? greet(config, hostname, port) : Promise.resolve([notEncrypted()])],
     ["token", async () => [await askWithToken(config)]],
     ["test chunk", () => maybeSend(config, sendTestChunk)],
   ];
@@ -49,11 +56,7 @@ function cannotAsk(name: string, { tlsCaFile }: Config, error: unknown): Finding
   return failed(name, `cannot be checked: ${messageOf(error)}`, fix);
 }
 
-function notEncrypted(config: Config): Finding {
-  const refusal = refuseTransport(config);
-  if (refusal !== null) {
-    return failed("tls", `nothing is sent: ${refusal.split(";")[0]}`, sentence(INSECURE_FIX));
-  }
+function notEncrypted(): Finding {
   return warning(
     "tls",
     "the connection is not encrypted",

@@ -107,6 +107,11 @@ async function runAs(user: User, options: RequeueOptions): Promise<number> {
     stdout: "inherit",
     stderr: "inherit",
   }).output();
+  if (code === 126 || code === 127) { // setpriv(1) could not start it
+    throw new Error(
+      `the user ${user.uid} must be able to run ${executable}: copy it to /usr/local/bin`,
+    );
+  }
   return code;
 }
 
