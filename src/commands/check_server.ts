@@ -45,6 +45,14 @@ export async function checkServer(
   sendTestChunk: boolean,
   env: Readonly<Record<string, string>> = {},
 ): Promise<Finding[]> {
+  const refusal = refuseTransport(config);
+  // The token must not be sent there, and without it nothing more can be found out.
+  if (refusal !== null) {
+    const others = [...SERVER_CHECKS, ...(sendTestChunk ? ["test chunk"] : [])]
+      .filter((name) => name !== "tls");
+    const message = `nothing is sent: ${refusal.split(";")[0]}`;
+    return [failed("tls", message, sentence(INSECURE_FIX)), ...skippedAll(others, "tls")];
+  }
   const found = await probe(config, env);
   const cause = found.find(({ verdict }) => verdict === "failed")?.name;
   if (cause === undefined) return sendTestChunk ? [...found, await sendChunk(config, env)] : found;
@@ -66,11 +74,6 @@ export function probeBytes(
 }
 
 async function probe(config: Config, env: Readonly<Record<string, string>>): Promise<Finding[]> {
-  const refusal = refuseTransport(config);
-  // The token must not be sent there, and without it nothing more can be found out.
-  if (refusal !== null) {
-    return [failed("tls", `nothing is sent: ${refusal.split(";")[0]}`, sentence(INSECURE_FIX))];
-  }
   const token = await readToken(config).catch((error) => {
     return failed("token", messageOf(error), "Write only the token into that file");
   });

@@ -23,12 +23,6 @@ export function applySettings(text: string, settings: Settings): string {
   return result;
 }
 
-/** Whether the text may give a token: the key has a value, or the text cannot be understood. */
-export function mayHoldToken(text: string): boolean {
-  const content = parse(text);
-  return content === null || !isAbsent(content[TOKEN_KEY]);
-}
-
 function hasKey(text: string, key: string): boolean {
   const content = parse(text);
   return content === null ? linesOf(key).test(text) : Object.hasOwn(content, key);
@@ -87,10 +81,6 @@ function parse(text: string): Record<string, unknown> | null {
   } catch {
     return null;
   }
-}
-
-function isAbsent(value: unknown): boolean {
-  return value === undefined || value === null || value === "";
 }
 
 /** YAML as a person would write it: without quotes where that is safe, otherwise in double quotes. */

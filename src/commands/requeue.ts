@@ -97,8 +97,14 @@ async function runAs(user: User, options: RequeueOptions): Promise<number> {
       `root must not work in the spool of another user: run it as that user (sudo -u '#${user.uid}')`,
     );
   }
+  if (!await isForEverybody(executable)) {
+    throw new Error(
+      `every user must be able to run ${executable}: copy it to /usr/local/bin first`,
+    );
+  }
   const flags = [...(all ? ["--all"] : []), ...(dryRun ? ["--dry-run"] : [])];
-  const again = [executable, "requeue", "--spool", spoolDir, ...flags, "--", ...wanted];
+  const dir = await Deno.realPath(spoolDir);
+  const again = [executable, "requeue", "--spool", dir, ...flags, "--", ...wanted];
   const [program = "", ...args] = asUser(user, again);
   const { code } = await new Deno.Command(program, {
     args,
@@ -109,6 +115,15 @@ async function runAs(user: User, options: RequeueOptions): Promise<number> {
     stderr: "inherit",
   }).output();
   return code;
+}
+
+/** Whether every user can run a program: it may lie in the home of the one who copied it here. */
+async function isForEverybody(path: string): Promise<boolean> {
+  for (let at = path; at !== "/"; at = join(at, "..")) {
+    const needed = at === path ? 0o005 : 0o001;
+    if ((((await Deno.stat(at)).mode ?? 0) & needed) !== needed) return false;
+  }
+  return true;
 }
 
 /** @throws if it is not a folder: a link would lead the command elsewhere. */

@@ -30,9 +30,7 @@ import {
   type Step,
   StepError,
 } from "./install_steps.ts";
-import { applySettings, mayHoldToken } from "./config_edit.ts";
 import { contentsOf, linkedAccounts, pathIn, under } from "./install_root.ts";
-import { TOKEN_KEY } from "./install_settings.ts";
 import { isTrial, lookAt, SPOOL_ENTRIES } from "./spool_folder.ts";
 import { SERVICE, serviceState } from "./service.ts";
 import { exists } from "../system/disk.ts";
@@ -171,7 +169,7 @@ async function planPurge(root: string, spoolDir: string): Promise<Plan> {
   const ours = spoolDir === stateDir ? SPOOL_ENTRIES : [];
   const state = await planFolder(root, stateDir, ours, inner);
   const plans = [...(other === null ? [] : [other]), usual, state];
-  const config = await planConfig(root);
+  const config = await planConfig(root, spoolDir);
   return {
     steps: [...config.secrets, ...plans.flatMap(({ steps }) => steps), ...config.plan.steps],
     stays: [...plans, config.plan].flatMap(({ stays }) => stays),
@@ -188,32 +186,32 @@ async function planSpool(root: string, path: string): Promise<FolderPlan> {
   return { steps: [], stays: [`${path}: ${why}`], isRemoved: false };
 }
 
-/** The folder of the configuration: first what is secret in it, and last the configuration. */
-async function planConfig(root: string): Promise<{ secrets: readonly Step[]; plan: FolderPlan }> {
-  const text = readText(root, CONFIG);
-  const { entries } = parseConfigFile(CONFIG, text ?? "", () => true, []);
-  const named = (key: string) => {
-    const value = entries.get(key)?.value;
-    return typeof value === "string" && dirname(value) === CONFIG_DIR ? [value] : [];
-  };
-  const tokens = [...withRemains(TOKEN), ...named("ingest_token_file")];
-  const secrets = [...tokens, ENVIRONMENT_PATH, `${CONFIG}.new`];
-  const ours = [...secrets, CONFIG, ...named("tls_ca_file")].map((path) => basename(path));
-  const plan = await planFolder(root, pathIn(root, CONFIG_DIR), ours);
+/**
+ * The folder of the configuration. What is secret in it goes first. Until the recordings are gone, the
+ * configuration says where they are, and nothing else.
+ */
+async function planConfig(
+  root: string,
+  spoolDir: string,
+): Promise<{ secrets: readonly Step[]; plan: FolderPlan }> {
+  const { entries } = parseConfigFile(CONFIG, readText(root, CONFIG) ?? "", () => true, []);
+  const named = ["ingest_token_file", "tls_ca_file"].map((key) => entries.get(key)?.value)
+    .filter((value) => typeof value === "string")
+    .filter((path) => dirname(path) === CONFIG_DIR);
+  const before = [...withRemains(TOKEN), ...named, `${CONFIG}.new`];
+  const ours = [...before, ENVIRONMENT_PATH, CONFIG].map((path) => basename(path));
+  const text = () => new TextEncoder().encode(`spool_dir: ${JSON.stringify(spoolDir)}\n`);
+  const rest = fileStep(`Keep only spool_dir in ${CONFIG}`, root, CONFIG, text, { mode: 0o600 });
+  const isThere = await exists(contentsOf(root, CONFIG)) ||
+    await exists(contentsOf(root, ENVIRONMENT_PATH));
   return {
     secrets: [
-      ...secrets.map((path) => removeStep(root, path)),
-      ...(text !== null && mayHoldToken(text) ? [forgetToken(root, text)] : []),
+      ...before.map((path) => removeStep(root, path)),
+      ...(isThere ? [{ ...rest, undo: null }] : []),
+      removeStep(root, ENVIRONMENT_PATH),
     ],
-    plan,
+    plan: await planFolder(root, pathIn(root, CONFIG_DIR), ours),
   };
-}
-
-/** The configuration without its token: it is needed until the recordings are gone. */
-function forgetToken(root: string, text: string): Step {
-  const without = () => new TextEncoder().encode(applySettings(text, new Map([[TOKEN_KEY, ""]])));
-  const step = fileStep(`Remove the token from ${CONFIG}`, root, CONFIG, without, { mode: 0o600 });
-  return { ...step, undo: null };
 }
 
 /**

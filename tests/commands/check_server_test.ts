@@ -215,6 +215,6 @@ Deno.test("an http:// server beyond this machine gets nothing: neither the token
   assertEquals([first?.name, first?.verdict], ["tls", "failed"]);
   assertMatch(first?.message ?? "", /^nothing is sent/);
   assertMatch(first?.fix ?? "", /allow_insecure_http: true/);
-  assertEquals(others.map(({ name }) => name), ["api", "token", "size"]);
+  assertEquals(others.map(({ name }) => name), ["dns", "connection", "api", "token", "size"]);
   assertEquals(new Set(others.map(({ verdict }) => verdict)), new Set(["skipped"]));
 });

@@ -253,7 +253,7 @@ Deno.test("--purge removes a token in the configuration before anything else, al
   assertEquals(await system.uninstall({ purge: true }), 1);
   const steps = system.lines.filter((line) => /✔|✘/.test(line));
   assertMatch(steps[0] ?? "", /token$/);
-  assertMatch(steps[1] ?? "", /Remove the token from .*config\.yaml$/);
+  assertMatch(steps[1] ?? "", /Keep only spool_dir in .*config\.yaml$/);
   assert(![...snapshot(root).keys()].some((path) => path.startsWith("/etc/recorder-agent")));
 });
 
@@ -335,4 +335,32 @@ Deno.test("the drop-in names no folder any more when the spool is back in its us
   const usual = ["spool_dir=/var/lib/recorder-agent/spool"];
   assertEquals(await system.install({ set: usual, env: {} }), 0, system.said());
   assertEquals(await Deno.readTextFile(dropIn), "[Service]\n");
+});
+
+Deno.test("--purge that failed midway still knows the spool the next time, and holds no secret meanwhile", async () => {
+  for (const place of ["config", "variables"] as const) {
+    await using system = await makeRoot();
+    const { root } = system;
+    assertEquals(await system.install(), 0, system.said());
+    await makeSpool(root, "/srv/spool");
+    const lines = { config: `{ spool_dir: /srv/spool, ingest_token: secret }\n`, variables: "" };
+    await write(root, "/etc/recorder-agent/config.yaml", lines[place]);
+    const variables = "RA_SPOOL_DIR=/srv/spool\nRA_INGEST_TOKEN=secret\n";
+    await write(root, "/etc/recorder-agent/env", place === "variables" ? variables : "");
+    // A folder of the spool that its owner cannot empty.
+    await Deno.chmod(dirname(root), 0o755);
+    for (const path of ["", ...snapshot(join(root, "srv/spool")).keys()]) {
+      await Deno.chown(join(root, "srv/spool", path), NOBODY, NOBODY);
+    }
+    await write(root, "/srv/spool/outbox/root/keep");
+    assertEquals(await system.uninstall({ purge: true }), 1, system.said());
+    const config = join(root, "etc/recorder-agent/config.yaml");
+    assertEquals(await Deno.readTextFile(config), 'spool_dir: "/srv/spool"\n');
+    const names = [...Deno.readDirSync(dirname(config))].map(({ name }) => name);
+    assertEquals(names, ["config.yaml"]);
+    await Deno.remove(join(root, "srv/spool/outbox/root"), { recursive: true });
+    assertEquals(await system.uninstall({ purge: true }), 0, system.said());
+    assert(!snapshot(root).has("/srv/spool"), system.said());
+    assert(!snapshot(root).has("/etc/recorder-agent"), system.said());
+  }
 });

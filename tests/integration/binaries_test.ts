@@ -148,6 +148,11 @@ async function checkRights(t: Deno.TestContext, binaries: Binaries): Promise<voi
       const refused = await requeue("--all");
       assertEquals(refused.code, 1);
       assertMatch(refused.stdout + refused.stderr, /no permission/);
+      await Deno.chmod(dir, 0o700); // as a home
+      assertMatch(
+        (await requeue("--all")).stdout,
+        /every user must be able to run .*\/usr\/local\/bin/,
+      );
     });
 
     await t.step("a program that only install needs cannot be started by the service", async () => {

@@ -48,14 +48,15 @@ export class Service {
   async install(share: string, binary: string, caFile: string): Promise<void> {
     await Deno.copyFile(binary, join(share, "recorder-agent"));
     await Deno.copyFile(caFile, join(share, "ca.pem"));
-    const settings = Object.entries(CONFIG).map(([key, value]) => `--set '${key}=${value}'`);
+    const settings = Object.entries(CONFIG).filter(([key]) => key !== "ingest_token")
+      .map(([key, value]) => `--set '${key}=${value}'`);
     await this.#guest.run([
       "set -e; cd /share",
       "mkdir -p /etc/recorder-agent /etc/systemd/system/recorder-agent.service.d",
       "install -m 644 ca.pem /etc/recorder-agent",
       "printf '[Service]\\nExecStart=\\nExecStart=/usr/local/bin/recorder-agent --log-level DEBUG\\n' " +
       "> /etc/systemd/system/recorder-agent.service.d/rig.conf",
-      `./recorder-agent install ${settings.join(" ")}`,
+      `RA_INGEST_TOKEN=${TOKEN} ./recorder-agent install ${settings.join(" ")}`,
       "sync",
     ].join("\n"));
   }
