@@ -16,8 +16,8 @@ import { judge, type Verdict } from "./verdict.ts";
 
 /** The client reads no more of an answer than this. The answers of the Ingest API are shorter. */
 const MAX_ANSWER_BYTES = 65_536;
-/** How much of an answer is kept for a refused chunk, characters. */
-const MAX_KEPT_ANSWER = 2000;
+/** How much of an answer is kept for a refused chunk, characters; with "…" at its end, 2000. */
+const MAX_KEPT_ANSWER = 1999;
 
 export interface IngestClientOptions {
   /** Base URL without a trailing slash. */
