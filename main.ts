@@ -21,7 +21,7 @@ import { runUninstall } from "./src/commands/uninstall.ts";
 import { runVerify } from "./src/commands/verify.ts";
 import { type Config, ConfigError } from "./src/config/config.ts";
 import { loadGivenConfig } from "./src/config/first_run.ts";
-import { readEnvironment } from "./src/config/places.ts";
+import { takeEnvironment } from "./src/config/places.ts";
 import { HeldLines } from "./src/system/held_lines.ts";
 import { startLog, StderrQueue } from "./src/system/log.ts";
 import { COMMIT, VERSION } from "./src/system/version.ts";
@@ -42,7 +42,7 @@ function stopSignal(): AbortSignal {
 async function main(): Promise<number> {
   const args = parseCommandLine(Deno.args);
   keepOnlyWhatIsNeeded(args.command);
-  const env = readEnvironment();
+  const env = takeEnvironment();
   const executable = Deno.build.standalone ? Deno.execPath() : "";
   switch (args.command) {
     case "help":

@@ -54,6 +54,7 @@ const PURE = [
   "src/system/concat_bytes.ts",
   "src/system/error_text.ts",
   "src/system/printable.ts",
+  "src/system/redact.ts",
   "src/upload/answer_reader.ts",
   "src/upload/failures.ts",
   "src/upload/line_patience.ts",

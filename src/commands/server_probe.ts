@@ -5,6 +5,7 @@
 import type { Config } from "../config/config.ts";
 import { trustNoPublicAuthority } from "../config/places.ts";
 import { concatBytes } from "../system/concat_bytes.ts";
+import { Redactor } from "../system/redact.ts";
 import { VERSION } from "../system/version.ts";
 import { HttpClient, type RequestBody } from "../upload/http_client.ts";
 import { encodeMultipart } from "../upload/multipart.ts";
@@ -25,7 +26,7 @@ export interface ProbeOptions {
 export class ServerProbe implements Disposable {
   readonly #http: HttpClient;
   readonly #path: string;
-  readonly #hidden: string | null;
+  readonly #redactor: Redactor;
 
   /** @param hidden the right token, which no answer shows */
   constructor(config: Config, env: Readonly<Record<string, string>>, hidden: string | null) {
@@ -33,7 +34,7 @@ export class ServerProbe implements Disposable {
     const url = new URL(`${config.ingestBaseUrl}/api/v1/chunks`);
     this.#http = new HttpClient({ url, tls: config, env });
     this.#path = url.pathname;
-    this.#hidden = hidden;
+    this.#redactor = new Redactor(hidden ?? "");
   }
 
   [Symbol.dispose](): void {
@@ -70,8 +71,7 @@ export class ServerProbe implements Disposable {
       ...(onStep === undefined ? {} : { onStep }),
     });
     // A server may echo what it was sent.
-    const hide = (text: string) =>
-      this.#hidden === null ? text : text.replaceAll(this.#hidden, "[token]");
+    const { hide } = this.#redactor;
     return {
       status: answer.status,
       headers: new Headers([...answer.headers].map(([name, value]) => [name, hide(value)])),

@@ -188,7 +188,7 @@ export class Status {
     if (microphone === null && this.#recording) this.#scheduleSinceMs = this.#clock.monotonicMs();
     this.#recording = microphone !== null;
     this.history.sound(this.#recording);
-    this.#microphone = microphone ?? this.#microphone;
+    this.#microphone = microphone === null ? this.#microphone : printable(microphone, MAX_TEXT);
   }
 
   microphoneStalled(): void {

@@ -11,6 +11,8 @@ import { readTokenToSend } from "../config/token.ts";
 import { type Clock, systemClock } from "../system/clock.ts";
 import { concatBytes } from "../system/concat_bytes.ts";
 import { messageOf } from "../system/error_text.ts";
+import { printable } from "../system/printable.ts";
+import { Redactor } from "../system/redact.ts";
 import { VERSION } from "../system/version.ts";
 import { TransportFailure } from "./failures.ts";
 import { HttpClient, type RequestBody } from "./http_client.ts";
@@ -20,8 +22,8 @@ import type { Network } from "./network.ts";
 import { FileFailure, type UploadFile } from "./upload_file.ts";
 import { judge, type Verdict } from "./verdict.ts";
 
-/** How much of an answer is kept for a refused chunk, characters. */
-const MAX_KEPT_ANSWER = 2000;
+/** How much of an answer is kept for a refused chunk, characters; with "…" at its end, 2000. */
+const MAX_KEPT_ANSWER = 1999;
 
 export interface IngestClientOptions {
   /** Base URL without a trailing slash. */
@@ -132,7 +134,7 @@ export class IngestClient implements Disposable {
       return { kind: "misconfigured", reason: messageOf(error) };
     }
     // A server may echo what it was sent, and reasons are logged and shown.
-    const hide = (text: string) => text.replaceAll(token, "[token]");
+    const { hide } = new Redactor(token);
     const url = `${this.#options.baseUrl}/api/v1/chunks`;
     let verdict: Verdict;
     try {
@@ -157,9 +159,9 @@ export class IngestClient implements Disposable {
       };
       const answer = await this.#post({ url, headers, form, file, name }, turn.handOver, signal);
       const said = answer.body;
-      verdict = judge(answer.status, answer.headers, said, hide(said));
+      verdict = judge(answer.status, answer.headers, said, hide);
       if (verdict.kind === "refused") {
-        const answerBody = hide(said).slice(0, MAX_KEPT_ANSWER);
+        const answerBody = printable(hide(said), MAX_KEPT_ANSWER);
         const exchange = { url: hide(url), ...fields, answer: answerBody };
         verdict = { ...verdict, exchange };
       }

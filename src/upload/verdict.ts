@@ -34,12 +34,17 @@ export type Verdict =
  * What an answer means (docs/reference/protocol.md). A status that the page does not list never costs a
  * chunk: any other 2xx does not promise that the chunk is stored, so it is sent again; any other 4xx is a
  * fault of the configuration. Pure.
- * @param shown the body as reasons may quote it.
+ * @param hide takes the token out of what is quoted.
  */
-export function judge(status: number, headers: Headers, body: string, shown = body): Verdict {
+export function judge(
+  status: number,
+  headers: Headers,
+  body: string,
+  hide = (text: string): string => text,
+): Verdict {
   const content = parseObject(body);
-  const chunkId = chunkIdOf(content);
-  const said = `the server answered ${status}${excerpt(shown)}`;
+  const chunkId = chunkIdOf(content, hide);
+  const said = `the server answered ${status}${excerpt(hide(body))}`;
   const isOk = content["status"] === "ok";
   if (status === 200 && isOk) return { kind: "delivered", chunkId };
   // Without both it may only promise to do something later.
@@ -48,7 +53,7 @@ export function judge(status: number, headers: Headers, body: string, shown = bo
   }
   if (status === 409 && chunkId !== null) return { kind: "delivered", chunkId };
   if (status >= 300 && status < 400) {
-    const location = printable(headers.get("location") ?? "nowhere", MAX_EXCERPT);
+    const location = printable(hide(headers.get("location") ?? "nowhere"), MAX_EXCERPT);
     return {
       kind: "misconfigured",
       reason: `the server redirects (${status}) to ${location}: ` +
@@ -97,10 +102,13 @@ function parseObject(body: string): Record<string, unknown> {
   }
 }
 
-function chunkIdOf(content: Record<string, unknown>): string | null {
+function chunkIdOf(
+  content: Record<string, unknown>,
+  hide: (text: string) => string,
+): string | null {
   const id = content["chunk_id"];
   if (typeof id === "number") return String(id);
-  return typeof id === "string" && id !== "" ? printable(id, MAX_EXCERPT) : null;
+  return typeof id === "string" && id !== "" ? printable(hide(id), MAX_EXCERPT) : null;
 }
 
 function excerpt(body: string): string {

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import manifest from "../../deno.json" with { type: "json" };
 import { PROGRAMS } from "../../src/system/programs.ts";
+import { join } from "@std/path/join";
 import { HangingError, killIfRunning, outputOf, spawnBound } from "../../src/system/child.ts";
 
 Deno.test("outputOf() returns what a program writes, and whether it succeeded", async () => {
@@ -48,4 +49,29 @@ Deno.test("no program is looked up in PATH: each is started by the path that the
   for (const path of permitted) assertMatch(path, /^\/usr\//);
   const { dd: _dd, rm: _rm, ...started } = PROGRAMS; // setpriv starts those two
   assertEquals(permitted.toSorted(), Object.values(started).toSorted());
+});
+
+Deno.test("a child inherits the environment without the token and the service manager's variables", async () => {
+  const own = { RA_INGEST_TOKEN: "t0ken", RA_POINT_ID: "p", NOTIFY_SOCKET: "/run/n", TZ: "UTC" };
+  const { stdout } = await new Deno.Command(Deno.execPath(), {
+    args: [
+      "run",
+      "-A",
+      "--no-check",
+      join(import.meta.dirname ?? "", "../fixtures/child_environment.ts"),
+    ],
+    env: { ...own, LC_ALL: "ru_RU.UTF-8", PULSE_SERVER: "unix:/run/pulse" },
+    stderr: "inherit",
+  }).output();
+  const { taken, children } = JSON.parse(new TextDecoder().decode(stdout));
+  assertEquals({ ...taken, ...own }, taken);
+  for (const environ of children) {
+    const names = environ.map((variable: string) => variable.replace(/=.*/s, ""));
+    for (const name of ["RA_INGEST_TOKEN", "RA_POINT_ID", "NOTIFY_SOCKET"]) {
+      assert(!names.includes(name), name);
+    }
+    for (const kept of ["PULSE_SERVER=unix:/run/pulse", "TZ=UTC", "LC_ALL=C.UTF-8"]) {
+      assert(environ.includes(kept), kept);
+    }
+  }
 });
