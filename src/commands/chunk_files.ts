@@ -1,5 +1,5 @@
 // Finds received chunks in files and folders, reads and describes them, one after the other, and puts what is
-// missing between them into words. For the commands of whoever receives the sound; it writes nothing.
+// missing between them into words. For the commands of those who receive the sound; it writes nothing.
 
 import { join as joinPath } from "@std/path/join";
 import { type ChunkRecord, describeChunk, isChunk, type NoChunk } from "../chunk/chunk_record.ts";
@@ -26,7 +26,7 @@ export interface FoundChunks {
 /**
  * Reads and describes all chunks in these files and folders.
  * @param onRead is told how many files of how many have been read.
- * @throws {ChunksError} if a path does not exist or cannot be read, or if there is no chunk.
+ * @throws {ChunksError} if a path does not exist or cannot be read, or if no chunk was found.
  */
 export async function readChunks(
   paths: readonly string[],
@@ -45,7 +45,7 @@ export async function readChunks(
   }
   if (chunks.length === 0) {
     const what = others.length === 0 ? "" : `: ${others.map(inWords).slice(0, 5).join("; ")}`;
-    throw new ChunksError(`There is no chunk in ${paths.map(printable).join(", ")}${what}`);
+    throw new ChunksError(`No chunk was found in ${paths.map(printable).join(", ")}${what}`);
   }
   return { chunks, others };
 }

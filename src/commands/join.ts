@@ -123,7 +123,7 @@ function ofOneDevice(chunks: readonly ChunkRecord[], wanted: string | undefined)
     const chosen = devices.get(wanted.toLowerCase());
     if (chosen !== undefined) return chosen;
     throw new ChunksError(
-      `There is no chunk of the device ${printable(wanted)}, but of ${listed.join(", ")}`,
+      `No chunk was found of the device ${printable(wanted)}, but of ${listed.join(", ")}`,
     );
   }
   const [first, ...more] = devices.values();

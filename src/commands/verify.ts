@@ -60,7 +60,7 @@ export async function runVerify(options: VerifyOptions): Promise<number> {
     .filter(([deviceId]) => device === undefined || deviceId === device)
     .map(([deviceId, chunks]) => judge(deviceId, chunks));
   if (verdicts.length === 0) {
-    print(`There is no chunk of the device ${printable(device ?? "")}`);
+    print(`No chunk was found of the device ${printable(device ?? "")}`);
     return 2;
   }
   const isGood = found.others.length === 0 &&
