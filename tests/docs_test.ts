@@ -8,7 +8,9 @@ import { parseCommandLine } from "../src/commands/command_line.ts";
 import { runCheck } from "../src/commands/check.ts";
 import { runDevices } from "../src/commands/devices.ts";
 import { CONFIG, CONFIG_DIR, PROGRAM, runInstall, STATE_DIR } from "../src/commands/install.ts";
+import { runJoin } from "../src/commands/join.ts";
 import { runRequeue } from "../src/commands/requeue.ts";
+import { runVerify } from "../src/commands/verify.ts";
 import { runUninstall } from "../src/commands/uninstall.ts";
 import { loadConfig } from "../src/config/config.ts";
 import { IngestClient, PUBLIC_TLS } from "../src/upload/ingest_client.ts";
@@ -34,6 +36,7 @@ import { isSoundMissing, problemCodes } from "../src/status/problems.ts";
 import { run } from "./fixtures/command.ts";
 import { codesIn, Document, documentsBelow, type ShellCommand } from "./fixtures/documents.ts";
 import { phrasesUsed } from "./fixtures/phrases.ts";
+import { SimulatedTill } from "./fixtures/simulated_till.ts";
 import { startStatusRig } from "./fixtures/status_rig.ts";
 import { TempSpool } from "./fixtures/temp_spool.ts";
 
@@ -50,8 +53,8 @@ const MANUALS = [
   README,
   ...DOCS.filter(({ path }) => /^docs\/(tutorial|how-to|reference|ru)\//.test(path)),
 ];
-/** Pages that are not needed in Russian: they are for people who watch a fleet. */
-const ENGLISH_ONLY = ["docs/how-to/alerts.md"];
+/** Pages that are not needed in Russian: they are for people who watch a fleet or receive its chunks. */
+const ENGLISH_ONLY = ["docs/how-to/alerts.md", "docs/how-to/use-received-chunks.md"];
 const RUSSIAN_REFERENCE = [
   ...["configuration", "command-line", "exit-codes", "problems", "failures", "storage"],
 ];
@@ -127,6 +130,8 @@ const KNOWN: Record<string, (words: readonly string[]) => void> = {
       ],
       ...["mkfs.ext4", "mount", "mv", "openssl", "promtool", "rm", "sh", "sha256sum", "ssh-keygen"],
       ...["systemd-creds", "tail", "tee", "timedatectl"],
+      // tests/integration/how_to_test.ts runs these.
+      ...["ffmpeg", "ffplay", "opusinfo"],
     ]
       .map((name) => [name, () => {}]),
   ),
@@ -203,6 +208,15 @@ Deno.test("every recorder-agent command of the manuals runs, as far as that is h
         return Math.min(0, await runDevices({ print }));
       case "requeue":
         return await requeue(args);
+      case "verify":
+      case "join": {
+        const paths = args.operands.map((path) => path === "chunks" ? chunks : chunk);
+        const options = { ...args, paths, zone: "UTC", print, progress: () => {} };
+        if (args.command === "verify") return await runVerify(options);
+        // Decoding needs ffmpeg: tests/integration/how_to_test.ts runs that.
+        const output = join(dir, `${crypto.randomUUID()}-${args.output.replace(".wav", ".ogg")}`);
+        return await runJoin({ ...options, output });
+      }
       case "run":
         loadConfig({
           path: CONFIG,
@@ -233,6 +247,15 @@ Deno.test("every recorder-agent command of the manuals runs, as far as that is h
     return await runRequeue({ ...args, spoolDir: temp.dir, wanted: args.operands, print });
   };
 
+  const chunks = join(dir, "chunks");
+  const till = new SimulatedTill({ startUnixMs: Date.UTC(2026, 10, 23, 14) });
+  till.start();
+  till.hear(20);
+  till.stop();
+  await till.deliver(chunks);
+  const chunk = join(dir, "chunk.ogg");
+  await Deno.writeFile(chunk, till.chunks[2]?.bytes ?? new Uint8Array(0));
+
   const all = [...commandsOf(MANUALS).values()];
   for (const command of all.filter(({ words }) => /recorder-agent$/.test(words[0] ?? ""))) {
     said = [];
@@ -244,9 +267,11 @@ Deno.test("every recorder-agent command of the manuals runs, as far as that is h
     "devices",
     "help",
     "install",
+    "join",
     "requeue",
     "run",
     "uninstall",
+    "verify",
     "version",
   ];
   assertEquals([...ran].sort(), expected);

@@ -261,8 +261,9 @@ export class StreamCutter {
     const { startMs, startUnixUs, gapMs } = start;
     this.#waitingFromUs = this.#deps.chain.waitingFromUs(startUnixUs);
     this.#header = this.#headerWith(bytes, start, this.#lostUntil(gapMs));
-    const { length = 0 } = this.#header ?? {};
-    const withHeader = concatBytes([this.#header ?? bytes, bytes.subarray(length)]);
+    const withHeader = this.#header === null
+      ? bytes
+      : concatBytes([this.#header, bytes.subarray(this.#header.length)]);
     const name = this.#name(startMs, startUnixUs);
     this.#deps.writer.push({ kind: "open", name, bytes: withHeader });
   }

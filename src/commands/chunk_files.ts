@@ -1,10 +1,11 @@
 // Finds received chunks in files and folders, reads and describes them, one after the other, and puts what is
-// missing between them into words. For the commands of whoever receives the sound; it writes nothing.
+// missing between them into words. For the commands of those who receive the sound; it writes nothing.
 
 import { join as joinPath } from "@std/path/join";
 import { type ChunkRecord, describeChunk, isChunk, type NoChunk } from "../chunk/chunk_record.ts";
 import { OPUS_RATE } from "../chunk/opus.ts";
 import type { Hole } from "../chunk/sound_line.ts";
+import { MAX_TEXT, printable } from "../system/printable.ts";
 import { messageOf } from "../system/error_text.ts";
 
 /** Names of files that are read when they are found in a folder. */
@@ -26,7 +27,7 @@ export interface FoundChunks {
 /**
  * Reads and describes all chunks in these files and folders.
  * @param onRead is told how many files of how many have been read.
- * @throws {ChunksError} if a path does not exist or cannot be read, or if there is no chunk.
+ * @throws {ChunksError} if a path does not exist or cannot be read, or if no chunk was found.
  */
 export async function readChunks(
   paths: readonly string[],
@@ -45,7 +46,7 @@ export async function readChunks(
   }
   if (chunks.length === 0) {
     const what = others.length === 0 ? "" : `: ${others.map(inWords).slice(0, 5).join("; ")}`;
-    throw new ChunksError(`There is no chunk in ${paths.map(printable).join(", ")}${what}`);
+    throw new ChunksError(`No chunk was found in ${paths.map(shown).join(", ")}${what}`);
   }
   return { chunks, others };
 }
@@ -56,7 +57,7 @@ async function find(path: string, files: string[], sums: Map<string, string>): P
     if (isFile) files.push(path);
     if (isDirectory) await walk(path, files, sums);
   } catch (error) {
-    throw new ChunksError(`Cannot read ${printable(path)}: ${messageOf(error)}`);
+    throw new ChunksError(`Cannot read ${shown(path)}: ${messageOf(error)}`);
   }
 }
 
@@ -97,14 +98,14 @@ export function byDevice(chunks: readonly ChunkRecord[]): Map<string, ChunkRecor
 
 /** A sentence about a file that is not used. */
 export function inWords({ file, reason }: NoChunk): string {
-  return `${printable(file)} ${printable(reason)}`;
+  return `${shown(file)} ${shown(reason)}`;
 }
 
 /** Why sound is missing, in words. */
 export function whyMissing({ why, cause }: Pick<Hole, "why" | "cause">): string {
   switch (why) {
     case "gap":
-      return `nothing was recorded: ${printable(cause ?? "")}`;
+      return `nothing was recorded: ${shown(cause ?? "")}`;
     case "not_come":
       return "recorded, and has not come yet";
     case "gone":
@@ -127,8 +128,8 @@ export function seconds(samples: number): string {
 }
 
 /** Foreign text for a terminal: without control and format characters, and bounded. */
-export function printable(text: string): string {
-  return text.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, "?").slice(0, 500);
+export function shown(text: string): string {
+  return printable(text, MAX_TEXT);
 }
 
 /**
@@ -145,7 +146,7 @@ export class WallClock {
     } catch {
       throw new ChunksError(
         `Cannot use --zone as it must be a time zone such as Europe/Berlin: current value is ${
-          printable(zone)
+          shown(zone)
         }`,
       );
     }
@@ -177,7 +178,7 @@ export class WallClock {
     } catch {
       throw new ChunksError(
         `Cannot use ${option} as it must be a date and time such as "2026-11-23 14:00": ` +
-          `current value is ${printable(text)}`,
+          `current value is ${shown(text)}`,
       );
     }
   }

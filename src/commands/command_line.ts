@@ -35,7 +35,8 @@ Options:
       --json            check, verify: machine-readable output
       --send-test-chunk check: deliver a second of silence, which the server keeps
   -o, --output FILE     join: the file to write, .ogg or .wav
-      --from, --to TIME join: only this time, such as "2026-11-23 14:00" or 2026-11-23T13:00Z
+      --from TIME       join: only from this time on, such as 2026-11-23T14:00 or 2026-11-23T13:00Z
+      --to TIME         join: only up to this time
       --zone ZONE       join, verify: the time zone of times (default: that of this machine)
       --device ID       join, verify: only chunks of this device
       --gaps MODE       join: what missing sound becomes: silence (default), chain (a new stream in

@@ -12,6 +12,7 @@ import { HeldLines } from "../system/held_lines.ts";
 import { type LevelName, startLog } from "../system/log.ts";
 import { type Clock, deadline, systemClock } from "../system/clock.ts";
 import { OPUS_RATE } from "../chunk/opus.ts";
+import { runJoin } from "./join.ts";
 import type { HealthReport } from "../status/status.ts";
 import { ffmpegProgram } from "../system/programs.ts";
 
@@ -30,6 +31,15 @@ const LEVEL_LOOK_MS = 50;
 /** Three tones that become louder and quieter, so that the level display moves. */
 const GRAPH = "aevalsrc='0.6*abs(sin(PI*t/7))*(0.5*sin(2*PI*220*t)+0.3*sin(2*PI*330*t)" +
   "+0.2*sin(2*PI*440*t))':s=48000:c=mono";
+
+/** Everything that was received, in one file. */
+const WHOLE = {
+  from: undefined,
+  to: undefined,
+  device: undefined,
+  zone: undefined,
+  gaps: "silence",
+} as const;
 
 interface Received {
   readonly file: string;
@@ -203,11 +213,13 @@ async function printSummary(
   // Compares the samples that were counted during the recording with those that a decoder finds in the
   // files.
   const missing = (received.at(-1)?.endSample ?? 0) - samples;
+  const joined = `${dir}.ogg`;
+  await runJoin({ ...WHOLE, paths: [dir], output: joined, print: () => {}, progress: () => {} });
   const good = made > 0 && received.length === made && missing === 0;
   console.log(`
   ${made} chunks recorded, ${received.length} delivered, ${missing} samples missing
   ${(samples / OPUS_RATE).toFixed(3)} s of sound
-  play them: ffplay -autoexit -nodisp ${dir}/*.ogg
+  play them: ffplay -autoexit -nodisp ${joined}
   ${
     good
       ? "✔ every chunk delivered, no sample missing at any seam"

@@ -17,9 +17,9 @@ import {
   byDevice,
   ChunksError,
   inWords,
-  printable,
   readChunks,
   seconds,
+  shown,
   WallClock,
   whyMissing,
 } from "./chunk_files.ts";
@@ -101,7 +101,7 @@ async function joinChunks(
     : [{ path: options.output, runs }];
   for (const { path } of outputs) {
     if (await exists(path)) {
-      throw new ChunksError(`Cannot write ${printable(path)} as it exists already`);
+      throw new ChunksError(`Cannot write ${shown(path)} as it exists already`);
     }
   }
   for (const { path, runs } of outputs) {
@@ -109,7 +109,7 @@ async function joinChunks(
       ? await writeWav(path, runs, progress)
       : await writeOgg(path, runs, progress);
     print(
-      `${printable(path)}: ${seconds(samples)} s from ${wall.format(runs[0]?.startUnixUs ?? 0)}`,
+      `${shown(path)}: ${seconds(samples)} s from ${wall.format(runs[0]?.startUnixUs ?? 0)}`,
     );
   }
   return 0;
@@ -118,13 +118,13 @@ async function joinChunks(
 function ofOneDevice(chunks: readonly ChunkRecord[], wanted: string | undefined): ChunkRecord[] {
   const devices = byDevice(chunks);
   const listed = [...devices].map(([id, { length }]) =>
-    `${printable(id) || "unknown"} (${length} chunks)`
+    `${shown(id) || "unknown"} (${length} chunks)`
   );
   if (wanted !== undefined) {
     const chosen = devices.get(wanted.toLowerCase());
     if (chosen !== undefined) return chosen;
     throw new ChunksError(
-      `There is no chunk of the device ${printable(wanted)}, but of ${listed.join(", ")}`,
+      `No chunk was found of the device ${shown(wanted)}, but of ${listed.join(", ")}`,
     );
   }
   const [first, ...more] = devices.values();
@@ -203,7 +203,7 @@ async function writeOgg(
     await Deno.rename(partial, path);
   } catch (error) {
     await Deno.remove(partial).catch(() => {});
-    throw new ChunksError(`Cannot write ${printable(path)}: ${error}`);
+    throw new ChunksError(`Cannot write ${shown(path)}: ${error}`);
   }
   return samples;
 }
@@ -230,7 +230,7 @@ async function writeRun(
       const whole = cutToLastPage(await Deno.readFile(piece.chunk.file));
       // The samples were counted when all files were described: a file that has changed since is an error.
       if (whole?.samples !== piece.chunk.samples) {
-        throw new Error(`${printable(piece.chunk.file)} has changed while it was read`);
+        throw new Error(`${shown(piece.chunk.file)} has changed while it was read`);
       }
       await write(joiner.add(whole.bytes, { fromSample, toSample, isJoined: piece.isJoined }));
     }
@@ -255,7 +255,7 @@ async function writeWav(
     const { success, stderr } = await child.output();
     if (!success) {
       throw new ChunksError(
-        `ffmpeg cannot write ${printable(path)}: ${printable(new TextDecoder().decode(stderr))}`,
+        `ffmpeg cannot write ${shown(path)}: ${shown(new TextDecoder().decode(stderr))}`,
       );
     }
   } catch (error) {

@@ -11,9 +11,9 @@ import {
   type FoundChunks,
   inWords,
   isDeclared,
-  printable,
   readChunks,
   seconds,
+  shown,
   WallClock,
   whyMissing,
 } from "./chunk_files.ts";
@@ -60,7 +60,7 @@ export async function runVerify(options: VerifyOptions): Promise<number> {
     .filter(([deviceId]) => device === undefined || deviceId === device)
     .map(([deviceId, chunks]) => judge(deviceId, chunks));
   if (verdicts.length === 0) {
-    print(`There is no chunk of the device ${printable(device ?? "")}`);
+    print(`No chunk was found of the device ${shown(device ?? "")}`);
     return 2;
   }
   const isGood = found.others.length === 0 &&
@@ -91,7 +91,7 @@ function show(
 ): void {
   const { from, to, samples } = extent(line);
   print(
-    `device ${printable(deviceId) || "unknown"}: ${chunks.length} chunks, ${
+    `device ${shown(deviceId) || "unknown"}: ${chunks.length} chunks, ${
       seconds(samples)
     } s of sound`,
   );

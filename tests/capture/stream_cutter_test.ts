@@ -8,6 +8,7 @@ import { StreamCutter } from "../../src/capture/stream_cutter.ts";
 import type { OpusEvent } from "../../src/chunk/opus.ts";
 import { concatBytes } from "../../src/system/concat_bytes.ts";
 import { numberedPacket, PACKET_MS, readSound } from "../faults/sound.ts";
+import { makeName } from "../fixtures/chunks.ts";
 import { seededRandom } from "../fixtures/random.ts";
 
 const NOON = Date.UTC(2026, 5, 15, 12);
@@ -18,7 +19,7 @@ const HEAD: OpusEvent = {
 const BREAK: OpusEvent = { kind: "break", reason: "a test", offset: 0 };
 
 /** A cutter, numbered packets for it, and its output to the writer. */
-function cutterRig() {
+function cutterRig(chain = new ChunkChain()) {
   const random = seededRandom(1);
   const steps: WriteStep[] = [];
   const closed: SealedChunk[] = [];
@@ -35,7 +36,7 @@ function cutterRig() {
     log: getLogger("test"),
     provisional: () => undefined,
     gapCause: "starting",
-    chain: new ChunkChain(),
+    chain,
     onSound: () => {},
     onDropping: () => {},
   });
@@ -246,4 +247,14 @@ Deno.test("packets that are missing from the stream are not counted twice as los
   assertEquals(sealed.map((tags) => tags["STREAM_SAMPLE"]), ["0", "144000"]);
   assertEquals(sealed[1]?.["GAP_BEFORE_MS"], "1000");
   assertEquals(sealed[1]?.["GAP_CAUSE"], "stream_damaged");
+});
+
+Deno.test("tags that do not fit cost their chunk only themselves", () => {
+  const causeBefore = () => "a cause without end ".repeat(30);
+  const chunk = { ...makeName(), startUnixUs: (NOON - 3_600_000) * 1000 };
+  const rig = cutterRig(new ChunkChain({ chunk }, { causeBefore }));
+  rig.read([HEAD, ...rig.packets(100)]);
+  rig.cutter.finish();
+  assertEquals(rig.chunks().sounds, [numbers(0, 100)]);
+  assertEquals(Object.keys(rig.tags().sealed[0] ?? {}), ["CHUNK_ID"]);
 });

@@ -255,7 +255,7 @@ Deno.test("chunks of two tills are not joined: the devices are listed", async ()
     const chosen = await joined(folder, { device: "AAAAAAAA-0000-4000-8000-000000000000" });
     assertEquals(chosen.files["all.ogg"]?.[0]?.packets, numbers(0, 300));
     const none = await joined(folder, { device: "b" });
-    assert(none.said.startsWith("There is no chunk of the device b, but of 9f0f"), none.said);
+    assert(none.said.startsWith("No chunk was found of the device b, but of 9f0f"), none.said);
   });
 });
 

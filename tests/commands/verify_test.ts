@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path/join";
 import { runVerify } from "../../src/commands/verify.ts";
+import { readChunkHeader, withTags } from "../../src/chunk/chunk_file.ts";
 import { formatChunkName } from "../../src/chunk/chunk_name.ts";
 import { SimulatedTill } from "../fixtures/simulated_till.ts";
 
@@ -184,6 +185,30 @@ Deno.test("files that are not chunks are named, each with what it is", async () 
     assertEquals(files.map(({ reason }: { reason: string }) => reason), [
       "is not an Ogg/Opus file that can be read",
       "is not an Ogg/Opus file that can be read",
+    ]);
+  });
+});
+
+Deno.test("chunks of an older release are placed by their names, and do not say why sound is missing", async () => {
+  await withFolder(async (folder) => {
+    const till = recorded(23);
+    till.stop();
+    for (const [index, { name, bytes }] of till.chunks.entries()) {
+      const { DEVICE_ID = "", CHUNK_ID = "", STREAM_ID = "", STREAM_SAMPLE = "" } =
+        readChunkHeader(bytes)?.tags ?? {};
+      bytes.set(withTags(bytes, { DEVICE_ID, CHUNK_ID, STREAM_ID, STREAM_SAMPLE }) ?? []);
+      if (index !== 2) await Deno.writeFile(join(folder, formatChunkName(name)), bytes);
+    }
+    const { code, missing, from } = await verdict(folder);
+    assertEquals([code, missing], [1, [[5, "unknown", null]]]);
+    assert(from.startsWith("2026-11-23T12:00:00"));
+    for (const [index, { name }] of [...Deno.readDirSync(folder)].entries()) {
+      await Deno.rename(join(folder, name), join(folder, `${index}.ogg`));
+    }
+    const unnamed = await verdict(folder);
+    assertEquals(unnamed.code, 1);
+    assertEquals(unnamed.fileFaults.map(({ reason }: { reason: string }) => reason), [
+      ...Array(4).fill("tells no time, neither in a tag START nor in its name"),
     ]);
   });
 });

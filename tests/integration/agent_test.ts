@@ -172,8 +172,8 @@ Deno.test("the sound of the microphone arrives complete, in order, once, with it
   assert(!JSON.stringify(agent.log).includes(TOKEN));
 });
 
-Deno.test("after kill -9 during a chunk a restart delivers the sound up to at most 1 s before the kill", async () => {
-  await using setup = await rig({ chunk_seconds: 60 });
+Deno.test("after kill -9 during a chunk a restart delivers the sound up to at most 1 s before the kill, and declares the rest", async () => {
+  await using setup = await rig({ chunk_seconds: 4 });
   {
     await using killed = await setup.start();
     await killed.said("Recording.");
@@ -184,9 +184,9 @@ Deno.test("after kill -9 during a chunk a restart delivers the sound up to at mo
     assertMatch(part ?? "", /\.part$/);
 
     await using agent = await setup.start();
-    await setup.ingest.waitForChunks(1, 20_000);
-    const [chunk] = setup.ingest.chunks;
-    assert(chunk !== undefined);
+    await setup.ingest.waitForChunks(3, 20_000);
+    const [before, chunk, next] = setup.ingest.chunks;
+    assert(before !== undefined && chunk !== undefined && next !== undefined);
     const lostMs = killedMs - Number(chunk.fields["end_ts"]) * 1000;
     assert(lostMs < 1000, `lost ${lostMs} ms`);
     assert(part?.includes(chunk.key), "the key is that of the start of the chunk");
@@ -196,7 +196,21 @@ Deno.test("after kill -9 during a chunk a restart delivers the sound up to at mo
     const seconds = (await decodeToPcm(chunk.bytes)).length / sampleRate;
     const claimed = Number(chunk.fields["end_ts"]) - Number(chunk.fields["start_ts"]);
     assert(Math.abs(seconds - claimed) < 0.001, `${seconds} s of sound, ${claimed} s claimed`);
+    assertEquals(chunk.fields["start_ts"], before.fields["end_ts"], "it joins, to the microsecond");
+
+    // The next chunk says what is missing before it, and gaps.jsonl has all of it.
+    const tags = readChunkHeader(next.bytes)?.tags ?? {};
+    assertEquals(tags["PREVIOUS_CHUNK_ID"], chunk.key);
+    assertEquals(tags["GAP_CAUSE"], "program_killed");
+    const missingMs = (Number(next.fields["start_ts"]) - Number(chunk.fields["end_ts"])) * 1000;
+    assert(Math.abs(Number(tags["GAP_BEFORE_MS"]) - missingMs) <= 1);
     assertEquals(await agent.end("SIGINT"), 0);
+    const gaps = (await Deno.readTextFile(join(setup.spool, "gaps.jsonl"))).trim().split("\n")
+      .map((line): { ms: number; cause: string; end: string } => JSON.parse(line))
+      .filter(({ end }) => Date.parse(end) / 1000 <= Number(next.fields["start_ts"]) + 0.05);
+    assertEquals(gaps.slice(-2).map(({ cause }) => cause), ["program_killed", "starting"]);
+    const declaredMs = gaps.slice(-2).reduce((sum, { ms }) => sum + ms, 0);
+    assert(Math.abs(declaredMs - missingMs) < 50, `${declaredMs} of ${missingMs} ms declared`);
   }
 });
 

@@ -71,6 +71,11 @@ async function checkBinary(t: Deno.TestContext, command: readonly string[]): Pro
       assertMatch(stdout, /every chunk delivered/i);
       assertMatch(stdout, /\b0 samples missing/);
       assertNotMatch(stdout + stderr, /NotCapable|not measured/);
+      // The command that it prints at the end; a second of it is enough.
+      const [player = "", ...args] = /play them: (.*)/.exec(stdout)?.[1]?.split(" ") ?? [];
+      const env = { SDL_AUDIODRIVER: "dummy" }; // there is no loudspeaker
+      const played = await run([player], [...args, "-t", "1"], { cwd, env });
+      assertEquals(played.code, 0, stdout + played.stderr);
     } finally {
       await Deno.remove(cwd, { recursive: true });
     }

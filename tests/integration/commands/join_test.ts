@@ -3,23 +3,11 @@
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path/join";
 import { runJoin } from "../../../src/commands/join.ts";
-import { ffmpegArguments } from "../../../src/capture/ffmpeg.ts";
-import { type OpusHead, type OpusPacket, OpusStreamReader } from "../../../src/chunk/opus.ts";
 import { makeSpeech, opusinfo } from "../../fixtures/audio.ts";
 import { run } from "../../fixtures/command.ts";
-import { SimulatedTill } from "../../fixtures/simulated_till.ts";
+import { recordedTill } from "../../fixtures/real_till.ts";
 
 const DECODERS = ["opus", "opusdec", "libopus"] as const;
-
-/** The head and packets of a stream. */
-function readStream(bytes: Uint8Array): { head: OpusHead; packets: OpusPacket[] } {
-  const reader = new OpusStreamReader();
-  const events = [...reader.push(bytes), ...reader.end()];
-  const [first] = events;
-  assert(first?.kind === "head");
-  const packets = events.flatMap((event) => event.kind === "packet" ? [event.packet] : []);
-  return { head: first.head, packets };
-}
 
 /** SHA-256 of the samples that a decoder makes of a file. */
 async function decoded(path: string, decoder: typeof DECODERS[number]): Promise<string> {
@@ -56,16 +44,9 @@ Deno.test("a minute of speech that was cut into chunks and joined decodes to the
     const settings = [[16_000, 24], [24_000, 32], [48_000, 24], [48_000, 64]] as const;
     for (const [sampleRate, bitrateKbps] of settings) {
       const what = `${sampleRate}-${bitrateKbps}`;
-      const source = { kind: "lavfi", graph: `amovie=${wav}` } as const;
-      const args = ffmpegArguments(source, { sampleRate, bitrateKbps });
-      const { stdout } = await run("ffmpeg", args.filter((arg) => arg !== "-re"));
+      const { till, uncut: stream } = await recordedTill(wav, { sampleRate, bitrateKbps });
       const uncut = join(folder, `${what}-uncut.ogg`);
-      await Deno.writeFile(uncut, stdout);
-      const till = new SimulatedTill();
-      const { head, packets } = readStream(stdout);
-      till.start("starting", packets, head);
-      till.hear(70);
-      till.stop();
+      await Deno.writeFile(uncut, stream);
       const chunks = join(folder, what);
       await till.deliver(chunks);
       const all = join(folder, `${what}.ogg`);
@@ -89,14 +70,7 @@ Deno.test("chunks with missing sound become a WAV file of the right length, sile
   try {
     const wav = join(folder, "speech.wav");
     await makeSpeech(wav, 20);
-    const source = { kind: "lavfi", graph: `amovie=${wav}` } as const;
-    const args = ffmpegArguments(source, { sampleRate: 48_000, bitrateKbps: 24 });
-    const { stdout } = await run("ffmpeg", args.filter((arg) => arg !== "-re"));
-    const till = new SimulatedTill();
-    const { head, packets } = readStream(stdout);
-    till.start("starting", packets, head);
-    till.hear(30);
-    till.stop();
+    const { till } = await recordedTill(wav);
     const chunks = join(folder, "chunks");
     await till.deliver(chunks, (index) => index !== 2);
     const output = join(folder, "all.wav");
