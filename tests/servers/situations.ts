@@ -174,7 +174,6 @@ export const SITUATIONS: readonly Situation[] = [
   {
     server: "nginx",
     name: "with a client certificate chunks pass, and check is green",
-    isShort: true,
     async run(bed) {
       const dir = await Deno.makeTempDir({ prefix: "recorder-agent-client-" });
       await using _dir = { [Symbol.asyncDispose]: () => Deno.remove(dir, { recursive: true }) };
