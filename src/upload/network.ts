@@ -7,16 +7,16 @@
 
 import { lookup } from "node:dns/promises";
 import type { TlsFiles } from "../config/tls_files.ts";
-import { close, type Transport } from "./transport.ts";
+import { close, type TlsTarget, type Transport } from "./transport.ts";
 
 export interface Network {
   /** The addresses of a name, the best first (RFC 6724). */
   lookup(hostname: string): Promise<readonly string[]>;
-  /** @param tls what will secure the connection, or null */
+  /** @param target what will secure the connection, or null */
   connect(
     address: string,
     port: number,
-    tls: TlsFiles | null,
+    target: TlsTarget | null,
     signal: AbortSignal,
   ): Promise<Transport>;
   /** The same connection after the TLS handshake; closes it if that fails. */
@@ -29,10 +29,10 @@ export const systemNetwork: Network = {
     return found.map(({ address }) => address);
   },
 
-  async connect(address, port, tls, signal) {
-    if (tls?.client) {
+  async connect(address, port, target, signal) {
+    if (target?.tls.client) {
       const { connectNode } = await import("./node_transport.ts");
-      return await connectNode(address, port, signal);
+      return await connectNode(address, port, target, signal);
     }
     const connection = await Deno.connect({ hostname: address, port, signal });
     connection.setNoDelay(true);

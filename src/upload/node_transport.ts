@@ -2,23 +2,34 @@
 // only a configuration with a client certificate does. It has no limits of time.
 
 import { connect as connectTcp, Socket } from "node:net";
-import { connect as connectTls, rootCertificates } from "node:tls";
+import { connect as connectTls, rootCertificates, type TLSSocket } from "node:tls";
 import type { TlsFiles } from "../config/tls_files.ts";
-import type { Transport } from "./transport.ts";
+import { concatBytes } from "../system/concat_bytes.ts";
+import type { TlsTarget, Transport } from "./transport.ts";
 
-/** @throws the reason of the signal, or an error of the network. */
+/**
+ * Connects to an address. Without a proxy TLS begins in the same turn of the event loop: Deno 2.7 hangs if it
+ * begins later.
+ * @throws the reason of the signal, or an error of the network.
+ */
 export async function connectNode(
   address: string,
   port: number,
+  { hostname, tls, isDirect }: TlsTarget,
   signal: AbortSignal,
 ): Promise<Transport> {
-  const socket = connectTcp({ host: address, port, noDelay: true });
+  const socket = connectTcp({ host: address, port });
   const stop = () => socket.destroy();
   signal.addEventListener("abort", stop);
+  let connected: NodeTransport | null = null;
+  socket.once("connect", () => {
+    socket.setNoDelay(true);
+    connected = new NodeTransport(socket, isDirect ? startTls(socket, hostname, tls) : null);
+  });
   try {
     await ready(socket, "connect");
     signal.throwIfAborted();
-    return new NodeTransport(socket);
+    return connected ?? new NodeTransport(socket, null);
   } catch (error) {
     socket.destroy();
     signal.throwIfAborted();
@@ -32,26 +43,42 @@ export async function connectNode(
 export async function secureNode(
   transport: Transport,
   hostname: string,
-  { caCerts, isCaOnly, client }: TlsFiles,
+  tls: TlsFiles,
 ): Promise<Transport> {
   if (!(transport instanceof NodeTransport)) throw new TypeError("Cannot secure this connection");
-  const isAddress = /^[\d.]+$|:/.test(hostname);
-  // `ca` replaces the public authorities.
-  const ca = caCerts.length === 0 ? {} : {
-    ca: isCaOnly ? caCerts : [...rootCertificates, ...caCerts],
-  };
-  const socket = connectTls({
-    ...{ socket: transport.release(), ...client, ...ca },
-    ...(isAddress ? { host: hostname } : { host: hostname, servername: hostname }),
-  });
+  const { socket, shaken } = transport.handshake ?? startTls(transport.release(), hostname, tls);
+  const secured = new NodeTransport(socket, null);
   try {
-    await ready(socket, "secureConnect");
+    await shaken;
     if (!socket.authorized) throw socket.authorizationError ?? new Error("TLS: not authorized");
-    return new NodeTransport(socket);
+    return secured;
   } catch (error) {
     socket.destroy();
     throw error;
   }
+}
+
+interface Handshake {
+  readonly socket: TLSSocket;
+  /** Resolves when it is done. */
+  readonly shaken: Promise<void>;
+}
+
+function startTls(socket: Socket, hostname: string, tls: TlsFiles): Handshake {
+  const { caCerts, isCaOnly, client } = tls;
+  // `ca` replaces the public authorities.
+  const ca = caCerts.length === 0 ? {} : {
+    ca: isCaOnly ? caCerts : [...rootCertificates, ...caCerts],
+  };
+  const isAddress = /^[\d.]+$|:/.test(hostname);
+  const secured = connectTls({
+    ...{ socket, ...client, ...ca },
+    // Deno 2.7 hangs if both are given.
+    ...(isAddress ? { host: hostname } : { servername: hostname }),
+  });
+  const shaken = ready(secured, "secureConnect");
+  shaken.catch(() => {}); // awaited by `secureNode`, unless another address is faster
+  return { socket: secured, shaken };
 }
 
 /** Resolves at the event. @throws the socket's error, or that it ended. */
@@ -68,10 +95,16 @@ async function ready(socket: Socket, event: "connect" | "secureConnect"): Promis
 
 class NodeTransport implements Transport {
   readonly #socket: Socket;
+  /** What has arrived; the socket is paused while there is something. */
+  #arrived: Uint8Array | null = null;
   #failure: Error | null = null;
   #isOver = false;
   #wake = () => {};
-  readonly #onReadable = () => this.#wake();
+  readonly #onData = (bytes: Uint8Array) => {
+    this.#arrived = this.#arrived === null ? bytes : concatBytes([this.#arrived, bytes]);
+    this.#socket.pause();
+    this.#wake();
+  };
   readonly #onError = (error: Error) => {
     this.#failure = error;
     this.#wake();
@@ -81,7 +114,8 @@ class NodeTransport implements Transport {
     this.#wake();
   };
 
-  constructor(socket: Socket) {
+  /** @param handshake the TLS connection over the socket, if it has begun */
+  constructor(socket: Socket, readonly handshake: Handshake | null) {
     this.#socket = socket;
     socket.on("error", this.#onError).on("end", this.#onEnd).on("close", this.#onEnd);
   }
@@ -89,29 +123,29 @@ class NodeTransport implements Transport {
   /** The bare socket, for its next owner. */
   release(): Socket {
     this.#socket.off("end", this.#onEnd).off("close", this.#onEnd).off("error", this.#onError);
+    this.#socket.off("data", this.#onData);
     return this.#socket;
   }
 
   async read(buffer: Uint8Array<ArrayBuffer>): Promise<number | null> {
+    // Late: a TLS socket takes over only a socket of which nobody has read.
+    if (this.#socket.listenerCount("data") === 0) this.#socket.on("data", this.#onData);
     while (true) {
-      const bytes: Uint8Array | null = this.#socket.read();
-      if (bytes !== null) {
-        const part = bytes.subarray(0, buffer.length);
+      if (this.#arrived !== null) {
+        const part = this.#arrived.subarray(0, buffer.length);
         buffer.set(part);
-        if (part.length < bytes.length) this.#socket.unshift(bytes.subarray(part.length));
+        this.#arrived = part.length < this.#arrived.length
+          ? this.#arrived.subarray(part.length)
+          : null;
         return part.length;
       }
+      if (this.#isOver) await new Promise((resolve) => setTimeout(resolve)); // an error may follow
       if (this.#failure !== null) throw this.#failure;
-      if (this.#isOver) {
-        await new Promise((resolve) => setTimeout(resolve)); // an error may follow the end
-        if (this.#failure !== null) throw this.#failure;
-        return null;
-      }
+      if (this.#isOver) return null;
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
-        this.#socket.once("readable", this.#onReadable);
+        this.#socket.resume();
       });
-      this.#socket.off("readable", this.#onReadable);
     }
   }
 
@@ -124,6 +158,7 @@ class NodeTransport implements Transport {
   }
 
   close(): void {
+    this.handshake?.socket.destroy();
     this.#socket.destroy();
   }
 }

@@ -36,6 +36,7 @@ export async function openConnection(options: OpenOptions): Promise<Transport> {
   const isTls = url.protocol === "https:";
   const peer = peerOf(url, proxy);
   const next = proxy ?? peer;
+  const target = isTls ? { hostname: peer.hostname, tls, isDirect: proxy === null } : null;
   let stage: Stage = "lookup";
   let transport: Transport | null = null;
   const stop = () => transport !== null && close(transport);
@@ -46,7 +47,7 @@ export async function openConnection(options: OpenOptions): Promise<Transport> {
     stage = "connect";
     const { address, connection } = await connectFirst(
       addresses,
-      (address, signal) => network.connect(address, next.port, isTls ? tls : null, signal),
+      (address, signal) => network.connect(address, next.port, target, signal),
       options,
     );
     transport = connection;
@@ -58,7 +59,7 @@ export async function openConnection(options: OpenOptions): Promise<Transport> {
       onStep({ kind: "passed the proxy", proxy: proxy.shown });
     }
     stage = "tls";
-    transport = await network.secure(transport, peer.hostname, tls);
+    transport = await untilAborted(network.secure(transport, peer.hostname, tls), signal);
     onStep({ kind: "secured" });
     return transport;
   } catch (error) {
@@ -85,12 +86,17 @@ async function lookUp(
   signal: AbortSignal,
 ): Promise<readonly string[]> {
   if (/^\d+(\.\d+){3}$|:/.test(hostname)) return [hostname];
+  return await untilAborted(network.lookup(hostname), signal);
+}
+
+/** What the promise gives, or the reason of the signal: some calls of the runtime never end. */
+async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   signal.throwIfAborted();
-  const { promise, reject } = Promise.withResolvers<never>();
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
   const stop = () => reject(signal.reason);
   signal.addEventListener("abort", stop);
   try {
-    return await Promise.race([network.lookup(hostname), promise]);
+    return await Promise.race([promise, aborted]);
   } finally {
     signal.removeEventListener("abort", stop);
   }

@@ -1,10 +1,11 @@
 // The ingest client in a child process, because the runtime reads these from the environment of a
 // process: proxy variables, and the certificate authorities that it trusts by default.
 
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path/join";
+import type { TlsConfig } from "../../../src/config/tls_files.ts";
 import type { Verdict } from "../../../src/upload/verdict.ts";
-import { temporaryCertificates } from "../../fixtures/certificates.ts";
+import { makeSelfSigned, temporaryCertificates } from "../../fixtures/certificates.ts";
 import { run } from "../../fixtures/command.ts";
 import { IngestServer } from "../../fixtures/ingest_server.ts";
 import { proxyServer } from "../../fixtures/tcp_server.ts";
@@ -84,4 +85,42 @@ Deno.test("tls_ca_file adds to the authorities that are trusted by default", asy
     ]),
     ["delivered", "delivered", "delivered", "retry"],
   );
+});
+
+Deno.test("with tls_ca_only no other authority is trusted, with and without a client certificate", async () => {
+  await using ours = await temporaryCertificates();
+  await using publics = await temporaryCertificates();
+  await using private_ = await IngestServer.start({ token: TOKEN, tls: ours });
+  await using public_ = await IngestServer.start({ token: TOKEN, tls: publics });
+  const [certFile, keyFile] = [`${publics.caFile}.till`, `${publics.caFile}.till.key`];
+  await makeSelfSigned(certFile, keyFile);
+  const client = { tlsClientCertFile: certFile, tlsClientKeyFile: keyFile };
+  // The authority of one server stands for the public ones.
+  const verdict = async (url: string, options: Partial<TlsConfig>) => {
+    const args = [
+      "run",
+      "-A",
+      uploadOnce,
+      url,
+      TOKEN,
+      "5000",
+      ours.caFile,
+      JSON.stringify(options),
+    ];
+    const env = { DENO_TLS_CA_STORE: "system", SSL_CERT_FILE: publics.caFile };
+    return JSON.parse(new TextDecoder().decode((await run(Deno.execPath(), args, { env })).stdout));
+  };
+  const outcomes = await Promise.all([
+    verdict(public_.url, {}),
+    verdict(public_.url, { tlsCaOnly: true }),
+    verdict(public_.url, { tlsCaOnly: true, ...client }),
+    verdict(private_.url, { tlsCaOnly: true }),
+    verdict(private_.url, { tlsCaOnly: true, ...client }),
+  ]);
+  assertEquals(outcomes.map(({ kind }) => kind), [
+    ...["delivered", "retry", "retry", "delivered", "delivered"],
+  ]);
+  for (const { reason } of outcomes.slice(1, 3)) {
+    assertMatch(reason, /authority that is not trusted/);
+  }
 });
