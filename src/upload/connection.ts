@@ -20,7 +20,7 @@ export type Outgoing = AsyncIterable<Uint8Array<ArrayBuffer>>;
 export interface ExchangeOptions {
   /** Waits until some of these bytes may be sent, and says how many. */
   readonly mayWrite: (bytes: number) => Promise<number>;
-  /** So many bytes are offered to the connection, which may hold them back. */
+  /** These bytes are offered to the connection, which may hold them back. */
   readonly onWriting: (bytes: number) => void;
   /** The connection took bytes, or some came. */
   readonly onMoved: () => void;

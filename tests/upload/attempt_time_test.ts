@@ -53,7 +53,7 @@ Deno.test("an attempt ends as its parent does, and leaves no timer and no listen
   assertEquals(clock.sleepers, 0);
 });
 
-Deno.test("the wait for a cap is no time of the attempt", async () => {
+Deno.test("the wait for a cap does not count as time of the attempt", async () => {
   const clock = newClock();
   using time = attempt(clock, 10_000, 4000);
   await clock.advance(3000);

@@ -147,7 +147,7 @@ Deno.test("an answer that says close, or more than an answer, ends the connectio
   assertEquals(server.seen.connections, 3);
 });
 
-Deno.test("a kept connection that closes just as a request goes out is no error: once more, at once", async () => {
+Deno.test("a kept connection that closes just as a request goes out does not count: once more, at once", async () => {
   await using server = scripted((_, connection, own) =>
     connection === 0 && own === 1 ? "close" : answer(200)
   );

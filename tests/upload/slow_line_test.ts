@@ -1,0 +1,67 @@
+// A chunk over a line that is slower than its size suggests (case: 200 kB over 40 kbit/s), in proportion: the
+// limits are those of the defaults divided by 40, and the line is 40 times as fast.
+
+import { assert, assertEquals } from "@std/assert";
+import { delay } from "@std/async/delay";
+import { IngestClient, PUBLIC_TLS } from "../../src/upload/ingest_client.ts";
+import { inMemory } from "../../src/upload/upload_file.ts";
+import { ids, makeName } from "../fixtures/chunks.ts";
+import { IngestServer } from "../fixtures/ingest_server.ts";
+import { rawServer } from "../fixtures/tcp_server.ts";
+import { TOKEN } from "../fixtures/upload_rig.ts";
+
+const FASTER = 40;
+
+/** A line into a server that carries so many bytes a second, and takes whatever is sent at once. */
+function slowLine(target: URL, bytesPerS: number) {
+  return rawServer(async (client) => {
+    const server = await Deno.connect({ hostname: target.hostname, port: Number(target.port) });
+    const waiting: Uint8Array[] = [];
+    let isOver = false;
+    const forward = async () => {
+      while (!isOver || waiting.length > 0) {
+        const bytes = waiting.shift();
+        if (bytes === undefined) {
+          await delay(2);
+          continue;
+        }
+        await delay(bytes.length * 1000 / bytesPerS);
+        for (let at = 0; at < bytes.length;) at += await server.write(bytes.subarray(at));
+      }
+      server.close();
+    };
+    const back = async () => {
+      const buffer = new Uint8Array(4096);
+      for (let size; (size = await server.read(buffer)) !== null;) {
+        await client.write(buffer.subarray(0, size));
+      }
+    };
+    const running = Promise.allSettled([forward(), back()]);
+    const buffer = new Uint8Array(8192);
+    try {
+      for (let size; (size = await client.read(buffer)) !== null;) {
+        waiting.push(buffer.slice(0, size));
+      }
+    } finally {
+      isOver = true;
+      await running;
+    }
+  });
+}
+
+Deno.test("200 kB over 40 kbit/s arrive with the limits of the defaults, although nothing is seen to move", async () => {
+  await using server = await IngestServer.start({ token: TOKEN });
+  await using line = slowLine(new URL(server.url), 40 * 125 * FASTER);
+  using client = new IngestClient({
+    ...{ baseUrl: line.url, ids, timestampFormat: "unix", tls: PUBLIC_TLS },
+    readToken: () => Promise.resolve(TOKEN),
+    timeoutMs: 30_000 / FASTER,
+  });
+  const name = { ...makeName(), durationUs: 60_000_000 / FASTER };
+  const startMs = performance.now();
+  const { signal } = new AbortController();
+  const verdict = await client.upload(name, inMemory(new Uint8Array(200_000)), signal);
+  assertEquals(verdict.kind, "delivered", JSON.stringify(verdict));
+  assert(performance.now() - startMs > 30_000 / FASTER, "the line was not slow");
+  assertEquals(server.requests.length, 1);
+});
