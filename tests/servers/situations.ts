@@ -1,5 +1,6 @@
 // What can stand between a till and the API, made with the real programs, and what is right in each
-// case. A situation throws if the program does anything else, and returns in words what it did.
+// case. A situation throws if the program does anything else, and returns in words what it did. The module
+// is long because it is one list.
 
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path/join";
