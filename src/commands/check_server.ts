@@ -30,8 +30,8 @@ const SECOND_LIMIT_MS = 5000;
 /** Of the large one. */
 const SIZE_LIMIT_MS = 8000;
 const SMALL_BYTES = 100;
-/** How often a probe is sent while the server answers that there are too many requests. */
-const MAX_TRIES = 3;
+/** How often a probe is sent again because the server answered that there are too many requests. */
+const MAX_REPEATS = 3;
 const BUSY_WAIT_MS = 700;
 const MAX_BUSY_WAIT_MS = 2000;
 /** Limit of the large probe: a shop pays for its line. */
@@ -81,8 +81,9 @@ async function probe(config: Config, env: Readonly<Record<string, string>>): Pro
   const steps: Step[] = [];
   const endMs = systemClock.monotonicMs() + LIMIT_MS;
   const leftMs = () => Math.max(1, endMs - systemClock.monotonicMs());
+  let repeats = 0;
   const send = async (token: string, sizeBytes: number, limitMs: number): Promise<ProbeAnswer> => {
-    for (let tries = 1;; tries++) {
+    while (true) {
       const answer = await server.send({
         token,
         sizeBytes,
@@ -90,7 +91,8 @@ async function probe(config: Config, env: Readonly<Record<string, string>>): Pro
         onStep: (step) => void steps.push(step),
       });
       // A limit of requests a second: the uploader may send at the same time.
-      if (!isBusy(answer) || tries === MAX_TRIES) return answer;
+      if (!isBusy(answer) || repeats === MAX_REPEATS) return answer;
+      repeats++;
       const waitMs = parseRetryAfter(answer.headers) ?? BUSY_WAIT_MS;
       await systemClock.sleep(Math.min(waitMs, MAX_BUSY_WAIT_MS, leftMs()));
     }

@@ -43,6 +43,9 @@ Deno.test("whatever an API answers, a wrong token that alone is refused shows th
 });
 
 Deno.test("a token that is refused is the token's fault", () => {
+  // nginx asks the API for each request (auth_request), and answers itself.
+  const page = answer(401, nginx("401 Authorization Required"));
+  assertEquals(verdicts(page, page), ["api ok", "token failed"]);
   for (const status of [401, 403]) {
     const refused = answer(status, '{"error":"invalid token"}');
     const [api, token] = judgeToken(refused, refused);
@@ -114,6 +117,8 @@ Deno.test("a large probe must get the answer of a small one; 413 names the limit
   assertEquals(limited.verdict, "failed");
   assertMatch(limited.message, /1\.9 MB is too large for nginx \(413\)/);
   assertMatch(limited.fix ?? "", /client_max_body_size/);
+  assertEquals(judgeSize(small, answer(429), 180_000).verdict, "warning");
+  assertEquals(judgeSize(answer(429), answer(429), 180_000).verdict, "warning");
   const other = judgeSize(small, answer(502, nginx("502 Bad Gateway")), 180_000);
   assertMatch(other.message, /176 kB gets another answer than a small one: nginx answers 502/);
 });

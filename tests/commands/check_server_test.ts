@@ -33,13 +33,14 @@ function verdicts(found: readonly Finding[]): Record<string, string> {
 
 /** A server that answers each request in its own way. */
 function serve(answer: (request: Request) => Response | Promise<Response>) {
-  const requests: { headers: Headers; sizeBytes: number }[] = [];
+  const requests: { headers: Headers; sizeBytes: number; text: string }[] = [];
   const server = Deno.serve(
     { hostname: "127.0.0.1", port: 0, onListen: () => {} },
     async (request) => {
       const { headers } = request;
-      const sizeBytes = (await request.clone().arrayBuffer()).byteLength;
-      requests.push({ headers, sizeBytes });
+      const bytes = await request.clone().arrayBuffer();
+      const text = new TextDecoder().decode(bytes);
+      requests.push({ headers, sizeBytes: bytes.byteLength, text });
       return await answer(request);
     },
   );
@@ -82,6 +83,9 @@ Deno.test("the probes differ in the token and in the size only; the last one is 
   assertEquals(names(wrong), names(right));
   assertEquals(names(wrong), names(large));
   assert(!names(wrong).includes("accept-encoding"), "an answer could be compressed");
+  for (const { text } of server.requests) {
+    assert(!/name="(chunk_file|start_ts|device_id)"/.test(text), "a server could store it");
+  }
 });
 
 Deno.test("the large probe is bounded, whatever the settings are", () => {
@@ -164,6 +168,18 @@ Deno.test("a proxy is named by its variable, and dns and the connection are its 
   assertMatch(found[0]?.message ?? "", /HTTPS_PROXY \(127\.0\.0\.1:1\) does not answer/);
 });
 
+Deno.test("a token that the server echoes is not shown", async () => {
+  const echoes = [
+    (said: string) => new Response(said, { status: 403 }),
+    (said: string) => new Response(null, { status: 302, headers: { location: `/?${said}` } }),
+  ];
+  for (const echo of echoes) {
+    await using server = serve(({ headers }) => echo(headers.get("authorization") ?? ""));
+    const found = await check(server.url);
+    assert(JSON.stringify(found).includes("[token]"), JSON.stringify(found));
+  }
+});
+
 Deno.test("check finds the proxy of the service in the file with its variables", async () => {
   const dir = await Deno.makeTempDir({ prefix: "check-server-test-" });
   try {
@@ -181,11 +197,14 @@ Deno.test("check finds the proxy of the service in the file with its variables",
     await Deno.writeTextFile(installation.environment, "HTTPS_PROXY=http://127.0.0.1:1\n");
     let text = "";
     await runCheck({
-      ...{ config: undefined, env: {}, json: true, sendTestChunk: false, installation },
+      ...{ config: undefined, json: true, sendTestChunk: false, installation },
+      env: { HTTPS_PROXY: "http://127.0.0.1:2" }, // of the person who runs it
       print: (line) => text += line,
     });
     const { checks }: { checks: Finding[] } = JSON.parse(text);
-    assertEquals(verdicts(checks)["proxy"], "failed", text);
+    const proxy = checks.find(({ name }) => name === "proxy");
+    assertEquals(proxy?.verdict, "failed", text);
+    assertMatch(proxy?.message ?? "", /127\.0\.0\.1:1\)/);
     assertEquals(verdicts(checks)["dns"], undefined);
   } finally {
     await Deno.remove(dir, { recursive: true });

@@ -58,6 +58,8 @@ export function assertFailed(
   fix: RegExp,
 ): string {
   const said = sayFindings(found);
+  const names = found.map((finding) => finding.name);
+  assertEquals(new Set(names).size, names.length, `a check is reported twice: ${said}`);
   const failures = found.filter(({ verdict }) => verdict === "failed");
   assertEquals(failures.map((finding) => finding.name), [name], said);
   assertMatch(failures[0]?.message ?? "", message);

@@ -91,7 +91,6 @@ export const CHECKS: readonly Situation[] = [
   {
     server: "nginx",
     name: "check is not green at a page of its own (403, 503), and names it",
-    isShort: true,
     async run(bed) {
       await using nginx = await Nginx.start({ tls: bed.tls, server: "return 403;" });
       const denied = await checkBehind(nginx.url(), bed);

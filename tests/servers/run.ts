@@ -12,6 +12,9 @@ import { CHECKS } from "./checks.ts";
 import { FRAMEWORKS } from "./endpoints.ts";
 import { endpointsOf, type Situation, SITUATIONS } from "./situations.ts";
 
+/** How much of what the program did the table has, characters. */
+const MAX_CELL = 160;
+
 interface Row {
   readonly situation: Situation;
   readonly endpoint: EndpointName;
@@ -51,14 +54,20 @@ async function runOne(situation: Situation, endpoint: EndpointName): Promise<Row
 
 function tableOf(rows: readonly Row[]): string {
   const cells = rows.map(({ situation: { server, name }, endpoint, did, isRight }) => {
-    const said = did.split("\n")[0] ?? "";
-    return [server, endpoint, name, hidePorts(said).replaceAll("|", "\\|"), isRight ? "✔" : "✘"];
+    const line = hidePorts(did.split("\n")[0] ?? "");
+    const said = line.length > MAX_CELL ? `${line.slice(0, MAX_CELL)}…` : line;
+    return [server, endpoint, name, plain(said), isRight ? "✔" : "✘"];
   });
   const head = [
     ["server", "endpoint", "promise", "what the program did", ""],
     Array(5).fill("---"),
   ];
   return [...head, ...cells].map((row) => `| ${row.join(" | ")} |`).join("\n");
+}
+
+/** Quoted pages stay text in a document. */
+function plain(text: string): string {
+  return text.replaceAll("|", "\\|").replaceAll("<", "&lt;");
 }
 
 /** Ports differ from run to run. */
