@@ -108,7 +108,7 @@ export class Recorder {
    * again.
    */
   readonly #leftBehind = new Map<number, string>();
-  /** How long the first sound of a microphone may take, if it is more than usual; a fast start resets it. */
+  /** How long the first sound of a microphone may take, until it gives one in the usual time. */
   readonly #firstSoundMs = new Map<string, number>();
   /**
    * When the schedule ended; null after the ledger is closed. In between, the last chunk may still be
@@ -289,7 +289,8 @@ export class Recorder {
     signal: AbortSignal,
     onChannels: ((levels: ChannelLevels) => void) | null,
   ): Promise<Attempt> {
-    const { status } = this.#deps;
+    const { clock, status } = this.#deps;
+    const startedMs = clock.monotonicMs();
     const tags = { ...this.#options.tags, MICROPHONE: microphone.name };
     status.counters.captureStarts++;
     const end = await recordStream(
@@ -306,7 +307,11 @@ export class Recorder {
       {
         ...this.#deps,
         writer: this.#writer,
-        onSound: (startMs) => this.#soundArrived(startMs, microphone),
+        onSound: (startMs) => {
+          const tookMs = clock.monotonicMs() - startedMs;
+          if (tookMs < FIRST_SOUND_MIN_MS) this.#firstSoundMs.delete(keyOf(microphone));
+          this.#soundArrived(startMs, microphone);
+        },
         provisional: this.#options.provisional,
         chain: this.#chain,
         gapCause: this.#gapCause,
