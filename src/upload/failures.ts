@@ -153,7 +153,7 @@ const TLS_ROWS: readonly TlsRow[] = [
 ];
 
 const ENDED =
-  /reset by peer|broken pipe|connection (was )?(closed|aborted)|unexpected (eof|end of file)|EPIPE|ECONNRESET|ENOTCONN|not connected/i;
+  /reset by peer|broken pipe|peer closed connection|connection (was )?(closed|aborted)|unexpected (eof|end of file)|EPIPE|ECONNRESET|ENOTCONN|not connected/i;
 
 /** Any error of a request in the words of this module. */
 export function explainFailure(error: unknown, stage: Stage, peer: Peer): TransportFailure {
