@@ -235,7 +235,7 @@ Deno.test("OggPageReader neither invents nor loses a byte in 3,000 mutated strea
   }
 });
 
-Deno.test("OggPageReader reads 5 MB at once or in pieces of 100 bytes in well under a second", () => {
+Deno.test("OggPageReader reads 5 MB at once or in pieces of 100 bytes in linear time", () => {
   const packets = Array.from({ length: 20 }, () => new Uint8Array(75));
   const content = { flags: 0, granulePosition: 0, serial: 1, packets };
   const pages = Array.from({ length: 3300 }, (_, sequence) => encodePage({ ...content, sequence }));
@@ -256,7 +256,8 @@ Deno.test("OggPageReader reads 5 MB at once or in pieces of 100 bytes in well un
   for (const pieceBytes of [stream.length, 100]) {
     const { count, ms } = timed(stream, pieceBytes);
     assertEquals(count, 3300);
-    assert(ms < 2000, `${ms} ms for pieces of ${pieceBytes} bytes`); // takes about 30 ms
+    // It takes about 30 ms, and far more than a minute if the time grows with the square of the size.
+    assert(ms < 20_000, `${ms} ms for pieces of ${pieceBytes} bytes`);
   }
   const garbage = timed(new Uint8Array(5e6).fill(0x4f), 100);
   assert(garbage.ms < 2000, `${garbage.ms} ms for 5 MB of garbage`);
