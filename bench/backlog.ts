@@ -14,7 +14,7 @@ import { startLog } from "../src/system/log.ts";
 import { type ChunkDir, formatChunkName } from "../src/chunk/chunk_name.ts";
 import { Janitor } from "../src/spool/janitor.ts";
 import { Spool } from "../src/spool/spool.ts";
-import { startHealthServer } from "../src/web/health_server.ts";
+import { HealthServer } from "../src/web/health_server.ts";
 import { Status } from "../src/status/status.ts";
 import { AgentProcess } from "../tests/fixtures/agent_process.ts";
 import { ids, makeChunk } from "../tests/fixtures/chunks.ts";
@@ -129,8 +129,8 @@ async function makePasses(spoolDir: string): Promise<void> {
   const view = () => {
     throw new Error("only /health is requested here");
   };
-  const health = startHealthServer({ port: 0, report, view, status, clock, log });
-  console.log(JSON.stringify({ port: health?.port }));
+  const health = HealthServer.start({ port: 0, report, view, status, clock, log });
+  console.log(JSON.stringify({ port: health.port }));
   await clock.sleep(300);
   const limits = {
     maxSpoolDays: 7,
@@ -169,7 +169,7 @@ async function makePasses(spoolDir: string): Promise<void> {
     "pass, touched folder, ms": Math.round(Math.min(...touchedMs)),
     "longest block, ms": Math.round(longestMs),
   }));
-  await health?.close();
+  await health.close();
   spool.close();
 }
 

@@ -24,7 +24,7 @@ import { BYTES_PER_GB, estimateChunkBytes } from "./spool/retention.ts";
 import { readTrueTime, retimeChunks } from "./spool/retiming.ts";
 import { Spool } from "./spool/spool.ts";
 import type { Schedule } from "./config/schedule.ts";
-import { type HealthServer, startHealthServer } from "./web/health_server.ts";
+import { HealthServer } from "./web/health_server.ts";
 import { collectMetrics } from "./web/metrics.ts";
 import { restoreHistory } from "./spool/restore_history.ts";
 import { exportMetrics } from "./web/telemetry.ts";
@@ -58,7 +58,7 @@ export interface AgentOptions {
 }
 
 export interface RunningAgent {
-  /** Null if the health server could not listen on its port. */
+  /** Null if the port of the health server is in use. */
   readonly healthPort: number | null;
   readonly report: () => HealthReport;
 }
@@ -110,7 +110,7 @@ export async function runAgent(options: AgentOptions, stop: AbortSignal): Promis
     const report = () => status.report(spool, recorder.balance());
     const view = () => viewStatus(parts, report());
     exportMetrics(() => collectMetrics(view()));
-    const health = startHealthServer({
+    const health = HealthServer.start({
       port: config.healthPort,
       report,
       view,
@@ -121,7 +121,7 @@ export async function runAgent(options: AgentOptions, stop: AbortSignal): Promis
     try {
       await runWorkers({ ...parts, client, health, recorder, report }, stop);
     } finally {
-      await health?.close();
+      await health.close();
     }
     log.info("recorder-agent has stopped.", { waiting: spool.tally.outbox.files });
   } finally {
@@ -144,7 +144,7 @@ interface Parts extends AgentOptions {
 interface Workers extends Parts {
   client: IngestClient;
   recorder: Recorder;
-  health: HealthServer | null;
+  health: HealthServer;
   report: () => HealthReport;
 }
 
@@ -182,7 +182,7 @@ async function runWorkers(parts: Workers, stop: AbortSignal): Promise<void> {
     "systemd",
     (signal) => parts.supervision.run(parts.report, capture.signal, signal),
   );
-  parts.onRunning?.({ healthPort: parts.health?.port ?? null, report: parts.report });
+  parts.onRunning?.({ healthPort: parts.health.port, report: parts.report });
 
   const stopCapture = () => capture.stop();
   for (const signal of [stop, delivery.signal]) signal.addEventListener("abort", stopCapture);

@@ -51,6 +51,8 @@ const PURE = [
   "src/upload/queue_order.ts",
   "src/upload/send_window.ts",
   "src/upload/verdict.ts",
+  "src/web/http_request.ts",
+  "src/web/work_budget.ts",
 ];
 
 interface Module {

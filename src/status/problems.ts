@@ -261,7 +261,7 @@ export const problems = {
 
   healthPortUnavailable: define("health_port_unavailable", (port: number, error: unknown) => ({
     message: `The health server cannot listen on 127.0.0.1:${port}: ${messageOf(error)}`,
-    fix: "Stop the program that uses the port, or change health_port, then restart the service",
+    fix: "Stop the program that uses the port, or change health_port and restart the service",
   })),
 };
 

@@ -1,11 +1,11 @@
 // The HTTP server on 127.0.0.1: /health for supervision, the status page for people, /metrics for the
 // monitoring of a fleet. It answers from the data of status.ts. No request can change anything.
 
-import { delay } from "@std/async/delay";
 import { accepts } from "@std/http/negotiation";
 import type { Clock } from "../system/clock.ts";
-import { repeating } from "../system/held_lines.ts";
 import type { Logger } from "../system/log.ts";
+import { type HttpAnswer, HttpListener } from "./http_listener.ts";
+import type { HttpRequest } from "./http_request.ts";
 import { collectMetrics, formatMetrics, METRICS_TYPE } from "./metrics.ts";
 import { renderPage, renderParts } from "./page.ts";
 import { MAX_CLIENTS, PageEvents } from "./page_events.ts";
@@ -14,11 +14,13 @@ import { problems } from "../status/problems.ts";
 import type { HealthReport, Status } from "../status/status.ts";
 import type { StatusView } from "./view.ts";
 
-/** Host names that requests may use for this machine. */
-const LOCAL_NAMES = ["localhost", "127.0.0.1", "[::1]"];
-/** After this, answers in progress are complete: an answer is made at once and fits into the socket. */
-const CLOSING_MS = 50;
+/** How a request may name this machine; the port may be a forwarded one. */
+const LOCAL_HOST = /^(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?$/i;
+/** Clients of HTTP/1.0 may name none. */
+const NO_HOST = "localhost";
 const TYPES = ["application/json", "text/html"];
+/** How often a port that is in use is tried again. */
+const LISTEN_AGAIN_MS = 60_000;
 
 export interface HealthServerOptions {
   /** 0: any free port. */
@@ -31,51 +33,67 @@ export interface HealthServerOptions {
   log: Logger;
 }
 
-export interface HealthServer {
-  readonly port: number;
-  /** Gives answers in progress a moment to finish, and ends the event streams. */
-  close(): Promise<void>;
-}
-
 /**
- * Starts to listen. Returns null and sets a problem if the port is in use: the program records all the
- * same.
+ * Listens, and tries again while the port is in use, which is a problem: the program records all the
+ * same. Nothing that happens to the server ends the program.
  */
-export function startHealthServer(options: HealthServerOptions): HealthServer | null {
-  const aborter = new AbortController();
-  const site = new Site(options);
-  try {
-    const server = Deno.serve(
-      {
-        signal: aborter.signal,
+export class HealthServer {
+  readonly #options: HealthServerOptions;
+  readonly #site: Site;
+  readonly #problem: ProblemReport;
+  readonly #closing = new AbortController();
+  #listener: HttpListener | null = null;
+  #retrying: Promise<void> = Promise.resolve();
+
+  private constructor(options: HealthServerOptions) {
+    this.#options = options;
+    this.#site = new Site(options);
+    this.#problem = new ProblemReport(options);
+    if (!this.#listen()) this.#retrying = this.#retry();
+  }
+
+  static start(options: HealthServerOptions): HealthServer {
+    return new HealthServer(options);
+  }
+
+  /** Null while the port is in use by another program. */
+  get port(): number | null {
+    return this.#listener?.port ?? null;
+  }
+
+  /** Gives answers in progress a moment to finish, and ends the event streams. */
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await this.#site.events.close();
+    await this.#listener?.close();
+    await this.#retrying;
+  }
+
+  #listen(): boolean {
+    const { clock, log, port } = this.#options;
+    try {
+      this.#listener = HttpListener.listen({
         hostname: "127.0.0.1",
-        port: options.port,
-        onListen: () => {},
-        onError: (error) => {
-          const fields = repeating("answer", { error: String(error) });
-          options.log.error("The health server failed to answer a request.", fields);
-          return json(500, { error: "internal error" });
-        },
-      },
-      (request) => site.answer(request),
+        port,
+        answer: (request) => this.#site.answer(request),
+        refuse: (status, error) => json(status, { error }),
+        clock,
+        log,
+      });
+    } catch (error) {
+      this.#problem.set(problems.healthPortUnavailable(port, error));
+      return false;
+    }
+    this.#problem.clear();
+    log.info("Health is at http://127.0.0.1:{port}/health.", { port: this.#listener.port });
+    return true;
+  }
+
+  async #retry(): Promise<void> {
+    const { signal } = this.#closing;
+    do await this.#options.clock.sleep(LISTEN_AGAIN_MS, signal); while (
+      !signal.aborted && !this.#listen()
     );
-    const { port } = server.addr;
-    options.log.info("Health is at http://127.0.0.1:{port}/health.", { port });
-    return {
-      port,
-      async close() {
-        await site.events.close();
-        // shutdown() is not used: in Deno 2.7 it waits forever for a silent client, and if the signal
-        // aborts in the meantime, it throws an error that nobody can catch.
-        await delay(CLOSING_MS);
-        aborter.abort();
-        await server.finished;
-      },
-    };
-  } catch (error) {
-    // The problem lasts until the next start, because the server tries to listen only once.
-    new ProblemReport(options).set(problems.healthPortUnavailable(options.port, error));
-    return null;
   }
 }
 
@@ -83,7 +101,7 @@ class Site {
   readonly events: PageEvents;
   readonly #options: HealthServerOptions;
   /** Handlers by path. */
-  readonly #pages: ReadonlyMap<string, (request: Request) => Response>;
+  readonly #pages: ReadonlyMap<string, (request: HttpRequest) => HttpAnswer>;
 
   constructor(options: HealthServerOptions) {
     this.#options = options;
@@ -94,24 +112,23 @@ class Site {
       parts: () => renderParts(view()),
       levels: () => status.history.takeLive().map(({ peakDbfs }) => peakDbfs),
     });
-    this.#pages = new Map<string, (request: Request) => Response>([
+    this.#pages = new Map<string, (request: HttpRequest) => HttpAnswer>([
       ["/health", () => this.#health()],
       [
         "/",
-        (request) => accepts(request, ...TYPES) === "text/html" ? this.#page() : this.#health(),
+        (request) => wantsPage(request) ? this.#page() : this.#health(),
       ],
       ["/events", (request) => this.#events(request)],
       ["/metrics", () => this.#metrics()],
     ]);
   }
 
-  answer(request: Request): Response {
-    const url = URL.parse(request.url);
+  answer(request: HttpRequest): HttpAnswer {
     // A web page can let its own host name resolve to this address and read the answer (DNS rebinding).
-    if (url === null || !LOCAL_NAMES.includes(url.hostname)) {
+    if (!LOCAL_HOST.test(request.headers.get("host") ?? NO_HOST)) {
       return json(403, { error: "forbidden: use localhost" });
     }
-    const page = this.#pages.get(url.pathname);
+    const page = this.#pages.get(request.path);
     if (page === undefined) {
       return json(404, { error: "not found: this server has /, /health and /metrics" });
     }
@@ -121,12 +138,12 @@ class Site {
     return page(request);
   }
 
-  #health(): Response {
+  #health(): HttpAnswer {
     const health = this.#options.report();
     return json(health.status === "error" ? 503 : 200, health, { vary: "accept" });
   }
 
-  #page(): Response {
+  #page(): HttpAnswer {
     const nonce = crypto.randomUUID();
     return answer(200, "text/html; charset=utf-8", renderPage(this.#options.view(), nonce), {
       vary: "accept",
@@ -138,36 +155,44 @@ class Site {
     });
   }
 
-  #events(request: Request): Response {
+  #events(request: HttpRequest): HttpAnswer {
     // A page of another site cannot read the stream, but it would use up one of the few clients.
     const site = request.headers.get("sec-fetch-site") ?? "same-origin";
     if (site !== "same-origin" && site !== "none") {
       return json(403, { error: "forbidden: reserved for the status page" });
     }
     const type = "text/event-stream";
-    if (request.method === "HEAD") return answer(200, type, null);
+    if (request.method === "HEAD") return answer(200, type, "");
     const stream = this.events.open();
     if (stream !== null) return answer(200, type, stream);
     return json(503, { error: `${MAX_CLIENTS} status pages are open already: close one` });
   }
 
-  #metrics(): Response {
+  #metrics(): HttpAnswer {
     return answer(200, METRICS_TYPE, formatMetrics(collectMetrics(this.#options.view())));
   }
 }
 
-function json(status: number, body: unknown, headers: Record<string, string> = {}): Response {
+/** Whether the client prefers HTML, as browsers do. */
+function wantsPage({ headers }: HttpRequest): boolean {
+  const accept = headers.get("accept");
+  if (accept === undefined) return false;
+  return accepts({ headers: new Headers({ accept }) }, ...TYPES) === "text/html";
+}
+
+function json(status: number, body: unknown, headers: Record<string, string> = {}): HttpAnswer {
   return answer(status, "application/json", JSON.stringify(body, null, 2) + "\n", headers);
 }
 
 function answer(
   status: number,
   type: string,
-  body: BodyInit | null,
+  body: HttpAnswer["body"],
   headers: Record<string, string> = {},
-): Response {
-  return new Response(body, {
+): HttpAnswer {
+  return {
     status,
+    body,
     headers: {
       "content-type": type,
       "cache-control": "no-store",
@@ -175,5 +200,5 @@ function answer(
       "cross-origin-resource-policy": "same-origin",
       ...headers,
     },
-  });
+  };
 }

@@ -10,6 +10,7 @@ import { ffmpegArguments } from "../../src/capture/ffmpeg.ts";
 
 import { OpusStreamReader } from "../../src/chunk/opus.ts";
 import { run } from "../fixtures/command.ts";
+import { mutateBytes } from "../fixtures/mutations.ts";
 import { seededRandom } from "../fixtures/random.ts";
 
 const CASES = 100_000;
@@ -22,39 +23,6 @@ async function realStream(): Promise<Uint8Array> {
   const options = { sampleRate: 48_000, bitrateKbps: 24, socketDir: null };
   const args = ffmpegArguments({ kind: "lavfi", graph }, options).filter((arg) => arg !== "-re");
   return (await run("ffmpeg", args)).stdout;
-}
-
-/** Applies one to four random mutations. */
-function mutate(stream: Uint8Array, below: (limit: number) => number): Uint8Array {
-  let bytes: Uint8Array = stream.slice();
-  for (let count = 1 + below(4); count > 0; count--) {
-    const at = below(bytes.length);
-    const length = 1 + below(400);
-    switch (below(6)) {
-      case 0: // a flipped bit
-        bytes[at] = (bytes[at] ?? 0) ^ (1 << below(8));
-        break;
-      case 1: // a hole
-        bytes = concatBytes([bytes.subarray(0, at), bytes.subarray(at + length)]);
-        break;
-      case 2: { // a repeated or displaced piece
-        const from = below(stream.length);
-        const piece = stream.subarray(from, from + length);
-        bytes = concatBytes([bytes.subarray(0, at), piece, bytes.subarray(at)]);
-        break;
-      }
-      case 3: // garbage
-        for (let i = at; i < Math.min(bytes.length, at + length); i++) bytes[i] = below(256);
-        break;
-      case 4: // another stream from this point
-        bytes = concatBytes([bytes.subarray(0, at), stream]);
-        break;
-      case 5: // a truncated end
-        bytes = bytes.slice(0, Math.max(1, at));
-        break;
-    }
-  }
-  return bytes;
 }
 
 /** The chunk files that the recorder would make of these bytes. */
@@ -94,12 +62,11 @@ function chunkFiles(bytes: Uint8Array): { file: Uint8Array; samples: number }[] 
 Deno.test(`reading ${CASES} mutations of a real stream ends, and makes only whole chunks`, async () => {
   const stream = await realStream();
   const random = seededRandom(3533);
-  const below = (limit: number) => Math.floor(random() * limit);
   const dir = await Deno.makeTempDir();
   let made = 0;
   let judged = 0;
   for (let round = 0; round < CASES; round++) {
-    for (const { file, samples } of chunkFiles(mutate(stream, below))) {
+    for (const { file, samples } of chunkFiles(mutateBytes(stream, random))) {
       made++;
       // The reader of the program finds it whole to the last byte: equal bytes and length, with the end flag.
       const whole = cutToLastPage(file);

@@ -16,8 +16,8 @@ function start(port = 0, options: { report?: () => HealthReport } = {}) {
 }
 
 /** What the server answers to these bytes, until it closes the connection or is silent for a while. */
-async function ask(server: HealthServer | null, text: string): Promise<string> {
-  using connection = await Deno.connect({ hostname: "127.0.0.1", port: server?.port ?? 0 });
+async function ask(server: HealthServer, text: string): Promise<string> {
+  using connection = await Deno.connect({ hostname: "127.0.0.1", port: server.port ?? 0 });
   await connection.write(new TextEncoder().encode(text));
   const buffer = new Uint8Array(65_536);
   return new TextDecoder().decode(buffer.subarray(0, await connection.read(buffer) ?? 0));
@@ -152,7 +152,7 @@ Deno.test("only the page of this site gets events, up to the limit of clients", 
 Deno.test("close() ends all event streams, even of clients that never read", async () => {
   const health = start();
   const reading = await fetch(`${health.site}events`, { headers: { "sec-fetch-site": "none" } });
-  const port = health.server?.port ?? 0;
+  const port = health.server.port ?? 0;
   using mute = await Deno.connect({ hostname: "127.0.0.1", port });
   await mute.write(new TextEncoder().encode("GET /events HTTP/1.1\r\nhost: localhost\r\n\r\n"));
   await delay(20);
@@ -166,7 +166,7 @@ Deno.test("close() ends all event streams, even of clients that never read", asy
 
 Deno.test("the server listens on no other address of this machine", async () => {
   await using health = start();
-  const port = health.server?.port ?? 0;
+  const port = health.server.port ?? 0;
   const others = Deno.networkInterfaces()
     .filter(({ family, address }) => family === "IPv4" && address !== "127.0.0.1")
     .map(({ address }) => address);
@@ -175,11 +175,11 @@ Deno.test("the server listens on no other address of this machine", async () => 
   }
 });
 
-Deno.test("a port in use is a problem that says what to do, and does not stop the program", async () => {
-  await using first = start();
-  const port = first.server?.port ?? 0;
+Deno.test("a port in use is a problem that says what to do, until another program gives it up", async () => {
+  const other = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { port } = other.addr;
   await using second = start(port);
-  assertEquals(second.server, null);
+  assertEquals(second.server.port, null);
   const [problem] = second.view().report.problems;
   assertEquals(problem?.code, "health_port_unavailable");
   assertMatch(
@@ -187,6 +187,13 @@ Deno.test("a port in use is a problem that says what to do, and does not stop th
     new RegExp(`127\\.0\\.0\\.1:${port}: Address already in use.*health_port`),
   );
   assertEquals(second.lines.map(({ level }) => level), ["ERROR"]);
+  await second.clock.advance(60_000);
+  assertEquals(second.lines.length, 1, "the line is not repeated");
+  other.close();
+  await second.clock.advance(60_000);
+  const answer = await fetch(`http://127.0.0.1:${port}/health`);
+  assertEquals([answer.status, (await answer.json()).problems], [200, []]);
+  assertEquals(second.lines.map(({ level }) => level), ["ERROR", "WARNING", "INFO"]);
 });
 
 Deno.test("a report that fails is a 500 without the reason", async () => {
@@ -202,7 +209,7 @@ Deno.test("a report that fails is a 500 without the reason", async () => {
 
 Deno.test("close() frees the port without waiting for open or silent connections", async () => {
   const health = start();
-  const port = health.server?.port ?? 0;
+  const port = health.server.port ?? 0;
   const open: Deno.TcpConn[] = [];
   for (const text of ["", "GET /hea", "GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n"]) {
     const connection = await Deno.connect({ hostname: "127.0.0.1", port });
@@ -223,7 +230,7 @@ Deno.test("close() lets an answer in progress finish", async () => {
   let closing: Promise<void> | undefined;
   await using health = start(0, {
     report: () => {
-      closing = health.server?.close();
+      closing = health.server.close();
       return health.view().report;
     },
   });
