@@ -12,7 +12,7 @@ const ROOT = new URL("..", import.meta.url).pathname;
 const FLOORS: readonly (readonly string[])[] = [
   ["commands"],
   ["agent"],
-  ["capture", "upload", "web"],
+  ["capture", "receive", "upload", "web"],
   ["microphone"],
   ["spool"],
   ["status"],
@@ -47,11 +47,11 @@ const PURE = [
   "src/status/tally.ts",
   "src/system/concat_bytes.ts",
   "src/system/error_text.ts",
+  "src/system/http_request.ts",
   "src/upload/multipart.ts",
   "src/upload/queue_order.ts",
   "src/upload/send_window.ts",
   "src/upload/verdict.ts",
-  "src/web/http_request.ts",
   "src/web/work_budget.ts",
 ];
 

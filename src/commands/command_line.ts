@@ -19,11 +19,14 @@ Usage:
                                                  deliver them again; the service may be running
   recorder-agent uninstall [--purge]             remove the service; recordings stay
   recorder-agent demo [--seconds N] [--dir DIR]  try it without a microphone or a server
+  recorder-agent receive --dir DIR               receive chunks from tills into a folder
 
 Options:
   -c, --config FILE     configuration file (default: /etc/recorder-agent/config.yaml if it exists,
                         otherwise only environment variables); RA_… variables override the file
-      --log-level L     run, demo: ${LOG_LEVELS.join(", ")} (default: INFO; of demo WARNING)
+      --log-level L     run, demo, receive: ${
+    LOG_LEVELS.join(", ")
+  } (default: INFO; of demo WARNING)
       --set KEY=VALUE   install: set a key of the configuration; may be repeated
       --root DIR        install, uninstall: the system in this folder instead of the running one
       --purge           uninstall: also remove recordings, configuration, token and user
@@ -32,7 +35,15 @@ Options:
       --json            check: machine-readable output
       --send-test-chunk check: deliver a second of silence, which the server keeps
       --seconds N       demo: end after N seconds (default: 20; 0: at Ctrl-C)
-      --dir DIR         demo: folder for the received recordings (default: ./demo-recordings)
+      --dir DIR         demo, receive: folder for the received recordings (default of demo:
+                        ./demo-recordings)
+      --listen A:PORT   receive: address and port (default: 127.0.0.1:8043)
+      --tokens FILE     receive: the tokens, one per line: TOKEN, TOKEN DEVICE_ID or TOKEN page
+                        (default: the one token in RA_INGEST_TOKEN)
+      --no-token        receive: accept everybody; only on this machine
+      --tls-cert FILE   receive: certificate chain, PEM; with --tls-key
+      --tls-key FILE    receive: its key, PEM
+      --max-mb N        receive: size of an upload (default: 128)
   -h, --help            print this help
       --version         print the version
 
@@ -59,6 +70,12 @@ const OPTIONS = {
   "send-test-chunk": { type: "boolean" },
   seconds: { type: "string" },
   dir: { type: "string" },
+  listen: { type: "string" },
+  tokens: { type: "string" },
+  "no-token": { type: "boolean" },
+  "tls-cert": { type: "string" },
+  "tls-key": { type: "string" },
+  "max-mb": { type: "string" },
   help: { type: "boolean", short: "h" },
   version: { type: "boolean" },
 } as const;
@@ -72,6 +89,7 @@ const COMMANDS = {
   devices: ["config"],
   requeue: ["config", "all", "dry-run"],
   demo: ["log-level", "seconds", "dir"],
+  receive: ["log-level", "dir", "listen", "tokens", "no-token", "tls-cert", "tls-key", "max-mb"],
 } as const satisfies Record<string, readonly (keyof typeof OPTIONS)[]>;
 
 export type CommandName = keyof typeof COMMANDS | "help" | "version";
@@ -89,7 +107,13 @@ export interface CommandLine {
   readonly json: boolean;
   readonly sendTestChunk: boolean;
   readonly seconds: number;
-  readonly dir: string;
+  readonly dir: string | undefined;
+  readonly listen: string;
+  readonly tokens: string | undefined;
+  readonly noToken: boolean;
+  readonly tlsCert: string | undefined;
+  readonly tlsKey: string | undefined;
+  readonly maxMb: number;
   /** The arguments of the command `requeue`. */
   readonly operands: readonly string[];
 }
@@ -121,8 +145,14 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     all: values.all ?? false,
     json: values.json ?? false,
     sendTestChunk: values["send-test-chunk"] ?? false,
-    seconds: readSeconds(values.seconds ?? "20"),
-    dir: values.dir ?? "demo-recordings",
+    seconds: readNumber("seconds", values.seconds ?? "20", 0, 86_400),
+    dir: values.dir,
+    listen: values.listen ?? "127.0.0.1:8043",
+    tokens: values.tokens,
+    noToken: values["no-token"] ?? false,
+    tlsCert: values["tls-cert"],
+    tlsKey: values["tls-key"],
+    maxMb: readNumber("max-mb", values["max-mb"] ?? "128", 1, 10_000),
     operands,
   };
 }
@@ -146,8 +176,8 @@ function readLevel(word: string | undefined): LevelName | undefined {
   throw new UsageError(`--log-level "${word}" is not a level: expected ${LOG_LEVELS.join(", ")}`);
 }
 
-function readSeconds(word: string): number {
-  const seconds = Number(word);
-  if (word.trim() !== "" && seconds >= 0 && seconds <= 86_400) return seconds;
-  throw new UsageError(`--seconds "${word}" is not a number from 0 to 86400`);
+function readNumber(name: string, word: string, min: number, max: number): number {
+  const number = Number(word);
+  if (word.trim() !== "" && number >= min && number <= max) return number;
+  throw new UsageError(`--${name} "${word}" is not a number from ${min} to ${max}`);
 }

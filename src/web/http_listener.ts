@@ -19,7 +19,7 @@ import { concatBytes } from "../system/concat_bytes.ts";
 import { repeating } from "../system/held_lines.ts";
 import type { Logger } from "../system/log.ts";
 import { within } from "../system/within.ts";
-import { type HttpRequest, MAX_HEAD_BYTES, parseHead } from "./http_request.ts";
+import { type HttpRequest, MAX_HEAD_BYTES, parseHead } from "../system/http_request.ts";
 import { WorkBudget } from "./work_budget.ts";
 
 /** Connections that are not streams. */
@@ -217,7 +217,8 @@ export class HttpListener {
     const startedMs = clock.monotonicMs();
     const { status, headers, body } = this.#make(request);
     const isStream = typeof body !== "string";
-    const isLast = isStream || !request.isKeptAlive || this.#closing.signal.aborted;
+    const isLast = isStream || request.hasBody || !request.isKeptAlive ||
+      this.#closing.signal.aborted;
     const bytes = this.#encode(status, headers, {
       body: isStream ? null : body,
       isHead: request.method === "HEAD",

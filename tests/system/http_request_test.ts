@@ -1,7 +1,7 @@
 // The head of a request: what is understood, what is refused, and that no bytes at all do harm.
 
 import { assert, assertEquals } from "@std/assert";
-import { type Head, MAX_HEAD_BYTES, parseHead } from "../../src/web/http_request.ts";
+import { type Head, MAX_HEAD_BYTES, parseHead } from "../../src/system/http_request.ts";
 import { mutateBytes } from "../fixtures/mutations.ts";
 import { seededRandom } from "../fixtures/random.ts";
 
