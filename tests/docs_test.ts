@@ -8,6 +8,7 @@ import { parseCommandLine } from "../src/commands/command_line.ts";
 import { runCheck } from "../src/commands/check.ts";
 import { runDevices } from "../src/commands/devices.ts";
 import { CONFIG, CONFIG_DIR, PROGRAM, runInstall, STATE_DIR } from "../src/commands/install.ts";
+import { runReceive } from "../src/commands/receive.ts";
 import { runRequeue } from "../src/commands/requeue.ts";
 import { runUninstall } from "../src/commands/uninstall.ts";
 import { loadConfig } from "../src/config/config.ts";
@@ -48,8 +49,8 @@ const MANUALS = [
   README,
   ...DOCS.filter(({ path }) => /^docs\/(tutorial|how-to|reference|ru)\//.test(path)),
 ];
-/** Pages that are not needed in Russian: they are for people who watch a fleet. */
-const ENGLISH_ONLY = ["docs/how-to/alerts.md"];
+/** Pages that are not needed in Russian: they are for people who run a fleet or its server. */
+const ENGLISH_ONLY = ["docs/how-to/alerts.md", "docs/how-to/receive-chunks.md"];
 const RUSSIAN_REFERENCE = [
   ...["configuration", "command-line", "exit-codes", "problems", "failures", "storage"],
 ];
@@ -105,9 +106,12 @@ const KNOWN: Record<string, (words: readonly string[]) => void> = {
   curl: (words) => assert(words.at(-1)?.startsWith(`http://127.0.0.1:${HEALTH_PORT}/`)),
   systemctl: ([, verb = "", unit]) => {
     assertMatch(verb, /^(status|start|stop|restart)$/);
-    assertEquals(unit, "recorder-agent");
+    assertMatch(unit ?? "", /^recorder-agent(-receive)?$/);
   },
-  journalctl: ([, ...rest]) => assertEquals(rest.slice(0, 2), ["-u", "recorder-agent"]),
+  journalctl: ([, u, unit]) => {
+    assertEquals(u, "-u");
+    assertMatch(unit ?? "", /^recorder-agent(-receive)?$/);
+  },
   ...Object.fromEntries(
     ["chown", "cp", "find", "grep", "mount", "mv", "promtool", "tail", "tee", "timedatectl"]
       .map((name) => [name, () => {}]),
@@ -181,6 +185,16 @@ Deno.test("every recorder-agent command of the manuals runs, as far as that is h
         return Math.min(0, await runDevices({ print }));
       case "requeue":
         return await requeue(args);
+      case "receive": {
+        print("receives");
+        const tokens = join(dir, "tokens");
+        await Deno.writeTextFile(tokens, "a-token\n");
+        const given = { tokens: args.tokens && tokens, tlsCert: undefined, tlsKey: undefined };
+        return await runReceive({
+          ...{ ...args, ...given, dir: join(dir, "received"), listen: "127.0.0.1:0" },
+          ...{ logLevel: "ERROR", env },
+        }, AbortSignal.abort());
+      }
       case "run":
         loadConfig({
           path: CONFIG,
@@ -222,6 +236,7 @@ Deno.test("every recorder-agent command of the manuals runs, as far as that is h
     "devices",
     "help",
     "install",
+    "receive",
     "requeue",
     "run",
     "uninstall",
@@ -397,7 +412,7 @@ Deno.test("the page of problems says for each code what it means, what happens a
 Deno.test("the reference has every line of the log with its level, and no other", () => {
   const written = logLines();
   assert(written.size > 25);
-  const rows = reference("log").rows("## Messages")
+  const rows = [reference("log").rows("## Messages"), reference("receive").rows("## Log")].flat()
     .map(([message = "", level = ""]) => [codesIn(message)[0] ?? "", level] as const);
   const messages = rows.map(([message]) => message);
   assertEquals([...written.keys()].filter((message) => !messages.includes(message)), []);

@@ -23,7 +23,7 @@ import type { Grant } from "./token_file.ts";
 const MAX_FIELD_BYTES = 1024;
 /** The store is not waited for any longer. */
 const STORE_MS = 60_000;
-/** While so many operations of the store hang, no others begin. */
+/** While this many operations of the store hang, no others begin. */
 const MAX_HANGING = 16;
 /** When a client may try again. */
 const RETRY_S = 30;
@@ -53,7 +53,7 @@ class Refusal extends Error {
 
 export class ChunkIntake {
   readonly #options: ChunkIntakeOptions;
-  /** Operations of the store that took longer than they may, and go on. */
+  /** Operations of the store that took longer than they may, and have not ended. */
   #hanging = 0;
 
   constructor(options: ChunkIntakeOptions) {
@@ -138,7 +138,7 @@ export class ChunkIntake {
     return await this.#options.store.begin();
   }
 
-  /** @throws {StoreFailure} if the store takes too long. What it does goes on, and is counted. */
+  /** @throws {StoreFailure} if the store takes too long. Its operation is counted until it ends. */
   async #within<T>(work: Promise<T>): Promise<T> {
     const ended = await within(STORE_MS, work.then((value) => ({ value })));
     if (ended !== null) return ended.value;

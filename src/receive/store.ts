@@ -24,7 +24,7 @@ export interface Kept {
   readonly place: string;
 }
 
-/** A place where chunks are kept. Any number of uploads may go on at the same time. */
+/** A place where chunks are kept. Uploads may overlap. */
 export interface Store {
   /** @throws {StoreFailure} */
   begin(): Promise<IncomingFile>;
