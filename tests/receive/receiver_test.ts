@@ -1,40 +1,29 @@
-// The receiver over real sockets: uploads of every kind, clients that mean it ill, and the real client of
-// the agent.
+// The receiver over real sockets: uploads of every kind, and clients that mean it ill. The agent itself
+// delivers to it in tests/integration/receive_test.ts.
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { retry } from "@std/async/retry";
 import { StoreFailure } from "../../src/receive/store.ts";
 import { findGrant, parseTokens } from "../../src/receive/token_file.ts";
 import { BODY_IDLE_MS, HEAD_MS, IDLE_MS, MAX_CONNECTIONS } from "../../src/receive/http_server.ts";
-import { IngestClient } from "../../src/upload/ingest_client.ts";
 import { ids, makeChunk, makeName } from "../fixtures/chunks.ts";
 import { readAll, startReceiver, TOKEN } from "../fixtures/receive_rig.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
 
 const POST = "POST /api/v1/chunks HTTP/1.1\r\nhost: a\r\n";
 const AUTH = `authorization: Bearer ${TOKEN}\r\n`;
-const never = new AbortController().signal;
 
-Deno.test("the agent's own client delivers, and a repeated delivery is the same chunk", async () => {
+Deno.test("a repeated delivery is the same chunk, and other bytes under its key are refused", async () => {
   await using rig = await startReceiver();
-  const client = (timestampFormat: "unix" | "iso8601") =>
-    new IngestClient({
-      baseUrl: `http://127.0.0.1:${rig.port}`,
-      readToken: () => Promise.resolve(TOKEN),
-      ids,
-      timestampFormat,
-      timeoutMs: 5000,
-      tlsCaFile: null,
-    });
   const [name, bytes] = [makeName(), makeChunk()];
-  using unix = client("unix");
-  using iso = client("iso8601");
-  const expected = { kind: "delivered", chunkId: name.key } as const;
-  assertEquals(await unix.upload(name, bytes, never), expected);
-  assertEquals(await iso.upload(name, bytes, never), expected);
+  const expected = { status: "ok", chunk_id: name.key };
+  assertEquals((await rig.upload({ name, bytes })).body, expected);
+  const iso = { start_ts: "2026-11-23T08:00:00.250000Z", end_ts: "2026-11-23T08:01:00.243500Z" };
+  assertEquals((await rig.upload({ name, bytes, fields: iso })).body, expected);
   assertEquals(rig.files().length, 1);
-  const refused = await unix.upload(name, makeChunk(), never);
-  assertEquals(refused.kind === "refused" && refused.status, 422, "other bytes under one key");
+  const other = await rig.upload({ name });
+  // Not a 409, which would mean that the server has the chunk.
+  assertEquals([other.status, "chunk_id" in other.body], [422, false]);
   assertEquals(rig.files().length, 1);
 });
 
