@@ -55,6 +55,10 @@ async function main(): Promise<number> {
       const { runDemo } = await import("./src/commands/demo.ts");
       return await runDemo({ ...args, dir: args.dir ?? "demo-recordings" }, stopSignal());
     }
+    case "conform": {
+      const { runConform } = await import("./src/commands/conform.ts");
+      return await runConform({ ...args, env });
+    }
     case "receive": {
       const { runReceive } = await import("./src/commands/receive.ts");
       return await runReceive({ ...args, env }, stopSignal());

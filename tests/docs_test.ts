@@ -6,6 +6,7 @@ import { join } from "@std/path/join";
 import { parse as parseYaml } from "@std/yaml/parse";
 import { parseCommandLine } from "../src/commands/command_line.ts";
 import { runCheck } from "../src/commands/check.ts";
+import { CONFORM_TESTS } from "../src/commands/conform_tests.ts";
 import { runDevices } from "../src/commands/devices.ts";
 import { CONFIG, CONFIG_DIR, PROGRAM, runInstall, STATE_DIR } from "../src/commands/install.ts";
 import { runReceive } from "../src/commands/receive.ts";
@@ -185,6 +186,9 @@ Deno.test("every recorder-agent command of the manuals runs, as far as that is h
         return Math.min(0, await runDevices({ print }));
       case "requeue":
         return await requeue(args);
+      case "conform": // needs a server: tests/commands/conform_test.ts runs it
+        print(args.operands.join());
+        return 0;
       case "receive": {
         print("receives");
         const tokens = join(dir, "tokens");
@@ -233,6 +237,7 @@ Deno.test("every recorder-agent command of the manuals runs, as far as that is h
   }
   const expected = [
     "check",
+    "conform",
     "devices",
     "help",
     "install",
@@ -355,6 +360,11 @@ Deno.test("the reference has every command, every option and every check", () =>
     listed(page, "### `check`").filter((code) => !verdicts.includes(code)),
     checkNames(),
   );
+});
+
+Deno.test("the reference has every test of conform, in its order", () => {
+  const names = reference("conform").rows("# The tests of `conform`").map(([name = ""]) => name);
+  assertEquals(names, [...CONFORM_TESTS]);
 });
 
 Deno.test("the reference has every exit code", () => {

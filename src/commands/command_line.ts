@@ -20,6 +20,8 @@ Usage:
   recorder-agent uninstall [--purge]             remove the service; recordings stay
   recorder-agent demo [--seconds N] [--dir DIR]  try it without a microphone or a server
   recorder-agent receive --dir DIR               receive chunks from tills into a folder
+  recorder-agent conform URL                     test a server of your own against the protocol; it
+                                                 keeps the test chunks
 
 Options:
   -c, --config FILE     configuration file (default: /etc/recorder-agent/config.yaml if it exists,
@@ -27,12 +29,13 @@ Options:
       --log-level L     run, demo, receive: ${
     LOG_LEVELS.join(", ")
   } (default: INFO; of demo WARNING)
-      --set KEY=VALUE   install: set a key of the configuration; may be repeated
+      --set KEY=VALUE   install: set a key of the configuration; conform: point_id, register_id,
+                        device_id of the test chunks (default: new ones); may be repeated
       --root DIR        install, uninstall: the system in this folder instead of the running one
       --purge           uninstall: also remove recordings, configuration, token and user
       --dry-run         install, uninstall, requeue: only print what would be done
       --all             requeue: every refused chunk
-      --json            check: machine-readable output
+      --json            check, conform: machine-readable output
       --send-test-chunk check: deliver a second of silence, which the server keeps
       --seconds N       demo: end after N seconds (default: 20; 0: at Ctrl-C)
       --dir DIR         demo, receive: folder for the received recordings (default of demo:
@@ -43,12 +46,14 @@ Options:
       --no-token        receive: accept everybody; only on this machine
       --tls-cert FILE   receive: certificate chain, PEM; with --tls-key
       --tls-key FILE    receive: its key, PEM
+      --token-file FILE conform: the token of the server (default: RA_INGEST_TOKEN)
+      --tls-ca FILE     conform: certificates to trust in addition to the public ones, PEM
       --max-mb N        receive: size of an upload (default: 128)
   -h, --help            print this help
       --version         print the version
 
 Exit codes:
-  0  ended as requested (SIGTERM, SIGINT, end of the demo); check: nothing failed
+  0  ended as requested (SIGTERM, SIGINT, end of the demo); check, conform: nothing failed
   1  the program cannot continue (the spool is in use or cannot be written, there is no microphone, a
      chunk cannot be requeued, the demo failed); check: something failed; install: it failed and its
      changes were undone, or the service did not start
@@ -76,6 +81,8 @@ const OPTIONS = {
   "tls-cert": { type: "string" },
   "tls-key": { type: "string" },
   "max-mb": { type: "string" },
+  "token-file": { type: "string" },
+  "tls-ca": { type: "string" },
   help: { type: "boolean", short: "h" },
   version: { type: "boolean" },
 } as const;
@@ -90,6 +97,7 @@ const COMMANDS = {
   requeue: ["config", "all", "dry-run"],
   demo: ["log-level", "seconds", "dir"],
   receive: ["log-level", "dir", "listen", "tokens", "no-token", "tls-cert", "tls-key", "max-mb"],
+  conform: ["token-file", "tls-ca", "set", "json"],
 } as const satisfies Record<string, readonly (keyof typeof OPTIONS)[]>;
 
 export type CommandName = keyof typeof COMMANDS | "help" | "version";
@@ -114,7 +122,9 @@ export interface CommandLine {
   readonly tlsCert: string | undefined;
   readonly tlsKey: string | undefined;
   readonly maxMb: number;
-  /** The arguments of the command `requeue`. */
+  readonly tokenFile: string | undefined;
+  readonly tlsCa: string | undefined;
+  /** The arguments of the commands `requeue` and `conform`. */
   readonly operands: readonly string[];
 }
 
@@ -130,7 +140,8 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     const accepted: readonly string[] = COMMANDS[command];
     const stray = Object.keys(values).find((name) => !accepted.includes(name));
     if (stray !== undefined) throw new UsageError(`--${stray} is not an option of ${command}`);
-    if (operands.length > 0 && (command !== "requeue" || values.all)) {
+    const hasOperands = command === "conform" || (command === "requeue" && !values.all);
+    if (operands.length > 0 && !hasOperands) {
       throw new UsageError(`Unexpected argument "${operands[0]}"`);
     }
   }
@@ -153,6 +164,8 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     tlsCert: values["tls-cert"],
     tlsKey: values["tls-key"],
     maxMb: readNumber("max-mb", values["max-mb"] ?? "128", 1, 10_000),
+    tokenFile: values["token-file"],
+    tlsCa: values["tls-ca"],
     operands,
   };
 }
