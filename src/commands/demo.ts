@@ -55,7 +55,7 @@ export async function runDemo(options: DemoOptions, stop: AbortSignal): Promise<
   using store = await FolderStore.open(dir);
   const receiver = Receiver.start({
     ...{ hostname: "127.0.0.1", port: 0, tls: null, tokens: oneToken(TOKEN) },
-    ...{ store, maxBodyBytes: DEFAULT_MAX_MB * 1e6, clock: systemClock, log },
+    ...{ store, overview: null, maxBodyBytes: DEFAULT_MAX_MB * 1e6, clock: systemClock, log },
     onChunk: ({ outcome, place, key, startUnixUs, durationUs, sizeBytes }) => {
       if (outcome === "repeated") return;
       const chunk = {

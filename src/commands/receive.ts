@@ -5,6 +5,7 @@ import { UsageError } from "./command_line.ts";
 import { refuseToken } from "../config/config_values.ts";
 import { fileFailure } from "../config/file_failure.ts";
 import { Receiver } from "../receive/receiver.ts";
+import { FolderOverview } from "../receive/folder_overview.ts";
 import { FolderStore } from "../receive/folder_store.ts";
 import { oneToken, TokenFile, type Tokens } from "../receive/token_file.ts";
 import { systemClock } from "../system/clock.ts";
@@ -50,6 +51,7 @@ export async function runReceive(options: ReceiveOptions, stop: AbortSignal): Pr
     using store = await FolderStore.open(dir);
     const receiver = Receiver.start({
       ...{ ...address, tls, tokens, store, log },
+      overview: new FolderOverview(dir, systemClock),
       maxBodyBytes: maxMb * 1e6,
       clock: systemClock,
     });
