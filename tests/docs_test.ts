@@ -114,7 +114,20 @@ const KNOWN: Record<string, (words: readonly string[]) => void> = {
     assertMatch(unit ?? "", /^recorder-agent(-receive)?$/);
   },
   ...Object.fromEntries(
-    ["chown", "cp", "find", "grep", "mount", "mv", "promtool", "tail", "tee", "timedatectl"]
+    [
+      "chown",
+      "cp",
+      "find",
+      "grep",
+      "mkdir",
+      "mount",
+      "mv",
+      "promtool",
+      "tail",
+      "tee",
+      "timedatectl",
+      "useradd",
+    ]
       .map((name) => [name, () => {}]),
   ),
 };
