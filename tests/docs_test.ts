@@ -115,6 +115,7 @@ const KNOWN: Record<string, (words: readonly string[]) => void> = {
   },
   ...Object.fromEntries(
     [
+      "chmod",
       "chown",
       "cp",
       "find",
