@@ -4,7 +4,7 @@
 import { UsageError } from "./command_line.ts";
 import { refuseToken } from "../config/config_values.ts";
 import { fileFailure } from "../config/file_failure.ts";
-import { Receiver } from "../receive/receiver.ts";
+import { Receiver, type ReceiverOptions } from "../receive/receiver.ts";
 import { FolderOverview } from "../receive/folder_overview.ts";
 import { FolderStore } from "../receive/folder_store.ts";
 import { oneToken, TokenFile, type Tokens } from "../receive/token_file.ts";
@@ -49,7 +49,7 @@ export async function runReceive(options: ReceiveOptions, stop: AbortSignal): Pr
     const tokens = readTokens(options, isLocal, log);
     const tls = readTls(options);
     using store = await FolderStore.open(dir);
-    const receiver = Receiver.start({
+    const receiver = startAt(options.listen, {
       ...{ ...address, tls, tokens, store, log },
       overview: new FolderOverview(dir, systemClock),
       maxBodyBytes: maxMb * 1e6,
@@ -76,6 +76,15 @@ export async function runReceive(options: ReceiveOptions, stop: AbortSignal): Pr
   } finally {
     held.flush();
     await stderr.flush(500);
+  }
+}
+
+/** @throws Error that names the address. */
+function startAt(listen: string, options: ReceiverOptions): Receiver {
+  try {
+    return Receiver.start(options);
+  } catch (error) {
+    throw new Error(`Cannot listen at ${listen}: ${messageOf(error)}`);
   }
 }
 

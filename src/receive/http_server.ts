@@ -41,6 +41,9 @@ const WATCH_MS = 1_000;
 const CLOSING_MS = 15_000;
 /** After an error of accept(): without descriptors the next one would fail, too. */
 const ACCEPT_PAUSE_MS = 200;
+/** How long there are fewer connections after that, and how many there may always be. */
+const FEWER_MS = 60_000;
+const MIN_CONNECTIONS = 8;
 const PIECE_BYTES = 65_536;
 
 const REASONS: Readonly<Record<number, string>> = {
@@ -163,6 +166,9 @@ export class HttpServer {
   readonly #connections = new Set<Connection>();
   readonly #closing = new AbortController();
   readonly #accepting: Promise<void>;
+  /** How many connections there may be while descriptors are missing, and until when (monotonic). */
+  #places = MAX_CONNECTIONS;
+  #fewerUntilMs = -Infinity;
   #watching: Promise<void> | null = null;
   #closed: Promise<void> | null = null;
 
@@ -222,15 +228,20 @@ export class HttpServer {
         if (signal.aborted) return;
         const fields = repeating("accept", { error: String(error) });
         log.warning("The receiver cannot accept a connection.", fields);
-        this.#makeRoom(); // the descriptor that is missing may be one of these
+        // Descriptors are missing: those of half of the connections become free, and stay so for a while.
+        this.#places = Math.max(MIN_CONNECTIONS, this.#connections.size >> 1);
+        this.#fewerUntilMs = clock.monotonicMs() + FEWER_MS;
+        while (this.#connections.size > this.#places && this.#makeRoom());
         await clock.sleep(ACCEPT_PAUSE_MS, signal);
       }
     }
   }
 
   #take(conn: Deno.Conn): void {
-    if (this.#connections.size >= MAX_CONNECTIONS && !this.#makeRoom()) return conn.close();
-    const connection = new Connection(conn, this.#options.clock.monotonicMs());
+    const nowMs = this.#options.clock.monotonicMs();
+    const places = nowMs < this.#fewerUntilMs ? this.#places : MAX_CONNECTIONS;
+    if (this.#connections.size >= places && !this.#makeRoom()) return conn.close();
+    const connection = new Connection(conn, nowMs);
     this.#connections.add(connection);
     connection.served = this.#serve(connection);
     this.#watching ??= this.#watch();

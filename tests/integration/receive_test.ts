@@ -3,12 +3,13 @@
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path/join";
-import { formatChunkName } from "../../src/chunk/chunk_name.ts";
+import { type ChunkName, formatChunkName } from "../../src/chunk/chunk_name.ts";
 import { AgentProcess } from "../fixtures/agent_process.ts";
 import { temporaryCertificates } from "../fixtures/certificates.ts";
 import { makeChunk, makeName } from "../fixtures/chunks.ts";
 import { fieldsOf, filesBelow } from "../fixtures/receive_rig.ts";
 import { ReceiverProcess } from "../fixtures/receiver_process.ts";
+import { SmallDisk } from "../fixtures/small_disk.ts";
 import { runReceiverKills } from "../receiving/kills.ts";
 
 const TOKEN = "the-token";
@@ -18,6 +19,22 @@ Deno.test("agent and receiver, both killed at random moments, lose no chunk, dou
   assertEquals(report.faults, []);
   assertEquals(report.chunks, 160);
 });
+
+/** Delivers a chunk by hand. */
+async function deliver(
+  url: string,
+  name: ChunkName,
+  bytes: Uint8Array<ArrayBuffer> = makeChunk(),
+): Promise<Response> {
+  const form = new FormData();
+  for (const [field, value] of Object.entries(fieldsOf(name))) form.append(field, value);
+  form.append("chunk_file", new Blob([bytes]), "x.ogg");
+  return await fetch(`${url}/api/v1/chunks`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${TOKEN}`, "idempotency-key": name.key },
+    body: form,
+  });
+}
 
 Deno.test("when the answer is sent, the file, its name and its folders are on the disk", async () => {
   const root = await Deno.makeTempDir({ prefix: "receive-" });
@@ -31,14 +48,7 @@ Deno.test("when the answer is sent, the file, its name and its folders are on th
   const said = strace.stderr.getReader();
   await said.read(); // it is attached
   const name = makeName();
-  const form = new FormData();
-  for (const [field, value] of Object.entries(fieldsOf(name))) form.append(field, value);
-  form.append("chunk_file", new Blob([makeChunk()]), "x.ogg");
-  const answer = await fetch(`${await receiver.url}/api/v1/chunks`, {
-    method: "POST",
-    headers: { authorization: `Bearer ${TOKEN}`, "idempotency-key": name.key },
-    body: form,
-  });
+  const answer = await deliver(await receiver.url, name);
   assertEquals(await answer.json(), { status: "ok", chunk_id: name.key });
   await receiver.end("SIGKILL");
   await strace.status;
@@ -96,3 +106,48 @@ Deno.test("over TLS, with a private CA, the agent delivers; SIGTERM ends the rec
   assertEquals(receiver.lines.at(-1)?.message, "Stopped receiving.");
   await Deno.remove(root, { recursive: true });
 });
+
+Deno.test("more connections than the process has descriptors do not keep a till from delivering", async () => {
+  const root = await Deno.makeTempDir({ prefix: "receive-" });
+  const source = new URL("../../main.ts", import.meta.url).pathname;
+  const deno = [Deno.execPath(), "run", "-A", "--no-check", source];
+  await using receiver = await ReceiverProcess.start({
+    ...{ dir: join(root, "store"), token: TOKEN },
+    program: ["bash", "-c", 'ulimit -n 64; exec "$@"', "-", ...deno],
+  });
+  const url = await receiver.url;
+  const { port } = new URL(url);
+  const address = { hostname: "127.0.0.1", port: Number(port) };
+  const flood = await Promise.all(Array.from({ length: 200 }, () => Deno.connect(address)));
+  assertEquals(await (await deliver(url, makeName())).json().then(({ status }) => status), "ok");
+  for (const one of flood) one.close();
+  const said = receiver.lines.map(({ message }) => message);
+  assert(said.includes("The receiver cannot accept a connection."), "the limit was not reached");
+  await receiver.end("SIGTERM");
+  await Deno.remove(root, { recursive: true });
+});
+
+Deno.test("a full disk is answered with 507, leaves nothing torn, and chunks are taken again when there is space", async () => {
+  await using disk = await SmallDisk.open(4);
+  const store = join(disk.dir, "store");
+  await using receiver = await ReceiverProcess.start({ dir: store, token: TOKEN });
+  const url = await receiver.url;
+  const [small, large] = [makeName(1), makeName(2)];
+  const bytes = new Uint8Array(2_000_000);
+  bytes.set(makeChunk());
+  assertEquals(await status(deliver(url, small)), 200);
+  await disk.fill(500_000);
+  assertEquals(await status(deliver(url, large, bytes)), 507);
+  const names = () => filesBelow(store).map((path) => path.slice(path.lastIndexOf("/") + 1));
+  assertEquals(names().sort(), ["lock", formatChunkName(small)].sort());
+  await disk.free();
+  assertEquals(await status(deliver(url, large, bytes)), 200);
+  assertEquals(names().sort(), ["lock", formatChunkName(small), formatChunkName(large)].sort());
+  await receiver.end("SIGTERM");
+});
+
+async function status(answering: Promise<Response>): Promise<number> {
+  const answer = await answering;
+  await answer.body?.cancel();
+  return answer.status;
+}
