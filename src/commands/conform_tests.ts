@@ -1,6 +1,6 @@
 // The tests of `recorder-agent conform`: each sends something to a server and says what its answers mean
 // for a till that does the same (docs/reference/protocol.md). What an answer means is judged as the uploader
-// judges it. Nothing is printed here.
+// judges it. Nothing is printed here. Long, because it is a table of tests.
 
 import { BEGIN_OF_STREAM, encodePage, END_OF_STREAM } from "../chunk/ogg.ts";
 import { encodeOpusHead, encodeOpusTags, OPUS_RATE } from "../chunk/opus.ts";

@@ -6,7 +6,6 @@ import { createHash } from "node:crypto";
 import type { Clock } from "../system/clock.ts";
 import { repeating } from "../system/held_lines.ts";
 import type { Logger } from "../system/log.ts";
-import { within } from "../system/within.ts";
 import { announcedSha256, readChunkForm, uuidOf } from "./chunk_form.ts";
 import type { Incoming, Reply } from "./http_server.ts";
 import { boundaryOf, type FormEvent, FormFault, MultipartReader } from "./multipart_reader.ts";
@@ -50,6 +49,9 @@ class Refusal extends Error {
     super(message);
   }
 }
+
+/** An operation of the store has not ended, and may never end. */
+class StoreStuck extends StoreFailure {}
 
 export class ChunkIntake {
   readonly #options: ChunkIntakeOptions;
@@ -102,6 +104,7 @@ export class ChunkIntake {
     }
     const sha256 = announcedSha256(headers);
     const form = new FormInput(() => this.#begin());
+    let isStuck = false;
     try {
       const reader = new MultipartReader(boundary);
       for await (const bytes of body) {
@@ -128,8 +131,12 @@ export class ChunkIntake {
         throw new Refusal(422, "other bytes were accepted under this Idempotency-Key before");
       }
       return { ...facts, outcome, place, sizeBytes: form.sizeBytes };
+    } catch (error) {
+      isStuck = error instanceof StoreStuck;
+      throw error;
     } finally {
-      if (form.file !== null) await within(STORE_MS, form.file.discard());
+      const discarded = form.discard();
+      if (!isStuck) await discarded;
     }
   }
 
@@ -140,12 +147,16 @@ export class ChunkIntake {
 
   /** @throws {StoreFailure} if the store takes too long. Its operation is counted until it ends. */
   async #within<T>(work: Promise<T>): Promise<T> {
-    const ended = await within(STORE_MS, work.then((value) => ({ value })));
+    const { clock } = this.#options;
+    const over = new AbortController();
+    const late = clock.sleep(STORE_MS, over.signal).then(() => null);
+    const ended = await Promise.race([work.then((value) => ({ value })), late])
+      .finally(() => over.abort());
     if (ended !== null) return ended.value;
     this.#hanging++;
     const count = () => this.#hanging--;
     work.then(count, count);
-    throw new StoreFailure(`an operation took more than ${STORE_MS / 1000} s`);
+    throw new StoreStuck(`an operation took more than ${STORE_MS / 1000} s`);
   }
 }
 
@@ -157,6 +168,7 @@ class FormInput {
   sizeBytes = 0;
   readonly #begin: () => Promise<IncomingFile>;
   readonly #first: number[] = [];
+  #isOver = false;
   #part = { name: "", isFile: false };
   #text: number[] = [];
 
@@ -181,7 +193,9 @@ class FormInput {
         }
         this.#part = event;
         this.#text = [];
-        if (isChunkFile(event)) this.file = await this.#begin();
+        if (!isChunkFile(event)) return;
+        this.file = await this.#begin();
+        if (this.#isOver) await this.file.discard(); // nobody waited any longer
         return;
       }
       case "data":
@@ -199,6 +213,12 @@ class FormInput {
         this.fields.set(this.#part.name, new TextDecoder().decode(new Uint8Array(this.#text)));
         return;
     }
+  }
+
+  /** Forgets the file unless it was kept. */
+  async discard(): Promise<void> {
+    this.#isOver = true;
+    await this.file?.discard();
   }
 
   async #takeFile(bytes: Uint8Array): Promise<void> {

@@ -1,6 +1,7 @@
 // An HTTP/1.1 server with bodies for a port that anybody can reach: bounded connections, bytes and times.
 // It never keeps a body in memory, and does not know what is asked or answered. TLS is optional. Not
-// Deno.serve(), which bounds none of these (docs/explanation/findings.md, "Deno and V8").
+// Deno.serve(), which bounds none of these (docs/explanation/findings.md, "Deno and V8"). Longer than most
+// modules, because the places, the times and the bytes of a connection are one set of rules.
 //
 // The states of a connection, each with a time limit (watched once a second):
 //

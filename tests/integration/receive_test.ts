@@ -119,7 +119,7 @@ Deno.test("more connections than the process has descriptors do not keep a till 
   const { port } = new URL(url);
   const address = { hostname: "127.0.0.1", port: Number(port) };
   const flood = await Promise.all(Array.from({ length: 200 }, () => Deno.connect(address)));
-  assertEquals(await (await deliver(url, makeName())).json().then(({ status }) => status), "ok");
+  assertEquals(await status(deliver(url, makeName())), 200);
   for (const one of flood) one.close();
   const said = receiver.lines.map(({ message }) => message);
   assert(said.includes("The receiver cannot accept a connection."), "the limit was not reached");

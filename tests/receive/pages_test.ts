@@ -6,6 +6,7 @@ import { coverageOf, missingUs } from "../../src/receive/day_coverage.ts";
 import { FolderOverview, MAX_AGE_MS } from "../../src/receive/folder_overview.ts";
 import { findGrant, parseTokens } from "../../src/receive/token_file.ts";
 import { ids, makeName } from "../fixtures/chunks.ts";
+import { Document } from "../fixtures/documents.ts";
 import { startReceiver, TOKEN } from "../fixtures/receive_rig.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
 
@@ -48,6 +49,13 @@ Deno.test("the page has each till with its last chunk and what is missing; the m
   assertMatch(metrics, /^recorder_receiver_chunks_stored_total 3$/m);
   assertMatch(metrics, /^recorder_receiver_day_missing_seconds\{.*device_id="9f.*"\} 60$/m);
   assertMatch(metrics, /^recorder_receiver_last_chunk_end_seconds\{.*\} 1795421040\.25$/m);
+  const listed = new Document("docs/reference/receive.md").text.matchAll(
+    /`(recorder_receiver_\w+)/g,
+  );
+  const described = metrics.matchAll(/^# TYPE (\w+) /gm);
+  const sorted = (found: Iterable<RegExpMatchArray>) =>
+    [...found].map(([, name = ""]) => name).sort();
+  assertEquals(sorted(listed), sorted(described), "the reference has every metric");
   const promtool = new Deno.Command("promtool", {
     args: ["check", "metrics"],
     ...{ stdin: "piped", stdout: "piped", stderr: "piped" },

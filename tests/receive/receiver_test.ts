@@ -3,7 +3,7 @@
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { retry } from "@std/async/retry";
-import { StoreFailure } from "../../src/receive/store.ts";
+import { type IncomingFile, StoreFailure } from "../../src/receive/store.ts";
 import { findGrant, parseTokens } from "../../src/receive/token_file.ts";
 import { BODY_IDLE_MS, HEAD_MS, IDLE_MS, MAX_CONNECTIONS } from "../../src/receive/http_server.ts";
 import { ids, makeChunk, makeName } from "../fixtures/chunks.ts";
@@ -123,6 +123,44 @@ Deno.test("a store that is full or gone is an answer to try again, and nothing s
     assert(rig.lines.some(({ error }) => error === "it hurts"));
   }
 });
+
+Deno.test("a store that hangs is answered with 503 after a minute, and after many of them at once", async () => {
+  const clock = new SimulatedClock(Date.UTC(2026, 10, 23));
+  const forever = Promise.withResolvers<never>();
+  let begun = 0;
+  await using rig = await startReceiver({
+    clock,
+    wrap: (store) => ({
+      async begin() {
+        const file = await store.begin();
+        begun++;
+        return { ...asFile(file), keep: () => forever.promise };
+      },
+    }),
+  });
+  const hanging = Array.from({ length: 16 }, (_, index) => rig.upload({ name: makeName(index) }));
+  await retry(() => assertEquals(begun, 16), { minTimeout: 5, maxAttempts: 400, multiplier: 1 });
+  // Each sleeps until its limit; the connections are watched by one more sleeper.
+  await retry(() => assertEquals(clock.sleepers, 17), {
+    ...{ minTimeout: 5, maxAttempts: 400, multiplier: 1 },
+  });
+  await clock.advance(60_000);
+  for (const { status, headers } of await Promise.all(hanging)) {
+    assertEquals([status, headers.get("retry-after")], [503, "30"]);
+  }
+  assertEquals((await rig.upload()).status, 503, "not one more begins");
+  assertEquals(begun, 16);
+  forever.reject(new StoreFailure("it has come back"));
+});
+
+/** The same file, without its class. */
+function asFile(file: IncomingFile): IncomingFile {
+  return {
+    write: (bytes) => file.write(bytes),
+    keep: (chunk, sha256) => file.keep(chunk, sha256),
+    discard: () => file.discard(),
+  };
+}
 
 Deno.test("an upload may come in chunks, ask first, share its connection, or be cut into single bytes", async () => {
   await using rig = await startReceiver();
