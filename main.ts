@@ -13,10 +13,11 @@ import {
 import { readWantedMicrophone, runDevices, withMicrophones } from "./src/commands/devices.ts";
 import { runInstall } from "./src/commands/install.ts";
 import { runRequeue } from "./src/commands/requeue.ts";
+import { printError } from "./src/commands/terminal.ts";
 import { runUninstall } from "./src/commands/uninstall.ts";
 import { type Config, ConfigError } from "./src/config/config.ts";
 import { loadGivenConfig } from "./src/config/first_run.ts";
-import { readEnvironment } from "./src/config/places.ts";
+import { takeEnvironment } from "./src/config/places.ts";
 import { HeldLines } from "./src/system/held_lines.ts";
 import { startLog, StderrQueue } from "./src/system/log.ts";
 import { COMMIT, VERSION } from "./src/system/version.ts";
@@ -36,7 +37,7 @@ function stopSignal(): AbortSignal {
 
 async function main(): Promise<number> {
   const args = parseCommandLine(Deno.args);
-  const env = readEnvironment();
+  const env = takeEnvironment();
   const executable = Deno.build.standalone ? Deno.execPath() : "";
   switch (args.command) {
     case "help":
@@ -112,10 +113,10 @@ try {
   code = await main();
 } catch (error) {
   if (error instanceof ConfigError) {
-    for (const problem of await withMicrophones(error.problems)) console.error(problem);
+    for (const problem of await withMicrophones(error.problems)) printError(problem);
     code = 2;
   } else if (error instanceof UsageError) {
-    console.error(`${error.message}\nTry: recorder-agent --help`);
+    printError(`${error.message}\nTry: recorder-agent --help`);
     code = 2;
   } else {
     throw error;

@@ -54,6 +54,8 @@ const PURE = [
   "src/system/concat_bytes.ts",
   "src/system/error_text.ts",
   "src/system/http_request.ts",
+  "src/system/printable.ts",
+  "src/system/redact.ts",
   "src/upload/multipart.ts",
   "src/upload/queue_order.ts",
   "src/upload/send_window.ts",

@@ -8,6 +8,7 @@ import { isMissing, outputOf, spawnBound } from "../system/child.ts";
 import type { Clock } from "../system/clock.ts";
 import type { CaptureSource } from "../microphone/capture_attempts.ts";
 import { type Diagnosis, problems } from "../status/problems.ts";
+import { printable } from "../system/printable.ts";
 import { FfmpegSocket } from "./ffmpeg_socket.ts";
 import { LevelMeter } from "./level_meter.ts";
 import { LevelsReader } from "./levels_reader.ts";
@@ -45,6 +46,9 @@ export const PAGE_MS = 400;
 export const MUXER_DELAY_MS = PAGE_MS;
 /** The most bytes in one read: a page at 320 kbit/s. */
 const SOUND_BUFFER_BYTES = 16_384;
+
+/** The longest line of ffmpeg's stderr, characters; a longer one is cut. */
+const MAX_LINE = 1000;
 
 export type FfmpegLogLevel = "error" | "warning" | "info";
 
@@ -278,19 +282,19 @@ function parseLine(line: string): { level: FfmpegLogLevel; text: string } {
     : name === "warning"
     ? "warning"
     : "info";
-  const text = match?.[2] ?? line;
+  const text = printable(match?.[2] ?? line, MAX_LINE);
   // ffmpeg reports at every start that a mono microphone is mono.
   return { level: /^Guessed Channel Layout/.test(text) ? "info" : level, text };
 }
 
-/** Text lines of at most 1,000 characters; a longer one is cut. */
+/** Text lines of at most MAX_LINE characters; a longer one is cut. */
 async function* lines(stream: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
   let rest = "";
   const decoder = new TextDecoder();
   for await (const bytes of stream) {
     const parts = (rest + decoder.decode(bytes, { stream: true })).split(/\r?\n|\r/);
-    rest = (parts.pop() ?? "").slice(0, 1000);
-    for (const part of parts) if (part !== "") yield part.slice(0, 1000);
+    rest = (parts.pop() ?? "").slice(0, MAX_LINE);
+    for (const part of parts) if (part !== "") yield part.slice(0, MAX_LINE);
   }
   if (rest !== "") yield rest;
 }

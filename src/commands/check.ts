@@ -1,4 +1,3 @@
-// deno-lint-ignore-file no-console -- this command talks to a person
 // The command `recorder-agent check`: checks everything that a recording till needs, one check after the
 // other, and prints what is wrong and how to fix it. It changes nothing, and sends a chunk only on
 // request. Each check is a separate function; a check that fails does not stop the others.
@@ -24,7 +23,9 @@ import {
 import { checkMicrophone } from "./check_microphone.ts";
 import { checkServer, SERVER_CHECKS } from "./check_server.ts";
 import { withMicrophones } from "./devices.ts";
+import { toJson } from "../system/printable.ts";
 import { messageOf } from "../system/error_text.ts";
+import { printText } from "./terminal.ts";
 
 export interface CheckOptions {
   readonly config: string | undefined;
@@ -44,7 +45,7 @@ const MARKS: Record<Verdict, string> = { ok: "✔", warning: "!", failed: "✘",
 
 /** Returns the exit code: 0 if nothing failed (there may be warnings), else 1; 2 if nothing is set up. */
 export async function runCheck(options: CheckOptions): Promise<number> {
-  const { print = console.log, json } = options;
+  const { print = printText, json } = options;
   const findings: Finding[] = [];
   const report = (found: readonly Finding[]) => {
     findings.push(...found);
@@ -55,7 +56,7 @@ export async function runCheck(options: CheckOptions): Promise<number> {
   report(found);
   for (const check of isSetUp ? checksOf(config, options) : []) report(await orSay(check));
   const broken = findings.filter(({ verdict }) => verdict === "failed").length;
-  if (json) print(JSON.stringify({ ok: broken === 0, checks: findings }, null, 2));
+  if (json) print(toJson({ ok: broken === 0, checks: findings }, 2));
   else {
     for (const line of formatSkipped(findings)) print(line);
     if (isSetUp) {

@@ -12,6 +12,7 @@ import { USER } from "./install.ts";
 import { idOf } from "./install_steps.ts";
 import { readHealth, SERVICE, SYSTEMCTL } from "./service.ts";
 import { messageOf } from "../system/error_text.ts";
+import { MAX_TEXT, printable } from "../system/printable.ts";
 
 /** The service's user must be in the group that may open sound devices. */
 export async function checkUser(unit: Unit | null, root = "/"): Promise<Finding[]> {
@@ -142,14 +143,18 @@ async function checkHealth({ healthPort }: Config): Promise<Finding> {
     const message = `/health on port ${healthPort} does not answer`;
     return failed(name, message, "Check whether another program uses health_port (ss -ltnp)");
   }
-  const problems = Array.isArray(health.problems) ? health.problems : [];
+  const problems: readonly unknown[] = Array.isArray(health.problems) ? health.problems : [];
   if (health.status === "ok" && problems.length === 0) return ok(name, "ok");
   const told = health.status === "error" ? failed : warning;
   return told(name, sayProblems(problems), "docs/reference/problems.md describes each code");
 }
 
-function sayProblems(problems: readonly { code: string; message: string }[]): string {
-  return problems.map(({ code, message }) => `${code}: ${message}`).join("\n") || "not ok";
+/** Another program may answer on the port. */
+function sayProblems(problems: readonly unknown[]): string {
+  return problems.slice(0, 20).map((problem) => {
+    const { code, message } = Object(problem);
+    return `${code}: ${message}`;
+  }).join("\n") || "not ok";
 }
 
 /** What systemd reports about the service. */
@@ -165,7 +170,7 @@ export async function readUnit(): Promise<Unit | null> {
     const lines = new TextDecoder().decode(stdout).trim().split("\n");
     return Object.fromEntries(lines.map((line) => {
       const at = line.indexOf("=");
-      return [line.slice(0, at), line.slice(at + 1)];
+      return [line.slice(0, at), printable(line.slice(at + 1), MAX_TEXT)];
     }));
   } catch {
     return null;

@@ -1,18 +1,21 @@
 // The checks of the connection to the server: its name, its port, its certificate, the token. Uses values
 // of the configuration and nothing else of the machine; sends no chunk unless requested.
 
+import { beginningOf } from "../system/byte_stream.ts";
 import { deadline, systemClock } from "../system/clock.ts";
 import type { Config } from "../config/config.ts";
 import { readToken } from "../config/token.ts";
 import { IngestClient } from "../upload/ingest_client.ts";
 import { judge } from "../upload/verdict.ts";
 import { problems } from "../status/problems.ts";
+import { Redactor } from "../system/redact.ts";
 import { VERSION } from "../system/version.ts";
 import { failed, type Finding, ok, skippedAll, warning } from "./finding.ts";
 import { silentChunk } from "./probe_chunk.ts";
 import { messageOf } from "../system/error_text.ts";
 
 const LIMIT_MS = 10_000;
+const MAX_ANSWER_BYTES = 65_536;
 
 /** The names of the checks, in this order. */
 export const SERVER_CHECKS = ["dns", "connection", "tls", "token"] as const;
@@ -129,6 +132,8 @@ async function askWithToken(config: Config): Promise<Finding> {
     const message = messageOf(error);
     return failed(name, message, "Write only the token into that file");
   }
+  const redactor = new Redactor(token);
+  const hide = (text: string) => redactor.hide(text);
   const caCerts = config.tlsCaFile === null ? [] : [await Deno.readTextFile(config.tlsCaFile)];
   using client = Deno.createHttpClient({ caCerts, http2: false });
   using limit = deadline(LIMIT_MS);
@@ -141,8 +146,8 @@ async function askWithToken(config: Config): Promise<Finding> {
       redirect: "manual",
       signal: limit.signal,
     });
-    const body = (await answer.text()).slice(0, 2000).replaceAll(token, "[token]");
-    const verdict = judge(answer.status, answer.headers, body);
+    const body = await beginningOf(answer.body, MAX_ANSWER_BYTES);
+    const verdict = judge(answer.status, answer.headers, body, hide);
     if (verdict.kind === "refused") return ok(name, "the server accepts the token");
     if (verdict.kind === "misconfigured") {
       return failed(name, verdict.reason, problems.uploadMisconfigured(verdict.reason).fix);
@@ -153,7 +158,7 @@ async function askWithToken(config: Config): Promise<Finding> {
     const message = `no answer: ${messageOf(error)}`;
     return failed(
       name,
-      message.replaceAll(token, "[token]"),
+      hide(message),
       "Try again, and check that the server runs",
     );
   }

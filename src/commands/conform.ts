@@ -3,6 +3,7 @@
 
 import { refuseToken } from "../config/config_values.ts";
 import { fileFailure } from "../config/file_failure.ts";
+import { printable } from "../system/printable.ts";
 import { UsageError } from "./command_line.ts";
 import { conform } from "./conform_tests.ts";
 import { type Finding, hasFailed } from "./finding.ts";
@@ -11,6 +12,8 @@ const SLOW_MS = 10_000;
 /** More than the megabyte that many servers and proxies allow. */
 const LARGE_SECONDS = 60;
 const MARKS = { ok: "✔", warning: "!", failed: "✘", skipped: "–" } as const;
+/** How much of what a server said is shown, characters. */
+const MAX_MESSAGE = 400;
 const ID_KEYS = ["point_id", "register_id", "device_id"] as const;
 
 export interface ConformOptions {
@@ -60,13 +63,8 @@ export async function runConform(options: ConformOptions): Promise<number> {
 }
 
 function format({ name, verdict, message, fix }: Finding): string {
-  const line = `${MARKS[verdict]} ${name.padEnd(16)}${printable(message)}`;
+  const line = `${MARKS[verdict]} ${name.padEnd(16)}${printable(message, MAX_MESSAGE)}`;
   return fix === null ? line : `${line}\n${" ".repeat(18)}→ ${fix}`;
-}
-
-/** What a server said may not control a terminal. */
-function printable(text: string): string {
-  return text.replaceAll(/[\p{C}\u2028\u2029]/gu, " ").slice(0, 400);
 }
 
 function readToken({ tokenFile, env }: ConformOptions): string {

@@ -6,6 +6,7 @@ import { BEGIN_OF_STREAM, encodePage, END_OF_STREAM } from "../chunk/ogg.ts";
 import { encodeOpusHead, encodeOpusTags, OPUS_RATE } from "../chunk/opus.ts";
 import { concatBytes } from "../system/concat_bytes.ts";
 import { messageOf } from "../system/error_text.ts";
+import { Redactor } from "../system/redact.ts";
 import { VERSION } from "../system/version.ts";
 import { judge, type Verdict } from "../upload/verdict.ts";
 import { formatTimestamp } from "../upload/ingest_client.ts";
@@ -309,8 +310,11 @@ export async function conform(
 /** Makes uploads and judges their answers. */
 class Bench {
   #count = 0;
+  readonly #redactor: Redactor;
 
-  constructor(readonly target: ConformTarget) {}
+  constructor(readonly target: ConformTarget) {
+    this.#redactor = new Redactor(target.token);
+  }
 
   /** A chunk with a new key that begins where the one before ended. */
   chunk({ seconds = 1, packetBytes = 60 } = {}): Sent {
@@ -383,7 +387,10 @@ class Bench {
     const sending = connection.send(request, pace).catch(() => {}); // the answer says more
     try {
       const answer = await connection.answer();
-      return { ...judge(answer.status, answer.headers, answer.body), answer };
+      return {
+        ...judge(answer.status, answer.headers, answer.body, this.#redactor.hide),
+        answer,
+      };
     } catch (error) {
       return noAnswer(error);
     } finally {
@@ -406,9 +413,7 @@ class Bench {
 
   /** What an outcome says, without the token. */
   words(outcome: Outcome): string {
-    return outcome.kind === "delivered"
-      ? "accepted"
-      : outcome.reason.replaceAll(this.target.token, "[token]");
+    return outcome.kind === "delivered" ? "accepted" : this.#redactor.hide(outcome.reason);
   }
 }
 

@@ -15,6 +15,7 @@ import { type Microphone, SystemMicrophones } from "../microphone/microphones.ts
 import type { CaptureDevice } from "../microphone/sound_listing.ts";
 import { readSoundSystem, type SoundOptions } from "../microphone/sound_system.ts";
 import { KEYS } from "../config/keys.ts";
+import { printText } from "./terminal.ts";
 
 /** What the configuration says about the microphone. */
 export interface WantedMicrophone {
@@ -51,8 +52,7 @@ export function readWantedMicrophone(given: GivenConfig): WantedMicrophone {
 
 /** Prints the table. Returns the exit code: 0, or 1 if there is no microphone to record. */
 export async function runDevices(options: DevicesOptions = {}): Promise<number> {
-  // deno-lint-ignore no-console -- this command talks to a person
-  const { print = console.log, audioDevice = null, spoolDir = KEYS.spool_dir.default } = options;
+  const { print = printText, audioDevice = null, spoolDir = KEYS.spool_dir.default } = options;
   const { devices } = await readSoundSystem(options);
   const sampleRate = Number(KEYS.sample_rate.default);
   const chosen = await new SystemMicrophones({ ...options, audioDevice, spoolDir, sampleRate })

@@ -1,4 +1,3 @@
-// deno-lint-ignore-file no-console -- this command talks to a person
 // The command `recorder-agent install`: sets up the service on a machine to which the program was copied.
 // It asks for the values that it needs, checks all of them before it changes anything, and then carries
 // out one step after the other; each step may be repeated. Installing again is an upgrade: configuration
@@ -31,7 +30,7 @@ import {
   under,
 } from "./install_steps.ts";
 import { isPortFree, lastLines, readHealth, SERVICE, serviceState, SYSTEMCTL } from "./service.ts";
-import { askOnTerminal } from "./terminal.ts";
+import { askOnTerminal, printText } from "./terminal.ts";
 import { messageOf } from "../system/error_text.ts";
 
 /** Where the files are installed. */
@@ -75,7 +74,7 @@ interface Plan {
 
 /** Returns the exit code. Errors are printed as sentences; in that case nothing is changed. */
 export async function runInstall(options: InstallOptions): Promise<number> {
-  const { root, dryRun, print = console.log } = options;
+  const { root, dryRun, print = printText } = options;
   const isLive = root === "/";
   try {
     await checkSystem(root, isLive, options.executable);

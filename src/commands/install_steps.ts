@@ -5,6 +5,7 @@ import { join } from "@std/path/join";
 import { outputOf } from "../system/child.ts";
 import { messageOf } from "../system/error_text.ts";
 import { exists } from "../system/disk.ts";
+import { MAX_TEXT, printable } from "../system/printable.ts";
 
 export interface Step {
   /** What it does, for people; it begins with a verb. */
@@ -192,7 +193,7 @@ export async function runProgram(
 ): Promise<void> {
   const { success, stderr } = await outputOf(program, args, { limitMs });
   if (success) return;
-  const said = new TextDecoder().decode(stderr).trim();
+  const said = printable(new TextDecoder().decode(stderr), MAX_TEXT);
   throw new Error(`${program} ${args.join(" ")} failed${said === "" ? "" : `: ${said}`}`);
 }
 

@@ -6,7 +6,9 @@ import { join } from "@std/path/join";
 import { type ChunkName, parseChunkName } from "../chunk/chunk_name.ts";
 import { removeIfThere, sizeOf, syncDirectory } from "../system/disk.ts";
 import { reasonPath } from "../spool/reason_file.ts";
+import { fromJson, MAX_TEXT, printable } from "../system/printable.ts";
 import { messageOf } from "../system/error_text.ts";
+import { printText } from "./terminal.ts";
 
 export interface RequeueOptions {
   readonly spoolDir: string;
@@ -45,8 +47,7 @@ interface Rejected {
 
 /** Returns the exit code: 0, or 1 if a named chunk does not exist or cannot be moved. */
 export async function runRequeue(options: RequeueOptions): Promise<number> {
-  // deno-lint-ignore no-console -- this command talks to a person
-  const { spoolDir, all, wanted, dryRun, print = console.log } = options;
+  const { spoolDir, all, wanted, dryRun, print = printText } = options;
   let rejected: Rejected;
   try {
     rejected = await readRejected(join(spoolDir, "rejected"));
@@ -97,7 +98,9 @@ async function readReason(path: string): Promise<Reason> {
   const writtenMs = await writtenAtMs(path);
   const unknown = { text: "the reason is not known", answer: "-", refusedAt: "-", writtenMs };
   try {
-    const { reason, http_status, rejected_at } = JSON.parse(await Deno.readTextFile(path));
+    const { reason, http_status, rejected_at } = Object(
+      fromJson(await Deno.readTextFile(path)),
+    );
     return {
       text: typeof reason === "string" ? reason : unknown.text,
       answer: typeof http_status === "number" ? String(http_status) : "-",
@@ -169,7 +172,9 @@ function show({ chunks, others }: Rejected, print: (text: string) => void): void
 function showOthers({ others }: Pick<Rejected, "others">, print: (text: string) => void): void {
   if (others.length === 0) return;
   print(
-    `Not chunks; these files stay in rejected/:\n${others.map((name) => `    ${name}`).join("\n")}`,
+    `Not chunks; these files stay in rejected/:\n${
+      others.map((name) => `    ${printable(name, MAX_TEXT)}`).join("\n")
+    }`,
   );
 }
 

@@ -2,7 +2,12 @@
 // answer of its /health. It changes nothing; install and uninstall do.
 
 import { outputOf } from "../system/child.ts";
+import { beginningOf } from "../system/byte_stream.ts";
+import { fromJson, MAX_TEXT, printable } from "../system/printable.ts";
 import { deadline } from "../system/clock.ts";
+
+/** More than the largest answer of this program. */
+const MAX_HEALTH_BYTES = 262_144;
 
 export const SERVICE = "recorder-agent.service";
 export const SYSTEMCTL = "/usr/bin/systemctl";
@@ -32,7 +37,8 @@ export async function lastLines(count: number): Promise<string[]> {
   try {
     const args = ["-u", SERVICE, "-n", String(count), "-o", "cat", "--no-pager"];
     const { stdout } = await outputOf("/usr/bin/journalctl", args);
-    return new TextDecoder().decode(stdout).trim().split("\n").filter((line) => line !== "");
+    return new TextDecoder().decode(stdout).trim().split("\n").filter((line) => line !== "")
+      .map((line) => printable(line, MAX_TEXT));
   } catch {
     return [];
   }
@@ -42,8 +48,11 @@ export async function lastLines(count: number): Promise<string[]> {
 export async function readHealth(port: number): Promise<Record<string, unknown> | null> {
   using limit = deadline(3000);
   try {
-    const response = await fetch(`http://127.0.0.1:${port}/health`, { signal: limit.signal });
-    return await response.json();
+    // Another program may have taken the port.
+    const options: RequestInit = { signal: limit.signal, redirect: "error" };
+    const response = await fetch(`http://127.0.0.1:${port}/health`, options);
+    const value = fromJson(await beginningOf(response.body, MAX_HEALTH_BYTES));
+    return typeof value === "object" && value !== null ? { ...value } : null;
   } catch {
     return null;
   }

@@ -1,6 +1,18 @@
-// Asks the person at the terminal. It neither knows the questions nor checks the answers.
+// deno-lint-ignore-file no-console -- this is where the commands talk to a person
+// Prints for the person at the terminal, and asks. It neither knows the questions nor checks the answers.
 
+import { visible } from "../system/printable.ts";
 import type { Ask } from "./install_settings.ts";
+
+/** Prints text for a person. Foreign text in it cannot command the terminal. */
+export function printText(text: string): void {
+  console.log(visible(text));
+}
+
+/** The same on standard error. */
+export function printError(text: string): void {
+  console.error(visible(text));
+}
 
 /** Asks on the terminal; null if there is none. */
 export function askOnTerminal(): Ask | null {

@@ -1,4 +1,3 @@
-// deno-lint-ignore-file no-console -- this command talks to a person
 // The command `recorder-agent uninstall`: removes what `install` has installed. Recordings, configuration
 // and token stay unless it is told to purge them; files of others in their folders stay.
 
@@ -30,6 +29,7 @@ import {
 import { SERVICE, serviceState, SYSTEMCTL } from "./service.ts";
 import { exists } from "../system/disk.ts";
 import { messageOf } from "../system/error_text.ts";
+import { printText } from "./terminal.ts";
 
 /** The entries of this program in spool_dir. Other files there are never removed. */
 const SPOOL_ENTRIES = [
@@ -51,7 +51,7 @@ export interface UninstallOptions {
 
 /** Returns the exit code. */
 export async function runUninstall(options: UninstallOptions): Promise<number> {
-  const { root, purge, dryRun, print = console.log } = options;
+  const { root, purge, dryRun, print = printText } = options;
   const isLive = root === "/";
   try {
     if (Deno.uid() !== 0) {

@@ -11,20 +11,27 @@ export const ENVIRONMENT_PATH = "/etc/recorder-agent/env";
 /** Where `install` writes the unit. */
 export const UNIT_PATH = "/etc/systemd/system/recorder-agent.service";
 
+/** Variables of the service manager. Together with RA_…, only this program is to have them. */
+const OF_SERVICE_MANAGER = [
+  ...["NOTIFY_SOCKET", "WATCHDOG_USEC", "RUNTIME_DIRECTORY", "CREDENTIALS_DIRECTORY"],
+  "JOURNAL_STREAM",
+];
+
 /**
- * The environment variables this program looks at: all that begin with RA_, and a few of the
- * system's. The compiled program may see no others: it runs with `--ignore-env`, so that listing
- * the environment gives those it is permitted.
+ * Takes the environment variables this program looks at: all that begin with RA_, and a few of the
+ * system's. They are removed from the environment of the process, so that no child inherits the
+ * token or the socket of the service manager; a second call finds only TZ. The compiled program may
+ * see no others: it runs with `--ignore-env`, so that listing the environment gives those it is
+ * permitted.
  */
-export function readEnvironment(): Record<string, string> {
-  const system = [
-    ...["NOTIFY_SOCKET", "WATCHDOG_USEC", "RUNTIME_DIRECTORY", "CREDENTIALS_DIRECTORY"],
-    ...["JOURNAL_STREAM", "TZ"],
-  ];
-  return Object.fromEntries(
-    Object.entries(Deno.env.toObject())
-      .filter(([name]) => name.startsWith("RA_") || system.includes(name)),
-  );
+export function takeEnvironment(): Record<string, string> {
+  const taken: Record<string, string> = {};
+  for (const [name, value] of Object.entries(Deno.env.toObject())) {
+    const isOwn = name.startsWith("RA_") || OF_SERVICE_MANAGER.includes(name);
+    if (isOwn || name === "TZ") taken[name] = value;
+    if (isOwn) Deno.env.delete(name);
+  }
+  return taken;
 }
 
 /**

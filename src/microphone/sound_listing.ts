@@ -1,6 +1,11 @@
 // Parses what ALSA and sysfs say about the sound cards: cards, devices that can capture, what they offer,
 // and the identity of USB devices. Pure: it reads no files and chooses nothing.
 
+import { printable } from "../system/printable.ts";
+
+/** Names and serial numbers of USB have at most 126 characters, ALSA's long names 80 bytes. */
+const MAX_NAME = 200;
+
 /** A sound card as /proc/asound/cards lists it. */
 export interface SoundCard {
   readonly number: number;
@@ -122,25 +127,22 @@ function parseCards(lines: readonly string[]): SoundCard[] {
   const cards: SoundCard[] = [];
   lines.forEach((line, i) => {
     // " 1 [Device         ]: USB-Audio - USB PnP Sound Device", then the long name on its own line
-    const [, number, id, driver, name] = /^ *(\d+) \[(.*?) *\]: (.*?) - (.*)$/.exec(line) ?? [];
+    const [, number, id, driver, name] = /^ *(\d+) \[(.*?) *\]: (.*?) - ([^]*)$/.exec(line) ?? [];
     if (number === undefined || id === undefined || driver === undefined) return;
     cards.push({
       number: Number(number),
       id,
       driver,
-      name: printable(name ?? "") || id,
-      longName: printable(lines[i + 1] ?? ""),
+      name: fromDevice(name ?? "") || fromDevice(id),
+      longName: fromDevice(lines[i + 1] ?? ""),
     });
   });
   return cards;
 }
 
-/**
- * Cleans a name that comes from the device: no control characters, and no half character where Linux cut
- * it.
- */
-function printable(text: string): string {
-  return text.replace(/\p{Cc}/gu, "").replace(/\uFFFD+$/, "").trim();
+/** A text that comes from the device, without half a character where Linux cut it. */
+function fromDevice(text: string): string {
+  return printable(text.replace(/\uFFFD+$/, ""), MAX_NAME);
 }
 
 function parseCapturePcms(lines: readonly string[]): { card: number; device: number }[] {
@@ -156,7 +158,7 @@ function usbIdentity(
   files: SoundFiles,
   sockets: UsbSockets,
 ): UsbIdentity | null {
-  const first = (path: string) => files.get(path)?.[0]?.trim() || null;
+  const first = (path: string) => fromDevice(files.get(path)?.[0] ?? "") || null;
   const socket = sockets.get(card.number);
   const vendorProduct = first(`/proc/asound/card${card.number}/usbid`);
   if (card.driver !== "USB-Audio" && socket === undefined && vendorProduct === null) return null;

@@ -4,6 +4,7 @@
 // sound_listing.ts parses the text.
 
 import { outputOf } from "../system/child.ts";
+import { printable } from "../system/printable.ts";
 import {
   type CaptureDevice,
   parseSoundSystem,
@@ -32,6 +33,9 @@ export interface Holder {
 
 /** The unit of this program. */
 const OWN_UNIT = "recorder-agent.service";
+
+/** A process may give itself any name of 15 bytes; units have longer ones. */
+const MAX_PROGRAM = 100;
 
 /** Who may open a device node. */
 export interface NodeAccess {
@@ -131,7 +135,8 @@ async function nameProcesses(root: string, threads: readonly string[]): Promise<
   const files = pids.flatMap((pid) => [`/proc/${pid}/comm`, `/proc/${pid}/cgroup`]);
   const texts = await readFiles(root, "", files);
   return await Promise.all(pids.map(async (pid) => {
-    const program = texts.get(`/proc/${pid}/comm`)?.[0] ?? await unitOf(pid, root);
+    const told = texts.get(`/proc/${pid}/comm`)?.[0] ?? await unitOf(pid, root);
+    const program = told === null ? null : printable(told, MAX_PROGRAM);
     const groups = texts.get(`/proc/${pid}/cgroup`) ?? [];
     const isOwn = program === OWN_UNIT || groups.some((line) => line.split("/").includes(OWN_UNIT));
     return { pid: Number(pid), program, ...(isOwn ? { isOwn } : {}) };

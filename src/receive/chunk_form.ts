@@ -1,6 +1,7 @@
 // What the form of an upload says about its chunk (docs/reference/protocol.md), checked field by field.
 // It reads no file, and decides nothing about the answer. Pure.
 
+import { printable } from "../system/printable.ts";
 import { FormFault } from "./multipart_reader.ts";
 import type { ChunkFacts } from "./store.ts";
 
@@ -21,7 +22,7 @@ export function readChunkForm(
       throw new FormFault(`the field ${name} is missing: expected ${accepted}`);
     }
     if (isAccepted(value)) return value;
-    const shown = JSON.stringify(value.slice(0, 80));
+    const shown = JSON.stringify(printable(value, 80));
     throw new FormFault(`the field ${name} must be ${accepted}: it is ${shown}`);
   };
   const id = (name: string) => field(name, "a UUID", (value) => UUID.test(value)).toLowerCase();

@@ -4,6 +4,7 @@
 
 import { createHash } from "node:crypto";
 import type { Clock } from "../system/clock.ts";
+import { printable } from "../system/printable.ts";
 import { repeating } from "../system/held_lines.ts";
 import type { Logger } from "../system/log.ts";
 import { announcedSha256, readChunkForm, uuidOf } from "./chunk_form.ts";
@@ -186,7 +187,7 @@ class FormInput {
         const { name } = event;
         const isTwice = isChunkFile(event) ? this.file !== null : this.fields.has(name);
         if (isTwice) {
-          throw new FormFault(`the field ${JSON.stringify(name.slice(0, 80))} comes twice`);
+          throw new FormFault(`the field ${JSON.stringify(printable(name, 80))} comes twice`);
         }
         if (name === "chunk_file" && !event.isFile) {
           throw new FormFault("the field chunk_file must be a file: its part has no filename");
@@ -202,7 +203,7 @@ class FormInput {
         if (isChunkFile(this.#part)) return await this.#takeFile(event.bytes);
         if (this.#text.length + event.bytes.length > MAX_FIELD_BYTES) {
           throw new FormFault(
-            `the field ${JSON.stringify(this.#part.name.slice(0, 80))} is longer than ` +
+            `the field ${JSON.stringify(printable(this.#part.name, 80))} is longer than ` +
               `${MAX_FIELD_BYTES} bytes`,
           );
         }

@@ -2,6 +2,7 @@
 // the chunk itself. A path is always the path of the chunk.
 
 import { join } from "@std/path/join";
+import { toJson } from "../system/printable.ts";
 import { PRIVATE_FILE, removeIfThere, syncDirectory, writeAll } from "../system/disk.ts";
 
 /** The path of the file with the reason why a chunk was refused. */
@@ -18,7 +19,7 @@ export async function writeReason(
   reason: Readonly<Record<string, unknown>>,
 ): Promise<void> {
   try {
-    await store(path, JSON.stringify(reason, null, 2) + "\n");
+    await store(path, toJson(reason, 2) + "\n");
   } catch {
     await removeIfThere(reasonPath(path)).catch(() => {});
   }

@@ -3,6 +3,7 @@
 // begins and when it is resolved.
 
 import { messageOf } from "../system/error_text.ts";
+import { MAX_TEXT, printable } from "../system/printable.ts";
 
 /** What a problem concerns, and whether sound is missing while it lasts. */
 export const PROBLEM_KINDS = {
@@ -80,7 +81,7 @@ export function isError(code: ProblemCode): boolean {
 
 /** Message and fix in one line, for a person. */
 export function inOneLine({ message, fix }: Pick<Diagnosis, "message" | "fix">): string {
-  return `${message}. ${fix}`.replaceAll(/\s*\p{Cc}\s*/gu, " ");
+  return printable(`${message}. ${fix}`, MAX_TEXT);
 }
 
 const INSTALL_FFMPEG = "sudo apt-get install --yes ffmpeg";

@@ -8,6 +8,7 @@ import type { Tally } from "./tally.ts";
 import { Counters } from "./counters.ts";
 import { type DeclaredGap, History, type Problem } from "./history.ts";
 import { type ProblemCode, problems } from "./problems.ts";
+import { MAX_TEXT, printable } from "../system/printable.ts";
 
 export type { DeclaredGap, Problem };
 
@@ -148,7 +149,7 @@ export class Status {
   setProblem(code: ProblemCode, message: string, before = code): void {
     const since = this.#problems.get(before)?.since ?? this.#clock.unixMs() / 1000;
     if (before !== code) this.#problems.delete(before);
-    this.#problems.set(code, { code, message, since });
+    this.#problems.set(code, { code, message: printable(message, MAX_TEXT), since });
   }
 
   clearProblem(...codes: ProblemCode[]): void {
@@ -173,7 +174,7 @@ export class Status {
     if (microphone === null && this.#recording) this.#scheduleSinceMs = this.#clock.monotonicMs();
     this.#recording = microphone !== null;
     this.history.sound(this.#recording);
-    this.#microphone = microphone ?? this.#microphone;
+    this.#microphone = microphone === null ? this.#microphone : printable(microphone, MAX_TEXT);
   }
 
   microphoneStalled(): void {

@@ -15,6 +15,23 @@ export function bytesOf(
   return readAll(byteReader(stream));
 }
 
+/** The beginning of a stream as text: it reads no more than `maxBytes` and a piece. @throws its error. */
+export async function beginningOf(
+  stream: ReadableStream<Uint8Array<ArrayBuffer>> | null,
+  maxBytes: number,
+): Promise<string> {
+  if (stream === null) return "";
+  const decoder = new TextDecoder();
+  let text = "";
+  let bytes = 0;
+  for await (const part of bytesOf(stream)) {
+    text += decoder.decode(part, { stream: true });
+    bytes += part.length;
+    if (bytes > maxBytes) break; // leaving the loop cancels the stream
+  }
+  return text;
+}
+
 /** A reader for `readAll`, for callers that need to cancel it from outside. */
 export function byteReader(
   stream: ReadableStream<Uint8Array<ArrayBuffer>>,

@@ -1,6 +1,6 @@
 // Starts other programs. Short ones (grep, find, timedatectl) have a time limit, so that a program that
 // hangs in a broken driver or on a dead bus cannot block the service. Long-running ones (ffmpeg, udevadm)
-// never outlive the service. The module does not know what a program is for, or how to end it.
+// never outlive the service. Their messages are never translated. The module does not know what a program is for, or how to end it.
 
 import { bytesOf } from "./byte_stream.ts";
 import { concatBytes } from "./concat_bytes.ts";
@@ -8,6 +8,8 @@ import { within } from "./within.ts";
 
 /** How long a short program may take. */
 const LIMIT_MS = 3_000;
+/** Added to the environment that children inherit: programs read what they say. */
+const CHILD_ENV: Readonly<Record<string, string>> = { LC_ALL: "C.UTF-8" };
 /** How long a program may take to end after SIGKILL. */
 const DEATH_MS = 500;
 
@@ -28,7 +30,7 @@ export async function outputOf(
   const { env = {}, limitMs = LIMIT_MS } = options;
   const child = new Deno.Command(program, {
     args: [...args],
-    env,
+    env: { ...CHILD_ENV, ...env },
     stdin: "null",
     stdout: "piped",
     stderr: "piped",
@@ -61,6 +63,7 @@ export function spawnBound(
   const spawn = (program: string, args: readonly string[]) =>
     new Deno.Command(program, {
       args: [...args],
+      env: CHILD_ENV,
       stdin: "null",
       stdout,
       stderr,

@@ -10,6 +10,7 @@ import {
   type LogRecord,
 } from "@logtape/logtape";
 import { type HeldLines, type WriteLine, writtenFields } from "./held_lines.ts";
+import { toJson } from "./printable.ts";
 import { within } from "./within.ts";
 
 export type { Logger } from "@logtape/logtape";
@@ -56,10 +57,7 @@ export function startLog(options: LogOptions): Logger {
       message: record.message.join(""),
     };
     // The head stands first, and no field of the same name takes its place.
-    const line = JSON.stringify(
-      { ...head, ...writtenFields(record.properties), ...held, ...head },
-      inWords,
-    );
+    const line = toJson({ ...head, ...writtenFields(record.properties), ...held, ...head });
     const prefix = options.journal ? `<${JOURNAL_PRIORITY[record.level]}>` : "";
     write(encoder.encode(`${prefix}${line}\n`));
   };
@@ -80,11 +78,6 @@ export function startLog(options: LogOptions): Logger {
     ],
   });
   return getLogger("recorder-agent");
-}
-
-/** What JSON has no form for. */
-function inWords(_key: string, value: unknown): unknown {
-  return value instanceof Error || typeof value === "bigint" ? String(value) : value;
 }
 
 /** Lines that wait for a reader of stderr; more are dropped and counted. */

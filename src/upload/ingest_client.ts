@@ -4,18 +4,20 @@
 
 import { bytesOf } from "../system/byte_stream.ts";
 import { deadline } from "../system/clock.ts";
+import { printable } from "../system/printable.ts";
 import { VERSION } from "../system/version.ts";
 import { readChunkHeader } from "../chunk/chunk_file.ts";
 import { OPUS_RATE } from "../chunk/opus.ts";
 import type { ChunkName } from "../chunk/chunk_name.ts";
 import { encodeMultipart } from "./multipart.ts";
 import { messageOf } from "../system/error_text.ts";
+import { Redactor } from "../system/redact.ts";
 import { judge, type Verdict } from "./verdict.ts";
 
 /** The client reads no more of an answer than this. The answers of the Ingest API are shorter. */
 const MAX_ANSWER_BYTES = 65_536;
-/** How much of an answer is kept for a refused chunk, characters. */
-const MAX_KEPT_ANSWER = 2000;
+/** How much of an answer is kept for a refused chunk, characters; with "…" at its end, 2000. */
+const MAX_KEPT_ANSWER = 1999;
 
 export interface IngestClientOptions {
   /** Base URL without a trailing slash. */
@@ -96,7 +98,7 @@ export class IngestClient implements Disposable {
       return { kind: "misconfigured", reason: messageOf(error) };
     }
     // A server may echo what it was sent, and reasons are logged and shown.
-    const hide = (text: string) => text.replaceAll(token, "[token]");
+    const { hide } = new Redactor(token);
     using limit = deadline(this.#options.timeoutMs, signal);
     const url = `${this.#options.baseUrl}/api/v1/chunks`;
     let verdict: Verdict;
@@ -130,9 +132,9 @@ export class IngestClient implements Disposable {
       turn.handOver();
       const answer = await answering;
       const said = await readBody(answer);
-      verdict = judge(answer.status, answer.headers, said, hide(said));
+      verdict = judge(answer.status, answer.headers, said, hide);
       if (verdict.kind === "refused") {
-        const answerBody = hide(said).slice(0, MAX_KEPT_ANSWER);
+        const answerBody = printable(hide(said), MAX_KEPT_ANSWER);
         const exchange = { url: hide(url), ...fields, answer: answerBody };
         verdict = { ...verdict, exchange };
       }

@@ -1,6 +1,8 @@
 // What an answer of the Ingest API means for the chunk that was sent (docs/reference/protocol.md). Pure: it
 // sends nothing, and decides neither when to try again nor where a chunk goes.
 
+import { printable } from "../system/printable.ts";
+
 /** How much of an answer a reason quotes, characters. */
 const MAX_EXCERPT = 200;
 /** The three forms of RFC 9110, section 5.6.7. Date.parse() alone accepts any number as a year. */
@@ -26,19 +28,24 @@ export type Verdict =
  * What an answer means (docs/reference/protocol.md). A status that the page does not list never costs a
  * chunk: any other 2xx does not promise that the chunk is stored, so it is sent again; any other 4xx is a
  * fault of the configuration. Pure.
- * @param shown the body as reasons may quote it.
+ * @param hide takes the token out of what is quoted.
  */
-export function judge(status: number, headers: Headers, body: string, shown = body): Verdict {
+export function judge(
+  status: number,
+  headers: Headers,
+  body: string,
+  hide = (text: string): string => text,
+): Verdict {
   const content = parseObject(body);
-  const chunkId = chunkIdOf(content);
-  const said = `the server answered ${status}${excerpt(shown)}`;
+  const chunkId = chunkIdOf(content, hide);
+  const said = `the server answered ${status}${excerpt(hide(body))}`;
   if (status === 200 && content["status"] === "ok") return { kind: "delivered", chunkId };
   if (status === 409 && chunkId !== null) return { kind: "delivered", chunkId };
   if (status >= 300 && status < 400) {
-    const location = headers.get("location");
+    const location = printable(hide(headers.get("location") ?? "nowhere"), MAX_EXCERPT);
     return {
       kind: "misconfigured",
-      reason: `the server redirects (${status}) to ${location ?? "nowhere"}: ` +
+      reason: `the server redirects (${status}) to ${location}: ` +
         `the token is not sent there; set ingest_base_url to the API itself`,
     };
   }
@@ -83,15 +90,16 @@ function parseObject(body: string): Record<string, unknown> {
   }
 }
 
-function chunkIdOf(content: Record<string, unknown>): string | null {
+function chunkIdOf(
+  content: Record<string, unknown>,
+  hide: (text: string) => string,
+): string | null {
   const id = content["chunk_id"];
   if (typeof id === "number") return String(id);
-  return typeof id === "string" && id !== "" ? id.slice(0, MAX_EXCERPT) : null;
+  return typeof id === "string" && id !== "" ? printable(hide(id), MAX_EXCERPT) : null;
 }
 
 function excerpt(body: string): string {
-  const text = body.replaceAll(/\s+/g, " ").trim();
-  return text === ""
-    ? ""
-    : `: ${text.slice(0, MAX_EXCERPT)}${text.length > MAX_EXCERPT ? "…" : ""}`;
+  const text = printable(body.replaceAll(/\s+/g, " "), MAX_EXCERPT);
+  return text === "" ? "" : `: ${text}`;
 }

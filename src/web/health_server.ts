@@ -4,6 +4,7 @@
 import { accepts } from "@std/http/negotiation";
 import type { Clock } from "../system/clock.ts";
 import type { Logger } from "../system/log.ts";
+import { toJson } from "../system/printable.ts";
 import { type HttpAnswer, HttpListener } from "./http_listener.ts";
 import type { HttpRequest } from "../system/http_request.ts";
 import { collectMetrics, formatMetrics, METRICS_TYPE } from "./metrics.ts";
@@ -181,7 +182,7 @@ function wantsPage({ headers }: HttpRequest): boolean {
 }
 
 function json(status: number, body: unknown, headers: Record<string, string> = {}): HttpAnswer {
-  return answer(status, "application/json", JSON.stringify(body, null, 2) + "\n", headers);
+  return answer(status, "application/json", toJson(body, 2) + "\n", headers);
 }
 
 function answer(

@@ -3,16 +3,17 @@
 // owner decides. Not Deno.serve(), which bounds none of these (measured: 3,500 connections whose heads
 // never end took 1.7 GB, and where descriptors run out it ends the process).
 //
-// The states of a connection, each with a time limit (watched once a second):
+// The states of a connection, all but `waiting` with a time limit (watched once a second):
 //
-//   reading ──head──► answering ──keep-alive──► idle ──first byte──► reading
-//      │                  ├──body is a stream──► streaming ──end──► closed
-//      └──refused─────────┴──close──► ending ──end of input──► closed
+//   reading ──head──► waiting ──its turn──► writing ──keep-alive──► idle ──first byte──► reading
+//      │                                       ├──body is a stream──► streaming ──end──► closed
+//      └──refused──► waiting, writing ─────────┴──close──► ending ──end of input──► closed
 //
-// When all places are taken, a new connection takes that of another: one that ends, else the one that has
-// been without a complete request for longest, else the one that has been answered for longest. So a client
-// that asks at once gets its answer even during a flood. Streams have places of their own, which their
-// owner bounds.
+// New connections and their first requests take turns, in the order in which they came and before all other
+// requests, as the budget permits. When all places are taken, a new connection takes that of another: first
+// of one that has had an answer, then of one that has been without a complete request for longest. So a
+// client that asks at once gets its answer even during a flood. Streams have places of their own, which
+// their owner bounds.
 
 import type { Clock } from "../system/clock.ts";
 import { concatBytes } from "../system/concat_bytes.ts";
@@ -20,7 +21,7 @@ import { repeating } from "../system/held_lines.ts";
 import type { Logger } from "../system/log.ts";
 import { within } from "../system/within.ts";
 import { type HttpRequest, MAX_HEAD_BYTES, parseHead } from "../system/http_request.ts";
-import { WorkBudget } from "./work_budget.ts";
+import { Turns } from "./turns.ts";
 
 /** Connections that are not streams. */
 export const MAX_CONNECTIONS = 32;
@@ -70,9 +71,17 @@ export interface HttpListenerOptions {
   readonly log: Logger;
 }
 
-type State = "reading" | "idle" | "answering" | "streaming" | "ending";
-/** Whose place a new connection takes. */
-const LEAVING: readonly (readonly State[])[] = [["ending"], ["reading", "idle"], ["answering"]];
+type State = "reading" | "idle" | "waiting" | "writing" | "streaming" | "ending";
+const LIMIT_MS: Readonly<Record<State, number>> = {
+  reading: HEAD_MS,
+  idle: IDLE_MS,
+  waiting: Infinity,
+  writing: WRITE_MS,
+  streaming: WRITE_MS,
+  ending: ENDING_MS,
+};
+/** Whose place a new connection takes, if none has had an answer. */
+const LEAVING: readonly State[] = ["ending", "reading", "writing", "waiting"];
 
 interface Connection {
   readonly conn: Deno.TcpConn;
@@ -81,6 +90,8 @@ interface Connection {
   sinceMs: number;
   limitMs: number;
   isClosed: boolean;
+  /** How many requests were answered. */
+  answers: number;
   /** Resolves when nothing works for it any more. */
   served: Promise<void>;
 }
@@ -89,19 +100,18 @@ export class HttpListener {
   readonly #options: HttpListenerOptions;
   readonly #listener: Deno.TcpListener;
   readonly #connections = new Set<Connection>();
-  readonly #budget = new WorkBudget();
   readonly #closing = new AbortController();
   /** Buffers of connections that have ended, for the next ones. */
   readonly #buffers: Uint8Array<ArrayBuffer>[] = [];
+  readonly #turns: Turns;
   readonly #accepting: Promise<void>;
   #watching: Promise<void> | null = null;
   #closed: Promise<void> | null = null;
-  /** Resolves when the latest piece of work may begin. */
-  #turn: Promise<void> = Promise.resolve();
 
   private constructor(options: HttpListenerOptions, listener: Deno.TcpListener) {
     this.#options = options;
     this.#listener = listener;
+    this.#turns = new Turns(options.clock, this.#closing.signal);
     this.#accepting = this.#accept();
   }
 
@@ -129,7 +139,7 @@ export class HttpListener {
     this.#closing.abort();
     this.#listener.close();
     const all = [...this.#connections];
-    const busy = all.filter(({ state }) => state === "answering" || state === "streaming");
+    const busy = all.filter(({ state }) => ["waiting", "writing", "streaming"].includes(state));
     await within(CLOSING_MS, Promise.all(busy.map(({ served }) => served)));
     for (const connection of all) this.#close(connection);
     await Promise.all([this.#accepting, this.#watching, ...all.map(({ served }) => served)]);
@@ -141,9 +151,10 @@ export class HttpListener {
     while (!signal.aborted) {
       try {
         const conn = await this.#listener.accept();
-        await this.#myTurn();
+        await this.#turns.do(() => {}, { isUrgent: true });
+        await this.#makePlace();
+        if (signal.aborted) return conn.close();
         this.#take(conn);
-        this.#budget.spend(0, clock.monotonicMs());
       } catch (error) {
         if (signal.aborted) return;
         const fields = repeating("accept", { error: String(error) });
@@ -153,22 +164,26 @@ export class HttpListener {
     }
   }
 
-  #take(conn: Deno.TcpConn): void {
-    const nowMs = this.#options.clock.monotonicMs();
+  /** Closes another connection if all places are taken. */
+  async #makePlace(): Promise<void> {
     const counted = [...this.#connections].filter(({ state }) => state !== "streaming");
-    if (counted.length >= MAX_CONNECTIONS) {
-      const leaving = LEAVING.map((states) =>
-        counted.filter(({ state }) => states.includes(state))
-          .sort((a, b) => a.sinceMs - b.sinceMs)[0]
-      ).find((connection) => connection !== undefined);
-      if (leaving !== undefined) this.#close(leaving);
-    }
+    if (counted.length < MAX_CONNECTIONS) return;
+    const rank = ({ state, answers }: Connection) => answers > 0 ? 0 : LEAVING.indexOf(state);
+    const [leaving] = counted.sort((a, b) => rank(a) - rank(b) || a.sinceMs - b.sinceMs);
+    if (leaving === undefined) return;
+    this.#close(leaving);
+    // Its descriptor is free when what was read or written over it has ended.
+    await within(CLOSING_MS, leaving.served);
+  }
+
+  #take(conn: Deno.TcpConn): void {
     const connection: Connection = {
       conn,
       state: "reading",
-      sinceMs: nowMs,
+      sinceMs: this.#options.clock.monotonicMs(),
       limitMs: HEAD_MS,
       isClosed: false,
+      answers: 0,
       served: Promise.resolve(),
     };
     this.#connections.add(connection);
@@ -210,37 +225,35 @@ export class HttpListener {
 
   /** Returns whether another request may follow. */
   async #answer(connection: Connection, request: HttpRequest): Promise<boolean> {
-    const { clock } = this.#options;
-    this.#enter(connection, "answering");
-    await this.#myTurn();
-    if (connection.isClosed) return false;
-    const startedMs = clock.monotonicMs();
-    const { status, headers, body } = this.#make(request);
-    const isStream = typeof body !== "string";
-    const isLast = isStream || request.hasBody || !request.isKeptAlive ||
-      this.#closing.signal.aborted;
-    const bytes = this.#encode(status, headers, {
-      body: isStream ? null : body,
-      isHead: request.method === "HEAD",
-      isLast,
+    const answer = await this.#myTurn(connection, () => {
+      const { status, headers, body } = this.#make(request);
+      const stream = typeof body === "string" ? null : body;
+      const isLast = stream !== null || request.hasBody || !request.isKeptAlive ||
+        this.#closing.signal.aborted;
+      const isHead = request.method === "HEAD";
+      const bytes = this.#encode(status, headers, {
+        body: typeof body === "string" ? body : null,
+        isHead,
+        isLast,
+      });
+      return { bytes, stream, isLast };
     });
-    const endedMs = clock.monotonicMs();
-    this.#budget.spend(endedMs - startedMs, endedMs);
-    await this.#write(connection, bytes);
-    if (isStream) await this.#stream(connection, body);
-    else if (request.hasBody) this.#enter(connection, "ending");
+    if (answer === null) return false;
+    const { bytes, stream, isLast } = answer;
+    if (stream !== null) await this.#stream(connection, bytes, stream);
+    else await this.#write(connection, bytes);
+    connection.answers++;
+    if (stream === null && request.hasBody) this.#enter(connection, "ending");
     return !isLast;
   }
 
   async #refuse(connection: Connection, status: number, reason: string): Promise<void> {
-    const { clock, refuse } = this.#options;
-    this.#enter(connection, "answering");
-    await this.#myTurn();
-    if (connection.isClosed) return;
-    this.#budget.spend(0, clock.monotonicMs());
-    const { headers, body } = refuse(status, reason);
-    const text = typeof body === "string" ? body : null;
-    const bytes = this.#encode(status, headers, { body: text, isHead: false, isLast: true });
+    const bytes = await this.#myTurn(connection, () => {
+      const { headers, body } = this.#options.refuse(status, reason);
+      const text = typeof body === "string" ? body : null;
+      return this.#encode(status, headers, { body: text, isHead: false, isLast: true });
+    });
+    if (bytes === null) return;
     await this.#write(connection, bytes);
     this.#enter(connection, "ending");
   }
@@ -276,18 +289,22 @@ export class HttpListener {
   }
 
   async #write(connection: Connection, bytes: Uint8Array): Promise<void> {
-    connection.sinceMs = this.#options.clock.monotonicMs();
-    connection.limitMs = WRITE_MS;
+    this.#enter(connection, connection.state === "streaming" ? "streaming" : "writing");
     for (let at = 0; at < bytes.length;) at += await connection.conn.write(bytes.subarray(at));
     connection.limitMs = Infinity;
   }
 
-  /** Writes a stream until it ends or the client has gone. */
-  async #stream(connection: Connection, body: ReadableStream<Uint8Array>): Promise<void> {
+  /** Writes a stream after its head, until it ends or the client has gone. */
+  async #stream(
+    connection: Connection,
+    head: Uint8Array,
+    body: ReadableStream<Uint8Array>,
+  ): Promise<void> {
     connection.state = "streaming";
-    connection.conn.setNoDelay();
     const reader = body.getReader();
     try {
+      connection.conn.setNoDelay();
+      await this.#write(connection, head);
       for (let part; !(part = await reader.read()).done;) await this.#write(connection, part.value);
     } finally {
       reader.cancel().catch(() => {}); // it has failed already
@@ -307,13 +324,7 @@ export class HttpListener {
   #enter(connection: Connection, state: State): void {
     connection.state = state;
     connection.sinceMs = this.#options.clock.monotonicMs();
-    connection.limitMs = state === "reading"
-      ? HEAD_MS
-      : state === "idle"
-      ? IDLE_MS
-      : state === "ending"
-      ? ENDING_MS
-      : Infinity;
+    connection.limitMs = LIMIT_MS[state];
   }
 
   /** Ends what is read or written over the connection now. */
@@ -337,16 +348,10 @@ export class HttpListener {
     this.#watching = null;
   }
 
-  /** Resolves when the budget permits another piece of work; in the order of the calls. */
-  #myTurn(): Promise<void> {
-    const { clock } = this.#options;
-    const wait = async () => {
-      for (let ms; (ms = this.#budget.waitMs(clock.monotonicMs())) > 0;) {
-        if (this.#closing.signal.aborted) return;
-        await clock.sleep(ms, this.#closing.signal);
-      }
-    };
-    this.#turn = this.#turn.then(wait);
-    return this.#turn;
+  /** Makes an answer when it is its turn; null if the connection is closed by then. */
+  #myTurn<T>(connection: Connection, make: () => T): Promise<T | null> {
+    this.#enter(connection, "waiting");
+    const isUrgent = connection.answers === 0;
+    return this.#turns.do(make, { isUrgent, isWanted: () => !connection.isClosed });
   }
 }

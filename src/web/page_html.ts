@@ -1,5 +1,7 @@
 // HTML in which every value is escaped, because the name of a microphone is untrusted text. Pure.
 
+import { visible } from "../system/printable.ts";
+
 const ESCAPES: Readonly<Record<string, string>> = {
   "&": "&amp;",
   "<": "&lt;",
@@ -29,5 +31,5 @@ export function markup(
 function escaped(value: string | number | Html | readonly Html[]): string {
   if (value instanceof Html) return value.text;
   if (typeof value === "object") return value.map(({ text }) => text).join("");
-  return String(value).replaceAll(/[&<>"']/g, (character) => ESCAPES[character] ?? "");
+  return visible(String(value)).replaceAll(/[&<>"']/g, (character) => ESCAPES[character] ?? "");
 }

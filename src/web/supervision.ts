@@ -5,6 +5,7 @@
 import { isSoundMissing } from "../status/problems.ts";
 import type { HealthReport } from "../status/status.ts";
 import type { Clock } from "../system/clock.ts";
+import { printable } from "../system/printable.ts";
 import type { Notifier } from "../system/notify_socket.ts";
 
 /** How often it polls for changes; less often while the manager does not take messages. */
@@ -126,11 +127,9 @@ export class Supervision {
         ? "none delivered yet"
         : `last delivery ${this.#wallTime(lastUploadS * 1000)}`,
       ...(first === undefined ? [] : [`${first.code}: ${first.message}`]),
-    ].join("; ").replaceAll(/\p{Cc}+\s*/gu, " ");
+    ].join("; ");
     const more = problems.length > 1 ? ` (and ${problems.length - 1} more)` : "";
-    return line.length <= MAX_STATUS_LENGTH
-      ? line + more
-      : `${line.slice(0, MAX_STATUS_LENGTH).trimEnd()}…${more}`;
+    return printable(line, MAX_STATUS_LENGTH) + more;
   }
 
   /** "11-23 08:00:01" */

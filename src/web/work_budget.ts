@@ -7,6 +7,8 @@ const BURST_MS = 500;
 const SHARE = 0.2;
 /** A piece of work counts as at least this long: what the kernel does for it is not measured. */
 const LEAST_MS = 1;
+/** And as at most this long: what takes longer was interrupted by another process. */
+const MOST_MS = 10;
 
 /** A leaky bucket of working time. */
 export class WorkBudget {
@@ -22,7 +24,7 @@ export class WorkBudget {
   /** Counts a piece of work that took `ms`. */
   spend(ms: number, nowMs: number): void {
     this.#leak(nowMs);
-    this.#workedMs += Math.max(ms, LEAST_MS);
+    this.#workedMs += Math.min(Math.max(ms, LEAST_MS), MOST_MS);
   }
 
   #leak(nowMs: number): void {

@@ -464,7 +464,7 @@ Deno.test("findConfigPath() returns the named file, else the usual one if it exi
 
 // --- The environment -----------------------------------------------------------------------------
 
-Deno.test("readEnvironment() finds every RA_ variable, compiled and from source", async () => {
+Deno.test("takeEnvironment() finds every RA_ variable, compiled and from source", async () => {
   const env = { RA_CHUNK_SECONDS: "5", RA_COLOUR: "blue", TZ: "UTC", SECRET_OF_OTHERS: "x" };
   const expected = { RA_CHUNK_SECONDS: "5", RA_COLOUR: "blue", TZ: "UTC" };
   const compiled = "--allow-env=RA_*,NOTIFY_SOCKET,WATCHDOG_USEC,RUNTIME_DIRECTORY," +
@@ -568,7 +568,7 @@ function onlyProblem(lines: string, required = REQUIRED_YAML): string {
   return found[0] ?? "";
 }
 
-/** What readEnvironment() finds in a child process with these permissions and this environment. */
+/** What takeEnvironment() finds in a child process with these permissions and this environment. */
 async function environmentIn(
   permissions: string[],
   env: Record<string, string>,
@@ -579,8 +579,8 @@ async function environmentIn(
   const module = new URL("src/config/places.ts", root).href;
   await Deno.writeTextFile(
     script,
-    `import { readEnvironment } from ${JSON.stringify(module)};
-    console.log(JSON.stringify(readEnvironment()));`,
+    `import { takeEnvironment } from ${JSON.stringify(module)};
+    console.log(JSON.stringify(takeEnvironment()));`,
   );
   // Only the variables that locate the cached packages: RA_ variables may be set where the tests run.
   const cache = Object.fromEntries(

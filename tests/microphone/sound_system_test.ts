@@ -66,7 +66,7 @@ Deno.test("readSoundSystem() reads unusual names, truncated characters and conti
   assertEquals(devices.map((device) => device.name), [
     "Микрофон [касса",
     "Umik-1  Gain: 18dB",
-    "Desk [31mMic : capture 1",
+    "Desk \uFFFD[31mMic : capture 1",
   ]);
   assertEquals(devices[0]?.alsaName, "hw:CARD=default,DEV=0");
   assertEquals(devices[0]?.offers?.rates, { min: 8000, max: 48000 });

@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
+import { join } from "@std/path/join";
 import { HangingError, killIfRunning, outputOf, spawnBound } from "../../src/system/child.ts";
 
 Deno.test("outputOf() returns what a program writes, and whether it succeeded", async () => {
@@ -29,4 +30,29 @@ Deno.test("killing a program that has ended is not an error", async () => {
   const child = spawnBound("true", [], { stdout: "null", stderr: "null" });
   await child.status;
   killIfRunning(child);
+});
+
+Deno.test("a child inherits the environment without the token and the service manager's variables", async () => {
+  const own = { RA_INGEST_TOKEN: "t0ken", RA_POINT_ID: "p", NOTIFY_SOCKET: "/run/n", TZ: "UTC" };
+  const { stdout } = await new Deno.Command(Deno.execPath(), {
+    args: [
+      "run",
+      "-A",
+      "--no-check",
+      join(import.meta.dirname ?? "", "../fixtures/child_environment.ts"),
+    ],
+    env: { ...own, LC_ALL: "ru_RU.UTF-8", PULSE_SERVER: "unix:/run/pulse" },
+    stderr: "inherit",
+  }).output();
+  const { taken, children } = JSON.parse(new TextDecoder().decode(stdout));
+  assertEquals({ ...taken, ...own }, taken);
+  for (const environ of children) {
+    const names = environ.map((variable: string) => variable.replace(/=.*/s, ""));
+    for (const name of ["RA_INGEST_TOKEN", "RA_POINT_ID", "NOTIFY_SOCKET"]) {
+      assert(!names.includes(name), name);
+    }
+    for (const kept of ["PULSE_SERVER=unix:/run/pulse", "TZ=UTC", "LC_ALL=C.UTF-8"]) {
+      assert(environ.includes(kept), kept);
+    }
+  }
 });

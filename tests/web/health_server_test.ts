@@ -231,12 +231,13 @@ Deno.test("close() lets an answer in progress finish", async () => {
   await using health = start(0, {
     report: () => {
       closing = health.server.close();
-      return health.view().report;
+      const { report } = health.view();
+      const problem = { code: "disk_low", message: "x".repeat(2000), since: 0 } as const;
+      return { ...report, problems: Array(100).fill(problem) };
     },
   });
-  health.status.setProblem("disk_failing", "x".repeat(200_000));
   const answer = await fetch(health.url);
-  assertEquals((await answer.json()).problems[0].message.length, 200_000);
+  assertEquals((await answer.json()).problems.length, 100);
   await closing;
   await assertRejects(() => fetch(health.url), TypeError);
 });

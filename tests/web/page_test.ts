@@ -46,7 +46,8 @@ Deno.test("foreign values appear only as text, wherever the page shows them", as
   assertEquals(page.split("<script").length, 2);
   assertEquals(page.split("</script>").length, 2);
   const { title, ...parts } = renderParts(rig.view());
-  assertStringIncludes(title ?? "", evil); // the script sets it as the title of the document, as text
+  const shown = evil.replace("\u2028", " ");
+  assertStringIncludes(title ?? "", shown); // the script sets it as the title of the document, as text
   for (const part of Object.values(parts)) assert(!/<img|<script|<\/script/.test(part));
   assertEquals(markup`<a b="${evil}">`.text.replace(/&[a-z#0-9]+;/g, "").match(/[<>"']/g), [
     ...'<"">',
