@@ -81,7 +81,7 @@ export class Receiver {
     switch (path) {
       case "/api/v1/chunks": {
         if (method !== "POST") return notAllowed("POST");
-        const grant = this.#grantOf(incoming);
+        const grant = this.#grantOf(incoming, ["bearer"]);
         if (grant === null || grant.kind === "page") {
           this.#count(401, null);
           return unauthorized("Bearer");
@@ -95,7 +95,7 @@ export class Receiver {
         const { overview } = this.#options;
         if (overview === null) return notFound();
         if (!isReading(method)) return notAllowed("GET, HEAD");
-        const grant = this.#grantOf(incoming);
+        const grant = this.#grantOf(incoming, ["bearer", "basic"]);
         if (grant === null || grant.kind === "device") return unauthorized("Basic");
         return await this.#page(path, overview);
       }
@@ -104,13 +104,16 @@ export class Receiver {
     }
   }
 
-  /** What the sender may do; null: nothing. */
-  #grantOf({ request }: Incoming): Grant | null {
+  /**
+   * What the sender may do; null: nothing.
+   * @param schemes A delivery needs Bearer: a browser adds Basic to forms of other sites, too.
+   */
+  #grantOf({ request }: Incoming, schemes: readonly string[]): Grant | null {
     const { tokens } = this.#options;
     if (tokens === null) return { kind: "all" };
     const [, scheme, value = ""] =
       /^(Bearer|Basic) +(\S+)$/i.exec(request.headers.get("authorization") ?? "") ?? [];
-    if (scheme === undefined) return null;
+    if (scheme === undefined || !schemes.includes(scheme.toLowerCase())) return null;
     return tokens.grantOf(scheme.toLowerCase() === "basic" ? passwordOf(value) : value);
   }
 

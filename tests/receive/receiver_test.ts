@@ -54,6 +54,7 @@ Deno.test("what is wrong with an upload is said, and nothing of it is kept", asy
   const cases = [
     no(401, /token/, { token: null }),
     no(401, /token/, { token: "wrong" }),
+    no(401, /token/, { token: null, headers: { authorization: `Basic ${btoa(`:${TOKEN}`)}` } }),
     no(400, /device_id must be a UUID/, { fields: { device_id: ".." } }),
     no(400, /start_ts is missing/, { fields: { start_ts: null } }),
     no(400, /codec must be opus/, { fields: { codec: "mp3" } }),
