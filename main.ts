@@ -10,7 +10,6 @@ import {
   parseCommandLine,
   UsageError,
 } from "./src/commands/command_line.ts";
-import { runDemo } from "./src/commands/demo.ts";
 import { readWantedMicrophone, runDevices, withMicrophones } from "./src/commands/devices.ts";
 import { runInstall } from "./src/commands/install.ts";
 import { runJoin } from "./src/commands/join.ts";
@@ -56,8 +55,19 @@ async function main(): Promise<number> {
       return 0;
     case "devices":
       return await runDevices(readWantedMicrophone({ explicit: args.config, env, executable }));
-    case "demo":
-      return await runDemo(args, stopSignal());
+    // These load what the service has no use for, and would pay for with memory and time.
+    case "demo": {
+      const { runDemo } = await import("./src/commands/demo.ts");
+      return await runDemo({ ...args, dir: args.dir ?? "demo-recordings" }, stopSignal());
+    }
+    case "conform": {
+      const { runConform } = await import("./src/commands/conform.ts");
+      return await runConform({ ...args, env });
+    }
+    case "receive": {
+      const { runReceive } = await import("./src/commands/receive.ts");
+      return await runReceive({ ...args, env }, stopSignal());
+    }
     case "check":
       return await runCheck({ ...args, env, executable });
     case "install":

@@ -6,9 +6,11 @@ import { join } from "@std/path/join";
 import { parse as parseYaml } from "@std/yaml/parse";
 import { parseCommandLine } from "../src/commands/command_line.ts";
 import { runCheck } from "../src/commands/check.ts";
+import { CONFORM_TESTS } from "../src/commands/conform_tests.ts";
 import { runDevices } from "../src/commands/devices.ts";
 import { CONFIG, CONFIG_DIR, PROGRAM, runInstall, STATE_DIR } from "../src/commands/install.ts";
 import { runJoin } from "../src/commands/join.ts";
+import { runReceive } from "../src/commands/receive.ts";
 import { runRequeue } from "../src/commands/requeue.ts";
 import { runVerify } from "../src/commands/verify.ts";
 import { runUninstall } from "../src/commands/uninstall.ts";
@@ -53,8 +55,12 @@ const MANUALS = [
   README,
   ...DOCS.filter(({ path }) => /^docs\/(tutorial|how-to|reference|ru)\//.test(path)),
 ];
-/** Pages that are not needed in Russian: they are for people who watch a fleet or receive its chunks. */
-const ENGLISH_ONLY = ["docs/how-to/alerts.md", "docs/how-to/use-received-chunks.md"];
+/** Pages that are not needed in Russian: they are for people who run a fleet or its server. */
+const ENGLISH_ONLY = [
+  "docs/how-to/alerts.md",
+  "docs/how-to/receive-chunks.md",
+  "docs/how-to/use-received-chunks.md",
+];
 const RUSSIAN_REFERENCE = [
   ...["configuration", "command-line", "exit-codes", "problems", "failures", "storage"],
 ];
@@ -111,13 +117,17 @@ const KNOWN: Record<string, (words: readonly string[]) => void> = {
   systemctl: ([, verb = "", unit]) => {
     if (verb === "daemon-reload") return;
     assertMatch(verb, /^(status|start|stop|restart)$/);
-    assertMatch(unit ?? "", /^recorder-agent(-spool)?$/);
+    assertMatch(unit ?? "", /^recorder-agent(-receive|-spool)?$/);
   },
-  journalctl: ([, ...rest]) => assertEquals(rest.slice(0, 2), ["-u", "recorder-agent"]),
+  journalctl: ([, u, unit]) => {
+    assertEquals(u, "-u");
+    assertMatch(unit ?? "", /^recorder-agent(-receive)?$/);
+  },
   ...Object.fromEntries(
     [
       ...[
         "cd",
+        "chmod",
         "chown",
         "cp",
         "cryptsetup",
@@ -129,7 +139,7 @@ const KNOWN: Record<string, (words: readonly string[]) => void> = {
         "mkdir",
       ],
       ...["mkfs.ext4", "mount", "mv", "openssl", "promtool", "rm", "sh", "sha256sum", "ssh-keygen"],
-      ...["systemd-creds", "tail", "tee", "timedatectl"],
+      ...["systemd-creds", "tail", "tee", "timedatectl", "useradd"],
       // tests/integration/how_to_test.ts runs these.
       ...["ffmpeg", "ffplay", "opusinfo"],
     ]
@@ -217,6 +227,19 @@ Deno.test("every recorder-agent command of the manuals runs, as far as that is h
         const output = join(dir, `${crypto.randomUUID()}-${args.output.replace(".wav", ".ogg")}`);
         return await runJoin({ ...options, output });
       }
+      case "conform": // needs a server: tests/commands/conform_test.ts runs it
+        print(args.operands.join());
+        return 0;
+      case "receive": {
+        print("receives");
+        const tokens = join(dir, "tokens");
+        await Deno.writeTextFile(tokens, "a-token\n");
+        const given = { tokens: args.tokens && tokens, tlsCert: undefined, tlsKey: undefined };
+        return await runReceive({
+          ...{ ...args, ...given, dir: join(dir, "received"), listen: "127.0.0.1:0" },
+          ...{ logLevel: "ERROR", env },
+        }, AbortSignal.abort());
+      }
       case "run":
         loadConfig({
           path: CONFIG,
@@ -264,10 +287,12 @@ Deno.test("every recorder-agent command of the manuals runs, as far as that is h
   }
   const expected = [
     "check",
+    "conform",
     "devices",
     "help",
     "install",
     "join",
+    "receive",
     "requeue",
     "run",
     "uninstall",
@@ -389,6 +414,11 @@ Deno.test("the reference has every command, every option and every check", () =>
   );
 });
 
+Deno.test("the reference has every test of conform, in its order", () => {
+  const names = reference("conform").rows("# The tests of `conform`").map(([name = ""]) => name);
+  assertEquals(names, [...CONFORM_TESTS]);
+});
+
 Deno.test("the reference has every exit code", () => {
   const codes = reference("exit-codes").rows("# Exit codes").flatMap(([cell = ""]) =>
     codesIn(cell)
@@ -444,7 +474,7 @@ Deno.test("the page of problems says for each code what it means, what happens a
 Deno.test("the reference has every line of the log with its level, and no other", () => {
   const written = logLines();
   assert(written.size > 25);
-  const rows = reference("log").rows("## Messages")
+  const rows = [reference("log").rows("## Messages"), reference("receive").rows("## Log")].flat()
     .map(([message = "", level = ""]) => [codesIn(message)[0] ?? "", level] as const);
   const messages = rows.map(([message]) => message);
   assertEquals([...written.keys()].filter((message) => !messages.includes(message)), []);

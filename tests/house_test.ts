@@ -12,7 +12,7 @@ const ROOT = new URL("..", import.meta.url).pathname;
 const FLOORS: readonly (readonly string[])[] = [
   ["commands"],
   ["agent"],
-  ["capture", "upload", "web"],
+  ["capture", "receive", "upload", "web"],
   ["microphone"],
   ["spool"],
   ["status"],
@@ -46,6 +46,12 @@ const PURE = [
   "src/microphone/microphone_choice.ts",
   "src/microphone/sound_listing.ts",
   "src/spool/latest_chunk.ts",
+  "src/receive/body_reader.ts",
+  "src/receive/chunk_form.ts",
+  "src/receive/day_coverage.ts",
+  "src/receive/multipart_reader.ts",
+  "src/receive/pages.ts",
+  "src/receive/store.ts",
   "src/spool/name_run.ts",
   "src/spool/oldest_names.ts",
   "src/spool/retention.ts",
@@ -55,6 +61,7 @@ const PURE = [
   "src/status/tally.ts",
   "src/system/concat_bytes.ts",
   "src/system/error_text.ts",
+  "src/system/http_request.ts",
   "src/system/printable.ts",
   "src/system/redact.ts",
   "src/upload/answer_reader.ts",
@@ -68,7 +75,6 @@ const PURE = [
   "src/upload/proxy.ts",
   "src/upload/send_window.ts",
   "src/upload/verdict.ts",
-  "src/web/http_request.ts",
   "src/web/work_budget.ts",
 ];
 

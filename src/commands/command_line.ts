@@ -21,18 +21,24 @@ Usage:
   recorder-agent join PATH… -o FILE              join received chunks into one file, without re-encoding
   recorder-agent uninstall [--purge]             remove the service; recordings stay
   recorder-agent demo [--seconds N] [--dir DIR]  try it without a microphone or a server
+  recorder-agent receive --dir DIR               receive chunks from tills into a folder
+  recorder-agent conform URL                     test a server of your own against the protocol; it
+                                                 keeps the test chunks
 
 Options:
   -c, --config FILE     configuration file (default: /etc/recorder-agent/config.yaml if it exists,
                         otherwise only environment variables); RA_… variables override the file
-      --log-level L     run, demo: ${LOG_LEVELS.join(", ")} (default: INFO; of demo WARNING)
-      --set KEY=VALUE   install: set a key of the configuration; may be repeated
+      --log-level L     run, demo, receive: ${
+    LOG_LEVELS.join(", ")
+  } (default: INFO; of demo WARNING)
+      --set KEY=VALUE   install: set a key of the configuration; conform: point_id, register_id,
+                        device_id of the test chunks (default: new ones); may be repeated
       --root DIR        install, uninstall: the system in this folder instead of the running one
       --purge           uninstall: also remove recordings, configuration, token and user
       --dry-run         install, uninstall, requeue: only print what would be done
       --all             requeue: every refused chunk
       --spool DIR       requeue: the spool in this folder, not that of the configuration
-      --json            check, verify: machine-readable output
+      --json            check, verify, conform: machine-readable output
       --send-test-chunk check: deliver a second of silence, which the server keeps
   -o, --output FILE     join: the file to write, .ogg or .wav
       --from TIME       join: only from this time on, such as 2026-11-23T14:00 or 2026-11-23T13:00Z
@@ -42,13 +48,23 @@ Options:
       --gaps MODE       join: what missing sound becomes: silence (default), chain (a new stream in
                         the same file) or split (a new file)
       --seconds N       demo: end after N seconds (default: 20; 0: at Ctrl-C)
-      --dir DIR         demo: folder for the received recordings (default: ./demo-recordings)
+      --dir DIR         demo, receive: folder for the received recordings (default of demo:
+                        ./demo-recordings)
+      --listen A:PORT   receive: address and port (default: 127.0.0.1:8043)
+      --tokens FILE     receive: the tokens, one per line: TOKEN, TOKEN DEVICE_ID or TOKEN page
+                        (default: the one token in RA_INGEST_TOKEN)
+      --no-token        receive: accept everybody; only on this machine
+      --tls-cert FILE   receive: certificate chain, PEM; with --tls-key
+      --tls-key FILE    receive: its key, PEM
+      --token-file FILE conform: the token of the server (default: RA_INGEST_TOKEN)
+      --tls-ca FILE     conform: certificates to trust in addition to the public ones, PEM
+      --max-mb N        receive: size of an upload (default: 128)
   -h, --help            print this help
       --version         print the version
 
 Exit codes:
-  0  ended as requested (SIGTERM, SIGINT, end of the demo); check: nothing failed; verify: the chunks
-     are whole and every missing second has a declared cause
+  0  ended as requested (SIGTERM, SIGINT, end of the demo); check, conform: nothing failed; verify: the
+     chunks are whole and every missing second has a declared cause
   1  the program cannot continue (the spool is in use or cannot be written, there is no microphone, a
      chunk cannot be requeued, chunks cannot be joined, the demo failed); verify: not complete; check: something failed; install: it failed and its
      changes were undone, or the service did not start
@@ -81,6 +97,14 @@ const OPTIONS = {
   gaps: { type: "string" },
   seconds: { type: "string" },
   dir: { type: "string" },
+  listen: { type: "string" },
+  tokens: { type: "string" },
+  "no-token": { type: "boolean" },
+  "tls-cert": { type: "string" },
+  "tls-key": { type: "string" },
+  "max-mb": { type: "string" },
+  "token-file": { type: "string" },
+  "tls-ca": { type: "string" },
   help: { type: "boolean", short: "h" },
   version: { type: "boolean" },
 } as const;
@@ -96,6 +120,8 @@ const COMMANDS = {
   join: ["output", "from", "to", "zone", "device", "gaps"],
   verify: ["zone", "device", "json"],
   demo: ["log-level", "seconds", "dir"],
+  receive: ["log-level", "dir", "listen", "tokens", "no-token", "tls-cert", "tls-key", "max-mb"],
+  conform: ["token-file", "tls-ca", "set", "json"],
 } as const satisfies Record<string, readonly (keyof typeof OPTIONS)[]>;
 
 export type CommandName = keyof typeof COMMANDS | "help" | "version";
@@ -114,14 +140,22 @@ export interface CommandLine {
   readonly json: boolean;
   readonly sendTestChunk: boolean;
   readonly seconds: number;
-  readonly dir: string;
+  readonly dir: string | undefined;
+  readonly listen: string;
+  readonly tokens: string | undefined;
+  readonly noToken: boolean;
+  readonly tlsCert: string | undefined;
+  readonly tlsKey: string | undefined;
+  readonly maxMb: number;
+  readonly tokenFile: string | undefined;
+  readonly tlsCa: string | undefined;
   readonly output: string;
   readonly from: string | undefined;
   readonly to: string | undefined;
   readonly zone: string | undefined;
   readonly device: string | undefined;
   readonly gaps: GapMode;
-  /** The arguments of the commands `requeue`, `join` and `verify`. */
+  /** The arguments of the commands `requeue`, `join`, `verify` and `conform`. */
   readonly operands: readonly string[];
 }
 
@@ -138,7 +172,9 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     const stray = Object.keys(values).find((name) => !accepted.includes(name));
     if (stray !== undefined) throw new UsageError(`--${stray} is not an option of ${command}`);
     const takesPaths = command === "join" || command === "verify";
-    if (operands.length > 0 && !takesPaths && (command !== "requeue" || values.all)) {
+    const hasOperands = takesPaths || command === "conform" ||
+      (command === "requeue" && !values.all);
+    if (operands.length > 0 && !hasOperands) {
       throw new UsageError(`Unexpected argument "${operands[0]}"`);
     }
     if (takesPaths && operands.length === 0) {
@@ -160,8 +196,16 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     spool: values.spool,
     json: values.json ?? false,
     sendTestChunk: values["send-test-chunk"] ?? false,
-    seconds: readSeconds(values.seconds ?? "20"),
-    dir: values.dir ?? "demo-recordings",
+    seconds: readNumber("seconds", values.seconds ?? "20", 0, 86_400),
+    dir: values.dir,
+    listen: values.listen ?? "127.0.0.1:8043",
+    tokens: values.tokens,
+    noToken: values["no-token"] ?? false,
+    tlsCert: values["tls-cert"],
+    tlsKey: values["tls-key"],
+    maxMb: readNumber("max-mb", values["max-mb"] ?? "128", 1, 10_000),
+    tokenFile: values["token-file"],
+    tlsCa: values["tls-ca"],
     output: values.output ?? "",
     from: values.from,
     to: values.to,
@@ -197,8 +241,8 @@ function readGapMode(word: string): GapMode {
   throw new UsageError(`--gaps "${word}" is not known: expected ${GAP_MODES.join(", ")}`);
 }
 
-function readSeconds(word: string): number {
-  const seconds = Number(word);
-  if (word.trim() !== "" && seconds >= 0 && seconds <= 86_400) return seconds;
-  throw new UsageError(`--seconds "${word}" is not a number from 0 to 86400`);
+function readNumber(name: string, word: string, min: number, max: number): number {
+  const number = Number(word);
+  if (word.trim() !== "" && number >= min && number <= max) return number;
+  throw new UsageError(`--${name} "${word}" is not a number from ${min} to ${max}`);
 }

@@ -1,13 +1,16 @@
 // deno-lint-ignore-file no-console -- this command talks to a person
 // The demo: the whole path from sound to server in one process, for a person who has neither a microphone
-// nor a server. It runs the real agent on a synthetic source. It delivers to its own small server on
-// loopback, which writes the received chunks into a folder.
+// nor a server. It runs the real agent on a synthetic source, and the real receiver on loopback, which keeps
+// the chunks in a folder.
 
 import { join } from "@std/path/join";
 import { runAgent, type RunningAgent } from "../agent.ts";
 import { cutToLastPage, readChunkHeader } from "../chunk/chunk_file.ts";
 import { parseChunkName } from "../chunk/chunk_name.ts";
 import { type Config, loadConfig } from "../config/config.ts";
+import { FolderStore } from "../receive/folder_store.ts";
+import { DEFAULT_MAX_MB, Receiver } from "../receive/receiver.ts";
+import { oneToken } from "../receive/token_file.ts";
 import { HeldLines } from "../system/held_lines.ts";
 import { type LevelName, startLog } from "../system/log.ts";
 import { type Clock, deadline, systemClock } from "../system/clock.ts";
@@ -41,34 +44,46 @@ const WHOLE = {
   gaps: "silence",
 } as const;
 
-interface Received {
-  readonly file: string;
+interface Arrived {
+  /** Path of the file. */
+  readonly path: string;
   /** The same that the agent gave it. */
   readonly key: string;
   readonly startUnixMs: number;
   readonly seconds: number;
   readonly bytes: number;
-  /** Number of the first sample after this chunk in the recorded stream; 48 kHz. */
-  readonly endSample: number;
 }
 
 /** Exit code: 0 if every chunk arrived and no sample is missing. */
 export async function runDemo(options: DemoOptions, stop: AbortSignal): Promise<number> {
   const dir = join(options.dir, new Date().toISOString().slice(0, 19).replaceAll(":", "-"));
-  await Deno.mkdir(dir, { recursive: true });
-  const received: Received[] = [];
+  await Deno.mkdir(options.dir, { recursive: true });
+  const arrived: Arrived[] = [];
   let agent: RunningAgent | undefined;
-  await using server = startIngest(dir, async (chunk) => {
-    received.push(chunk);
-    printChunk(chunk, await levelOf(chunk.key, () => agent?.report().last_chunk, systemClock));
-  });
+  let printed: Promise<void> = Promise.resolve();
   const held = new HeldLines(systemClock);
   const log = startLog({ level: options.logLevel ?? "WARNING", journal: false, held });
+  using store = await FolderStore.open(dir);
+  const receiver = Receiver.start({
+    ...{ hostname: "127.0.0.1", port: 0, tls: null, tokens: oneToken(TOKEN) },
+    ...{ store, overview: null, maxBodyBytes: DEFAULT_MAX_MB * 1e6, clock: systemClock, log },
+    onChunk: ({ outcome, place, key, startUnixUs, durationUs, sizeBytes }) => {
+      if (outcome === "repeated") return;
+      const chunk = {
+        ...{ path: join(dir, place), key, bytes: sizeBytes },
+        ...{ startUnixMs: startUnixUs / 1000, seconds: durationUs / 1e6 },
+      };
+      arrived.push(chunk);
+      printed = printed.then(async () =>
+        printChunk(chunk, await levelOf(key, () => agent?.report().last_chunk, systemClock))
+      );
+    },
+  });
   const spoolDir = await Deno.makeTempDir({ prefix: "recorder-agent-demo-" });
   try {
     using limit = deadline(options.seconds > 0 ? options.seconds * 1000 : 2 ** 31 - 1, stop);
     await runAgent({
-      config: demoConfig(spoolDir, server.url),
+      config: demoConfig(spoolDir, `http://127.0.0.1:${receiver.port}`),
       log,
       microphone: {
         name: "synthetic tones",
@@ -80,8 +95,10 @@ export async function runDemo(options: DemoOptions, stop: AbortSignal): Promise<
         printHeader(options, running, dir);
       },
     }, limit.signal);
-    return await printSummary(received, agent, dir);
+    await printed;
+    return await printSummary(arrived, agent, dir);
   } finally {
+    await receiver.close();
     held.flush();
     await Deno.remove(spoolDir, { recursive: true });
   }
@@ -111,50 +128,6 @@ function demoConfig(spoolDir: string, url: string): Config {
       RA_MIN_FREE_GB: "0",
     },
   });
-}
-
-/** An Ingest API for one run: accepts every chunk, stores it and answers with an id. */
-function startIngest(
-  dir: string,
-  onChunk: (chunk: Received) => Promise<void>,
-): { url: string } & AsyncDisposable {
-  const known = new Map<string, string>();
-  const server = Deno.serve(
-    { hostname: "127.0.0.1", port: 0, onListen: () => {} },
-    async (request) => {
-      if (new URL(request.url).pathname !== "/api/v1/chunks" || request.method !== "POST") {
-        return new Response("not found", { status: 404 });
-      }
-      if (request.headers.get("authorization") !== `Bearer ${TOKEN}`) {
-        return new Response("unauthorized", { status: 401 });
-      }
-      const form = await request.formData();
-      const file = form.get("chunk_file");
-      if (!(file instanceof File)) return new Response("no chunk_file", { status: 400 });
-      const key = request.headers.get("idempotency-key") ?? crypto.randomUUID();
-      if (!known.has(key)) {
-        known.set(key, crypto.randomUUID());
-        const start = Number(form.get("start_ts"));
-        const name = `${new Date(start * 1000).toISOString().replaceAll(":", "-")}.ogg`;
-        const bytes = await file.bytes();
-        await Deno.writeFile(join(dir, name), bytes);
-        await onChunk({
-          file: name,
-          key,
-          startUnixMs: start * 1000,
-          seconds: Number(form.get("end_ts")) - start,
-          bytes: bytes.length,
-          endSample: Number(readChunkHeader(bytes)?.tags["STREAM_SAMPLE"]) +
-            (cutToLastPage(bytes)?.samples ?? NaN),
-        });
-      }
-      return Response.json({ status: "ok", chunk_id: known.get(key) });
-    },
-  );
-  return {
-    url: `http://127.0.0.1:${server.addr.port}`,
-    [Symbol.asyncDispose]: () => server.shutdown(),
-  };
 }
 
 function printHeader(options: DemoOptions, agent: RunningAgent, dir: string): void {
@@ -188,7 +161,7 @@ export async function levelOf(
   }
 }
 
-function printChunk(chunk: Received, rmsDbfs: number | null): void {
+function printChunk(chunk: Arrived, rmsDbfs: number | null): void {
   const time = new Date(chunk.startUnixMs).toISOString().slice(11, 23);
   const length = `${chunk.seconds.toFixed(3)} s`.padEnd(8);
   const size = `${(chunk.bytes / 1000).toFixed(1)} kB`.padEnd(8);
@@ -203,21 +176,22 @@ function levelBar(rmsDbfs: number | null): string {
 }
 
 async function printSummary(
-  received: readonly Received[],
+  arrived: readonly Arrived[],
   agent: RunningAgent | undefined,
   dir: string,
 ): Promise<number> {
   const made = agent?.report().chunks_recorded_total ?? 0;
   let samples = 0;
-  for (const { file } of received) samples += await decodedSamples(join(dir, file));
+  for (const { path } of arrived) samples += await decodedSamples(path);
+  const last = arrived.at(-1);
   // Compares the samples that were counted during the recording with those that a decoder finds in the
   // files.
-  const missing = (received.at(-1)?.endSample ?? 0) - samples;
+  const missing = (last === undefined ? 0 : await endSampleOf(last.path)) - samples;
   const joined = `${dir}.ogg`;
   await runJoin({ ...WHOLE, paths: [dir], output: joined, print: () => {}, progress: () => {} });
-  const good = made > 0 && received.length === made && missing === 0;
+  const good = made > 0 && arrived.length === made && missing === 0;
   console.log(`
-  ${made} chunks recorded, ${received.length} delivered, ${missing} samples missing
+  ${made} chunks recorded, ${arrived.length} delivered, ${missing} samples missing
   ${(samples / OPUS_RATE).toFixed(3)} s of sound
   play them: ffplay -autoexit -nodisp ${joined}
   ${
@@ -227,6 +201,13 @@ async function printSummary(
   }
 `);
   return good ? 0 : 1;
+}
+
+/** Number of the first sample after a chunk in the recorded stream; 48 kHz. */
+async function endSampleOf(path: string): Promise<number> {
+  const bytes = await Deno.readFile(path);
+  return Number(readChunkHeader(bytes)?.tags["STREAM_SAMPLE"]) +
+    (cutToLastPage(bytes)?.samples ?? NaN);
 }
 
 /** The number of samples at 48 kHz that a decoder finds in a file. */

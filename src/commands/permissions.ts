@@ -24,6 +24,8 @@ const NEEDS: Readonly<Record<CommandName, { programs: readonly Program[]; networ
   requeue: { programs: [...LISTING, "setpriv"], network: false },
   join: { programs: ["ffmpeg", "localFfmpeg", "setpriv"], network: false },
   verify: { programs: [], network: false },
+  receive: { programs: [], network: true },
+  conform: { programs: [], network: true },
   help: { programs: [], network: false },
   version: { programs: [], network: false },
 };

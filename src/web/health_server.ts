@@ -6,7 +6,7 @@ import type { Clock } from "../system/clock.ts";
 import type { Logger } from "../system/log.ts";
 import { toJson } from "../system/printable.ts";
 import { type HttpAnswer, HttpListener } from "./http_listener.ts";
-import type { HttpRequest } from "./http_request.ts";
+import type { HttpRequest } from "../system/http_request.ts";
 import { collectMetrics, formatMetrics, METRICS_TYPE } from "./metrics.ts";
 import { renderPage, renderParts } from "./page.ts";
 import { MAX_CLIENTS, PageEvents } from "./page_events.ts";

@@ -20,7 +20,7 @@ import { concatBytes } from "../system/concat_bytes.ts";
 import { repeating } from "../system/held_lines.ts";
 import type { Logger } from "../system/log.ts";
 import { within } from "../system/within.ts";
-import { type HttpRequest, MAX_HEAD_BYTES, parseHead } from "./http_request.ts";
+import { type HttpRequest, MAX_HEAD_BYTES, parseHead } from "../system/http_request.ts";
 import { Turns } from "./turns.ts";
 
 /** Connections that are not streams. */
@@ -228,7 +228,8 @@ export class HttpListener {
     const answer = await this.#myTurn(connection, () => {
       const { status, headers, body } = this.#make(request);
       const stream = typeof body === "string" ? null : body;
-      const isLast = stream !== null || !request.isKeptAlive || this.#closing.signal.aborted;
+      const isLast = stream !== null || request.hasBody || !request.isKeptAlive ||
+        this.#closing.signal.aborted;
       const isHead = request.method === "HEAD";
       const bytes = this.#encode(status, headers, {
         body: typeof body === "string" ? body : null,

@@ -18,7 +18,8 @@ import { parseSoundSystem, parseUsbSockets } from "../../src/microphone/sound_li
 import { fromJson, printable, toJson, visible } from "../../src/system/printable.ts";
 import { Redactor } from "../../src/system/redact.ts";
 import { judge } from "../../src/upload/verdict.ts";
-import { MAX_HEAD_BYTES, parseHead } from "../../src/web/http_request.ts";
+import { FormFault, MultipartReader } from "../../src/receive/multipart_reader.ts";
+import { MAX_HEAD_BYTES, parseHead } from "../../src/system/http_request.ts";
 import { HOSTILE, isHarmless } from "../fixtures/hostile_text.ts";
 import { makePacket, makeStreamPages } from "../fixtures/ogg_stream.ts";
 import { seededRandom } from "../fixtures/random.ts";
@@ -163,6 +164,26 @@ export const TARGETS: readonly Target[] = [
       const { method, path, headers } = head.request;
       assert(isHarmless(method + path) && path.startsWith("/"));
       for (const [name, value] of headers) assert(!/[\r\n\0]/.test(name + value));
+    },
+  },
+  {
+    name: "form",
+    seeds: texts(
+      '--b\r\nContent-Disposition: form-data; name="codec"\r\n\r\nopus\r\n--b\r\n' +
+        'Content-Disposition: form-data; name="chunk_file"; filename="x"\r\n\r\nOggS\r\n-\r\n--b--',
+    ),
+    check(input) {
+      const reader = new MultipartReader("b");
+      let size = 0;
+      try {
+        for (const event of reader.push(input)) {
+          if (event.kind === "data") size += event.bytes.length;
+        }
+        reader.end();
+      } catch (error) {
+        if (!(error instanceof FormFault)) throw error;
+      }
+      assert(size <= input.length);
     },
   },
   {

@@ -12,7 +12,7 @@ import {
   MAX_CONNECTIONS,
   WRITE_MS,
 } from "../../src/web/http_listener.ts";
-import { MAX_HEAD_BYTES } from "../../src/web/http_request.ts";
+import { MAX_HEAD_BYTES } from "../../src/system/http_request.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
 import { capturedLog } from "../fixtures/temp_spool.ts";
 

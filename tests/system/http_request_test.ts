@@ -1,7 +1,7 @@
 // The head of a request: what is understood, what is refused, and that no bytes at all do harm.
 
 import { assert, assertEquals } from "@std/assert";
-import { type Head, MAX_HEAD_BYTES, parseHead } from "../../src/web/http_request.ts";
+import { type Head, MAX_HEAD_BYTES, parseHead } from "../../src/system/http_request.ts";
 import { mutateBytes } from "../fixtures/mutations.ts";
 import { seededRandom } from "../fixtures/random.ts";
 
@@ -68,7 +68,7 @@ Deno.test("what is not well formed is refused, never guessed", () => {
   }
 });
 
-Deno.test("a connection is kept only if nothing follows the head that nobody would read", () => {
+Deno.test("a head says whether a body follows, and whether the client keeps the connection", () => {
   const look = (version: string, line = "x: y") => {
     const head = parse(`POST / HTTP/${version}\r\nhost: localhost\r\n${line}\r\n\r\n`);
     return head.kind === "request" ? [head.request.hasBody, head.request.isKeptAlive] : head.kind;
@@ -76,9 +76,10 @@ Deno.test("a connection is kept only if nothing follows the head that nobody wou
   assertEquals(look("1.1"), [false, true]);
   assertEquals(look("1.0"), [false, false]);
   assertEquals(look("1.1", "connection: Keep-Alive, Close"), [false, false]);
+  assertEquals(look("1.1", "connection: close\r\ncontent-length: 5"), [true, false]);
   assertEquals(look("1.1", "content-length: 0"), [false, true]);
-  assertEquals(look("1.1", "content-length: 5"), [true, false]);
-  assertEquals(look("1.1", "transfer-encoding: chunked"), [true, false]);
+  assertEquals(look("1.1", "content-length: 5"), [true, true]);
+  assertEquals(look("1.1", "transfer-encoding: chunked"), [true, true]);
 });
 
 Deno.test("no mutation of a request throws, and what is accepted is well formed", () => {

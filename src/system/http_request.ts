@@ -21,7 +21,7 @@ export interface HttpRequest {
   readonly path: string;
   /** By lower-case name; values of one name are joined with commas. */
   readonly headers: ReadonlyMap<string, string>;
-  /** A body follows, which nobody reads: the connection cannot be used again. */
+  /** Whether a body follows. Unless it is read to its end, the connection cannot be used again. */
   readonly hasBody: boolean;
   /** Whether the client may send another request over this connection. */
   readonly isKeptAlive: boolean;
@@ -70,7 +70,7 @@ export function parseHead(bytes: Uint8Array): Head {
   const hasBody = headers.has("transfer-encoding") || Number(size) > 0;
   const wishes = (headers.get("connection") ?? "").toLowerCase().split(/[ \t]*,[ \t]*/);
   const [path = "/"] = target.split(/[?#]/, 1);
-  const isKeptAlive = !hasBody && minor !== "0" && !wishes.includes("close");
+  const isKeptAlive = minor !== "0" && !wishes.includes("close");
   return { kind: "request", request: { method, path, headers, hasBody, isKeptAlive }, length };
 }
 

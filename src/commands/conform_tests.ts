@@ -1,0 +1,460 @@
+// The tests of `recorder-agent conform`: each sends something to a server and says what its answers mean
+// for a till that does the same (docs/reference/protocol.md). What an answer means is judged as the uploader
+// judges it. Nothing is printed here. Long, because it is a table of tests.
+
+import { BEGIN_OF_STREAM, encodePage, END_OF_STREAM } from "../chunk/ogg.ts";
+import { encodeOpusHead, encodeOpusTags, OPUS_RATE } from "../chunk/opus.ts";
+import { concatBytes } from "../system/concat_bytes.ts";
+import { messageOf } from "../system/error_text.ts";
+import { Redactor } from "../system/redact.ts";
+import { VERSION } from "../system/version.ts";
+import { judge, type Verdict } from "../upload/verdict.ts";
+import { formatTimestamp } from "../upload/ingest_client.ts";
+import { type Answer, RawConnection, type RawRequest } from "./conform_client.ts";
+import { failed, type Finding, ok, skippedAll, warning } from "./finding.ts";
+
+export interface ConformTarget {
+  /** Base URL of the API. */
+  readonly url: URL;
+  readonly token: string;
+  /** PEM. */
+  readonly caCerts: string[];
+  readonly ids: {
+    readonly point_id: string;
+    readonly register_id: string;
+    readonly device_id: string;
+  };
+  /** How long the slow upload takes, ms. */
+  readonly slowMs: number;
+  /** Length of the large chunk, at 240 kbit/s. */
+  readonly largeSeconds: number;
+}
+
+/** A chunk to send, and what is changed in its upload. */
+interface Sent {
+  readonly key: string;
+  readonly startUnixUs: number;
+  readonly seconds: number;
+  readonly bytes: Uint8Array;
+}
+
+interface Changes {
+  readonly token?: string | null;
+  readonly format?: "unix" | "iso8601";
+  readonly fields?: Readonly<Record<string, string | null>>;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly bytes?: Uint8Array | null;
+  readonly startUnixUs?: number;
+}
+
+type Outcome = Verdict & { readonly answer: Answer | null };
+
+interface ConformTest {
+  readonly name: string;
+  readonly run: (bench: Bench) => Promise<Finding>;
+}
+
+const SLOW_PIECES = 10;
+const PARALLEL = 4;
+const SAME_ID =
+  "Answer a repeated Idempotency-Key with 200, status ok and the chunk_id of the first answer";
+
+/** In this order. The others need the first one. */
+const TESTS: readonly ConformTest[] = [
+  {
+    name: "one chunk",
+    async run(bench) {
+      const outcome = await bench.upload(bench.chunk());
+      if (outcome.kind !== "delivered") {
+        return failed(this.name, bench.words(outcome), fixOf(outcome));
+      }
+      return outcome.chunkId === null
+        ? warning(
+          this.name,
+          "accepted, without a chunk_id",
+          'Answer {"status":"ok","chunk_id":"…"}',
+        )
+        : ok(this.name, "accepted");
+    },
+  },
+  {
+    name: "repeated",
+    run: (bench) => bench.isOneChunk("repeated", [{}, {}, {}]),
+  },
+  {
+    name: "lost answer",
+    async run(bench) {
+      const chunk = bench.chunk();
+      using connection = await bench.open();
+      await connection.send(bench.request(chunk));
+      connection[Symbol.dispose]();
+      return await bench.isOneChunk(this.name, [{}, {}], chunk);
+    },
+  },
+  {
+    name: "cut upload",
+    async run(bench) {
+      const chunk = bench.chunk();
+      using connection = await bench.open();
+      await connection.send(bench.request(chunk), { fraction: 0.5 });
+      connection[Symbol.dispose]();
+      return await bench.isOneChunk(this.name, [{}, {}], chunk);
+    },
+  },
+  {
+    name: "parallel",
+    async run(bench) {
+      const chunk = bench.chunk();
+      const all = await Promise.all(Array.from({ length: PARALLEL }, () => bench.upload(chunk)));
+      const last = await bench.upload(chunk);
+      const fix =
+        "Let the key be unique where chunks are kept, and answer the loser of a race with " +
+        "the chunk_id of the winner, or with 503";
+      const bad = [...all, last].find(({ kind }) => kind === "refused" || kind === "misconfigured");
+      if (bad !== undefined) return failed(this.name, bench.words(bad), fix);
+      if (last.kind !== "delivered") return failed(this.name, bench.words(last), fix);
+      const ids = new Set(
+        [...all, last].flatMap((one) => one.kind === "delivered" ? one.chunkId : []),
+      );
+      return ids.size > 1
+        ? failed(this.name, `${PARALLEL} uploads under one key got ${ids.size} chunk_ids`, fix)
+        : ok(this.name, `${PARALLEL} uploads under one key at the same time are one chunk`);
+    },
+  },
+  {
+    name: "other bytes",
+    async run(bench) {
+      const chunk = bench.chunk();
+      await bench.upload(chunk);
+      const outcome = await bench.upload(chunk, { bytes: bench.chunk().bytes });
+      return outcome.kind === "refused"
+        ? ok(this.name, `other bytes under a used key are refused (${outcome.status})`)
+        : outcome.kind === "delivered"
+        ? warning(
+          this.name,
+          "other bytes under a used key are accepted, and one of the two is gone",
+          "Compare the SHA-256 with the one that was kept, and answer 422 if they differ",
+        )
+        : failed(
+          this.name,
+          bench.words(outcome),
+          "Answer 422: a till repeats this answer for days",
+        );
+    },
+  },
+  {
+    name: "true time",
+    run: (bench) =>
+      bench.isOneChunk("true time", [
+        { headers: { "x-clock-synchronized": "false" } },
+        { startUnixUs: Date.UTC(2026, 0, 2, 3, 4, 5) * 1000 },
+      ]),
+  },
+  {
+    name: "order",
+    async run(bench) {
+      const [older, newer] = [bench.chunk(), bench.chunk()];
+      const outcomes = [await bench.upload(newer), await bench.upload(older)];
+      const bad = outcomes.find(({ kind }) => kind !== "delivered");
+      return bad === undefined
+        ? ok(this.name, "an older chunk is accepted after a newer one")
+        : failed(this.name, bench.words(bad), "Accept chunks in any order of their times");
+    },
+  },
+  {
+    name: "iso 8601",
+    async run(bench) {
+      const outcome = await bench.upload(bench.chunk(), { format: "iso8601" });
+      return outcome.kind === "delivered"
+        ? ok(this.name, "start_ts and end_ts in both formats")
+        : warning(this.name, bench.words(outcome), "Leave timestamp_format: unix on the tills");
+    },
+  },
+  {
+    name: "large chunk",
+    async run(bench) {
+      const chunk = bench.chunk({ seconds: bench.target.largeSeconds, packetBytes: 600 });
+      const outcome = await bench.upload(chunk);
+      const size = `${(chunk.bytes.length / 1e6).toFixed(1)} MB`;
+      return outcome.kind === "delivered" ? ok(this.name, `${size} are accepted`) : failed(
+        this.name,
+        `${size}: ${bench.words(outcome)}`,
+        "Allow larger requests, in the server and in each proxy (nginx: client_max_body_size 128m)",
+      );
+    },
+  },
+  {
+    name: "slow body",
+    async run(bench) {
+      const { slowMs } = bench.target;
+      const seconds = `${slowMs / 1000} s`;
+      const outcome = await bench.upload(bench.chunk(), {}, {
+        pieces: SLOW_PIECES,
+        pauseMs: slowMs / (SLOW_PIECES - 1),
+      });
+      return outcome.kind === "delivered" ? ok(this.name, `an upload may take ${seconds}`) : failed(
+        this.name,
+        `an upload of ${seconds}: ${bench.words(outcome)}`,
+        "Limit how long a body may pause, and not how long it takes (60 s are usual)",
+      );
+    },
+  },
+  {
+    name: "keep-alive",
+    async run(bench) {
+      using connection = await bench.open();
+      const again =
+        "Keep connections for at least a chunk's length; otherwise each chunk costs a new one";
+      for (let count = 1; count <= 3; count++) {
+        const outcome = await bench.over(connection, bench.request(bench.chunk()));
+        if (outcome.kind !== "delivered") return warning(this.name, bench.words(outcome), again);
+        if (outcome.answer?.isKeptAlive === false) {
+          return warning(this.name, "the server closes the connection after an answer", again);
+        }
+      }
+      return ok(this.name, "three chunks over one connection");
+    },
+  },
+  {
+    name: "digest",
+    async run(bench) {
+      const wrong = `sha-256=:${"A".repeat(43)}=:`;
+      const outcome = await bench.upload(bench.chunk(), { headers: { "repr-digest": wrong } });
+      return outcome.kind === "refused"
+        ? ok(
+          this.name,
+          `a file that is not what Repr-Digest announces is refused (${outcome.status})`,
+        )
+        : outcome.kind === "delivered"
+        ? warning(
+          this.name,
+          "Repr-Digest is not compared with the file",
+          "Compare it, and answer 400 if they differ: a file that was damaged on the way is noticed",
+        )
+        : failed(this.name, bench.words(outcome), "Answer 400, or ignore the header");
+    },
+  },
+  ...(["wrong token", "no token"] as const).map((name): ConformTest => ({
+    name,
+    async run(bench) {
+      const token = name === "no token" ? null : `${bench.target.token}x`;
+      const outcome = await bench.upload(bench.chunk(), { token });
+      const status = outcome.answer?.status ?? 0;
+      return status === 401 || status === 403 ? ok(name, `refused (${status})`) : failed(
+        name,
+        outcome.kind === "delivered" ? "accepted: anybody can deliver" : bench.words(outcome),
+        "Answer 401 before anything else: a till then keeps its chunks and says that its token is wrong",
+      );
+    },
+  })),
+  ...([
+    ["missing field", { fields: { device_id: null } }],
+    ["wrong id", { fields: { device_id: "not-a-uuid" } }],
+    ["wrong time", { fields: { start_ts: "yesterday" } }],
+    ["no file", { bytes: null }],
+    ["malformed form", { headers: { "content-type": "multipart/form-data; boundary=other" } }],
+  ] as const).map(([name, changes]): ConformTest => ({
+    name,
+    async run(bench) {
+      const outcome = await bench.upload(bench.chunk(), changes);
+      return outcome.kind === "refused" ? ok(name, `refused (${outcome.status})`) : failed(
+        name,
+        outcome.kind === "delivered" ? "accepted" : bench.words(outcome),
+        "Answer 400 and say in the body what is wrong: other answers are repeated for days",
+      );
+    },
+  })),
+  {
+    name: "afterwards",
+    async run(bench) {
+      const outcome = await bench.upload(bench.chunk());
+      return outcome.kind === "delivered"
+        ? ok(this.name, "the server still accepts chunks")
+        : failed(
+          this.name,
+          bench.words(outcome),
+          "One of the requests before must not stop the server",
+        );
+    },
+  },
+];
+
+/** The names of the tests, in their order. */
+export const CONFORM_TESTS: readonly string[] = TESTS.map(({ name }) => name);
+
+/** Runs all tests. @param onFinding called for each, as it is found. */
+export async function conform(
+  target: ConformTarget,
+  onFinding: (finding: Finding) => void = () => {},
+): Promise<Finding[]> {
+  const bench = new Bench(target);
+  const findings: Finding[] = [];
+  const found = (finding: Finding) => {
+    findings.push(finding);
+    onFinding(finding);
+  };
+  for (const test of TESTS) {
+    found(
+      await test.run(bench).catch((error) =>
+        failed(test.name, messageOf(error), "Look into the log of the server")
+      ),
+    );
+    if (findings.length === 1 && findings[0]?.verdict === "failed") {
+      for (const skipped of skippedAll(CONFORM_TESTS.slice(1), test.name)) found(skipped);
+      break;
+    }
+  }
+  return findings;
+}
+
+/** Makes uploads and judges their answers. */
+class Bench {
+  #count = 0;
+  readonly #redactor: Redactor;
+
+  constructor(readonly target: ConformTarget) {
+    this.#redactor = new Redactor(target.token);
+  }
+
+  /** A chunk with a new key that begins where the one before ended. */
+  chunk({ seconds = 1, packetBytes = 60 } = {}): Sent {
+    const startUnixUs = Date.UTC(2026, 0, 1) * 1000 + this.#count++ * 60e6;
+    const key = crypto.randomUUID();
+    return { key, startUnixUs, seconds, bytes: noise(seconds, packetBytes, this.target.ids, key) };
+  }
+
+  async open(): Promise<RawConnection> {
+    return await RawConnection.open(this.target.url, this.target.caCerts);
+  }
+
+  request(chunk: Sent, changes: Changes = {}): RawRequest {
+    const { token = this.target.token, format = "unix", bytes = chunk.bytes } = changes;
+    const startUnixUs = changes.startUnixUs ?? chunk.startUnixUs;
+    const fields: Record<string, string | null> = {
+      ...this.target.ids,
+      start_ts: formatTimestamp(startUnixUs, format),
+      end_ts: formatTimestamp(startUnixUs + chunk.seconds * 1e6, format),
+      ...{ codec: "opus", sample_rate: String(OPUS_RATE), channels: "1" },
+      ...changes.fields,
+    };
+    const boundary = `recorder-agent-${chunk.key}`;
+    const encoder = new TextEncoder();
+    const texts = Object.entries(fields).flatMap(([name, value]) =>
+      value === null
+        ? []
+        : `--${boundary}\r\nContent-Disposition: form-data; name="${name}"\r\n\r\n${value}\r\n`
+    );
+    const head = `--${boundary}\r\nContent-Disposition: form-data; name="chunk_file"; ` +
+      `filename="${chunk.key}.ogg"\r\nContent-Type: audio/ogg\r\n\r\n`;
+    const file = bytes === null ? [] : [encoder.encode(head), bytes, encoder.encode("\r\n")];
+    const body = concatBytes([
+      encoder.encode(texts.join("")),
+      ...file,
+      encoder.encode(`--${boundary}--\r\n`),
+    ]);
+    const headers = {
+      "content-type": `multipart/form-data; boundary=${boundary}`,
+      "user-agent": `recorder-agent/${VERSION} conform`,
+      "idempotency-key": chunk.key,
+      ...(token === null ? {} : { authorization: `Bearer ${token}` }),
+      ...changes.headers,
+    };
+    return { headers, body };
+  }
+
+  /** One upload over a connection of its own. */
+  async upload(
+    chunk: Sent,
+    changes: Changes = {},
+    pace: { pieces?: number; pauseMs?: number } = {},
+  ): Promise<Outcome> {
+    let connection: RawConnection;
+    try {
+      connection = await this.open();
+    } catch (error) {
+      return noAnswer(error);
+    }
+    using used = connection;
+    return await this.over(used, this.request(chunk, changes), pace);
+  }
+
+  /** One upload over this connection. A server may answer, and close, before it has read everything. */
+  async over(
+    connection: RawConnection,
+    request: RawRequest,
+    pace: { pieces?: number; pauseMs?: number } = {},
+  ): Promise<Outcome> {
+    const sending = connection.send(request, pace).catch(() => {}); // the answer says more
+    try {
+      const answer = await connection.answer();
+      return {
+        ...judge(answer.status, answer.headers, answer.body, this.#redactor.hide),
+        answer,
+      };
+    } catch (error) {
+      return noAnswer(error);
+    } finally {
+      await sending;
+    }
+  }
+
+  /** Whether these uploads of one chunk are all accepted, as one chunk. */
+  async isOneChunk(name: string, all: readonly Changes[], chunk = this.chunk()): Promise<Finding> {
+    const ids = new Set<string | null>();
+    for (const changes of all) {
+      const outcome = await this.upload(chunk, changes);
+      if (outcome.kind !== "delivered") return failed(name, this.words(outcome), SAME_ID);
+      ids.add(outcome.chunkId);
+    }
+    return ids.size > 1
+      ? failed(name, `one chunk got ${ids.size} chunk_ids: it is kept ${ids.size} times`, SAME_ID)
+      : ok(name, "one chunk, with one chunk_id");
+  }
+
+  /** What an outcome says, without the token. */
+  words(outcome: Outcome): string {
+    return outcome.kind === "delivered" ? "accepted" : this.#redactor.hide(outcome.reason);
+  }
+}
+
+function noAnswer(error: unknown): Outcome {
+  return { kind: "retry", reason: messageOf(error), retryAfterMs: null, answer: null };
+}
+
+function fixOf({ kind, answer }: Outcome): string {
+  if (answer === null) return "Check the URL and the port, and that the server runs";
+  if (kind === "misconfigured") return "Check the URL (without /api/v1/chunks) and the token";
+  if (kind === "refused") return "Accept the fields of docs/reference/protocol.md";
+  return 'Answer 200 with {"status":"ok","chunk_id":"…"} when the chunk is stored';
+}
+
+/** A chunk of noise: whole pages, and packets that a decoder takes. */
+function noise(
+  seconds: number,
+  packetBytes: number,
+  ids: ConformTarget["ids"],
+  key: string,
+): Uint8Array {
+  const page = (sequence: number, flags: number, granulePosition: number, packets: Uint8Array[]) =>
+    encodePage({ flags, granulePosition, serial: 1, sequence, packets });
+  const tags = {
+    ...{ POINT_ID: ids.point_id, REGISTER_ID: ids.register_id, DEVICE_ID: ids.device_id },
+    CHUNK_ID: key,
+  };
+  const pages = [
+    page(0, BEGIN_OF_STREAM, 0, [
+      encodeOpusHead({ channels: 1, preSkip: 0, inputSampleRate: OPUS_RATE }),
+    ]),
+    page(1, 0, 0, [encodeOpusTags(`recorder-agent ${VERSION} conform`, tags)]),
+  ];
+  for (let second = 1; second <= seconds; second++) {
+    const packets = Array.from({ length: 50 }, () => {
+      const packet = crypto.getRandomValues(new Uint8Array(packetBytes));
+      packet[0] = 0xf8; // 20 ms, mono, of the full band (RFC 6716, section 3.1)
+      return packet;
+    });
+    const flags = second === seconds ? END_OF_STREAM : 0;
+    pages.push(page(second + 1, flags, second * OPUS_RATE, packets));
+  }
+  return concatBytes(pages);
+}

@@ -1,0 +1,263 @@
+// Receives one chunk: POST /api/v1/chunks (docs/reference/protocol.md). It reads the form while it arrives,
+// checks it, has the store keep the file, and answers when the file is durable. It knows neither
+// connections nor where a chunk is kept.
+
+import { createHash } from "node:crypto";
+import type { Clock } from "../system/clock.ts";
+import { printable } from "../system/printable.ts";
+import { repeating } from "../system/held_lines.ts";
+import type { Logger } from "../system/log.ts";
+import { announcedSha256, readChunkForm, uuidOf } from "./chunk_form.ts";
+import type { Incoming, Reply } from "./http_server.ts";
+import { boundaryOf, type FormEvent, FormFault, MultipartReader } from "./multipart_reader.ts";
+import {
+  type ChunkFacts,
+  type IncomingFile,
+  type Kept,
+  type Store,
+  StoreFailure,
+} from "./store.ts";
+import type { Grant } from "./token_file.ts";
+
+/** A text field may be this long. */
+const MAX_FIELD_BYTES = 1024;
+/** The store is not waited for any longer. */
+const STORE_MS = 60_000;
+/** While this many operations of the store hang, no others begin. */
+const MAX_HANGING = 16;
+/** When a client may try again. */
+const RETRY_S = 30;
+const OGG = [0x4f, 0x67, 0x67, 0x53];
+
+/** A chunk that was accepted. */
+export interface Received extends ChunkFacts {
+  readonly outcome: "stored" | "repeated";
+  readonly sizeBytes: number;
+  readonly place: string;
+}
+
+export interface ChunkIntakeOptions {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Called for each answer: what it was, and of an accepted chunk, which. */
+  readonly onAnswer: (status: number, received: Received | null) => void;
+}
+
+/** Everything but the store is in order, and the request is not. */
+class Refusal extends Error {
+  constructor(readonly status: number, message: string) {
+    super(message);
+  }
+}
+
+/** An operation of the store has not ended, and may never end. */
+class StoreStuck extends StoreFailure {}
+
+export class ChunkIntake {
+  readonly #options: ChunkIntakeOptions;
+  /** Operations of the store that took longer than they may, and have not ended. */
+  #hanging = 0;
+
+  constructor(options: ChunkIntakeOptions) {
+    this.#options = options;
+  }
+
+  /** Answers a request with a token that permits `grant`. @throws what reading the body throws. */
+  async receive(incoming: Incoming, grant: Grant): Promise<Reply> {
+    const { log, onAnswer } = this.#options;
+    const { peer } = incoming;
+    try {
+      const received = await this.#receive(incoming, grant);
+      const { outcome, place, sizeBytes, deviceId, key } = received;
+      const fields = { outcome, place, bytes: sizeBytes, device_id: deviceId, key, peer };
+      log.info("Received a chunk.", fields);
+      onAnswer(200, received);
+      return json(200, { status: "ok", chunk_id: key });
+    } catch (error) {
+      const [status, reason] = error instanceof FormFault
+        ? [400, error.message]
+        : error instanceof Refusal
+        ? [error.status, error.message]
+        : error instanceof StoreFailure
+        ? [error.isFull ? 507 : 503, "the store cannot keep the chunk now"]
+        : [null, ""];
+      if (status === null) throw error;
+      onAnswer(status, null);
+      if (error instanceof StoreFailure) {
+        const failure = repeating("store", { error: error.message, status, peer });
+        log.error("A chunk cannot be kept.", failure);
+        return json(status, { status: "error", error: reason }, { "retry-after": String(RETRY_S) });
+      }
+      log.warning(
+        "Refused an upload: {reason}",
+        repeating(`refused ${reason}`, { reason, status, peer }),
+      );
+      return json(status, { status: "error", error: reason });
+    }
+  }
+
+  async #receive({ request, body }: Incoming, grant: Grant): Promise<Received> {
+    const { headers } = request;
+    const boundary = boundaryOf(headers.get("content-type") ?? "");
+    if (boundary === null) {
+      throw new Refusal(415, "Content-Type must be multipart/form-data with a boundary");
+    }
+    const sha256 = announcedSha256(headers);
+    const form = new FormInput(() => this.#begin());
+    let isStuck = false;
+    try {
+      const reader = new MultipartReader(boundary);
+      for await (const bytes of body) {
+        for (const event of reader.push(bytes)) await this.#within(form.take(event));
+      }
+      reader.end();
+      const chunk = readChunkForm(form.fields);
+      const { file } = form;
+      if (file === null) throw new FormFault("the field chunk_file is missing");
+      if (form.sizeBytes === 0) throw new FormFault("chunk_file is empty");
+      if (!form.isOgg) throw new Refusal(415, "chunk_file is not an Ogg file");
+      const digest: Uint8Array<ArrayBuffer> = new Uint8Array(form.hash.digest());
+      if (sha256 !== null && digest.toBase64() !== sha256) {
+        throw new Refusal(400, "chunk_file is not what Repr-Digest or Digest announces");
+      }
+      if (grant.kind === "device" && grant.deviceId !== chunk.deviceId) {
+        throw new Refusal(403, "the token is that of another device_id");
+      }
+      const key = keyOf(headers.get("idempotency-key"), digest);
+      const isProvisional = headers.get("x-clock-synchronized")?.toLowerCase() === "false";
+      const facts = { ...chunk, key, isProvisional };
+      const { outcome, place }: Kept = await this.#within(file.keep(facts, digest));
+      if (outcome === "conflict") {
+        throw new Refusal(422, "other bytes were accepted under this Idempotency-Key before");
+      }
+      return { ...facts, outcome, place, sizeBytes: form.sizeBytes };
+    } catch (error) {
+      isStuck = error instanceof StoreStuck;
+      throw error;
+    } finally {
+      const discarded = form.discard();
+      if (!isStuck) await discarded;
+    }
+  }
+
+  async #begin(): Promise<IncomingFile> {
+    if (this.#hanging >= MAX_HANGING) throw new StoreFailure("its operations do not end");
+    return await this.#options.store.begin();
+  }
+
+  /** @throws {StoreFailure} if the store takes too long. Its operation is counted until it ends. */
+  async #within<T>(work: Promise<T>): Promise<T> {
+    const { clock } = this.#options;
+    const over = new AbortController();
+    const late = clock.sleep(STORE_MS, over.signal).then(() => null);
+    const ended = await Promise.race([work.then((value) => ({ value })), late])
+      .finally(() => over.abort());
+    if (ended !== null) return ended.value;
+    this.#hanging++;
+    const count = () => this.#hanging--;
+    work.then(count, count);
+    throw new StoreStuck(`an operation took more than ${STORE_MS / 1000} s`);
+  }
+}
+
+/** The form of one request: its text fields, and its file on the way into the store. */
+class FormInput {
+  readonly fields = new Map<string, string>();
+  readonly hash = createHash("sha256");
+  file: IncomingFile | null = null;
+  sizeBytes = 0;
+  readonly #begin: () => Promise<IncomingFile>;
+  readonly #first: number[] = [];
+  #isOver = false;
+  #part = { name: "", isFile: false };
+  #text: number[] = [];
+
+  constructor(begin: () => Promise<IncomingFile>) {
+    this.#begin = begin;
+  }
+
+  get isOgg(): boolean {
+    return OGG.every((byte, index) => byte === this.#first[index]);
+  }
+
+  async take(event: FormEvent): Promise<void> {
+    switch (event.kind) {
+      case "part": {
+        const { name } = event;
+        const isTwice = isChunkFile(event) ? this.file !== null : this.fields.has(name);
+        if (isTwice) {
+          throw new FormFault(`the field ${JSON.stringify(printable(name, 80))} comes twice`);
+        }
+        if (name === "chunk_file" && !event.isFile) {
+          throw new FormFault("the field chunk_file must be a file: its part has no filename");
+        }
+        this.#part = event;
+        this.#text = [];
+        if (!isChunkFile(event)) return;
+        this.file = await this.#begin();
+        if (this.#isOver) await this.file.discard(); // nobody waited any longer
+        return;
+      }
+      case "data":
+        if (isChunkFile(this.#part)) return await this.#takeFile(event.bytes);
+        if (this.#text.length + event.bytes.length > MAX_FIELD_BYTES) {
+          throw new FormFault(
+            `the field ${JSON.stringify(printable(this.#part.name, 80))} is longer than ` +
+              `${MAX_FIELD_BYTES} bytes`,
+          );
+        }
+        this.#text.push(...event.bytes);
+        return;
+      case "end of part":
+        if (isChunkFile(this.#part)) return;
+        this.fields.set(this.#part.name, new TextDecoder().decode(new Uint8Array(this.#text)));
+        return;
+    }
+  }
+
+  /** Forgets the file unless it was kept. */
+  async discard(): Promise<void> {
+    this.#isOver = true;
+    await this.file?.discard();
+  }
+
+  async #takeFile(bytes: Uint8Array): Promise<void> {
+    this.#first.push(...bytes.subarray(0, OGG.length - this.#first.length));
+    this.sizeBytes += bytes.length;
+    this.hash.update(bytes);
+    await this.file?.write(bytes);
+  }
+}
+
+function isChunkFile({ name, isFile }: { name: string; isFile: boolean }): boolean {
+  return name === "chunk_file" && isFile;
+}
+
+/**
+ * The key of a chunk, a UUID: what was sent; made from it if it is not a UUID; made from the file if nothing
+ * was sent, so that the same file is kept once.
+ */
+function keyOf(sent: string | undefined, digest: Uint8Array): string {
+  const given = sent === undefined || sent === "" ? null : sent;
+  const uuid = given === null ? null : uuidOf(given);
+  if (uuid !== null) return uuid;
+  const bytes = given === null ? digest : createHash("sha256").update(given).digest();
+  const hex = new Uint8Array(bytes.subarray(0, 16)).toHex();
+  // Version 8 of RFC 9562: made from something of one's own.
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-8${hex.slice(17, 20)}-` +
+    hex.slice(20, 32);
+}
+
+/** A JSON answer. */
+export function json(
+  status: number,
+  body: unknown,
+  headers: Readonly<Record<string, string>> = {},
+): Reply {
+  return {
+    status,
+    headers: { "content-type": "application/json", "cache-control": "no-store", ...headers },
+    body: JSON.stringify(body) + "\n",
+  };
+}

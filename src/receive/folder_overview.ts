@@ -1,0 +1,121 @@
+// Which tills a folder has, and how complete the latest day of each is. It reads names of files only, keeps
+// what it found until a folder changes, and looks at most every ten seconds. It changes nothing.
+
+import { join } from "@std/path/join";
+import { parseChunkName } from "../chunk/chunk_name.ts";
+import type { Clock } from "../system/clock.ts";
+import { uuidOf } from "./chunk_form.ts";
+import { type Coverage, coverageOf } from "./day_coverage.ts";
+
+/** More are not looked at. */
+export const MAX_TILLS = 2000;
+/** How old an overview may be. */
+export const MAX_AGE_MS = 10_000;
+
+/** File systems have coarse timestamps. */
+const SETTLED_MS = 2000;
+
+export interface Till {
+  readonly pointId: string;
+  readonly registerId: string;
+  readonly deviceId: string;
+  /** The latest day with chunks, UTC: YYYY-MM-DD. */
+  readonly day: string;
+  readonly coverage: Coverage;
+}
+
+export interface Overview {
+  readonly tills: readonly Till[];
+  /** Whether there are more tills than were looked at. */
+  readonly isCut: boolean;
+}
+
+/** What was found in the folder of a day, and when that had changed last. */
+type Known = Map<string, { readonly changed: number; readonly coverage: Coverage | null }>;
+
+export class FolderOverview {
+  readonly #dir: string;
+  readonly #clock: Clock;
+  /** By the path of a day's folder. */
+  #known: Known = new Map();
+  #latest: { readonly atMs: number; readonly overview: Promise<Overview> } | null = null;
+
+  #isLooking = false;
+
+  constructor(dir: string, clock: Clock) {
+    this.#dir = dir;
+    this.#clock = clock;
+  }
+
+  /** @throws the error of the file system. */
+  async read(): Promise<Overview> {
+    const nowMs = this.#clock.monotonicMs();
+    const isOld = this.#latest === null || nowMs - this.#latest.atMs >= MAX_AGE_MS;
+    if (this.#latest === null || (isOld && !this.#isLooking)) {
+      this.#isLooking = true;
+      const overview = this.#look().finally(() => this.#isLooking = false);
+      this.#latest = { atMs: nowMs, overview };
+    }
+    return await this.#latest.overview;
+  }
+
+  async #look(): Promise<Overview> {
+    const tills: Till[] = [];
+    const seen: Known = new Map();
+    for (const pointId of await uuidsIn(this.#dir)) {
+      for (const registerId of await uuidsIn(join(this.#dir, pointId))) {
+        const register = join(this.#dir, pointId, registerId);
+        for (const deviceId of await uuidsIn(register)) {
+          if (tills.length >= MAX_TILLS) {
+            this.#known = seen;
+            return { tills, isCut: true };
+          }
+          const found = await this.#latestDay(join(register, deviceId), seen);
+          if (found !== null) tills.push({ pointId, registerId, deviceId, ...found });
+        }
+      }
+    }
+    this.#known = seen;
+    return { tills, isCut: false };
+  }
+
+  async #latestDay(
+    device: string,
+    seen: Known,
+  ): Promise<Pick<Till, "day" | "coverage"> | null> {
+    const days = (await namesIn(device)).filter((name) => /^\d{4}-\d\d-\d\d$/.test(name)).sort();
+    for (let day = days.pop(); day !== undefined; day = days.pop()) {
+      const path = join(device, day);
+      const mtimeMs = (await Deno.stat(path)).mtime?.getTime() ?? NaN;
+      // A folder that has just changed may change again without another time.
+      const changed = this.#clock.unixMs() - mtimeMs > SETTLED_MS ? mtimeMs : NaN;
+      let known = this.#known.get(path);
+      if (known?.changed !== changed) {
+        const names = await namesIn(path);
+        known = {
+          changed,
+          coverage: coverageOf(names.flatMap((name) => parseChunkName(name) ?? [])),
+        };
+      }
+      seen.set(path, known);
+      if (known.coverage !== null) return { day, coverage: known.coverage };
+    }
+    return null;
+  }
+}
+
+async function uuidsIn(dir: string): Promise<string[]> {
+  return (await namesIn(dir)).filter((name) => uuidOf(name) === name).sort();
+}
+
+/** A folder that was removed meanwhile is empty. */
+async function namesIn(dir: string): Promise<string[]> {
+  try {
+    return (await Array.fromAsync(Deno.readDir(dir))).map(({ name }) => name);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) {
+      return [];
+    }
+    throw error;
+  }
+}

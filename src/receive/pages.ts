@@ -1,0 +1,156 @@
+// What a receiver shows: the page with the tills, and the metrics. Texts from values; it reads no folder,
+// and every text from outside is an id or a number. Pure.
+
+import { type Coverage, missingUs } from "./day_coverage.ts";
+import type { Overview, Till } from "./folder_overview.ts";
+
+/** What the receiver has counted since its start. */
+export interface Counts {
+  /** Answers to uploads, by status. */
+  readonly answers: ReadonlyMap<number, number>;
+  readonly stored: number;
+  readonly repeated: number;
+  readonly storedBytes: number;
+  readonly connections: number;
+}
+
+/** Holes of a day that are listed. */
+const SHOWN_HOLES = 5;
+/** A till whose last chunk is older than this is marked. */
+const LATE_MS = 15 * 60_000;
+
+const STYLE = "body{font:15px/1.4 system-ui,sans-serif;margin:2em;color:#222;background:#fff}" +
+  "table{border-collapse:collapse}th,td{text-align:left;padding:.3em 1em .3em 0;vertical-align:top;" +
+  "border-bottom:1px solid #ddd}td.n{font-variant-numeric:tabular-nums;white-space:nowrap}" +
+  ".late{color:#b00}small{color:#666}" +
+  "@media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}.late{color:#f77}" +
+  "th,td{border-color:#444}}";
+
+/** The page, HTML. @param nowUnixMs for the age of the last chunks. */
+export function renderTills({ tills, isCut }: Overview, nowUnixMs: number): string {
+  const rows = tills.map((till) => renderTill(till, nowUnixMs)).join("");
+  const note = isCut ? `<p>Only the first ${tills.length} tills are shown.</p>` : "";
+  const table = tills.length === 0
+    ? "<p>No chunk has been received yet.</p>"
+    : "<table><thead><tr><th>point, register, device</th><th>last chunk ends</th><th>day (UTC)</th>" +
+      "<th>sound</th><th>missing in between</th></tr></thead><tbody>" + rows + "</tbody></table>";
+  return '<!doctype html><html lang="en"><meta charset="utf-8">' +
+    '<meta http-equiv="refresh" content="60">' +
+    '<meta name="viewport" content="width=device-width"><title>Received chunks</title>' +
+    `<style>${STYLE}</style><h1>Received chunks</h1>${table}${note}` +
+    `<p><small>${new Date(nowUnixMs).toISOString().slice(0, 19)}Z</small></p></html>\n`;
+}
+
+function renderTill({ pointId, registerId, deviceId, day, coverage }: Till, nowMs: number): string {
+  const { fromUnixUs, toUnixUs, presentUs, chunks } = coverage;
+  const ageMs = nowMs - toUnixUs / 1000;
+  const late = ageMs > LATE_MS ? ' class="n late"' : ' class="n"';
+  return `<tr><td><small>${pointId}<br>${registerId}</small><br>${deviceId}</td>` +
+    `<td${late}>${clockTime(toUnixUs)}<br><small>${age(ageMs)}</small></td>` +
+    `<td class="n">${day}<br><small>${clockTime(fromUnixUs)} – ${
+      clockTime(toUnixUs)
+    }</small></td>` +
+    `<td class="n">${duration(presentUs)}<br><small>${chunks} chunks</small></td>` +
+    `<td class="n">${renderHoles(coverage)}</td></tr>`;
+}
+
+function renderHoles(coverage: Coverage): string {
+  const { holes } = coverage;
+  if (holes.length === 0) return "nothing";
+  const longest = holes.toSorted((a, b) =>
+    (b.toUnixUs - b.fromUnixUs) - (a.toUnixUs - a.fromUnixUs)
+  ).slice(0, SHOWN_HOLES).toSorted((a, b) => a.fromUnixUs - b.fromUnixUs);
+  const lines = longest.map(({ fromUnixUs, toUnixUs }) =>
+    `${clockTime(fromUnixUs)} – ${clockTime(toUnixUs)} (${duration(toUnixUs - fromUnixUs)})`
+  );
+  const more = holes.length > longest.length
+    ? [`and ${holes.length - longest.length} shorter`]
+    : [];
+  return `${duration(missingUs(coverage))} in ${holes.length}<br><small>` +
+    `${[...lines, ...more].join("<br>")}</small>`;
+}
+
+function clockTime(unixUs: number): string {
+  return new Date(unixUs / 1000).toISOString().slice(11, 19);
+}
+
+function age(ms: number): string {
+  if (ms < 0) return "in the future";
+  const minutes = Math.floor(ms / 60_000);
+  return minutes < 120 ? `${minutes} min ago` : `${Math.floor(minutes / 60)} h ago`;
+}
+
+/** As h:mm:ss.mmm. */
+function duration(us: number): string {
+  const ms = Math.round(us / 1000);
+  const two = (value: number) => String(value).padStart(2, "0");
+  const [hours, minutes] = [Math.floor(ms / 3_600_000), Math.floor(ms / 60_000) % 60];
+  return `${hours}:${two(minutes)}:${two(Math.floor(ms / 1000) % 60)}.` +
+    String(ms % 1000).padStart(3, "0");
+}
+
+/** Media type of the metrics: the text format of Prometheus. */
+export const METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8";
+
+/** The metrics, in the text format of Prometheus. */
+export function formatReceiverMetrics({ tills }: Overview, counts: Counts): string {
+  const lines: string[] = [];
+  const metric = (
+    name: string,
+    type: "counter" | "gauge",
+    help: string,
+    samples: readonly (readonly [labels: string, value: number])[],
+  ) => {
+    const full = `recorder_receiver_${name}`;
+    lines.push(`# HELP ${full} ${help}`, `# TYPE ${full} ${type}`);
+    for (const [labels, value] of samples) lines.push(`${full}${labels} ${value}`);
+  };
+  const perTill = (value: (till: Till) => number) =>
+    tills.map((till) =>
+      [
+        `{point_id="${till.pointId}",register_id="${till.registerId}",device_id="${till.deviceId}"}`,
+        value(till),
+      ] as const
+    );
+  metric(
+    "uploads_total",
+    "counter",
+    "Answers to uploads, by status.",
+    [...counts.answers].sort(([a], [b]) => a - b).map(([status, count]) =>
+      [`{status="${status}"}`, count] as const
+    ),
+  );
+  metric("chunks_stored_total", "counter", "Chunks that were stored.", [["", counts.stored]]);
+  metric("chunks_repeated_total", "counter", "Uploads of chunks that were there already.", [
+    ["", counts.repeated],
+  ]);
+  metric("stored_bytes_total", "counter", "Bytes of the chunks that were stored.", [
+    ["", counts.storedBytes],
+  ]);
+  metric("connections", "gauge", "Connections now.", [["", counts.connections]]);
+  metric(
+    "last_chunk_end_seconds",
+    "gauge",
+    "End of the latest chunk of a device, Unix seconds.",
+    perTill(({ coverage }) => coverage.toUnixUs / 1e6),
+  );
+  metric(
+    "day_sound_seconds",
+    "gauge",
+    "Sound of the latest day of a device.",
+    perTill(({ coverage }) => coverage.presentUs / 1e6),
+  );
+  metric(
+    "day_missing_seconds",
+    "gauge",
+    "Sound missing between chunks of that day.",
+    perTill(({ coverage }) => missingUs(coverage) / 1e6),
+  );
+  metric(
+    "day_holes",
+    "gauge",
+    "Holes between chunks of that day.",
+    perTill(({ coverage }) => coverage.holes.length),
+  );
+  return lines.join("\n") + "\n";
+}

@@ -1,0 +1,132 @@
+// What the receiver shows: how complete a day is, from the names of its files, and who may see it.
+
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { join } from "@std/path/join";
+import { coverageOf, missingUs } from "../../src/receive/day_coverage.ts";
+import { FolderOverview, MAX_AGE_MS } from "../../src/receive/folder_overview.ts";
+import { findGrant, parseTokens } from "../../src/receive/token_file.ts";
+import { ids, makeName } from "../fixtures/chunks.ts";
+import { Document } from "../fixtures/documents.ts";
+import { startReceiver, TOKEN } from "../fixtures/receive_rig.ts";
+import { SimulatedClock } from "../fixtures/simulated_clock.ts";
+
+Deno.test("a day is complete if each chunk begins where one ends; holes and overlaps are found in any order", () => {
+  const span = (startUnixUs: number, durationUs: number) => ({ startUnixUs, durationUs });
+  assertEquals(coverageOf([]), null);
+  const whole = coverageOf([span(2000, 1000), span(1000, 1000), span(3000, 500)]);
+  const expected = { chunks: 3, fromUnixUs: 1000, toUnixUs: 3500, presentUs: 2500, holes: [] };
+  assertEquals(whole, expected);
+  assertEquals(coverageOf([span(0, 1000), span(1080, 920)])?.holes, [], "a rounding is not a hole");
+  const torn = coverageOf([span(0, 1000), span(500, 1000), span(5000, 1000), span(5100, 10)]);
+  assertEquals(torn?.presentUs, 2500);
+  assertEquals(torn?.holes, [{ fromUnixUs: 1500, toUnixUs: 5000 }]);
+  assertEquals(torn === null ? 0 : missingUs(torn), 3500);
+});
+
+Deno.test("the page has each till with its last chunk and what is missing; the metrics have the same", async () => {
+  const clock = new SimulatedClock(Date.UTC(2026, 10, 23, 9));
+  await using rig = await startReceiver({ clock });
+  const get = async (path: string, authorization?: string) => {
+    const headers = authorization === undefined ? {} : { authorization };
+    const answer = await fetch(`http://127.0.0.1:${rig.port}${path}`, { headers });
+    return { status: answer.status, text: await answer.text() };
+  };
+  const bearer = `Bearer ${TOKEN}`;
+  assertMatch((await get("/", bearer)).text, /No chunk has been received yet/);
+  const names = [0, 1, 3].map((minute) => ({ ...makeName(minute), durationUs: 60e6 }));
+  for (const name of names) assertEquals((await rig.upload({ name })).status, 200);
+  await rig.upload({ token: "wrong" });
+  await clock.advance(MAX_AGE_MS);
+  const { text } = await get("/", bearer);
+  assert(text.includes(ids.deviceId));
+  assertMatch(text, /<td class="n late">08:04:00<br><small>56 min ago/);
+  assertMatch(text, /2026-11-23<br><small>08:00:00 – 08:04:00/);
+  assertMatch(text, /0:03:00\.000<br><small>3 chunks/);
+  assertMatch(text, /0:01:00\.000 in 1<br><small>08:02:00 – 08:03:00 \(0:01:00\.000\)/);
+  const metrics = (await get("/metrics", bearer)).text;
+  assertMatch(metrics, /^recorder_receiver_uploads_total\{status="200"\} 3$/m);
+  assertMatch(metrics, /^recorder_receiver_uploads_total\{status="401"\} 1$/m);
+  assertMatch(metrics, /^recorder_receiver_chunks_stored_total 3$/m);
+  assertMatch(metrics, /^recorder_receiver_day_missing_seconds\{.*device_id="9f.*"\} 60$/m);
+  assertMatch(metrics, /^recorder_receiver_last_chunk_end_seconds\{.*\} 1795421040\.25$/m);
+  const listed = new Document("docs/reference/receive.md").text.matchAll(
+    /`(recorder_receiver_\w+)/g,
+  );
+  const described = metrics.matchAll(/^# TYPE (\w+) /gm);
+  const sorted = (found: Iterable<RegExpMatchArray>) =>
+    [...found].map(([, name = ""]) => name).sort();
+  assertEquals(sorted(listed), sorted(described), "the reference has every metric");
+  const promtool = new Deno.Command("promtool", {
+    args: ["check", "metrics"],
+    ...{ stdin: "piped", stdout: "piped", stderr: "piped" },
+  }).spawn();
+  const writer = promtool.stdin.getWriter();
+  await writer.write(new TextEncoder().encode(metrics));
+  await writer.close();
+  const { code, stderr } = await promtool.output();
+  assertEquals([code, new TextDecoder().decode(stderr)], [0, ""]);
+});
+
+Deno.test("the pages need the token of all, or one for pages; a browser gives it as a password", async () => {
+  const entries = parseTokens(`all\nmine ${ids.deviceId}\nwatch page\n`);
+  await using rig = await startReceiver({
+    tokens: { grantOf: (token) => findGrant(entries, token) },
+  });
+  const status = async (authorization: string | null, path = "/") => {
+    const headers = authorization === null ? {} : { authorization };
+    const answer = await fetch(`http://127.0.0.1:${rig.port}${path}`, { headers });
+    await answer.body?.cancel();
+    if (answer.status === 401) assertMatch(answer.headers.get("www-authenticate") ?? "", /^Basic /);
+    return answer.status;
+  };
+  const cases: [string | null, number][] = [
+    [null, 401],
+    ["Bearer mine", 401],
+    ["Bearer unknown", 401],
+    ["Bearer watch", 200],
+    ["Bearer all", 200],
+    [`Basic ${btoa("me:watch")}`, 200],
+    [`Basic ${btoa("watch")}`, 200],
+    [`Basic ${btoa("watch:")}`, 401],
+    ["Basic %%%", 401],
+  ];
+  for (const [authorization, expected] of cases) {
+    assertEquals(await status(authorization), expected, String(authorization));
+    assertEquals(await status(authorization, "/metrics"), expected, String(authorization));
+  }
+  assertEquals(await status(null, "/health"), 200);
+});
+
+Deno.test("an overview reads a folder again when it changed, passes over foreign files, and is kept for a while", async () => {
+  const dir = await Deno.makeTempDir({ prefix: "overview-" });
+  const clock = new SimulatedClock(Date.now() + 60_000); // the folders have been at rest
+  const overview = new FolderOverview(dir, clock);
+  const device = join(dir, ids.pointId, ids.registerId, ids.deviceId);
+  const put = async (day: string, minute: number) => {
+    await Deno.mkdir(join(device, day), { recursive: true });
+    const time = `${day.replaceAll("-", "")}T08${String(minute).padStart(2, "0")}00.000000Z`;
+    const name = `${time}_60000000us_${crypto.randomUUID()}.ogg`;
+    await Deno.writeTextFile(join(device, day, name), "");
+    return join(device, day, name);
+  };
+  const look = async () => {
+    await clock.advance(MAX_AGE_MS);
+    return (await overview.read()).tills.map(({ day, coverage }) => [day, coverage.chunks]);
+  };
+  assertEquals(await look(), []);
+  await put("2026-11-22", 0);
+  const [first] = [await put("2026-11-23", 0), await put("2026-11-23", 1)];
+  await Deno.mkdir(join(device, "2026-11-24"));
+  await Deno.mkdir(join(dir, "lost+found"));
+  await Deno.writeTextFile(join(dir, ids.deviceId), "a file");
+  await Deno.writeTextFile(join(device, "2026-11-23", "notes.txt"), "");
+  assertEquals(await look(), [["2026-11-23", 2]]);
+  assertEquals(await look(), [["2026-11-23", 2]]);
+  await new Promise((resolve) => setTimeout(resolve, 20)); // another time stamp
+  await Deno.remove(first ?? "");
+  assertEquals((await overview.read()).tills[0]?.coverage.chunks, 2, "not looked at yet");
+  assertEquals(await look(), [["2026-11-23", 1]]);
+  await Deno.remove(join(dir, ids.pointId), { recursive: true });
+  assertEquals(await look(), []);
+  await Deno.remove(dir, { recursive: true });
+});
