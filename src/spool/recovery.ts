@@ -119,7 +119,8 @@ async function setAside(
   log: Logger,
 ): Promise<false> {
   await spool.setAside(fileName, { reason });
-  log.error("A file in recording/ is not a recording; it was moved to rejected/.", {
+  log.error("A file in {dir} is not a recording; it was moved to rejected/.", {
+    dir: "recording/",
     file: fileName,
     reason,
   });

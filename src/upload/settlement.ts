@@ -18,7 +18,10 @@ import type { Verdict } from "./verdict.ts";
 const MAX_RETRY_AFTER_MS = 3_600_000;
 
 /** The result of an attempt: the client's verdict, or why the file could not be sent. */
-export type Outcome = Verdict | { kind: "unreadable"; reason: string } | { kind: "gone" };
+export type Outcome =
+  | Verdict
+  | { readonly kind: "unreadable"; readonly reason: string; readonly isNoChunk: boolean }
+  | { readonly kind: "gone" };
 
 type Refusal = Extract<Outcome, { kind: "refused" | "unreadable" }>;
 type Retry = Extract<Outcome, { kind: "retry" }>;
@@ -74,6 +77,7 @@ export class Settlement {
           outcome.status === 413 ? "too large" : "refused",
         );
       case "unreadable": {
+        if (outcome.isNoChunk) return await this.#setAside(attempt, outcome.reason);
         const backoffMs = await this.#judge(attempt, outcome, "unreadable");
         if (this.#deps.blame.state !== "holding") return backoffMs;
         await this.#deps.clock.sleep(this.#retryMaxMs, signal); // it is the disk
@@ -147,6 +151,17 @@ export class Settlement {
       this.#deps.blame.state === "holding";
     if (isOutage) this.#deps.report.outage(diagnose(attempt, outcome), retryInMs);
     return backoffMs;
+  }
+
+  /** A file that cannot be a chunk goes to rejected/, whatever the server does. */
+  async #setAside({ fileName, name }: Attempt, reason: string): Promise<number> {
+    const { spool, status, blame, log } = this.#deps;
+    await spool.reject(fileName, { reason, key: name.key });
+    status.chunkRejected(name.durationUs);
+    blame.forget(name.key);
+    const problem = "A file in {dir} is not a recording; it was moved to rejected/.";
+    log.error(problem, { dir: "outbox/", file: fileName, reason });
+    return 0;
   }
 
   /** The chunk goes to rejected/ with the reason, and the queue continues. */

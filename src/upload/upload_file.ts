@@ -4,6 +4,7 @@
 
 import { createHash } from "node:crypto";
 import { MAX_CHUNK_BYTES } from "../chunk/chunk_file.ts";
+import { TooLargeError } from "../system/disk.ts";
 import { messageOf } from "../system/error_text.ts";
 
 const BUFFER_BYTES = 131_072;
@@ -33,13 +34,15 @@ export class UploadFiles {
 
   /**
    * Opens a regular file. A link, a pipe or a device is never opened: reading it could wait forever.
-   * @throws an error of the disk, `Deno.errors.NotFound` for instance; an error if it is not a regular file,
-   * or larger than a chunk can be.
+   * @throws an error of the disk, `Deno.errors.NotFound` for instance; an error if it is not a regular file;
+   * {TooLargeError} if it is larger than a chunk can be.
    */
   async open(path: string): Promise<UploadFile> {
     const { isFile, size } = await Deno.lstat(path);
     if (!isFile) throw new Error("it is not a regular file");
-    if (size > MAX_CHUNK_BYTES) throw new Error(`it is larger than a chunk can be: ${size} bytes`);
+    if (size > MAX_CHUNK_BYTES) {
+      throw new TooLargeError(`it is larger than a chunk can be: ${size} bytes`);
+    }
     const file = await Deno.open(path, { read: true });
     const buffer = this.#free.pop() ?? new Uint8Array(BUFFER_BYTES);
     const opened = new OpenFile(file, buffer, () => this.#free.push(buffer));

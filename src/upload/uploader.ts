@@ -12,7 +12,8 @@ import { delay } from "@std/async/delay";
 import type { Clock } from "../system/clock.ts";
 import type { Logger } from "../system/log.ts";
 import type { ChunkName } from "../chunk/chunk_name.ts";
-import { sizeOf } from "../system/disk.ts";
+import { sizeOf, TooLargeError } from "../system/disk.ts";
+import { messageOf } from "../system/error_text.ts";
 import type { Spool } from "../spool/spool.ts";
 import { problems } from "../status/problems.ts";
 import type { Status } from "../status/status.ts";
@@ -230,9 +231,11 @@ export class Uploader {
     } catch (error) {
       const isGone = error instanceof Deno.errors.NotFound;
       outcome = Promise.resolve(
-        isGone
-          ? { kind: "gone" }
-          : { kind: "unreadable", reason: `the file cannot be read: ${error}` },
+        isGone ? { kind: "gone" } : {
+          kind: "unreadable",
+          reason: `the file cannot be read: ${messageOf(error)}`,
+          isNoChunk: error instanceof TooLargeError,
+        },
       );
     }
     const attempt = { sizeBytes, outcome, isConnecting, isAnswered: false, tookMs: 0 };

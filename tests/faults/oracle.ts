@@ -144,7 +144,9 @@ export class Oracle {
       if (path.endsWith(REASON)) this.#unwritable.add(keyOfReason(path));
       const fileName = path.slice(path.lastIndexOf("/") + 1);
       const key = parseChunkName(fileName)?.key;
-      if (key !== undefined && this.#inFlight.has(key)) this.#failed(key, 0, 0);
+      if (key === undefined) return;
+      if (this.#inFlight.has(key)) this.#failed(key, 0, 0);
+      else this.#mayHaveFailed(key);
     };
   }
 
@@ -257,6 +259,18 @@ export class Oracle {
       refusals: before.refusals + (status === null ? 0 : 1),
       acceptedBytes: 0,
       isBlamed: status !== null && before.acceptedBytes >= proofBytes,
+    });
+  }
+
+  /** A look at the file failed: the uploader's, which then counts as a failure, or that of another part. */
+  #mayHaveFailed(key: string): void {
+    const before = this.#failures.get(key) ??
+      { attempts: 0, refusals: 0, acceptedBytes: 0, isBlamed: false };
+    this.#failures.set(key, {
+      attempts: before.attempts + 1,
+      refusals: before.refusals + 1,
+      acceptedBytes: before.acceptedBytes,
+      isBlamed: before.isBlamed || before.acceptedBytes > 0,
     });
   }
 
@@ -486,6 +500,8 @@ export class Oracle {
    */
   #sends(path: string): void {
     const fileName = path.slice(path.lastIndexOf("/") + 1);
+    // A file is read in pieces, as it is hashed and as it is sent: the first one counts.
+    if (this.#inFlight.has(parseChunkName(fileName)?.key ?? "")) return;
     const waiting = this.#list("outbox");
     if (!waiting.includes(fileName)) return; // it was renamed to its true time at this moment
     const older = waiting.filter((name) => this.#waiting.has(name)).map(parseChunkName)

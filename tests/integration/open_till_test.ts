@@ -32,7 +32,7 @@ Deno.test("with http:// beyond this machine the service keeps everything, sends 
     const text = new TextDecoder().decode(stdout);
     assertMatch(text, /^! spool +other users can reach the recordings: .* has the mode 0777$/m);
     assertMatch(text, /^✘ tls +nothing is sent: ingest_base_url must begin with https:\/\//m);
-    assertMatch(text, /dns, connection, token: fix tls first$/m);
+    assertMatch(text, /dns, connection, api, token, size: fix tls first$/m);
 
     await using agent = await AgentProcess.start({ dir, config });
     await agent.said("Other users could reach recordings");

@@ -232,7 +232,7 @@ Deno.test("a device that was found is opened even if no configuration can be wri
       const ffmpeg = Ffmpeg.start(source, { ...OPTIONS, socketDir }, (_, text) => said.push(text));
       await countPackets(ffmpeg);
       await ffmpeg.ended;
-      assertEquals(said, [`config: ${Deno.env.get("ALSA_CONFIG_PATH") ?? ""}`]);
+      assertEquals(said, [`config: ${Deno.env.get("ALSA_CONFIG_PATH") ?? ""}`.trim()]);
     }
   });
 });
