@@ -512,10 +512,18 @@ export class Oracle {
       ahead.length < this.#concurrency,
       () => `${fileName} is sent while ${ahead.length} older ones are in flight`,
     );
-    for (const [index, { key, provisional }] of older.entries()) {
+    const isTriedBehind = (fileName: string) =>
+      waiting.some((name) =>
+        name > fileName && (this.#failures.get(parseChunkName(name)?.key ?? "")?.attempts ?? 0) > 0
+      );
+    for (const [index, name] of older.entries()) {
+      const { key, provisional } = name;
       const { attempts = 0, refusals = 0 } = this.#failures.get(key) ?? {};
       const isSuspect = attempts >= SUSPECT_AFTER || refusals >= SUSPECT_AFTER_REFUSALS;
-      const isTried = index === 0 ? isSuspect : attempts > 0;
+      // One that appears among those that were tried in place of the suspect has its turn after them.
+      const isTried = index === 0
+        ? isSuspect
+        : attempts > 0 || isTriedBehind(formatChunkName(name));
       this.#must(
         this.#inFlight.has(key) || isTried || (provisional !== undefined && index > 0),
         () => `${fileName} is sent while ${key} waits, which was tried ${attempts} times`,

@@ -140,7 +140,11 @@ for (const [what, answer] of outages) {
       if (clock.nowMs >= OUTAGE_S * 1000) stop.abort();
     };
     const client = {
-      async upload({ startUnixUs }: { startUnixUs: number }): Promise<Verdict> {
+      async upload(
+        { startUnixUs }: { startUnixUs: number },
+        file: { close(): void },
+      ): Promise<Verdict> {
+        file.close();
         await clock.sleep(20_000);
         const verdict = answer(attempts++, Math.floor(startUnixUs / 60e6));
         if (verdict.kind === "delivered") delivered++;
