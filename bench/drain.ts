@@ -4,7 +4,8 @@
 // delivery in order), and curl with a connection for each chunk (what a script does). All send the same
 // files with the same fields and headers to the same server. Server and link are separate processes.
 //
-// `bench/drain.ts [--chunks N] [--runs N] [--seconds S] [--binary PROGRAM]`. The tables go to stdout. The
+// `bench/drain.ts [--chunks N] [--runs N] [--seconds S] [--binary PROGRAM] [--before PROGRAM]`. The tables go
+// to stdout. With --before, another program takes turns, and only the two programs are compared. The
 // rate counts from the first acceptance to the last. Contestants take turns; the medians are shown.
 
 import { parseArgs } from "node:util";
@@ -61,6 +62,8 @@ export interface DrainOptions {
   readonly seconds?: number;
   /** The compiled program; built if it is not given. */
   readonly program?: string;
+  /** Another one, which takes turns with it in place of the others. */
+  readonly before?: string;
 }
 
 export async function measure(options: DrainOptions = {}): Promise<Table[]> {
@@ -82,7 +85,8 @@ export async function measure(options: DrainOptions = {}): Promise<Table[]> {
       const url = `https://127.0.0.1:${link?.port ?? server.port}`;
       const place = { roundTripMs, url, server, dir, originals, digests, certificates };
       const chunks = roundTripMs === 0 ? most : Math.round(seconds * 1000 / roundTripMs);
-      const drains = await takeTurns(contestants(program), place, { chunks, runs });
+      const all = contestants(program, options.before ?? null);
+      const drains = await takeTurns(all, place, { chunks, runs });
       tables.push(tabulate(drains, { roundTripMs, runs, bytes }));
     }
     return tables;
@@ -93,12 +97,18 @@ export async function measure(options: DrainOptions = {}): Promise<Table[]> {
 
 const X = new Uint8Array(0);
 
-function contestants(program: string): Contestant[] {
-  const agent = (name: string, share: number, config: Record<string, number>): Contestant => ({
+function contestants(program: string, before: string | null): Contestant[] {
+  const agent = (
+    name: string,
+    share: number,
+    config: Record<string, number>,
+    used = program,
+  ): Contestant => ({
     name,
     share,
-    deliver: (place, chunks) => drainByAgent(program, config, place, chunks),
+    deliver: (place, chunks) => drainByAgent(used, config, place, chunks),
   });
+  if (before !== null) return [agent(`${AGENT}, before`, 2, {}, before), agent(AGENT, 2, {})];
   return [
     { name: CURL, share: 1, deliver: (place, chunks) => drainByCurl([], place, chunks) },
     {
@@ -290,6 +300,7 @@ if (import.meta.main) {
       runs: { type: "string" },
       seconds: { type: "string" },
       binary: { type: "string" },
+      before: { type: "string" },
     },
   });
   const tables = await measure({
@@ -297,6 +308,7 @@ if (import.meta.main) {
     ...(values.runs === undefined ? {} : { runs: Number(values.runs) }),
     ...(values.seconds === undefined ? {} : { seconds: Number(values.seconds) }),
     ...(values.binary === undefined ? {} : { program: values.binary }),
+    ...(values.before === undefined ? {} : { before: values.before }),
   });
   for (const table of tables) console.log(toMarkdown(table));
 }
