@@ -11,7 +11,7 @@ import { parseArgs } from "node:util";
 /** One more than cores: a process that waits leaves its core to another one. */
 const JOBS = navigator.hardwareConcurrency + 1;
 /** These take longest, so they start first. */
-const FIRST = ["states", "faults", "agent", "binaries", "microphone", "recorder"];
+const FIRST = ["binaries", "states", "faults", "agent", "fuzz", "microphone", "recorder"];
 
 async function* testsIn(dir: string): AsyncGenerator<string> {
   for await (const { name, isDirectory } of Deno.readDir(dir)) {
