@@ -3,6 +3,7 @@
 
 import { deadline } from "../system/clock.ts";
 import { concatBytes } from "../system/concat_bytes.ts";
+import { splitHeaderLine } from "../system/header_line.ts";
 
 /** The answer is waited for this long. */
 const ANSWER_MS = 30_000;
@@ -96,8 +97,8 @@ export class RawConnection implements Disposable {
     if (Number.isNaN(status)) throw new Error("the answer is not HTTP/1.1");
     const headers = new Headers();
     for (const line of lines.slice(1)) {
-      const [, name, value = ""] = /^([!-9;-~]+):[ \t]*(.*?)[ \t]*$/.exec(line) ?? [];
-      if (name !== undefined) headers.append(name, value);
+      const header = splitHeaderLine(line);
+      if (header !== null) headers.append(...header);
     }
     this.#rest = this.#rest.slice(headEnd + 4);
     if (status < 200) return await this.#read();

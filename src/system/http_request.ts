@@ -1,6 +1,8 @@
 // Reads the head of an HTTP/1.1 request (RFC 9112), strictly: what is not well formed is refused, never
 // guessed. It reads no bodies, decides nothing about the answer, and knows no connection. Pure.
 
+import { splitHeaderLine, withoutBlanks } from "./header_line.ts";
+
 /** A head may be this long, its line feeds included. */
 export const MAX_HEAD_BYTES = 8192;
 const MAX_HEADERS = 64;
@@ -8,7 +10,6 @@ const MAX_HEADERS = 64;
 /** `token` of RFC 9110, section 5.6.2. */
 const TOKEN = "[!#$%&'*+.^_`|~0-9A-Za-z-]+";
 const REQUEST_LINE = new RegExp(`^(${TOKEN}) (/[!-~]*) HTTP/(\\d)\\.(\\d)$`);
-const HEADER_LINE = new RegExp(`^(${TOKEN}):[ \\t]*(.*?)[ \\t]*$`);
 // deno-lint-ignore no-control-regex -- RFC 9110, section 5.5: a value has no control characters but tabs
 const VALUE = /^[^\x00-\x08\x0a-\x1f\x7f]*$/;
 /** Two values of these would be two messages in one. */
@@ -57,7 +58,7 @@ export function parseHead(bytes: Uint8Array): Head {
   if (lines.length > MAX_HEADERS) return refused(431, `more than ${MAX_HEADERS} header lines`);
   const headers = new Map<string, string>();
   for (const line of lines) {
-    const [, name = "", value = ""] = HEADER_LINE.exec(line) ?? [];
+    const [name, value] = splitHeaderLine(line) ?? ["", ""];
     if (name === "" || !VALUE.test(value)) return refused(400, "malformed header line");
     const key = name.toLowerCase();
     const before = headers.get(key);
@@ -68,7 +69,8 @@ export function parseHead(bytes: Uint8Array): Head {
   const size = headers.get("content-length") ?? "0";
   if (!/^\d{1,15}$/.test(size)) return refused(400, "malformed content-length");
   const hasBody = headers.has("transfer-encoding") || Number(size) > 0;
-  const wishes = (headers.get("connection") ?? "").toLowerCase().split(/[ \t]*,[ \t]*/);
+  const wishes = (headers.get("connection") ?? "").toLowerCase().split(",")
+    .map(withoutBlanks);
   const [path = "/"] = target.split(/[?#]/, 1);
   const isKeptAlive = minor !== "0" && !wishes.includes("close");
   return { kind: "request", request: { method, path, headers, hasBody, isKeptAlive }, length };
