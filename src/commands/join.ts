@@ -24,6 +24,9 @@ import {
 } from "./chunk_files.ts";
 import { printText } from "./terminal.ts";
 
+/** One wrong time in one chunk must not fill the disk with the silence of years. */
+const MAX_SILENCE_S = 31 * 86_400;
+
 export interface JoinOptions {
   /** Files and folders. */
   readonly paths: readonly string[];
@@ -88,6 +91,14 @@ async function joinChunks(
   const { runs, holes } = clip(line.items, { fromUs, toUs }, options.gaps);
   if (!runs.some(({ parts }) => parts.some((part) => "piece" in part))) {
     throw new ChunksError("No chunk has sound in this time");
+  }
+  const endless = holes.find(({ samples }) => samples > MAX_SILENCE_S * OPUS_RATE);
+  if (endless !== undefined && options.gaps === "silence") {
+    throw new ChunksError(
+      `Cannot write ${seconds(endless.samples)} s of silence, from ${
+        wall.format(endless.startUnixUs)
+      } on, as it must be at most 31 days: give --from and --to, or --gaps split`,
+    );
   }
   for (const other of others) print(`- ${inWords(other)}; it is left out`);
   for (const unused of line.unused) print(`- ${inWords(unused)}; it is left out`);
