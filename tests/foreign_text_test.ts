@@ -120,10 +120,11 @@ async function fromSpool(): Promise<string[]> {
   await using temp = await TempSpool.open();
   const name = HOSTILE.replaceAll(/[\0/]/g, "");
   await Deno.writeTextFile(join(temp.dir, "rejected", name), "");
-  await writeReason(await temp.store("rejected", makeName(1)), { reason: LONG, rejected_at: LONG });
-  const path = await temp.store("rejected", makeName(2));
+  const rejected = async (number: number) =>
+    join(temp.dir, "rejected", await temp.store("rejected", makeName(number)));
+  await writeReason(await rejected(1), { reason: LONG, rejected_at: LONG });
   await Deno.writeTextFile(
-    `${path}.reason.json`,
+    `${await rejected(2)}.reason.json`,
     JSON.stringify({ reason: HOSTILE, rejected_at: HOSTILE }),
   );
   const printed: string[] = [];

@@ -1,6 +1,6 @@
-// Splits a header line of HTTP/1.1 (RFC 9112, section 5) into its name and its value. Whoever sends it, it takes
-// time in proportion to its length: a pattern that ends in blanks would need the square of it. Pure: which
-// values are good, its callers decide.
+// Splits a header line of HTTP/1.1 (RFC 9112, section 5) into its name and its value, in time in proportion to
+// its length: a pattern that ends in blanks would need the square of it. Pure: which values are good, its
+// callers decide.
 
 /** `token` of RFC 9110, section 5.6.2, and a colon. */
 const NAME = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):/;
