@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-console -- a command prints there
 // Foreign text on its way through the program: from every place where it enters, through the real code, to
 // every place where it is shown. It never commands a terminal, forges a line, or fills /health or the page.
 
@@ -5,7 +6,9 @@ import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path/join";
 import { Ffmpeg } from "../src/capture/ffmpeg.ts";
 import { readHealth } from "../src/commands/service.ts";
+import { runJoin } from "../src/commands/join.ts";
 import { runRequeue } from "../src/commands/requeue.ts";
+import { runVerify } from "../src/commands/verify.ts";
 import { parseSoundSystem } from "../src/microphone/sound_listing.ts";
 import { readHolders } from "../src/microphone/sound_system.ts";
 import { writeReason } from "../src/spool/reason_file.ts";
@@ -19,6 +22,7 @@ import { Supervision } from "../src/web/supervision.ts";
 import { makeName } from "./fixtures/chunks.ts";
 import { withFakePrograms } from "./fixtures/fake_programs.ts";
 import { HOSTILE, isHarmless } from "./fixtures/hostile_text.ts";
+import { SimulatedTill } from "./fixtures/simulated_till.ts";
 import { SimulatedClock } from "./fixtures/simulated_clock.ts";
 import { startStatusRig } from "./fixtures/status_rig.ts";
 import { TempSpool } from "./fixtures/temp_spool.ts";
@@ -116,10 +120,11 @@ async function fromSpool(): Promise<string[]> {
   await using temp = await TempSpool.open();
   const name = HOSTILE.replaceAll(/[\0/]/g, "");
   await Deno.writeTextFile(join(temp.dir, "rejected", name), "");
-  await writeReason(await temp.store("rejected", makeName(1)), { reason: LONG, rejected_at: LONG });
-  const path = await temp.store("rejected", makeName(2));
+  const rejected = async (number: number) =>
+    join(temp.dir, "rejected", await temp.store("rejected", makeName(number)));
+  await writeReason(await rejected(1), { reason: LONG, rejected_at: LONG });
   await Deno.writeTextFile(
-    `${path}.reason.json`,
+    `${await rejected(2)}.reason.json`,
     JSON.stringify({ reason: HOSTILE, rejected_at: HOSTILE }),
   );
   const printed: string[] = [];
@@ -197,4 +202,31 @@ Deno.test("foreign text that came in all the same is shown nowhere as it is", as
   }
   assert(!shown.page.includes("<b onclick"));
   assert(isHarmless(visible(HOSTILE).replaceAll("\n", "")));
+});
+
+Deno.test("join and verify show the names of files, and no terminal obeys them", async () => {
+  const dir = await Deno.makeTempDir({ prefix: "foreign-names-" });
+  const hostile = HOSTILE.replaceAll(/[\0/]/g, "");
+  const said: string[] = [];
+  const log = console.log;
+  console.log = (text: string) => said.push(text);
+  try {
+    const till = new SimulatedTill();
+    till.start();
+    till.hear(6);
+    till.stop();
+    await till.deliver(dir);
+    await Deno.writeTextFile(join(dir, `${hostile}.ogg`), "not Ogg");
+    const [at, missing] = [{ device: undefined, zone: "UTC" }, [join(dir, hostile)]];
+    const cut = { ...at, from: undefined, to: undefined, gaps: "silence" as const };
+    for (const json of [false, true]) await runVerify({ ...at, paths: [dir], json });
+    await runVerify({ ...at, paths: missing, json: false });
+    await runJoin({ ...cut, paths: [dir], output: join(dir, "out.ogg") });
+    await runJoin({ ...cut, paths: missing, output: join(dir, "out.ogg") });
+    assertEquals(said.filter((text) => text.includes("owned")).length, 5, said.join("\n"));
+    for (const text of said) assert(isHarmless(text.replaceAll("\n", "")), JSON.stringify(text));
+  } finally {
+    console.log = log;
+    await Deno.remove(dir, { recursive: true });
+  }
 });

@@ -64,9 +64,9 @@ export function layOut(chunks: readonly ChunkRecord[]): SoundLine {
   const known = new Map(
     placed.flatMap(({ chunk }) => chunk.chunkId === null ? [] : [[chunk.chunkId, chunk]]),
   );
-  const waitingFromUs = Math.max(
+  const waitingFromUs = placed.reduce(
+    (latest, { chunk }) => Math.max(latest, chunk.waitingFromUs ?? -Infinity),
     -Infinity,
-    ...placed.map(({ chunk }) => chunk.waitingFromUs ?? -Infinity),
   );
   const items: (Piece | Hole)[] = [];
   let last: Placed | null = null;

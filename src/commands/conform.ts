@@ -3,10 +3,11 @@
 
 import { refuseToken } from "../config/config_values.ts";
 import { fileFailure } from "../config/file_failure.ts";
-import { printable } from "../system/printable.ts";
+import { printable, toJson } from "../system/printable.ts";
 import { UsageError } from "./command_line.ts";
 import { conform } from "./conform_tests.ts";
 import { type Finding, hasFailed } from "./finding.ts";
+import { printText } from "./terminal.ts";
 
 const SLOW_MS = 10_000;
 /** More than the megabyte that many servers and proxies allow. */
@@ -32,8 +33,7 @@ export interface ConformOptions {
 
 /** Returns the exit code: 0, or 1 if a test failed. @throws {UsageError} */
 export async function runConform(options: ConformOptions): Promise<number> {
-  // deno-lint-ignore no-console -- this command talks to a person
-  const { json, print = console.log, slowMs = SLOW_MS } = options;
+  const { json, print = printText, slowMs = SLOW_MS } = options;
   const [text, ...more] = options.operands;
   const url = text === undefined ? null : URL.parse(text);
   if (url === null || more.length > 0 || !/^https?:$/.test(url.protocol)) {
@@ -53,7 +53,7 @@ export async function runConform(options: ConformOptions): Promise<number> {
     if (!json && finding.because === null) print(format(finding));
   });
   const broken = findings.filter(({ verdict }) => verdict === "failed").length;
-  if (json) print(JSON.stringify({ ok: broken === 0, checks: findings }, null, 2));
+  if (json) print(toJson({ ok: broken === 0, checks: findings }, 2));
   else {
     const skipped = findings.filter(({ because }) => because !== null).length;
     if (skipped > 0) print(`– ${skipped} tests were not made: they need the first one`);

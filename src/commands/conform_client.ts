@@ -1,20 +1,11 @@
 // Raw HTTP/1.1 connections to a server under test. Unlike the client of the agent it can misbehave: cut an
-// upload, not wait for the answer, send slowly. It judges nothing.
+// upload, not wait for the answer, send slowly. It reads answers as the agent does, and judges nothing.
 
 import { deadline } from "../system/clock.ts";
-import { concatBytes } from "../system/concat_bytes.ts";
+import { type Answer, AnswerReader } from "../upload/answer_reader.ts";
 
 /** The answer is waited for this long. */
 const ANSWER_MS = 30_000;
-const MAX_ANSWER_BYTES = 65_536;
-
-export interface Answer {
-  readonly status: number;
-  readonly headers: Headers;
-  readonly body: string;
-  /** Whether the server lets the connection be used again. */
-  readonly isKeptAlive: boolean;
-}
 
 /** What is sent. */
 export interface RawRequest {
@@ -25,7 +16,6 @@ export interface RawRequest {
 export class RawConnection implements Disposable {
   readonly #conn: Deno.Conn;
   readonly #url: URL;
-  #rest: Uint8Array = new Uint8Array(0);
   #isClosed = false;
 
   private constructor(conn: Deno.Conn, url: URL) {
@@ -85,81 +75,17 @@ export class RawConnection implements Disposable {
   }
 
   async #read(): Promise<Answer> {
-    let headEnd = -1;
-    while ((headEnd = indexOfEmptyLine(this.#rest)) < 0) {
-      if (!await this.#fill()) {
-        throw new Error("the server closed the connection without an answer");
-      }
-    }
-    const lines = new TextDecoder().decode(this.#rest.subarray(0, headEnd)).split("\r\n");
-    const status = Number(/^HTTP\/1\.[01] (\d{3})(?: |$)/.exec(lines[0] ?? "")?.[1] ?? NaN);
-    if (Number.isNaN(status)) throw new Error("the answer is not HTTP/1.1");
-    const headers = new Headers();
-    for (const line of lines.slice(1)) {
-      const [, name, value = ""] = /^([!-9;-~]+):[ \t]*(.*?)[ \t]*$/.exec(line) ?? [];
-      if (name !== undefined) headers.append(name, value);
-    }
-    this.#rest = this.#rest.slice(headEnd + 4);
-    if (status < 200) return await this.#read();
-    const body = await this.#body(headers);
-    const isKeptAlive = !this.#isClosed && /^HTTP\/1\.1/.test(lines[0] ?? "") &&
-      !/\bclose\b/i.test(headers.get("connection") ?? "");
-    return { status, headers, body: new TextDecoder().decode(body), isKeptAlive };
-  }
-
-  async #body(headers: Headers): Promise<Uint8Array> {
-    if (/\bchunked\b/i.test(headers.get("transfer-encoding") ?? "")) return await this.#chunks();
-    const length = headers.get("content-length");
-    if (length !== null) return await this.#take(Number(length));
-    while (await this.#fill());
-    this[Symbol.dispose]();
-    return this.#rest;
-  }
-
-  async #chunks(): Promise<Uint8Array> {
-    const parts: Uint8Array[] = [];
-    while (true) {
-      let end: number;
-      while ((end = this.#rest.indexOf(0x0a)) < 0) {
-        if (!await this.#fill()) throw new Error("the answer is cut short");
-      }
-      const size = parseInt(new TextDecoder().decode(this.#rest.subarray(0, end)), 16);
-      if (Number.isNaN(size)) throw new Error("the answer has a malformed chunk");
-      this.#rest = this.#rest.slice(end + 1);
-      parts.push((await this.#take(size + 2)).subarray(0, size));
-      if (size === 0) return concatBytes(parts);
-    }
-  }
-
-  async #take(count: number): Promise<Uint8Array> {
-    if (!(count <= MAX_ANSWER_BYTES)) throw new Error("the answer is longer than 64 KiB");
-    while (this.#rest.length < count) {
-      if (!await this.#fill()) throw new Error("the answer is cut short");
-    }
-    const taken = this.#rest.slice(0, count);
-    this.#rest = this.#rest.slice(count);
-    return taken;
-  }
-
-  async #fill(): Promise<boolean> {
-    if (this.#rest.length > 2 * MAX_ANSWER_BYTES) {
-      throw new Error("the answer is longer than 64 KiB");
-    }
+    const reader = new AnswerReader();
     const buffer = new Uint8Array(16_384);
-    const count = await this.#conn.read(buffer);
-    if (count === null) return false;
-    this.#rest = concatBytes([this.#rest, buffer.subarray(0, count)]);
-    return true;
+    while (reader.answer === null) {
+      const count = await this.#conn.read(buffer);
+      if (count === null) reader.end();
+      else reader.push(buffer.subarray(0, count));
+    }
+    return reader.answer;
   }
 
   async #write(bytes: Uint8Array): Promise<void> {
     for (let at = 0; at < bytes.length;) at += await this.#conn.write(bytes.subarray(at));
   }
-}
-
-function indexOfEmptyLine(bytes: Uint8Array): number {
-  for (let at = bytes.indexOf(0x0d); at >= 0; at = bytes.indexOf(0x0d, at + 1)) {
-    if (bytes[at + 1] === 0x0a && bytes[at + 2] === 0x0d && bytes[at + 3] === 0x0a) return at;
-  }
-  return -1;
 }

@@ -8,9 +8,10 @@ import { concatBytes } from "../system/concat_bytes.ts";
 import { messageOf } from "../system/error_text.ts";
 import { Redactor } from "../system/redact.ts";
 import { VERSION } from "../system/version.ts";
+import type { Answer } from "../upload/answer_reader.ts";
 import { judge, type Verdict } from "../upload/verdict.ts";
 import { formatTimestamp } from "../upload/ingest_client.ts";
-import { type Answer, RawConnection, type RawRequest } from "./conform_client.ts";
+import { RawConnection, type RawRequest } from "./conform_client.ts";
 import { failed, type Finding, ok, skippedAll, warning } from "./finding.ts";
 
 export interface ConformTarget {
@@ -208,7 +209,7 @@ const TESTS: readonly ConformTest[] = [
       for (let count = 1; count <= 3; count++) {
         const outcome = await bench.over(connection, bench.request(bench.chunk()));
         if (outcome.kind !== "delivered") return warning(this.name, bench.words(outcome), again);
-        if (outcome.answer?.isKeptAlive === false) {
+        if (outcome.answer?.isReusable === false) {
           return warning(this.name, "the server closes the connection after an answer", again);
         }
       }

@@ -128,8 +128,8 @@ async function checkSystem(root: string, isLive: boolean, executable: string): P
   const linked = linkedAccounts(root);
   if (linked !== null) {
     throw new Error(
-      `Cannot install into ${root} as ${linked} must not be behind a link there: systemd-sysusers would ` +
-        `follow it on this machine`,
+      `Cannot install into ${root} as ${linked} must be a file that is not behind a link there: programs ` +
+        `that write accounts would follow it on this machine`,
     );
   }
   if (executable === "") {

@@ -6,6 +6,8 @@ import { join } from "@std/path/join";
 
 /** As many as the kernel follows (path_resolution(7)). */
 const MAX_LINKS = 40;
+/** The files that userdel(8) opens for writing. */
+const BESIDE_ACCOUNTS = /^(passwd|g?shadow|group|sub[ug]id)([-+.]|$)/;
 
 /**
  * The path on this machine of `path` in the system below `root`. Links in its folders are followed inside
@@ -27,13 +29,26 @@ export function pathIn(root: string, path: string): string {
 }
 
 /**
- * The account file of an image that is behind a link, or null. The programs that write accounts would follow the
- * link on this machine.
+ * An account file of an image that is behind a link or no file, or null. The programs that write accounts would
+ * follow it on this machine; also what lies where they put a backup, a draft or a lock: `passwd-`, `passwd+`.
  */
 export function linkedAccounts(root: string): string | null {
   if (root === "/") return null;
   const files = ["passwd", "shadow", "group", "gshadow"].map((name) => `/etc/${name}`);
-  return files.find((path) => pathIn(root, path) !== path) ?? null;
+  const linked = files.find((path) => pathIn(root, path) !== path);
+  if (linked !== undefined) return linked;
+  const other = entriesOf(join(root, "etc"))
+    .find(({ name, isFile, isDirectory }) => !isFile && !isDirectory && BESIDE_ACCOUNTS.test(name));
+  return other === undefined ? null : `/etc/${other.name}`;
+}
+
+function entriesOf(dir: string): Deno.DirEntry[] {
+  try {
+    return [...Deno.readDirSync(dir)];
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return [];
+    throw error;
+  }
 }
 
 function resolve(root: string, path: string, followsLast: boolean): string {

@@ -130,6 +130,7 @@ export function folderStep(root: string, path: string, access: Access): Step {
     what: `Create the folder ${path}`,
     isDone: async () => await exists(target) && await hasAccess(root, target, access),
     async apply() {
+      refuseMoved(contentsOf(root, path), target);
       made = await makeParents(target);
       if (await exists(target)) before = rightsIn(await Deno.stat(target));
       else {
@@ -139,6 +140,7 @@ export function folderStep(root: string, path: string, access: Access): Step {
       await giveRights(target, await rightsOf(root, access));
     },
     async undo() {
+      refuseMoved(contentsOf(root, path), target);
       if (made !== null) await Deno.remove(made, { recursive: true });
       else if (before !== null) await giveRights(target, before);
     },
@@ -176,6 +178,7 @@ export function programStep(what: string, root: string, source: string, path: st
     },
     async apply() {
       await makeParents(target);
+      await removeIfThere(fresh); // never written through what lies there
       await Deno.copyFile(source, fresh);
       await Deno.chown(fresh, 0, 0);
       await Deno.chmod(fresh, 0o755);
@@ -187,6 +190,15 @@ export function programStep(what: string, root: string, source: string, path: st
     },
     undo: () => isUpgrade ? Deno.rename(old, target) : Deno.remove(target),
   };
+}
+
+/**
+ * Root follows no link that appeared on the way after the plan was made: the owner of a folder there, for
+ * instance of the spool, may have put it there.
+ * @param now where the path leads, found out again. @throws if that is elsewhere.
+ */
+function refuseMoved(now: string, target: string): void {
+  if (now !== target) throw new Error(`${target} leads to ${now} now`);
 }
 
 /** The owner of what is there. */
@@ -211,6 +223,7 @@ export function removeStep(
     isSilentIfDone: true,
     isDone: async () => !await exists(target),
     async apply() {
+      refuseMoved(under(root, path), target);
       const { uid } = await ownerOf(target);
       if (owner.uid === 0 || uid === 0) return await Deno.remove(target, { recursive });
       await runProgram(asUser(owner, [PROGRAMS.rm, "-rf", "--one-file-system", "--", target]));

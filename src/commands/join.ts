@@ -1,4 +1,3 @@
-// deno-lint-ignore-file no-console -- this command talks to a person
 // Joins received chunks into one Ogg/Opus file without decoding them, or into a WAV file, and reports what is
 // missing. It holds one chunk in memory at a time.
 
@@ -23,6 +22,10 @@ import {
   WallClock,
   whyMissing,
 } from "./chunk_files.ts";
+import { printText } from "./terminal.ts";
+
+/** One wrong time in one chunk must not fill the disk with the silence of years. */
+const MAX_SILENCE_S = 31 * 86_400;
 
 export interface JoinOptions {
   /** Files and folders. */
@@ -56,7 +59,7 @@ type Part =
  * option cannot be used.
  */
 export async function runJoin(options: JoinOptions): Promise<number> {
-  const { print = console.log } = options;
+  const { print = printText } = options;
   const progress = options.progress ?? progressOnTerminal();
   try {
     return await joinChunks(options, print, progress);
@@ -89,6 +92,14 @@ async function joinChunks(
   if (!runs.some(({ parts }) => parts.some((part) => "piece" in part))) {
     throw new ChunksError("No chunk has sound in this time");
   }
+  const endless = holes.find(({ samples }) => samples > MAX_SILENCE_S * OPUS_RATE);
+  if (endless !== undefined && options.gaps === "silence") {
+    throw new ChunksError(
+      `Cannot write ${seconds(endless.samples)} s of silence, from ${
+        wall.format(endless.startUnixUs)
+      } on, as it must be at most 31 days: give --from and --to, or --gaps split`,
+    );
+  }
   for (const other of others) print(`- ${inWords(other)}; it is left out`);
   for (const unused of line.unused) print(`- ${inWords(unused)}; it is left out`);
   for (const hole of holes) {
@@ -99,7 +110,7 @@ async function joinChunks(
   const outputs = options.gaps === "split" && runs.length > 1
     ? runs.map((run) => ({ path: pathOfPart(options.output, run.startUnixUs), runs: [run] }))
     : [{ path: options.output, runs }];
-  for (const { path } of outputs) {
+  for (const path of outputs.flatMap(({ path }) => isWav ? [path, joinedOf(path)] : [path])) {
     if (await exists(path)) {
       throw new ChunksError(`Cannot write ${shown(path)} as it exists already`);
     }
@@ -240,13 +251,18 @@ async function writeRun(
   return joiner.samples;
 }
 
+/** Where the stream is until it is decoded. */
+function joinedOf(path: string): string {
+  return `${path}.ogg`;
+}
+
 /** Decodes the joined stream with ffmpeg. */
 async function writeWav(
   path: string,
   runs: readonly Run[],
   progress: (text: string) => void,
 ): Promise<number> {
-  const ogg = `${path}.ogg`;
+  const ogg = joinedOf(path);
   const samples = await writeOgg(ogg, runs, progress);
   try {
     progress("decoding");

@@ -236,7 +236,9 @@ function showOthers({ others }: Pick<Rejected, "others">, print: (text: string) 
 
 function formatTable(rows: readonly (readonly string[])[]): string {
   const widths =
-    rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
+    rows[0]?.map((_, column) =>
+      rows.reduce((widest, row) => Math.max(widest, row[column]?.length ?? 0), 0)
+    ) ?? [];
   return rows.map((row) =>
     row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  ").trimEnd()
   ).join("\n");

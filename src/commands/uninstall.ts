@@ -121,7 +121,9 @@ function userStep(root: string, isLive: boolean): Step {
   const linked = linkedAccounts(root);
   if (linked === null) return step;
   const refuse = () => {
-    throw new Error(`${linked} must not be behind a link: remove ${USER} in that system`);
+    throw new Error(
+      `${linked} must be a file that is not behind a link: remove ${USER} in that system`,
+    );
   };
   return { ...step, apply: refuse };
 }

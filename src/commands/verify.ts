@@ -17,6 +17,8 @@ import {
   WallClock,
   whyMissing,
 } from "./chunk_files.ts";
+import { toJson } from "../system/printable.ts";
+import { printText } from "./terminal.ts";
 
 export interface VerifyOptions {
   /** Files and folders. */
@@ -44,8 +46,7 @@ interface Verdict {
  * if there is nothing to verify.
  */
 export async function runVerify(options: VerifyOptions): Promise<number> {
-  // deno-lint-ignore no-console -- this command talks to a person
-  const { print = console.log, json, device } = options;
+  const { print = printText, json, device } = options;
   let found: FoundChunks;
   let wall: WallClock;
   try {
@@ -65,7 +66,7 @@ export async function runVerify(options: VerifyOptions): Promise<number> {
   }
   const isGood = found.others.length === 0 &&
     verdicts.every(({ holes, faults }) => holes.every(isDeclared) && faults.length === 0);
-  if (json) print(JSON.stringify(asJson(verdicts, found.others, isGood), null, 2));
+  if (json) print(toJson(asJson(verdicts, found.others, isGood), 2));
   else {
     for (const verdict of verdicts) show(verdict, wall, print);
     for (const other of found.others) print(`✘ ${inWords(other)}`);

@@ -8,6 +8,9 @@ import { concatBytes } from "../system/concat_bytes.ts";
 
 /** The head of a part may be this long, and so may the text before the first part. */
 const MAX_HEAD_BYTES = 4096;
+/** What comes byte by byte is looked at each time: these bound what that costs. */
+const MAX_HEAD_LINES = 32;
+const MAX_SPACES = 64;
 const MAX_PARTS = 32;
 
 /** Why a form is refused, in words for its sender. */
@@ -106,7 +109,7 @@ export class MultipartReader {
   #afterDelimiter(input: Uint8Array): number | null {
     let at = 0;
     while (input[at] === 0x20 || input[at] === 0x09) at++;
-    if (at > MAX_HEAD_BYTES) throw new FormFault("a boundary is followed by too many spaces");
+    if (at > MAX_SPACES) throw new FormFault("a boundary is followed by too many spaces");
     if (input.length < at + 2) return null;
     if (input[0] === 0x2d && input[1] === 0x2d) {
       this.#state = "epilogue";
@@ -122,8 +125,14 @@ export class MultipartReader {
 
   /** With the empty line; null if it is not complete. */
   #headLength(input: Uint8Array): number | null {
+    let lines = 0;
     for (let at = input.indexOf(0x0a); at >= 0; at = input.indexOf(0x0a, at + 1)) {
       if (at + 1 > MAX_HEAD_BYTES) break;
+      if (++lines > MAX_HEAD_LINES) {
+        throw new FormFault(
+          `the head of part ${this.#parts} has more than ${MAX_HEAD_LINES} lines`,
+        );
+      }
       if (input[at - 1] !== 0x0d) continue;
       if (at === 1 || (input[at - 2] === 0x0a && input[at - 3] === 0x0d)) return at + 1;
     }

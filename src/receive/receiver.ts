@@ -81,6 +81,10 @@ export class Receiver {
     switch (path) {
       case "/api/v1/chunks": {
         if (method !== "POST") return notAllowed("POST");
+        // Without tokens, any page that a browser of this machine shows could deliver.
+        if (this.#options.tokens === null && incoming.request.headers.has("origin")) {
+          return json(403, { status: "error", error: "web pages may not deliver" });
+        }
         const grant = this.#grantOf(incoming, ["bearer"]);
         if (grant === null || grant.kind === "page") {
           this.#count(401, null);

@@ -1,14 +1,16 @@
 // Reads the head of an HTTP/1.1 request (RFC 9112), strictly: what is not well formed is refused, never
 // guessed. It reads no bodies, decides nothing about the answer, and knows no connection. Pure.
 
+import { splitHeaderLine, withoutBlanks } from "./header_line.ts";
+
 /** A head may be this long, its line feeds included. */
 export const MAX_HEAD_BYTES = 8192;
 const MAX_HEADERS = 64;
+const TOO_MANY = `more than ${MAX_HEADERS} header lines`;
 
 /** `token` of RFC 9110, section 5.6.2. */
 const TOKEN = "[!#$%&'*+.^_`|~0-9A-Za-z-]+";
 const REQUEST_LINE = new RegExp(`^(${TOKEN}) (/[!-~]*) HTTP/(\\d)\\.(\\d)$`);
-const HEADER_LINE = new RegExp(`^(${TOKEN}):[ \\t]*(.*?)[ \\t]*$`);
 // deno-lint-ignore no-control-regex -- RFC 9110, section 5.5: a value has no control characters but tabs
 const VALUE = /^[^\x00-\x08\x0a-\x1f\x7f]*$/;
 /** Two values of these would be two messages in one. */
@@ -37,6 +39,7 @@ export type Head =
 /** Reads the head at the beginning of `bytes`. */
 export function parseHead(bytes: Uint8Array): Head {
   const length = headLength(bytes);
+  if (length === "too many lines") return refused(431, TOO_MANY);
   if (length === null) {
     if (bytes.length >= MAX_HEAD_BYTES) return refused(431, "the head is longer than 8 KiB");
     // What speaks TLS to this port is told so at once, not after a time limit.
@@ -54,10 +57,10 @@ export function parseHead(bytes: Uint8Array): Head {
       : refused(400, "malformed request line");
   }
   if (major !== "1") return refused(505, "only HTTP/1.1 is spoken");
-  if (lines.length > MAX_HEADERS) return refused(431, `more than ${MAX_HEADERS} header lines`);
+  if (lines.length > MAX_HEADERS) return refused(431, TOO_MANY);
   const headers = new Map<string, string>();
   for (const line of lines) {
-    const [, name = "", value = ""] = HEADER_LINE.exec(line) ?? [];
+    const [name, value] = splitHeaderLine(line) ?? ["", ""];
     if (name === "" || !VALUE.test(value)) return refused(400, "malformed header line");
     const key = name.toLowerCase();
     const before = headers.get(key);
@@ -68,16 +71,22 @@ export function parseHead(bytes: Uint8Array): Head {
   const size = headers.get("content-length") ?? "0";
   if (!/^\d{1,15}$/.test(size)) return refused(400, "malformed content-length");
   const hasBody = headers.has("transfer-encoding") || Number(size) > 0;
-  const wishes = (headers.get("connection") ?? "").toLowerCase().split(/[ \t]*,[ \t]*/);
+  const wishes = (headers.get("connection") ?? "").toLowerCase().split(",")
+    .map(withoutBlanks);
   const [path = "/"] = target.split(/[?#]/, 1);
   const isKeptAlive = minor !== "0" && !wishes.includes("close");
   return { kind: "request", request: { method, path, headers, hasBody, isKeptAlive }, length };
 }
 
-/** The number of bytes up to the first empty line, that line included; null if it is not there yet. */
-function headLength(bytes: Uint8Array): number | null {
+/**
+ * The number of bytes up to the first empty line, that line included; null if it is not there yet. A head that
+ * comes byte by byte is looked at each time: so no more lines are looked at than it may have.
+ */
+function headLength(bytes: Uint8Array): number | null | "too many lines" {
+  let lines = 0;
   for (let at = bytes.indexOf(0x0a); at >= 0; at = bytes.indexOf(0x0a, at + 1)) {
     if (bytes[at - 1] === 0x0d && bytes[at - 2] === 0x0a && bytes[at - 3] === 0x0d) return at + 1;
+    if (++lines > MAX_HEADERS + 1) return "too many lines";
   }
   return null;
 }

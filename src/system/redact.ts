@@ -36,25 +36,38 @@ export class Redactor {
 
 /** A pattern for a text of which each character may be escaped. All repeats are bounded, for speed. */
 function inAnyEscape(text: string): RegExp {
-  return new RegExp(Array.from(text, (character) => `(?:${formsOf(character)})`).join(""), "g");
+  const parts = text.match(/\\+|[^\\]/gu) ?? [];
+  const pattern = parts.map((part) => part[0] === "\\" ? runOf(part.length) : formsOf(part));
+  return new RegExp(pattern.map((forms) => `(?:${forms})`).join(""), "g");
+}
+
+/**
+ * Backslashes in a row, together: one by one, each could also be the escape of the next, and to try all the ways
+ * to divide a long row among them would never end.
+ */
+function runOf(length: number): string {
+  return `\\\\{${length},${8 * length}}|(?:\\\\{0,7}(?:${escapesOf("\\").join("|")})){${length}}`;
 }
 
 function formsOf(character: string): string {
-  const code = character.codePointAt(0) ?? 0;
   const raw = character.replace(/[\\^$.*+?()[\]{}|/-]/, "\\$&");
-  if (code > 0x7e) return raw;
+  if ((character.codePointAt(0) ?? 0) > 0x7e) return raw;
+  return `\\\\{0,7}(?:${[raw, ...escapesOf(character)].join("|")})`;
+}
+
+/** The forms of an ASCII character that are not itself, without backslashes before them. */
+function escapesOf(character: string): string[] {
+  const code = character.charCodeAt(0);
   const hex = code.toString(16).padStart(2, "0")
     .replaceAll(/[a-f]/g, (digit) => `[${digit}${digit.toUpperCase()}]`);
   const entity = ENTITIES[character];
-  const forms = [
-    raw,
+  return [
     `u00${hex}`,
     `x${hex}`,
     `u\\{0{0,6}${hex}\\}`,
     `%(?:25){0,3}${hex}`,
     `&(?:amp;){0,3}(?:#0{0,6}${code}|#[xX]0{0,6}${hex}${entity ? `|${entity}` : ""});`,
   ];
-  return `\\\\{0,7}(?:${forms.join("|")})`;
 }
 
 /**

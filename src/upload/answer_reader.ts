@@ -8,6 +8,8 @@
 //     └── 1xx ◄──┘     │       └─► trailers ────────────► done
 //                      └─► until the end of the connection ► done
 
+import { splitHeaderLine } from "../system/header_line.ts";
+
 /** Bytes of all status lines, headers and trailers together, and their number. */
 const MAX_HEAD_BYTES = 32_768;
 const MAX_HEADERS = 200;
@@ -21,8 +23,6 @@ const MAX_SIZE_LINE = 256;
 const MAX_CHUNK_OVERHEAD = 524_288;
 
 const STATUS_LINE = /^HTTP\/1\.([01]) ([1-9]\d\d)(?: .*)?$/s;
-/** RFC 9110, section 5.6.2. */
-const HEADER_LINE = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^]*?)[ \t]*$/;
 // deno-lint-ignore no-control-regex
 const CONTROL = /[\u0000-\u0008\u000a-\u001f\u007f]/;
 
@@ -181,11 +181,11 @@ export class AnswerReader {
 
   #takeHeader(line: string): void {
     this.#countHeader();
-    const [found, name = "", value = ""] = HEADER_LINE.exec(line) ?? [];
-    if (found === undefined || CONTROL.test(value)) {
+    const header = splitHeaderLine(line);
+    if (header === null || CONTROL.test(header[1])) {
       throw new BadAnswer(`the answer has a header that is not valid: ${quote(line)}`);
     }
-    this.#headers.append(name, value);
+    this.#headers.append(...header);
   }
 
   #countHeader(): void {

@@ -123,3 +123,18 @@ Deno.test("conform of a server that does not answer makes one test, and of no UR
     await assertRejects(() => runConform({ ...options, operands: ["http://a"], set }), UsageError);
   }
 });
+
+Deno.test("conform reads answers within bounds: a server that never answers finally is told apart at once", async () => {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const serving = (async () => {
+    using conn = await listener.accept();
+    const interim = "HTTP/1.1 102 Processing\r\n\r\n".repeat(20);
+    await conn.write(new TextEncoder().encode(interim));
+    while (await conn.read(new Uint8Array(65_536)).catch(() => null) !== null);
+  })();
+  const url = `http://127.0.0.1:${listener.addr.port}`;
+  const [first] = await conform(target(url), () => {});
+  assertEquals(first?.verdict, "failed");
+  assertMatch(first?.message ?? "", /only interim answers/);
+  await serving;
+});

@@ -1,8 +1,17 @@
-import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
 import { dirname } from "node:path";
 import { join } from "@std/path/join";
 import { quoteForUnit } from "../../src/commands/install.ts";
 import { contentsOf, pathIn, under } from "../../src/commands/install_root.ts";
+import { folderStep, removeStep } from "../../src/commands/install_steps.ts";
+import { removeIfThere } from "../../src/system/disk.ts";
 import { run } from "../fixtures/command.ts";
 import { ENV, makeRoot, SET, snapshot } from "../fixtures/installed_system.ts";
 
@@ -184,8 +193,56 @@ Deno.test("install and uninstall --purge never change the machine of an image wi
   await Deno.rename(join(root, "etc"), join(root, "real-etc"));
   await Deno.symlink(join(host, "0"), join(root, "etc"));
   assertEquals(await system.install(), 1);
-  assertMatch(system.said(), /\/etc\/passwd must not be behind a link/);
+  assertMatch(system.said(), /\/etc\/passwd must be a file that is not behind a link/);
   assertEquals(snapshot(host), before);
+});
+
+Deno.test("what an image has in the place of a draft or a backup is never written through", async () => {
+  await using system = await makeRoot();
+  const { root } = system;
+  const host = join(dirname(root), "host");
+  for (const name of ["program", "passwd-", "group+", "shadow.123"]) await write(host, `/${name}`);
+  const before = snapshot(host);
+  await Deno.mkdir(join(root, "usr/local/bin"), { recursive: true });
+  await Deno.symlink(join(host, "program"), join(root, "usr/local/bin/recorder-agent.new"));
+  assertEquals(await system.install(), 0, system.said());
+  assertEquals(snapshot(host), before);
+  assertEquals(await Deno.readTextFile(join(host, "program")), "");
+  // userdel would write the accounts of the image, which are its words, into each of these.
+  for (const name of ["passwd-", "group+", "shadow.123"]) {
+    await removeIfThere(join(root, "etc", name));
+    await Deno.symlink(join(host, name), join(root, "etc", name));
+    assertEquals(await system.uninstall({ purge: true }), 1, name);
+    assert(system.said().includes(`/etc/${name} must be a file`), system.said());
+    assertEquals(await system.install(), 1, name);
+    assert(system.said().includes(`/etc/${name} must be a file`), system.said());
+    assertEquals(await Deno.readTextFile(join(host, name)), "");
+    await Deno.remove(join(root, "etc", name));
+  }
+  assertEquals(await system.uninstall({ purge: true }), 0, system.said());
+});
+
+Deno.test("a link that appears on the way after the plan was made leads root nowhere", async () => {
+  await using system = await makeRoot();
+  const { root } = system;
+  await write(root, "/victim/lock", "keep");
+  const before = snapshot(join(root, "victim"));
+  for (const link of ["/state/spool", "/state"]) {
+    await Deno.mkdir(join(root, "state/spool"), { recursive: true });
+    const steps = [
+      folderStep(root, "/state/spool/lock", { mode: 0o700 }),
+      removeStep(root, "/state/spool/lock", {
+        recursive: true,
+        owner: { uid: NOBODY, gid: NOBODY },
+      }),
+    ];
+    await Deno.remove(join(root, link), { recursive: true });
+    await Deno.symlink(join(root, "victim"), join(root, link));
+    await run("chown", ["-h", String(NOBODY), join(root, link)]);
+    for (const { apply } of steps) await assertRejects(apply, Error, "belongs to another user");
+    await Deno.remove(join(root, link));
+  }
+  assertEquals(snapshot(join(root, "victim")), before);
 });
 
 Deno.test("--purge with .. in spool_dir removes the spool that the service uses, and nothing beside it", async () => {

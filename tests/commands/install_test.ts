@@ -238,7 +238,7 @@ Deno.test("on a terminal install asks for missing settings and offers new UUIDs"
 Deno.test("a failed step undoes the earlier steps, in reverse order", async () => {
   await using system = await makeRoot();
   const before = [...snapshot(system.root).keys()].sort();
-  await Deno.mkdir(join(system.root, "usr/local/bin/recorder-agent.new"), { recursive: true });
+  await Deno.mkdir(join(system.root, "usr/local/bin/recorder-agent.new/in"), { recursive: true });
   assertEquals(await system.install(), 1);
   assertMatch(system.said(), /Cannot copy the program[^]*undone/);
   const left = [...snapshot(system.root).keys()].filter((path) => !before.includes(path));

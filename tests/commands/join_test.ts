@@ -2,6 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path/join";
 import { runJoin } from "../../src/commands/join.ts";
 import type { GapMode } from "../../src/commands/command_line.ts";
+import { readChunkHeader, withTags } from "../../src/chunk/chunk_file.ts";
 import { formatChunkName } from "../../src/chunk/chunk_name.ts";
 import { OggPageReader } from "../../src/chunk/ogg.ts";
 import { type OpusHead, type OpusPacket, OpusStreamReader } from "../../src/chunk/opus.ts";
@@ -156,6 +157,27 @@ Deno.test("missing sound becomes silence, and what follows is where it was heard
     assertEquals(stream?.packets.slice(500, 750), Array(250).fill("-"));
     assert(said.includes("5.000 s missing: recorded, and has not come yet"), said);
     assert(said.includes("0.701 s missing: nothing was recorded: overrun"), said);
+  });
+});
+
+Deno.test("a chunk with a wrong time does not fill the disk with silence", async () => {
+  await withTill(async (till, folder) => {
+    till.start();
+    till.hear(20);
+    till.stop();
+    await till.deliver(folder);
+    const last = join(
+      folder,
+      [...Deno.readDirSync(folder)].map(({ name }) => name).sort().at(-1) ?? "",
+    );
+    const bytes = await Deno.readFile(last);
+    const tags = { ...readChunkHeader(bytes)?.tags, STREAM_SAMPLE: "999999999999999" };
+    bytes.set(withTags(bytes, tags) ?? bytes);
+    await Deno.writeFile(last, bytes);
+    const { code, said, files } = await joined(folder);
+    assertEquals([code, files], [1, {}]);
+    assert(said.includes("s of silence, from 2026-11-23"), said);
+    assertEquals((await joined(folder, { gaps: "chain" })).code, 0);
   });
 });
 

@@ -66,6 +66,9 @@ Deno.test("a form that is not well formed is refused with what is wrong", () => 
     [part("a", "1").replace('; name="a"', "") + "--b--", /no Content-Disposition/],
     ["--b\r\nno colon\r\n\r\n1\r\n--b--", /header line without a name/],
     [part("a", "1", `\r\nX: ${"y".repeat(5000)}`) + "--b--", /longer than 4096 bytes/],
+    // Not complete, and looked at again with every byte that comes.
+    [`--b\r\n${"\n".repeat(33)}`, /head of part 1 has more than 32 lines/],
+    [`--b${" ".repeat(65)}`, /too many spaces/],
     [part("a", "1").repeat(33) + "--b--", /more than 32 parts/],
     [part("a", "MQ==", "\r\nContent-Transfer-Encoding: base64") + "--b--", /Transfer-Encoding/],
   ];

@@ -91,6 +91,13 @@ Deno.test("a token of one device delivers only for that device; a token of pages
   assertEquals(rig.files().length, 1);
 });
 
+Deno.test("without tokens everybody on the machine delivers, but no page in a browser does", async () => {
+  await using rig = await startReceiver({ tokens: null });
+  const refused = await rig.upload({ token: null, headers: { origin: "https://evil.example" } });
+  assertEquals(refused.status, 403);
+  assertEquals((await rig.upload({ token: null })).status, 200);
+});
+
 Deno.test("duplicates at the same time get one answer and leave one file, also across a restart", async () => {
   await using rig = await startReceiver();
   const [name, bytes] = [makeName(), makeChunk()];

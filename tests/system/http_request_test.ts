@@ -55,6 +55,9 @@ Deno.test("what is not well formed is refused, never guessed", () => {
     [head("content-length: 1, 1"), 400],
     [head("content-length: 99999999999999999999"), 400],
     [head(Array.from({ length: 64 }, (_, i) => `a${i}: b`).join("\r\n")), 431],
+    // Not complete, and looked at again with every byte that comes.
+    ["G" + "\n".repeat(67), 431],
+    [`GET / HTTP/1.1\r\n${"a: b\r\n".repeat(65)}`, 431],
     [head(`a: ${"b".repeat(MAX_HEAD_BYTES)}`), 431],
     [`GET /${"a".repeat(MAX_HEAD_BYTES)}`, 431],
   ];

@@ -86,3 +86,20 @@ Deno.test("what is not the token stays, and no text takes long", () => {
     }
   }
 });
+
+Deno.test("no token and no text together take long: backslashes in a row, which escape each other", () => {
+  for (const token of ["\\".repeat(6) + "abcdefg", "\\".repeat(64), "\\\\a".repeat(20)]) {
+    const { hide } = new Redactor(token);
+    const startedMs = performance.now();
+    for (const text of ["\\".repeat(20_000), "\\\\a\\".repeat(5_000)]) hide(`${text}b`);
+    assert(performance.now() - startedMs < 3_000, token);
+    for (const times of [0, 1, 2, 3]) {
+      let text = token;
+      for (let time = 0; time < times; time++) text = JSON.stringify(text).slice(1, -1);
+      assertEquals(hide(`<${text}>`), "<[token]>");
+    }
+    for (const escape of ["%5C", "\\u005c", "&#92;"]) {
+      assertEquals(hide(`<${token.replaceAll("\\", escape)}>`), "<[token]>");
+    }
+  }
+});
