@@ -355,13 +355,17 @@ export class Spool {
     return isMoved;
   }
 
-  #deleteDelivered(dir: "outbox" | "rejected", fileName: string): Promise<boolean> {
-    return this.#inTurn(async () => {
+  async #deleteDelivered(dir: "outbox" | "rejected", fileName: string): Promise<boolean> {
+    const isDeleted = await this.#inTurn(async () => {
       const folder = this.#folders[dir];
       const path = this.path(dir, fileName);
       const name = parseChunkName(fileName);
       const size = await sizeOf(path);
-      if (name === null || size === null) return false;
+      if (name === null) return false;
+      if (size === null) {
+        folder.isMissing(name);
+        return false;
+      }
       await folder.watch.change(() => {
         Deno.removeSync(path);
         folder.left(fileName, name, size);
@@ -369,6 +373,8 @@ export class Spool {
       this.deliveredDeletions.add(name, size);
       return true;
     });
+    if (dir === "rejected") this.rejectedChanged();
+    return isDeleted;
   }
 
   /**
