@@ -189,7 +189,12 @@ export class Uploader {
       await this.#begin(first, round, signal);
       for (let oldest = round.inFlight[0]; oldest !== undefined; oldest = round.inFlight[0]) {
         this.#status.counters.oldestWaitingMs = oldest.name.startUnixUs / 1000;
-        if (await this.#beginBehind(oldest, round, signal)) continue;
+        try {
+          if (await this.#beginBehind(oldest, round, signal)) continue;
+        } catch (error) {
+          errors.push(error);
+          round.isOver = true;
+        }
         try {
           await this.#land(oldest, round);
         } catch (error) {
