@@ -25,6 +25,7 @@ import { BYTES_PER_GB, estimateChunkBytes } from "./spool/retention.ts";
 import { readTrueTime, retimeChunks } from "./spool/retiming.ts";
 import { Spool } from "./spool/spool.ts";
 import type { Schedule } from "./config/schedule.ts";
+import { otlpHeadersToSend } from "./config/transport.ts";
 import { HealthServer } from "./web/health_server.ts";
 import { collectMetrics } from "./web/metrics.ts";
 import { restoreHistory } from "./spool/restore_history.ts";
@@ -235,7 +236,12 @@ function startReporting(group: TaskGroup, parts: Workers): void {
         },
         collect: () => collectMetrics(parts.view()),
         push: (content, signal) =>
-          post.post(path, { type: "application/json", content }, config.otlpHeaders ?? {}, signal),
+          post.post(
+            path,
+            { type: "application/json", content },
+            otlpHeadersToSend(config),
+            signal,
+          ),
       }, deps()).run(signal);
     });
   }
