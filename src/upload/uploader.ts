@@ -168,7 +168,8 @@ export class Uploader {
     this.#report.tellPassedOver(this.#blame.passedOver); // the janitor may have removed one
     if (next !== null && "name" in next) return await this.#deliver(next, signal);
     let waitMs = next?.waitMs ?? LOOK_AGAIN_MS;
-    if (next === null) {
+    if (next !== null) this.#line.paused();
+    else {
       this.#line.caughtUp();
       this.#report.tellRates(null);
       this.#lookForReturnedMs = -Infinity;
