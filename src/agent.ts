@@ -224,7 +224,7 @@ function startReporting(group: TaskGroup, parts: Workers): void {
     const url = new URL(otlpEndpoint);
     const path = `${url.pathname.replace(/\/$/, "")}/v1/metrics`;
     group.start("metrics push", async (signal) => {
-      using post = new TextPost(url, way);
+      using post = new TextPost(url, { ...way, key: "otlp_endpoint" });
       await new MetricsPush({
         intervalMs: config.otlpIntervalS * 1000,
         resource: {
@@ -247,7 +247,7 @@ function startReporting(group: TaskGroup, parts: Workers): void {
   }
   if (heartbeatUrl !== null) {
     group.start("heartbeat", async (signal) => {
-      using post = new TextPost(new URL(heartbeatUrl), way);
+      using post = new TextPost(new URL(heartbeatUrl), { ...way, key: "heartbeat_url" });
       await sendHeartbeats(
         {
           url: heartbeatUrl,
