@@ -21,10 +21,12 @@ import { CoalescedSync } from "./coalesced_sync.ts";
 import {
   freeBytesOf,
   PRIVATE_FILE,
+  readWholeText,
   removeIfThere,
   renameIfThere,
   sizeOf,
   syncDirectory,
+  writeWhole,
 } from "../system/disk.ts";
 import type { Tally } from "../status/tally.ts";
 import { DeliveredDeletions } from "./delivered_deletions.ts";
@@ -47,6 +49,8 @@ const HELD_NAMES = 300_000;
 const NAMES_AT_ONCE = 1000;
 /** While a backlog is delivered, this many delivered chunks share the syncs of their folders. */
 const FILED_AT_ONCE = 16;
+/** Holds the name of the last chunk if that was deleted at delivery: the next start continues after it. */
+const LAST_DELETED = "last_deleted";
 /** Recordings are people's voices: only the user of the service can read them. */
 const PRIVATE_DIR = 0o700;
 
@@ -119,6 +123,9 @@ export class Spool {
       for (const sub of CHUNK_DIRS) {
         await spool.#folders[sub].list((_, name) => spool.#latest.listed(name));
       }
+      const last = await readWholeText(join(dir, LAST_DELETED), 1000).catch(() => "");
+      const deleted = parseChunkName(last.trim());
+      if (deleted !== null) spool.#latest.listed(deleted);
       return spool;
     } catch (error) {
       lock?.close();
@@ -366,6 +373,7 @@ export class Spool {
         folder.isMissing(name);
         return false;
       }
+      if (this.#latest.isLatest(name)) await this.#remember(fileName);
       await folder.watch.change(() => {
         Deno.removeSync(path);
         folder.left(fileName, name, size);
@@ -375,6 +383,12 @@ export class Spool {
     });
     if (dir === "rejected") this.rejectedChanged();
     return isDeleted;
+  }
+
+  /** An older name would make delivered sound count as missing: rather none than that one. */
+  async #remember(fileName: string): Promise<void> {
+    const path = join(this.dir, LAST_DELETED);
+    await writeWhole(path, `${fileName}\n`).catch(() => removeIfThere(path)).catch(() => {});
   }
 
   /**
