@@ -180,11 +180,16 @@ export class Spool {
   /**
    * Adds the missing sizes to the tally, a few files at a time, while chunks come and go. A chunk whose
    * size cannot be read from a broken disk counts as empty until the next call.
+   * @param signal ends the counting early, as a large spool takes seconds; the next call continues.
    */
-  async countSizes(dirs: readonly ChunkDir[] = CHUNK_DIRS): Promise<void> {
+  async countSizes(
+    dirs: readonly ChunkDir[] = CHUNK_DIRS,
+    signal: AbortSignal | null = null,
+  ): Promise<void> {
     for (const folder of dirs.map((dir) => this.#folders[dir])) {
+      if (signal?.aborted) return;
       await this.#inTurn(() => folder.countUnsized());
-      while (await this.#inTurn(() => folder.countSizes()));
+      while (!signal?.aborted && await this.#inTurn(() => folder.countSizes()));
     }
   }
 
