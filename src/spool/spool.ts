@@ -427,12 +427,20 @@ export class Spool {
     await this.#uploadedSync.settled();
   }
 
-  /** Files a waiting chunk as refused, with its reason beside it as `NAME.reason.json`. */
-  async reject(fileName: string, reason: Readonly<Record<string, unknown>>): Promise<void> {
+  /**
+   * Files a waiting chunk as refused, with its reason beside it as `NAME.reason.json`. False: the chunk was
+   * gone already, and is forgotten.
+   */
+  async reject(fileName: string, reason: Readonly<Record<string, unknown>>): Promise<boolean> {
     const { watch } = this.#folders.rejected;
-    await watch.change(() => writeReason(this.path("rejected", fileName), reason));
-    await this.#move("outbox", fileName, "rejected");
-    await this.#syncMove("outbox", "rejected").catch(() => {}); // it has been moved; see #syncMove
+    const path = this.path("rejected", fileName);
+    await watch.change(() => writeReason(path, reason));
+    if (await this.#move("outbox", fileName, "rejected")) {
+      await this.#syncMove("outbox", "rejected").catch(() => {}); // it has been moved; see #syncMove
+      return true;
+    }
+    await watch.change(() => removeIfThere(reasonPath(path))).catch(() => {});
+    return false;
   }
 
   /** Moves a file that is not a recording from recording/ to rejected/, with its reason beside it. */

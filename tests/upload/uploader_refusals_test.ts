@@ -160,6 +160,25 @@ Deno.test("chunks that another process deleted are skipped at once", async () =>
   assertEquals([rig.server.requests.length, rig.report.upload_errors_total], [2, 0]);
 });
 
+Deno.test("a chunk that another process deletes before it is set aside is not counted as refused, and leaves no reason", async () => {
+  await using rig = await UploadRig.start([0, 1, 2]);
+  rig.refuse(0, { kind: "status", status: 422 });
+  const { spool } = rig.temp;
+  const { reject } = spool;
+  let isOver = false;
+  spool.reject = async (fileName, reason) => {
+    await Deno.remove(spool.path("outbox", fileName));
+    const isMoved = await reject.call(spool, fileName, reason);
+    isOver = true;
+    return isMoved;
+  };
+  await until(() => isOver && rig.report.uploaded_total === 2);
+  await rig.put(3);
+  await rig.delivered(3);
+  assertEquals([rig.report.chunks_rejected_total, rig.report.ledger.refused_s], [0, 0]);
+  assertEquals([rig.temp.files("rejected"), rig.said("ERROR"), rig.problems], [[], [], []]);
+});
+
 /** Three chunks, of which the second, or the last of two, cannot be read. */
 async function withUnreadable(minutes: number[]) {
   const rig = await UploadRig.start(minutes, { behaviour: { kind: "slow", ms: 100 } });
