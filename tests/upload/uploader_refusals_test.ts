@@ -113,6 +113,7 @@ Deno.test("rejected chunks are a problem until none is left", async () => {
   const names = [0, 1].map((index) => rig.refuse(index, { kind: "status", status: 400 }));
   await until(() => rig.report.chunks_rejected === 2);
   await rig.delivered(2);
+  await until(() => rig.temp.spool.sending.size === 0); // until then no chunk can be deleted
   for (const [left, name] of names.entries()) {
     assertEquals(rig.problems, ["chunks_rejected"]);
     const said = left === 0 ? "refused 2 chunks" : "refused 1 chunk";
