@@ -25,6 +25,7 @@ import { BYTES_PER_GB, estimateChunkBytes } from "./spool/retention.ts";
 import { readTrueTime, retimeChunks } from "./spool/retiming.ts";
 import { Spool } from "./spool/spool.ts";
 import type { Schedule } from "./config/schedule.ts";
+import { otlpHeadersToSend } from "./config/transport.ts";
 import { HealthServer } from "./web/health_server.ts";
 import { collectMetrics } from "./web/metrics.ts";
 import { restoreHistory } from "./spool/restore_history.ts";
@@ -223,7 +224,7 @@ function startReporting(group: TaskGroup, parts: Workers): void {
     const url = new URL(otlpEndpoint);
     const path = `${url.pathname.replace(/\/$/, "")}/v1/metrics`;
     group.start("metrics push", async (signal) => {
-      using post = new TextPost(url, way);
+      using post = new TextPost(url, { ...way, key: "otlp_endpoint" });
       await new MetricsPush({
         intervalMs: config.otlpIntervalS * 1000,
         resource: {
@@ -235,13 +236,18 @@ function startReporting(group: TaskGroup, parts: Workers): void {
         },
         collect: () => collectMetrics(parts.view()),
         push: (content, signal) =>
-          post.post(path, { type: "application/json", content }, config.otlpHeaders ?? {}, signal),
+          post.post(
+            path,
+            { type: "application/json", content },
+            otlpHeadersToSend(config),
+            signal,
+          ),
       }, deps()).run(signal);
     });
   }
   if (heartbeatUrl !== null) {
     group.start("heartbeat", async (signal) => {
-      using post = new TextPost(new URL(heartbeatUrl), way);
+      using post = new TextPost(new URL(heartbeatUrl), { ...way, key: "heartbeat_url" });
       await sendHeartbeats(
         {
           url: heartbeatUrl,

@@ -72,10 +72,10 @@ export const KEYS = {
     since: "0.3.0",
     meaning: {
       en:
-        "whether chunks may be sent to an `http://` URL beyond this machine, unencrypted; without " +
-        "it they stay on the disk",
-      ru: "можно ли отправлять чанки на URL `http://` за пределами этой машины, без шифрования; " +
-        "иначе они остаются на диске",
+        "whether chunks, and metrics with `otlp_headers`, may be sent to an `http://` URL beyond " +
+        "this machine, unencrypted; without it they wait",
+      ru: "можно ли отправлять чанки, а также метрики с `otlp_headers`, на URL `http://` за " +
+        "пределами этой машины, без шифрования; иначе они ждут",
     },
   },
   ingest_token: {

@@ -1,4 +1,4 @@
-// Whether the configured server may be sent the token and recordings: over TLS, or unencrypted where nobody
+// Whether the configured servers may be sent tokens and recordings: over TLS, or unencrypted where nobody
 // else can listen or where the configuration allows it. Pure: it decides, and sends nothing.
 
 import { quote } from "./config_values.ts";
@@ -13,10 +13,7 @@ export function refuseTransport(
     readonly allowInsecureHttp: boolean;
   },
 ): string | null {
-  const { protocol, hostname } = new URL(ingestBaseUrl);
-  const isHere = hostname === "localhost" || hostname === "[::1]" ||
-    /^127\.\d+\.\d+\.\d+$/.test(hostname);
-  if (protocol === "https:" || isHere || allowInsecureHttp) return null;
+  if (allowInsecureHttp || !isReadable(ingestBaseUrl)) return null;
   return `ingest_base_url must begin with https://, because everybody on the way can read the token ` +
     `and the recordings in http://: current value is ${quote(ingestBaseUrl)}; ${INSECURE_FIX}`;
 }
@@ -24,3 +21,30 @@ export function refuseTransport(
 /** What a person can do about a refused server. */
 export const INSECURE_FIX =
   "use the https:// URL of the server, or set allow_insecure_http: true if the network is trusted";
+
+/**
+ * The header fields for the receiver of metrics; a token may be among them.
+ * @throws if the agent must not send them to that receiver
+ */
+export function otlpHeadersToSend(
+  { otlpEndpoint, otlpHeaders, allowInsecureHttp }: {
+    readonly otlpEndpoint: string | null;
+    readonly otlpHeaders: Readonly<Record<string, string>> | null;
+    readonly allowInsecureHttp: boolean;
+  },
+): Readonly<Record<string, string>> {
+  if (otlpHeaders === null || otlpEndpoint === null) return {};
+  if (allowInsecureHttp || !isReadable(otlpEndpoint)) return otlpHeaders;
+  throw new Error(
+    "Cannot send otlp_headers as otlp_endpoint must begin with https://, because everybody on the " +
+      `way can read them in http://: current value is ${quote(otlpEndpoint)}; ${INSECURE_FIX}`,
+  );
+}
+
+/** Whether others can read what is sent to this URL. */
+function isReadable(url: string): boolean {
+  const { protocol, hostname } = new URL(url);
+  const isHere = hostname === "localhost" || hostname === "[::1]" ||
+    /^127\.\d+\.\d+\.\d+$/.test(hostname);
+  return protocol !== "https:" && !isHere;
+}

@@ -93,6 +93,8 @@ export class Janitor {
     uploaded: -Infinity,
     rejected: -Infinity,
   };
+  /** Of the run. */
+  #signal: AbortSignal | null = null;
   /** The errors of this pass. */
   #stuck: string[] = [];
 
@@ -114,6 +116,7 @@ export class Janitor {
 
   /** Runs until the signal aborts. A failed step is reported and tried again in the next pass. */
   async run(signal: AbortSignal): Promise<void> {
+    this.#signal = signal;
     let nextExpiryMs = -Infinity;
     await this.#pass(false); // the first chunk must not wait until everything has been checked
     while (!signal.aborted) {
@@ -160,7 +163,7 @@ export class Janitor {
     const isTrusted = this.#isClockTrusted() && !this.#wasStepped();
     const unixMs = this.#clock.unixMs();
     await this.#recount(COUNT_ALL_MS);
-    await this.#attempt(() => this.#spool.countSizes());
+    await this.#attempt(() => this.#spool.countSizes(CHUNK_DIRS, this.#signal));
     if (!isTrusted) return;
     for (const dir of CHUNK_DIRS) {
       const losses = noLosses();

@@ -27,6 +27,11 @@ export class LatestChunk {
     return this.#ofBoot.get(bootId) ?? this.#admitted ?? this.#listed;
   }
 
+  /** Whether this chunk is the one that came last into outbox/, or was there last at the start. */
+  isLatest({ key }: ChunkName): boolean {
+    return (this.#admitted ?? this.#listed)?.key === key;
+  }
+
   #noteBoot(name: ChunkName): void {
     const { provisional } = name;
     if (provisional === undefined) return;

@@ -21,10 +21,12 @@ import { CoalescedSync } from "./coalesced_sync.ts";
 import {
   freeBytesOf,
   PRIVATE_FILE,
+  readWholeText,
   removeIfThere,
   renameIfThere,
   sizeOf,
   syncDirectory,
+  writeWhole,
 } from "../system/disk.ts";
 import type { Tally } from "../status/tally.ts";
 import { DeliveredDeletions } from "./delivered_deletions.ts";
@@ -47,6 +49,8 @@ const HELD_NAMES = 300_000;
 const NAMES_AT_ONCE = 1000;
 /** While a backlog is delivered, this many delivered chunks share the syncs of their folders. */
 const FILED_AT_ONCE = 16;
+/** Holds the name of the last chunk if that was deleted at delivery: the next start continues after it. */
+const LAST_DELETED = "last_deleted";
 /** Recordings are people's voices: only the user of the service can read them. */
 const PRIVATE_DIR = 0o700;
 
@@ -119,6 +123,9 @@ export class Spool {
       for (const sub of CHUNK_DIRS) {
         await spool.#folders[sub].list((_, name) => spool.#latest.listed(name));
       }
+      const last = await readWholeText(join(dir, LAST_DELETED), 1000).catch(() => "");
+      const deleted = parseChunkName(last.trim());
+      if (deleted !== null) spool.#latest.listed(deleted);
       return spool;
     } catch (error) {
       lock?.close();
@@ -173,11 +180,16 @@ export class Spool {
   /**
    * Adds the missing sizes to the tally, a few files at a time, while chunks come and go. A chunk whose
    * size cannot be read from a broken disk counts as empty until the next call.
+   * @param signal ends the counting early, as a large spool takes seconds; the next call continues.
    */
-  async countSizes(dirs: readonly ChunkDir[] = CHUNK_DIRS): Promise<void> {
+  async countSizes(
+    dirs: readonly ChunkDir[] = CHUNK_DIRS,
+    signal: AbortSignal | null = null,
+  ): Promise<void> {
     for (const folder of dirs.map((dir) => this.#folders[dir])) {
+      if (signal?.aborted) return;
       await this.#inTurn(() => folder.countUnsized());
-      while (await this.#inTurn(() => folder.countSizes()));
+      while (!signal?.aborted && await this.#inTurn(() => folder.countSizes()));
     }
   }
 
@@ -355,13 +367,18 @@ export class Spool {
     return isMoved;
   }
 
-  #deleteDelivered(dir: "outbox" | "rejected", fileName: string): Promise<boolean> {
-    return this.#inTurn(async () => {
+  async #deleteDelivered(dir: "outbox" | "rejected", fileName: string): Promise<boolean> {
+    const isDeleted = await this.#inTurn(async () => {
       const folder = this.#folders[dir];
       const path = this.path(dir, fileName);
       const name = parseChunkName(fileName);
       const size = await sizeOf(path);
-      if (name === null || size === null) return false;
+      if (name === null) return false;
+      if (size === null) {
+        folder.isMissing(name);
+        return false;
+      }
+      if (this.#latest.isLatest(name)) await this.#remember(fileName);
       await folder.watch.change(() => {
         Deno.removeSync(path);
         folder.left(fileName, name, size);
@@ -369,6 +386,14 @@ export class Spool {
       this.deliveredDeletions.add(name, size);
       return true;
     });
+    if (dir === "rejected") this.rejectedChanged();
+    return isDeleted;
+  }
+
+  /** An older name would make delivered sound count as missing: rather none than that one. */
+  async #remember(fileName: string): Promise<void> {
+    const path = join(this.dir, LAST_DELETED);
+    await writeWhole(path, `${fileName}\n`).catch(() => removeIfThere(path)).catch(() => {});
   }
 
   /**
@@ -402,12 +427,20 @@ export class Spool {
     await this.#uploadedSync.settled();
   }
 
-  /** Files a waiting chunk as refused, with its reason beside it as `NAME.reason.json`. */
-  async reject(fileName: string, reason: Readonly<Record<string, unknown>>): Promise<void> {
+  /**
+   * Files a waiting chunk as refused, with its reason beside it as `NAME.reason.json`. False: the chunk was
+   * gone already, and is forgotten.
+   */
+  async reject(fileName: string, reason: Readonly<Record<string, unknown>>): Promise<boolean> {
     const { watch } = this.#folders.rejected;
-    await watch.change(() => writeReason(this.path("rejected", fileName), reason));
-    await this.#move("outbox", fileName, "rejected");
-    await this.#syncMove("outbox", "rejected").catch(() => {}); // it has been moved; see #syncMove
+    const path = this.path("rejected", fileName);
+    await watch.change(() => writeReason(path, reason));
+    if (await this.#move("outbox", fileName, "rejected")) {
+      await this.#syncMove("outbox", "rejected").catch(() => {}); // it has been moved; see #syncMove
+      return true;
+    }
+    await watch.change(() => removeIfThere(reasonPath(path))).catch(() => {});
+    return false;
   }
 
   /** Moves a file that is not a recording from recording/ to rejected/, with its reason beside it. */

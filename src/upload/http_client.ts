@@ -77,6 +77,7 @@ interface Idle {
 export class HttpClient implements Disposable {
   readonly #options: HttpClientOptions;
   readonly #clock: Clock;
+  readonly #network: Network;
   readonly #cap: RateCap | null;
   /** The idle connections, the one that was used last at the end. */
   readonly #idle: Idle[] = [];
@@ -89,6 +90,7 @@ export class HttpClient implements Disposable {
   constructor(options: HttpClientOptions) {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
+    this.#network = options.network ?? systemNetwork();
     const { maxKbps = null } = options;
     this.#cap = maxKbps === null ? null : new RateCap(maxKbps, this.#clock);
   }
@@ -193,10 +195,10 @@ export class HttpClient implements Disposable {
   }
 
   async #open(signal: AbortSignal, onStep: (step: Step) => void): Promise<Connection> {
-    const { url, network = systemNetwork } = this.#options;
+    const { url } = this.#options;
     const proxy = this.#proxy();
     const tls = await this.#tls();
-    const clock = this.#clock;
+    const [clock, network] = [this.#clock, this.#network];
     using limit = deadline(MAX_OPENING_MS, signal);
     const transport = await openConnection({
       ...{ url, proxy, tls, network, clock, signal: limit.signal, onStep },
@@ -293,14 +295,15 @@ export class HttpClient implements Disposable {
     if (error instanceof DOMException && error.name === "TimeoutError") {
       return new TransportFailure("timeout", error.message);
     }
-    const { url, tls, network = systemNetwork } = this.#options;
+    const { url, tls } = this.#options;
     const failure = explainFailure(error, "exchange", peerOf(url, null));
     const isUnclear = ["reset", "other", "tls-other", "tls-unknown-issuer"].includes(failure.kind);
     if (tls.tlsClientCertFile === null || url.protocol !== "https:" || !isUnclear) return failure;
     using limit = deadline(DIAGNOSIS_MS, signal);
     try {
       const files = { ...await this.#tls(), client: null };
-      const how = { url, proxy: this.#proxy(), tls: files, network, clock: this.#clock };
+      const [network, clock] = [this.#network, this.#clock];
+      const how = { url, proxy: this.#proxy(), tls: files, network, clock };
       close(await openConnection({ ...how, signal: limit.signal, onStep: () => {} }));
     } catch (clearer) {
       if (clearer instanceof TransportFailure && clearer.kind.startsWith("tls-")) return clearer;

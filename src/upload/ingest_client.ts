@@ -139,7 +139,7 @@ export class IngestClient implements Disposable {
     let verdict: Verdict;
     try {
       const fields = chunkFields(name, file, this.#options);
-      const hash = await file.sha256();
+      const hash = await file.sha256(signal);
       const form = encodeMultipart(fields, {
         field: "chunk_file",
         fileName: `${name.key}.ogg`,

@@ -45,7 +45,7 @@ export class LineRate {
     this.#isSlow = part < (this.#isSlow ? WELL_ABOVE : SLOW_BELOW);
   }
 
-  /** An attempt failed: until the next one begins, no time counts. */
+  /** An attempt failed, or all chunks wait for the clock: until the next attempt begins, no time counts. */
   paused(): void {
     this.#sinceMs = null;
   }

@@ -59,7 +59,7 @@ export async function openConnection(options: OpenOptions): Promise<Transport> {
       onStep({ kind: "passed the proxy", proxy: proxy.shown });
     }
     stage = "tls";
-    transport = await untilAborted(network.secure(transport, peer.hostname, tls), signal);
+    transport = await untilAborted(network.secure(transport, peer.hostname, tls, signal), signal);
     onStep({ kind: "secured" });
     return transport;
   } catch (error) {

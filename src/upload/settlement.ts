@@ -156,9 +156,10 @@ export class Settlement {
   /** A file that cannot be a chunk goes to rejected/, whatever the server does. */
   async #setAside({ fileName, name }: Attempt, reason: string): Promise<number> {
     const { spool, status, blame, log } = this.#deps;
-    await spool.reject(fileName, { reason, key: name.key });
-    status.chunkRejected(name.durationUs);
+    const isMoved = await spool.reject(fileName, { reason, key: name.key });
     blame.forget(name.key);
+    if (!isMoved) return 0;
+    status.chunkRejected(name.durationUs);
     const problem = "A file in {dir} is not a recording; it was moved to rejected/.";
     log.error(problem, { dir: "outbox/", file: fileName, reason });
     return 0;
@@ -172,7 +173,7 @@ export class Settlement {
   ): Promise<void> {
     const { reason } = outcome;
     if (this.#deps.spool.tally.rejected.files === 0) this.#deps.queue.rejectionsBegin();
-    await this.#deps.spool.reject(fileName, {
+    const isMoved = await this.#deps.spool.reject(fileName, {
       reason,
       http_status: outcome.kind === "refused" ? outcome.status : null,
       rejected_at: new Date(this.#deps.clock.unixMs()).toISOString(),
@@ -180,6 +181,7 @@ export class Settlement {
       key: name.key,
       ...(outcome.kind === "refused" ? outcome.exchange : {}),
     });
+    if (!isMoved) return; // another process has removed it
     this.#deps.status.chunkRejected(name.durationUs);
     const problem = "A chunk is refused while others are accepted; it is in rejected/.";
     this.#deps.log.error(problem, { chunk: fileName, reason });

@@ -2,6 +2,7 @@
 // with its proxies, addresses and certificates. It does not know what the texts mean.
 
 import { type Clock, systemClock } from "../system/clock.ts";
+import { TransportFailure } from "./failures.ts";
 import { HttpClient } from "./http_client.ts";
 import type { TlsConfig } from "../config/tls_files.ts";
 import { VERSION } from "../system/version.ts";
@@ -11,6 +12,8 @@ const TOTAL_MS = 20_000;
 const SILENCE_MS = 10_000;
 
 export interface TextPostOptions {
+  /** The key of the configuration that has the URL, for messages. */
+  readonly key: string;
   readonly tls: TlsConfig;
   /** Environment variables that may name a proxy. */
   readonly env: Readonly<Record<string, string>>;
@@ -20,9 +23,11 @@ export interface TextPostOptions {
 /** Posts texts to one server. */
 export class TextPost implements Disposable {
   readonly #http: HttpClient;
+  readonly #key: string;
 
   /** @param url of the server: only its scheme, name and port count. */
-  constructor(url: URL, { tls, env, clock = systemClock }: TextPostOptions) {
+  constructor(url: URL, { key, tls, env, clock = systemClock }: TextPostOptions) {
+    this.#key = key;
     this.#http = new HttpClient({ url, tls, env, clock });
   }
 
@@ -52,6 +57,13 @@ export class TextPost implements Disposable {
     const own = { "content-type": text.type, "user-agent": `recorder-agent/${VERSION}` };
     const request = { path, headers: { ...headers, ...own }, body };
     const limits = { signal, totalMs: TOTAL_MS, silenceMs: () => SILENCE_MS };
-    return (await this.#http.post(request, limits)).status;
+    try {
+      return (await this.#http.post(request, limits)).status;
+    } catch (error) {
+      if (!(error instanceof TransportFailure)) throw error;
+      const { kind, what, fix } = error;
+      const ownFix = fix?.replaceAll("ingest_base_url", this.#key) ?? null;
+      throw new TransportFailure(kind, what, ownFix, { cause: error });
+    }
   }
 }

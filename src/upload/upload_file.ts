@@ -16,8 +16,8 @@ export interface UploadFile {
   readonly sizeBytes: number;
   /** Its beginning. */
   readonly head: Uint8Array;
-  /** In base64. @throws {FileFailure} */
-  sha256(): Promise<string>;
+  /** In base64. @throws {FileFailure}; the reason of the signal: a large file takes seconds. */
+  sha256(signal: AbortSignal): Promise<string>;
   /** Its bytes, from the beginning. The next piece overwrites each one. @throws {FileFailure} */
   pieces(): AsyncIterable<Uint8Array<ArrayBuffer>>;
   close(): void;
@@ -93,9 +93,12 @@ class OpenFile implements UploadFile {
     this.head = this.#buffer.slice(0, await this.#read(HEAD_BYTES) ?? 0);
   }
 
-  async sha256(): Promise<string> {
+  async sha256(signal: AbortSignal): Promise<string> {
     const hash = createHash("sha256");
-    for await (const piece of this.pieces()) hash.update(piece);
+    for await (const piece of this.pieces()) {
+      signal.throwIfAborted();
+      hash.update(piece);
+    }
     return hash.digest("base64");
   }
 

@@ -168,7 +168,8 @@ export class Uploader {
     this.#report.tellPassedOver(this.#blame.passedOver); // the janitor may have removed one
     if (next !== null && "name" in next) return await this.#deliver(next, signal);
     let waitMs = next?.waitMs ?? LOOK_AGAIN_MS;
-    if (next === null) {
+    if (next !== null) this.#line.paused();
+    else {
       this.#line.caughtUp();
       this.#report.tellRates(null);
       this.#lookForReturnedMs = -Infinity;
@@ -189,7 +190,12 @@ export class Uploader {
       await this.#begin(first, round, signal);
       for (let oldest = round.inFlight[0]; oldest !== undefined; oldest = round.inFlight[0]) {
         this.#status.counters.oldestWaitingMs = oldest.name.startUnixUs / 1000;
-        if (await this.#beginBehind(oldest, round, signal)) continue;
+        try {
+          if (await this.#beginBehind(oldest, round, signal)) continue;
+        } catch (error) {
+          errors.push(error);
+          round.isOver = true;
+        }
         try {
           await this.#land(oldest, round);
         } catch (error) {

@@ -1,7 +1,7 @@
-import { assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
 import { loadConfig } from "../../src/config/config.ts";
 import { readTokenToSend } from "../../src/config/token.ts";
-import { refuseTransport } from "../../src/config/transport.ts";
+import { otlpHeadersToSend, refuseTransport } from "../../src/config/transport.ts";
 
 function config(url: string, more: Record<string, string> = {}) {
   return loadConfig({
@@ -38,4 +38,23 @@ Deno.test("http:// beyond this machine is refused unless allow_insecure_http is 
     await assertRejects(() => readTokenToSend(config(url)), Error, "Cannot deliver as");
     assertEquals(refuseTransport(config(url, { RA_ALLOW_INSECURE_HTTP: "true" })), null, url);
   }
+});
+
+Deno.test("otlp_headers go to an http:// receiver beyond this machine only with allow_insecure_http", () => {
+  const sent = (endpoint: string, more: Record<string, string> = {}) =>
+    otlpHeadersToSend(config("https://ingest.example.com", {
+      RA_OTLP_ENDPOINT: endpoint,
+      ...more,
+    }));
+  const token = { RA_OTLP_HEADERS: "authorization=Bearer%20s3cret" };
+  const fields = { authorization: "Bearer s3cret" };
+  for (const endpoint of ["https://otlp.example.com:4318", "http://127.0.0.1:4318"]) {
+    assertEquals(sent(endpoint, token), fields);
+  }
+  const beyond = "http://10.0.0.1:4318";
+  assertEquals(sent(beyond), {}, "there is nothing to hide");
+  assertEquals(sent(beyond, { ...token, RA_ALLOW_INSECURE_HTTP: "true" }), fields);
+  const { message } = assertThrows(() => sent(beyond, token), Error);
+  assertMatch(message, /otlp_endpoint must begin with https:\/\/.*"http:\/\/10\.0\.0\.1:4318"/);
+  assertEquals(message.includes("s3cret"), false);
 });

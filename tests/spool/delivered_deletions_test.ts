@@ -48,3 +48,22 @@ Deno.test("with keep_delivered_days 0 a chunk is gone at the moment of delivery,
   assertEquals(spool.tally.outbox, { files: 0, bytes: 0, durationUs: 0 });
   assertEquals(spool.deliveredDeletions.chunks, 1);
 });
+
+Deno.test("with keep_delivered_days 0 the next start knows the last chunk, though it is deleted", async () => {
+  await using temp = await TempSpool.open();
+  temp.spool.keepsDelivered = false;
+  const [first, last] = [chunkAt(NOON), chunkAt(NOON + 60_000)];
+  for (const name of [first, last]) await temp.store("outbox", name);
+  assertEquals(await temp.spool.markUploaded(formatChunkName(first)), true);
+  assertEquals((await temp.reopen()).latest("boot")?.key, last.key);
+  temp.spool.keepsDelivered = false;
+  assertEquals(await temp.spool.markUploaded(formatChunkName(last)), true);
+  assertEquals(chunksIn(temp.spool, "outbox"), []);
+  assertEquals((await temp.reopen()).latest("boot")?.key, last.key);
+  // A chunk that is there and newer counts, whatever the file says.
+  const next = chunkAt(NOON + 120_000);
+  await temp.store("outbox", next);
+  assertEquals((await temp.reopen()).latest("boot")?.key, next.key);
+  await Deno.writeTextFile(`${temp.dir}/last_deleted`, "nonsense");
+  assertEquals((await temp.reopen()).latest("boot")?.key, next.key);
+});

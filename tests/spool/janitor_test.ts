@@ -3,6 +3,7 @@ import { join } from "@std/path/join";
 import type { ChunkDir } from "../../src/chunk/chunk_name.ts";
 import { Janitor } from "../../src/spool/janitor.ts";
 import type { RetentionLimits } from "../../src/spool/retention.ts";
+import { Spool } from "../../src/spool/spool.ts";
 import { Status } from "../../src/status/status.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
 import { capturedLog, chunkAt, chunksIn, TempSpool, until } from "../fixtures/temp_spool.ts";
@@ -34,6 +35,7 @@ async function janitorAtNoon(limits: Partial<RetentionLimits> = {}) {
     status,
     disk,
     lines: captured.lines,
+    log: captured.log,
     janitor: new Janitor(temp.spool, { ...LIMITS, ...limits }, deps),
     report: () => status.report(temp.spool),
     problems: () => status.report(temp.spool).problems.map(({ code }) => code),
@@ -278,4 +280,22 @@ Deno.test("no chunk is deleted as expired after the clock was stepped two weeks 
   clock.step(-14 * 86_400_000);
   await janitor.removeExpired();
   assertEquals(chunksIn(spool, "outbox").length, 3);
+});
+
+Deno.test("a stop ends the counting of sizes after the start", async () => {
+  await using setup = await janitorAtNoon();
+  await setup.aged("outbox", Array.from({ length: 40 }, (_, index) => index / 100));
+  setup.spool.close();
+  const spool = setup.temp.spool = await Spool.open(setup.temp.dir); // the sizes are not known yet
+  const { countSizes } = spool;
+  const stop = new AbortController();
+  spool.countSizes = async (...args) => {
+    stop.abort();
+    await countSizes.apply(spool, args);
+  };
+  const deps = { clock: setup.clock, status: setup.status, log: setup.log };
+  await new Janitor(spool, LIMITS, deps).run(stop.signal);
+  assertEquals(spool.tally.outbox.bytes, 0);
+  await countSizes.call(spool);
+  assertEquals(spool.tally.outbox.bytes, 40 * 100);
 });

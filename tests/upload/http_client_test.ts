@@ -200,7 +200,7 @@ Deno.test("a connection serves 10 minutes and rests 2 at most; then the name is 
   const clock = new SimulatedClock(Date.UTC(2026, 10, 29));
   const lookups: string[] = [];
   const network: Network = {
-    ...systemNetwork,
+    ...systemNetwork(),
     lookup: (name) => Promise.resolve(lookups.push(name) ? ["127.0.0.1"] : []),
   };
   using client = makeClient(server.url.replace("127.0.0.1", "ingest.test"), { clock, network });
@@ -253,9 +253,9 @@ Deno.test("an abort ends a request at once, wherever it is, with the reason of t
   await using silent = scripted(() => "silence");
   const hang = new Promise<never>(() => {});
   const networks: Network[] = [
-    systemNetwork,
-    { ...systemNetwork, lookup: () => hang },
-    { ...systemNetwork, connect: () => hang },
+    systemNetwork(),
+    { ...systemNetwork(), lookup: () => hang },
+    { ...systemNetwork(), connect: () => hang },
   ];
   for (const network of networks) {
     using client = makeClient(silent.url.replace("127.0.0.1", "localhost"), { network });
@@ -268,13 +268,39 @@ Deno.test("an abort ends a request at once, wherever it is, with the reason of t
   }
 });
 
+Deno.test("a server that stays silent in each TLS handshake takes only a few descriptors", async () => {
+  const descriptors = () => [...Deno.readDirSync("/proc/self/fd")].length;
+  const ended: number[] = [];
+  let connections = 0;
+  const server = rawServer((connection) => {
+    const own = connections++;
+    const drain = async () => {
+      const buffer = new Uint8Array(4096);
+      while (await connection.read(buffer) !== null);
+    };
+    drain().catch(() => {}).then(() => ended.push(own));
+    return Promise.resolve();
+  });
+  const before = descriptors();
+  {
+    await using _server = server;
+    using client = makeClient(server.url.replace("http://127.0.0.1", "https://localhost"));
+    for (let attempt = 0; attempt < 10; attempt++) {
+      assertEquals((await failureOf(client, { silenceMs: 100 })).kind, "timeout");
+    }
+    await until(() => ended.length >= 6);
+    assertEquals(connections, 10);
+  }
+  await until(() => descriptors() <= before);
+});
+
 // ---- names and addresses
 
 Deno.test("a name whose first address is dead is reached at its second one, and localhost and ::1 work", async () => {
   await using server = scripted(() => answer(200));
   const { port } = new URL(server.url);
   const addresses = ["127.0.0.9", "127.0.0.1"]; // nothing listens on the first one
-  const network = { ...systemNetwork, lookup: () => Promise.resolve(addresses) };
+  const network = { ...systemNetwork(), lookup: () => Promise.resolve(addresses) };
   using client = makeClient(`http://ingest.test:${port}`, { network });
   assertEquals((await post(client)).status, 200);
   using local = makeClient(`http://localhost:${port}`);
@@ -288,7 +314,7 @@ Deno.test("a name whose first address is dead is reached at its second one, and 
 });
 
 Deno.test("a name without an address, and addresses that do not answer, are told apart", async () => {
-  const network = { ...systemNetwork, lookup: () => Promise.resolve(["127.0.0.9", "127.0.0.8"]) };
+  const network = { ...systemNetwork(), lookup: () => Promise.resolve(["127.0.0.9", "127.0.0.8"]) };
   using unknown = makeClient("http://ingest.invalid");
   const dns = await failureOf(unknown);
   assertEquals(dns.kind, "dns");

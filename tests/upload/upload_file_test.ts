@@ -10,6 +10,8 @@ import {
 } from "../../src/upload/upload_file.ts";
 import { join } from "@std/path/join";
 
+const never = new AbortController().signal;
+
 async function bytesOf(file: UploadFile): Promise<Uint8Array> {
   const parts: number[] = [];
   for await (const piece of file.pieces()) for (const byte of piece) parts.push(byte);
@@ -38,7 +40,7 @@ for (const size of [0, 1, 131_072, 131_073, 400_000]) {
       for (const source of [file, inMemory(bytes)]) {
         assertEquals([source.sizeBytes, source.head], [size, bytes.slice(0, 16_384)]);
         for (let turn = 0; turn < 2; turn++) {
-          assertEquals(await source.sha256(), hash);
+          assertEquals(await source.sha256(never), hash);
           assertEquals(await bytesOf(source), bytes);
         }
         source.close();
@@ -47,6 +49,18 @@ for (const size of [0, 1, 131_072, 131_073, 400_000]) {
     });
   });
 }
+
+Deno.test("a stop ends the hashing of a large file with the reason of the signal", async () => {
+  await withFile(0, async (path) => {
+    await Deno.truncate(path, 100_000_000);
+    const file = await new UploadFiles().open(path);
+    const stop = new AbortController();
+    const hashing = file.sha256(stop.signal);
+    stop.abort(new Error("stop!"));
+    await assertRejects(() => hashing, Error, "stop!");
+    file.close();
+  });
+});
 
 Deno.test("a file that changes, shrinks or grows while it is sent is noticed before its last piece", async () => {
   const changes: ((path: string) => Promise<void>)[] = [
@@ -60,7 +74,7 @@ Deno.test("a file that changes, shrinks or grows while it is sent is noticed bef
       const file = await new UploadFiles().open(path);
       await Deno.utime(path, 1, 1); // so that a change within a clock tick shows
       const opened = await new UploadFiles().open(path);
-      await assertRejects(() => file.sha256(), FileFailure, "changed");
+      await assertRejects(() => file.sha256(never), FileFailure, "changed");
       file.close();
       let sent = 0;
       await assertRejects(

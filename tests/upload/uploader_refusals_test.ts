@@ -113,6 +113,7 @@ Deno.test("rejected chunks are a problem until none is left", async () => {
   const names = [0, 1].map((index) => rig.refuse(index, { kind: "status", status: 400 }));
   await until(() => rig.report.chunks_rejected === 2);
   await rig.delivered(2);
+  await until(() => rig.temp.spool.sending.size === 0); // until then no chunk can be deleted
   for (const [left, name] of names.entries()) {
     assertEquals(rig.problems, ["chunks_rejected"]);
     const said = left === 0 ? "refused 2 chunks" : "refused 1 chunk";
@@ -158,6 +159,25 @@ Deno.test("chunks that another process deleted are skipped at once", async () =>
   }
   await rig.delivered(2);
   assertEquals([rig.server.requests.length, rig.report.upload_errors_total], [2, 0]);
+});
+
+Deno.test("a chunk that another process deletes before it is set aside is not counted as refused, and leaves no reason", async () => {
+  await using rig = await UploadRig.start([0, 1, 2]);
+  rig.refuse(0, { kind: "status", status: 422 });
+  const { spool } = rig.temp;
+  const { reject } = spool;
+  let isOver = false;
+  spool.reject = async (fileName, reason) => {
+    await Deno.remove(spool.path("outbox", fileName));
+    const isMoved = await reject.call(spool, fileName, reason);
+    isOver = true;
+    return isMoved;
+  };
+  await until(() => isOver && rig.report.uploaded_total === 2);
+  await rig.put(3);
+  await rig.delivered(3);
+  assertEquals([rig.report.chunks_rejected_total, rig.report.ledger.refused_s], [0, 0]);
+  assertEquals([rig.temp.files("rejected"), rig.said("ERROR"), rig.problems], [[], [], []]);
 });
 
 /** Three chunks, of which the second, or the last of two, cannot be read. */

@@ -57,6 +57,18 @@ Deno.test("when the server has changed its mind all refused chunks are delivered
   assertEquals([refused_s, unaccounted_s], [0, 0]);
 });
 
+Deno.test("with keep_delivered_days 0 a refused chunk that is accepted later is deleted, and its problem ends", async () => {
+  await using setup = await withRefused(2, { kind: "ok" });
+  const { rig, pass } = setup;
+  rig.temp.spool.keepsDelivered = false;
+  assertEquals(rig.problems, ["chunks_rejected"]);
+  await pass(61);
+  await rig.delivered(2);
+  await until(() => rig.problems.length === 0);
+  assertEquals([rig.temp.files("rejected"), rig.temp.files("uploaded")], [[], []]);
+  assertEquals([rig.report.status, rig.report.ledger.unaccounted_s], ["ok", 0]);
+});
+
 Deno.test("a refused chunk that another process requeues meanwhile is delivered once", async () => {
   await using setup = await withRefused(2, { kind: "slow", ms: 200 });
   const { rig, pass } = setup;

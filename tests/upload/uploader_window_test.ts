@@ -514,6 +514,37 @@ Deno.test("chunks that cannot be moved stay, the others are moved, and those are
   assertEquals(rig.problems, []);
 });
 
+Deno.test("the wait for the true time of a chunk does not make the line slow", async () => {
+  let waitMs = 600_000;
+  await using rig = await HeldRig.start(Array(5).fill(100), {
+    concurrency: 1,
+    clockWaitMs: (name) => "ab".includes(letterOf(name)) ? 0 : waitMs,
+  });
+  for (const letter of "ab") await rig.take(letter);
+  await until(() => rig.clock.sleepers === 1);
+  waitMs = 0;
+  await rig.clock.advance(600_000);
+  await rig.take("c");
+  await rig.inFlight("d");
+  assertEquals(rig.problems, []);
+});
+
+Deno.test("a folder that cannot be listed for the next chunk does not lose the answers to those in flight", async () => {
+  await using rig = await HeldRig.open();
+  const { spool } = rig.temp;
+  const { oldestWaiting } = spool;
+  spool.oldestWaiting = () => Promise.reject(new Error("Input/output error"));
+  await rig.answerAll("g");
+  await rig.inFlight("hij");
+  await rig.answerAll("hij");
+  await until(() => rig.problems.includes("spool_failed") && rig.clock.sleepers === 1);
+  assertEquals([rig.files("uploaded"), rig.files("outbox")], ["abcdefghij", "kl"]);
+  spool.oldestWaiting = oldestWaiting;
+  await rig.clock.advance(RETRY_MAX_MS);
+  await rig.inFlight("k");
+  assertEquals(rig.sent, "abcdefghijk");
+});
+
 Deno.test("a chunk that cannot be read among others goes to rejected/ alone", async () => {
   await using rig = await HeldRig.start(Array(12).fill(100));
   const path = rig.temp.spool.path("outbox", rig.fileName("h"));
