@@ -390,11 +390,16 @@ export class Recorder {
     const { schedule, timeZone } = this.#options;
     const { clock } = this.#deps;
     const offsetMs = clock.unixMs() - clock.monotonicMs();
-    const { startUnixUs, durationUs } = before.chunk ?? { startUnixUs: Infinity, durationUs: 0 };
-    const [fromMs, toMs] = [(startUnixUs + durationUs) / 1000, this.#begunMs + offsetMs];
+    const bootUnixMs = offsetMs - before.boot.zeroMs;
+    const { startUnixUs, durationUs, provisional } = before.chunk ??
+      { startUnixUs: Infinity, durationUs: 0 };
+    const startMs = provisional?.bootId === before.boot.id
+      ? bootUnixMs + provisional.startBootUs / 1000
+      : startUnixUs / 1000;
+    const [fromMs, toMs] = [startMs + durationUs / 1000, this.#begunMs + offsetMs];
     const gaps = scheduledBetween(fromMs, toMs, schedule, timeZone);
     const cause = causeBeforeStart(before, {
-      bootUnixMs: offsetMs - before.boot.zeroMs,
+      bootUnixMs,
       missingMs: toMs - fromMs,
       scheduledMs: gaps.reduce((sum, { startMs, endMs }) => sum + endMs - startMs, 0),
     });
@@ -416,7 +421,9 @@ export class Recorder {
   /** Declares what is missing before this start, once, when both ends of it have their true time. */
   #declareBefore(): void {
     const before = this.#before;
-    if (before === null || before.chunk?.provisional !== undefined) return;
+    if (before === null) return;
+    const { provisional = null } = before.chunk ?? {};
+    if (provisional !== null && provisional.bootId !== before.boot.id) return; // that is never known
     if (this.#options.provisional(this.#deps.clock.monotonicMs()) !== undefined) return;
     this.#before = null;
     const { cause, gaps } = this.#missingBefore(before);

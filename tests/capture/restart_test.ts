@@ -88,3 +88,18 @@ Deno.test("nothing is declared for the time before the first chunk of all, or of
   assertEquals(unsure.tags[0]?.["GAP_BEFORE_MS"], undefined);
   assertEquals(unsure.tags[0]?.["GAP_CAUSE"], "program_killed");
 });
+
+Deno.test("what a restart without the right time has cost is declared when the clock has become right", async () => {
+  const chunk = {
+    ...makeName(),
+    startUnixUs: 0,
+    durationUs: 60e6,
+    // The machine has run for an hour, and the monotonic clock shows a second; the chunk ended ten minutes ago.
+    provisional: { bootId: "b", startBootUs: (3_600_000 - 660_000) * 1000, seenUnixS: null },
+  };
+  const last = before(0, { chunk, boot: { id: "b", zeroMs: 3_599_000 } });
+  const { gaps, tags } = await restarted({ before: last });
+  assertEquals(gaps.map(({ ms, cause }) => [ms, cause]), [[600_000, "program_killed"]]);
+  assertEquals(tags[0]?.["GAP_BEFORE_MS"], "600000");
+  assertEquals(tags[0]?.["GAP_CAUSE"], "program_killed");
+});

@@ -252,7 +252,7 @@ Deno.test("packets that are missing from the stream are not counted twice as los
 Deno.test("tags that do not fit cost their chunk only themselves", () => {
   const causeBefore = () => "a cause without end ".repeat(30);
   const chunk = { ...makeName(), startUnixUs: (NOON - 3_600_000) * 1000 };
-  const rig = cutterRig(new ChunkChain({ chunk }, { causeBefore }));
+  const rig = cutterRig(new ChunkChain({ chunk, boot: { id: "b", zeroMs: 0 } }, { causeBefore }));
   rig.read([HEAD, ...rig.packets(100)]);
   rig.cutter.finish();
   assertEquals(rig.chunks().sounds, [numbers(0, 100)]);
