@@ -33,7 +33,9 @@ export async function appendGap(spoolDir: string, gap: GapRecord): Promise<void>
   const path = join(spoolDir, "gaps.jsonl");
   const isThere = await exists(path);
   if (isThere && !(await Deno.lstat(path)).isFile) throw new Error(`${path} is not a regular file`);
-  await Deno.writeTextFile(path, JSON.stringify(gap) + "\n", { append: true, mode: 0o600 });
+  // A power cut may have torn the last line: this one must not become part of it.
+  const start = isThere && !await endsWithLine(path) ? "\n" : "";
+  await Deno.writeTextFile(path, `${start}${JSON.stringify(gap)}\n`, { append: true, mode: 0o600 });
   const { size } = await Deno.stat(path);
   if (size <= MAX_BYTES) return;
   const kept = await readFrom(path, size - KEPT_BYTES);
@@ -64,6 +66,15 @@ function endOf(line: string): number | null {
   } catch {
     return null; // a line that was cut off
   }
+}
+
+/** Whether the last byte ends a line, or there is none. */
+async function endsWithLine(path: string): Promise<boolean> {
+  using file = await Deno.open(path, { read: true });
+  const { size } = await file.stat();
+  if (size === 0) return true;
+  await file.seek(size - 1, Deno.SeekMode.Start);
+  return (await readUpTo(file, 1))[0] === 0x0a;
 }
 
 /** The whole lines of the next KEPT_BYTES, however large the file has become. */

@@ -47,3 +47,14 @@ Deno.test("declaredUntil() is the end of the latest gap, whatever the file looks
   assertEquals(await declaredUntil(dir), Date.parse(gap(0).end));
   await Deno.remove(dir, { recursive: true });
 });
+
+Deno.test("a line that a power cut has torn costs itself, and not the gap after it", async () => {
+  const dir = await Deno.makeTempDir();
+  const path = join(dir, "gaps.jsonl");
+  await Deno.writeTextFile(path, JSON.stringify(gap(1)) + '\n{"start":"2026-06');
+  await appendGap(dir, gap(2));
+  await appendGap(dir, gap(3));
+  const lines = (await Deno.readTextFile(path)).trimEnd().split("\n");
+  assertEquals(lines.toSpliced(1, 1).map((line) => JSON.parse(line)), [gap(1), gap(2), gap(3)]);
+  await Deno.remove(dir, { recursive: true });
+});
