@@ -252,7 +252,19 @@ async function writeWav(
   const samples = await writeOgg(ogg, runs, progress);
   try {
     progress("decoding");
-    const args = ["-v", "error", "-nostdin", "-n", "-i", ogg, "-rf64", "auto", "-f", "wav", path];
+    const args = [
+      "-v",
+      "error",
+      "-nostdin",
+      "-n",
+      "-i",
+      `file:${ogg}`,
+      "-rf64",
+      "auto",
+      "-f",
+      "wav",
+      `file:${path}`,
+    ];
     const child = spawnBound(ffmpegProgram(), args, { stdout: "null", stderr: "piped" });
     const { success, stderr } = await child.output();
     if (!success) {
