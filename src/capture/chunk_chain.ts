@@ -11,8 +11,8 @@ export interface Before {
   readonly chunk: ChunkName | null;
   /** Whether it was cut off, by a crash or a power cut. */
   readonly wasCutOff: boolean;
-  /** Unix milliseconds: sound that is missing before that has been declared. */
-  readonly declaredUntilMs: number;
+  /** Unix milliseconds: sound that is missing before each of these times has been declared. */
+  readonly declaredEndsMs: readonly number[];
   readonly boot: Boot;
 }
 

@@ -404,7 +404,8 @@ export class Recorder {
       scheduledMs: gaps.reduce((sum, { startMs, endMs }) => sum + endMs - startMs, 0),
     });
     const undeclared = scheduledBetween(
-      Math.max(fromMs, Math.min(before.declaredUntilMs, toMs)),
+      // An end in the future was written by a clock that was wrong.
+      Math.max(fromMs, ...before.declaredEndsMs.filter((endMs) => endMs <= toMs)),
       toMs,
       schedule,
       timeZone,

@@ -6,7 +6,7 @@ import { exists, readUpTo, removeIfThere } from "../system/disk.ts";
 
 /** A larger file loses its older half; a gap takes about 150 bytes. */
 const MAX_BYTES = 256 * 1024;
-/** The last gap is within this many bytes at the end of the file. */
+/** The last gaps are within this many bytes at the end of the file. */
 const LAST_BYTES = 4096;
 const KEPT_BYTES = MAX_BYTES / 2;
 
@@ -44,19 +44,17 @@ export async function appendGap(spoolDir: string, gap: GapRecord): Promise<void>
   await Deno.rename(`${path}.tmp`, path);
 }
 
-/** The end of the last gap that was declared, Unix milliseconds; -Infinity if there is none. Never rejects. */
-export async function declaredUntil(spoolDir: string): Promise<number> {
-  let untilMs = -Infinity;
+/** The ends of the gaps that were declared last, Unix milliseconds by the clock of then. Never rejects. */
+export async function declaredEnds(spoolDir: string): Promise<number[]> {
   try {
     using file = await Deno.open(join(spoolDir, "gaps.jsonl"));
     const { size } = await file.stat();
     await file.seek(Math.max(0, size - LAST_BYTES), Deno.SeekMode.Start);
     const text = new TextDecoder().decode(await readUpTo(file, LAST_BYTES));
-    for (const line of text.split("\n")) {
-      untilMs = Math.max(untilMs, endOf(line) ?? untilMs);
-    }
-  } catch { /* the file does not exist yet */ }
-  return untilMs;
+    return text.split("\n").flatMap((line) => endOf(line) ?? []);
+  } catch {
+    return []; // the file does not exist yet
+  }
 }
 
 function endOf(line: string): number | null {

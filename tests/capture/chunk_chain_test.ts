@@ -84,7 +84,7 @@ Deno.test("a start knows whether the program was killed, the machine restarted, 
   const before: Before = {
     chunk: { ...makeName(), startUnixUs: NOON_US, durationUs: 60e6 },
     wasCutOff: true,
-    declaredUntilMs: -Infinity,
+    declaredEndsMs: [],
     boot: { id: "b", zeroMs: 0 },
   };
   const [earlier, later] = [NOON_US / 1000 - 1000, NOON_US / 1000 + 61_000];

@@ -15,7 +15,7 @@ function before(agoMs: number, changes: Partial<Before> = {}): Before {
   return {
     chunk: { ...makeName(), startUnixUs: (NOON - agoMs) * 1000 - durationUs, durationUs },
     wasCutOff: true,
-    declaredUntilMs: -Infinity,
+    declaredEndsMs: [],
     boot: { id: "b", zeroMs: 3_600_000 },
     ...changes,
   };
@@ -64,7 +64,8 @@ Deno.test("a restart of the machine, and a service that did not run, are causes 
   assertEquals(restart.gaps[0]?.cause, "machine_restarted");
   assertEquals(restart.tags[0]?.["GAP_CAUSE"], "machine_restarted");
   // Its end was declared when it stopped.
-  const stopped = before(90_000, { wasCutOff: false, declaredUntilMs: NOON - 60_000 });
+  const declaredEndsMs = [NOON - 3_600_000, NOON - 60_000, NOON + 86_400_000]; // one by a wrong clock
+  const stopped = before(90_000, { wasCutOff: false, declaredEndsMs });
   const stop = await restarted({ before: stopped });
   assertEquals([stop.gaps[0]?.ms, stop.gaps[0]?.cause], [60_000, "not_running"]);
 });
