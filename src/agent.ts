@@ -128,6 +128,7 @@ export async function runAgent(options: AgentOptions, stop: AbortSignal): Promis
       await health.close();
     }
     const { outbox, rejected } = spool.tally;
+    await spool.rememberLatest();
     log.info("recorder-agent has stopped.", { waiting: outbox.files, refused: rejected.files });
   } finally {
     spool.close();

@@ -7,6 +7,7 @@ import type { ChunkName } from "../chunk/chunk_name.ts";
 export class LatestChunk {
   #listed: ChunkName | null = null;
   #admitted: ChunkName | null = null;
+  #last: ChunkName | null = null;
   /** By boot id, the provisional name with the latest time since boot. */
   readonly #ofBoot = new Map<string, ChunkName>();
 
@@ -18,8 +19,14 @@ export class LatestChunk {
 
   /** A chunk that came into outbox/ from recording/. */
   admitted(name: ChunkName): void {
+    this.#last = name;
     if (name.startUnixUs >= (this.#admitted?.startUnixUs ?? -Infinity)) this.#admitted = name;
     this.#noteBoot(name);
+  }
+
+  /** The chunk that came into outbox/ last; null if none has come. */
+  get lastAdmitted(): ChunkName | null {
+    return this.#last;
   }
 
   /** The chunk that was recorded last as far as names tell; null if there is none. */

@@ -21,10 +21,12 @@ import { CoalescedSync } from "./coalesced_sync.ts";
 import {
   freeBytesOf,
   PRIVATE_FILE,
+  readWholeText,
   removeIfThere,
   renameIfThere,
   sizeOf,
   syncDirectory,
+  writeWhole,
 } from "../system/disk.ts";
 import type { Tally } from "../status/tally.ts";
 import { DeliveredDeletions } from "./delivered_deletions.ts";
@@ -47,6 +49,8 @@ const HELD_NAMES = 300_000;
 const NAMES_AT_ONCE = 1000;
 /** While a backlog is delivered, this many delivered chunks share the syncs of their folders. */
 const FILED_AT_ONCE = 16;
+/** The name of the chunk that was recorded last, between a stop and the next start. */
+const LAST_CHUNK = "last_chunk";
 /** Recordings are people's voices: only the user of the service can read them. */
 const PRIVATE_DIR = 0o700;
 
@@ -119,11 +123,31 @@ export class Spool {
       for (const sub of CHUNK_DIRS) {
         await spool.#folders[sub].list((_, name) => spool.#latest.listed(name));
       }
+      await spool.#recallLatest();
       return spool;
     } catch (error) {
       lock?.close();
       throw error instanceof SpoolLockedError ? error : unusable(dir, error);
     }
+  }
+
+  /**
+   * Call this when the program ends: where delivered chunks are deleted, the name of the last one is kept for
+   * the next start, which continues after it. Never rejects.
+   */
+  async rememberLatest(): Promise<void> {
+    const last = this.#latest.lastAdmitted;
+    if (this.keepsDelivered || last === null) return;
+    await writeWhole(join(this.dir, LAST_CHUNK), `${formatChunkName(last)}\n`).catch(() => {});
+  }
+
+  /** Once: after a crash, an older name would say that what was recorded since is missing. Never rejects. */
+  async #recallLatest(): Promise<void> {
+    const path = join(this.dir, LAST_CHUNK);
+    const text = await readWholeText(path, 1000).catch(() => "");
+    await removeIfThere(path).catch(() => {});
+    const name = parseChunkName(text.trim());
+    if (name !== null) this.#latest.listed(name);
   }
 
   /** Releases the lock. Await `uploadedSynced` before. */

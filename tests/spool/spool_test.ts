@@ -7,6 +7,7 @@ import {
   parseChunkName,
 } from "../../src/chunk/chunk_name.ts";
 import { Spool, SpoolLockedError } from "../../src/spool/spool.ts";
+import { makeName } from "../fixtures/chunks.ts";
 import { seededRandom } from "../fixtures/random.ts";
 import { chunkAt, chunksIn, oldestIn, TempSpool } from "../fixtures/temp_spool.ts";
 
@@ -315,4 +316,27 @@ Deno.test("a lock that is a link is refused: nothing is written where it leads",
   } finally {
     await Deno.remove(dir, { recursive: true });
   }
+});
+
+Deno.test("a start continues after the last chunk even if that was deleted when it was delivered", async () => {
+  await using temp = await TempSpool.open();
+  const { dir } = temp;
+  temp.spool.keepsDelivered = false;
+  const [refused, last] = [makeName(1), makeName(5)];
+  const files: string[] = [];
+  for (const name of [refused, last]) {
+    const part = await temp.spool.create(name);
+    files.push(await part.seal(name) ?? "");
+  }
+  await temp.spool.reject(files[0] ?? "", { reason: "a test" });
+  await temp.spool.markUploaded(files[1] ?? "");
+  await temp.spool.rememberLatest();
+  await temp.reopen();
+  assertEquals(temp.spool.latest("b"), last);
+  // Only once: what this run records is lost with it if it is killed.
+  await temp.reopen();
+  assertEquals(temp.spool.latest("b"), refused);
+  await Deno.writeTextFile(join(dir, "last_chunk"), "\u0000".repeat(5000));
+  await temp.reopen();
+  assertEquals(temp.spool.latest("b"), refused);
 });
