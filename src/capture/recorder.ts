@@ -3,7 +3,7 @@
 // the attempts and the gaps between them share one account of what is missing.
 
 import type { CaptureSource } from "../microphone/capture_attempts.ts";
-import type { ChannelLevels, ChannelSetting } from "../microphone/channel_choice.ts";
+import type { ChannelSetting } from "../microphone/channel_choice.ts";
 import type { Clock } from "../system/clock.ts";
 import { repeating } from "../system/held_lines.ts";
 import type { Logger } from "../system/log.ts";
@@ -14,7 +14,7 @@ import { openUntil } from "../system/window.ts";
 import { ChunkWriter } from "../spool/chunk_writer.ts";
 import { ProblemReport } from "../status/problem_report.ts";
 import { type Diagnosis, type ProblemCode, problems } from "../status/problems.ts";
-import { ChannelKeeper } from "./channel_keeper.ts";
+import { ChannelKeeper, type OpenChannels } from "./channel_keeper.ts";
 import { type Before, causeBeforeStart, ChunkChain } from "./chunk_chain.ts";
 import { FfmpegMissingError, type StartFfmpeg } from "./ffmpeg.ts";
 import { appendGap, isNormalEdge } from "../status/gap_log.ts";
@@ -276,19 +276,18 @@ export class Recorder {
     const channels = await this.#channels.open(source, microphone);
     while (true) {
       await using changed = openUntil(signal, (signal) => channels.change(signal));
-      const { source, onLevels } = channels;
-      const end = await this.#recordFrom(source, microphone, changed.signal, onLevels);
+      const end = await this.#recordFrom(channels, microphone, changed.signal);
       if (!changed.signal.aborted || signal.aborted) return end;
       this.#gapCause = "channel_changed";
     }
   }
 
   async #recordFrom(
-    source: CaptureSource,
+    channels: OpenChannels,
     microphone: Microphone,
     signal: AbortSignal,
-    onChannels: ((levels: ChannelLevels) => void) | null,
   ): Promise<Attempt> {
+    const { source, onLevels: onChannels } = channels;
     const { clock, status } = this.#deps;
     const startedMs = clock.monotonicMs();
     const tags = { ...this.#options.tags, MICROPHONE: microphone.name };
@@ -310,6 +309,7 @@ export class Recorder {
         onSound: (startMs) => {
           const tookMs = clock.monotonicMs() - startedMs;
           if (tookMs < FIRST_SOUND_MIN_MS) this.#firstSoundMs.delete(keyOf(microphone));
+          channels.onSound();
           this.#soundArrived(startMs, microphone);
         },
         provisional: this.#options.provisional,
