@@ -36,7 +36,7 @@ export interface Hole {
   /** The cause of a gap, as in gaps.jsonl; null if it is not declared. */
   readonly cause: string | null;
   readonly startUnixUs: number;
-  /** Samples at 48 kHz. */
+  /** Samples at 48 kHz; 0 if nobody knows how many. */
   readonly samples: number;
 }
 
@@ -220,6 +220,11 @@ function holesBetween(
   if (isUnsaid && !isSameStream && betweenUs < JOIN_US) samples = 0;
   // A chunk is missing, but the clock was set back by more than it was long: nobody knows its length.
   const isHidden = samples === 0 && !isUnsaid && !follows && !isSameStream && last.chunkId !== null;
+  // The till cannot tell how long nothing was recorded: one of the two chunks had no right time.
+  const isOfUnknownLength = samples === 0 && follows && gapUs === null && next.gapCause !== null;
+  if (isOfUnknownLength) {
+    return [{ kind: "hole", why: "gap", cause: next.gapCause, startUnixUs: endUs, samples }];
+  }
   if (samples === 0 && !isHidden) return [];
   const gapSamples = Math.min(samples, toSamples(gapUs ?? (follows ? betweenUs : 0)));
   // Rounded to a millisecond: what is left is not another hole.

@@ -19,6 +19,7 @@ import {
   inWords,
   readChunks,
   seconds,
+  secondsOf,
   shown,
   WallClock,
   whyMissing,
@@ -93,7 +94,7 @@ async function joinChunks(
   for (const unused of line.unused) print(`- ${inWords(unused)}; it is left out`);
   for (const hole of holes) {
     print(
-      `- ${wall.format(hole.startUnixUs)}  ${seconds(hole.samples)} s missing: ${whyMissing(hole)}`,
+      `- ${wall.format(hole.startUnixUs)}  ${secondsOf(hole)} s missing: ${whyMissing(hole)}`,
     );
   }
   const outputs = options.gaps === "split" && runs.length > 1

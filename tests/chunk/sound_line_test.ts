@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import type { ChunkRecord } from "../../src/chunk/chunk_record.ts";
 import { layOut } from "../../src/chunk/sound_line.ts";
 
@@ -53,6 +53,15 @@ Deno.test("starts that had no right time follow each other as the chain says, wh
   assertEquals(order([first, ...starts]), "a b c d");
   assertEquals(order([...starts.toReversed(), first]), "a b c d");
   assertEquals(order([unsure("x", "y", 60), unsure("y", "x", 30)]), "y x", "nothing is lost");
+});
+
+Deno.test("a gap whose length nobody knows is named", () => {
+  const more = { previousChunkId: "a", gapCause: "machine_restarted", isTimeSure: false };
+  const { items } = layOut([minute("a", NOON_S), minute("b", 60, more)]);
+  const [, hole] = items;
+  assert(hole?.kind === "hole");
+  const { why, cause, samples } = hole;
+  assertEquals([why, cause, samples], ["gap", "machine_restarted", 0]);
 });
 
 Deno.test("a chunk that did not come is named even if the clock was set back behind it", () => {
