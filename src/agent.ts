@@ -31,7 +31,7 @@ import { collectMetrics } from "./web/metrics.ts";
 import { restoreHistory } from "./spool/restore_history.ts";
 import { sendHeartbeats } from "./web/heartbeat.ts";
 import { MetricsPush } from "./web/metrics_push.ts";
-import { declaredUntil } from "./status/gap_log.ts";
+import { declaredEnds } from "./status/gap_log.ts";
 import { ProblemReport } from "./status/problem_report.ts";
 import { problems } from "./status/problems.ts";
 import { type HealthReport, Status } from "./status/status.ts";
@@ -91,7 +91,7 @@ export async function runAgent(options: AgentOptions, stop: AbortSignal): Promis
     const before = {
       chunk: spool.latest(boot.id),
       wasCutOff: recovered > 0,
-      declaredUntilMs: await declaredUntil(config.spoolDir),
+      declaredEndsMs: await declaredEnds(config.spoolDir),
       boot,
     };
     const clockSync = new ClockSync({

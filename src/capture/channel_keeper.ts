@@ -24,6 +24,8 @@ export interface ChannelKeeperDeps extends ProblemReportDeps {
 export interface OpenChannels {
   /** With the channels to record now. */
   readonly source: CaptureSource;
+  /** Call this when the source gives sound: until then it may not even have these channels. */
+  onSound(): void;
   /** Call this with what is heard; null if there is nothing to find out. */
   readonly onLevels: ((levels: ChannelLevels) => void) | null;
   /** Resolves when `source` has other channels than when this was called, or on abort. */
@@ -46,22 +48,30 @@ export class ChannelKeeper {
 
   /** Call this before a source is recorded. */
   async open(source: CaptureSource, microphone: Microphone): Promise<OpenChannels> {
-    if (source.kind === "lavfi") return { source, onLevels: null, change: aborted };
+    if (source.kind === "lavfi") {
+      return { source, onSound: () => {}, onLevels: null, change: aborted };
+    }
     const { channels: count } = source;
     const fixed = fixedChannels(this.#setting, count);
     if (fixed !== null) {
-      this.#checkSetting(count, microphone);
-      if (count > 1) this.#announce(microphone, count, fixed);
-      return { source: { ...source, take: fixed.channels }, onLevels: null, change: aborted };
+      return {
+        source: { ...source, take: fixed.channels },
+        onSound: () => {
+          this.#checkSetting(count, microphone);
+          if (count > 1) this.#announce(microphone, count, fixed);
+        },
+        onLevels: null,
+        change: aborted,
+      };
     }
     const known = await this.#microphones.knownChannels(microphone, count);
     let state = listenTo(count, known);
-    this.#announce(microphone, count, state.choice);
     let wake = () => {};
     return {
       get source() {
         return { ...source, take: state.choice.channels };
       },
+      onSound: () => this.#announce(microphone, count, state.choice),
       onLevels: (levels) => {
         const before = state;
         state = hear(state, levels);

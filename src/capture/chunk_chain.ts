@@ -11,8 +11,8 @@ export interface Before {
   readonly chunk: ChunkName | null;
   /** Whether it was cut off, by a crash or a power cut. */
   readonly wasCutOff: boolean;
-  /** Unix milliseconds: sound that is missing before that has been declared. */
-  readonly declaredUntilMs: number;
+  /** Unix milliseconds: sound that is missing before each of these times has been declared. */
+  readonly declaredEndsMs: readonly number[];
   readonly boot: Boot;
 }
 
@@ -30,14 +30,18 @@ export function causeBeforeStart(
   if (now.scheduledMs < EDGE_MS && now.missingMs > now.scheduledMs + 1000) {
     return "outside_schedule";
   }
-  if (chunk !== null && isOfAnotherBoot(chunk, boot, now.bootUnixMs)) return "machine_restarted";
+  if (chunk !== null && isOfAnotherBoot(chunk, boot, now)) return "machine_restarted";
   return wasCutOff ? "program_killed" : "not_running";
 }
 
-function isOfAnotherBoot(chunk: ChunkName, boot: Boot, bootUnixMs: number): boolean {
-  const { provisional, startUnixUs, durationUs } = chunk;
+function isOfAnotherBoot(
+  { provisional, startUnixUs, durationUs }: ChunkName,
+  boot: Boot,
+  { bootUnixMs, missingMs }: { readonly bootUnixMs: number; readonly missingMs: number },
+): boolean {
   if (provisional !== undefined) return provisional.bootId !== boot.id;
-  return (startUnixUs + durationUs) / 1000 < bootUnixMs;
+  // A chunk from the future: the clock went back, as that of a Pi does when the power fails.
+  return missingMs < -EDGE_MS || (startUnixUs + durationUs) / 1000 < bootUnixMs;
 }
 
 /** The end of the last chunk, on the clocks that are comparable with those of the next one. */
@@ -61,6 +65,7 @@ export class ChunkChain {
   /** Replaces the cause that the recorder gives for the gap before the next chunk. */
   #cause: (() => string) | null;
   #last: Link | null;
+  readonly #boot: Boot | null;
   /** Chunks whose sound is complete and which are not in outbox/ yet, in order. */
   readonly #unsealed: { readonly key: string; readonly startUnixUs: number }[] = [];
 
@@ -69,7 +74,7 @@ export class ChunkChain {
    * @param deps.causeBefore why sound is missing since the last chunk of an earlier run.
    */
   constructor(
-    before: Pick<Before, "chunk"> | null = null,
+    before: Pick<Before, "chunk" | "boot"> | null = null,
     deps: {
       oldestWaiting?: () => ChunkName | null | undefined;
       causeBefore?: () => string;
@@ -77,7 +82,8 @@ export class ChunkChain {
   ) {
     this.#oldestWaiting = deps.oldestWaiting ?? (() => undefined);
     this.#cause = deps.causeBefore ?? null;
-    const chunk = before?.chunk ?? null;
+    const { chunk = null, boot = null } = before ?? {};
+    this.#boot = boot;
     this.#last = chunk === null ? null : {
       key: chunk.key,
       endUnixUs: chunk.startUnixUs + chunk.durationUs,
@@ -94,21 +100,26 @@ export class ChunkChain {
 
   /**
    * Milliseconds between the end of the last chunk and the start of the next; null if that is not known,
-   * because one of them has only a provisional time of another boot.
+   * because one of them has only a provisional time, and they are of two boots.
    */
   gapBefore({ startMs, startUnixUs, provisional }: Start): number | null {
     const last = this.#last;
     if (last === null) return null;
     if (last.endMs !== null) return Math.max(0, startMs - last.endMs);
-    const [a, b] = [last.provisional, provisional];
-    if (a === undefined && b === undefined) return Math.max(0, startUnixUs - last.endUnixUs) / 1000;
-    if (a === undefined || b === undefined || a.bootId !== b.bootId) return null;
-    return Math.max(0, b.startBootUs - a.startBootUs - last.durationUs) / 1000;
+    if (last.provisional === undefined) {
+      return provisional ? null : Math.max(0, startUnixUs - last.endUnixUs) / 1000;
+    }
+    // In one boot the monotonic clock tells, even if the other one has become right meanwhile.
+    const { bootId, startBootUs } = last.provisional;
+    if (this.#boot?.id !== bootId) return null;
+    return Math.max(0, startMs + this.#boot.zeroMs - (startBootUs + last.durationUs) / 1000);
   }
 
   /** The cause of the gap before the next chunk, given the cause that the recorder knows. */
   causeBefore(cause: string): string {
-    return this.#cause?.() ?? cause;
+    const before = this.#cause?.() ?? cause;
+    // A night does not hide that the day began without sound.
+    return before === "outside_schedule" && cause !== "starting" ? cause : before;
   }
 
   /** The schedule has ended: the gap before the next chunk is the time until it begins again. */

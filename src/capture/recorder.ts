@@ -3,7 +3,7 @@
 // the attempts and the gaps between them share one account of what is missing.
 
 import type { CaptureSource } from "../microphone/capture_attempts.ts";
-import type { ChannelLevels, ChannelSetting } from "../microphone/channel_choice.ts";
+import type { ChannelSetting } from "../microphone/channel_choice.ts";
 import type { Clock } from "../system/clock.ts";
 import { repeating } from "../system/held_lines.ts";
 import type { Logger } from "../system/log.ts";
@@ -14,7 +14,7 @@ import { openUntil } from "../system/window.ts";
 import { ChunkWriter } from "../spool/chunk_writer.ts";
 import { ProblemReport } from "../status/problem_report.ts";
 import { type Diagnosis, type ProblemCode, problems } from "../status/problems.ts";
-import { ChannelKeeper } from "./channel_keeper.ts";
+import { ChannelKeeper, type OpenChannels } from "./channel_keeper.ts";
 import { type Before, causeBeforeStart, ChunkChain } from "./chunk_chain.ts";
 import { FfmpegMissingError, type StartFfmpeg } from "./ffmpeg.ts";
 import { appendGap, isNormalEdge } from "../status/gap_log.ts";
@@ -276,19 +276,18 @@ export class Recorder {
     const channels = await this.#channels.open(source, microphone);
     while (true) {
       await using changed = openUntil(signal, (signal) => channels.change(signal));
-      const { source, onLevels } = channels;
-      const end = await this.#recordFrom(source, microphone, changed.signal, onLevels);
+      const end = await this.#recordFrom(channels, microphone, changed.signal);
       if (!changed.signal.aborted || signal.aborted) return end;
       this.#gapCause = "channel_changed";
     }
   }
 
   async #recordFrom(
-    source: CaptureSource,
+    channels: OpenChannels,
     microphone: Microphone,
     signal: AbortSignal,
-    onChannels: ((levels: ChannelLevels) => void) | null,
   ): Promise<Attempt> {
+    const { source, onLevels: onChannels } = channels;
     const { clock, status } = this.#deps;
     const startedMs = clock.monotonicMs();
     const tags = { ...this.#options.tags, MICROPHONE: microphone.name };
@@ -310,6 +309,7 @@ export class Recorder {
         onSound: (startMs) => {
           const tookMs = clock.monotonicMs() - startedMs;
           if (tookMs < FIRST_SOUND_MIN_MS) this.#firstSoundMs.delete(keyOf(microphone));
+          channels.onSound();
           this.#soundArrived(startMs, microphone);
         },
         provisional: this.#options.provisional,
@@ -390,16 +390,22 @@ export class Recorder {
     const { schedule, timeZone } = this.#options;
     const { clock } = this.#deps;
     const offsetMs = clock.unixMs() - clock.monotonicMs();
-    const { startUnixUs, durationUs } = before.chunk ?? { startUnixUs: Infinity, durationUs: 0 };
-    const [fromMs, toMs] = [(startUnixUs + durationUs) / 1000, this.#begunMs + offsetMs];
+    const bootUnixMs = offsetMs - before.boot.zeroMs;
+    const { startUnixUs, durationUs, provisional } = before.chunk ??
+      { startUnixUs: Infinity, durationUs: 0 };
+    const startMs = provisional?.bootId === before.boot.id
+      ? bootUnixMs + provisional.startBootUs / 1000
+      : startUnixUs / 1000;
+    const [fromMs, toMs] = [startMs + durationUs / 1000, this.#begunMs + offsetMs];
     const gaps = scheduledBetween(fromMs, toMs, schedule, timeZone);
     const cause = causeBeforeStart(before, {
-      bootUnixMs: offsetMs - before.boot.zeroMs,
+      bootUnixMs,
       missingMs: toMs - fromMs,
       scheduledMs: gaps.reduce((sum, { startMs, endMs }) => sum + endMs - startMs, 0),
     });
     const undeclared = scheduledBetween(
-      Math.max(fromMs, Math.min(before.declaredUntilMs, toMs)),
+      // An end in the future was written by a clock that was wrong.
+      Math.max(fromMs, ...before.declaredEndsMs.filter((endMs) => endMs <= toMs)),
       toMs,
       schedule,
       timeZone,
@@ -416,7 +422,9 @@ export class Recorder {
   /** Declares what is missing before this start, once, when both ends of it have their true time. */
   #declareBefore(): void {
     const before = this.#before;
-    if (before === null || before.chunk?.provisional !== undefined) return;
+    if (before === null) return;
+    const { provisional = null } = before.chunk ?? {};
+    if (provisional !== null && provisional.bootId !== before.boot.id) return; // that is never known
     if (this.#options.provisional(this.#deps.clock.monotonicMs()) !== undefined) return;
     this.#before = null;
     const { cause, gaps } = this.#missingBefore(before);

@@ -66,7 +66,10 @@ export class StreamCutter {
   #chunkKey = "";
   /** The header of the open chunk as it was written. */
   #header: Uint8Array | null = null;
-  /** When the open chunk began, no chunk from before this time was waiting; null if that is not known. */
+  /**
+   * When the open chunk began, no chunk from before this time was waiting; null if that is not known, or if
+   * the clock was not right then.
+   */
   #waitingFromUs: number | null = null;
   /** Samples that this stream has lost between its packets, and the end of its last chunk. */
   #lostSamples = 0;
@@ -259,7 +262,8 @@ export class StreamCutter {
     const start = this.#stream?.timeline.startOf(startSample, this.#utcOffsetMs()) ??
       { startMs: 0, startUnixUs: 0, gapMs: 0 };
     const { startMs, startUnixUs, gapMs } = start;
-    this.#waitingFromUs = this.#deps.chain.waitingFromUs(startUnixUs);
+    const isSure = this.#deps.provisional(startMs) === undefined;
+    this.#waitingFromUs = isSure ? this.#deps.chain.waitingFromUs(startUnixUs) : null;
     this.#header = this.#headerWith(bytes, start, this.#lostUntil(gapMs));
     const withHeader = this.#header === null
       ? bytes

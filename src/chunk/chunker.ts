@@ -183,7 +183,9 @@ class OpenChunk {
   }
 
   #page(): Uint8Array {
-    this.#pagePackets = PAGE_PACKETS;
+    // The second page ends where ffmpeg's page ends: otherwise a part of each would wait for the next one.
+    const isFirst = this.#pagePackets > PAGE_PACKETS;
+    this.#pagePackets = isFirst ? PAGE_PACKETS - OWN_ON_FIRST_PAGE : PAGE_PACKETS;
     return this.#writer.page();
   }
 }

@@ -36,7 +36,7 @@ export interface Hole {
   /** The cause of a gap, as in gaps.jsonl; null if it is not declared. */
   readonly cause: string | null;
   readonly startUnixUs: number;
-  /** Samples at 48 kHz. */
+  /** Samples at 48 kHz; 0 if nobody knows how many. */
   readonly samples: number;
 }
 
@@ -64,6 +64,7 @@ export function layOut(chunks: readonly ChunkRecord[]): SoundLine {
   const known = new Map(
     placed.flatMap(({ chunk }) => chunk.chunkId === null ? [] : [[chunk.chunkId, chunk]]),
   );
+  // Not as arguments of one call: there may be more chunks than a call can have.
   const waitingFromUs = placed.reduce(
     (latest, { chunk }) => Math.max(latest, chunk.waitingFromUs ?? -Infinity),
     -Infinity,
@@ -135,7 +136,7 @@ function place(
   unused: SoundLine["unused"][number][],
 ): Placed[] {
   const streams = Map.groupBy(chunks, ({ streamId }) => streamId);
-  const groups: { placed: Placed[]; isSure: boolean; before: string | null }[] = [];
+  const groups: Group[] = [];
   for (const stream of streams.values()) {
     stream.sort((a, b) => a.streamSample - b.streamSample);
     const [first] = stream;
@@ -163,15 +164,36 @@ function place(
     groups.push({ placed, isSure: sure !== undefined, before: first?.previousChunkId ?? null });
   }
   groups.sort((a, b) => (a.placed[0]?.startUnixUs ?? 0) - (b.placed[0]?.startUnixUs ?? 0));
-  // A stream whose clock was wrong goes behind the stream that its first chunk names.
-  for (const group of groups.filter(({ isSure, before }) => !isSure && before !== null)) {
-    const holdsIt = ({ placed }: typeof group) =>
-      placed.some(({ chunk }) => chunk.chunkId === group.before);
-    const rest = groups.filter((other) => other !== group);
-    const at = rest.findIndex(holdsIt);
-    if (at >= 0) groups.splice(0, groups.length, ...rest.toSpliced(at + 1, 0, group));
+  return inOrderOfChain(groups).flatMap(({ placed }) => placed);
+}
+
+/** The chunks of one stream. */
+interface Group {
+  readonly placed: readonly Placed[];
+  readonly isSure: boolean;
+  /** The chunk that the first one names. */
+  readonly before: string | null;
+}
+
+/** A stream whose clock was wrong goes behind the stream that its first chunk names, which may be another such. */
+function inOrderOfChain(groups: readonly Group[]): Group[] {
+  const holder = new Map<string | null, Group>(
+    groups.flatMap((group) => group.placed.map(({ chunk }) => [chunk.chunkId, group])),
+  );
+  const leaderOf = ({ isSure, before }: Group) =>
+    isSure || before === null ? undefined : holder.get(before);
+  const followers = Map.groupBy(groups, leaderOf);
+  const ordered = new Set<Group>();
+  // What names each other in a circle has no place in the chain: it comes last, in the order of time.
+  for (const first of [...followers.get(undefined) ?? [], ...groups]) {
+    const next = [first];
+    for (let group = next.pop(); group !== undefined; group = next.pop()) {
+      if (ordered.has(group)) continue;
+      ordered.add(group);
+      next.push(...(followers.get(group) ?? []).toReversed());
+    }
   }
-  return groups.flatMap(({ placed }) => placed);
+  return [...ordered];
 }
 
 /** How many samples of `next` the chunk before it holds, too. */
@@ -196,21 +218,31 @@ function holesBetween(
     : toSamples(follows && gapUs !== null && last.damage === null ? gapUs : betweenUs);
   const isUnsaid = next.previousChunkId === null || (isKnown(next.previousChunkId) && !follows);
   if (isUnsaid && !isSameStream && betweenUs < JOIN_US) samples = 0;
-  if (samples === 0) return [];
+  // A chunk is missing, but the clock was set back by more than it was long: nobody knows its length.
+  const isHidden = samples === 0 && !isUnsaid && !follows && !isSameStream && last.chunkId !== null;
+  // The till cannot tell how long nothing was recorded: one of the two chunks had no right time.
+  const isOfUnknownLength = samples === 0 && follows && gapUs === null && next.gapCause !== null;
+  if (isOfUnknownLength) {
+    return [{ kind: "hole", why: "gap", cause: next.gapCause, startUnixUs: endUs, samples }];
+  }
+  if (samples === 0 && !isHidden) return [];
   const gapSamples = Math.min(samples, toSamples(gapUs ?? (follows ? betweenUs : 0)));
   // Rounded to a millisecond: what is left is not another hole.
   const lostSamples = samples - gapSamples <= OPUS_RATE / 500 ? 0 : samples - gapSamples;
   const holes: Hole[] = [];
   const add = (why: HoleKind, cause: string | null, count: number) => {
     const at = endUs + samplesToUs(holes.reduce((sum, hole) => sum + hole.samples, 0));
-    if (count > 0) holes.push({ kind: "hole", why, cause, startUnixUs: at, samples: count });
+    if (count > 0 || isHidden) {
+      holes.push({ kind: "hole", why, cause, startUnixUs: at, samples: count });
+    }
   };
-  if (lostSamples > 0) {
+  if (lostSamples > 0 || isHidden) {
     const isGone = startUnixUs - samplesToUs(gapSamples) <= waitingFromUs + ROUNDING_US;
     const missing = isGone ? "gone" : "not_come";
     const why = last.damage !== null && follows ? "damaged" : isUnsaid ? "unknown" : missing;
     add(follows && last.damage === null ? "unknown" : why, null, lostSamples);
   }
+  if (isHidden) return holes;
   const cause = next.gapCause;
   add(cause === null ? "unknown" : "gap", cause, samples - lostSamples);
   return holes;

@@ -127,6 +127,11 @@ export function seconds(samples: number): string {
   return (samples / OPUS_RATE).toFixed(3);
 }
 
+/** How long a hole is, in seconds; "?" if nobody knows. */
+export function secondsOf({ samples }: Pick<Hole, "samples">): string {
+  return samples === 0 ? "?" : seconds(samples);
+}
+
 /** Foreign text for a terminal: without control and format characters, and bounded. */
 export function shown(text: string): string {
   return printable(text, MAX_TEXT);

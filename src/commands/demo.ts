@@ -188,12 +188,14 @@ async function printSummary(
   // files.
   const missing = (last === undefined ? 0 : await endSampleOf(last.path)) - samples;
   const joined = `${dir}.ogg`;
-  await runJoin({ ...WHOLE, paths: [dir], output: joined, print: () => {}, progress: () => {} });
+  const files = { paths: [dir], output: joined };
+  const isJoined = await runJoin({ ...WHOLE, ...files, print: () => {}, progress: () => {} }) === 0;
   const good = made > 0 && arrived.length === made && missing === 0;
   console.log(`
   ${made} chunks recorded, ${arrived.length} delivered, ${missing} samples missing
-  ${(samples / OPUS_RATE).toFixed(3)} s of sound
-  play them: ffplay -autoexit -nodisp ${joined}
+  ${(samples / OPUS_RATE).toFixed(3)} s of sound${
+    isJoined ? `\n  play them: ${playCommand(joined)}` : ""
+  }
   ${
     good
       ? "✔ every chunk delivered, no sample missing at any seam"
@@ -201,6 +203,12 @@ async function printSummary(
   }
 `);
   return good ? 0 : 1;
+}
+
+/** A command for a shell, whatever is in the name of the file. */
+export function playCommand(path: string): string {
+  const word = /^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`;
+  return `ffplay -autoexit -nodisp -i ${word}`;
 }
 
 /** Number of the first sample after a chunk in the recorded stream; 48 kHz. */

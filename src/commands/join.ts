@@ -18,6 +18,7 @@ import {
   inWords,
   readChunks,
   seconds,
+  secondsOf,
   shown,
   WallClock,
   whyMissing,
@@ -104,13 +105,13 @@ async function joinChunks(
   for (const unused of line.unused) print(`- ${inWords(unused)}; it is left out`);
   for (const hole of holes) {
     print(
-      `- ${wall.format(hole.startUnixUs)}  ${seconds(hole.samples)} s missing: ${whyMissing(hole)}`,
+      `- ${wall.format(hole.startUnixUs)}  ${secondsOf(hole)} s missing: ${whyMissing(hole)}`,
     );
   }
   const outputs = options.gaps === "split" && runs.length > 1
-    ? runs.map((run) => ({ path: pathOfPart(options.output, run.startUnixUs), runs: [run] }))
+    ? inFilesOfTheirOwn(options.output, runs)
     : [{ path: options.output, runs }];
-  for (const path of outputs.flatMap(({ path }) => isWav ? [path, joinedOf(path)] : [path])) {
+  for (const path of outputs.flatMap(({ path }) => isWav ? [path, streamOf(path)] : [path])) {
     if (await exists(path)) {
       throw new ChunksError(`Cannot write ${shown(path)} as it exists already`);
     }
@@ -199,9 +200,11 @@ async function writeOgg(
 ): Promise<number> {
   const partial = `${path}.partial`;
   let samples = 0;
+  let isOurs = false;
   try {
     {
       using file = await Deno.open(partial, { write: true, createNew: true });
+      isOurs = true;
       for (const run of runs) {
         samples += await writeRun(
           file,
@@ -213,7 +216,7 @@ async function writeOgg(
     }
     await Deno.rename(partial, path);
   } catch (error) {
-    await Deno.remove(partial).catch(() => {});
+    if (isOurs) await Deno.remove(partial).catch(() => {});
     throw new ChunksError(`Cannot write ${shown(path)}: ${error}`);
   }
   return samples;
@@ -251,25 +254,33 @@ async function writeRun(
   return joiner.samples;
 }
 
-/** Where the stream is until it is decoded. */
-function joinedOf(path: string): string {
-  return `${path}.ogg`;
-}
-
 /** Decodes the joined stream with ffmpeg. */
 async function writeWav(
   path: string,
   runs: readonly Run[],
   progress: (text: string) => void,
 ): Promise<number> {
-  const ogg = joinedOf(path);
+  const ogg = streamOf(path);
   const samples = await writeOgg(ogg, runs, progress);
   try {
     progress("decoding");
-    const args = ["-v", "error", "-nostdin", "-n", "-i", ogg, "-rf64", "auto", "-f", "wav", path];
+    const args = [
+      "-v",
+      "error",
+      "-nostdin",
+      "-n",
+      "-i",
+      `file:${ogg}`,
+      "-rf64",
+      "auto",
+      "-f",
+      "wav",
+      `file:${path}`,
+    ];
     const child = spawnBound(ffmpegProgram(), args, { stdout: "null", stderr: "piped" });
     const { success, stderr } = await child.output();
     if (!success) {
+      await Deno.remove(path).catch(() => {}); // a half of a file is not left behind
       throw new ChunksError(
         `ffmpeg cannot write ${shown(path)}: ${shown(new TextDecoder().decode(stderr))}`,
       );
@@ -283,9 +294,27 @@ async function writeWav(
   return samples;
 }
 
+/** The stream from which a WAV file is decoded; it is deleted then. */
+function streamOf(wavPath: string): string {
+  return `${wavPath}.ogg`;
+}
+
+/** Each run in a file of its own; those that begin in one second have a number. */
+function inFilesOfTheirOwn(output: string, runs: readonly Run[]): { path: string; runs: Run[] }[] {
+  const taken = new Set<string>();
+  return runs.map((run) => {
+    let path = pathOfPart(output, run.startUnixUs);
+    for (let number = 2; taken.has(path); number++) {
+      path = pathOfPart(output, run.startUnixUs, `-${number}`);
+    }
+    taken.add(path);
+    return { path, runs: [run] };
+  });
+}
+
 /** "till.ogg" becomes "till-20261123T184500Z.ogg". */
-function pathOfPart(path: string, startUnixUs: number): string {
-  const time = formatUtc(startUnixUs).replaceAll(/[-:]|\.\d+/g, "");
+function pathOfPart(path: string, startUnixUs: number, number = ""): string {
+  const time = formatUtc(startUnixUs).replaceAll(/[-:]|\.\d+/g, "") + number;
   const dot = path.lastIndexOf(".");
   return dot > path.lastIndexOf("/")
     ? `${path.slice(0, dot)}-${time}${path.slice(dot)}`

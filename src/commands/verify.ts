@@ -13,6 +13,7 @@ import {
   isDeclared,
   readChunks,
   seconds,
+  secondsOf,
   shown,
   WallClock,
   whyMissing,
@@ -102,9 +103,7 @@ function show(
   for (const hole of holes) {
     const mark = isDeclared(hole) ? "-" : "✘";
     print(
-      `  ${mark} ${wall.format(hole.startUnixUs)}  ${
-        seconds(hole.samples).padStart(10)
-      } s missing: ` +
+      `  ${mark} ${wall.format(hole.startUnixUs)}  ${secondsOf(hole).padStart(10)} s missing: ` +
         whyMissing(hole),
     );
   }

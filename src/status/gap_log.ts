@@ -6,7 +6,7 @@ import { exists, readUpTo, removeIfThere } from "../system/disk.ts";
 
 /** A larger file loses its older half; a gap takes about 150 bytes. */
 const MAX_BYTES = 256 * 1024;
-/** The last gap is within this many bytes at the end of the file. */
+/** The last gaps are within this many bytes at the end of the file. */
 const LAST_BYTES = 4096;
 const KEPT_BYTES = MAX_BYTES / 2;
 
@@ -33,7 +33,9 @@ export async function appendGap(spoolDir: string, gap: GapRecord): Promise<void>
   const path = join(spoolDir, "gaps.jsonl");
   const isThere = await exists(path);
   if (isThere && !(await Deno.lstat(path)).isFile) throw new Error(`${path} is not a regular file`);
-  await Deno.writeTextFile(path, JSON.stringify(gap) + "\n", { append: true, mode: 0o600 });
+  // A power cut may have torn the last line: this one must not become part of it.
+  const start = isThere && !await endsWithLine(path) ? "\n" : "";
+  await Deno.writeTextFile(path, `${start}${JSON.stringify(gap)}\n`, { append: true, mode: 0o600 });
   const { size } = await Deno.stat(path);
   if (size <= MAX_BYTES) return;
   const kept = await readFrom(path, size - KEPT_BYTES);
@@ -42,19 +44,17 @@ export async function appendGap(spoolDir: string, gap: GapRecord): Promise<void>
   await Deno.rename(`${path}.tmp`, path);
 }
 
-/** The end of the last gap that was declared, Unix milliseconds; -Infinity if there is none. Never rejects. */
-export async function declaredUntil(spoolDir: string): Promise<number> {
-  let untilMs = -Infinity;
+/** The ends of the gaps that were declared last, Unix milliseconds by the clock of then. Never rejects. */
+export async function declaredEnds(spoolDir: string): Promise<number[]> {
   try {
     using file = await Deno.open(join(spoolDir, "gaps.jsonl"));
     const { size } = await file.stat();
     await file.seek(Math.max(0, size - LAST_BYTES), Deno.SeekMode.Start);
     const text = new TextDecoder().decode(await readUpTo(file, LAST_BYTES));
-    for (const line of text.split("\n")) {
-      untilMs = Math.max(untilMs, endOf(line) ?? untilMs);
-    }
-  } catch { /* the file does not exist yet */ }
-  return untilMs;
+    return text.split("\n").flatMap((line) => endOf(line) ?? []);
+  } catch {
+    return []; // the file does not exist yet
+  }
 }
 
 function endOf(line: string): number | null {
@@ -64,6 +64,15 @@ function endOf(line: string): number | null {
   } catch {
     return null; // a line that was cut off
   }
+}
+
+/** Whether the last byte ends a line, or there is none. */
+async function endsWithLine(path: string): Promise<boolean> {
+  using file = await Deno.open(path, { read: true });
+  const { size } = await file.stat();
+  if (size === 0) return true;
+  await file.seek(size - 1, Deno.SeekMode.Start);
+  return (await readUpTo(file, 1))[0] === 0x0a;
 }
 
 /** The whole lines of the next KEPT_BYTES, however large the file has become. */

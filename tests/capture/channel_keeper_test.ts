@@ -38,6 +38,12 @@ function rig(setting: ChannelSetting, known: ChannelChoice | null = null) {
   return {
     remembered,
     open: (source: CaptureSource = STEREO) => keeper.open(source, MICROPHONE),
+    /** Opens it, and it gives sound. */
+    hear: async (source: CaptureSource = STEREO) => {
+      const channels = await keeper.open(source, MICROPHONE);
+      channels.onSound();
+      return channels;
+    },
     said: () =>
       lines.filter(({ message }) => message === "Channel chosen.").map((line) => line.recorded),
     codes: () => (["microphone_channel"] as const).filter((code) => status.hasProblem(code)),
@@ -54,8 +60,8 @@ function levels(...rms: readonly number[]): ChannelLevels {
 }
 
 Deno.test("a dead channel is left for a live one, which is said once and remembered", async () => {
-  const { open, said, remembered } = rig("auto");
-  const channels = await open();
+  const { hear, said, remembered } = rig("auto");
+  const channels = await hear();
   let changes = 0;
   const listen = () => channels.change(new AbortController().signal).then(() => changes++);
   let changed = listen();
@@ -87,19 +93,23 @@ Deno.test("a decision for what is recorded already is remembered, and opens noth
 
 Deno.test("what is known is recorded from the start; a mono microphone is not listened to", async () => {
   const known = { channels: [1], reason: "before" };
-  const { open, said } = rig("auto", known);
-  assertEquals(takeOf((await open()).source), [1]);
-  const mono = await open({ ...STEREO, channels: 1 });
+  const { hear, said } = rig("auto", known);
+  assertEquals(takeOf((await hear()).source), [1]);
+  const mono = await hear({ ...STEREO, channels: 1 });
   assertEquals([takeOf(mono.source), mono.onLevels], [[0], null]);
   assertEquals(said(), ["channel 2"], "nothing to say about a mono microphone");
 });
 
 Deno.test("audio_channel of a channel that does not exist is a problem until a microphone has it", async () => {
-  const { open, codes } = rig(4);
+  const { open, hear, codes, said } = rig(4);
   const channels = await open();
+  assertEquals([codes(), said()], [[], []], "it may not open with two channels");
+  channels.onSound();
   assertEquals([takeOf(channels.source), channels.onLevels, codes()], [[1], null, [
     "microphone_channel",
   ]]);
   await open({ ...STEREO, channels: 6 });
+  assertEquals(codes(), ["microphone_channel"]);
+  await hear({ ...STEREO, channels: 6 });
   assertEquals(codes(), []);
 });

@@ -27,7 +27,8 @@ Deno.test("each chunk follows the one whose sound was complete before it, over s
 
 Deno.test("the first chunk of a run follows the last one of the run before, with its cause", () => {
   const name: ChunkName = { ...makeName(), startUnixUs: NOON_US, durationUs: 60e6 };
-  const chain = new ChunkChain({ chunk: name }, { causeBefore: () => "program_killed" });
+  const boot = { id: "b", zeroMs: 0 };
+  const chain = new ChunkChain({ chunk: name, boot }, { causeBefore: () => "program_killed" });
   assertEquals(chain.previousKey, name.key);
   const start = { startMs: 5, startUnixUs: NOON_US + 63.2e6, provisional: undefined };
   assertEquals(chain.gapBefore(start), 3200);
@@ -39,11 +40,15 @@ Deno.test("the first chunk of a run follows the last one of the run before, with
 Deno.test("between two runs without the right time only those of one boot have a known distance", () => {
   const at = (bootId: string, startBootUs: number) => ({ bootId, startBootUs, seenUnixS: null });
   const name: ChunkName = { ...makeName(), durationUs: 60e6, provisional: at("b", 10e6) };
-  const gap = (provisional?: ReturnType<typeof at>) =>
-    new ChunkChain({ chunk: name }).gapBefore({ startMs: 5, startUnixUs: NOON_US, provisional });
-  assertEquals(gap(at("b", 72e6)), 2000);
-  assertEquals(gap(at("c", 72e6)), null);
-  assertEquals(gap(undefined), null);
+  const gap = (bootId: string, provisional?: ReturnType<typeof at>, chunk = name) =>
+    new ChunkChain({ chunk, boot: { id: bootId, zeroMs: 71_995 } })
+      .gapBefore({ startMs: 5, startUnixUs: NOON_US, provisional });
+  assertEquals(gap("b", at("b", 72e6)), 2000);
+  assertEquals(gap("b"), 2000, "the clock has become right between two chunks of one boot");
+  assertEquals(gap("c", at("c", 72e6)), null);
+  assertEquals(gap("c"), null);
+  const sure: ChunkName = { ...makeName(), startUnixUs: NOON_US - 63e6, durationUs: 60e6 };
+  assertEquals(gap("b", at("b", 72e6), sure), null);
 });
 
 Deno.test("after the end of the schedule, the gap before the next chunk is the schedule's", () => {
@@ -51,6 +56,7 @@ Deno.test("after the end of the schedule, the gap before the next chunk is the s
   chain.closed(KEYS[0] ?? "", times(0), undefined);
   chain.scheduleEnded();
   assertEquals(chain.causeBefore("starting"), "outside_schedule");
+  assertEquals(chain.causeBefore("microphone_missing"), "microphone_missing", "the day began late");
   chain.closed(KEYS[1] ?? "", times(1), undefined);
   assertEquals(chain.causeBefore("late"), "late");
 });
@@ -78,7 +84,7 @@ Deno.test("a start knows whether the program was killed, the machine restarted, 
   const before: Before = {
     chunk: { ...makeName(), startUnixUs: NOON_US, durationUs: 60e6 },
     wasCutOff: true,
-    declaredUntilMs: -Infinity,
+    declaredEndsMs: [],
     boot: { id: "b", zeroMs: 0 },
   };
   const [earlier, later] = [NOON_US / 1000 - 1000, NOON_US / 1000 + 61_000];
@@ -86,6 +92,8 @@ Deno.test("a start knows whether the program was killed, the machine restarted, 
   assertEquals(causeBeforeStart(before, short), "program_killed");
   assertEquals(causeBeforeStart({ ...before, wasCutOff: false }, short), "not_running");
   assertEquals(causeBeforeStart(before, { ...short, bootUnixMs: later }), "machine_restarted");
+  const past = { bootUnixMs: earlier - 900_000, missingMs: -800_000, scheduledMs: 0 };
+  assertEquals(causeBeforeStart(before, past), "machine_restarted", "the clock went back");
   const night = { bootUnixMs: later, missingMs: 36e6, scheduledMs: 900 };
   assertEquals(causeBeforeStart(before, night), "outside_schedule");
   const provisional = { bootId: "c", startBootUs: 1, seenUnixS: null };

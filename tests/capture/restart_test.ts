@@ -15,7 +15,7 @@ function before(agoMs: number, changes: Partial<Before> = {}): Before {
   return {
     chunk: { ...makeName(), startUnixUs: (NOON - agoMs) * 1000 - durationUs, durationUs },
     wasCutOff: true,
-    declaredUntilMs: -Infinity,
+    declaredEndsMs: [],
     boot: { id: "b", zeroMs: 3_600_000 },
     ...changes,
   };
@@ -64,7 +64,8 @@ Deno.test("a restart of the machine, and a service that did not run, are causes 
   assertEquals(restart.gaps[0]?.cause, "machine_restarted");
   assertEquals(restart.tags[0]?.["GAP_CAUSE"], "machine_restarted");
   // Its end was declared when it stopped.
-  const stopped = before(90_000, { wasCutOff: false, declaredUntilMs: NOON - 60_000 });
+  const declaredEndsMs = [NOON - 3_600_000, NOON - 60_000, NOON + 86_400_000]; // one by a wrong clock
+  const stopped = before(90_000, { wasCutOff: false, declaredEndsMs });
   const stop = await restarted({ before: stopped });
   assertEquals([stop.gaps[0]?.ms, stop.gaps[0]?.cause], [60_000, "not_running"]);
 });
@@ -87,4 +88,19 @@ Deno.test("nothing is declared for the time before the first chunk of all, or of
   assertEquals(unsure.tags[0]?.["CLOCK"], "unsynchronized");
   assertEquals(unsure.tags[0]?.["GAP_BEFORE_MS"], undefined);
   assertEquals(unsure.tags[0]?.["GAP_CAUSE"], "program_killed");
+});
+
+Deno.test("what a restart without the right time has cost is declared when the clock has become right", async () => {
+  const chunk = {
+    ...makeName(),
+    startUnixUs: 0,
+    durationUs: 60e6,
+    // The machine has run for an hour, and the monotonic clock shows a second; the chunk ended ten minutes ago.
+    provisional: { bootId: "b", startBootUs: (3_600_000 - 660_000) * 1000, seenUnixS: null },
+  };
+  const last = before(0, { chunk, boot: { id: "b", zeroMs: 3_599_000 } });
+  const { gaps, tags } = await restarted({ before: last });
+  assertEquals(gaps.map(({ ms, cause }) => [ms, cause]), [[600_000, "program_killed"]]);
+  assertEquals(tags[0]?.["GAP_BEFORE_MS"], "600000");
+  assertEquals(tags[0]?.["GAP_CAUSE"], "program_killed");
 });

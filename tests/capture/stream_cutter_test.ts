@@ -2,6 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { getLogger } from "@logtape/logtape";
 import type { SealedChunk, WriteStep } from "../../src/spool/chunk_writer.ts";
 import { ChunkChain } from "../../src/capture/chunk_chain.ts";
+import type { Provisional } from "../../src/chunk/chunk_name.ts";
 import { readChunkHeader } from "../../src/chunk/chunk_file.ts";
 import { formatUtc } from "../../src/chunk/chunk_tags.ts";
 import { StreamCutter } from "../../src/capture/stream_cutter.ts";
@@ -19,7 +20,10 @@ const HEAD: OpusEvent = {
 const BREAK: OpusEvent = { kind: "break", reason: "a test", offset: 0 };
 
 /** A cutter, numbered packets for it, and its output to the writer. */
-function cutterRig(chain = new ChunkChain()) {
+function cutterRig(
+  chain = new ChunkChain(),
+  { provisional = () => undefined }: { provisional?: () => Provisional | undefined } = {},
+) {
   const random = seededRandom(1);
   const steps: WriteStep[] = [];
   const closed: SealedChunk[] = [];
@@ -34,7 +38,7 @@ function cutterRig(chain = new ChunkChain()) {
     clock,
     writer,
     log: getLogger("test"),
-    provisional: () => undefined,
+    provisional,
     gapCause: "starting",
     chain,
     onSound: () => {},
@@ -249,10 +253,24 @@ Deno.test("packets that are missing from the stream are not counted twice as los
   assertEquals(sealed[1]?.["GAP_CAUSE"], "stream_damaged");
 });
 
+Deno.test("a clock that becomes right within a chunk does not vouch for a time that it told before", () => {
+  let isRight = false;
+  const provisional = () =>
+    isRight ? undefined : { bootId: "b0a1b2c3", startBootUs: 5, seenUnixS: null };
+  const rig = cutterRig(new ChunkChain(null, { oldestWaiting: () => null }), { provisional });
+  rig.read([HEAD, ...rig.packets(100)]);
+  isRight = true;
+  rig.read(rig.packets(2990));
+  rig.cutter.finish();
+  const { sealed } = rig.tags();
+  assertEquals(sealed.map((tags) => tags["CLOCK"]), ["synchronized", "synchronized"]);
+  assertEquals(sealed.map((tags) => "WAITING_FROM" in tags), [false, true]);
+});
+
 Deno.test("tags that do not fit cost their chunk only themselves", () => {
   const causeBefore = () => "a cause without end ".repeat(30);
   const chunk = { ...makeName(), startUnixUs: (NOON - 3_600_000) * 1000 };
-  const rig = cutterRig(new ChunkChain({ chunk }, { causeBefore }));
+  const rig = cutterRig(new ChunkChain({ chunk, boot: { id: "b", zeroMs: 0 } }, { causeBefore }));
   rig.read([HEAD, ...rig.packets(100)]);
   rig.cutter.finish();
   assertEquals(rig.chunks().sounds, [numbers(0, 100)]);

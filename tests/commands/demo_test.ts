@@ -2,7 +2,7 @@
 
 import { assertEquals } from "@std/assert";
 import { type ChunkName, formatChunkName } from "../../src/chunk/chunk_name.ts";
-import { levelOf } from "../../src/commands/demo.ts";
+import { levelOf, playCommand } from "../../src/commands/demo.ts";
 import type { HealthReport } from "../../src/status/status.ts";
 import { makeName } from "../fixtures/chunks.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
@@ -29,4 +29,17 @@ Deno.test("the demo waits until the chunk that was delivered is reported, and sh
   const never = levelOf(key, () => last, clock);
   await clock.advance(2000);
   assertEquals(await never, null, "that of another chunk is not shown");
+});
+
+Deno.test("the command that the demo prints names its file to a shell, whatever the folder is called", async () => {
+  const paths = [
+    "demo-recordings/2026-11-23T18-45-00.ogg",
+    "/tmp/Anna's till $1/a b.ogg",
+    "Касса/а.ogg",
+  ];
+  for (const path of paths) {
+    const args = ["-c", `ffplay() { printf %s "$4"; }; ${playCommand(path)}`];
+    const { stdout } = await new Deno.Command("sh", { args }).output();
+    assertEquals(new TextDecoder().decode(stdout), path);
+  }
 });

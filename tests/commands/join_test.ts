@@ -222,6 +222,21 @@ Deno.test("missing sound can be a new stream in the same file, or a file of its 
   });
 });
 
+Deno.test("two parts that begin in one second are two files", async () => {
+  await withTill(async (till, folder) => {
+    till.start();
+    till.hear(0.4);
+    till.stop();
+    till.start("microphone_lost");
+    till.hear(3);
+    till.stop();
+    await till.deliver(folder);
+    const { files } = await joined(folder, { gaps: "split" });
+    assertEquals(Object.keys(files), ["all-20261123T120000Z-2.ogg", "all-20261123T120000Z.ogg"]);
+    assertEquals(Object.values(files).flat().map(({ packets }) => packets.length), [150, 20]);
+  });
+});
+
 Deno.test("--from and --to cut to the sample, with a warm-up before it", async () => {
   await withTill(async (till, folder) => {
     till.start();
@@ -327,6 +342,14 @@ Deno.test("a file that exists is not overwritten, and nothing is left behind whe
     assertEquals(await runJoin({ ...options, output }), 1);
     assertEquals(said, [`Cannot write ${output} as it exists already`]);
     assertEquals(await Deno.readTextFile(output), "mine");
+    // Nor are the files that a join needs for a moment.
+    for (const [output, taken] of [["b.wav", "b.wav.ogg"], ["b.ogg", "b.ogg.partial"]] as const) {
+      const path = join(folder, taken);
+      await Deno.writeTextFile(path, "mine");
+      assertEquals(await runJoin({ ...options, output: join(folder, output) }), 1, output);
+      assertEquals(await Deno.readTextFile(path), "mine");
+      await Deno.remove(path);
+    }
     said.length = 0;
     assertEquals(await runJoin({ ...options, output: join(folder, "nowhere/all.ogg") }), 1);
     assert(said[0]?.startsWith("Cannot write "), said[0]);

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path/join";
-import { appendGap, declaredUntil } from "../../src/status/gap_log.ts";
+import { appendGap, declaredEnds } from "../../src/status/gap_log.ts";
 
 function gap(ms: number) {
   return {
@@ -39,11 +39,23 @@ Deno.test("gaps.jsonl stays small: the older half is deleted, the newest gaps st
   await Deno.remove(dir, { recursive: true });
 });
 
-Deno.test("declaredUntil() is the end of the latest gap, whatever the file looks like", async () => {
+Deno.test("declaredEnds() are the ends of the last gaps, whatever the file looks like", async () => {
   const dir = await Deno.makeTempDir();
-  assertEquals(await declaredUntil(dir), -Infinity);
+  assertEquals(await declaredEnds(dir), []);
   for (let i = 0; i < 100; i++) await appendGap(dir, gap(i));
   await Deno.writeTextFile(join(dir, "gaps.jsonl"), '{"start":"2026-06', { append: true });
-  assertEquals(await declaredUntil(dir), Date.parse(gap(0).end));
+  const ends = await declaredEnds(dir);
+  assert(ends.length > 20 && ends.every((ms) => ms === Date.parse(gap(0).end)), `${ends}`);
+  await Deno.remove(dir, { recursive: true });
+});
+
+Deno.test("a line that a power cut has torn costs itself, and not the gap after it", async () => {
+  const dir = await Deno.makeTempDir();
+  const path = join(dir, "gaps.jsonl");
+  await Deno.writeTextFile(path, JSON.stringify(gap(1)) + '\n{"start":"2026-06');
+  await appendGap(dir, gap(2));
+  await appendGap(dir, gap(3));
+  const lines = (await Deno.readTextFile(path)).trimEnd().split("\n");
+  assertEquals(lines.toSpliced(1, 1).map((line) => JSON.parse(line)), [gap(1), gap(2), gap(3)]);
   await Deno.remove(dir, { recursive: true });
 });

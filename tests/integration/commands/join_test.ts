@@ -82,10 +82,19 @@ Deno.test("chunks with missing sound become a WAV file of the right length, sile
     assertEquals(samples.length, 20 * 48_000);
     const silent = samples.subarray(10.1 * 48_000, 14.9 * 48_000);
     assert(silent.every((sample) => Math.abs(sample) <= 1), "silence");
+    // A relative name with a time in it is not a protocol of ffmpeg.
+    const args = ["run", "-A", join(import.meta.dirname ?? "", "../../../main.ts"), "join", chunks];
+    const command = new Deno.Command(Deno.execPath(), {
+      args: [...args, "-o", "till-12:00.wav"],
+      cwd: folder,
+    });
+    const { success, stdout } = await command.output();
+    assert(success, new TextDecoder().decode(stdout));
     assertEquals([...Deno.readDirSync(folder)].map(({ name }) => name).sort(), [
       "all.wav",
       "chunks",
       "speech.wav",
+      "till-12:00.wav",
     ]);
   } finally {
     await Deno.remove(folder, { recursive: true });
