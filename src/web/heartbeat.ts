@@ -37,11 +37,11 @@ export async function sendHeartbeats(
   let wellMs = clock.monotonicMs();
   while (!signal.aborted) {
     const wait = clock.sleep(intervalMs, signal);
-    const current = report();
-    const nowMs = clock.monotonicMs();
-    if (current.status === "ok") wellMs = nowMs;
-    const { to, text } = heartbeatOf(url, current, nowMs - wellMs);
     try {
+      const current = withoutOwn(report());
+      const nowMs = clock.monotonicMs();
+      if (current.status === "ok") wellMs = nowMs;
+      const { to, text } = heartbeatOf(url, current, nowMs - wellMs);
       const status = await ping(to, text, signal);
       if (status >= 200 && status < 300) problem.clear();
       else problem.set(problems.heartbeatFailing(`the monitor answered ${status}`));
@@ -50,6 +50,17 @@ export async function sendHeartbeats(
     }
     await wait;
   }
+}
+
+/** What the monitor could not be told is not a failure when it can be told again. */
+function withoutOwn(
+  { status, problems: all }: Pick<HealthReport, "status" | "problems">,
+): Pick<HealthReport, "status" | "problems"> {
+  const others = all.filter(({ code }) => code !== problems.heartbeatFailing.code);
+  return {
+    status: status === "degraded" && others.length === 0 ? "ok" : status,
+    problems: others,
+  };
 }
 
 /**

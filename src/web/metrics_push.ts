@@ -54,25 +54,23 @@ export class MetricsPush {
   async run(signal: AbortSignal): Promise<void> {
     const { clock } = this.#deps;
     while (!signal.aborted) {
-      this.#queue.add({ families: this.#options.collect(), atMs: clock.monotonicMs() });
       const wait = clock.sleep(this.#options.intervalMs, signal);
-      await this.#send(signal);
+      try {
+        this.#queue.add({ families: this.#options.collect(), atMs: clock.monotonicMs() });
+        await this.#send(signal);
+      } catch (error) {
+        if (!signal.aborted) this.#deps.problem.set(problems.metricsPushFailing(messageOf(error)));
+      }
       await wait;
     }
   }
 
-  /** Sends what waits, up to the first failure. The next interval tries again. */
+  /** Sends what waits, up to the first failure. The next interval tries again. @throws as `push`. */
   async #send(signal: AbortSignal): Promise<void> {
     const { problem } = this.#deps;
     while (this.#queue.length > 0 && !signal.aborted) {
       const batch = this.#queue.oldest(MAX_TOGETHER);
-      let status: number;
-      try {
-        status = await this.#options.push(this.#encode(batch), signal);
-      } catch (error) {
-        if (!signal.aborted) problem.set(problems.metricsPushFailing(messageOf(error)));
-        return;
-      }
+      const status = await this.#options.push(this.#encode(batch), signal);
       const isAccepted = status >= 200 && status < 300;
       if (isAccepted) problem.clear();
       else problem.set(problems.metricsPushFailing(`the receiver answered ${status}`));

@@ -61,3 +61,56 @@ Deno.test("a monitor that does not answer is a problem until it answers again", 
     "resolved",
   ]);
 });
+
+Deno.test("a monitor that was away for long is told that all is well, not of its own absence", async () => {
+  const clock = new SimulatedClock(Date.UTC(2026, 10, 29), { awaits: "promises" });
+  const own = { code: "heartbeat_failing", message: "no answer", since: "" } as unknown as Problem;
+  let isAway = true;
+  const pings: string[] = [];
+  const stop = new AbortController();
+  const running = sendHeartbeats(
+    {
+      url: URL_,
+      intervalMs: 60_000,
+      report: () =>
+        isAway ? { status: "ok", problems: [] } : { status: "degraded", problems: [own] },
+      ping: (url, text) => {
+        if (isAway) return Promise.reject(new Error("connection refused"));
+        pings.push(`${url} ${text}`);
+        return Promise.resolve(200);
+      },
+    },
+    { clock, problem: { set: () => {}, clear: () => {} } },
+    stop.signal,
+  );
+  await clock.advance(1);
+  for (let minute = 0; minute < 30; minute++) {
+    isAway = minute < 20;
+    await clock.advance(60_000);
+  }
+  stop.abort();
+  await running;
+  assertEquals(new Set(pings), new Set([`${URL_} ok`]));
+});
+
+Deno.test("a report that cannot be made is a problem of the heartbeat, and ends nothing", async () => {
+  const clock = new SimulatedClock(Date.UTC(2026, 10, 29), { awaits: "promises" });
+  const said: string[] = [];
+  const stop = new AbortController();
+  const running = sendHeartbeats(
+    {
+      url: URL_,
+      intervalMs: 60_000,
+      report: () => {
+        throw new Error("no report");
+      },
+      ping: () => Promise.resolve(200),
+    },
+    { clock, problem: { set: ({ message }) => void said.push(message), clear: () => {} } },
+    stop.signal,
+  );
+  await clock.advance(61_000);
+  stop.abort();
+  await running;
+  assertEquals(said.length, 2);
+});
