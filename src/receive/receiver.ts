@@ -6,7 +6,9 @@ import { messageOf } from "../system/error_text.ts";
 import { repeating } from "../system/held_lines.ts";
 import type { Logger } from "../system/log.ts";
 import { ChunkIntake, json, type Received } from "./chunk_intake.ts";
-import { HttpServer, type Incoming, type Reply } from "./http_server.ts";
+import type { HttpAnswer } from "../system/http_answer.ts";
+import type { HttpLimits, Incoming } from "../system/http_connection.ts";
+import { HttpListener } from "../system/http_listener.ts";
 import type { Overview } from "./folder_overview.ts";
 import { formatReceiverMetrics, METRICS_TYPE, renderTills } from "./pages.ts";
 import type { Store } from "./store.ts";
@@ -14,6 +16,18 @@ import type { Grant, Tokens } from "./token_file.ts";
 
 /** Enough for an hour at 256 kbit/s. */
 export const DEFAULT_MAX_MB = 128;
+
+/** Anybody can reach the port, and lines may be slow. */
+export const RECEIVER_LIMITS: Omit<HttpLimits, "bodyBytes"> = {
+  // Each may also have a file open: the program needs twice as many descriptors.
+  connections: 1024,
+  headMs: 10_000,
+  // Longer than the two minutes for which an agent keeps a connection.
+  idleMs: 150_000,
+  // A request at work has shown that it knows what to ask.
+  keepsWork: true,
+  closingMs: 15_000,
+};
 
 export interface ReceiverOptions {
   readonly hostname: string;
@@ -41,7 +55,7 @@ export class Receiver {
   #stored = 0;
   #repeated = 0;
   #storedBytes = 0;
-  readonly #server: HttpServer;
+  readonly #server: HttpListener;
 
   private constructor(options: ReceiverOptions) {
     const { store, clock, onChunk } = options;
@@ -54,9 +68,12 @@ export class Receiver {
         if (received !== null) onChunk?.(received);
       },
     });
-    this.#server = HttpServer.listen({
+    this.#server = HttpListener.listen({
       ...options,
       log,
+      name: "The receiver",
+      limits: { ...RECEIVER_LIMITS, bodyBytes: options.maxBodyBytes },
+      budget: null,
       answer: (incoming) => this.#answer(incoming),
       refuse: (status, reason) => json(status, { status: "error", error: reason }),
     });
@@ -76,7 +93,7 @@ export class Receiver {
     await this.#server.close();
   }
 
-  async #answer(incoming: Incoming): Promise<Reply> {
+  async #answer(incoming: Incoming): Promise<HttpAnswer<string>> {
     const { method, path } = incoming.request;
     switch (path) {
       case "/api/v1/chunks": {
@@ -121,7 +138,7 @@ export class Receiver {
     return tokens.grantOf(scheme.toLowerCase() === "basic" ? passwordOf(value) : value);
   }
 
-  async #page(path: string, from: { read(): Promise<Overview> }): Promise<Reply> {
+  async #page(path: string, from: { read(): Promise<Overview> }): Promise<HttpAnswer<string>> {
     let overview: Overview;
     try {
       overview = await from.read();
@@ -163,7 +180,7 @@ function passwordOf(basic: string): string {
   }
 }
 
-function page(type: string, body: string): Reply {
+function page(type: string, body: string): HttpAnswer<string> {
   const headers = {
     "content-type": type,
     "cache-control": "no-store",
@@ -176,7 +193,7 @@ function page(type: string, body: string): Reply {
   return { status: 200, headers, body };
 }
 
-function notFound(): Reply {
+function notFound(): HttpAnswer<string> {
   const error = "this server has /api/v1/chunks, /health, / and /metrics";
   return json(404, { status: "error", error });
 }
@@ -185,11 +202,11 @@ function isReading(method: string): boolean {
   return method === "GET" || method === "HEAD";
 }
 
-function notAllowed(allow: string): Reply {
+function notAllowed(allow: string): HttpAnswer<string> {
   return json(405, { status: "error", error: `only ${allow} is allowed` }, { allow });
 }
 
-function unauthorized(scheme: string): Reply {
+function unauthorized(scheme: string): HttpAnswer<string> {
   const headers = { "www-authenticate": `${scheme} realm="recorder-agent receive"` };
   return json(401, { status: "error", error: "the token is missing or not known" }, headers);
 }

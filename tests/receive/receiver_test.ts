@@ -5,11 +5,13 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { retry } from "@std/async/retry";
 import { type IncomingFile, StoreFailure } from "../../src/receive/store.ts";
 import { findGrant, parseTokens } from "../../src/receive/token_file.ts";
-import { BODY_IDLE_MS, HEAD_MS, IDLE_MS, MAX_CONNECTIONS } from "../../src/receive/http_server.ts";
+import { RECEIVER_LIMITS } from "../../src/receive/receiver.ts";
+import { BODY_IDLE_MS } from "../../src/system/connection_life.ts";
 import { ids, makeChunk, makeName } from "../fixtures/chunks.ts";
 import { readAll, startReceiver, TOKEN } from "../fixtures/receive_rig.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
 
+const { connections: MAX_CONNECTIONS, headMs: HEAD_MS, idleMs: IDLE_MS } = RECEIVER_LIMITS;
 const POST = "POST /api/v1/chunks HTTP/1.1\r\nhost: a\r\n";
 const AUTH = `authorization: Bearer ${TOKEN}\r\n`;
 
