@@ -50,6 +50,7 @@ const PURE = [
   "src/receive/day_coverage.ts",
   "src/receive/multipart_reader.ts",
   "src/receive/pages.ts",
+  "src/receive/shares.ts",
   "src/receive/store.ts",
   "src/spool/name_run.ts",
   "src/spool/oldest_names.ts",

@@ -5,15 +5,21 @@ import type { Clock } from "../system/clock.ts";
 import { messageOf } from "../system/error_text.ts";
 import { repeating } from "../system/held_lines.ts";
 import type { Logger } from "../system/log.ts";
+import type { CertificateFiles } from "./certificate_files.ts";
 import { ChunkIntake, json, type Received } from "./chunk_intake.ts";
 import type { HttpAnswer } from "../system/http_answer.ts";
 import type { HttpLimits, Incoming } from "../system/http_connection.ts";
 import { HttpListener } from "../system/http_listener.ts";
 import type { Overview } from "./folder_overview.ts";
 import { formatReceiverMetrics, METRICS_TYPE, renderTills } from "./pages.ts";
+import { shareOf, Shares } from "./shares.ts";
 import type { Store } from "./store.ts";
 import type { Grant, Tokens } from "./token_file.ts";
 
+/** How long a renewed certificate may go unnoticed. */
+export const RENEWAL_MS = 10_000;
+/** When a client with too many uploads may try again. */
+const RETRY_S = 5;
 /** Enough for an hour at 256 kbit/s. */
 export const DEFAULT_MAX_MB = 128;
 
@@ -33,8 +39,8 @@ export interface ReceiverOptions {
   readonly hostname: string;
   /** 0: any free port. */
   readonly port: number;
-  /** PEM; null: without TLS. */
-  readonly tls: { readonly cert: string; readonly key: string } | null;
+  /** Null: without TLS. */
+  readonly tls: CertificateFiles | null;
   /** Null: everybody may deliver. */
   readonly tokens: Tokens | null;
   readonly store: Store;
@@ -56,6 +62,9 @@ export class Receiver {
   #repeated = 0;
   #storedBytes = 0;
   readonly #server: HttpListener;
+  readonly #shares = new Shares();
+  readonly #closing = new AbortController();
+  readonly #renewing: Promise<void> | null;
 
   private constructor(options: ReceiverOptions) {
     const { store, clock, onChunk } = options;
@@ -71,12 +80,14 @@ export class Receiver {
     this.#server = HttpListener.listen({
       ...options,
       log,
+      tls: options.tls?.read() ?? null,
       name: "The receiver",
       limits: { ...RECEIVER_LIMITS, bodyBytes: options.maxBodyBytes },
       budget: null,
       answer: (incoming) => this.#answer(incoming),
       refuse: (status, reason) => json(status, { status: "error", error: reason }),
     });
+    this.#renewing = options.tls === null ? null : this.#renew(options.tls);
   }
 
   /** @throws if the address cannot be used, or the certificate and the key do not fit. */
@@ -90,7 +101,26 @@ export class Receiver {
 
   /** Lets uploads in progress end within a limit. */
   async close(): Promise<void> {
-    await this.#server.close();
+    this.#closing.abort();
+    await Promise.all([this.#server.close(), this.#renewing]);
+  }
+
+  /** Shows a certificate that was renewed. Never rejects. */
+  async #renew(files: CertificateFiles): Promise<void> {
+    const { clock, log } = this.#options;
+    const { signal } = this.#closing;
+    while (!signal.aborted) {
+      await clock.sleep(RENEWAL_MS, signal);
+      if (signal.aborted || !files.hasChanged()) continue;
+      try {
+        this.#server.renew(files.read());
+        log.info("The certificate was read again.");
+      } catch (error) {
+        // The certificate and the key are not replaced at the same moment.
+        const fields = repeating("certificate", { error: messageOf(error) });
+        log.warning("The certificate cannot be used: the one from before stays.", fields);
+      }
+    }
   }
 
   async #answer(incoming: Incoming): Promise<HttpAnswer<string>> {
@@ -107,7 +137,7 @@ export class Receiver {
           this.#count(401, null);
           return unauthorized("Bearer");
         }
-        return await this.#intake.receive(incoming, grant);
+        return await this.#receive(incoming, grant);
       }
       case "/health":
         return isReading(method) ? json(200, { status: "ok" }) : notAllowed("GET, HEAD");
@@ -123,6 +153,19 @@ export class Receiver {
       default:
         return notFound();
     }
+  }
+
+  async #receive(incoming: Incoming, grant: Grant): Promise<HttpAnswer<string>> {
+    const { peer } = incoming;
+    const [client, share] = shareOf(grant, peer);
+    const giveBack = this.#shares.take(client, share);
+    if (giveBack !== null) return await this.#intake.receive(incoming, grant).finally(giveBack);
+    this.#count(429, null);
+    const reason = `the ${client} has ${share} uploads in progress`;
+    const fields = repeating("share", { reason, status: 429, peer });
+    this.#options.log.warning("Refused an upload: {reason}", fields);
+    const headers = { "retry-after": String(RETRY_S) };
+    return json(429, { status: "error", error: reason }, headers);
   }
 
   /**

@@ -78,10 +78,10 @@ export class ConnectionLife {
   /**
    * The lower, the sooner its place goes to another connection; null: it keeps its place. What ends, and who
    * has had an answer, leaves before those who wait for their first one.
+   * @param keepsWork whether it keeps its place until its answer is made.
    */
   rank(keepsWork: boolean): number | null {
-    const isAtWork = this.#state === "working" || this.#state === "writing";
-    if (this.isStream || (isAtWork && keepsWork)) return null;
+    if (this.isStream || (this.#state === "working" && keepsWork)) return null;
     if (this.#state === "ending") return 0;
     return this.answers > 0 ? 1 : ["reading", "writing", "working"].indexOf(this.#state) + 2;
   }

@@ -28,7 +28,7 @@ export interface HttpLimits extends Patience {
   readonly connections: number;
   /** A body may be this long. */
   readonly bodyBytes: number;
-  /** Whether a request keeps its place, once its head is read, until it is answered. */
+  /** Whether a request keeps its place, once its head is read, until its answer is made. */
   readonly keepsWork: boolean;
   /** Requests in progress at a stop have this long. */
   readonly closingMs: number;
