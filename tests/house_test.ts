@@ -46,11 +46,11 @@ const PURE = [
   "src/microphone/microphone_choice.ts",
   "src/microphone/sound_listing.ts",
   "src/spool/latest_chunk.ts",
-  "src/receive/body_reader.ts",
   "src/receive/chunk_form.ts",
   "src/receive/day_coverage.ts",
   "src/receive/multipart_reader.ts",
   "src/receive/pages.ts",
+  "src/receive/shares.ts",
   "src/receive/store.ts",
   "src/spool/name_run.ts",
   "src/spool/oldest_names.ts",
@@ -60,7 +60,10 @@ const PURE = [
   "src/status/problems.ts",
   "src/status/tally.ts",
   "src/system/concat_bytes.ts",
+  "src/system/connection_life.ts",
   "src/system/error_text.ts",
+  "src/system/http_answer.ts",
+  "src/system/http_body.ts",
   "src/system/http_request.ts",
   "src/system/printable.ts",
   "src/system/redact.ts",
@@ -75,7 +78,7 @@ const PURE = [
   "src/upload/proxy.ts",
   "src/upload/send_window.ts",
   "src/upload/verdict.ts",
-  "src/web/work_budget.ts",
+  "src/system/work_budget.ts",
 ];
 
 interface Module {

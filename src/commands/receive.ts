@@ -3,7 +3,7 @@
 
 import { UsageError } from "./command_line.ts";
 import { refuseToken } from "../config/config_values.ts";
-import { fileFailure } from "../config/file_failure.ts";
+import { CertificateFiles } from "../receive/certificate_files.ts";
 import { Receiver, type ReceiverOptions } from "../receive/receiver.ts";
 import { FolderOverview } from "../receive/folder_overview.ts";
 import { FolderStore } from "../receive/folder_store.ts";
@@ -119,20 +119,14 @@ function readTokens(options: ReceiveOptions, isLocal: boolean, log: Logger): Tok
   throw new UsageError("RA_INGEST_TOKEN holds no usable token");
 }
 
-function readTls({ tlsCert, tlsKey }: ReceiveOptions): { cert: string; key: string } | null {
-  if (tlsCert === undefined && tlsKey === undefined) return null;
-  if (tlsCert === undefined || tlsKey === undefined) {
+function readTls({ tlsCert: cert, tlsKey: key }: ReceiveOptions): CertificateFiles | null {
+  if (cert === undefined && key === undefined) return null;
+  if (cert === undefined || key === undefined) {
     throw new UsageError("--tls-cert and --tls-key belong together");
   }
-  return { cert: readPem("--tls-cert", tlsCert), key: readPem("--tls-key", tlsKey) };
-}
-
-function readPem(option: string, path: string): string {
-  try {
-    return Deno.readTextFileSync(path);
-  } catch (error) {
-    throw new UsageError(`${option}: the file ${path} ${fileFailure(error)}`);
-  }
+  const files = new CertificateFiles({ cert, key });
+  telling(() => files.read());
+  return files;
 }
 
 /** What is wrong with a file that an option names is wrong with the command line. */

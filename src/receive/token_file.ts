@@ -10,6 +10,7 @@ import { messageOf } from "../system/error_text.ts";
 import { repeating } from "../system/held_lines.ts";
 import type { Logger } from "../system/log.ts";
 import { uuidOf } from "./chunk_form.ts";
+import { FileWatch } from "./file_watch.ts";
 
 /** How long a change of the file may go unnoticed. */
 const LOOK_MS = 1000;
@@ -74,14 +75,14 @@ export class TokenFile implements Tokens {
   readonly #path: string;
   readonly #seams: { readonly clock: Clock; readonly log: Logger };
   #entries: readonly Entry[];
-  #state: string;
+  readonly #watch: FileWatch;
   #lookedMs: number;
 
   /** @throws Error that names the file. */
   constructor(path: string, seams: { readonly clock: Clock; readonly log: Logger }) {
     this.#path = path;
     this.#seams = seams;
-    this.#state = stateOf(path);
+    this.#watch = new FileWatch(path);
     this.#entries = this.#read();
     this.#lookedMs = seams.clock.monotonicMs();
   }
@@ -91,9 +92,7 @@ export class TokenFile implements Tokens {
     const nowMs = clock.monotonicMs();
     if (nowMs - this.#lookedMs >= LOOK_MS) {
       this.#lookedMs = nowMs;
-      const state = stateOf(this.#path);
-      if (state !== this.#state) {
-        this.#state = state;
+      if (this.#watch.hasChanged()) {
         try {
           this.#entries = this.#read();
           log.info("The tokens were read again: {count}.", { count: this.#entries.length });
@@ -130,14 +129,4 @@ export function oneToken(token: string): Tokens {
 
 function sha256(text: string): Uint8Array {
   return createHash("sha256").update(text).digest();
-}
-
-/** What changes when the file does. */
-function stateOf(path: string): string {
-  try {
-    const { mtime, size, ino } = Deno.statSync(path);
-    return `${mtime?.getTime()} ${size} ${ino}`;
-  } catch (error) {
-    return String(error);
-  }
 }
