@@ -25,7 +25,7 @@ import { BYTES_PER_GB, estimateChunkBytes } from "./spool/retention.ts";
 import { readTrueTime, retimeChunks } from "./spool/retiming.ts";
 import { Spool } from "./spool/spool.ts";
 import type { Schedule } from "./config/schedule.ts";
-import { otlpHeadersToSend } from "./config/transport.ts";
+import { assertTransport } from "./config/transport.ts";
 import { HealthServer } from "./web/health_server.ts";
 import { collectMetrics } from "./web/metrics.ts";
 import { restoreHistory } from "./spool/restore_history.ts";
@@ -235,13 +235,11 @@ function startReporting(group: TaskGroup, parts: Workers): void {
           "register_id": config.registerId,
         },
         collect: () => collectMetrics(parts.view()),
-        push: (content, signal) =>
-          post.post(
-            path,
-            { type: "application/json", content },
-            otlpHeadersToSend(config),
-            signal,
-          ),
+        push: async (content, signal) => {
+          assertTransport(config, "otlp_endpoint");
+          const text = { type: "application/json", content };
+          return await post.post(path, text, config.otlpHeaders ?? {}, signal);
+        },
       }, deps()).run(signal);
     });
   }
@@ -253,9 +251,10 @@ function startReporting(group: TaskGroup, parts: Workers): void {
           url: heartbeatUrl,
           intervalMs: config.heartbeatIntervalS * 1000,
           report: parts.report,
-          ping: (url, content, signal) => {
+          ping: async (url, content, signal) => {
+            assertTransport(config, "heartbeat_url");
             const { pathname, search } = new URL(url);
-            return post.post(pathname + search, { type: "text/plain", content }, {}, signal);
+            return await post.post(pathname + search, { type: "text/plain", content }, {}, signal);
           },
         },
         deps(),
@@ -293,6 +292,7 @@ async function followClock(parts: Parts, signal: AbortSignal): Promise<void> {
 /** The current data for the status page and the metrics. */
 function viewStatus(parts: Parts, report: HealthReport): StatusView {
   const { clock, config, spool, status, timeZone } = parts;
+  const oldest = spool.oldestWaitingNow;
   return {
     nowMs: clock.unixMs(),
     timeZone,
@@ -301,6 +301,7 @@ function viewStatus(parts: Parts, report: HealthReport): StatusView {
     history: status.history,
     counters: status.counters,
     tally: spool.tally,
+    oldestWaitingMs: oldest ? oldest.startUnixUs / 1000 : oldest,
     maxSpoolBytes: config.maxSpoolGb * BYTES_PER_GB,
     minFreeBytes: config.minFreeGb * BYTES_PER_GB,
     rssBytes: Deno.memoryUsage().rss,

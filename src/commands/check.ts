@@ -11,7 +11,16 @@ import {
   NoConfigError,
   NotSetUpError,
 } from "../config/first_run.ts";
-import { failed, type Finding, ok, skippedAll, type Verdict, warning } from "./finding.ts";
+import { INSECURE_FIX, refuseTransport } from "../config/transport.ts";
+import {
+  failed,
+  type Finding,
+  ok,
+  sentence,
+  skippedAll,
+  type Verdict,
+  warning,
+} from "./finding.ts";
 import {
   checkClock,
   checkPower,
@@ -123,6 +132,12 @@ async function checkConfig(
           `sudo chmod o= ${path}`,
         ),
       );
+    }
+    // The way to the Ingest API is a check of its own.
+    for (const key of ["otlp_endpoint", "heartbeat_url"] as const) {
+      const [refusal = null] = refuseTransport(config, key)?.split(";") ?? [];
+      if (refusal === null) continue;
+      found.push(failed(name, `nothing is sent: ${refusal}`, sentence(INSECURE_FIX)));
     }
     return { config, found, isSetUp: true, environment };
   } catch (error) {

@@ -71,11 +71,10 @@ export const KEYS = {
     default: "false",
     since: "0.3.0",
     meaning: {
-      en:
-        "whether chunks, and metrics with `otlp_headers`, may be sent to an `http://` URL beyond " +
-        "this machine, unencrypted; without it they wait",
-      ru: "можно ли отправлять чанки, а также метрики с `otlp_headers`, на URL `http://` за " +
-        "пределами этой машины, без шифрования; иначе они ждут",
+      en: "whether chunks, metrics and heartbeats may be sent to an `http://` URL beyond this " +
+        "machine, unencrypted; without it chunks wait, and the others are not sent",
+      ru: "можно ли отправлять чанки, метрики и сигналы монитору на URL `http://` за пределами " +
+        "этой машины, без шифрования; иначе чанки ждут, а остальное не отправляется",
     },
   },
   ingest_token: {
