@@ -24,7 +24,7 @@ import { recoverRecordings } from "./spool/recovery.ts";
 import { BYTES_PER_GB, estimateChunkBytes } from "./spool/retention.ts";
 import { readTrueTime, retimeChunks } from "./spool/retiming.ts";
 import { Spool } from "./spool/spool.ts";
-import type { Schedule } from "./config/schedule.ts";
+import { scheduleOf } from "./config/schedule.ts";
 import { assertTransport } from "./config/transport.ts";
 import { HealthServer } from "./web/health_server.ts";
 import { collectMetrics } from "./web/metrics.ts";
@@ -306,10 +306,6 @@ function viewStatus(parts: Parts, report: HealthReport): StatusView {
     minFreeBytes: config.minFreeGb * BYTES_PER_GB,
     rssBytes: Deno.memoryUsage().rss,
   };
-}
-
-function scheduleOf({ scheduleStart, scheduleEnd }: Config): Schedule {
-  return { startMinute: scheduleStart, endMinute: scheduleEnd };
 }
 
 function makeRecorder(parts: Parts): Recorder {

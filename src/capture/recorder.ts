@@ -160,6 +160,10 @@ export class Recorder {
   /** Works until the signal aborts; the current chunk is then finished and kept. */
   async run(signal: AbortSignal): Promise<void> {
     this.#begunMs = this.#deps.clock.monotonicMs();
+    const { schedule } = this.#options;
+    if ("week" in schedule && schedule.overlaps.length > 0) {
+      new ProblemReport(this.#deps).set(problems.scheduleOverlaps(schedule.overlaps));
+    }
     try {
       await this.#followSchedule(signal);
     } finally {

@@ -27,6 +27,7 @@ import {
   YES_OR_NO,
 } from "./config_values.ts";
 import type { KeyTable } from "./key.ts";
+import { SCHEDULE } from "./schedule_text.ts";
 import { refuseDamagedCertificates, refusePrivateKey } from "./pem.ts";
 
 /** Limits of the sound, which bound the size of a chunk. */
@@ -117,6 +118,19 @@ export const KEYS = {
         "local time when recording ends; a start after the end crosses midnight; equal means all day",
       ru:
         "местное время конца записи; начало позже конца — через полночь; начало равно концу — круглые сутки",
+    },
+  },
+  schedule: {
+    group: "schedule",
+    kind: SCHEDULE,
+    absent: {
+      en: "`schedule_start` to `schedule_end`",
+      ru: "с `schedule_start` до `schedule_end`",
+    },
+    since: "0.3.0",
+    meaning: {
+      en: "[hours by weekday and date](#hours-by-weekday); replaces the two keys above",
+      ru: "[часы по дням недели и датам](#часы-по-дням-недели); заменяет два ключа выше",
     },
   },
 

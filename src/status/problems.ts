@@ -39,6 +39,7 @@ const KIND_OF = {
   microphone_stuck: "sound",
   microphone_clipping: "sound",
   microphone_too_quiet: "sound",
+  schedule_overlaps: "sound",
   upload_failing: "delivery",
   upload_misconfigured: "delivery",
   upload_too_slow: "delivery",
@@ -228,6 +229,13 @@ export const problems = {
     fix: count === 1
       ? "Remove audio_channel from the configuration, or set it to auto"
       : `Set audio_channel to auto, mix or a number from 1 to ${count}`,
+  })),
+
+  /** `overlaps` says which parts of the schedule, and when. Sound is recorded in all of them. */
+  scheduleOverlaps: define("schedule_overlaps", (overlaps: readonly string[]) => ({
+    message: `The schedule overlaps itself: ${overlaps.join("; ")}`,
+    fix: "Set schedule so that every hour is in one part of it; until then, sound is recorded " +
+      "whenever one part says so",
   })),
 
   /** `what` names the file and quotes the place. */

@@ -33,6 +33,9 @@ function everyWording(): Diagnosis[] {
     alsaPluginMissing: problems.alsaPluginMissing("shop", "libasound_module_pcm_jack.so"),
     stalled: problems.stalled(10),
     channel: problems.channel("Array", 7, 2),
+    scheduleOverlaps: problems.scheduleOverlaps([
+      '"mon 08:00-12:00" and "mon 11:00-13:00" overlap on mon 11:00-12:00',
+    ]),
     silent: problems.silent(-90),
     stuck: problems.stuck(-1),
     clipping: problems.clipping(),
