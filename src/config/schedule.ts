@@ -17,6 +17,13 @@ export interface Schedule {
   readonly endMinute: number;
 }
 
+/** The schedule of a configuration. */
+export function scheduleOf(
+  config: { readonly scheduleStart: number; readonly scheduleEnd: number },
+): Schedule {
+  return { startMinute: config.scheduleStart, endMinute: config.scheduleEnd };
+}
+
 const MINUTE_MS = 60_000;
 const DAY_MS = 86_400_000;
 
