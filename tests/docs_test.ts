@@ -118,7 +118,7 @@ const KNOWN: Record<string, (words: readonly string[]) => void> = {
   curl: (words) => assert(words.at(-1)?.startsWith(`http://127.0.0.1:${HEALTH_PORT}/`)),
   systemctl: ([, verb = "", unit]) => {
     if (verb === "daemon-reload") return;
-    assertMatch(verb, /^(status|start|stop|restart)$/);
+    assertMatch(verb, /^(status|start|stop|restart|reload)$/);
     assertMatch(unit ?? "", /^recorder-agent(-receive|-spool)?$/);
   },
   journalctl: ([, u, unit]) => {

@@ -14,6 +14,7 @@ export const PROBLEM_KINDS = {
   storage: { isSoundMissing: false },
   clock: { isSoundMissing: false },
   health: { isSoundMissing: false },
+  settings: { isSoundMissing: false },
 } as const;
 
 export type ProblemKind = keyof typeof PROBLEM_KINDS;
@@ -53,6 +54,8 @@ const KIND_OF = {
   health_port_unavailable: "health",
   metrics_push_failing: "health",
   heartbeat_failing: "health",
+  config_not_applied: "settings",
+  restart_needed: "settings",
 } as const satisfies Record<string, ProblemKind>;
 
 export type ProblemCode = keyof typeof KIND_OF;
@@ -383,6 +386,19 @@ export const problems = {
     message: `The monitor cannot be told that this till is well: ${reason}`,
     fix: "Compare heartbeat_url with the one from the monitor",
   })),
+
+  /** `lines` say what is wrong with the configuration as it is written. */
+  configNotApplied: define("config_not_applied", (lines: readonly string[]) => ({
+    message: `The configuration is wrong, and earlier settings are in force: ${some(lines)}`,
+    fix: "Check it with sudo recorder-agent check and correct it, then run " +
+      "sudo systemctl reload recorder-agent",
+  })),
+
+  /** These keys were changed while the service runs. */
+  restartNeeded: define("restart_needed", (keys: readonly string[]) => ({
+    message: `These settings were changed, and only a restart applies them: ${keys.join(", ")}`,
+    fix: "Set them back, or restart the service: sudo systemctl restart recorder-agent",
+  })),
 };
 
 /** A function from the facts to the words, which also knows the code. */
@@ -391,6 +407,12 @@ function define<Code extends ProblemCode, Facts extends unknown[]>(
   words: (...facts: Facts) => Omit<Diagnosis, "code">,
 ): ((...facts: Facts) => Diagnosis) & { readonly code: Code } {
   return Object.assign((...facts: Facts) => ({ code, ...words(...facts) }), { code });
+}
+
+/** The first three of them. */
+function some(lines: readonly string[]): string {
+  const more = lines.length > 3 ? [`and ${lines.length - 3} more`] : [];
+  return [...lines.slice(0, 3), ...more].join("; ");
 }
 
 function chunks(count: number): string {
