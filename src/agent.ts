@@ -34,6 +34,7 @@ import { MetricsPush } from "./web/metrics_push.ts";
 import { declaredEnds } from "./status/gap_log.ts";
 import { ProblemReport } from "./status/problem_report.ts";
 import { problems } from "./status/problems.ts";
+import { reportRollback } from "./status/rollback.ts";
 import { type HealthReport, Status } from "./status/status.ts";
 import { connectServiceManager, runtimeDirectory } from "./system/notify_socket.ts";
 import type { StatusView } from "./web/view.ts";
@@ -83,6 +84,8 @@ export async function runAgent(options: AgentOptions, stop: AbortSignal): Promis
     using notifier = connectServiceManager(env, config.spoolDir, log.getChild("systemd"));
     const watchdogUsec = env.WATCHDOG_USEC;
     const supervision = new Supervision({ notifier, watchdogUsec, timeZone }, clock);
+    // A demo, or a run by hand, is not what was updated.
+    if (notifier !== null) await reportRollback({ clock, status, log: log.getChild("update") });
     await closeOpenFolders(spool.dir, log.getChild("spool"));
     const recovered = await recoverRecordings(spool, log.getChild("recovery"));
     using client = ingestClientOf(config, env, { clock });

@@ -52,6 +52,7 @@ const KIND_OF = {
   health_port_unavailable: "health",
   metrics_push_failing: "health",
   heartbeat_failing: "health",
+  update_rolled_back: "health",
 } as const satisfies Record<string, ProblemKind>;
 
 export type ProblemCode = keyof typeof KIND_OF;
@@ -73,6 +74,7 @@ export function problemCodes(): ProblemCode[] {
   return Object.keys(KIND_OF) as ProblemCode[];
 }
 
+/** What the problem concerns. */
 export function kindOf(code: ProblemCode): ProblemKind {
   return KIND_OF[code];
 }
@@ -374,6 +376,12 @@ export const problems = {
   heartbeatFailing: define("heartbeat_failing", (reason: string) => ({
     message: `The monitor cannot be told that this till is well: ${reason}`,
     fix: "Compare heartbeat_url with the one from the monitor",
+  })),
+
+  /** `version` is that of the program that did not stay, or empty. `reason` follows "as". */
+  updateRolledBack: define("update_rolled_back", (version: string, reason: string) => ({
+    message: `The update${version === "" ? "" : ` to ${version}`} was rolled back as ${reason}`,
+    fix: "Find out why (journalctl --unit recorder-agent), then update again",
   })),
 };
 

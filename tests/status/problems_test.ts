@@ -60,6 +60,7 @@ function everyWording(): Diagnosis[] {
     healthPortUnavailable: problems.healthPortUnavailable(8042, error),
     metricsPushFailing: problems.metricsPushFailing("the receiver answered 401"),
     heartbeatFailing: problems.heartbeatFailing("the monitor answered 404"),
+    updateRolledBack: problems.updateRolledBack("0.3.1", "it ended 3 times"),
   } satisfies Record<keyof typeof problems, Diagnosis>;
   return [
     ...Object.values(made),
