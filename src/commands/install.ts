@@ -42,6 +42,7 @@ import {
   requestStep,
 } from "./install_update.ts";
 import { contentsOf, linkedAccounts, pathIn, under } from "./install_root.ts";
+import { boardIds, readTaken, wipeStep } from "./install_take.ts";
 import { refuseSpool } from "./spool_folder.ts";
 import { parseEnvironmentFile } from "../config/environment_file.ts";
 import { quote } from "../config/config_values.ts";
@@ -74,6 +75,8 @@ export interface InstallOptions {
   readonly root: string;
   /** `key=value` for the configuration. */
   readonly set: readonly string[];
+  /** A file with further settings, which is wiped and removed afterwards. */
+  readonly take?: string | undefined;
   readonly env: Readonly<Record<string, string>>;
   readonly dryRun: boolean;
   /** The program to install. */
@@ -162,21 +165,28 @@ async function checkSystem(root: string, isLive: boolean, executable: string): P
  * up.
  */
 async function makePlan(options: InstallOptions): Promise<Plan | null> {
-  const { root, ask = askOnTerminal() } = options;
+  const { root, take, ask = take === undefined ? askOnTerminal() : null } = options;
   const [configPath, tokenPath] = [contentsOf(root, CONFIG), contentsOf(root, TOKEN)];
   const before = await exists(configPath) ? await Deno.readTextFile(configPath) : null;
-  const settings = readSettings(options.set, options.env);
+  const taken = take === undefined ? [] : await readTaken(take);
+  const settings = new Map([...taken, ...readSettings(options.set, options.env)]);
   const variables = await readVariables(root);
   refuseOverridden(settings, variables);
   const hasToken = await exists(tokenPath) || before !== null;
   // If a configuration exists, loadConfig reports below what is missing in it.
   const known = (key: string) => key === TOKEN_KEY ? hasToken : before !== null;
+  if (take !== undefined) {
+    const ids = await boardIds(root, missingKeys(settings, known));
+    for (const [key, id] of ids) settings.set(key, id);
+  }
   const missing = missingKeys(settings, known);
   if (missing.length > 0) {
     if (ask === null) {
       throw new Error(
         `Cannot install without ${missing.join(", ")}: give each with --set KEY=VALUE or its RA_ ` +
-          `variable, or run install on a terminal, where it asks`,
+          `variable${
+            take === undefined ? "" : ` or in ${take}`
+          }, or run install on a terminal, where it asks`,
       );
     }
     const answers = await askFor(missing, ask);
@@ -291,7 +301,7 @@ function takeOverSteps(root: string): Step[] {
 }
 
 async function fileSteps(
-  { root, executable }: InstallOptions,
+  { root, executable, take }: InstallOptions,
   facts: Facts,
   plan: Plan,
 ): Promise<Step[]> {
@@ -351,6 +361,7 @@ async function fileSteps(
   const enabled = hasPackage ? PACKAGED_UNIT : UNIT;
   steps.push(linkStep(`Enable the start of ${SERVICE} at every boot`, root, WANTS, enabled));
   if (isUpdate) steps.push(requestStep(root));
+  if (take !== undefined) steps.push(wipeStep(take));
   return steps;
 }
 
