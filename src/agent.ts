@@ -28,6 +28,7 @@ import { restoreHistory } from "./spool/restore_history.ts";
 import { BYTES_PER_GB, estimateChunkBytes, type RetentionLimits } from "./spool/retention.ts";
 import { Spool } from "./spool/spool.ts";
 import { declaredEnds } from "./status/gap_log.ts";
+import { reportRollback } from "./status/rollback.ts";
 import { type HealthReport, Status } from "./status/status.ts";
 import { type Clock, systemClock } from "./system/clock.ts";
 import { type Boot, ClockSync, readBoot, type SyncProbe } from "./system/clock_sync.ts";
@@ -88,6 +89,8 @@ export async function runAgent(options: AgentOptions, stop: AbortSignal): Promis
     using notifier = connectServiceManager(env, config.spoolDir, log.getChild("systemd"));
     const watchdogUsec = env.WATCHDOG_USEC;
     const supervision = new Supervision({ notifier, watchdogUsec, timeZone }, clock);
+    // A demo, or a run by hand, is not what was updated.
+    if (notifier !== null) await reportRollback({ clock, status, log: log.getChild("update") });
     await closeOpenFolders(spool.dir, log.getChild("spool"));
     const recovered = await recoverRecordings(spool, log.getChild("recovery"));
     status.carriedOver(spool.tally.outbox.durationUs, spool.tally.rejected.durationUs);

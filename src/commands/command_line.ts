@@ -34,6 +34,8 @@ Options:
   } (default: INFO; of demo WARNING)
       --set KEY=VALUE   install: set a key of the configuration; conform: point_id, register_id,
                         device_id of the test chunks (default: new ones); may be repeated
+      --take FILE       install: keys of the configuration in a file, which is wiped and removed
+                        afterwards; ids that it does not give come from the board
       --root DIR        install, uninstall: the system in this folder instead of the running one
       --purge           uninstall: also remove recordings, configuration, token and user
       --dry-run         install, uninstall, requeue: only print what would be done
@@ -87,6 +89,7 @@ const OPTIONS = {
   config: { type: "string", short: "c" },
   "log-level": { type: "string" },
   set: { type: "string", multiple: true },
+  take: { type: "string" },
   root: { type: "string" },
   purge: { type: "boolean" },
   "dry-run": { type: "boolean" },
@@ -119,7 +122,7 @@ const OPTIONS = {
 /** The options that each command accepts. */
 const COMMANDS = {
   run: ["config", "log-level"],
-  install: ["set", "root", "dry-run"],
+  install: ["set", "take", "root", "dry-run"],
   uninstall: ["root", "purge", "dry-run"],
   check: ["config", "json", "send-test-chunk"],
   devices: ["config"],
@@ -142,6 +145,7 @@ export interface CommandLine {
   readonly config: string | undefined;
   readonly logLevel: LevelName | undefined;
   readonly set: readonly string[];
+  readonly take: string | undefined;
   readonly root: string;
   readonly purge: boolean;
   readonly dryRun: boolean;
@@ -201,6 +205,7 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     config: values.config,
     logLevel: readLevel(values["log-level"]),
     set: values.set ?? [],
+    take: values.take,
     root: values.root ?? "/",
     purge: values.purge ?? false,
     dryRun: values["dry-run"] ?? false,

@@ -56,6 +56,7 @@ const KIND_OF = {
   heartbeat_failing: "health",
   config_not_applied: "settings",
   restart_needed: "settings",
+  update_rolled_back: "health",
 } as const satisfies Record<string, ProblemKind>;
 
 export type ProblemCode = keyof typeof KIND_OF;
@@ -77,6 +78,7 @@ export function problemCodes(): ProblemCode[] {
   return Object.keys(KIND_OF) as ProblemCode[];
 }
 
+/** What the problem concerns. */
 export function kindOf(code: ProblemCode): ProblemKind {
   return KIND_OF[code];
 }
@@ -398,6 +400,12 @@ export const problems = {
   restartNeeded: define("restart_needed", (keys: readonly string[]) => ({
     message: `These settings were changed, and only a restart applies them: ${keys.join(", ")}`,
     fix: "Set them back, or restart the service: sudo systemctl restart recorder-agent",
+  })),
+
+  /** `version` is that of the program that did not stay, or empty. `reason` follows "as". */
+  updateRolledBack: define("update_rolled_back", (version: string, reason: string) => ({
+    message: `The update${version === "" ? "" : ` to ${version}`} was rolled back as ${reason}`,
+    fix: "Find out why (journalctl --unit recorder-agent), then update again",
   })),
 };
 

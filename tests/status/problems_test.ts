@@ -65,6 +65,7 @@ function everyWording(): Diagnosis[] {
     configNotApplied: problems.configNotApplied(["config.yaml:3: chunk_seconds: 0 is too short"]),
     restartNeeded: problems.restartNeeded(["spool_dir", "health_port"]),
     heartbeatFailing: problems.heartbeatFailing("the monitor answered 404"),
+    updateRolledBack: problems.updateRolledBack("0.3.1", "it ended 3 times"),
   } satisfies Record<keyof typeof problems, Diagnosis>;
   return [
     ...Object.values(made),
