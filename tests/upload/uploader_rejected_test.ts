@@ -1,8 +1,8 @@
 // Refused chunks are tried again by themselves; limits of the rate, and of the size; what /health says.
 
 import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "@std/assert";
-import { delay } from "@std/async/delay";
 import type { Behaviour } from "../fixtures/ingest_server.ts";
+import { REQUEST_ROUNDS, settled } from "../fixtures/settled.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
 import { chunksIn, until } from "../fixtures/temp_spool.ts";
 import { makeName } from "../fixtures/chunks.ts";
@@ -142,7 +142,7 @@ Deno.test("/health says when the next attempt is made", async () => {
     const { since = 0, retry_at = 0 } = rig.report.problems[0] ?? {};
     assertAlmostEquals(retry_at - since, waitS, 0.1);
     await clock.advance(1000 * waitS - 500);
-    await delay(20);
+    await settled(REQUEST_ROUNDS);
     assertEquals(rig.server.requests.length, 1);
   }
 });
