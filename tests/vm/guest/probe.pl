@@ -67,6 +67,8 @@ say_result('the home of root', opendir(my $home, '/root'));
 calls('a user namespace', 272, 97, 0x10000000);
 calls('a mount', 165, 40, my $none = "none", my $tmp = "/tmp", my $type = "tmpfs", 0, 0);
 calls('ptrace', 101, 117, 0, 0, 0, 0);
+calls('a keyring', 250, 219, 0, 0, 0, 0, 0);
+calls('io_uring', 425, 425, 1, 0);
 calls('another priority limit', 160, 164, 13, my $limit = pack('QQ', 1, 1));
 chmod 0700, "$state/probe";
 say_result('a setuid file', chmod(04755, "$state/probe"));

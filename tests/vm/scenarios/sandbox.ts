@@ -32,6 +32,8 @@ const ANSWERS: Answers = {
   "a user namespace": "Operation not permitted",
   "a mount": "Operation not permitted",
   "ptrace": "Operation not permitted",
+  "a keyring": "Operation not permitted",
+  "io_uring": "Operation not permitted",
   "another priority limit": "Operation not permitted",
   "a setuid file": "Operation not permitted",
   "processes of others": "No such file or directory",
