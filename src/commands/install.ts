@@ -351,7 +351,12 @@ async function fileSteps(
   if (!isSpoolOfUnit) {
     steps.push(
       folderStep(root, spoolDir, { mode: 0o700, owner: USER, group: USER }),
-      dropIn(`ReadWritePaths=${quoteForUnit(spoolDir)}\n`),
+      // Writable, but nothing in it can be started: NoExecPaths=/ does not reach it (see the unit).
+      dropIn(
+        ["ReadWritePaths", "NoExecPaths"].map((key) => `${key}=${quoteForUnit(spoolDir)}\n`).join(
+          "",
+        ),
+      ),
     );
   } else if (facts.hasDropIn) {
     // Without the earlier folder, the service could not start once that is gone.

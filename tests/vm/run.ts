@@ -4,7 +4,7 @@
 //
 //   DEBIAN=12|13 ARCH=amd64|arm64 deno task test:vm [--list] [--only NAME[,NAME…]] [--record-sound FOLDER]
 //
-// The exit code is 1 if a promise does not hold.
+// The scenarios run in the order of --only. The exit code is 1 if a promise does not hold.
 
 import { join } from "@std/path/join";
 import { buildBinaries } from "../fixtures/binaries.ts";
@@ -49,9 +49,7 @@ async function main(args: readonly string[]): Promise<number> {
   }
   const guest = `debian${debian}-${arch}`;
   const only = valueOf(args, "--only")?.split(",");
-  const unknown = only?.filter((name) => !SCENARIOS.some((known) => known.name === name)) ?? [];
-  if (unknown.length > 0) throw new Error(`Cannot run ${unknown} as --list does not have it`);
-  const chosen = SCENARIOS.filter(({ name }) => only?.includes(name) ?? true);
+  const chosen = only?.map(scenarioOf) ?? SCENARIOS;
 
   const folder = join(Deno.env.get("RECORDER_VM_DIR") ?? "/tmp/recorder-agent-vm", guest);
   await buildImage(debian, arch, folder);
@@ -93,6 +91,12 @@ async function startRig(arch: Arch, folder: string): Promise<Rig> {
   await using binaries = await buildBinaries();
   const binary = arch === "amd64" ? binaries.x64 : binaries.arm64;
   return await Rig.start({ arch, folder, binary });
+}
+
+function scenarioOf(name: string): Scenario {
+  const scenario = SCENARIOS.find((known) => known.name === name);
+  if (scenario === undefined) throw new Error(`Cannot run ${name} as --list does not have it`);
+  return scenario;
 }
 
 /** Builds it again if its sources are newer. */

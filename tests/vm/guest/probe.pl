@@ -6,6 +6,7 @@ use Socket;
 use POSIX ();
 
 my $state = $ENV{STATE_DIRECTORY} =~ s/:.*//r;
+my $spool = $ENV{STATE_DIRECTORY} =~ s/.*://r;
 my $arm = (POSIX::uname())[4] eq 'aarch64';
 
 sub say_result { my ($name, $ok) = @_; print "$name=", ($ok ? 'allowed' : "$!"), "\n" }
@@ -42,13 +43,15 @@ sub calls {
   say_result($name, syscall($arm ? $aarch64 : $x86, @args) == 0);
 }
 
-starts('program in the spool', "$state/probe");
-starts('program in /tmp', '/tmp/probe');
+starts('program beside the spool', "$state/probe");
+starts('program in the spool', "$spool/probe");
+starts('program in RuntimeDirectory', "$ENV{RUNTIME_DIRECTORY}/probe");
+starts("program in $_", "$_/probe") for qw(/tmp /var/tmp /dev/shm);
 say_result('program of the system', system('/usr/bin/true') == 0);
 
-binds('TCP port on 127.0.0.1', PF_INET, SOCK_STREAM, sockaddr_in(8099, INADDR_LOOPBACK));
+binds('TCP port on 127.0.0.1', PF_INET, SOCK_STREAM, pack_sockaddr_in(8099, INADDR_LOOPBACK));
 binds('TCP port on ::1', PF_INET6, SOCK_STREAM, Socket::pack_sockaddr_in6(8099, Socket::IN6ADDR_LOOPBACK));
-binds('UDP port', PF_INET, SOCK_DGRAM, sockaddr_in(8099, INADDR_LOOPBACK));
+binds('UDP port', PF_INET, SOCK_DGRAM, pack_sockaddr_in(8099, INADDR_LOOPBACK));
 say_result('packet socket', socket(my $packet, 17, 3, 0));
 say_result('netlink socket of udev', socket(my $netlink, 16, 3, 15));
 
@@ -64,6 +67,8 @@ say_result('the home of root', opendir(my $home, '/root'));
 calls('a user namespace', 272, 97, 0x10000000);
 calls('a mount', 165, 40, my $none = "none", my $tmp = "/tmp", my $type = "tmpfs", 0, 0);
 calls('ptrace', 101, 117, 0, 0, 0, 0);
+calls('a keyring', 250, 219, 0, 0, 0, 0, 0);
+calls('io_uring', 425, 425, 1, 0);
 calls('another priority limit', 160, 164, 13, my $limit = pack('QQ', 1, 1));
 chmod 0700, "$state/probe";
 say_result('a setuid file', chmod(04755, "$state/probe"));
