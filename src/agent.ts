@@ -325,6 +325,7 @@ function makeRecorder(parts: Parts): Recorder {
       onLevels: (levels) => status.history.heard(levels),
     },
     audioChannel: config.audioChannel,
+    level: { volume: config.captureVolume, agc: config.captureAgc },
     syncIntervalMs: config.syncIntervalS * 1000,
     tags: {
       POINT_ID: config.pointId,
