@@ -183,6 +183,30 @@ export const KEYS = {
       ru: "[канал](#канал) для записи; `auto` — тот, на котором есть звук, `mix` — среднее всех",
     },
   },
+  capture_volume: {
+    group: "sound",
+    applies: "reopens",
+    kind: integer(0, 100, "%"),
+    absent: { en: "left as it is", ru: "не меняется" },
+    since: "0.3.0",
+    meaning: {
+      en: "[level of the microphone](#the-level) to set when it is opened, of the range of its " +
+        "control",
+      ru: "[уровень микрофона](#уровень), который устанавливается при открытии, от диапазона его " +
+        "регулятора",
+    },
+  },
+  capture_agc: {
+    group: "sound",
+    applies: "reopens",
+    kind: oneOf("on", "off"),
+    absent: { en: "left as it is", ru: "не меняется" },
+    since: "0.3.0",
+    meaning: {
+      en: "[automatic gain control](#the-level) of the microphone, if it has one",
+      ru: "[автоматическая регулировка усиления](#уровень) микрофона, если она есть",
+    },
+  },
   gain_db: {
     group: "sound",
     applies: "reopens",

@@ -41,6 +41,7 @@ const KIND_OF = {
   microphone_clipping: "sound",
   microphone_too_quiet: "sound",
   schedule_overlaps: "sound",
+  capture_volume_unavailable: "sound",
   upload_failing: "delivery",
   upload_misconfigured: "delivery",
   upload_too_slow: "delivery",
@@ -234,6 +235,18 @@ export const problems = {
     fix: count === 1
       ? "Remove audio_channel from the configuration, or set it to auto"
       : `Set audio_channel to auto, mix or a number from 1 to ${count}`,
+  })),
+
+  /** `what` says why. Recording continues with the level that there is. */
+  noLevelControl: define("capture_volume_unavailable", (name: string, what: string) => ({
+    message: `The capture level of the microphone ${name} cannot be set: ${what}`,
+    fix: "Set gain_db in place of capture_volume, and remove what it has no control for: " +
+      '"recorder-agent devices" lists the controls',
+  })),
+
+  amixerMissing: define("capture_volume_unavailable", () => ({
+    message: "The capture level cannot be set: amixer is not installed",
+    fix: "Install it: sudo apt-get install --yes alsa-utils",
   })),
 
   /** `overlaps` says which parts of the schedule, and when. Sound is recorded in all of them. */

@@ -36,6 +36,8 @@ function everyWording(): Diagnosis[] {
     scheduleOverlaps: problems.scheduleOverlaps([
       '"mon 08:00-12:00" and "mon 11:00-13:00" overlap on mon 11:00-12:00',
     ]),
+    noLevelControl: problems.noLevelControl("USB Mic", "it has no control for its level"),
+    amixerMissing: problems.amixerMissing(),
     silent: problems.silent(-90),
     stuck: problems.stuck(-1),
     clipping: problems.clipping(),
