@@ -77,21 +77,44 @@ class Till {
   }
 }
 
+/** Which receivers are measured. */
+export interface Where {
+  /** For the folder with the chunks. */
+  readonly dir: string;
+  /** Null: from source. */
+  readonly program: readonly string[] | null;
+  /** Default: 1; the tills are shared out among them. */
+  readonly receivers?: number;
+  /** Options of `receive` with another store than a folder. */
+  readonly args?: readonly string[];
+}
+
 async function measureLoad(
   { tills: count, seconds, everyS }: Load,
-  { dir, program }: { dir: string; program: readonly string[] | null },
+  { dir, program, receivers: servers = 1, args }: Where,
 ): Promise<(string | number)[]> {
   const store = await Deno.makeTempDir({ dir, prefix: "bench-receive-" });
-  await using receiver = await ReceiverProcess.start({
-    ...{ dir: join(store, "store"), token: TOKEN },
-    ...(program === null ? {} : { program }),
-  });
-  const port = Number(new URL(await receiver.url).port);
+  await using started = new AsyncDisposableStack();
+  const receivers: ReceiverProcess[] = [];
+  for (let index = 0; index < servers; index++) {
+    const receiver = await ReceiverProcess.start({
+      ...{ dir: args === undefined ? join(store, "store") : null, args: args ?? [], token: TOKEN },
+      ...(program === null ? {} : { program }),
+    });
+    receivers.push(started.use(receiver));
+  }
+  const ports = await Promise.all(
+    receivers.map(async ({ url }) => Number(new URL(await url).port)),
+  );
   const file = concatBytes([makeChunk(), crypto.getRandomValues(new Uint8Array(60_000))]);
   const padded = concatBytes([file, file, file]).subarray(0, CHUNK_BYTES);
-  const tills = Array.from({ length: count }, () => new Till(port, padded));
+  const tills = Array.from(
+    { length: count },
+    (_, index) => new Till(ports[index % ports.length] ?? 0, padded),
+  );
   const tookMs: number[] = [];
-  const cpuBefore = cpuSeconds(receiver.pid);
+  const cpuSum = () => receivers.reduce((sum, { pid }) => sum + cpuSeconds(pid), 0);
+  const cpuBefore = cpuSum();
   const startedMs = performance.now();
   const endMs = startedMs + seconds * 1000;
   await Promise.all(tills.map(async (till, at) => {
@@ -105,15 +128,17 @@ async function measureLoad(
     }
   }));
   const tookS = (performance.now() - startedMs) / 1000;
-  const cpu = cpuSeconds(receiver.pid) - cpuBefore;
-  const peakMb = peakRssKb(receiver.pid) / 1024;
+  const cpu = cpuSum() - cpuBefore;
+  const peakMb = Math.max(...receivers.map(({ pid }) => peakRssKb(pid))) / 1024;
   for (const till of tills) till.close();
   const sorted = tookMs.toSorted((a, b) => a - b);
   const quantile = (share: number) => (sorted[Math.floor(sorted.length * share)] ?? NaN).toFixed(0);
-  await receiver.end("SIGTERM");
+  for (const receiver of receivers) await receiver.end("SIGTERM");
   await Deno.remove(store, { recursive: true });
   return [
-    `${count}, ${everyS === 0 ? "as fast as they can" : `one chunk per ${everyS} s`}`,
+    `${servers === 1 ? "" : `${servers} receivers, `}${count}, ${
+      everyS === 0 ? "as fast as they can" : `one chunk per ${everyS} s`
+    }`,
     tookMs.length,
     (tookMs.length / tookS).toFixed(1),
     (tookMs.length * CHUNK_BYTES / 1e6 / tookS).toFixed(1),
@@ -126,7 +151,7 @@ async function measureLoad(
 /** The table of these loads. */
 export async function measure(
   loads: readonly Load[],
-  where: { dir: string; program: readonly string[] | null },
+  where: Where,
 ): Promise<Table> {
   const rows: (string | number)[][] = [];
   for (const load of loads) rows.push(await measureLoad(load, where));
