@@ -177,10 +177,13 @@ class Schedule {
     return agent;
   }
 
-  /** Waits until nothing is in the outbox. */
+  /** Waits until nothing is in the outbox, while chunks are delivered. */
   async #untilDelivered(agent: AgentProcess): Promise<void> {
-    for (const endMs = performance.now() + 60_000; this.#namesIn("outbox").length > 0;) {
-      if (performance.now() > endMs) {
+    let [left, sinceMs] = [Infinity, performance.now()];
+    while (left > 0) {
+      const now = this.#namesIn("outbox").length;
+      if (now < left) [left, sinceMs] = [now, performance.now()];
+      if (performance.now() - sinceMs > 60_000) {
         this.#faults.add(`not delivered: ${JSON.stringify(agent.log.slice(-3))}`);
         return;
       }
