@@ -234,3 +234,16 @@ Deno.test("every module starts with a sentence about its responsibility", () => 
   );
   assertEquals(silent.map(({ path }) => path), []);
 });
+
+Deno.test("deno.lock has the packages of deno.json and no others: the compiled program carries them all", () => {
+  const { imports }: { imports: Record<string, string> } = JSON.parse(
+    Deno.readTextFileSync(join(ROOT, "deno.json")),
+  );
+  const { npm }: { npm: Record<string, unknown> } = JSON.parse(
+    Deno.readTextFileSync(join(ROOT, "deno.lock")),
+  );
+  const nameOf = (specifier: string) =>
+    /^(?:npm:)?((?:@[^/]+\/)?[^@/]+)@/.exec(specifier)?.[1] ?? specifier;
+  const used = [...new Set(Object.values(imports).map(nameOf))].sort();
+  assertEquals(Object.keys(npm).map(nameOf), used);
+});
