@@ -3,6 +3,9 @@
 
 import { quote } from "./config_values.ts";
 
+/** Stands for the server while the keys of delivery are wrong (start_config.ts). */
+export const NO_SERVER = "https://no-server.invalid";
+
 /**
  * Why the agent must not send to this server, to follow "as"; null: it may. Unencrypted HTTP is permitted on this
  * machine (127.0.0.0/8, ::1, localhost), and elsewhere with `allow_insecure_http`.
@@ -13,6 +16,9 @@ export function refuseTransport(
     readonly allowInsecureHttp: boolean;
   },
 ): string | null {
+  if (ingestBaseUrl === NO_SERVER) {
+    return "the settings for it must be right: sudo recorder-agent check lists what is wrong";
+  }
   if (allowInsecureHttp || !isReadable(ingestBaseUrl)) return null;
   return `ingest_base_url must begin with https://, because everybody on the way can read the token ` +
     `and the recordings in http://: current value is ${quote(ingestBaseUrl)}; ${INSECURE_FIX}`;
