@@ -2,6 +2,7 @@
 // settings in force. It judges nothing and knows no protocol.
 
 import type { Config } from "../config/config.ts";
+import { firstInterval, phaseOf } from "../config/phase.ts";
 import { assertTransport } from "../config/transport.ts";
 import { ProblemReport } from "../status/problem_report.ts";
 import type { HealthReport, Status } from "../status/status.ts";
@@ -55,7 +56,7 @@ async function pushMetrics(config: Config, deps: Deps, signal: AbortSignal): Pro
   const path = `${url.pathname.replace(/\/$/, "")}/v1/metrics`;
   using post = new TextPost(url, { tls: config, env, clock, key: "otlp_endpoint" });
   await new MetricsPush({
-    intervalMs: config.otlpIntervalS * 1000,
+    ...intervals(config, config.otlpIntervalS),
     resource: {
       "service.name": "recorder-agent",
       "service.instance.id": config.deviceId,
@@ -72,6 +73,11 @@ async function pushMetrics(config: Config, deps: Deps, signal: AbortSignal): Pro
   }, deps).run(signal);
 }
 
+function intervals({ deviceId }: Config, seconds: number) {
+  const firstIntervalMs = firstInterval(seconds * 1000, phaseOf(deviceId));
+  return { intervalMs: seconds * 1000, firstIntervalMs };
+}
+
 async function heartbeat(config: Config, deps: Deps, signal: AbortSignal): Promise<void> {
   if (config.heartbeatUrl === null) return;
   const { env, clock } = deps;
@@ -80,7 +86,7 @@ async function heartbeat(config: Config, deps: Deps, signal: AbortSignal): Promi
   await sendHeartbeats(
     {
       url: config.heartbeatUrl,
-      intervalMs: config.heartbeatIntervalS * 1000,
+      ...intervals(config, config.heartbeatIntervalS),
       report: deps.report,
       ping: async (url, content, signal) => {
         assertTransport(config, "heartbeat_url");

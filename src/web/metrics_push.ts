@@ -22,6 +22,8 @@ export type Push = (body: string, signal: AbortSignal) => Promise<number>;
 
 export interface MetricsPushOptions {
   readonly intervalMs: number;
+  /** What is left of the first interval for this till, so that a fleet does not send in step. */
+  readonly firstIntervalMs?: number;
   readonly resource: OtlpContext["resource"];
   readonly collect: () => readonly MetricFamily[];
   readonly push: Push;
@@ -53,8 +55,11 @@ export class MetricsPush {
   /** Runs until the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
     const { clock } = this.#deps;
+    const { intervalMs } = this.#options;
+    let { firstIntervalMs: waitMs = intervalMs } = this.#options;
     while (!signal.aborted) {
-      const wait = clock.sleep(this.#options.intervalMs, signal);
+      const wait = clock.sleep(waitMs, signal);
+      waitMs = intervalMs;
       try {
         this.#queue.add({ families: this.#options.collect(), atMs: clock.monotonicMs() });
         await this.#send(signal);
