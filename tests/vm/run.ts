@@ -15,6 +15,7 @@ import { recordSound } from "./record_sound.ts";
 import { costScenarios } from "./scenarios/cost.ts";
 import { hostScenarios } from "./scenarios/host.ts";
 import { microphoneScenarios } from "./scenarios/microphone.ts";
+import { packageScenarios } from "./scenarios/package.ts";
 import { serviceScenarios } from "./scenarios/service.ts";
 import { startScenarios } from "./scenarios/start.ts";
 
@@ -24,6 +25,8 @@ const SCENARIOS: readonly Scenario[] = [
   ...hostScenarios,
   ...serviceScenarios,
   ...costScenarios,
+  // They change how the program was installed, so they are the last ones.
+  ...packageScenarios,
 ];
 
 interface Row extends Finding {
