@@ -30,6 +30,7 @@ import { HealthServer } from "./web/health_server.ts";
 import { collectMetrics } from "./web/metrics.ts";
 import { restoreHistory } from "./spool/restore_history.ts";
 import { sendHeartbeats } from "./web/heartbeat.ts";
+import { OTLP_TYPE } from "./web/otlp.ts";
 import { MetricsPush } from "./web/metrics_push.ts";
 import { declaredEnds } from "./status/gap_log.ts";
 import { ProblemReport } from "./status/problem_report.ts";
@@ -241,7 +242,7 @@ function startReporting(group: TaskGroup, parts: Workers): void {
         push: (content, signal) =>
           post.post(
             path,
-            { type: "application/json", content },
+            { type: OTLP_TYPE, content },
             otlpHeadersToSend(config),
             signal,
           ),
