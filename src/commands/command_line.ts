@@ -22,6 +22,7 @@ Usage:
   recorder-agent uninstall [--purge]             remove the service; recordings stay
   recorder-agent demo [--seconds N] [--dir DIR]  try it without a microphone or a server
   recorder-agent receive --dir DIR               receive chunks from tills into a folder
+  recorder-agent receive --store s3://BUCKET     receive them into an object store
   recorder-agent conform URL                     test a server of your own against the protocol; it
                                                  keeps the test chunks
 
@@ -59,7 +60,11 @@ Options:
       --tls-cert FILE   receive: certificate chain, PEM; with --tls-key
       --tls-key FILE    receive: its key, PEM
       --token-file FILE conform: the token of the server (default: RA_INGEST_TOKEN)
-      --tls-ca FILE     conform: certificates to trust in addition to the public ones, PEM
+      --tls-ca FILE     conform, receive --store: certificates to trust in addition to the public
+                        ones, PEM
+      --store s3://…    receive: a bucket, or s3://BUCKET/PREFIX, in place of --dir
+      --s3-credentials FILE
+                        receive: access key, secret key, region and endpoint_url of the bucket
       --max-mb N        receive: size of an upload (default: 128)
   -h, --help            print this help
       --version         print the version
@@ -102,6 +107,8 @@ const OPTIONS = {
   dir: { type: "string" },
   listen: { type: "string" },
   tokens: { type: "string" },
+  store: { type: "string" },
+  "s3-credentials": { type: "string" },
   "no-token": { type: "boolean" },
   "tls-cert": { type: "string" },
   "tls-key": { type: "string" },
@@ -123,7 +130,10 @@ const COMMANDS = {
   join: ["output", "from", "to", "zone", "device", "gaps"],
   verify: ["zone", "device", "json"],
   demo: ["log-level", "seconds", "dir"],
-  receive: ["log-level", "dir", "listen", "tokens", "no-token", "tls-cert", "tls-key", "max-mb"],
+  receive: [
+    ...["log-level", "dir", "listen", "tokens", "no-token", "tls-cert", "tls-key", "max-mb"],
+    ...["store", "s3-credentials", "tls-ca"],
+  ],
   conform: ["token-file", "tls-ca", "set", "json"],
 } as const satisfies Record<string, readonly (keyof typeof OPTIONS)[]>;
 
@@ -147,6 +157,8 @@ export interface CommandLine {
   readonly dir: string | undefined;
   readonly listen: string;
   readonly tokens: string | undefined;
+  readonly store: string | undefined;
+  readonly s3Credentials: string | undefined;
   readonly noToken: boolean;
   readonly tlsCert: string | undefined;
   readonly tlsKey: string | undefined;
@@ -205,6 +217,8 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     dir: values.dir,
     listen: values.listen ?? "127.0.0.1:8043",
     tokens: values.tokens,
+    store: values.store,
+    s3Credentials: values["s3-credentials"],
     noToken: values["no-token"] ?? false,
     tlsCert: values["tls-cert"],
     tlsKey: values["tls-key"],

@@ -8,7 +8,7 @@ import { type Config, loadConfig } from "../config/config.ts";
 import { DEFAULT_CONFIG_PATH, ENVIRONMENT_PATH, UNIT_PATH } from "../config/places.ts";
 import { variableOf } from "../config/key.ts";
 import { INSTALLED_TOKEN_PATH, TOKEN_KEYS } from "../config/token.ts";
-import { refuseTransport } from "../config/transport.ts";
+import { refuseTransports } from "../config/transport.ts";
 import { VERSION } from "../system/version.ts";
 import { applySettings } from "./config_edit.ts";
 import {
@@ -211,8 +211,8 @@ async function makePlan(options: InstallOptions): Promise<Plan | null> {
       return Deno.readTextFileSync(contentsOf(root, place));
     },
   });
-  const insecure = refuseTransport(config);
-  if (insecure !== null) throw new Error(`Cannot install as ${insecure}`);
+  const insecure = refuseTransports(config);
+  if (insecure.length > 0) throw new Error(`Cannot install as ${insecure.join("\nand as ")}`);
   return { configText, token, healthPort: config.healthPort, ...await planSpool(root, config) };
 }
 
@@ -351,7 +351,12 @@ async function fileSteps(
   if (!isSpoolOfUnit) {
     steps.push(
       folderStep(root, spoolDir, { mode: 0o700, owner: USER, group: USER }),
-      dropIn(`ReadWritePaths=${quoteForUnit(spoolDir)}\n`),
+      // Writable, but nothing in it can be started: NoExecPaths=/ does not reach it (see the unit).
+      dropIn(
+        ["ReadWritePaths", "NoExecPaths"].map((key) => `${key}=${quoteForUnit(spoolDir)}\n`).join(
+          "",
+        ),
+      ),
     );
   } else if (facts.hasDropIn) {
     // Without the earlier folder, the service could not start once that is gone.
