@@ -14,6 +14,7 @@ import { TextPost } from "../upload/text_post.ts";
 import { sendHeartbeats } from "../web/heartbeat.ts";
 import { collectMetrics } from "../web/metrics.ts";
 import { MetricsPush } from "../web/metrics_push.ts";
+import { OTLP_TYPE } from "../web/otlp.ts";
 import type { StatusView } from "../web/view.ts";
 import type { Settings } from "./settings.ts";
 import { inTurns } from "./turns.ts";
@@ -67,7 +68,7 @@ async function pushMetrics(config: Config, deps: Deps, signal: AbortSignal): Pro
     collect: () => collectMetrics(deps.view()),
     push: async (content, signal) => {
       assertTransport(config, "otlp_endpoint");
-      const text = { type: "application/json", content };
+      const text = { type: OTLP_TYPE, content };
       return await post.post(path, text, config.otlpHeaders ?? {}, signal);
     },
   }, deps).run(signal);

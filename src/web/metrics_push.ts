@@ -18,7 +18,7 @@ const MAX_TOGETHER = 15;
 const RETRYABLE: readonly number[] = [429, 502, 503, 504];
 
 /** Sends a request to the receiver. Resolves with the status of the answer. @throws without an answer. */
-export type Push = (body: string, signal: AbortSignal) => Promise<number>;
+export type Push = (body: Uint8Array<ArrayBuffer>, signal: AbortSignal) => Promise<number>;
 
 export interface MetricsPushOptions {
   readonly intervalMs: number;
@@ -84,7 +84,7 @@ export class MetricsPush {
     }
   }
 
-  #encode(batch: readonly Waiting[]): string {
+  #encode(batch: readonly Waiting[]): Uint8Array<ArrayBuffer> {
     const { clock } = this.#deps;
     const offsetMs = clock.unixMs() - clock.monotonicMs();
     const snapshots = batch.map(({ families, atMs }) => ({ families, unixMs: atMs + offsetMs }));
