@@ -4,7 +4,7 @@
 import { refuseToken } from "../config/config_values.ts";
 import { fileFailure } from "../config/file_failure.ts";
 import { printable, toJson } from "../system/printable.ts";
-import { UsageError } from "./command_line.ts";
+import { type CommandLine, UsageError } from "./command_line.ts";
 import { conform } from "./conform_tests.ts";
 import { type Finding, hasFailed } from "./finding.ts";
 import { printText } from "./terminal.ts";
@@ -17,13 +17,9 @@ const MARKS = { ok: "✔", warning: "!", failed: "✘", skipped: "–" } as cons
 const MAX_MESSAGE = 400;
 const ID_KEYS = ["point_id", "register_id", "device_id"] as const;
 
-export interface ConformOptions {
-  readonly operands: readonly string[];
-  readonly tokenFile: string | undefined;
-  readonly tlsCa: string | undefined;
-  /** `point_id=UUID` and the others. */
-  readonly set: readonly string[];
-  readonly json: boolean;
+type Given = "operands" | "tokenFile" | "tlsCa" | "set" | "json";
+
+export interface ConformOptions extends Pick<CommandLine, Given> {
   readonly env: Readonly<Record<string, string>>;
   /** How long the slow upload takes, ms; default: 10 s. */
   readonly slowMs?: number;

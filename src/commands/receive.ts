@@ -1,7 +1,7 @@
 // The command `recorder-agent receive`: the reference server of the Ingest API, which keeps chunks in a
 // folder. It reads options and files, and runs until a signal; what a request gets, src/receive decides.
 
-import { UsageError } from "./command_line.ts";
+import { type CommandLine, UsageError } from "./command_line.ts";
 import { refuseToken } from "../config/config_values.ts";
 import { CertificateFiles } from "../receive/certificate_files.ts";
 import { Receiver, type ReceiverOptions } from "../receive/receiver.ts";
@@ -11,18 +11,11 @@ import { oneToken, TokenFile, type Tokens } from "../receive/token_file.ts";
 import { systemClock } from "../system/clock.ts";
 import { messageOf } from "../system/error_text.ts";
 import { HeldLines } from "../system/held_lines.ts";
-import { type LevelName, type Logger, startLog, StderrQueue } from "../system/log.ts";
+import { type Logger, startLog, StderrQueue } from "../system/log.ts";
 
-export interface ReceiveOptions {
-  readonly dir: string | undefined;
-  /** ADDRESS:PORT; an IPv6 address stands in brackets. */
-  readonly listen: string;
-  readonly tokens: string | undefined;
-  readonly noToken: boolean;
-  readonly tlsCert: string | undefined;
-  readonly tlsKey: string | undefined;
-  readonly maxMb: number;
-  readonly logLevel: LevelName | undefined;
+type Given = "dir" | "listen" | "tokens" | "noToken" | "tlsCert" | "tlsKey" | "maxMb" | "logLevel";
+
+export interface ReceiveOptions extends Pick<CommandLine, Given> {
   readonly env: Readonly<Record<string, string>>;
 }
 

@@ -5,7 +5,7 @@
 
 import { join } from "@std/path/join";
 import { type ChunkName, parseChunkName } from "../chunk/chunk_name.ts";
-import { readWholeText, removeIfThere, sizeOf, syncDirectory } from "../system/disk.ts";
+import { modifiedMs, readWholeText, removeIfThere, sizeOf, syncDirectory } from "../system/disk.ts";
 import { MAX_REASON_BYTES, reasonPath } from "../spool/reason_file.ts";
 import { asUser, type User } from "../system/users.ts";
 import { fromJson, MAX_TEXT, printable } from "../system/printable.ts";
@@ -150,7 +150,7 @@ async function readRejected(dir: string): Promise<Rejected> {
 
 /** A missing or damaged reason does not prevent a chunk from being requeued. */
 async function readReason(path: string): Promise<Reason> {
-  const writtenMs = await writtenAtMs(path);
+  const writtenMs = await modifiedMs(path);
   const unknown = { text: "the reason is not known", answer: "-", refusedAt: "-", writtenMs };
   try {
     const { reason, http_status, rejected_at } = Object(
@@ -196,7 +196,7 @@ async function moveToOutbox(
   for (const { fileName, reason } of moved) {
     const path = reasonPath(join(rejected, fileName));
     // The reason is a new one if the agent has sent the chunk again meanwhile and it was refused.
-    if (await writtenAtMs(path) === reason.writtenMs) await removeIfThere(path);
+    if (await modifiedMs(path) === reason.writtenMs) await removeIfThere(path);
   }
   await syncDirectory(rejected);
   return failed;
@@ -246,16 +246,6 @@ function formatTable(rows: readonly (readonly string[])[]): string {
 
 function count({ length }: readonly unknown[]): string {
   return length === 1 ? "1 chunk" : `${length} chunks`;
-}
-
-/** Unix ms; null if the file does not exist. */
-async function writtenAtMs(path: string): Promise<number | null> {
-  try {
-    return (await Deno.lstat(path)).mtime?.getTime() ?? null;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return null;
-    throw error;
-  }
 }
 
 function inWords(error: unknown): string {

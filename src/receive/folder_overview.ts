@@ -8,7 +8,7 @@ import { uuidOf } from "./chunk_form.ts";
 import { type Coverage, coverageOf } from "./day_coverage.ts";
 
 /** More are not looked at. */
-export const MAX_TILLS = 2000;
+const MAX_TILLS = 2000;
 /** How old an overview may be. */
 export const MAX_AGE_MS = 10_000;
 

@@ -10,7 +10,7 @@
 import { createHash } from "node:crypto";
 import { join } from "@std/path/join";
 import { formatChunkName } from "../chunk/chunk_name.ts";
-import { exists, removeIfThere, sizeOf, syncDirectory, writeAll } from "../system/disk.ts";
+import { exists, ifThere, removeIfThere, sizeOf, syncDirectory, writeAll } from "../system/disk.ts";
 import { messageOf } from "../system/error_text.ts";
 import {
   type ChunkFacts,
@@ -98,7 +98,7 @@ export class FolderStore implements Store, Disposable {
     const place = placeOf(chunk);
     const target = join(device, place);
     const marker = join(device, UNSYNCHRONIZED, chunk.key);
-    const noted = await readIfThere(marker);
+    const noted = await ifThere(Deno.readTextFile(marker));
     const earlier = noted !== null && isPlace(noted, chunk.key) && await exists(join(device, noted))
       ? noted
       : null;
@@ -201,7 +201,7 @@ class ArrivingFile implements IncomingFile {
 }
 
 /** Where a chunk is, below the folder of its device. */
-export function placeOf(chunk: Pick<ChunkFacts, "startUnixUs" | "durationUs" | "key">): string {
+function placeOf(chunk: Pick<ChunkFacts, "startUnixUs" | "durationUs" | "key">): string {
   const day = new Date(Math.floor(chunk.startUnixUs / 1000)).toISOString().slice(0, 10);
   return `${day}/${formatChunkName(chunk)}`;
 }
@@ -228,15 +228,6 @@ async function makeDir(path: string): Promise<void> {
     await Deno.mkdir(path, { mode: DIR_MODE });
   } catch (error) {
     if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
-  }
-}
-
-async function readIfThere(path: string): Promise<string | null> {
-  try {
-    return await Deno.readTextFile(path);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return null;
-    throw error;
   }
 }
 

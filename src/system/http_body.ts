@@ -22,7 +22,7 @@ export interface BodyStep {
 const NONE = new Uint8Array(0);
 
 /** The size of a body, bytes; null if it comes in chunks. @throws {BodyFault} */
-export function bodySize(request: HttpRequest): number | null {
+function bodySize(request: HttpRequest): number | null {
   const coding = request.headers.get("transfer-encoding");
   const length = request.headers.get("content-length");
   if (coding === undefined) return Number(length ?? "0");

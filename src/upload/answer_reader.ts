@@ -23,7 +23,7 @@ const MAX_SIZE_LINE = 256;
 const MAX_CHUNK_OVERHEAD = 524_288;
 
 const STATUS_LINE = /^HTTP\/1\.([01]) ([1-9]\d\d)(?: .*)?$/s;
-// deno-lint-ignore no-control-regex
+// deno-lint-ignore no-control-regex -- RFC 9110, section 5.5: a value has no control characters but tabs
 const CONTROL = /[\u0000-\u0008\u000a-\u001f\u007f]/;
 
 /** A complete answer. */
