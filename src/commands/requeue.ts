@@ -10,7 +10,7 @@ import { MAX_REASON_BYTES, reasonPath } from "../spool/reason_file.ts";
 import { asUser, type User } from "../system/users.ts";
 import { fromJson, MAX_TEXT, printable } from "../system/printable.ts";
 import { messageOf } from "../system/error_text.ts";
-import { printText } from "./terminal.ts";
+import { formatTable, printText } from "./terminal.ts";
 
 export interface RequeueOptions {
   readonly spoolDir: string;
@@ -232,16 +232,6 @@ function showOthers({ others }: Pick<Rejected, "others">, print: (text: string) 
       others.map((name) => `    ${printable(name, MAX_TEXT)}`).join("\n")
     }`,
   );
-}
-
-function formatTable(rows: readonly (readonly string[])[]): string {
-  const widths =
-    rows[0]?.map((_, column) =>
-      rows.reduce((widest, row) => Math.max(widest, row[column]?.length ?? 0), 0)
-    ) ?? [];
-  return rows.map((row) =>
-    row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  ").trimEnd()
-  ).join("\n");
 }
 
 function count({ length }: readonly unknown[]): string {
