@@ -2,7 +2,7 @@
 // https://opentelemetry.io/docs/specs/otlp/#otlphttp and the ProtoJSON mapping of
 // opentelemetry/proto/metrics/v1/metrics.proto: 64-bit numbers are strings, enums are numbers.
 
-import type { Labels, MetricFamily, Sample } from "./metrics.ts";
+import type { Labels, MetricFamily, Sample } from "../system/prometheus.ts";
 
 /** AGGREGATION_TEMPORALITY_CUMULATIVE: values count from the start of the process. */
 const CUMULATIVE = 2;
