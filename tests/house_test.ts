@@ -71,6 +71,7 @@ const PURE = [
   "src/system/http_body.ts",
   "src/system/http_request.ts",
   "src/system/printable.ts",
+  "src/system/prometheus.ts",
   "src/system/redact.ts",
   "src/upload/answer_reader.ts",
   "src/upload/failures.ts",

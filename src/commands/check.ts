@@ -19,10 +19,12 @@ import { INSECURE_FIX, refuseTransport } from "../config/transport.ts";
 import {
   failed,
   type Finding,
+  formatFinding,
+  MARKS,
+  NAME_WIDTH,
   ok,
   sentence,
   skippedAll,
-  type Verdict,
   warning,
 } from "./finding.ts";
 import {
@@ -55,8 +57,6 @@ export interface CheckOptions {
   readonly installation?: Installation;
   readonly readTextFile?: ReadTextFile;
 }
-
-const MARKS: Record<Verdict, string> = { ok: "✔", warning: "!", failed: "✘", skipped: "–" };
 
 /** Returns the exit code: 0 if nothing failed (there may be warnings), else 1; 2 if nothing is set up. */
 export async function runCheck(options: CheckOptions): Promise<number> {
@@ -207,20 +207,15 @@ function exposes(path: string, token: string | null): boolean {
   return token !== null && isForEveryone && Deno.readTextFileSync(path).includes(token);
 }
 
-function formatFinding({ name, verdict, message, fix }: Finding): string {
-  const indent = " ".repeat(17);
-  const lines = [`${MARKS[verdict]} ${name.padEnd(15)}${message.replaceAll("\n", `\n${indent}`)}`];
-  if (fix !== null) lines.push(`${indent}→ ${fix}`);
-  return lines.join("\n");
-}
-
 /** The checks that were skipped because another check failed: one line for each cause. */
 function formatSkipped(findings: readonly Finding[]): string[] {
   const causes = Map.groupBy(findings, ({ because }) => because);
   return [...causes].flatMap(([because, found]) =>
     because === null
       ? []
-      : `${MARKS.skipped} not checked    ${found.map(({ name }) => name).join(", ")}: ` +
+      : `${MARKS.skipped} ${"not checked".padEnd(NAME_WIDTH)}${
+        found.map(({ name }) => name).join(", ")
+      }: ` +
         `fix ${because} first`
   );
 }

@@ -4,7 +4,7 @@
 
 import { type Config, ConfigError, loadConfig } from "./config.ts";
 import { parseEnvironmentFile } from "./environment_file.ts";
-import { fileFailure, type ReadTextFile } from "./file_failure.ts";
+import { fileFailure, isThere, type ReadTextFile } from "./file_failure.ts";
 import { DEFAULT_CONFIG_PATH, ENVIRONMENT_PATH, findConfigPath, UNIT_PATH } from "./places.ts";
 
 /** Neither a file nor a variable gives a configuration. */
@@ -116,7 +116,7 @@ function readVariables(path: string, readTextFile: ReadTextFile): VariablesFile 
 }
 
 function nothingGiven(executable: string, { config, environment, unit }: Installation) {
-  if (!exists(unit)) return new NotSetUpError(setUpCommand(executable));
+  if (!isThere(unit)) return new NotSetUpError(setUpCommand(executable));
   return new NoConfigError(
     `The service is installed, but there is neither ${config} nor a variable RA_… in ${environment}`,
     `${
@@ -124,15 +124,6 @@ function nothingGiven(executable: string, { config, environment, unit }: Install
     } writes the configuration; variables that the unit itself ` +
       `sets (systemctl cat recorder-agent) belong in ${environment}`,
   );
-}
-
-function exists(path: string): boolean {
-  try {
-    Deno.statSync(path);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 /** From source there is no `install`: a copy of the example is edited. */

@@ -9,7 +9,7 @@
 
 import { createHash } from "node:crypto";
 import { join } from "@std/path/join";
-import { exists, removeIfThere, sizeOf, syncDirectory, writeAll } from "../system/disk.ts";
+import { exists, ifThere, removeIfThere, sizeOf, syncDirectory, writeAll } from "../system/disk.ts";
 import { messageOf } from "../system/error_text.ts";
 import { KeyTurns } from "./key_turns.ts";
 import {
@@ -92,7 +92,7 @@ export class FolderStore implements Store, Disposable {
     const place = placeOf(chunk);
     const target = join(device, place);
     const marker = join(device, UNSYNCHRONIZED, chunk.key);
-    const noted = await readIfThere(marker);
+    const noted = await ifThere(Deno.readTextFile(marker));
     const earlier = noted !== null && isPlace(noted, chunk.key) && await exists(join(device, noted))
       ? noted
       : null;
@@ -211,15 +211,6 @@ async function makeDir(path: string): Promise<void> {
     await Deno.mkdir(path, { mode: DIR_MODE });
   } catch (error) {
     if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
-  }
-}
-
-async function readIfThere(path: string): Promise<string | null> {
-  try {
-    return await Deno.readTextFile(path);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return null;
-    throw error;
   }
 }
 

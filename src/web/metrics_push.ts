@@ -6,7 +6,7 @@ import type { Clock } from "../system/clock.ts";
 import { messageOf } from "../system/error_text.ts";
 import { problems } from "../status/problems.ts";
 import type { ProblemReport } from "../status/problem_report.ts";
-import type { MetricFamily } from "./metrics.ts";
+import type { MetricFamily } from "../system/prometheus.ts";
 import { encodeOtlp, type OtlpContext } from "./otlp.ts";
 import { PushQueue } from "./push_queue.ts";
 

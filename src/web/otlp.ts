@@ -4,7 +4,7 @@
 // https://protobuf.dev/programming-guides/encoding/. The number of a field is its first argument.
 
 import { concatBytes } from "../system/concat_bytes.ts";
-import type { Labels, MetricFamily, Sample } from "./metrics.ts";
+import type { Labels, MetricFamily, Sample } from "../system/prometheus.ts";
 
 /** The content type of a request. */
 export const OTLP_TYPE = "application/x-protobuf";

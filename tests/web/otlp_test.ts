@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { readOtlp } from "../fixtures/otlp_message.ts";
 import { encodeOtlp } from "../../src/web/otlp.ts";
-import type { MetricFamily } from "../../src/web/metrics.ts";
+import type { MetricFamily } from "../../src/system/prometheus.ts";
 
 const START = 1_785_000_000_000;
 const CONTEXT = { resource: { "service.name": "recorder-agent" }, startUnixMs: START };
