@@ -1,6 +1,7 @@
 // The command `recorder-agent receive`: the reference server of the Ingest API, which keeps chunks in a
 // folder. It reads options and files, and runs until a signal; what a request gets, src/receive decides.
 
+import { readNamedTextSync } from "../system/disk.ts";
 import { UsageError } from "./command_line.ts";
 import { refuseToken } from "../config/config_values.ts";
 import { fileFailure } from "../config/file_failure.ts";
@@ -129,7 +130,7 @@ function readTls({ tlsCert, tlsKey }: ReceiveOptions): { cert: string; key: stri
 
 function readPem(option: string, path: string): string {
   try {
-    return Deno.readTextFileSync(path);
+    return readNamedTextSync(path);
   } catch (error) {
     throw new UsageError(`${option}: the file ${path} ${fileFailure(error)}`);
   }

@@ -2,6 +2,7 @@
 // anything up there is one thing to say, because a list of every key that is missing helps nobody. What a
 // configuration is, config.ts knows.
 
+import { readNamedTextSync } from "../system/disk.ts";
 import { type Config, ConfigError, loadConfig } from "./config.ts";
 import { parseEnvironmentFile } from "./environment_file.ts";
 import { fileFailure, type ReadTextFile } from "./file_failure.ts";
@@ -68,7 +69,7 @@ const USUAL: Installation = {
  * @throws {ConfigError} with all problems
  */
 export function loadGivenConfig(
-  { explicit, env, executable, installation = USUAL, readTextFile = Deno.readTextFileSync }:
+  { explicit, env, executable, installation = USUAL, readTextFile = readNamedTextSync }:
     GivenConfig,
 ): LoadedConfig {
   const path = findConfigPath(explicit, installation.config);

@@ -10,7 +10,14 @@
 import { createHash } from "node:crypto";
 import { join } from "@std/path/join";
 import { formatChunkName } from "../chunk/chunk_name.ts";
-import { exists, removeIfThere, sizeOf, syncDirectory, writeAll } from "../system/disk.ts";
+import {
+  exists,
+  readWholeText,
+  removeIfThere,
+  sizeOf,
+  syncDirectory,
+  writeAll,
+} from "../system/disk.ts";
 import { messageOf } from "../system/error_text.ts";
 import {
   type ChunkFacts,
@@ -20,6 +27,8 @@ import {
   StoreFailure,
 } from "./store.ts";
 
+/** A marker holds the path of one chunk. */
+const MAX_MARKER_BYTES = 1024;
 const INCOMING = ".incoming";
 const UNSYNCHRONIZED = ".unsynchronized";
 /** The group may read recordings, for instance a program that evaluates them; nobody else. */
@@ -233,7 +242,7 @@ async function makeDir(path: string): Promise<void> {
 
 async function readIfThere(path: string): Promise<string | null> {
   try {
-    return await Deno.readTextFile(path);
+    return await readWholeText(path, MAX_MARKER_BYTES);
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return null;
     throw error;

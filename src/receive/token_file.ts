@@ -2,6 +2,7 @@
 // a space, what it is for: the id of the one device that may use it, or `page` for the pages alone. No token
 // is ever logged or shown; two are compared in a time that does not depend on their characters.
 
+import { readNamedTextSync } from "../system/disk.ts";
 import { createHash } from "node:crypto";
 import { fileFailure } from "../config/file_failure.ts";
 import { refuseToken } from "../config/config_values.ts";
@@ -110,7 +111,7 @@ export class TokenFile implements Tokens {
   #read(): Entry[] {
     let text: string;
     try {
-      text = Deno.readTextFileSync(this.#path);
+      text = readNamedTextSync(this.#path);
     } catch (error) {
       throw new Error(`Cannot read the tokens: ${this.#path} ${fileFailure(error)}`);
     }
