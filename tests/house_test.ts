@@ -34,6 +34,7 @@ const PURE = [
   "src/config/phase.ts",
   "src/config/schedule.ts",
   "src/config/sources.ts",
+  "src/config/transport.ts",
   "src/config/words.ts",
   "src/capture/causes.ts",
   "src/capture/channel_meter.ts",
@@ -211,6 +212,11 @@ Deno.test("pure modules use neither Deno, nor time, nor random numbers, nor the 
 Deno.test("only main.ts ends the process, and only places.ts reads the environment", () => {
   assertEquals(mentioning(/\bDeno\.exit\b|\bprocess\.exit\b/), ["main.ts"]);
   assertEquals(mentioning(/\bDeno\.env\b|\bprocess\.env\b/), ["src/config/places.ts"]);
+});
+
+Deno.test("only disk.ts reads whole files, because each has a limit there, and none is opened through a pipe", () => {
+  const whole = /\bDeno\.read(Text)?File(Sync)?(?!\w|\(new URL)|\.readAll\(|\bchild\.output\(\)/;
+  assertEquals(mentioning(whole), []);
 });
 
 Deno.test("only main.ts and the commands talk to a person", () => {

@@ -3,7 +3,7 @@
 
 import type { SoundLevels } from "../status/levels.ts";
 import { join } from "@std/path/join";
-import { byteReader, readAll } from "../system/byte_stream.ts";
+import { byteReader, linesOf, readAll } from "../system/byte_stream.ts";
 import { isMissing, outputOf, spawnBound } from "../system/child.ts";
 import type { Clock } from "../system/clock.ts";
 import type { CaptureSource } from "../microphone/capture_attempts.ts";
@@ -300,7 +300,7 @@ export class Ffmpeg {
   }
 
   async #watch(onLine: (level: FfmpegLogLevel, text: string) => void): Promise<FfmpegEnd> {
-    for await (const line of lines(readAll(this.#stderr))) {
+    for await (const line of linesOf(readAll(this.#stderr), MAX_LINE)) {
       const parsed = parseLine(line);
       this.#causes.take(parsed);
       onLine(parsed.level, parsed.text);
@@ -332,18 +332,6 @@ function spawnFfmpeg(
     if (!isMissing(error)) throw error;
     throw new FfmpegMissingError("ffmpeg cannot be started", { cause: error });
   }
-}
-
-/** Text lines of at most MAX_LINE characters; a longer one is cut. */
-async function* lines(stream: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
-  let rest = "";
-  const decoder = new TextDecoder();
-  for await (const bytes of stream) {
-    const parts = (rest + decoder.decode(bytes, { stream: true })).split(/\r?\n|\r/);
-    rest = (parts.pop() ?? "").slice(0, MAX_LINE);
-    for (const part of parts) if (part !== "") yield part.slice(0, MAX_LINE);
-  }
-  if (rest !== "") yield rest;
 }
 
 async function closeSound(

@@ -2,6 +2,7 @@
 // other, and prints what is wrong and how to fix it. It changes nothing, and sends a chunk only on
 // request. Each check is a separate function; a check that fails does not stop the others.
 
+import { readNamedTextSync } from "../system/disk.ts";
 import { type Config, ConfigError } from "../config/config.ts";
 import { isForbidden, type ReadTextFile } from "../config/file_failure.ts";
 import {
@@ -204,7 +205,7 @@ function fixOf(problem: string, again: string): string {
 /** Whether every user of this machine can read the token in this file. */
 function exposes(path: string, token: string | null): boolean {
   const isForEveryone = ((Deno.statSync(path).mode ?? 0) & 0o004) !== 0;
-  return token !== null && isForEveryone && Deno.readTextFileSync(path).includes(token);
+  return token !== null && isForEveryone && readNamedTextSync(path).includes(token);
 }
 
 /** The checks that were skipped because another check failed: one line for each cause. */

@@ -1,6 +1,7 @@
 // The command `recorder-agent conform`: tests somebody's server against the protocol and prints a table
 // with what to change. It sends test chunks, which the server keeps; conform_tests.ts has the tests.
 
+import { readNamedTextSync } from "../system/disk.ts";
 import { refuseToken } from "../config/config_values.ts";
 import { fileFailure } from "../config/file_failure.ts";
 import { printable, toJson } from "../system/printable.ts";
@@ -92,7 +93,7 @@ function readIds(set: readonly string[]): Record<(typeof ID_KEYS)[number], strin
 
 function readFile(option: string, path: string): string {
   try {
-    return Deno.readTextFileSync(path);
+    return readNamedTextSync(path);
   } catch (error) {
     throw new UsageError(`${option}: the file ${path} ${fileFailure(error)}`);
   }

@@ -7,7 +7,7 @@ import { formatUtc } from "../chunk/chunk_tags.ts";
 import { OPUS_RATE } from "../chunk/opus.ts";
 import { SoundJoiner } from "../chunk/sound_joiner.ts";
 import { type Hole, layOut, type Piece } from "../chunk/sound_line.ts";
-import { isMissing, spawnBound } from "../system/child.ts";
+import { beginningKept, isMissing, spawnBound } from "../system/child.ts";
 import { ffmpegProgram } from "../system/programs.ts";
 import { exists, writeAll } from "../system/disk.ts";
 import { VERSION } from "../system/version.ts";
@@ -16,6 +16,7 @@ import {
   byDevice,
   ChunksError,
   inWords,
+  readChunkBytes,
   readChunks,
   seconds,
   secondsOf,
@@ -235,7 +236,7 @@ async function writeRun(
     if ("silence" in part) await write(joiner.silence(part.silence, first.head));
     else {
       const { piece, fromSample, toSample } = part;
-      const whole = cutToLastPage(await Deno.readFile(piece.chunk.file));
+      const whole = cutToLastPage(await readChunkBytes(piece.chunk.file));
       // The samples were counted when all files were described: a file that has changed since is an error.
       if (whole?.samples !== piece.chunk.samples) {
         throw new Error(`${shown(piece.chunk.file)} has changed while it was read`);
@@ -272,7 +273,7 @@ async function writeWav(
       `file:${path}`,
     ];
     const child = spawnBound(ffmpegProgram(), args, { stdout: "null", stderr: "piped" });
-    const { success, stderr } = await child.output();
+    const [stderr, { success }] = await Promise.all([beginningKept(child.stderr), child.status]);
     if (!success) {
       await Deno.remove(path).catch(() => {}); // a half of a file is not left behind
       throw new ChunksError(

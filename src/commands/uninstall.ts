@@ -35,7 +35,7 @@ import { removeJudgeSteps } from "./install_update.ts";
 import { contentsOf, linkedAccounts, pathIn, under } from "./install_root.ts";
 import { isTrial, lookAt, SPOOL_ENTRIES } from "./spool_folder.ts";
 import { SERVICE, serviceState } from "./service.ts";
-import { exists } from "../system/disk.ts";
+import { exists, readNamedTextSync } from "../system/disk.ts";
 import { PROGRAMS } from "../system/programs.ts";
 import { messageOf } from "../system/error_text.ts";
 import { printText } from "./terminal.ts";
@@ -264,7 +264,7 @@ async function planFolder(
 
 function readText(root: string, path: string): string | null {
   try {
-    return Deno.readTextFileSync(contentsOf(root, path));
+    return readNamedTextSync(contentsOf(root, path));
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return null;
     throw error;

@@ -2,6 +2,7 @@
 // anything up there is one thing to say, because a list of every key that is missing helps nobody. What a
 // configuration is, config.ts knows.
 
+import { readNamedTextSync } from "../system/disk.ts";
 import { type Config, ConfigError, loadConfig } from "./config.ts";
 import { parseEnvironmentFile } from "./environment_file.ts";
 import { fileFailure, isThere, type ReadTextFile } from "./file_failure.ts";
@@ -73,7 +74,7 @@ const USUAL: Installation = {
 export function loadGivenConfig(
   { explicit, env, executable, installation = USUAL, ...options }: GivenConfig,
 ): LoadedConfig {
-  const { readTextFile = Deno.readTextFileSync } = options;
+  const { readTextFile = readNamedTextSync } = options;
   const path = findConfigPath(explicit, installation.config);
   // systemd has read that file already for the service itself.
   const isService = (env.NOTIFY_SOCKET ?? "") !== "";

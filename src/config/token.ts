@@ -3,6 +3,7 @@
  * it is at this moment. It never logs, and never shows a token.
  */
 
+import { readNamedText } from "../system/disk.ts";
 import type { Given } from "./config_file.ts";
 import { quote, refuseToken, TOKEN } from "./config_values.ts";
 import { fileFailure, isThere } from "./file_failure.ts";
@@ -62,7 +63,7 @@ export async function readToken(
   const path = config.ingestTokenFile ?? "";
   let content;
   try {
-    content = await Deno.readTextFile(path);
+    content = await readNamedText(path);
   } catch (error) {
     throw new Error(`Cannot read the token: ${FILE_KEY} ${quote(path)} ${fileFailure(error)}`);
   }

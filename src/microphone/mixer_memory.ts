@@ -3,11 +3,12 @@
 // broken or not writable, nothing is restored.
 
 import { join } from "@std/path/join";
-import { writeWhole } from "../system/disk.ts";
+import { readWholeText, writeWhole } from "../system/disk.ts";
 
 const FILE = "mixer.json";
 /** The microphones that are remembered, those opened last. */
 const MOST = 16;
+const MAX_BYTES = 256 * 1024;
 
 export interface ChangedControl {
   readonly name: string;
@@ -56,7 +57,7 @@ export async function writeMixerMemory(
 
 async function readEntries(spoolDir: string): Promise<Entry[]> {
   try {
-    const value: unknown = JSON.parse(await Deno.readTextFile(join(spoolDir, FILE)));
+    const value: unknown = JSON.parse(await readWholeText(join(spoolDir, FILE), MAX_BYTES));
     return Array.isArray(value) ? value.filter(isEntry) : [];
   } catch {
     return [];

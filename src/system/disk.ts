@@ -71,7 +71,7 @@ export class TooLargeError extends Error {}
  * could lead elsewhere, or wait forever.
  * @throws {TooLargeError}, an error if it is not a regular file, or that of the disk.
  */
-async function readWhole(path: string, maxBytes: number): Promise<Uint8Array<ArrayBuffer>> {
+export async function readWhole(path: string, maxBytes: number): Promise<Uint8Array<ArrayBuffer>> {
   const { isFile } = await Deno.lstat(path);
   if (!isFile) throw new Error("it is not a regular file");
   using file = await Deno.open(path, { read: true });
@@ -95,9 +95,73 @@ export async function readUpTo(
   return filled === length ? bytes : bytes.slice(0, filled);
 }
 
+/** The last `maxBytes` of a regular file as text. @throws as `readWhole`. */
+export async function readEnd(path: string, maxBytes: number): Promise<string> {
+  const { isFile, size } = await Deno.lstat(path);
+  if (!isFile) throw new Error("it is not a regular file");
+  using file = await Deno.open(path, { read: true });
+  await file.seek(Math.max(0, size - maxBytes), Deno.SeekMode.Start);
+  return new TextDecoder().decode(await readUpTo(file, maxBytes));
+}
+
 /** As `readWhole`, as text. */
 export async function readWholeText(path: string, maxBytes: number): Promise<string> {
   return new TextDecoder().decode(await readWhole(path, maxBytes));
+}
+
+/** A file of settings, certificates or accounts is smaller than this: a bundle of all authorities has 0.3 MB. */
+const MAX_NAMED_BYTES = 4 * 1024 * 1024;
+
+/**
+ * The text of a file that a person or the configuration names: a link is followed, and a pipe is read.
+ * @throws {TooLargeError}, or the error of the disk.
+ */
+export async function readNamedText(path: string): Promise<string> {
+  using file = await Deno.open(path, { read: true });
+  const bytes = new Filling();
+  for (let count = await file.read(bytes.room); count !== null;) {
+    bytes.add(count);
+    count = await file.read(bytes.room);
+  }
+  return bytes.text;
+}
+
+/** As `readNamedText`, at once. */
+export function readNamedTextSync(path: string): string {
+  using file = Deno.openSync(path, { read: true });
+  const bytes = new Filling();
+  for (let count = file.readSync(bytes.room); count !== null;) {
+    bytes.add(count);
+    count = file.readSync(bytes.room);
+  }
+  return bytes.text;
+}
+
+/** Bytes whose number is not known before. */
+class Filling {
+  #bytes = new Uint8Array(16_384);
+  #length = 0;
+
+  /** Where the next bytes go. */
+  get room(): Uint8Array {
+    return this.#bytes.subarray(this.#length);
+  }
+
+  /** @throws {TooLargeError} */
+  add(count: number): void {
+    this.#length += count;
+    if (this.#length > MAX_NAMED_BYTES) {
+      throw new TooLargeError(`it has more than ${MAX_NAMED_BYTES} bytes`);
+    }
+    if (this.#length < this.#bytes.length) return;
+    const bytes = this.#bytes;
+    this.#bytes = new Uint8Array(2 * bytes.length);
+    this.#bytes.set(bytes);
+  }
+
+  get text(): string {
+    return new TextDecoder().decode(this.#bytes.subarray(0, this.#length));
+  }
 }
 
 /** Renames a file. Returns false if the file does not exist. */
