@@ -104,10 +104,10 @@ async function sandbox(rig: Rig, report: Report): Promise<void> {
 
 async function localFfmpeg(rig: Rig, report: Report): Promise<void> {
   const { guest, journal } = rig.running;
-  const program = "/opt/ffmpeg 7/bin/ffmpeg";
+  const folder = "/opt/ffmpeg 7";
+  const program = `${folder}/ffmpeg`;
   await guest.run(
-    `mkdir -p '${program.replace("/ffmpeg", "")}'; cp /usr/bin/ffmpeg '${program}'; ` +
-      `ln -s '${program}' /usr/local/bin/ffmpeg`,
+    `set -e; mkdir '${folder}'; cp /usr/bin/ffmpeg '${folder}'; ln -s '${program}' /usr/local/bin`,
   );
   const startedS = await guest.uptimeS();
   await guest.run(`systemctl restart ${UNIT}`);
@@ -115,7 +115,7 @@ async function localFfmpeg(rig: Rig, report: Report): Promise<void> {
   await journal.next("Recording.", { sinceS: startedS, limitS: 60 });
   const exe = (await guest.run("readlink /proc/$(pgrep -x ffmpeg)/exe")).trim();
   report.holds("the ffmpeg behind a link in /usr/local/bin records", exe === program, exe);
-  await guest.run(`rm -r /usr/local/bin/ffmpeg '/opt/ffmpeg 7'; systemctl restart ${UNIT}`);
+  await guest.run(`rm -r /usr/local/bin/ffmpeg '${folder}'; systemctl restart ${UNIT}`);
   await rig.settled();
 }
 
@@ -123,7 +123,7 @@ async function otherDisk(rig: Rig, report: Report): Promise<void> {
   const { guest, journal } = rig.running;
   const [mount, image] = ["/mnt/usb disk", "/var/usb.img"];
   await guest.run(
-    `truncate -s 300M ${image}; mkfs.ext4 -q ${image}; mkdir -p '${mount}'; ` +
+    `set -e; truncate -s 300M ${image}; mkfs.ext4 -q ${image}; mkdir -p '${mount}'; ` +
       `mount -o loop ${image} '${mount}'`,
   );
   const movedS = await guest.uptimeS();
