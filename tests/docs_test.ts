@@ -38,6 +38,7 @@ import { isSoundMissing, problemCodes } from "../src/status/problems.ts";
 import { run } from "./fixtures/command.ts";
 import { codesIn, Document, documentsBelow, type ShellCommand } from "./fixtures/documents.ts";
 import { phrasesUsed } from "./fixtures/phrases.ts";
+import { BUCKET, S3Double } from "./fixtures/s3_double.ts";
 import { SimulatedTill } from "./fixtures/simulated_till.ts";
 import { startStatusRig } from "./fixtures/status_rig.ts";
 import { TempSpool } from "./fixtures/temp_spool.ts";
@@ -59,6 +60,7 @@ const MANUALS = [
 const ENGLISH_ONLY = [
   "docs/how-to/alerts.md",
   "docs/how-to/receive-chunks.md",
+  "docs/how-to/receive-into-s3.md",
   "docs/how-to/use-received-chunks.md",
 ];
 const RUSSIAN_REFERENCE = [
@@ -116,7 +118,7 @@ const KNOWN: Record<string, (words: readonly string[]) => void> = {
   curl: (words) => assert(words.at(-1)?.startsWith(`http://127.0.0.1:${HEALTH_PORT}/`)),
   systemctl: ([, verb = "", unit]) => {
     if (verb === "daemon-reload") return;
-    assertMatch(verb, /^(status|start|stop|restart)$/);
+    assertMatch(verb, /^(status|start|stop|restart|reload)$/);
     assertMatch(unit ?? "", /^recorder-agent(-receive|-spool)?$/);
   },
   journalctl: ([, u, unit]) => {
@@ -235,9 +237,15 @@ Deno.test("every recorder-agent command of the manuals runs, as far as that is h
         const tokens = join(dir, "tokens");
         await Deno.writeTextFile(tokens, "a-token\n");
         const given = { tokens: args.tokens && tokens, tlsCert: undefined, tlsKey: undefined };
+        await using double = new S3Double();
+        const credentials = join(dir, "s3");
+        await Deno.writeTextFile(credentials, double.credentials);
+        const where = args.store === undefined
+          ? { dir: join(dir, "received") }
+          : { store: `s3://${BUCKET}`, s3Credentials: args.s3Credentials && credentials };
         return await runReceive({
-          ...{ ...args, ...given, dir: join(dir, "received"), listen: "127.0.0.1:0" },
-          ...{ logLevel: "ERROR", env },
+          ...{ ...args, ...given, ...where, listen: "127.0.0.1:0" },
+          ...{ logLevel: "ERROR", env, tlsCa: undefined },
         }, AbortSignal.abort());
       }
       case "run":

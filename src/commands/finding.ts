@@ -41,3 +41,8 @@ export function skippedAll(names: readonly string[], because: string): Finding[]
 export function hasFailed(findings: readonly Finding[]): boolean {
   return findings.some(({ verdict }) => verdict === "failed");
 }
+
+/** Words of a message as a sentence. */
+export function sentence(text: string): string {
+  return `${text.slice(0, 1).toUpperCase()}${text.slice(1)}`;
+}

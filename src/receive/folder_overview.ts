@@ -6,34 +6,18 @@ import { parseChunkName } from "../chunk/chunk_name.ts";
 import type { Clock } from "../system/clock.ts";
 import { uuidOf } from "./chunk_form.ts";
 import { type Coverage, coverageOf } from "./day_coverage.ts";
+import { MAX_TILLS, type Overview, type OverviewSource, type Till } from "./overview.ts";
 
-/** More are not looked at. */
-export const MAX_TILLS = 2000;
 /** How old an overview may be. */
 export const MAX_AGE_MS = 10_000;
 
 /** File systems have coarse timestamps. */
 const SETTLED_MS = 2000;
 
-export interface Till {
-  readonly pointId: string;
-  readonly registerId: string;
-  readonly deviceId: string;
-  /** The latest day with chunks, UTC: YYYY-MM-DD. */
-  readonly day: string;
-  readonly coverage: Coverage;
-}
-
-export interface Overview {
-  readonly tills: readonly Till[];
-  /** Whether there are more tills than were looked at. */
-  readonly isCut: boolean;
-}
-
 /** What was found in the folder of a day, and when that had changed last. */
 type Known = Map<string, { readonly changed: number; readonly coverage: Coverage | null }>;
 
-export class FolderOverview {
+export class FolderOverview implements OverviewSource {
   readonly #dir: string;
   readonly #clock: Clock;
   /** By the path of a day's folder. */

@@ -2,7 +2,7 @@
 // and every text from outside is an id or a number. Pure.
 
 import { type Coverage, missingUs } from "./day_coverage.ts";
-import type { Overview, Till } from "./folder_overview.ts";
+import type { Overview, Till } from "./overview.ts";
 
 /** What the receiver has counted since its start. */
 export interface Counts {
