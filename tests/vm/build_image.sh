@@ -114,8 +114,6 @@ configure() {
     ln -sf /dev/null "$root/etc/systemd/system/$unit"
   done
   cp "$here"/guest/*.service "$root/etc/systemd/system/"
-  mkdir -p "$root/usr/local/lib"
-  cp "$here/guest/probe.pl" "$root/usr/local/lib/"
   chroot "$root" systemctl -q enable systemd-networkd.service guest-clock.service
 }
 

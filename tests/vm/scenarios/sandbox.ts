@@ -8,7 +8,8 @@ import { UNIT } from "../service.ts";
 /** The limit of `systemd-analyze security`, also in tests/integration/commands/service_test.ts. */
 const EXPOSURE = 1.3;
 
-/** The answers of tests/vm/guest/probe.pl. */
+const PROBE = new URL("sandbox_probe.pl", import.meta.url);
+/** Its answers. */
 type Answers = Readonly<Record<string, string | undefined>>;
 const ANSWERS: Answers = {
   "program beside the spool": "Permission denied",
@@ -47,7 +48,7 @@ const PORT_ANSWERS: Answers = {
 const UNFILTERED_PORT_ANSWERS: Answers = { "TCP port on ::1": "allowed", "UDP port": "allowed" };
 
 /** The unit with another program in it; the folder in /run is that of the service, which still needs it. */
-const PROBE = `[Unit]
+const PROBE_UNIT = `[Unit]
 StartLimitIntervalSec=0
 [Service]
 Type=oneshot
@@ -56,7 +57,7 @@ WatchdogSec=0
 RuntimeDirectoryPreserve=yes
 StandardOutput=truncate:/run/probe.txt
 ExecStart=
-ExecStart=/usr/bin/perl /usr/local/lib/probe.pl
+ExecStart=/usr/bin/perl /run/probe.pl
 `;
 
 /** What a person or a monitoring system requests of the health server. */
@@ -68,9 +69,10 @@ async function sandbox(rig: Rig, report: Report): Promise<void> {
   const exposure = Number(/level for \S+: ([\d.]+)/.exec(analysis)?.[1] ?? NaN);
   report.holds(`exposure, at most ${EXPOSURE}`, exposure <= EXPOSURE, exposure);
 
+  await guest.run(`cat > /run/probe.pl <<'END'\n${await Deno.readTextFile(PROBE)}END`);
   const text = await guest.run(
     `systemctl cat ${UNIT} > /run/systemd/system/probe.service\n` +
-      `cat >> /run/systemd/system/probe.service <<'END'\n${PROBE}END\n` +
+      `cat >> /run/systemd/system/probe.service <<'END'\n${PROBE_UNIT}END\n` +
       "systemctl daemon-reload; systemctl start probe; cat /run/probe.txt",
   );
   const found: Answers = Object.fromEntries(
