@@ -19,7 +19,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 host_arch=$(dpkg --print-architecture)
 build=$images/build
 root=$build/root
-packages=systemd-sysv,udev,kmod,dbus,iproute2,procps,openssh-server,alsa-utils,ffmpeg,curl,cryptsetup-bin
+packages=systemd-sysv,udev,kmod,dbus,iproute2,procps,openssh-server,alsa-utils,ffmpeg,curl,e2fsprogs,cryptsetup-bin
 # The mirror that this machine uses.
 mirror=$(sed -n 's/^URIs: *//p; s/^deb \(\[[^]]*\] \)\{0,1\}\([^ ]*\).*/\2/p' \
   /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list 2>/dev/null |
