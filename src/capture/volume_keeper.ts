@@ -39,11 +39,11 @@ interface Change {
 }
 
 export class VolumeKeeper {
-  readonly #setting: LevelSetting;
+  readonly #setting: () => LevelSetting;
   readonly #deps: VolumeKeeperDeps;
   readonly #problem: ProblemReport;
 
-  constructor(setting: LevelSetting, deps: VolumeKeeperDeps) {
+  constructor(setting: () => LevelSetting, deps: VolumeKeeperDeps) {
     this.#setting = setting;
     this.#deps = deps;
     this.#problem = new ProblemReport(deps);
@@ -51,9 +51,13 @@ export class VolumeKeeper {
 
   /** Call this when a microphone is being opened. Never rejects. */
   async open(microphone: Microphone): Promise<void> {
-    const { volume, agc } = this.#setting;
+    const setting = this.#setting();
+    const { volume, agc } = setting;
     const isWanted = volume !== null || agc !== null;
-    if (!isWanted && !hasMixerMemory(this.#deps.spoolDir)) return;
+    if (!isWanted && !hasMixerMemory(this.#deps.spoolDir)) {
+      this.#problem.clear("the level is no longer configured");
+      return;
+    }
     const { name, device } = microphone;
     const { noLevelControl } = problems;
     if (device === undefined) {
@@ -63,7 +67,7 @@ export class VolumeKeeper {
     try {
       const mixer = this.#deps.mixerOf(device.card);
       const controls = await mixer.read();
-      const { changes, missing } = changesFor(this.#setting, controls);
+      const { changes, missing } = changesFor(setting, controls);
       const before = await readMixerMemory(this.#deps.spoolDir, keyOf(microphone));
       const changed = changes.map(({ control, values }): ChangedControl => ({
         name: control.name,

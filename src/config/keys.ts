@@ -37,6 +37,7 @@ export const MAX_BITRATE_KBPS = 256;
 export const KEYS = {
   point_id: {
     group: "identity",
+    applies: "at_seam",
     kind: UUID,
     meaning: { en: "UUID of the point of sale", ru: "UUID точки продаж" },
     placeholder: "00000000-0000-0000-0000-000000000001",
@@ -44,6 +45,7 @@ export const KEYS = {
   },
   register_id: {
     group: "identity",
+    applies: "at_seam",
     kind: UUID,
     meaning: { en: "UUID of the till", ru: "UUID кассы" },
     placeholder: "00000000-0000-0000-0000-000000000002",
@@ -51,6 +53,7 @@ export const KEYS = {
   },
   device_id: {
     group: "identity",
+    applies: "at_seam",
     kind: UUID,
     meaning: { en: "UUID of this device", ru: "UUID этого устройства" },
     placeholder: "00000000-0000-0000-0000-000000000003",
@@ -58,6 +61,7 @@ export const KEYS = {
   },
   ingest_base_url: {
     group: "identity",
+    applies: "at_once",
     kind: BASE_URL,
     meaning: {
       en: "base URL of the Ingest API; `/api/v1/chunks` is added to it",
@@ -68,19 +72,20 @@ export const KEYS = {
   },
   allow_insecure_http: {
     group: "identity",
+    applies: "at_once",
     kind: FLAG,
     default: "false",
     since: "0.3.0",
     meaning: {
-      en:
-        "whether chunks, and metrics with `otlp_headers`, may be sent to an `http://` URL beyond " +
-        "this machine, unencrypted; without it they wait",
-      ru: "можно ли отправлять чанки, а также метрики с `otlp_headers`, на URL `http://` за " +
-        "пределами этой машины, без шифрования; иначе они ждут",
+      en: "whether chunks, metrics and heartbeats may be sent to an `http://` URL beyond this " +
+        "machine, unencrypted; without it chunks wait, and the others are not sent",
+      ru: "можно ли отправлять чанки, метрики и сигналы монитору на URL `http://` за пределами " +
+        "этой машины, без шифрования; иначе чанки ждут, а остальное не отправляется",
     },
   },
   ingest_token: {
     group: "identity",
+    applies: "at_once",
     kind: TOKEN,
     absent: {
       en: "required (or `ingest_token_file`)",
@@ -96,6 +101,7 @@ export const KEYS = {
   },
   ingest_token_file: {
     group: "identity",
+    applies: "at_once",
     kind: TOKEN_FILE,
     absent: { en: "`ingest_token` is used", ru: "используется `ingest_token`" },
     meaning: {
@@ -106,12 +112,14 @@ export const KEYS = {
 
   schedule_start: {
     group: "schedule",
+    applies: "at_once",
     kind: TIME,
     default: "08:00",
     meaning: { en: "local time when recording starts", ru: "местное время начала записи" },
   },
   schedule_end: {
     group: "schedule",
+    applies: "at_once",
     kind: TIME,
     default: "22:00",
     meaning: {
@@ -123,6 +131,7 @@ export const KEYS = {
   },
   schedule: {
     group: "schedule",
+    applies: "at_once",
     kind: SCHEDULE,
     absent: {
       en: "`schedule_start` to `schedule_end`",
@@ -137,12 +146,21 @@ export const KEYS = {
 
   chunk_seconds: {
     group: "sound",
+    applies: "at_once",
     kind: integer(1, MAX_CHUNK_SECONDS, "seconds"),
     default: "60",
-    meaning: { en: "length of a chunk", ru: "длина чанка" },
+    meaning: {
+      en:
+        "length of a chunk; the first one after a start of the microphone is shorter, by a part " +
+        "that depends on `device_id`, so that tills do not send in step",
+      ru:
+        "длина чанка; первый чанк после включения микрофона короче на часть, которая зависит от " +
+        "`device_id`, чтобы кассы не отправляли одновременно",
+    },
   },
   opus_bitrate_kbps: {
     group: "sound",
+    applies: "reopens",
     kind: integer(6, MAX_BITRATE_KBPS, "kbit/s"),
     default: "24",
     meaning: {
@@ -152,6 +170,7 @@ export const KEYS = {
   },
   audio_device: {
     group: "sound",
+    applies: "reopens",
     kind: AUDIO_DEVICE,
     absent: { en: "auto-detect", ru: "автоматический выбор" },
     meaning: {
@@ -161,6 +180,7 @@ export const KEYS = {
   },
   audio_channel: {
     group: "sound",
+    applies: "reopens",
     kind: AUDIO_CHANNEL,
     default: "auto",
     since: "0.3.0",
@@ -172,6 +192,7 @@ export const KEYS = {
   },
   capture_volume: {
     group: "sound",
+    applies: "reopens",
     kind: integer(0, 100, "%"),
     absent: { en: "left as it is", ru: "не меняется" },
     since: "0.3.0",
@@ -184,6 +205,7 @@ export const KEYS = {
   },
   capture_agc: {
     group: "sound",
+    applies: "reopens",
     kind: oneOf("on", "off"),
     absent: { en: "left as it is", ru: "не меняется" },
     since: "0.3.0",
@@ -194,6 +216,7 @@ export const KEYS = {
   },
   gain_db: {
     group: "sound",
+    applies: "reopens",
     kind: numberFrom(-20, 40, "dB"),
     default: "0",
     since: "0.3.0",
@@ -205,6 +228,7 @@ export const KEYS = {
   },
   highpass_hz: {
     group: "sound",
+    applies: "reopens",
     kind: numberFrom(0, 1000, "Hz"),
     default: "0",
     since: "0.3.0",
@@ -216,6 +240,7 @@ export const KEYS = {
   },
   sample_rate: {
     group: "sound",
+    applies: "reopens",
     kind: SAMPLE_RATE,
     default: "48000",
     meaning: { en: "capture rate", ru: "частота записи" },
@@ -223,18 +248,21 @@ export const KEYS = {
 
   spool_dir: {
     group: "storage",
+    applies: "restart",
     kind: folder({ en: "a directory", ru: "каталога" }),
     default: "/var/lib/recorder-agent/spool",
     meaning: { en: "root of the [storage](storage.md)", ru: "каталог [хранения](storage.md)" },
   },
   max_spool_days: {
     group: "storage",
+    applies: "at_once",
     kind: positive("days"),
     default: "7",
     meaning: { en: "age at which a chunk is deleted", ru: "срок, после которого чанк удаляется" },
   },
   max_spool_gb: {
     group: "storage",
+    applies: "at_once",
     kind: positive("GB"),
     default: "20",
     meaning: {
@@ -244,6 +272,7 @@ export const KEYS = {
   },
   keep_delivered_days: {
     group: "storage",
+    applies: "at_once",
     kind: numberFrom(0, null, "days"),
     sameAs: "max_spool_days",
     since: "0.3.0",
@@ -254,6 +283,7 @@ export const KEYS = {
   },
   max_waiting_days: {
     group: "storage",
+    applies: "at_once",
     kind: positive("days"),
     sameAs: "max_spool_days",
     meaning: {
@@ -263,6 +293,7 @@ export const KEYS = {
   },
   min_free_gb: {
     group: "storage",
+    applies: "at_once",
     kind: numberFrom(0, null, "GB"),
     default: "1",
     meaning: {
@@ -272,6 +303,7 @@ export const KEYS = {
   },
   sync_interval_s: {
     group: "storage",
+    applies: "at_once",
     kind: numberFrom(1, 60, "seconds"),
     default: "5",
     meaning: {
@@ -284,6 +316,7 @@ export const KEYS = {
 
   retry_min_s: {
     group: "delivery",
+    applies: "at_once",
     kind: positive("seconds", 86_400),
     default: "2",
     meaning: {
@@ -293,6 +326,7 @@ export const KEYS = {
   },
   retry_max_s: {
     group: "delivery",
+    applies: "at_once",
     kind: positive("seconds", 86_400),
     default: "300",
     atLeast: "retry_min_s",
@@ -303,6 +337,7 @@ export const KEYS = {
   },
   upload_timeout_s: {
     group: "delivery",
+    applies: "at_once",
     kind: positive("seconds", 86_400),
     default: "30",
     meaning: {
@@ -315,6 +350,7 @@ export const KEYS = {
   },
   upload_concurrency: {
     group: "delivery",
+    applies: "at_once",
     kind: integer(1, 16),
     default: "6",
     meaning: {
@@ -324,6 +360,7 @@ export const KEYS = {
   },
   upload_max_kbps: {
     group: "delivery",
+    applies: "at_once",
     kind: positive("kbit/s"),
     absent: { en: "no cap", ru: "без ограничения" },
     since: "0.3.0",
@@ -334,6 +371,7 @@ export const KEYS = {
   },
   max_clock_wait_s: {
     group: "delivery",
+    applies: "at_once",
     kind: numberFrom(0, 86_400, "seconds"),
     default: "600",
     meaning: {
@@ -344,6 +382,7 @@ export const KEYS = {
   },
   tls_ca_file: {
     group: "delivery",
+    applies: "at_once",
     kind: file(
       { en: "a readable file with a PEM certificate", ru: "читаемого файла с сертификатом PEM" },
       refuseCertificate,
@@ -360,6 +399,7 @@ export const KEYS = {
   },
   tls_ca_only: {
     group: "delivery",
+    applies: "restart",
     kind: YES_OR_NO,
     default: "false",
     since: "0.3.0",
@@ -370,6 +410,7 @@ export const KEYS = {
   },
   tls_client_cert_file: {
     group: "delivery",
+    applies: "at_once",
     kind: file(
       { en: "a readable file with a PEM certificate", ru: "читаемого файла с сертификатом PEM" },
       refuseDamagedCertificates,
@@ -385,6 +426,7 @@ export const KEYS = {
   },
   tls_client_key_file: {
     group: "delivery",
+    applies: "at_once",
     kind: file(
       {
         en: "a readable file with an unencrypted RSA or EC key (P-256, P-384) in PEM",
@@ -401,6 +443,7 @@ export const KEYS = {
   },
   timestamp_format: {
     group: "delivery",
+    applies: "at_once",
     kind: oneOf("unix", "iso8601"),
     default: "unix",
     meaning: {
@@ -411,6 +454,7 @@ export const KEYS = {
 
   health_port: {
     group: "health",
+    applies: "restart",
     kind: integer(0, 65_535),
     default: "8042",
     meaning: {
@@ -421,6 +465,7 @@ export const KEYS = {
 
   otlp_endpoint: {
     group: "fleet",
+    applies: "at_once",
     kind: OTLP_URL,
     absent: { en: "metrics are not pushed", ru: "метрики не отправляются" },
     since: "0.3.0",
@@ -431,6 +476,7 @@ export const KEYS = {
   },
   otlp_headers: {
     group: "fleet",
+    applies: "at_once",
     kind: HEADERS,
     absent: { en: "none", ru: "нет" },
     since: "0.3.0",
@@ -441,6 +487,7 @@ export const KEYS = {
   },
   otlp_interval_s: {
     group: "fleet",
+    applies: "at_once",
     kind: integer(10, 3600, "seconds"),
     default: "60",
     since: "0.3.0",
@@ -451,6 +498,7 @@ export const KEYS = {
   },
   heartbeat_url: {
     group: "fleet",
+    applies: "at_once",
     kind: PING_URL,
     absent: { en: "no heartbeat", ru: "сигнал не отправляется" },
     since: "0.3.0",
@@ -463,6 +511,7 @@ export const KEYS = {
   },
   heartbeat_interval_s: {
     group: "fleet",
+    applies: "at_once",
     kind: integer(10, 3600, "seconds"),
     default: "60",
     since: "0.3.0",

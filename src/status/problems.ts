@@ -15,6 +15,7 @@ export const PROBLEM_KINDS = {
   storage: { isSoundMissing: false },
   clock: { isSoundMissing: false },
   health: { isSoundMissing: false },
+  settings: { isSoundMissing: false },
 } as const;
 
 export type ProblemKind = keyof typeof PROBLEM_KINDS;
@@ -55,6 +56,9 @@ const KIND_OF = {
   health_port_unavailable: "health",
   metrics_push_failing: "health",
   heartbeat_failing: "health",
+  config_not_applied: "settings",
+  restart_needed: "settings",
+  update_rolled_back: "health",
 } as const satisfies Record<string, ProblemKind>;
 
 export type ProblemCode = keyof typeof KIND_OF;
@@ -76,6 +80,7 @@ export function problemCodes(): ProblemCode[] {
   return Object.keys(KIND_OF) as ProblemCode[];
 }
 
+/** What the problem concerns. */
 export function kindOf(code: ProblemCode): ProblemKind {
   return KIND_OF[code];
 }
@@ -98,6 +103,12 @@ export function inOneLine({ message, fix }: Pick<Diagnosis, "message" | "fix">):
 /** What helps against 413. */
 const RAISE_LIMIT = "Raise the size limit of the server and of the proxies before it " +
   "(nginx: client_max_body_size), or lower chunk_seconds for the next recordings";
+/** What the service uses while its configuration is wrong. */
+const IN_FORCE = {
+  earlier: "the settings of before are in force",
+  last_good: "the settings that worked last are in force",
+  without_delivery: "the service works without what is wrong, and chunks may wait",
+};
 const INSTALL_FFMPEG = "sudo apt-get install --yes ffmpeg";
 
 /** The words of each problem. `name` is the name of the microphone, or of the PCM that should be opened. */
@@ -397,6 +408,28 @@ export const problems = {
     message: `The monitor cannot be told that this till is well: ${reason}`,
     fix: "Compare heartbeat_url with the one from the monitor",
   })),
+
+  /** `lines` say what is wrong with the configuration as it is written. */
+  configNotApplied: define("config_not_applied", (
+    lines: readonly string[],
+    inForce: "earlier" | "last_good" | "without_delivery",
+  ) => ({
+    message: `The configuration is wrong, and ${IN_FORCE[inForce]}: ${some(lines)}`,
+    fix: "Check it with sudo recorder-agent check and correct it, then run " +
+      "sudo systemctl reload recorder-agent",
+  })),
+
+  /** These keys were changed while the service runs. */
+  restartNeeded: define("restart_needed", (keys: readonly string[]) => ({
+    message: `These settings were changed, and only a restart applies them: ${keys.join(", ")}`,
+    fix: "Set them back, or restart the service: sudo systemctl restart recorder-agent",
+  })),
+
+  /** `version` is that of the program that did not stay, or empty. `reason` follows "as". */
+  updateRolledBack: define("update_rolled_back", (version: string, reason: string) => ({
+    message: `The update${version === "" ? "" : ` to ${version}`} was rolled back as ${reason}`,
+    fix: "Find out why (journalctl --unit recorder-agent), then update again",
+  })),
 };
 
 /** A function from the facts to the words, which also knows the code. */
@@ -405,6 +438,12 @@ function define<Code extends ProblemCode, Facts extends unknown[]>(
   words: (...facts: Facts) => Omit<Diagnosis, "code">,
 ): ((...facts: Facts) => Diagnosis) & { readonly code: Code } {
   return Object.assign((...facts: Facts) => ({ code, ...words(...facts) }), { code });
+}
+
+/** The first three of them. */
+function some(lines: readonly string[]): string {
+  const more = lines.length > 3 ? [`and ${lines.length - 3} more`] : [];
+  return [...lines.slice(0, 3), ...more].join("; ");
 }
 
 function chunks(count: number): string {

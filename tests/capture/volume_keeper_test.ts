@@ -66,7 +66,7 @@ async function till(controls: MixerControl[] = card()) {
     spoolDir,
     keeper: (setting: LevelSetting) => {
       status = new Status({ pointId: "p", registerId: "r", deviceId: "d", version: "0" }, clock);
-      return new VolumeKeeper(setting, { clock, status, log, spoolDir, mixerOf });
+      return new VolumeKeeper(() => setting, { clock, status, log, spoolDir, mixerOf });
     },
     values: () => state.controls.map(({ values }) => values.join()).join(" "),
     problems: () => {
