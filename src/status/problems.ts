@@ -1,6 +1,7 @@
 // The catalogue of problems: the code, kind, message and fix of each, here and nowhere else. Pure: the
 // worker that finds a problem passes the facts and gets the words. problem_report.ts reports when a problem
-// begins and when it is resolved.
+// begins and when it is resolved. The module is long because it is one table: what a person reads about any
+// problem is here, and can be compared.
 
 import { messageOf } from "../system/error_text.ts";
 import { MAX_TEXT, printable } from "../system/printable.ts";
