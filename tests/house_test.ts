@@ -6,7 +6,7 @@ import { join } from "@std/path/join";
 const ROOT = new URL("..", import.meta.url).pathname;
 
 /**
- * Folders, and agent.ts, from the top down: one imports what stands below it only. Those on one line never
+ * Folders, and agent.ts with agent/, from the top down: one imports what stands below it only. Those on one line never
  * import each other.
  */
 const FLOORS: readonly (readonly string[])[] = [
@@ -48,8 +48,12 @@ const PURE = [
   "src/spool/latest_chunk.ts",
   "src/receive/chunk_form.ts",
   "src/receive/day_coverage.ts",
+  "src/receive/key_turns.ts",
   "src/receive/multipart_reader.ts",
+  "src/receive/overview.ts",
   "src/receive/pages.ts",
+  "src/receive/s3_answers.ts",
+  "src/receive/s3_settings.ts",
   "src/receive/shares.ts",
   "src/receive/store.ts",
   "src/spool/name_run.ts",
@@ -158,8 +162,9 @@ Deno.test("only the agent builds what people and machines read", () => {
 
 Deno.test("the capture, the uploader and the janitor meet in the spool: they never import each other", () => {
   const workers = ["src/capture/recorder.ts", "src/upload/uploader.ts", "src/spool/janitor.ts"];
-  const employer = "src/agent.ts";
-  const meeting = modules.filter(({ path }) => path !== employer).flatMap(({ path, imports }) =>
+  const meeting = modules.filter(({ path }) => roomOf(path) !== "agent").flatMap((
+    { path, imports },
+  ) =>
     imports.filter((imported) => workers.includes(imported)).map((to) => `${path} imports ${to}`)
   );
   assertEquals(meeting, []);
@@ -229,4 +234,17 @@ Deno.test("every module starts with a sentence about its responsibility", () => 
     !/^(\/\/ deno-lint-ignore-file .*\n)?(\/\/|\/\*\*\n \*) [A-Z].{20,}/.test(text)
   );
   assertEquals(silent.map(({ path }) => path), []);
+});
+
+Deno.test("deno.lock has the packages of deno.json and no others: the compiled program carries them all", () => {
+  const { imports }: { imports: Record<string, string> } = JSON.parse(
+    Deno.readTextFileSync(join(ROOT, "deno.json")),
+  );
+  const { npm }: { npm: Record<string, unknown> } = JSON.parse(
+    Deno.readTextFileSync(join(ROOT, "deno.lock")),
+  );
+  const nameOf = (specifier: string) =>
+    /^(?:npm:)?((?:@[^/]+\/)?[^@/]+)@/.exec(specifier)?.[1] ?? specifier;
+  const used = [...new Set(Object.values(imports).map(nameOf))].sort();
+  assertEquals(Object.keys(npm).map(nameOf), used);
 });

@@ -11,6 +11,7 @@ import {
   NoConfigError,
   NotSetUpError,
 } from "../config/first_run.ts";
+import { INSECURE_FIX, refuseTransport } from "../config/transport.ts";
 import {
   failed,
   type Finding,
@@ -18,6 +19,7 @@ import {
   MARKS,
   NAME_WIDTH,
   ok,
+  sentence,
   skippedAll,
   warning,
 } from "./finding.ts";
@@ -30,8 +32,10 @@ import {
   readUnit,
 } from "./check_machine.ts";
 import { checkMicrophone } from "./check_microphone.ts";
+import { checkSchedule } from "./check_schedule.ts";
 import { checkServer, SERVER_CHECKS } from "./check_server.ts";
 import { withMicrophones } from "./devices.ts";
+import { systemClock } from "../system/clock.ts";
 import { toJson } from "../system/printable.ts";
 import { messageOf } from "../system/error_text.ts";
 import { printText } from "./terminal.ts";
@@ -93,6 +97,11 @@ function checksOf(
   ];
   const unit = readUnit();
   return [
+    withConfig(
+      ["schedule"],
+      (config) =>
+        Promise.resolve(checkSchedule(config, systemClock.unixMs(), Temporal.Now.timeZoneId())),
+    ),
     ["microphone", () => checkMicrophone(config)],
     ["service", async () => checkService(await unit, config)],
     ["user", async () => checkUser(await unit)],
@@ -130,6 +139,12 @@ async function checkConfig(
           `sudo chmod o= ${path}`,
         ),
       );
+    }
+    // The way to the Ingest API is a check of its own.
+    for (const key of ["otlp_endpoint", "heartbeat_url"] as const) {
+      const [refusal = null] = refuseTransport(config, key)?.split(";") ?? [];
+      if (refusal === null) continue;
+      found.push(failed(name, `nothing is sent: ${refusal}`, sentence(INSECURE_FIX)));
     }
     return { config, found, isSetUp: true, environment };
   } catch (error) {

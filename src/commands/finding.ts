@@ -61,3 +61,8 @@ export function formatFinding({ name, verdict, message, fix }: Finding): string 
   }`;
   return fix === null ? line : `${line}\n${indent}→ ${fix}`;
 }
+
+/** Words of a message as a sentence. */
+export function sentence(text: string): string {
+  return `${text.slice(0, 1).toUpperCase()}${text.slice(1)}`;
+}

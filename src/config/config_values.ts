@@ -25,6 +25,11 @@ export interface Kind<T> {
 
 const HIDDEN = "the value (not shown)";
 
+/** Whether nobody else may read any value of this kind: a token, an URL that is one. */
+export function isSecret({ show }: Kind<unknown>): boolean {
+  return show?.("/") === HIDDEN;
+}
+
 // deno-lint-ignore no-control-regex -- no value has one: a line of a log or a file would end
 const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/;
 

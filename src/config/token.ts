@@ -7,7 +7,7 @@ import type { Given } from "./config_file.ts";
 import { quote, refuseToken, TOKEN } from "./config_values.ts";
 import { fileFailure, isThere } from "./file_failure.ts";
 import { missing, type Sources } from "./sources.ts";
-import { refuseTransport } from "./transport.ts";
+import { refuseTransport, type TransportConfig } from "./transport.ts";
 
 /** The two keys that give it. */
 const VALUE_KEY = "ingest_token";
@@ -76,9 +76,9 @@ export async function readToken(
  * @throws as `readToken`, and if the agent must not send to that server
  */
 export async function readTokenToSend(
-  config: Parameters<typeof readToken>[0] & Parameters<typeof refuseTransport>[0],
+  config: Parameters<typeof readToken>[0] & TransportConfig,
 ): Promise<string> {
-  const refusal = refuseTransport(config);
+  const refusal = refuseTransport(config, "ingest_base_url");
   if (refusal !== null) throw new Error(`Cannot deliver as ${refusal}`);
   return await readToken(config);
 }

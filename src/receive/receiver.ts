@@ -10,8 +10,8 @@ import { ChunkIntake, json, type Received } from "./chunk_intake.ts";
 import type { HttpAnswer } from "../system/http_answer.ts";
 import type { HttpLimits, Incoming } from "../system/http_connection.ts";
 import { HttpListener } from "../system/http_listener.ts";
-import type { Overview } from "./folder_overview.ts";
 import { METRICS_TYPE } from "../system/prometheus.ts";
+import type { Overview, OverviewSource } from "./overview.ts";
 import { formatReceiverMetrics, renderTills } from "./pages.ts";
 import { shareOf, Shares } from "./shares.ts";
 import type { Store } from "./store.ts";
@@ -46,7 +46,7 @@ export interface ReceiverOptions {
   readonly tokens: Tokens | null;
   readonly store: Store;
   /** What the pages show; null: there are no pages. */
-  readonly overview: { read(): Promise<Overview> } | null;
+  readonly overview: OverviewSource | null;
   /** Size of a whole request. */
   readonly maxBodyBytes: number;
   readonly clock: Clock;
@@ -182,14 +182,14 @@ export class Receiver {
     return tokens.grantOf(scheme.toLowerCase() === "basic" ? passwordOf(value) : value);
   }
 
-  async #page(path: string, from: { read(): Promise<Overview> }): Promise<HttpAnswer<string>> {
+  async #page(path: string, from: OverviewSource): Promise<HttpAnswer<string>> {
     let overview: Overview;
     try {
       overview = await from.read();
     } catch (error) {
       const fields = repeating("overview", { error: messageOf(error) });
-      this.#options.log.error("The folder cannot be listed.", fields);
-      return json(503, { status: "error", error: "the folder cannot be listed" });
+      this.#options.log.error("The store cannot be listed.", fields);
+      return json(503, { status: "error", error: "the store cannot be listed" });
     }
     if (path === "/") {
       return page("text/html; charset=utf-8", renderTills(overview, this.#unixMs()));

@@ -94,11 +94,13 @@ export function collectMetrics(view: StatusView): MetricFamily[] {
     "When the server last accepted a chunk, Unix time; 0 if never.",
     report.last_upload_ts ?? 0,
   );
-  const sinceMs = tally.outbox.files === 0 ? null : counters.oldestWaitingMs;
+  const { oldestWaitingMs, nowMs } = view;
   metrics.gauge(
     "oldest_waiting_age_seconds",
-    "Age of the chunk that is delivered next.",
-    sinceMs === null ? 0 : Math.max(0, view.nowMs - sinceMs) / 1000,
+    "Age of the oldest chunk that waits; 0 if none does.",
+    oldestWaitingMs === undefined
+      ? []
+      : [[oldestWaitingMs === null ? 0 : Math.max(0, nowMs - oldestWaitingMs) / 1000]],
   );
   metrics.counter(
     "delivered_deleted_total",

@@ -388,7 +388,7 @@ export const SITUATIONS: readonly Situation[] = [
       await using nginx = await Nginx.start({ upstream: bed.url, tls: bed.tls });
       await using squid = await startSquid({ login: { user: "till", password: "right" } });
       const env = { HTTPS_PROXY: `http://till:wrong@127.0.0.1:${squid.port}` };
-      await using till = await tillAt(nginx.url("localhost"), bed, { env });
+      await using till = await tillAt(nginx.url("ingest.test"), bed, { env });
       return told(till, await keepsAll(till, /proxy/i));
     },
   },
@@ -399,7 +399,7 @@ export const SITUATIONS: readonly Situation[] = [
       await using nginx = await Nginx.start({ upstream: bed.url, tls: bed.tls });
       await using squid = await startSquid({ denies: true });
       const env = { HTTPS_PROXY: `http://127.0.0.1:${squid.port}` };
-      await using till = await tillAt(nginx.url("localhost"), bed, { env });
+      await using till = await tillAt(nginx.url("ingest.test"), bed, { env });
       return told(till, await keepsAll(till, /proxy/i));
     },
   },
@@ -411,7 +411,7 @@ export const SITUATIONS: readonly Situation[] = [
       await using nginx = await Nginx.start({ upstream: bed.url, tls: bed.tls });
       const [port = 0] = freePorts(1);
       const env = { HTTPS_PROXY: `http://127.0.0.1:${port}` };
-      await using till = await tillAt(nginx.url("localhost"), bed, { env });
+      await using till = await tillAt(nginx.url("ingest.test"), bed, { env });
       return told(till, await keepsAll(till, new RegExp(`proxy[^]*127\\.0\\.0\\.1:${port}`, "i")));
     },
   },
