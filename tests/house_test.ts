@@ -31,6 +31,7 @@ const PURE = [
   "src/config/key_values.ts",
   "src/config/keys.ts",
   "src/config/pem.ts",
+  "src/config/phase.ts",
   "src/config/schedule.ts",
   "src/config/sources.ts",
   "src/config/words.ts",

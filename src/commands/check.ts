@@ -6,11 +6,15 @@ import { type Config, ConfigError } from "../config/config.ts";
 import { isForbidden, type ReadTextFile } from "../config/file_failure.ts";
 import {
   commandLine,
+  type GivenConfig,
   type Installation,
   loadGivenConfig,
   NoConfigError,
   NotSetUpError,
 } from "../config/first_run.ts";
+import { lastGoodPath } from "../config/last_good.ts";
+import { STATE_DIR } from "../config/places.ts";
+import { loadStartConfig } from "../config/start_config.ts";
 import { INSECURE_FIX, refuseTransport } from "../config/transport.ts";
 import {
   failed,
@@ -164,7 +168,27 @@ async function checkConfig(
     const again = commandLine(executable, explicit ? `check -c ${explicit}` : "check");
     const problems = await withMicrophones(error.problems);
     const found = problems.map((problem) => failed(name, problem, fixOf(problem, again)));
+    const isService = explicit === undefined;
+    if (isService) found.push(...inForce({ ...options, explicit, executable }));
     return { config: null, found, isSetUp: true, environment: {} };
+  }
+}
+
+/** What the service does with a wrong configuration at its next start. */
+function inForce(given: GivenConfig): Finding[] {
+  const name = "configuration";
+  const STATE_DIRECTORY = given.env.STATE_DIRECTORY ?? STATE_DIR;
+  try {
+    const { from } = loadStartConfig({ ...given, env: { ...given.env, STATE_DIRECTORY } });
+    const fix = "sudo systemctl reload recorder-agent, once the configuration is correct";
+    if (from === "as_written") return [warning(name, "the service records, and chunks wait", fix)];
+    const settings = from === "last_good"
+      ? `those that worked last (${lastGoodPath({ STATE_DIRECTORY })})`
+      : "without what is wrong: it records, and chunks may wait";
+    return [warning(name, `the service uses other settings, ${settings}`, fix)];
+  } catch (error) {
+    if (error instanceof ConfigError) return [];
+    throw error;
   }
 }
 

@@ -43,6 +43,11 @@ export function hasFailed(findings: readonly Finding[]): boolean {
   return findings.some(({ verdict }) => verdict === "failed");
 }
 
+/** Words of a message as a sentence. */
+export function sentence(text: string): string {
+  return `${text.slice(0, 1).toUpperCase()}${text.slice(1)}`;
+}
+
 export const MARKS: Readonly<Record<Verdict, string>> = {
   ok: "✔",
   warning: "!",
@@ -60,9 +65,4 @@ export function formatFinding({ name, verdict, message, fix }: Finding): string 
     message.replaceAll("\n", `\n${indent}`)
   }`;
   return fix === null ? line : `${line}\n${indent}→ ${fix}`;
-}
-
-/** Words of a message as a sentence. */
-export function sentence(text: string): string {
-  return `${text.slice(0, 1).toUpperCase()}${text.slice(1)}`;
 }

@@ -5,7 +5,7 @@
 
 import { exists } from "../system/disk.ts";
 import { type Config, loadConfig } from "../config/config.ts";
-import { DEFAULT_CONFIG_PATH, ENVIRONMENT_PATH, UNIT_PATH } from "../config/places.ts";
+import { DEFAULT_CONFIG_PATH, ENVIRONMENT_PATH, STATE_DIR, UNIT_PATH } from "../config/places.ts";
 import { variableOf } from "../config/key.ts";
 import { INSTALLED_TOKEN_PATH, TOKEN_KEYS } from "../config/token.ts";
 import { refuseTransports } from "../config/transport.ts";
@@ -63,7 +63,6 @@ export const WANTS = `/etc/systemd/system/multi-user.target.wants/${SERVICE}`;
 export const USERS = "/etc/sysusers.d/recorder-agent.conf";
 export const USER = "recorder-agent";
 /** Systemd creates the folders of the unit below it. */
-export const STATE_DIR = "/var/lib/recorder-agent";
 
 /** The service's user, in the group that may open sound devices (sysusers.d(5)). */
 const USERS_TEXT = `u ${USER} - "recorder-agent" ${STATE_DIR}\nm ${USER} audio\n`;

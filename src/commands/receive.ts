@@ -17,17 +17,8 @@ import { HeldLines } from "../system/held_lines.ts";
 import { type Logger, startLog, StderrQueue } from "../system/log.ts";
 
 type Given =
-  | "dir"
-  | "store"
-  | "s3Credentials"
-  | "tlsCa"
-  | "listen"
-  | "tokens"
-  | "noToken"
-  | "tlsCert"
-  | "tlsKey"
-  | "maxMb"
-  | "logLevel";
+  | ("dir" | "store" | "s3Credentials" | "tlsCa" | "listen" | "tokens" | "noToken")
+  | ("tlsCert" | "tlsKey" | "maxMb" | "logLevel");
 
 export interface ReceiveOptions extends Pick<CommandLine, Given> {
   readonly env: Readonly<Record<string, string>>;

@@ -45,6 +45,9 @@ export interface GivenConfig {
   /** Used if no file is named; default: the usual one. */
   readonly installation?: Installation;
   readonly readTextFile?: ReadTextFile;
+  /** As for `loadConfig`. */
+  readonly checksFiles?: boolean;
+  readonly without?: readonly string[];
 }
 
 export interface LoadedConfig {
@@ -68,9 +71,9 @@ const USUAL: Installation = {
  * @throws {ConfigError} with all problems
  */
 export function loadGivenConfig(
-  { explicit, env, executable, installation = USUAL, readTextFile = Deno.readTextFileSync }:
-    GivenConfig,
+  { explicit, env, executable, installation = USUAL, ...options }: GivenConfig,
 ): LoadedConfig {
+  const { readTextFile = Deno.readTextFileSync } = options;
   const path = findConfigPath(explicit, installation.config);
   // systemd has read that file already for the service itself.
   const isService = (env.NOTIFY_SOCKET ?? "") !== "";
@@ -92,7 +95,7 @@ export function loadGivenConfig(
     ...(Object.keys(file.variables).length > 0 ? [installation.environment] : []),
   ];
   const environment = { ...env, ...file.variables };
-  return { paths, config: loadConfig({ path, env: all, readTextFile }), environment };
+  return { paths, config: loadConfig({ ...options, path, env: all }), environment };
 }
 
 interface VariablesFile {

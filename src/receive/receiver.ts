@@ -10,6 +10,7 @@ import { ChunkIntake, json, type Received } from "./chunk_intake.ts";
 import type { HttpAnswer } from "../system/http_answer.ts";
 import type { HttpLimits, Incoming } from "../system/http_connection.ts";
 import { HttpListener } from "../system/http_listener.ts";
+import type { Overview, OverviewSource } from "./overview.ts";
 import { METRICS_TYPE } from "../system/prometheus.ts";
 import type { Overview, OverviewSource } from "./overview.ts";
 import { formatReceiverMetrics, renderTills } from "./pages.ts";

@@ -102,6 +102,12 @@ export function inOneLine({ message, fix }: Pick<Diagnosis, "message" | "fix">):
 /** What helps against 413. */
 const RAISE_LIMIT = "Raise the size limit of the server and of the proxies before it " +
   "(nginx: client_max_body_size), or lower chunk_seconds for the next recordings";
+/** What the service uses while its configuration is wrong. */
+const IN_FORCE = {
+  earlier: "the settings of before are in force",
+  last_good: "the settings that worked last are in force",
+  without_delivery: "the service works without what is wrong, and chunks may wait",
+};
 const INSTALL_FFMPEG = "sudo apt-get install --yes ffmpeg";
 
 /** The words of each problem. `name` is the name of the microphone, or of the PCM that should be opened. */
@@ -403,8 +409,11 @@ export const problems = {
   })),
 
   /** `lines` say what is wrong with the configuration as it is written. */
-  configNotApplied: define("config_not_applied", (lines: readonly string[]) => ({
-    message: `The configuration is wrong, and earlier settings are in force: ${some(lines)}`,
+  configNotApplied: define("config_not_applied", (
+    lines: readonly string[],
+    inForce: "earlier" | "last_good" | "without_delivery",
+  ) => ({
+    message: `The configuration is wrong, and ${IN_FORCE[inForce]}: ${some(lines)}`,
     fix: "Check it with sudo recorder-agent check and correct it, then run " +
       "sudo systemctl reload recorder-agent",
   })),

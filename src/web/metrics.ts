@@ -100,7 +100,9 @@ export function collectMetrics(view: StatusView): MetricFamily[] {
     "Age of the oldest chunk that waits; 0 if none does.",
     oldestWaitingMs === undefined
       ? []
-      : [[oldestWaitingMs === null ? 0 : Math.max(0, nowMs - oldestWaitingMs) / 1000]],
+      : oldestWaitingMs === null
+      ? 0
+      : Math.max(0, nowMs - oldestWaitingMs) / 1000,
   );
   metrics.counter(
     "delivered_deleted_total",

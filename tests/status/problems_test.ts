@@ -64,7 +64,10 @@ function everyWording(): Diagnosis[] {
     clockNotSynchronized: problems.clockNotSynchronized(),
     healthPortUnavailable: problems.healthPortUnavailable(8042, error),
     metricsPushFailing: problems.metricsPushFailing("the receiver answered 401"),
-    configNotApplied: problems.configNotApplied(["config.yaml:3: chunk_seconds: 0 is too short"]),
+    configNotApplied: problems.configNotApplied(
+      ["config.yaml:3: chunk_seconds: 0 is too short"],
+      "earlier",
+    ),
     restartNeeded: problems.restartNeeded(["spool_dir", "health_port"]),
     heartbeatFailing: problems.heartbeatFailing("the monitor answered 404"),
     updateRolledBack: problems.updateRolledBack("0.3.1", "it ended 3 times"),
