@@ -12,7 +12,6 @@ import type { HttpLimits, Incoming } from "../system/http_connection.ts";
 import { HttpListener } from "../system/http_listener.ts";
 import type { Overview, OverviewSource } from "./overview.ts";
 import { METRICS_TYPE } from "../system/prometheus.ts";
-import type { Overview, OverviewSource } from "./overview.ts";
 import { formatReceiverMetrics, renderTills } from "./pages.ts";
 import { shareOf, Shares } from "./shares.ts";
 import type { Store } from "./store.ts";
