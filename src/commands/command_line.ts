@@ -159,13 +159,16 @@ export interface CommandLine {
   /** ADDRESS:PORT; an IPv6 address stands in brackets. */
   readonly listen: string;
   readonly tokens: string | undefined;
+  /** s3://BUCKET or s3://BUCKET/PREFIX, in place of a folder. */
   readonly store: string | undefined;
+  /** The file with the keys of the bucket. */
   readonly s3Credentials: string | undefined;
   readonly noToken: boolean;
   readonly tlsCert: string | undefined;
   readonly tlsKey: string | undefined;
   readonly maxMb: number;
   readonly tokenFile: string | undefined;
+  /** Certificates to trust beside the public ones: a PEM file. */
   readonly tlsCa: string | undefined;
   /** The file to be written; with `split` its name gets the time of each part. */
   readonly output: string;
