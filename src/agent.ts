@@ -50,8 +50,8 @@ const RELOAD_LOOK_MS = 86_400_000;
 export interface AgentOptions {
   readonly config: Config;
   readonly log: Logger;
-  /** Reads the configuration again when `requested` rings. */
-  readonly reload?: ConfigSource & { readonly requested: Wakeup };
+  /** Where the configuration comes from; it is read again when `requested` rings. */
+  readonly configuration?: ConfigSource & { readonly requested: Wakeup };
   readonly clock?: Clock;
   /** A source of sound in place of the configured one (for the demo). */
   readonly microphone?: Microphone;
@@ -88,7 +88,14 @@ export async function runAgent(options: AgentOptions, stop: AbortSignal): Promis
     log.info("recorder-agent starts.", { version: VERSION, spool_dir: config.spoolDir });
     using notifier = connectServiceManager(env, config.spoolDir, log.getChild("systemd"));
     const watchdogUsec = env.WATCHDOG_USEC;
-    const supervision = new Supervision({ notifier, watchdogUsec, timeZone }, clock);
+    const reload = new Reload(options.configuration ?? { load: () => config }, {
+      settings,
+      clock,
+      status,
+      log: log.getChild("settings"),
+    });
+    const onReady = () => void reload.ready();
+    const supervision = new Supervision({ notifier, watchdogUsec, timeZone, onReady }, clock);
     // A demo, or a run by hand, is not what was updated.
     if (notifier !== null) await reportRollback({ clock, status, log: log.getChild("update") });
     await closeOpenFolders(spool.dir, log.getChild("spool"));
@@ -127,7 +134,17 @@ export async function runAgent(options: AgentOptions, stop: AbortSignal): Promis
       clock,
       log: log.getChild("health"),
     });
-    const workers = { ...parts, maker, recorder, soundEvents, supervision, health, report, view };
+    const workers = {
+      ...parts,
+      maker,
+      reload,
+      recorder,
+      soundEvents,
+      supervision,
+      health,
+      report,
+      view,
+    };
     try {
       await runWorkers(workers, stop);
     } finally {
@@ -154,6 +171,7 @@ interface Parts extends AgentOptions {
 
 interface Workers extends Parts {
   maker: CaptureOptionsMaker;
+  reload: Reload;
   recorder: Recorder;
   soundEvents: SoundEvents;
   supervision: Supervision;
@@ -207,21 +225,16 @@ async function runWorkers(parts: Workers, stop: AbortSignal): Promise<void> {
 
 /** Puts another configuration in force whenever that is requested. */
 async function followSettings(parts: Workers, signal: AbortSignal): Promise<void> {
-  const { clock, settings, spool, maker, recorder } = parts;
-  if (parts.reload === undefined) return;
-  const { requested } = parts.reload;
-  const reload = new Reload(parts.reload, { ...parts, log: parts.log.getChild("settings") });
+  const { clock, settings, spool, maker, recorder, reload, configuration } = parts;
+  if (configuration === undefined) return;
   while (!signal.aborted) {
-    await requested.wait(clock, RELOAD_LOOK_MS, signal);
+    await configuration.requested.wait(clock, RELOAD_LOOK_MS, signal);
     if (signal.aborted) return;
-    try {
-      reload.reload();
-    } catch {
-      continue; // it is reported, and nothing has changed
-    }
+    if (!reload.reload()) continue;
     recorder.change(maker.optionsOf(settings.config));
     spool.keepsDelivered = settings.config.keepDeliveredDays > 0;
     spool.roomWanted.ring();
+    await reload.ready();
   }
 }
 

@@ -144,6 +144,7 @@ export interface CommandLine {
   readonly command: CommandName;
   readonly config: string | undefined;
   readonly logLevel: LevelName | undefined;
+  /** `KEY=VALUE` */
   readonly set: readonly string[];
   readonly take: string | undefined;
   readonly root: string;
@@ -155,6 +156,7 @@ export interface CommandLine {
   readonly sendTestChunk: boolean;
   readonly seconds: number;
   readonly dir: string | undefined;
+  /** ADDRESS:PORT; an IPv6 address stands in brackets. */
   readonly listen: string;
   readonly tokens: string | undefined;
   readonly store: string | undefined;
@@ -165,10 +167,14 @@ export interface CommandLine {
   readonly maxMb: number;
   readonly tokenFile: string | undefined;
   readonly tlsCa: string | undefined;
+  /** The file to be written; with `split` its name gets the time of each part. */
   readonly output: string;
+  /** Date and time; undefined: from the first chunk on, or to the last. */
   readonly from: string | undefined;
   readonly to: string | undefined;
+  /** IANA name; undefined: that of this machine. */
   readonly zone: string | undefined;
+  /** Only chunks of this device; undefined: of all. */
   readonly device: string | undefined;
   readonly gaps: GapMode;
   /** The arguments of the commands `requeue`, `join`, `verify` and `conform`. */

@@ -3,9 +3,9 @@
 // out one step after the other; each step may be repeated. Installing again is an upgrade: configuration
 // and token stay.
 
-import { exists } from "../system/disk.ts";
+import { exists, readNamedText, readNamedTextSync } from "../system/disk.ts";
 import { type Config, loadConfig } from "../config/config.ts";
-import { DEFAULT_CONFIG_PATH, ENVIRONMENT_PATH, UNIT_PATH } from "../config/places.ts";
+import { DEFAULT_CONFIG_PATH, ENVIRONMENT_PATH, STATE_DIR, UNIT_PATH } from "../config/places.ts";
 import { variableOf } from "../config/key.ts";
 import { INSTALLED_TOKEN_PATH, TOKEN_KEYS } from "../config/token.ts";
 import { refuseTransports } from "../config/transport.ts";
@@ -63,7 +63,6 @@ export const WANTS = `/etc/systemd/system/multi-user.target.wants/${SERVICE}`;
 export const USERS = "/etc/sysusers.d/recorder-agent.conf";
 export const USER = "recorder-agent";
 /** Systemd creates the folders of the unit below it. */
-export const STATE_DIR = "/var/lib/recorder-agent";
 
 /** The service's user, in the group that may open sound devices (sysusers.d(5)). */
 const USERS_TEXT = `u ${USER} - "recorder-agent" ${STATE_DIR}\nm ${USER} audio\n`;
@@ -167,7 +166,7 @@ async function checkSystem(root: string, isLive: boolean, executable: string): P
 async function makePlan(options: InstallOptions): Promise<Plan | null> {
   const { root, take, ask = take === undefined ? askOnTerminal() : null } = options;
   const [configPath, tokenPath] = [contentsOf(root, CONFIG), contentsOf(root, TOKEN)];
-  const before = await exists(configPath) ? await Deno.readTextFile(configPath) : null;
+  const before = await exists(configPath) ? await readNamedText(configPath) : null;
   const taken = take === undefined ? [] : await readTaken(take);
   const settings = new Map([...taken, ...readSettings(options.set, options.env)]);
   const variables = await readVariables(root);
@@ -208,7 +207,7 @@ async function makePlan(options: InstallOptions): Promise<Plan | null> {
     readTextFile: (path) => {
       if (path === CONFIG) return configText;
       const place = path === `${credentials}/ingest-token` ? TOKEN : path;
-      return Deno.readTextFileSync(contentsOf(root, place));
+      return readNamedTextSync(contentsOf(root, place));
     },
   });
   const insecure = refuseTransports(config);
@@ -234,7 +233,7 @@ async function planSpool(
 /** The variables of the service, which override the configuration. */
 async function readVariables(root: string): Promise<Record<string, string>> {
   const path = contentsOf(root, ENVIRONMENT_PATH);
-  return await exists(path) ? parseEnvironmentFile(await Deno.readTextFile(path)) : {};
+  return await exists(path) ? parseEnvironmentFile(await readNamedText(path)) : {};
 }
 
 /** A setting that a variable of the service overrides would have no effect. */

@@ -1,6 +1,7 @@
 // The catalogue of problems: the code, kind, message and fix of each, here and nowhere else. Pure: the
 // worker that finds a problem passes the facts and gets the words. problem_report.ts reports when a problem
-// begins and when it is resolved.
+// begins and when it is resolved. The module is long because it is one table: what a person reads about any
+// problem is here, and can be compared.
 
 import { messageOf } from "../system/error_text.ts";
 import { MAX_TEXT, printable } from "../system/printable.ts";
@@ -41,6 +42,7 @@ const KIND_OF = {
   microphone_clipping: "sound",
   microphone_too_quiet: "sound",
   schedule_overlaps: "sound",
+  capture_volume_unavailable: "sound",
   upload_failing: "delivery",
   upload_misconfigured: "delivery",
   upload_too_slow: "delivery",
@@ -101,6 +103,12 @@ export function inOneLine({ message, fix }: Pick<Diagnosis, "message" | "fix">):
 /** What helps against 413. */
 const RAISE_LIMIT = "Raise the size limit of the server and of the proxies before it " +
   "(nginx: client_max_body_size), or lower chunk_seconds for the next recordings";
+/** What the service uses while its configuration is wrong. */
+const IN_FORCE = {
+  earlier: "the settings of before are in force",
+  last_good: "the settings that worked last are in force",
+  without_delivery: "the service works without what is wrong, and chunks may wait",
+};
 const INSTALL_FFMPEG = "sudo apt-get install --yes ffmpeg";
 
 /** The words of each problem. `name` is the name of the microphone, or of the PCM that should be opened. */
@@ -234,6 +242,18 @@ export const problems = {
     fix: count === 1
       ? "Remove audio_channel from the configuration, or set it to auto"
       : `Set audio_channel to auto, mix or a number from 1 to ${count}`,
+  })),
+
+  /** `what` says why. Recording continues with the level that there is. */
+  noLevelControl: define("capture_volume_unavailable", (name: string, what: string) => ({
+    message: `The capture level of the microphone ${name} cannot be set: ${what}`,
+    fix: "Set gain_db in place of capture_volume, and remove what it has no control for: " +
+      '"recorder-agent devices" lists the controls',
+  })),
+
+  amixerMissing: define("capture_volume_unavailable", () => ({
+    message: "The capture level cannot be set: amixer is not installed",
+    fix: "Install it: sudo apt-get install --yes alsa-utils",
   })),
 
   /** `overlaps` says which parts of the schedule, and when. Sound is recorded in all of them. */
@@ -390,8 +410,11 @@ export const problems = {
   })),
 
   /** `lines` say what is wrong with the configuration as it is written. */
-  configNotApplied: define("config_not_applied", (lines: readonly string[]) => ({
-    message: `The configuration is wrong, and earlier settings are in force: ${some(lines)}`,
+  configNotApplied: define("config_not_applied", (
+    lines: readonly string[],
+    inForce: "earlier" | "last_good" | "without_delivery",
+  ) => ({
+    message: `The configuration is wrong, and ${IN_FORCE[inForce]}: ${some(lines)}`,
     fix: "Check it with sudo recorder-agent check and correct it, then run " +
       "sudo systemctl reload recorder-agent",
   })),

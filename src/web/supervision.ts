@@ -32,6 +32,8 @@ export interface SupervisionOptions {
   readonly watchdogUsec?: string | undefined;
   /** IANA name of the zone whose wall clock the status line shows. */
   readonly timeZone: string;
+  /** Called when the manager has taken READY. */
+  readonly onReady?: () => void;
 }
 
 /** Tells the service manager the state of the service, from its health report. */
@@ -39,6 +41,7 @@ export class Supervision {
   readonly #notifier: Notifier | null;
   readonly #feedMs: number;
   readonly #timeZone: string;
+  readonly #onReady: () => void;
   readonly #clock: Clock;
   #fedMs = -Infinity;
   #isReady = false;
@@ -50,6 +53,7 @@ export class Supervision {
     this.#notifier = options.notifier;
     this.#feedMs = Number(options.watchdogUsec ?? "") / 1000 / FEEDS_PER_WATCHDOG;
     this.#timeZone = options.timeZone;
+    this.#onReady = options.onReady ?? (() => {});
     this.#clock = clock;
   }
 
@@ -100,6 +104,7 @@ export class Supervision {
     const message = isReady && !this.#isReady ? `READY=1\n${status}` : status;
     if (await this.#notifier?.send(message) !== true) return false;
     this.#told = status;
+    if (isReady && !this.#isReady) this.#onReady();
     this.#isReady = isReady;
     return true;
   }

@@ -33,6 +33,8 @@ const OTHER: Readonly<Record<keyof typeof KEYS, string>> = {
   opus_bitrate_kbps: "32",
   audio_device: "hw:7",
   audio_channel: "2",
+  capture_volume: "80",
+  capture_agc: "off",
   gain_db: "6",
   highpass_hz: "80",
   sample_rate: "16000",

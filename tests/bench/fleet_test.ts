@@ -36,6 +36,14 @@ Deno.test("a fleet lets a server recover that can take 6 times its normal load",
   assert(ours.drainedS !== null && ours.drainedS < 1.5 * 720, `drained after ${ours.drainedS} s`);
 });
 
+Deno.test("tills that begin together overrun a limited server, unless their phase spreads them", async () => {
+  const limited = { agents: 1000, seed: 1, backoff: BACKOFFS[OURS], capacity: 20, binS: 10 };
+  const inStep = await simulateFleet({ ...limited, withinS: 3 });
+  const spread = await simulateFleet({ ...limited, withinS: 3, hasPhase: true });
+  assert(inStep.all.peakToMean > MOST_PEAK_TO_MEAN, `in step: ${inStep.all.peakToMean}`);
+  assert(spread.all.peakToMean <= MOST_PEAK_TO_MEAN, `spread: ${spread.all.peakToMean}`);
+});
+
 Deno.test("a simulation gives the same result every time, and restores the real timers and random numbers", async () => {
   const { setTimeout } = globalThis;
   const { random } = Math;

@@ -100,3 +100,18 @@ Deno.test("another schedule ends and begins the recording within 5 s", async () 
   await setup.records("usb");
   await setup.stop();
 });
+
+Deno.test("the phase shortens the first chunk, and the schedule ends on time", async () => {
+  const microphones = new Sockets();
+  microphones.plug(named("usb"));
+  const schedule = { startMinute: 12 * 60, endMinute: 12 * 60 + 1 };
+  await using setup = await rig(microphones, { stream: { ...STREAM, phase: 0.7 }, schedule });
+  setup.run();
+  await setup.records("usb");
+  await setup.clock.advanceUntil("ends", () => !setup.report().in_schedule, 61_000);
+  await setup.stop();
+  const lengths = setup.lengths().map(Math.round);
+  assertEquals(lengths.slice(0, 6), [3, 10, 10, 10, 10, 10]);
+  const total = setup.lengths().reduce((sum, seconds) => sum + seconds, 0);
+  assert(total > 58 && total < 61, `${total} s in a minute`);
+});

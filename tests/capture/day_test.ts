@@ -7,7 +7,7 @@ import { getLogger } from "@logtape/logtape";
 import type { SealedChunk, WriteStep } from "../../src/spool/chunk_writer.ts";
 import { Ledger } from "../../src/status/ledger.ts";
 import { LevelMeter } from "../../src/capture/level_meter.ts";
-import { MUXER_DELAY_MS, PAGE_MS } from "../../src/capture/ffmpeg.ts";
+import { MUXER_DELAY_MS, PAGE_MS } from "../../src/capture/ffmpeg_arguments.ts";
 import type { OpusEvent } from "../../src/chunk/opus.ts";
 import { ChunkChain } from "../../src/capture/chunk_chain.ts";
 import { StreamCutter } from "../../src/capture/stream_cutter.ts";

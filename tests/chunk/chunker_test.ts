@@ -349,3 +349,25 @@ Deno.test("all packets but the last of each read are on the disk, in every chunk
     assert((cutToLastPage(bytes)?.samples ?? 0) >= heard - 960, `read ${read}`);
   }
 });
+
+Deno.test("a shorter first chunk moves every seam, and no sample is missing", () => {
+  const packets = somePackets(170);
+  const chunker = new Chunker(HEAD, {
+    chunkSamples: SECOND,
+    firstSamples: 0.3 * SECOND,
+    identify: (startSample) => ({
+      key: String(startSample),
+      serial: startSample + 1,
+      vendor: "test",
+      comments: {},
+    }),
+  });
+  const chunks = cutAll(packets, chunker);
+  const lengths = chunks.map(({ startSample, endSample }) => endSample - startSample);
+  assertEquals(lengths.slice(1, -1), lengths.slice(1, -1).map(() => SECOND));
+  assertEquals(lengths[0], 0.3 * SECOND - HEAD.preSkip);
+  for (const [index, { startSample }] of chunks.entries()) {
+    assertEquals(startSample, index === 0 ? 0 : chunks[index - 1]?.endSample);
+  }
+  assertEquals(chunks.at(-1)?.endSample, 170 * 960 - HEAD.preSkip);
+});

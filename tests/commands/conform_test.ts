@@ -3,7 +3,8 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { UsageError } from "../../src/commands/command_line.ts";
 import { runConform } from "../../src/commands/conform.ts";
-import { conform, CONFORM_TESTS, type ConformTarget } from "../../src/commands/conform_tests.ts";
+import type { ConformTarget } from "../../src/commands/conform_bench.ts";
+import { conform, CONFORM_TESTS } from "../../src/commands/conform_tests.ts";
 import { type Fault, FAULTS, faultyServer } from "../fixtures/faulty_server.ts";
 import { startReceiver, TOKEN } from "../fixtures/receive_rig.ts";
 

@@ -4,8 +4,10 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path/join";
 import { cutToLastPage, readChunkHeader } from "../../src/chunk/chunk_file.ts";
 import { AgentProcess } from "../fixtures/agent_process.ts";
+import { exists } from "../../src/system/disk.ts";
 import { decodeToPcm, findLag, makeChirp, sampleRate } from "../fixtures/audio.ts";
 import { IngestServer } from "../fixtures/ingest_server.ts";
+import { FakeServiceManager } from "../fixtures/notify_socket.ts";
 import { PulseMicrophone } from "../fixtures/pulse_microphone.ts";
 
 const TOKEN = "a-token-that-is-nowhere-else";
@@ -130,3 +132,55 @@ Deno.test("settings that promise it change without losing a sample; others cost 
   assertEquals(causes.filter((cause) => cause === "settings_changed").length, 1);
   assert(!JSON.stringify(agent.log).includes(TOKEN));
 });
+
+Deno.test("a start with a wrong file uses the settings that worked last, until the file is corrected", async () => {
+  const dir = await Deno.makeTempDir({ prefix: "last-good-" });
+  try {
+    await using manager = await FakeServiceManager.start();
+    const env = {
+      NOTIFY_SOCKET: manager.path,
+      RUNTIME_DIRECTORY: manager.runtimeDir,
+      STATE_DIRECTORY: dir,
+    };
+    // Not now, so that no microphone is needed.
+    const hour = new Date().getHours();
+    const time = (hours: number) => `${String((hour + hours) % 24).padStart(2, "0")}:00`;
+    const config = {
+      ingest_base_url: "https://ingest.example.com",
+      ingest_token: TOKEN,
+      spool_dir: join(dir, "spool"),
+      schedule_start: time(6),
+      schedule_end: time(8),
+    };
+    {
+      await using agent = await AgentProcess.start({ config, dir, env });
+      await manager.told("READY", "1");
+      await until(() => exists(join(dir, "last_good_config.json")));
+      assertEquals(await agent.end("SIGTERM"), 0);
+    }
+    const wrong = { ...config, schedule_start: "25:00", ingest_base_url: "nonsense" };
+    await using agent = await AgentProcess.start({ config: wrong, dir, env });
+    const { body } = await agent.health();
+    assertEquals((await problemsOf(agent)).map(({ code }) => code), ["config_not_applied"]);
+    assertMatch(JSON.stringify(body.problems), /worked last are in force.*nonsense.*25:00/);
+    await agent.reload({ ...config, schedule_start: time(5) });
+    await agent.said("The configuration was read again.");
+    assertEquals(await problemsOf(agent), []);
+    await until(async () =>
+      JSON.parse(await Deno.readTextFile(join(dir, "last_good_config.json"))).schedule_start ===
+        (hour + 5) % 24 * 60
+    );
+    assertEquals(await agent.end("SIGTERM"), 0);
+    assert(!JSON.stringify(agent.log).includes(TOKEN));
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});
+
+async function until(condition: () => Promise<boolean>): Promise<void> {
+  const endMs = performance.now() + 20_000;
+  while (!await condition()) {
+    assert(performance.now() < endMs);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}

@@ -9,7 +9,7 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import { concatBytes } from "../../src/system/concat_bytes.ts";
-import { PUBLIC_TLS } from "../../src/upload/ingest_client.ts";
+import { PUBLIC_TLS } from "../fixtures/public_tls.ts";
 import { type FailureKind, TransportFailure } from "../../src/upload/failures.ts";
 import {
   HttpClient,

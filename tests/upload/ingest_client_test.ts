@@ -9,11 +9,8 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import { delay } from "@std/async/delay";
-import {
-  IngestClient,
-  type IngestClientOptions,
-  PUBLIC_TLS,
-} from "../../src/upload/ingest_client.ts";
+import { IngestClient, type IngestClientOptions } from "../../src/upload/ingest_client.ts";
+import { PUBLIC_TLS } from "../fixtures/public_tls.ts";
 import { inMemory } from "../../src/upload/upload_file.ts";
 import type { Verdict } from "../../src/upload/verdict.ts";
 import { temporaryCertificates } from "../fixtures/certificates.ts";
