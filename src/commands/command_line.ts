@@ -184,7 +184,11 @@ export interface CommandLine {
   readonly operands: readonly string[];
 }
 
-/** @throws {UsageError} */
+/**
+ * The command and its options; what was not given has its default.
+ * @param args what follows the name of the program.
+ * @throws {UsageError} if a command, an option or an operand is unknown or not one of the command.
+ */
 export function parseCommandLine(args: readonly string[]): CommandLine {
   const { values, positionals: [word = "run", ...operands] } = parse(args);
   const command = values.help ? "help" : values.version ? "version" : word;
