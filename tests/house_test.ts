@@ -6,7 +6,7 @@ import { join } from "@std/path/join";
 const ROOT = new URL("..", import.meta.url).pathname;
 
 /**
- * Folders, and agent.ts, from the top down: one imports what stands below it only. Those on one line never
+ * Folders, and agent.ts with agent/, from the top down: one imports what stands below it only. Those on one line never
  * import each other.
  */
 const FLOORS: readonly (readonly string[])[] = [
@@ -47,11 +47,15 @@ const PURE = [
   "src/microphone/microphone_choice.ts",
   "src/microphone/sound_listing.ts",
   "src/spool/latest_chunk.ts",
-  "src/receive/body_reader.ts",
   "src/receive/chunk_form.ts",
   "src/receive/day_coverage.ts",
+  "src/receive/key_turns.ts",
   "src/receive/multipart_reader.ts",
+  "src/receive/overview.ts",
   "src/receive/pages.ts",
+  "src/receive/s3_answers.ts",
+  "src/receive/s3_settings.ts",
+  "src/receive/shares.ts",
   "src/receive/store.ts",
   "src/spool/name_run.ts",
   "src/spool/oldest_names.ts",
@@ -61,7 +65,10 @@ const PURE = [
   "src/status/problems.ts",
   "src/status/tally.ts",
   "src/system/concat_bytes.ts",
+  "src/system/connection_life.ts",
   "src/system/error_text.ts",
+  "src/system/http_answer.ts",
+  "src/system/http_body.ts",
   "src/system/http_request.ts",
   "src/system/printable.ts",
   "src/system/redact.ts",
@@ -76,7 +83,7 @@ const PURE = [
   "src/upload/proxy.ts",
   "src/upload/send_window.ts",
   "src/upload/verdict.ts",
-  "src/web/work_budget.ts",
+  "src/system/work_budget.ts",
 ];
 
 interface Module {
@@ -155,8 +162,9 @@ Deno.test("only the agent builds what people and machines read", () => {
 
 Deno.test("the capture, the uploader and the janitor meet in the spool: they never import each other", () => {
   const workers = ["src/capture/recorder.ts", "src/upload/uploader.ts", "src/spool/janitor.ts"];
-  const employer = "src/agent.ts";
-  const meeting = modules.filter(({ path }) => path !== employer).flatMap(({ path, imports }) =>
+  const meeting = modules.filter(({ path }) => roomOf(path) !== "agent").flatMap((
+    { path, imports },
+  ) =>
     imports.filter((imported) => workers.includes(imported)).map((to) => `${path} imports ${to}`)
   );
   assertEquals(meeting, []);
@@ -231,4 +239,17 @@ Deno.test("every module starts with a sentence about its responsibility", () => 
     !/^(\/\/ deno-lint-ignore-file .*\n)?(\/\/|\/\*\*\n \*) [A-Z].{20,}/.test(text)
   );
   assertEquals(silent.map(({ path }) => path), []);
+});
+
+Deno.test("deno.lock has the packages of deno.json and no others: the compiled program carries them all", () => {
+  const { imports }: { imports: Record<string, string> } = JSON.parse(
+    Deno.readTextFileSync(join(ROOT, "deno.json")),
+  );
+  const { npm }: { npm: Record<string, unknown> } = JSON.parse(
+    Deno.readTextFileSync(join(ROOT, "deno.lock")),
+  );
+  const nameOf = (specifier: string) =>
+    /^(?:npm:)?((?:@[^/]+\/)?[^@/]+)@/.exec(specifier)?.[1] ?? specifier;
+  const used = [...new Set(Object.values(imports).map(nameOf))].sort();
+  assertEquals(Object.keys(npm).map(nameOf), used);
 });

@@ -21,6 +21,7 @@ import { Timeline } from "./timeline.ts";
 /** A gap that shows within this time after an overrun was caused by it. */
 const OVERRUN_MS = 10_000;
 
+/** They are read again for each packet and each chunk, so that they may change while the stream runs. */
 export interface StreamCutterOptions {
   readonly chunkSeconds: number;
   /** Names the program in the chunks' tags. */
@@ -64,6 +65,8 @@ export class StreamCutter {
   #stream: { id: string; chunker: Chunker; timeline: Timeline; head: OpusHead } | null = null;
   #chunkStart = 0;
   #chunkKey = "";
+  /** Of the open chunk: those of the options may change. */
+  #tags: StreamCutterOptions["tags"] = {};
   /** The header of the open chunk as it was written. */
   #header: Uint8Array | null = null;
   /**
@@ -124,8 +127,11 @@ export class StreamCutter {
   #begin(head: OpusHead): void {
     if (this.#stream !== null) this.#apply(this.#stream.chunker.cut());
     const id = crypto.randomUUID();
+    const options = this.#options;
     const chunker = new Chunker(head, {
-      chunkSamples: this.#options.chunkSeconds * OPUS_RATE,
+      get chunkSamples() {
+        return options.chunkSeconds * OPUS_RATE;
+      },
       identify: () => this.#identify(),
     });
     this.#stream = { id, chunker, timeline: new Timeline(PAGE_MS), head };
@@ -137,11 +143,12 @@ export class StreamCutter {
   /** The tags are written when the chunk's file is created, and again when it is closed. */
   #identify() {
     const key = crypto.randomUUID();
+    this.#tags = this.#options.tags;
     return {
       key,
       serial: parseInt(key.slice(0, 8), 16),
       vendor: this.#options.vendor,
-      comments: { ...this.#options.tags, CHUNK_ID: key },
+      comments: { ...this.#tags, CHUNK_ID: key },
     };
   }
 
@@ -158,7 +165,7 @@ export class StreamCutter {
     const provisional = this.#deps.provisional(startMs);
     const isFirst = this.#previousEnd === null;
     return withTags(header, {
-      ...this.#options.tags,
+      ...this.#tags,
       ...formatChunkTags({
         chunkId: this.#chunkKey,
         streamId: this.#stream?.id ?? "",

@@ -46,6 +46,7 @@ export type ChunkEvent =
   | { readonly kind: "append"; readonly bytes: Uint8Array }
   | { readonly kind: "close"; readonly bytes: Uint8Array; readonly endSample: number };
 
+/** They are read again for each packet, so that they may change while the stream runs. */
 export interface ChunkerOptions {
   /** Length of a chunk, samples at 48 kHz. No chunk gets longer, as all packets have one length. */
   readonly chunkSamples: number;

@@ -31,8 +31,10 @@ import {
   readUnit,
 } from "./check_machine.ts";
 import { checkMicrophone } from "./check_microphone.ts";
+import { checkSchedule } from "./check_schedule.ts";
 import { checkServer, SERVER_CHECKS } from "./check_server.ts";
 import { withMicrophones } from "./devices.ts";
+import { systemClock } from "../system/clock.ts";
 import { toJson } from "../system/printable.ts";
 import { messageOf } from "../system/error_text.ts";
 import { printText } from "./terminal.ts";
@@ -96,6 +98,11 @@ function checksOf(
   ];
   const unit = readUnit();
   return [
+    withConfig(
+      ["schedule"],
+      (config) =>
+        Promise.resolve(checkSchedule(config, systemClock.unixMs(), Temporal.Now.timeZoneId())),
+    ),
     ["microphone", () => checkMicrophone(config)],
     ["service", async () => checkService(await unit, config)],
     ["user", async () => checkUser(await unit)],

@@ -1,5 +1,6 @@
 // The command `recorder-agent devices`: shows which microphones there are, which one the service records with
-// this configuration, and what to write in audio_device to select one. Opens no device and changes nothing.
+// this configuration, what to write in audio_device to select one, and which controls of its level each of them has.
+// Records nothing and changes nothing.
 
 import { ConfigError } from "../config/config.ts";
 import { isForbidden } from "../config/file_failure.ts";
@@ -15,7 +16,10 @@ import {
 import { type Microphone, SystemMicrophones } from "../microphone/microphones.ts";
 import type { CaptureDevice } from "../microphone/sound_listing.ts";
 import { readSoundSystem, type SoundOptions } from "../microphone/sound_system.ts";
+import { messageOf } from "../system/error_text.ts";
 import { KEYS } from "../config/keys.ts";
+import { AmixerMissingError, type Mixer, mixerOf } from "../microphone/mixer.ts";
+import { captureControls, describeControl } from "../microphone/mixer_listing.ts";
 import { printText } from "./terminal.ts";
 
 /** What the configuration says about the microphone. */
@@ -29,6 +33,8 @@ export interface WantedMicrophone {
 }
 
 export interface DevicesOptions extends SoundOptions, WantedMicrophone {
+  /** The controls of a sound card; default: those that amixer knows. */
+  readonly mixerOf?: (card: number) => Mixer;
   /** Receives the text, without a newline at its end; default: standard output. */
   readonly print?: (text: string) => void;
 }
@@ -67,7 +73,10 @@ export async function runDevices(options: DevicesOptions = {}): Promise<number> 
   for (const line of isMissing ? [] : await channelNotes(microphones, chosen)) print(line);
   for (const line of await notesOn(spoolDir, options.problems ?? [])) print(line);
   if (devices.length > 0) print("\nTo select one, paste one of its lines into config.yaml:");
-  for (const device of devices) print(formatTexts(device, devices));
+  for (const device of devices) {
+    print(formatTexts(device, devices));
+    print(`  ${await sayControls(device, options.mixerOf ?? mixerOf)}`);
+  }
   return isMissing ? 1 : 0;
 }
 
@@ -138,6 +147,24 @@ function formatTexts(device: CaptureDevice, devices: readonly CaptureDevice[]): 
     .map((text) => `\n  audio_device: ${JSON.stringify(text)}`);
   const place = device.device === 0 ? "" : `, device ${device.device}`;
   return `${device.name} (card ${device.card}${place})${lines.join("")}`;
+}
+
+/** The controls for capture_volume and capture_agc, with their ranges and present values. */
+async function sayControls(
+  { card }: CaptureDevice,
+  mixerOf: (card: number) => Mixer,
+): Promise<string> {
+  try {
+    const { volume, switches, agc } = captureControls(await mixerOf(card).read());
+    const found = [...volume, ...switches, ...agc].map(describeControl);
+    return found.length === 0
+      ? "capture_volume, capture_agc: it has no controls for them"
+      : `capture_volume, capture_agc: ${found.join(", ")}`;
+  } catch (error) {
+    return error instanceof AmixerMissingError
+      ? "capture_volume, capture_agc: install amixer (sudo apt-get install --yes alsa-utils)"
+      : `capture_volume, capture_agc: not known (${messageOf(error)})`;
+  }
 }
 
 function formatTable(devices: readonly CaptureDevice[], chosen: Microphone | null): string {

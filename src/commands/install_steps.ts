@@ -390,7 +390,7 @@ async function haveSameBytes(one: string, other: string): Promise<boolean> {
   return true;
 }
 
-function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
+export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((byte, at) => byte === b[at]);
 }
 

@@ -30,6 +30,8 @@ import {
   type Step,
   StepError,
 } from "./install_steps.ts";
+import { isPackaged } from "./install_package.ts";
+import { removeJudgeSteps } from "./install_update.ts";
 import { contentsOf, linkedAccounts, pathIn, under } from "./install_root.ts";
 import { isTrial, lookAt, SPOOL_ENTRIES } from "./spool_folder.ts";
 import { SERVICE, serviceState } from "./service.ts";
@@ -77,6 +79,7 @@ export async function runUninstall(options: UninstallOptions): Promise<number> {
       ...purged.steps,
       removeStep(root, WANTS),
       ...withRemains(UNIT).map((path) => removeStep(root, path)),
+      ...removeJudgeSteps(root, [UNIT, CONFIG]),
       ...dropIns.steps,
       ...(purge
         ? [
@@ -92,6 +95,9 @@ export async function runUninstall(options: UninstallOptions): Promise<number> {
     const stays = [...purged.stays, ...dropIns.stays];
     if (stays.length > 0) print("\nThis stays:");
     for (const line of stays) print(`  ${line}`);
+    if (await isPackaged(root)) {
+      print("\nThe program belongs to the Debian package: sudo apt-get purge recorder-agent");
+    }
     if (!purge) {
       print(
         `\nRecordings stay${

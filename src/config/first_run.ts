@@ -142,6 +142,6 @@ function setUpCommand(executable: string): string {
 /** How root runs a command of this program. One that was only copied to the machine is not on the PATH. */
 export function commandLine(executable: string, command: string): string {
   if (executable === "") return `sudo deno run -A main.ts ${command}`;
-  const isInstalled = executable === "/usr/local/bin/recorder-agent";
+  const isInstalled = /^\/usr\/(local\/)?bin\/recorder-agent$/.test(executable);
   return `sudo ${isInstalled ? "recorder-agent" : executable} ${command}`;
 }

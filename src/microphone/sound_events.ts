@@ -59,10 +59,10 @@ export class SoundEvents {
     return { count: this.#count, atMs: this.#deps.clock.monotonicMs() };
   }
 
-  /** Whether a look now would show what the look at that moment showed. */
-  isCurrent({ count, atMs }: Sighting): boolean {
+  /** Whether a look now would show what the look at that moment, at most `mostMs` ago, showed. */
+  isCurrent({ count, atMs }: Sighting, mostMs = MAX_AGE_MS): boolean {
     const ageMs = this.#deps.clock.monotonicMs() - atMs;
-    return this.#isWatching && count === this.#count && ageMs < MAX_AGE_MS;
+    return this.#isWatching && count === this.#count && ageMs < mostMs;
   }
 
   /** Resolves when it is time to look: after a report, after `ms` at the latest, or on abort. */

@@ -9,7 +9,6 @@
 
 import { createHash } from "node:crypto";
 import { join } from "@std/path/join";
-import { formatChunkName } from "../chunk/chunk_name.ts";
 import {
   exists,
   readWholeText,
@@ -19,18 +18,21 @@ import {
   writeAll,
 } from "../system/disk.ts";
 import { messageOf } from "../system/error_text.ts";
+import { KeyTurns } from "./key_turns.ts";
 import {
   type ChunkFacts,
   type IncomingFile,
+  isPlace,
   type Kept,
+  placeOf,
   type Store,
   StoreFailure,
+  UNSYNCHRONIZED,
 } from "./store.ts";
 
 /** A marker holds the path of one chunk. */
 const MAX_MARKER_BYTES = 1024;
 const INCOMING = ".incoming";
-const UNSYNCHRONIZED = ".unsynchronized";
 /** The group may read recordings, for instance a program that evaluates them; nobody else. */
 const FILE_MODE = 0o640;
 const DIR_MODE = 0o750;
@@ -44,8 +46,7 @@ export class FolderLockedError extends Error {}
 export class FolderStore implements Store, Disposable {
   readonly #dir: string;
   readonly #lock: Deno.FsFile;
-  /** The last work on each key, while there is any: uploads of one key wait for each other. */
-  readonly #working = new Map<string, Promise<unknown>>();
+  readonly #turns = new KeyTurns();
   /** Folders that exist and survive a power cut, or will soon. */
   readonly #known = new Map<string, Promise<void>>();
 
@@ -92,14 +93,7 @@ export class FolderStore implements Store, Disposable {
 
   /** Uploads of one key are kept one after the other. */
   async #keep(path: string, chunk: ChunkFacts, sha256: Uint8Array): Promise<Kept> {
-    const before = this.#working.get(chunk.key) ?? Promise.resolve();
-    const work = before.catch(() => {}).then(() => this.#keepAlone(path, chunk, sha256));
-    this.#working.set(chunk.key, work);
-    try {
-      return await work;
-    } finally {
-      if (this.#working.get(chunk.key) === work) this.#working.delete(chunk.key);
-    }
+    return await this.#turns.take(chunk.key, () => this.#keepAlone(path, chunk, sha256));
   }
 
   async #keepAlone(path: string, chunk: ChunkFacts, sha256: Uint8Array): Promise<Kept> {
@@ -207,17 +201,6 @@ class ArrivingFile implements IncomingFile {
     if (this.#isOpen) this.#file.close();
     this.#isOpen = false;
   }
-}
-
-/** Where a chunk is, below the folder of its device. */
-export function placeOf(chunk: Pick<ChunkFacts, "startUnixUs" | "durationUs" | "key">): string {
-  const day = new Date(Math.floor(chunk.startUnixUs / 1000)).toISOString().slice(0, 10);
-  return `${day}/${formatChunkName(chunk)}`;
-}
-
-/** Whether a note names a chunk with this key, and no file elsewhere. */
-function isPlace(noted: string, key: string): boolean {
-  return /^\d{4}-\d\d-\d\d\/[\w.-]+\.ogg$/.test(noted) && noted.endsWith(`_${key}.ogg`);
 }
 
 /** @param path of the file that has just arrived, whose digest is `sha256`. */

@@ -1,8 +1,9 @@
 // What a receiver shows: the page with the tills, and the metrics. Texts from values; it reads no folder,
-// and every text from outside is an id or a number. Pure.
+// and every text from outside is an id, a number, or the cause of a hole, which is escaped. Pure.
 
 import { type Coverage, missingUs } from "./day_coverage.ts";
-import type { Overview, Till } from "./folder_overview.ts";
+import { longestHoles } from "./hole_causes.ts";
+import type { Overview, Till } from "./overview.ts";
 
 /** What the receiver has counted since its start. */
 export interface Counts {
@@ -14,8 +15,6 @@ export interface Counts {
   readonly connections: number;
 }
 
-/** Holes of a day that are listed. */
-const SHOWN_HOLES = 5;
 /** A till whose last chunk is older than this is marked. */
 const LATE_MS = 15 * 60_000;
 
@@ -57,17 +56,21 @@ function renderTill({ pointId, registerId, deviceId, day, coverage }: Till, nowM
 function renderHoles(coverage: Coverage): string {
   const { holes } = coverage;
   if (holes.length === 0) return "nothing";
-  const longest = holes.toSorted((a, b) =>
-    (b.toUnixUs - b.fromUnixUs) - (a.toUnixUs - a.fromUnixUs)
-  ).slice(0, SHOWN_HOLES).toSorted((a, b) => a.fromUnixUs - b.fromUnixUs);
-  const lines = longest.map(({ fromUnixUs, toUnixUs }) =>
-    `${clockTime(fromUnixUs)} – ${clockTime(toUnixUs)} (${duration(toUnixUs - fromUnixUs)})`
+  const longest = longestHoles(coverage);
+  const lines = longest.map(({ fromUnixUs, toUnixUs, why = [] }) =>
+    `${clockTime(fromUnixUs)} – ${clockTime(toUnixUs)} (${duration(toUnixUs - fromUnixUs)})` +
+    (why.length === 0 ? "" : ` ${escapeHtml(why.join(", "))}`)
   );
   const more = holes.length > longest.length
     ? [`and ${holes.length - longest.length} shorter`]
     : [];
   return `${duration(missingUs(coverage))} in ${holes.length}<br><small>` +
     `${[...lines, ...more].join("<br>")}</small>`;
+}
+
+/** What a chunk says comes from outside. */
+function escapeHtml(text: string): string {
+  return text.replaceAll(/[&<>"']/g, (char) => `&#${char.charCodeAt(0)};`);
 }
 
 function clockTime(unixUs: number): string {

@@ -24,3 +24,11 @@ export function openUntil(
     },
   };
 }
+
+/** Resolves when the signal has aborted. For a signal that lives no longer than what waits for it. */
+export async function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  await new Promise<void>((resolve) =>
+    signal.addEventListener("abort", () => resolve(), { once: true })
+  );
+}

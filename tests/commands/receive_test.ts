@@ -13,6 +13,7 @@ Deno.test("receive refuses to start open to everybody, or with options that do n
   const options: ReceiveOptions = {
     ...{ dir: join(dir, "store"), listen: "127.0.0.1:0", tokens: undefined, noToken: false },
     ...{ tlsCert: undefined, tlsKey: undefined, maxMb: 1, logLevel: "ERROR", env: {} },
+    ...{ store: undefined, s3Credentials: undefined, tlsCa: undefined },
   };
   const refused: [Partial<ReceiveOptions>, string][] = [
     [{ dir: undefined }, "receive needs --dir DIR"],

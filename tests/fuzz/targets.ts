@@ -23,7 +23,7 @@ import {
 import { parseMinute } from "../../src/config/schedule.ts";
 import { readChannels } from "../../src/microphone/known_channels.ts";
 import { readMicrophones } from "../../src/microphone/last_microphone.ts";
-import { BodyFault, BodyReader } from "../../src/receive/body_reader.ts";
+import { BodyFault, BodyReader } from "../../src/system/http_body.ts";
 import { announcedSha256, readChunkForm, uuidOf } from "../../src/receive/chunk_form.ts";
 import { parseTokens } from "../../src/receive/token_file.ts";
 import { recoverRecordings } from "../../src/spool/recovery.ts";

@@ -2,8 +2,8 @@
 // server, what happens to the chunk, what is logged, and when the next request follows.
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { delay } from "@std/async/delay";
 import type { Behaviour } from "../fixtures/ingest_server.ts";
+import { REQUEST_ROUNDS, settled } from "../fixtures/settled.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
 import { until } from "../fixtures/temp_spool.ts";
 import { TOKEN, UploadRig } from "../fixtures/upload_rig.ts";
@@ -163,7 +163,7 @@ for (const code of [429, 503]) {
       if (waitS > 0) {
         await until(() => clock.sleepers === 1 && rig.report.upload_errors_total === 1);
         await clock.advance(waitS * 1000 - 1);
-        await delay(20);
+        await settled(REQUEST_ROUNDS);
         assertEquals(rig.server.requests.length, 1);
         await clock.advance(1);
       }

@@ -1,10 +1,10 @@
 // Refused chunks are tried again by themselves; limits of the rate, and of the size; what /health says.
 
 import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "@std/assert";
-import { delay } from "@std/async/delay";
 import type { Behaviour } from "../fixtures/ingest_server.ts";
 import { MAX_CHUNK_BYTES } from "../../src/chunk/chunk_file.ts";
 import { formatPartName } from "../../src/chunk/chunk_name.ts";
+import { REQUEST_ROUNDS, settled } from "../fixtures/settled.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
 import { chunksIn, until } from "../fixtures/temp_spool.ts";
 import { makeName } from "../fixtures/chunks.ts";
@@ -107,7 +107,7 @@ Deno.test("a delay that the server asks for when a refused chunk is tried again 
   await rig.put(11);
   await until(() => rig.problems.includes("upload_failing"));
   await pass(9);
-  await delay(20);
+  await settled(REQUEST_ROUNDS);
   assertEquals(rig.server.requests.length, 2);
   await pass(3);
   await rig.delivered(2);
@@ -192,7 +192,7 @@ Deno.test("/health says when the next attempt is made", async () => {
     const { since = 0, retry_at = 0 } = rig.report.problems[0] ?? {};
     assertAlmostEquals(retry_at - since, waitS, 0.1);
     await clock.advance(1000 * waitS - 500);
-    await delay(20);
+    await settled(REQUEST_ROUNDS);
     assertEquals(rig.server.requests.length, 1);
   }
 });

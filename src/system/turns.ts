@@ -1,7 +1,7 @@
 // Lets one piece of work after the other begin, as the budget permits. It does not know what the work is.
 
-import type { Clock } from "../system/clock.ts";
-import { WorkBudget } from "./work_budget.ts";
+import type { Clock } from "./clock.ts";
+import type { WorkBudget } from "./work_budget.ts";
 
 interface Turn {
   readonly isUrgent: boolean;
@@ -12,14 +12,18 @@ interface Turn {
 /** A queue for work that takes a moment of this thread. */
 export class Turns {
   readonly #clock: Clock;
+  readonly #budget: WorkBudget | null;
   readonly #closing: AbortSignal;
-  readonly #budget = new WorkBudget();
   readonly #waiting: Turn[] = [];
   #isRunning = false;
 
-  /** @param closing when it aborts, what waits is done at once. */
-  constructor(clock: Clock, closing: AbortSignal) {
+  /**
+   * @param budget null: nothing waits.
+   * @param closing when it aborts, what waits is done at once.
+   */
+  constructor(clock: Clock, budget: WorkBudget | null, closing: AbortSignal) {
     this.#clock = clock;
+    this.#budget = budget;
     this.#closing = closing;
   }
 
@@ -28,7 +32,7 @@ export class Turns {
    * with null if nobody wants it any more by then. @throws the error of the work.
    */
   do<T>(
-    work: () => T,
+    work: () => T | PromiseLike<T>,
     { isUrgent, isWanted = () => true }: { isUrgent: boolean; isWanted?: () => boolean },
   ): Promise<T | null> {
     const { promise, resolve, reject } = Promise.withResolvers<T | null>();
@@ -41,7 +45,7 @@ export class Turns {
         reject(error);
       }
       const endedMs = this.#clock.monotonicMs();
-      this.#budget.spend(endedMs - startedMs, endedMs);
+      this.#budget?.spend(endedMs - startedMs, endedMs);
     };
     this.#waiting.push({ isUrgent, take });
     if (!this.#isRunning) this.#run();
@@ -52,7 +56,7 @@ export class Turns {
   async #run(): Promise<void> {
     this.#isRunning = true;
     while (this.#waiting.length > 0) {
-      const waitMs = this.#budget.waitMs(this.#clock.monotonicMs());
+      const waitMs = this.#budget?.waitMs(this.#clock.monotonicMs()) ?? 0;
       if (waitMs > 0 && !this.#closing.aborted) await this.#clock.sleep(waitMs, this.#closing);
       else {
         const at = Math.max(0, this.#waiting.findIndex(({ isUrgent }) => isUrgent));

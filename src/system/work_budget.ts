@@ -1,5 +1,5 @@
-// How much of a processor the answers of the health server may take, so that nobody makes it busy instead
-// of the recorder. Pure: time is an argument. It neither waits nor measures.
+// How much of a processor the answers of a server may take, so that nobody makes it busy instead of the
+// recorder. Pure: time is an argument. It neither waits nor measures.
 
 /** Work that may be done in one go, ms. */
 const BURST_MS = 500;

@@ -4,18 +4,15 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { retry } from "@std/async/retry";
 import { type Clock, systemClock } from "../../src/system/clock.ts";
-import {
-  HEAD_MS,
-  HttpListener,
-  type HttpListenerOptions,
-  IDLE_MS,
-  MAX_CONNECTIONS,
-  WRITE_MS,
-} from "../../src/web/http_listener.ts";
+import { WRITE_MS } from "../../src/system/connection_life.ts";
+import { HttpListener, type HttpListenerOptions } from "../../src/system/http_listener.ts";
 import { MAX_HEAD_BYTES } from "../../src/system/http_request.ts";
+import { WorkBudget } from "../../src/system/work_budget.ts";
+import { HEALTH_LIMITS } from "../../src/web/health_server.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
 import { capturedLog } from "../fixtures/temp_spool.ts";
 
+const { connections: MAX_CONNECTIONS, headMs: HEAD_MS, idleMs: IDLE_MS } = HEALTH_LIMITS;
 /** Larger than what the sockets of both sides hold. */
 const HUGE = "x".repeat(6_000_000);
 
@@ -25,9 +22,13 @@ function start(options: Partial<HttpListenerOptions> = {}) {
   const clock: Clock = options.clock ?? systemClock;
   const say = (status: number, body: string) => ({ status, headers: {}, body });
   const server = HttpListener.listen({
+    name: "The health server",
     hostname: "127.0.0.1",
     port: 0,
-    answer: ({ path }) => say(200, path === "/huge" ? HUGE : path),
+    tls: null,
+    limits: HEALTH_LIMITS,
+    budget: new WorkBudget(),
+    answer: ({ request: { path } }) => say(200, path === "/huge" ? HUGE : path),
     refuse: (status, reason) => say(status, reason),
     log: captured.log,
     ...options,

@@ -1,7 +1,7 @@
 // How much of a processor the answers of the health server may take.
 
 import { assert, assertEquals } from "@std/assert";
-import { WorkBudget } from "../../src/web/work_budget.ts";
+import { WorkBudget } from "../../src/system/work_budget.ts";
 
 /** The work done within `ms` by a client that never rests, ms. */
 function workWithin(ms: number, pieceMs: number): number {

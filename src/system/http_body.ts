@@ -1,7 +1,7 @@
 // Takes the body of an HTTP/1.1 request out of a connection's bytes: by its length, or in chunks (RFC 9112,
 // sections 6 and 7.1). It reads no connection itself and does not know what a body means. Pure.
 
-import type { HttpRequest } from "../system/http_request.ts";
+import type { HttpRequest } from "./http_request.ts";
 
 /** The line before a chunk, its extensions included, and all trailer lines together, are not longer. */
 const MAX_LINE_BYTES = 1024;

@@ -1,14 +1,15 @@
-// The order in which the health server does its work.
+// The order in which a server does its work.
 
 import { assertEquals, assertRejects } from "@std/assert";
-import { Turns } from "../../src/web/turns.ts";
+import { Turns } from "../../src/system/turns.ts";
+import { WorkBudget } from "../../src/system/work_budget.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
 
 /** Turns whose budget is used up. */
 async function exhausted() {
   const clock = new SimulatedClock(0);
   const closing = new AbortController();
-  const turns = new Turns(clock, closing.signal);
+  const turns = new Turns(clock, new WorkBudget(), closing.signal);
   for (let piece = 0; piece < 500; piece++) await turns.do(() => {}, { isUrgent: false });
   return { clock, closing, turns };
 }
@@ -34,7 +35,7 @@ Deno.test("what is urgent is done first, what nobody wants any more not at all",
 
 Deno.test("the error of a piece of work belongs to its caller, and the next one is done", async () => {
   const clock = new SimulatedClock(0);
-  const turns = new Turns(clock, new AbortController().signal);
+  const turns = new Turns(clock, new WorkBudget(), new AbortController().signal);
   const failing = turns.do(() => {
     throw new Error("broken");
   }, { isUrgent: false });

@@ -1,7 +1,7 @@
 // The body reader against lengths, chunks, and what is neither.
 
 import { assertEquals, assertThrows } from "@std/assert";
-import { BodyFault, BodyReader } from "../../src/receive/body_reader.ts";
+import { BodyFault, BodyReader } from "../../src/system/http_body.ts";
 import { parseHead } from "../../src/system/http_request.ts";
 import { mutateBytes } from "../fixtures/mutations.ts";
 import { seededRandom } from "../fixtures/random.ts";
