@@ -1,7 +1,7 @@
 // deno-lint-ignore-file no-console -- help, version and usage errors go to a person
 // The entry point: arguments, signals, exit code. Only this module calls Deno.exit.
 
-import { runAgent } from "./src/agent.ts";
+import { type AgentOptions, runAgent } from "./src/agent.ts";
 import { systemClock } from "./src/system/clock.ts";
 import { runCheck } from "./src/commands/check.ts";
 import {
@@ -20,11 +20,24 @@ import { runUninstall } from "./src/commands/uninstall.ts";
 import { runVerify } from "./src/commands/verify.ts";
 import { type Config, ConfigError } from "./src/config/config.ts";
 import { loadGivenConfig } from "./src/config/first_run.ts";
+import { lastGoodPath, saveLastGood } from "./src/config/last_good.ts";
 import { takeEnvironment } from "./src/config/places.ts";
+import { loadStartConfig } from "./src/config/start_config.ts";
 import { HeldLines } from "./src/system/held_lines.ts";
 import { startLog, StderrQueue } from "./src/system/log.ts";
 import { COMMIT, VERSION } from "./src/system/version.ts";
+import { Wakeup } from "./src/system/wakeup.ts";
 import { messageOf } from "./src/system/error_text.ts";
+
+/**
+ * Rings at each SIGHUP. In a terminal the signal keeps its meaning: the terminal was closed, and the
+ * program ends.
+ */
+function reloadRequests(): Wakeup {
+  const requested = new Wakeup();
+  if (!Deno.stdin.isTerminal()) Deno.addSignalListener("SIGHUP", () => requested.ring());
+  return requested;
+}
 
 /** A signal that aborts at the first SIGTERM or SIGINT. A second one ends the process at once. */
 function stopSignal(): AbortSignal {
@@ -84,14 +97,28 @@ async function main(): Promise<number> {
       return await runRequeue({ ...args, spoolDir, executable, wanted: args.operands });
     }
     case "run": {
-      const { config } = loadGivenConfig({ explicit: args.config, env, executable });
-      return await runService(config, args, env);
+      const requested = reloadRequests();
+      const given = { explicit: args.config, env, executable };
+      const started = loadStartConfig(given);
+      const lastGood = lastGoodPath(env);
+      return await runService(
+        started.config,
+        {
+          started,
+          requested,
+          load: () => loadGivenConfig(given).config,
+          ...(lastGood === null ? {} : { keep: (config) => saveLastGood(lastGood, config, env) }),
+        },
+        args,
+        env,
+      );
     }
   }
 }
 
 async function runService(
   config: Config,
+  configuration: AgentOptions["configuration"] & object,
   args: CommandLine,
   env: Record<string, string>,
 ): Promise<number> {
@@ -104,7 +131,7 @@ async function runService(
     write: (line) => stderr.push(line),
   });
   try {
-    await runAgent({ config, log, env }, stopSignal());
+    await runAgent({ config, log, env, configuration }, stopSignal());
     return 0;
   } catch (error) {
     log.fatal("recorder-agent is exiting: {reason}", {

@@ -1,56 +1,57 @@
 // The composition root: builds the parts, and starts and stops them in a fixed order.
 //
-//   start   1 spool (lock)   2 recovery   3 health   4 janitor, uploader   5 recorder
+//   start   1 spool (lock)   2 recovery   3 health   4 janitor, delivery, reporting   5 recorder
 //           6 notifications to systemd
 //   stop    1 recorder: ffmpeg gets SIGINT, the last chunk is finished and kept (at most 6 s)
-//           2 uploader: it has a moment to deliver the chunk; an attempt in progress is then abandoned
-//           3 janitor, systemd   4 health   5 spool (lock)
+//           2 delivery: it has a moment to deliver the chunk; an attempt in progress is then abandoned
+//           3 janitor, reporting, systemd   4 health   5 spool (lock)
+//   change  of the settings: delivery and reporting are replaced one after the other, each by itself; the
+//           recorder takes its options with it; the others read the settings in force each time
 //
-// The module contains no logic of its own.
+// The sides that are built anew have modules of their own in agent/. The module contains no logic of its own.
 
-import { Supervision } from "./web/supervision.ts";
-import { type Microphone, singleMicrophone, SystemMicrophones } from "./microphone/microphones.ts";
-import type { Before } from "./capture/chunk_chain.ts";
+import { CaptureOptionsMaker } from "./agent/capture.ts";
+import { Delivery } from "./agent/delivery.ts";
+import { type ConfigSource, Reload } from "./agent/reload.ts";
+import { startReporting } from "./agent/reporting.ts";
+import { Settings } from "./agent/settings.ts";
+import { followClock } from "./agent/true_time.ts";
 import { Recorder } from "./capture/recorder.ts";
-import { SoundEvents } from "./microphone/sound_events.ts";
-import { type Clock, systemClock } from "./system/clock.ts";
-import { type Boot, ClockSync, readBoot, type SyncProbe } from "./system/clock_sync.ts";
 import type { Config } from "./config/config.ts";
-import { collectGarbage } from "./system/garbage.ts";
-import type { Logger } from "./system/log.ts";
+import { scheduleOf } from "./config/schedule.ts";
+import type { Microphone } from "./microphone/microphones.ts";
+import { SoundEvents } from "./microphone/sound_events.ts";
 import { Janitor } from "./spool/janitor.ts";
 import { closeOpenFolders } from "./spool/private_folders.ts";
 import { recoverRecordings } from "./spool/recovery.ts";
-import { BYTES_PER_GB, estimateChunkBytes } from "./spool/retention.ts";
-import { readTrueTime, retimeChunks } from "./spool/retiming.ts";
-import { Spool } from "./spool/spool.ts";
-import type { Schedule } from "./config/schedule.ts";
-import { otlpHeadersToSend } from "./config/transport.ts";
-import { HealthServer } from "./web/health_server.ts";
-import { collectMetrics } from "./web/metrics.ts";
 import { restoreHistory } from "./spool/restore_history.ts";
-import { sendHeartbeats } from "./web/heartbeat.ts";
-import { MetricsPush } from "./web/metrics_push.ts";
+import { BYTES_PER_GB, estimateChunkBytes, type RetentionLimits } from "./spool/retention.ts";
+import { Spool } from "./spool/spool.ts";
 import { declaredEnds } from "./status/gap_log.ts";
-import { ProblemReport } from "./status/problem_report.ts";
-import { problems } from "./status/problems.ts";
+import { reportRollback } from "./status/rollback.ts";
 import { type HealthReport, Status } from "./status/status.ts";
-import { connectServiceManager, runtimeDirectory } from "./system/notify_socket.ts";
-import type { StatusView } from "./web/view.ts";
+import { type Clock, systemClock } from "./system/clock.ts";
+import { type Boot, ClockSync, readBoot, type SyncProbe } from "./system/clock_sync.ts";
+import { collectGarbage } from "./system/garbage.ts";
+import type { Logger } from "./system/log.ts";
+import { connectServiceManager } from "./system/notify_socket.ts";
 import { TaskGroup } from "./system/task_group.ts";
-import { type IngestClient, ingestClientOf } from "./upload/ingest_client.ts";
-import { TextPost } from "./upload/text_post.ts";
-import { Uploader } from "./upload/uploader.ts";
 import { VERSION } from "./system/version.ts";
+import type { Wakeup } from "./system/wakeup.ts";
+import { HealthServer } from "./web/health_server.ts";
+import { Supervision } from "./web/supervision.ts";
+import type { StatusView } from "./web/view.ts";
 
-/** Chunks of another process ring no bell: they get their true time after a day at the latest. */
-const RETIMING_INTERVAL_MS = 86_400_000;
-/** How long the uploader may take to deliver the last chunk. */
+/** How long the delivery of the last chunk may take. */
 const LAST_DELIVERY_MS = 2000;
+/** A request to reload rings; this is only how long the wait for it is at a time. */
+const RELOAD_LOOK_MS = 86_400_000;
 
 export interface AgentOptions {
   readonly config: Config;
   readonly log: Logger;
+  /** Where the configuration comes from; it is read again when `requested` rings. */
+  readonly configuration?: ConfigSource & { readonly requested: Wakeup };
   readonly clock?: Clock;
   /** A source of sound in place of the configured one (for the demo). */
   readonly microphone?: Microphone;
@@ -75,17 +76,30 @@ export interface RunningAgent {
 export async function runAgent(options: AgentOptions, stop: AbortSignal): Promise<void> {
   const { config, log, clock = systemClock, env = {} } = options;
   const timeZone = Temporal.Now.timeZoneId();
-  const status = new Status({ ...config, version: VERSION }, clock, timeZone);
+  const settings = new Settings(config);
+  const status = new Status(
+    settings.live((config) => ({ ...config, version: VERSION })),
+    clock,
+    timeZone,
+  );
   const spool = await Spool.open(config.spoolDir);
   spool.keepsDelivered = config.keepDeliveredDays > 0;
   try {
     log.info("recorder-agent starts.", { version: VERSION, spool_dir: config.spoolDir });
     using notifier = connectServiceManager(env, config.spoolDir, log.getChild("systemd"));
     const watchdogUsec = env.WATCHDOG_USEC;
-    const supervision = new Supervision({ notifier, watchdogUsec, timeZone }, clock);
+    const reload = new Reload(options.configuration ?? { load: () => config }, {
+      settings,
+      clock,
+      status,
+      log: log.getChild("settings"),
+    });
+    const onReady = () => void reload.ready();
+    const supervision = new Supervision({ notifier, watchdogUsec, timeZone, onReady }, clock);
+    // A demo, or a run by hand, is not what was updated.
+    if (notifier !== null) await reportRollback({ clock, status, log: log.getChild("update") });
     await closeOpenFolders(spool.dir, log.getChild("spool"));
     const recovered = await recoverRecordings(spool, log.getChild("recovery"));
-    using client = ingestClientOf(config, env, { clock });
     status.carriedOver(spool.tally.outbox.durationUs, spool.tally.rejected.durationUs);
     const boot = await readBoot(clock);
     const before = {
@@ -94,25 +108,22 @@ export async function runAgent(options: AgentOptions, stop: AbortSignal): Promis
       declaredEndsMs: await declaredEnds(config.spoolDir),
       boot,
     };
+    const { clockProbe: probe, microphone } = options;
     const clockSync = new ClockSync({
       clock,
       log: log.getChild("clock"),
-      ...(options.clockProbe === undefined ? {} : { probe: options.clockProbe }),
+      ...(probe === undefined ? {} : { probe }),
     });
     const soundEvents = new SoundEvents({ clock, log: log.getChild("recorder") });
-    const parts = {
-      ...options,
+    const parts = { ...options, env, clock, settings, status, spool, boot, clockSync, timeZone };
+    const maker = new CaptureOptionsMaker({ ...parts, microphone, before, soundEvents });
+    const recorder = new Recorder(maker.optionsOf(config), {
       clock,
       status,
       spool,
-      boot,
-      before,
-      clockSync,
-      soundEvents,
-      supervision,
-      timeZone,
-    };
-    const recorder = makeRecorder(parts);
+      log: log.getChild("recorder"),
+      onAlive: () => supervision.alive(),
+    });
     const report = () => status.report(spool, recorder.balance());
     const view = () => viewStatus(parts, report());
     const health = HealthServer.start({
@@ -123,8 +134,19 @@ export async function runAgent(options: AgentOptions, stop: AbortSignal): Promis
       clock,
       log: log.getChild("health"),
     });
+    const workers = {
+      ...parts,
+      maker,
+      reload,
+      recorder,
+      soundEvents,
+      supervision,
+      health,
+      report,
+      view,
+    };
     try {
-      await runWorkers({ ...parts, client, health, recorder, report, view }, stop);
+      await runWorkers(workers, stop);
     } finally {
       await health.close();
     }
@@ -137,162 +159,99 @@ export async function runAgent(options: AgentOptions, stop: AbortSignal): Promis
 
 interface Parts extends AgentOptions {
   clock: Clock;
+  settings: Settings;
+  env: Readonly<Record<string, string>>;
   status: Status;
   spool: Spool;
   boot: Boot;
-  before: Before;
   clockSync: ClockSync;
-  soundEvents: SoundEvents;
-  supervision: Supervision;
   /** IANA name of the local time zone. */
   timeZone: string;
 }
 
 interface Workers extends Parts {
-  client: IngestClient;
+  maker: CaptureOptionsMaker;
+  reload: Reload;
   recorder: Recorder;
+  soundEvents: SoundEvents;
+  supervision: Supervision;
   health: HealthServer;
   report: () => HealthReport;
   view: () => StatusView;
 }
 
 async function runWorkers(parts: Workers, stop: AbortSignal): Promise<void> {
-  const { config, clock, log, status, spool, clockSync } = parts;
-  const janitor = new Janitor(spool, {
-    maxSpoolDays: config.maxSpoolDays,
-    keepDeliveredDays: config.keepDeliveredDays,
-    maxWaitingDays: config.maxWaitingDays,
-    maxSpoolBytes: config.maxSpoolGb * BYTES_PER_GB,
-    minFreeBytes: config.minFreeGb * BYTES_PER_GB,
-    chunkBytes: estimateChunkBytes(config.chunkSeconds, config.opusBitrateKbps),
-  }, { clock, status, log: log.getChild("janitor"), isClockTrusted: () => clockSync.isTrusted });
-  const clockWaitEndsMs = clock.monotonicMs() + config.maxClockWaitS * 1000;
-  const uploader = new Uploader(spool, parts.client, {
-    retryMinMs: config.retryMinS * 1000,
-    retryMaxMs: config.retryMaxS * 1000,
-    concurrency: config.uploadConcurrency,
-    timeoutMs: config.uploadTimeoutS * 1000,
-    maxSpoolBytes: config.maxSpoolGb * BYTES_PER_GB,
-    clockWaitMs: ({ provisional }) =>
-      provisional?.bootId === parts.boot.id
-        ? Math.max(0, clockWaitEndsMs - clock.monotonicMs())
-        : 0,
-  }, { clock, status, log: log.getChild("uploader") });
+  const { clock, log, status, spool, settings, clockSync } = parts;
+  const janitor = new Janitor(spool, settings.live(limitsOf), {
+    clock,
+    status,
+    log: log.getChild("janitor"),
+    isClockTrusted: () => clockSync.isTrusted,
+  });
+  const delivery = new Delivery(parts);
 
-  const delivery = new TaskGroup();
-  delivery.start("garbage", (signal) => collectGarbage(clock, signal));
-  delivery.start("clock", (signal) => followClock(parts, signal));
-  delivery.start("janitor", (signal) => janitor.run(signal));
-  delivery.start("uploader", (signal) => uploader.run(signal));
-  delivery.start("history", () => restoreHistory(status.history, spool, clock.unixMs()));
-  startReporting(delivery, parts);
+  const others = new TaskGroup();
+  others.start("garbage", (signal) => collectGarbage(clock, signal));
+  others.start("clock", (signal) => followClock(parts, signal));
+  others.start("janitor", (signal) => janitor.run(signal));
+  others.start("uploader", (signal) => delivery.run(signal));
+  others.start("history", () => restoreHistory(status.history, spool, clock.unixMs()));
+  startReporting(others, parts);
   const capture = new TaskGroup();
   capture.start("recorder", (signal) => parts.recorder.run(signal));
   capture.start("sound events", (signal) => parts.soundEvents.run(signal));
-  delivery.start(
+  others.start("settings", (signal) => followSettings(parts, signal));
+  others.start(
     "systemd",
     (signal) => parts.supervision.run(parts.report, capture.signal, signal),
   );
   parts.onRunning?.({ healthPort: parts.health.port, report: parts.report });
 
   const stopCapture = () => capture.stop();
-  for (const signal of [stop, delivery.signal]) signal.addEventListener("abort", stopCapture);
+  for (const signal of [stop, others.signal]) signal.addEventListener("abort", stopCapture);
   if (stop.aborted) stopCapture();
   try {
     await capture.join();
     const giveUpMs = clock.monotonicMs() + LAST_DELIVERY_MS;
-    while (!uploader.idle && !delivery.signal.aborted && clock.monotonicMs() < giveUpMs) {
+    while (!delivery.idle && !others.signal.aborted && clock.monotonicMs() < giveUpMs) {
       await clock.sleep(20);
     }
   } finally {
     stop.removeEventListener("abort", stopCapture);
-    delivery.stop();
-    await delivery.join();
+    others.stop();
+    await others.join();
   }
 }
 
-/** Starts what tells the operator of many tills how this one is. */
-function startReporting(group: TaskGroup, parts: Workers): void {
-  const { config, clock, log, status, env = {} } = parts;
-  const deps = () => ({
-    clock,
-    problem: new ProblemReport({ clock, status, log: log.getChild("fleet") }),
-  });
-  const way = { tls: config, env, clock };
-  const { otlpEndpoint, heartbeatUrl } = config;
-  if (otlpEndpoint !== null) {
-    const url = new URL(otlpEndpoint);
-    const path = `${url.pathname.replace(/\/$/, "")}/v1/metrics`;
-    group.start("metrics push", async (signal) => {
-      using post = new TextPost(url, { ...way, key: "otlp_endpoint" });
-      await new MetricsPush({
-        intervalMs: config.otlpIntervalS * 1000,
-        resource: {
-          "service.name": "recorder-agent",
-          "service.instance.id": config.deviceId,
-          "service.version": VERSION,
-          "point_id": config.pointId,
-          "register_id": config.registerId,
-        },
-        collect: () => collectMetrics(parts.view()),
-        push: (content, signal) =>
-          post.post(
-            path,
-            { type: "application/json", content },
-            otlpHeadersToSend(config),
-            signal,
-          ),
-      }, deps()).run(signal);
-    });
-  }
-  if (heartbeatUrl !== null) {
-    group.start("heartbeat", async (signal) => {
-      using post = new TextPost(new URL(heartbeatUrl), { ...way, key: "heartbeat_url" });
-      await sendHeartbeats(
-        {
-          url: heartbeatUrl,
-          intervalMs: config.heartbeatIntervalS * 1000,
-          report: parts.report,
-          ping: (url, content, signal) => {
-            const { pathname, search } = new URL(url);
-            return post.post(pathname + search, { type: "text/plain", content }, {}, signal);
-          },
-        },
-        deps(),
-        signal,
-      );
-    });
-  }
-}
-
-/** Waits until the clock is synchronized, then gives the waiting chunks their true time. */
-async function followClock(parts: Parts, signal: AbortSignal): Promise<void> {
-  const { clock, clockSync, log, spool, status, boot } = parts;
-  const problem = new ProblemReport({ clock, status, log: log.getChild("clock") });
-  await clockSync.run(signal, () => problem.set(problems.clockNotSynchronized()));
-  if (clockSync.isTrusted) problem.clear();
+/** Puts another configuration in force whenever that is requested. */
+async function followSettings(parts: Workers, signal: AbortSignal): Promise<void> {
+  const { clock, settings, spool, maker, recorder, reload, configuration } = parts;
+  if (configuration === undefined) return;
   while (!signal.aborted) {
-    let again = true;
-    try {
-      const { retimed, busy } = await retimeChunks(spool, readTrueTime(boot, clock));
-      if (retimed > 0) {
-        log.info("Chunks that waited got their true time.", { chunks: retimed });
-        status.history.forgetDay();
-        await restoreHistory(status.history, spool, clock.unixMs());
-      }
-      again = busy > 0;
-    } catch (error) {
-      log.debug("The spool cannot be listed.", { error: String(error) });
-    }
-    // A chunk that was named before the synchronization may be sealed later, if the disk is slow.
-    if (again) await clock.sleep(5000, signal);
-    else await spool.provisional.wait(clock, RETIMING_INTERVAL_MS, signal);
+    await configuration.requested.wait(clock, RELOAD_LOOK_MS, signal);
+    if (signal.aborted) return;
+    if (!reload.reload()) continue;
+    recorder.change(maker.optionsOf(settings.config));
+    spool.keepsDelivered = settings.config.keepDeliveredDays > 0;
+    spool.roomWanted.ring();
+    await reload.ready();
   }
+}
+
+/** The limits of the spool. */
+function limitsOf(config: Config): RetentionLimits {
+  return {
+    ...config,
+    maxSpoolBytes: config.maxSpoolGb * BYTES_PER_GB,
+    minFreeBytes: config.minFreeGb * BYTES_PER_GB,
+    chunkBytes: estimateChunkBytes(config.chunkSeconds, config.opusBitrateKbps),
+  };
 }
 
 /** The current data for the status page and the metrics. */
 function viewStatus(parts: Parts, report: HealthReport): StatusView {
-  const { clock, config, spool, status, timeZone } = parts;
+  const { clock, settings: { config }, spool, status, timeZone } = parts;
+  const oldest = spool.oldestWaitingNow;
   return {
     nowMs: clock.unixMs(),
     timeZone,
@@ -301,55 +260,9 @@ function viewStatus(parts: Parts, report: HealthReport): StatusView {
     history: status.history,
     counters: status.counters,
     tally: spool.tally,
+    oldestWaitingMs: oldest ? oldest.startUnixUs / 1000 : oldest,
     maxSpoolBytes: config.maxSpoolGb * BYTES_PER_GB,
     minFreeBytes: config.minFreeGb * BYTES_PER_GB,
     rssBytes: Deno.memoryUsage().rss,
   };
-}
-
-function scheduleOf({ scheduleStart, scheduleEnd }: Config): Schedule {
-  return { startMinute: scheduleStart, endMinute: scheduleEnd };
-}
-
-function makeRecorder(parts: Parts): Recorder {
-  const { config, clock, log, status, spool, microphone, boot, clockSync, timeZone, env = {} } =
-    parts;
-  const { soundEvents } = parts;
-  return new Recorder({
-    schedule: scheduleOf(config),
-    timeZone,
-    stream: {
-      chunkSeconds: config.chunkSeconds,
-      sampleRate: config.sampleRate,
-      bitrateKbps: config.opusBitrateKbps,
-      gainDb: config.gainDb,
-      highpassHz: config.highpassHz,
-      socketDir: runtimeDirectory(env, config.spoolDir),
-      vendor: `recorder-agent ${VERSION}`,
-      onLevels: (levels) => status.history.heard(levels),
-    },
-    audioChannel: config.audioChannel,
-    syncIntervalMs: config.syncIntervalS * 1000,
-    tags: {
-      POINT_ID: config.pointId,
-      REGISTER_ID: config.registerId,
-      DEVICE_ID: config.deviceId,
-    },
-    provisional: (startMs) =>
-      clockSync.isTrusted ? undefined : {
-        bootId: boot.id,
-        startBootUs: Math.max(0, Math.round((startMs + boot.zeroMs) * 1000)),
-        seenUnixS: null,
-      },
-    before: parts.before,
-    microphones: microphone === undefined
-      ? new SystemMicrophones({ ...config, events: soundEvents })
-      : singleMicrophone(microphone),
-  }, {
-    clock,
-    status,
-    spool,
-    log: log.getChild("recorder"),
-    onAlive: () => parts.supervision.alive(),
-  });
 }

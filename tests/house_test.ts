@@ -6,7 +6,7 @@ import { join } from "@std/path/join";
 const ROOT = new URL("..", import.meta.url).pathname;
 
 /**
- * Folders, and agent.ts, from the top down: one imports what stands below it only. Those on one line never
+ * Folders, and agent.ts with agent/, from the top down: one imports what stands below it only. Those on one line never
  * import each other.
  */
 const FLOORS: readonly (readonly string[])[] = [
@@ -31,8 +31,10 @@ const PURE = [
   "src/config/key_values.ts",
   "src/config/keys.ts",
   "src/config/pem.ts",
+  "src/config/phase.ts",
   "src/config/schedule.ts",
   "src/config/sources.ts",
+  "src/config/transport.ts",
   "src/config/words.ts",
   "src/capture/causes.ts",
   "src/capture/channel_meter.ts",
@@ -46,7 +48,6 @@ const PURE = [
   "src/microphone/microphone_choice.ts",
   "src/microphone/sound_listing.ts",
   "src/spool/latest_chunk.ts",
-  "src/receive/body_reader.ts",
   "src/receive/chunk_form.ts",
   "src/receive/day_coverage.ts",
   "src/receive/key_turns.ts",
@@ -55,6 +56,7 @@ const PURE = [
   "src/receive/pages.ts",
   "src/receive/s3_answers.ts",
   "src/receive/s3_settings.ts",
+  "src/receive/shares.ts",
   "src/receive/store.ts",
   "src/spool/name_run.ts",
   "src/spool/oldest_names.ts",
@@ -64,9 +66,13 @@ const PURE = [
   "src/status/problems.ts",
   "src/status/tally.ts",
   "src/system/concat_bytes.ts",
+  "src/system/connection_life.ts",
   "src/system/error_text.ts",
+  "src/system/http_answer.ts",
+  "src/system/http_body.ts",
   "src/system/http_request.ts",
   "src/system/printable.ts",
+  "src/system/prometheus.ts",
   "src/system/redact.ts",
   "src/upload/answer_reader.ts",
   "src/upload/failures.ts",
@@ -79,7 +85,7 @@ const PURE = [
   "src/upload/proxy.ts",
   "src/upload/send_window.ts",
   "src/upload/verdict.ts",
-  "src/web/work_budget.ts",
+  "src/system/work_budget.ts",
 ];
 
 interface Module {
@@ -158,8 +164,9 @@ Deno.test("only the agent builds what people and machines read", () => {
 
 Deno.test("the capture, the uploader and the janitor meet in the spool: they never import each other", () => {
   const workers = ["src/capture/recorder.ts", "src/upload/uploader.ts", "src/spool/janitor.ts"];
-  const employer = "src/agent.ts";
-  const meeting = modules.filter(({ path }) => path !== employer).flatMap(({ path, imports }) =>
+  const meeting = modules.filter(({ path }) => roomOf(path) !== "agent").flatMap((
+    { path, imports },
+  ) =>
     imports.filter((imported) => workers.includes(imported)).map((to) => `${path} imports ${to}`)
   );
   assertEquals(meeting, []);
@@ -205,6 +212,11 @@ Deno.test("pure modules use neither Deno, nor time, nor random numbers, nor the 
 Deno.test("only main.ts ends the process, and only places.ts reads the environment", () => {
   assertEquals(mentioning(/\bDeno\.exit\b|\bprocess\.exit\b/), ["main.ts"]);
   assertEquals(mentioning(/\bDeno\.env\b|\bprocess\.env\b/), ["src/config/places.ts"]);
+});
+
+Deno.test("only disk.ts reads whole files, because each has a limit there, and none is opened through a pipe", () => {
+  const whole = /\bDeno\.read(Text)?File(Sync)?(?!\w|\(new URL)|\.readAll\(|\bchild\.output\(\)/;
+  assertEquals(mentioning(whole), []);
 });
 
 Deno.test("only main.ts and the commands talk to a person", () => {

@@ -1,13 +1,20 @@
 // What the reference says of the keys of the configuration, in both languages: their tables by group,
 // and what is accepted. Everything comes from the table of keys. Pure.
 
-import { defaultOf, GROUPS, type KeyTable, meaningOf, variableOf } from "../../src/config/key.ts";
+import {
+  APPLIES,
+  defaultOf,
+  GROUPS,
+  type KeyTable,
+  meaningOf,
+  variableOf,
+} from "../../src/config/key.ts";
 import type { Language } from "../../src/config/words.ts";
 import { table, wrap } from "./markdown.ts";
 
 const HEADER: Readonly<Record<Language, readonly string[]>> = {
-  en: ["key", "variable", "default", "meaning"],
-  ru: ["ключ", "переменная", "по умолчанию", "значение"],
+  en: ["key", "variable", "default", "applies", "meaning"],
+  ru: ["ключ", "переменная", "по умолчанию", "применяется", "значение"],
 };
 const REQUIRED: Readonly<Record<Language, string>> = { en: "required", ru: "обязательно" };
 
@@ -20,6 +27,7 @@ export function keyTables(keys: KeyTable, language: Language): string {
       name,
       variableOf(name),
       defaultOf(key, language) ?? REQUIRED[language],
+      APPLIES[key.applies][language],
       meaningOf(key, language),
     ]);
     const note = "note" in more ? [wrap(more.note[language])] : [];

@@ -14,6 +14,7 @@ import type { CaptureSource } from "../microphone/capture_attempts.ts";
 import type { Microphone, Microphones } from "../microphone/microphones.ts";
 import { ProblemReport, type ProblemReportDeps } from "../status/problem_report.ts";
 import { problems } from "../status/problems.ts";
+import { aborted } from "../system/window.ts";
 
 export interface ChannelKeeperDeps extends ProblemReportDeps {
   /** Queues a write; writes run one after the other. A failure stops nothing else. */
@@ -44,6 +45,11 @@ export class ChannelKeeper {
     this.#microphones = microphones;
     this.#deps = deps;
     this.#problem = new ProblemReport(deps);
+  }
+
+  /** Ends what it reports, for another keeper to find out. */
+  withdraw(why: string): void {
+    this.#problem.clear(why);
   }
 
   /** Call this before a source is recorded. */
@@ -117,11 +123,4 @@ export class ChannelKeeper {
 
 function isSame(one: ChannelState, other: ChannelState): boolean {
   return one.choice.channels.join() === other.choice.channels.join();
-}
-
-async function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return;
-  await new Promise<void>((resolve) =>
-    signal.addEventListener("abort", () => resolve(), { once: true })
-  );
 }

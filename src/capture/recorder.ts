@@ -16,13 +16,16 @@ import { ProblemReport } from "../status/problem_report.ts";
 import { type Diagnosis, type ProblemCode, problems } from "../status/problems.ts";
 import { ChannelKeeper, type OpenChannels } from "./channel_keeper.ts";
 import { type Before, causeBeforeStart, ChunkChain } from "./chunk_chain.ts";
+import { alsaEnvironment } from "./alsa_config.ts";
 import { FfmpegMissingError, type StartFfmpeg } from "./ffmpeg.ts";
 import { appendGap, isNormalEdge } from "../status/gap_log.ts";
 import { type Gap, Ledger, type LedgerBalance } from "../status/ledger.ts";
 import { NoMicrophoneError } from "../microphone/microphone_choice.ts";
+import { type Mixer, mixerOf } from "../microphone/mixer.ts";
 import { MicrophoneKeeper } from "../microphone/microphone_keeper.ts";
 import { keyOf, type Microphone, type Microphones } from "../microphone/microphones.ts";
 import { SoundWatch } from "./sound_watch.ts";
+import { type LevelSetting, VolumeKeeper } from "./volume_keeper.ts";
 import { recordStream, type StreamDeps, type StreamEnd, type StreamOptions } from "./stream.ts";
 
 /** The schedule is checked at least this often, because the clock may be stepped at any time. */
@@ -56,6 +59,8 @@ export interface RecorderOptions {
   readonly stream: Omit<StreamOptions, "tags">;
   /** Which channels of a microphone that has several are recorded. @default "auto" */
   readonly audioChannel?: ChannelSetting;
+  /** Level to set at each microphone; default: none. */
+  readonly level?: LevelSetting;
   /** How much sound a power cut may cost, ms. */
   readonly syncIntervalMs: number;
   /** Comments that every chunk carries, besides those about stream and microphone. */
@@ -79,6 +84,8 @@ export interface RecorderDeps {
   readonly onAlive?: () => void;
   /** @default Ffmpeg.start */
   readonly startFfmpeg?: StartFfmpeg;
+  /** The controls of a sound card. @default those that amixer knows */
+  readonly mixerOf?: (card: number) => Mixer;
 }
 
 interface Attempt extends StreamEnd {
@@ -87,7 +94,7 @@ interface Attempt extends StreamEnd {
 }
 
 export class Recorder {
-  readonly #options: RecorderOptions;
+  #options: RecorderOptions;
   readonly #deps: RecorderDeps;
   readonly #writer: ChunkWriter;
   readonly #ledger = new Ledger();
@@ -101,8 +108,11 @@ export class Recorder {
   /** The problem that no sound arrives. */
   readonly #problem: ProblemReport;
   readonly #sound: SoundWatch;
-  readonly #keeper: MicrophoneKeeper;
-  readonly #channels: ChannelKeeper;
+  #keeper: MicrophoneKeeper;
+  #channels: ChannelKeeper;
+  /** Rings when the microphone is to be opened with other options. */
+  #reopen = () => {};
+  readonly #volume: VolumeKeeper;
   /**
    * The microphone of each ffmpeg that a driver holds, by process id, until that microphone gives sound
    * again.
@@ -133,13 +143,14 @@ export class Recorder {
       ...(before === null ? {} : { causeBefore: () => this.#missingBefore(before).cause }),
     });
     this.#sound = new SoundWatch(() => new ProblemReport(deps));
-    this.#keeper = new MicrophoneKeeper(options.microphones, {
+    this.#keeper = this.#makeKeeper();
+    this.#channels = this.#makeChannelKeeper();
+    const noLevel: LevelSetting = { volume: null, agc: null };
+    this.#volume = new VolumeKeeper(() => this.#options.level ?? noLevel, {
       ...deps,
-      note: (write) => this.#note("microphone.json", write),
-    });
-    this.#channels = new ChannelKeeper(options.audioChannel ?? "auto", options.microphones, {
-      ...deps,
-      note: (write) => this.#note("channels.json", write),
+      spoolDir: deps.spool.dir,
+      mixerOf: deps.mixerOf ??
+        ((card) => mixerOf(card, alsaEnvironment(this.#options.stream.socketDir))),
     });
     // One writer for all streams: sound that waits for a full disk is kept when a microphone is lost.
     this.#writer = new ChunkWriter(deps.spool, options.syncIntervalMs, {
@@ -152,6 +163,38 @@ export class Recorder {
     });
   }
 
+  /**
+   * Uses other options from now on. If the microphone must be opened with them, the chunk is finished and
+   * the microphone opened again; otherwise no sample is lost.
+   */
+  change(options: RecorderOptions): void {
+    const before = this.#options;
+    this.#options = options;
+    this.#writer.syncEvery(options.syncIntervalMs);
+    if (!opensOtherwise(before, options)) return;
+    this.#keeper.withdraw("the settings were changed");
+    this.#channels.withdraw("the settings were changed");
+    this.#keeper = this.#makeKeeper();
+    this.#channels = this.#makeChannelKeeper();
+    this.#delayMs = RECONNECT_MIN_MS;
+    this.#reopen();
+  }
+
+  #makeKeeper(): MicrophoneKeeper {
+    return new MicrophoneKeeper(this.#options.microphones, {
+      ...this.#deps,
+      note: (write) => this.#note("microphone.json", write),
+    });
+  }
+
+  #makeChannelKeeper(): ChannelKeeper {
+    const { audioChannel = "auto", microphones } = this.#options;
+    return new ChannelKeeper(audioChannel, microphones, {
+      ...this.#deps,
+      note: (write) => this.#note("channels.json", write),
+    });
+  }
+
   /** The ledger of this run: scheduled, recorded and missing time. */
   balance(): LedgerBalance {
     return this.#ledger.balance(this.#deps.clock.monotonicMs());
@@ -160,6 +203,10 @@ export class Recorder {
   /** Works until the signal aborts; the current chunk is then finished and kept. */
   async run(signal: AbortSignal): Promise<void> {
     this.#begunMs = this.#deps.clock.monotonicMs();
+    const { schedule } = this.#options;
+    if ("week" in schedule && schedule.overlaps.length > 0) {
+      new ProblemReport(this.#deps).set(problems.scheduleOverlaps(schedule.overlaps));
+    }
     try {
       await this.#followSchedule(signal);
     } finally {
@@ -187,13 +234,18 @@ export class Recorder {
       if (this.#scheduleEndMs !== null) this.#closeBooks("schedule_end");
       this.#ledger.begin(clock.monotonicMs());
       await using hours = openUntil(signal, (signal) => this.#scheduleEnds(signal));
+      await using settings = openUntil(hours.signal, (signal) => this.#settingsChange(signal));
       const startedMs = clock.monotonicMs();
-      const { diagnosis, soundEndMs, microphone } = await this.#recordOnce(hours.signal);
+      const { diagnosis, soundEndMs, microphone } = await this.#recordOnce(settings.signal);
       status.recording(null);
+      if (settings.signal.aborted && !hours.signal.aborted) {
+        if (soundEndMs !== null) this.#gapCause = "settings_changed";
+        continue;
+      }
       if (diagnosis === null || hours.signal.aborted) continue;
       const isNoNews = soundEndMs === null && SETTLING.includes(diagnosis.code);
       if (isNoNews && this.#keeper.isSettling(startedMs)) {
-        await clock.sleep(SETTLE_RETRY_MS, hours.signal);
+        await clock.sleep(SETTLE_RETRY_MS, settings.signal);
         continue;
       }
       this.#lostMs ??= clock.monotonicMs();
@@ -204,8 +256,17 @@ export class Recorder {
         status.microphoneStalled();
         if (soundEndMs !== null) continue; // the stall was long enough a wait
       }
-      await this.#waitToReconnect(hours.signal);
+      await this.#waitToReconnect(settings.signal);
     }
+  }
+
+  /** Resolves when the microphone is to be opened with other options, or on abort. */
+  async #settingsChange(signal: AbortSignal): Promise<void> {
+    if (signal.aborted) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#reopen = resolve;
+    signal.addEventListener("abort", () => resolve(), { once: true });
+    await promise;
   }
 
   /**
@@ -233,22 +294,27 @@ export class Recorder {
    */
   async #recordOnce(signal: AbortSignal): Promise<Attempt> {
     const { microphones } = this.#options;
+    const keeper = this.#keeper;
     let end: Attempt = { diagnosis: null, soundEndMs: null };
     try {
-      const microphone = await this.#keeper.find(signal);
+      const microphone = await keeper.find(signal);
       if (microphone === null) return end;
       const held = this.#heldFrom(microphone);
       if (held !== null) {
         return { diagnosis: problems.ffmpegStuck(held), soundEndMs: null, microphone };
       }
-      await using better = this.#keeper.canBeBettered(microphone)
-        ? openUntil(signal, (signal) => this.#keeper.betterComes(signal))
+      await using better = keeper.canBeBettered(microphone)
+        ? openUntil(signal, (signal) => keeper.betterComes(signal))
         : null;
+      // At the same time: the level must not delay the sound.
+      const isSet = this.#volume.open(microphone);
       for (const source of microphone.attempts) {
         end = await this.#recordChannels(source, microphone, better?.signal ?? signal);
         // The next way to open the same microphone can only help if the format was not offered.
         if (end.soundEndMs !== null || end.diagnosis?.code !== problems.format.code) break;
       }
+      await isSet;
+      if (end.diagnosis === null) await this.#volume.close(microphone);
       const isBetter = better?.signal.aborted && !signal.aborted;
       if (isBetter && end.soundEndMs !== null) this.#gapCause = "microphone_changed";
       if (end.diagnosis === null) return end;
@@ -256,7 +322,7 @@ export class Recorder {
     } catch (error) {
       return { ...end, diagnosis: this.#diagnoseError(error) };
     } finally {
-      this.#keeper.ended();
+      keeper.ended();
     }
   }
 
@@ -290,18 +356,23 @@ export class Recorder {
     const { source, onLevels: onChannels } = channels;
     const { clock, status } = this.#deps;
     const startedMs = clock.monotonicMs();
-    const tags = { ...this.#options.tags, MICROPHONE: microphone.name };
+    const options = () => this.#options;
     status.counters.captureStarts++;
     const end = await recordStream(
       source,
       {
         ...this.#options.stream,
+        get chunkSeconds() {
+          return options().stream.chunkSeconds;
+        },
+        get tags() {
+          return { ...options().tags, MICROPHONE: microphone.name };
+        },
         onLevels: (levels) => {
           this.#sound.hear(levels);
           this.#options.stream.onLevels?.(levels);
         },
         ...(onChannels ? { onChannels } : {}),
-        tags,
       },
       {
         ...this.#deps,
@@ -477,4 +548,13 @@ export class Recorder {
       await this.#deps.clock.sleep(this.#nextLookMs(), signal);
     }
   }
+}
+
+/** Whether the microphone must be opened again for these options. */
+export function opensOtherwise(before: RecorderOptions, after: RecorderOptions): boolean {
+  const opening = ({ audioChannel, level, stream }: RecorderOptions) => {
+    const { sampleRate, bitrateKbps, gainDb, highpassHz } = stream;
+    return JSON.stringify([audioChannel, level, sampleRate, bitrateKbps, gainDb, highpassHz]);
+  };
+  return before.microphones !== after.microphones || opening(before) !== opening(after);
 }

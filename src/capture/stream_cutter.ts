@@ -6,6 +6,7 @@ import { concatBytes } from "../system/concat_bytes.ts";
 import { repeating } from "../system/held_lines.ts";
 import type { Logger } from "../system/log.ts";
 import { withTags } from "../chunk/chunk_file.ts";
+import { firstInterval } from "../config/phase.ts";
 import type { PartName, Provisional } from "../chunk/chunk_name.ts";
 import { formatChunkTags } from "../chunk/chunk_tags.ts";
 import type { ChunkTimes } from "../chunk/chunk_times.ts";
@@ -14,15 +15,21 @@ import type { ChunkWriter } from "../spool/chunk_writer.ts";
 import { problems } from "../status/problems.ts";
 import type { ChunkChain } from "./chunk_chain.ts";
 import type { LevelMeter } from "./level_meter.ts";
-import { PAGE_MS } from "./ffmpeg.ts";
+import { PAGE_MS } from "./ffmpeg_arguments.ts";
 import { OPUS_RATE, type OpusEvent, type OpusHead, type OpusPacket } from "../chunk/opus.ts";
 import { Timeline } from "./timeline.ts";
 
 /** A gap that shows within this time after an overrun was caused by it. */
 const OVERRUN_MS = 10_000;
 
+/** They are read again for each packet and each chunk, so that they may change while the stream runs. */
 export interface StreamCutterOptions {
   readonly chunkSeconds: number;
+  /**
+   * By how much of its length the first chunk is shorter, 0 up to 1, so that tills that begin together do not
+   * seal together; it is not shorter than a second. @default 0
+   */
+  readonly phase?: number;
   /** Names the program in the chunks' tags. */
   readonly vendor: string;
   /** Comments that every chunk of the stream carries. */
@@ -64,6 +71,8 @@ export class StreamCutter {
   #stream: { id: string; chunker: Chunker; timeline: Timeline; head: OpusHead } | null = null;
   #chunkStart = 0;
   #chunkKey = "";
+  /** Of the open chunk: those of the options may change. */
+  #tags: StreamCutterOptions["tags"] = {};
   /** The header of the open chunk as it was written. */
   #header: Uint8Array | null = null;
   /**
@@ -124,8 +133,15 @@ export class StreamCutter {
   #begin(head: OpusHead): void {
     if (this.#stream !== null) this.#apply(this.#stream.chunker.cut());
     const id = crypto.randomUUID();
+    const options = this.#options;
     const chunker = new Chunker(head, {
-      chunkSamples: this.#options.chunkSeconds * OPUS_RATE,
+      get chunkSamples() {
+        return options.chunkSeconds * OPUS_RATE;
+      },
+      get firstSamples() {
+        const { chunkSeconds, phase = 0 } = options;
+        return Math.max(1, firstInterval(chunkSeconds, phase)) * OPUS_RATE;
+      },
       identify: () => this.#identify(),
     });
     this.#stream = { id, chunker, timeline: new Timeline(PAGE_MS), head };
@@ -137,11 +153,12 @@ export class StreamCutter {
   /** The tags are written when the chunk's file is created, and again when it is closed. */
   #identify() {
     const key = crypto.randomUUID();
+    this.#tags = this.#options.tags;
     return {
       key,
       serial: parseInt(key.slice(0, 8), 16),
       vendor: this.#options.vendor,
-      comments: { ...this.#options.tags, CHUNK_ID: key },
+      comments: { ...this.#tags, CHUNK_ID: key },
     };
   }
 
@@ -158,7 +175,7 @@ export class StreamCutter {
     const provisional = this.#deps.provisional(startMs);
     const isFirst = this.#previousEnd === null;
     return withTags(header, {
-      ...this.#options.tags,
+      ...this.#tags,
       ...formatChunkTags({
         chunkId: this.#chunkKey,
         streamId: this.#stream?.id ?? "",

@@ -34,6 +34,8 @@ Options:
   } (default: INFO; of demo WARNING)
       --set KEY=VALUE   install: set a key of the configuration; conform: point_id, register_id,
                         device_id of the test chunks (default: new ones); may be repeated
+      --take FILE       install: keys of the configuration in a file, which is wiped and removed
+                        afterwards; ids that it does not give come from the board
       --root DIR        install, uninstall: the system in this folder instead of the running one
       --purge           uninstall: also remove recordings, configuration, token and user
       --dry-run         install, uninstall, requeue: only print what would be done
@@ -87,6 +89,7 @@ const OPTIONS = {
   config: { type: "string", short: "c" },
   "log-level": { type: "string" },
   set: { type: "string", multiple: true },
+  take: { type: "string" },
   root: { type: "string" },
   purge: { type: "boolean" },
   "dry-run": { type: "boolean" },
@@ -119,7 +122,7 @@ const OPTIONS = {
 /** The options that each command accepts. */
 const COMMANDS = {
   run: ["config", "log-level"],
-  install: ["set", "root", "dry-run"],
+  install: ["set", "take", "root", "dry-run"],
   uninstall: ["root", "purge", "dry-run"],
   check: ["config", "json", "send-test-chunk"],
   devices: ["config"],
@@ -141,7 +144,9 @@ export interface CommandLine {
   readonly command: CommandName;
   readonly config: string | undefined;
   readonly logLevel: LevelName | undefined;
+  /** `KEY=VALUE` */
   readonly set: readonly string[];
+  readonly take: string | undefined;
   readonly root: string;
   readonly purge: boolean;
   readonly dryRun: boolean;
@@ -151,6 +156,7 @@ export interface CommandLine {
   readonly sendTestChunk: boolean;
   readonly seconds: number;
   readonly dir: string | undefined;
+  /** ADDRESS:PORT; an IPv6 address stands in brackets. */
   readonly listen: string;
   readonly tokens: string | undefined;
   readonly store: string | undefined;
@@ -161,10 +167,14 @@ export interface CommandLine {
   readonly maxMb: number;
   readonly tokenFile: string | undefined;
   readonly tlsCa: string | undefined;
+  /** The file to be written; with `split` its name gets the time of each part. */
   readonly output: string;
+  /** Date and time; undefined: from the first chunk on, or to the last. */
   readonly from: string | undefined;
   readonly to: string | undefined;
+  /** IANA name; undefined: that of this machine. */
   readonly zone: string | undefined;
+  /** Only chunks of this device; undefined: of all. */
   readonly device: string | undefined;
   readonly gaps: GapMode;
   /** The arguments of the commands `requeue`, `join`, `verify` and `conform`. */
@@ -201,6 +211,7 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     config: values.config,
     logLevel: readLevel(values["log-level"]),
     set: values.set ?? [],
+    take: values.take,
     root: values.root ?? "/",
     purge: values.purge ?? false,
     dryRun: values["dry-run"] ?? false,

@@ -1,9 +1,9 @@
 // The command `recorder-agent receive`: the reference server of the Ingest API, which keeps chunks in a
 // folder or in a bucket of an object store. It reads options and files, and runs until a signal; what a request gets, src/receive decides.
 
-import { UsageError } from "./command_line.ts";
+import { type CommandLine, UsageError } from "./command_line.ts";
 import { refuseToken } from "../config/config_values.ts";
-import { fileFailure } from "../config/file_failure.ts";
+import { CertificateFiles } from "../receive/certificate_files.ts";
 import { Receiver, type ReceiverOptions } from "../receive/receiver.ts";
 import { FolderOverview } from "../receive/folder_overview.ts";
 import { FolderStore } from "../receive/folder_store.ts";
@@ -13,24 +13,13 @@ import { oneToken, TokenFile, type Tokens } from "../receive/token_file.ts";
 import { systemClock } from "../system/clock.ts";
 import { messageOf } from "../system/error_text.ts";
 import { HeldLines } from "../system/held_lines.ts";
-import { type LevelName, type Logger, startLog, StderrQueue } from "../system/log.ts";
+import { type Logger, startLog, StderrQueue } from "../system/log.ts";
 
-export interface ReceiveOptions {
-  readonly dir: string | undefined;
-  /** s3://BUCKET or s3://BUCKET/PREFIX, in place of a folder. */
-  readonly store: string | undefined;
-  /** The file with the keys of the bucket. */
-  readonly s3Credentials: string | undefined;
-  /** Certificates to trust beside the public ones when chunks go to a bucket: a PEM file. */
-  readonly tlsCa: string | undefined;
-  /** ADDRESS:PORT; an IPv6 address stands in brackets. */
-  readonly listen: string;
-  readonly tokens: string | undefined;
-  readonly noToken: boolean;
-  readonly tlsCert: string | undefined;
-  readonly tlsKey: string | undefined;
-  readonly maxMb: number;
-  readonly logLevel: LevelName | undefined;
+type Given =
+  | ("dir" | "store" | "s3Credentials" | "tlsCa" | "listen" | "tokens" | "noToken")
+  | ("tlsCert" | "tlsKey" | "maxMb" | "logLevel");
+
+export interface ReceiveOptions extends Pick<CommandLine, Given> {
   readonly env: Readonly<Record<string, string>>;
 }
 
@@ -165,20 +154,14 @@ function readTokens(options: ReceiveOptions, isLocal: boolean, log: Logger): Tok
   throw new UsageError("RA_INGEST_TOKEN holds no usable token");
 }
 
-function readTls({ tlsCert, tlsKey }: ReceiveOptions): { cert: string; key: string } | null {
-  if (tlsCert === undefined && tlsKey === undefined) return null;
-  if (tlsCert === undefined || tlsKey === undefined) {
+function readTls({ tlsCert: cert, tlsKey: key }: ReceiveOptions): CertificateFiles | null {
+  if (cert === undefined && key === undefined) return null;
+  if (cert === undefined || key === undefined) {
     throw new UsageError("--tls-cert and --tls-key belong together");
   }
-  return { cert: readPem("--tls-cert", tlsCert), key: readPem("--tls-key", tlsKey) };
-}
-
-function readPem(option: string, path: string): string {
-  try {
-    return Deno.readTextFileSync(path);
-  } catch (error) {
-    throw new UsageError(`${option}: the file ${path} ${fileFailure(error)}`);
-  }
+  const files = new CertificateFiles({ cert, key });
+  telling(() => files.read());
+  return files;
 }
 
 /** What is wrong with a file that an option names is wrong with the command line. */

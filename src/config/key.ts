@@ -43,11 +43,26 @@ export interface Group {
 }
 
 /**
+ * When a changed value is used by a running service that reads its configuration again, in the order
+ * of what it costs. `reopens`: at once, and the microphone is opened again, so that about a second of
+ * sound is missing; the others lose none.
+ */
+export const APPLIES = {
+  at_once: { en: "at once", ru: "сразу" },
+  at_seam: { en: "with the next chunk", ru: "со следующего чанка" },
+  reopens: { en: "at once, with a gap", ru: "сразу, с пропуском" },
+  restart: { en: "at a restart", ru: "при перезапуске" },
+} satisfies Readonly<Record<string, Words>>;
+
+export type Applies = keyof typeof APPLIES;
+
+/**
  * One key. It has a `default`, or is the `sameAs` another one, or `absent` says what leaving it out
  * means (its value is then null). With none of these it is required.
  */
 export interface Key {
   readonly group: keyof typeof GROUPS;
+  readonly applies: Applies;
   /** How it is read, what is accepted, its unit. */
   readonly kind: Kind<unknown>;
   /** As a person would write it. */

@@ -27,6 +27,7 @@ import {
   YES_OR_NO,
 } from "./config_values.ts";
 import type { KeyTable } from "./key.ts";
+import { SCHEDULE } from "./schedule_text.ts";
 import { refuseDamagedCertificates, refusePrivateKey } from "./pem.ts";
 
 /** Limits of the sound, which bound the size of a chunk. */
@@ -36,6 +37,7 @@ export const MAX_BITRATE_KBPS = 256;
 export const KEYS = {
   point_id: {
     group: "identity",
+    applies: "at_seam",
     kind: UUID,
     meaning: { en: "UUID of the point of sale", ru: "UUID точки продаж" },
     placeholder: "00000000-0000-0000-0000-000000000001",
@@ -43,6 +45,7 @@ export const KEYS = {
   },
   register_id: {
     group: "identity",
+    applies: "at_seam",
     kind: UUID,
     meaning: { en: "UUID of the till", ru: "UUID кассы" },
     placeholder: "00000000-0000-0000-0000-000000000002",
@@ -50,6 +53,7 @@ export const KEYS = {
   },
   device_id: {
     group: "identity",
+    applies: "at_seam",
     kind: UUID,
     meaning: { en: "UUID of this device", ru: "UUID этого устройства" },
     placeholder: "00000000-0000-0000-0000-000000000003",
@@ -57,6 +61,7 @@ export const KEYS = {
   },
   ingest_base_url: {
     group: "identity",
+    applies: "at_once",
     kind: BASE_URL,
     meaning: {
       en: "base URL of the Ingest API; `/api/v1/chunks` is added to it",
@@ -67,19 +72,20 @@ export const KEYS = {
   },
   allow_insecure_http: {
     group: "identity",
+    applies: "at_once",
     kind: FLAG,
     default: "false",
     since: "0.3.0",
     meaning: {
-      en:
-        "whether chunks, and metrics with `otlp_headers`, may be sent to an `http://` URL beyond " +
-        "this machine, unencrypted; without it they wait",
-      ru: "можно ли отправлять чанки, а также метрики с `otlp_headers`, на URL `http://` за " +
-        "пределами этой машины, без шифрования; иначе они ждут",
+      en: "whether chunks, metrics and heartbeats may be sent to an `http://` URL beyond this " +
+        "machine, unencrypted; without it chunks wait, and the others are not sent",
+      ru: "можно ли отправлять чанки, метрики и сигналы монитору на URL `http://` за пределами " +
+        "этой машины, без шифрования; иначе чанки ждут, а остальное не отправляется",
     },
   },
   ingest_token: {
     group: "identity",
+    applies: "at_once",
     kind: TOKEN,
     absent: {
       en: "required (or `ingest_token_file`)",
@@ -95,6 +101,7 @@ export const KEYS = {
   },
   ingest_token_file: {
     group: "identity",
+    applies: "at_once",
     kind: TOKEN_FILE,
     absent: { en: "`ingest_token` is used", ru: "используется `ingest_token`" },
     meaning: {
@@ -105,12 +112,14 @@ export const KEYS = {
 
   schedule_start: {
     group: "schedule",
+    applies: "at_once",
     kind: TIME,
     default: "08:00",
     meaning: { en: "local time when recording starts", ru: "местное время начала записи" },
   },
   schedule_end: {
     group: "schedule",
+    applies: "at_once",
     kind: TIME,
     default: "22:00",
     meaning: {
@@ -120,15 +129,38 @@ export const KEYS = {
         "местное время конца записи; начало позже конца — через полночь; начало равно концу — круглые сутки",
     },
   },
+  schedule: {
+    group: "schedule",
+    applies: "at_once",
+    kind: SCHEDULE,
+    absent: {
+      en: "`schedule_start` to `schedule_end`",
+      ru: "с `schedule_start` до `schedule_end`",
+    },
+    since: "0.3.0",
+    meaning: {
+      en: "[hours by weekday and date](#hours-by-weekday); replaces the two keys above",
+      ru: "[часы по дням недели и датам](#часы-по-дням-недели); заменяет два ключа выше",
+    },
+  },
 
   chunk_seconds: {
     group: "sound",
+    applies: "at_once",
     kind: integer(1, MAX_CHUNK_SECONDS, "seconds"),
     default: "60",
-    meaning: { en: "length of a chunk", ru: "длина чанка" },
+    meaning: {
+      en:
+        "length of a chunk; the first one after a start of the microphone is shorter, by a part " +
+        "that depends on `device_id`, so that tills do not send in step",
+      ru:
+        "длина чанка; первый чанк после включения микрофона короче на часть, которая зависит от " +
+        "`device_id`, чтобы кассы не отправляли одновременно",
+    },
   },
   opus_bitrate_kbps: {
     group: "sound",
+    applies: "reopens",
     kind: integer(6, MAX_BITRATE_KBPS, "kbit/s"),
     default: "24",
     meaning: {
@@ -138,6 +170,7 @@ export const KEYS = {
   },
   audio_device: {
     group: "sound",
+    applies: "reopens",
     kind: AUDIO_DEVICE,
     absent: { en: "auto-detect", ru: "автоматический выбор" },
     meaning: {
@@ -147,6 +180,7 @@ export const KEYS = {
   },
   audio_channel: {
     group: "sound",
+    applies: "reopens",
     kind: AUDIO_CHANNEL,
     default: "auto",
     since: "0.3.0",
@@ -156,8 +190,33 @@ export const KEYS = {
       ru: "[канал](#канал) для записи; `auto` — тот, на котором есть звук, `mix` — среднее всех",
     },
   },
+  capture_volume: {
+    group: "sound",
+    applies: "reopens",
+    kind: integer(0, 100, "%"),
+    absent: { en: "left as it is", ru: "не меняется" },
+    since: "0.3.0",
+    meaning: {
+      en: "[level of the microphone](#the-level) to set when it is opened, of the range of its " +
+        "control",
+      ru: "[уровень микрофона](#уровень), который устанавливается при открытии, от диапазона его " +
+        "регулятора",
+    },
+  },
+  capture_agc: {
+    group: "sound",
+    applies: "reopens",
+    kind: oneOf("on", "off"),
+    absent: { en: "left as it is", ru: "не меняется" },
+    since: "0.3.0",
+    meaning: {
+      en: "[automatic gain control](#the-level) of the microphone, if it has one",
+      ru: "[автоматическая регулировка усиления](#уровень) микрофона, если она есть",
+    },
+  },
   gain_db: {
     group: "sound",
+    applies: "reopens",
     kind: numberFrom(-20, 40, "dB"),
     default: "0",
     since: "0.3.0",
@@ -169,6 +228,7 @@ export const KEYS = {
   },
   highpass_hz: {
     group: "sound",
+    applies: "reopens",
     kind: numberFrom(0, 1000, "Hz"),
     default: "0",
     since: "0.3.0",
@@ -180,6 +240,7 @@ export const KEYS = {
   },
   sample_rate: {
     group: "sound",
+    applies: "reopens",
     kind: SAMPLE_RATE,
     default: "48000",
     meaning: { en: "capture rate", ru: "частота записи" },
@@ -187,18 +248,21 @@ export const KEYS = {
 
   spool_dir: {
     group: "storage",
+    applies: "restart",
     kind: folder({ en: "a directory", ru: "каталога" }),
     default: "/var/lib/recorder-agent/spool",
     meaning: { en: "root of the [storage](storage.md)", ru: "каталог [хранения](storage.md)" },
   },
   max_spool_days: {
     group: "storage",
+    applies: "at_once",
     kind: positive("days"),
     default: "7",
     meaning: { en: "age at which a chunk is deleted", ru: "срок, после которого чанк удаляется" },
   },
   max_spool_gb: {
     group: "storage",
+    applies: "at_once",
     kind: positive("GB"),
     default: "20",
     meaning: {
@@ -208,6 +272,7 @@ export const KEYS = {
   },
   keep_delivered_days: {
     group: "storage",
+    applies: "at_once",
     kind: numberFrom(0, null, "days"),
     sameAs: "max_spool_days",
     since: "0.3.0",
@@ -218,6 +283,7 @@ export const KEYS = {
   },
   max_waiting_days: {
     group: "storage",
+    applies: "at_once",
     kind: positive("days"),
     sameAs: "max_spool_days",
     meaning: {
@@ -227,6 +293,7 @@ export const KEYS = {
   },
   min_free_gb: {
     group: "storage",
+    applies: "at_once",
     kind: numberFrom(0, null, "GB"),
     default: "1",
     meaning: {
@@ -236,6 +303,7 @@ export const KEYS = {
   },
   sync_interval_s: {
     group: "storage",
+    applies: "at_once",
     kind: numberFrom(1, 60, "seconds"),
     default: "5",
     meaning: {
@@ -248,6 +316,7 @@ export const KEYS = {
 
   retry_min_s: {
     group: "delivery",
+    applies: "at_once",
     kind: positive("seconds", 86_400),
     default: "2",
     meaning: {
@@ -257,6 +326,7 @@ export const KEYS = {
   },
   retry_max_s: {
     group: "delivery",
+    applies: "at_once",
     kind: positive("seconds", 86_400),
     default: "300",
     atLeast: "retry_min_s",
@@ -267,6 +337,7 @@ export const KEYS = {
   },
   upload_timeout_s: {
     group: "delivery",
+    applies: "at_once",
     kind: positive("seconds", 86_400),
     default: "30",
     meaning: {
@@ -279,6 +350,7 @@ export const KEYS = {
   },
   upload_concurrency: {
     group: "delivery",
+    applies: "at_once",
     kind: integer(1, 16),
     default: "6",
     meaning: {
@@ -288,6 +360,7 @@ export const KEYS = {
   },
   upload_max_kbps: {
     group: "delivery",
+    applies: "at_once",
     kind: positive("kbit/s"),
     absent: { en: "no cap", ru: "без ограничения" },
     since: "0.3.0",
@@ -298,6 +371,7 @@ export const KEYS = {
   },
   max_clock_wait_s: {
     group: "delivery",
+    applies: "at_once",
     kind: numberFrom(0, 86_400, "seconds"),
     default: "600",
     meaning: {
@@ -308,6 +382,7 @@ export const KEYS = {
   },
   tls_ca_file: {
     group: "delivery",
+    applies: "at_once",
     kind: file(
       { en: "a readable file with a PEM certificate", ru: "читаемого файла с сертификатом PEM" },
       refuseCertificate,
@@ -324,6 +399,7 @@ export const KEYS = {
   },
   tls_ca_only: {
     group: "delivery",
+    applies: "restart",
     kind: YES_OR_NO,
     default: "false",
     since: "0.3.0",
@@ -334,6 +410,7 @@ export const KEYS = {
   },
   tls_client_cert_file: {
     group: "delivery",
+    applies: "at_once",
     kind: file(
       { en: "a readable file with a PEM certificate", ru: "читаемого файла с сертификатом PEM" },
       refuseDamagedCertificates,
@@ -349,6 +426,7 @@ export const KEYS = {
   },
   tls_client_key_file: {
     group: "delivery",
+    applies: "at_once",
     kind: file(
       {
         en: "a readable file with an unencrypted RSA or EC key (P-256, P-384) in PEM",
@@ -365,6 +443,7 @@ export const KEYS = {
   },
   timestamp_format: {
     group: "delivery",
+    applies: "at_once",
     kind: oneOf("unix", "iso8601"),
     default: "unix",
     meaning: {
@@ -375,6 +454,7 @@ export const KEYS = {
 
   health_port: {
     group: "health",
+    applies: "restart",
     kind: integer(0, 65_535),
     default: "8042",
     meaning: {
@@ -385,6 +465,7 @@ export const KEYS = {
 
   otlp_endpoint: {
     group: "fleet",
+    applies: "at_once",
     kind: OTLP_URL,
     absent: { en: "metrics are not pushed", ru: "метрики не отправляются" },
     since: "0.3.0",
@@ -395,6 +476,7 @@ export const KEYS = {
   },
   otlp_headers: {
     group: "fleet",
+    applies: "at_once",
     kind: HEADERS,
     absent: { en: "none", ru: "нет" },
     since: "0.3.0",
@@ -405,6 +487,7 @@ export const KEYS = {
   },
   otlp_interval_s: {
     group: "fleet",
+    applies: "at_once",
     kind: integer(10, 3600, "seconds"),
     default: "60",
     since: "0.3.0",
@@ -415,6 +498,7 @@ export const KEYS = {
   },
   heartbeat_url: {
     group: "fleet",
+    applies: "at_once",
     kind: PING_URL,
     absent: { en: "no heartbeat", ru: "сигнал не отправляется" },
     since: "0.3.0",
@@ -427,6 +511,7 @@ export const KEYS = {
   },
   heartbeat_interval_s: {
     group: "fleet",
+    applies: "at_once",
     kind: integer(10, 3600, "seconds"),
     default: "60",
     since: "0.3.0",

@@ -53,6 +53,11 @@ export class MicrophoneKeeper {
     return null;
   }
 
+  /** Ends what it reports, for another keeper to find out. Do not use it afterwards. */
+  withdraw(why: string): void {
+    this.#problem.clear(why);
+  }
+
   /** Whether there may be a better one while this one is recorded. */
   canBeBettered(microphone: Microphone): boolean {
     return rank(microphone) > 0;

@@ -1,9 +1,11 @@
 // A file whose contents are in use while it may change: it is read again when it has changed, and what
 // cannot be used changes nothing. What is in the file, the caller decides.
 
+import { readNamedTextSync } from "../system/disk.ts";
 import { fileFailure } from "../config/file_failure.ts";
 import type { Clock } from "../system/clock.ts";
 import { messageOf } from "../system/error_text.ts";
+import { FileWatch } from "./file_watch.ts";
 
 /** How long a change of the file may go unnoticed. */
 const LOOK_MS = 1000;
@@ -22,26 +24,24 @@ export interface WatchedFileOptions<T> {
 export class WatchedFile<T> {
   readonly #options: WatchedFileOptions<T>;
   #value: T;
-  #state: string;
+  readonly #watch: FileWatch;
   #lookedMs: number;
 
   /** @throws Error that names the file. */
   constructor(options: WatchedFileOptions<T>) {
     this.#options = options;
-    this.#state = stateOf(options.path);
+    this.#watch = new FileWatch(options.path);
     this.#value = this.#read();
     this.#lookedMs = options.clock.monotonicMs();
   }
 
   /** What the file holds, or held when it could last be used. */
   get value(): T {
-    const { clock, path, onRead, onFailure } = this.#options;
+    const { clock, onRead, onFailure } = this.#options;
     const nowMs = clock.monotonicMs();
     if (nowMs - this.#lookedMs < LOOK_MS) return this.#value;
     this.#lookedMs = nowMs;
-    const state = stateOf(path);
-    if (state === this.#state) return this.#value;
-    this.#state = state;
+    if (!this.#watch.hasChanged()) return this.#value;
     try {
       this.#value = this.#read();
       onRead(this.#value);
@@ -55,7 +55,7 @@ export class WatchedFile<T> {
     const { path, what, parse } = this.#options;
     let text: string;
     try {
-      text = Deno.readTextFileSync(path);
+      text = readNamedTextSync(path);
     } catch (error) {
       throw new Error(`Cannot read ${what}: ${path} ${fileFailure(error)}`);
     }
@@ -64,15 +64,5 @@ export class WatchedFile<T> {
     } catch (error) {
       throw new Error(`Cannot use ${what} of ${path}: ${messageOf(error)}`);
     }
-  }
-}
-
-/** What changes when the file does. */
-function stateOf(path: string): string {
-  try {
-    const { mtime, size, ino } = Deno.statSync(path);
-    return `${mtime?.getTime()} ${size} ${ino}`;
-  } catch (error) {
-    return String(error);
   }
 }

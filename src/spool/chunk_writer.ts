@@ -65,7 +65,7 @@ interface QueuedStep {
 
 export class ChunkWriter {
   readonly #spool: Spool;
-  readonly #syncIntervalMs: number;
+  #syncIntervalMs = 0;
   readonly #clock: Clock;
   readonly #status: Status;
   readonly #log: Logger;
@@ -97,8 +97,7 @@ export class ChunkWriter {
   ) {
     const { clock, status, log } = deps;
     this.#spool = spool;
-    // ffmpeg holds up to two pages of 0.4 s, and a sync takes some time: the interval is kept with both.
-    this.#syncIntervalMs = Math.max(0, syncIntervalMs - 1300);
+    this.syncEvery(syncIntervalMs);
     this.#clock = clock;
     this.#status = status;
     this.#log = log;
@@ -112,6 +111,12 @@ export class ChunkWriter {
       clock,
     });
     this.#syncs = new DiskLane({ apply: (step) => this.#sync(step), onTrouble, clock });
+  }
+
+  /** At most this much sound, in ms, may be lost in a power cut, from now on. */
+  syncEvery(intervalMs: number): void {
+    // ffmpeg holds up to two pages of 0.4 s, and a sync takes some time: the interval is kept with both.
+    this.#syncIntervalMs = Math.max(0, intervalMs - 1300);
   }
 
   /** Whether everything that was pushed has been written, and every chunk sealed. */

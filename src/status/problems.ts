@@ -1,6 +1,7 @@
 // The catalogue of problems: the code, kind, message and fix of each, here and nowhere else. Pure: the
 // worker that finds a problem passes the facts and gets the words. problem_report.ts reports when a problem
-// begins and when it is resolved.
+// begins and when it is resolved. The module is long because it is one table: what a person reads about any
+// problem is here, and can be compared.
 
 import { messageOf } from "../system/error_text.ts";
 import { MAX_TEXT, printable } from "../system/printable.ts";
@@ -14,6 +15,7 @@ export const PROBLEM_KINDS = {
   storage: { isSoundMissing: false },
   clock: { isSoundMissing: false },
   health: { isSoundMissing: false },
+  settings: { isSoundMissing: false },
 } as const;
 
 export type ProblemKind = keyof typeof PROBLEM_KINDS;
@@ -39,6 +41,8 @@ const KIND_OF = {
   microphone_stuck: "sound",
   microphone_clipping: "sound",
   microphone_too_quiet: "sound",
+  schedule_overlaps: "sound",
+  capture_volume_unavailable: "sound",
   upload_failing: "delivery",
   upload_misconfigured: "delivery",
   upload_too_slow: "delivery",
@@ -52,6 +56,9 @@ const KIND_OF = {
   health_port_unavailable: "health",
   metrics_push_failing: "health",
   heartbeat_failing: "health",
+  config_not_applied: "settings",
+  restart_needed: "settings",
+  update_rolled_back: "health",
 } as const satisfies Record<string, ProblemKind>;
 
 export type ProblemCode = keyof typeof KIND_OF;
@@ -73,6 +80,7 @@ export function problemCodes(): ProblemCode[] {
   return Object.keys(KIND_OF) as ProblemCode[];
 }
 
+/** What the problem concerns. */
 export function kindOf(code: ProblemCode): ProblemKind {
   return KIND_OF[code];
 }
@@ -95,6 +103,12 @@ export function inOneLine({ message, fix }: Pick<Diagnosis, "message" | "fix">):
 /** What helps against 413. */
 const RAISE_LIMIT = "Raise the size limit of the server and of the proxies before it " +
   "(nginx: client_max_body_size), or lower chunk_seconds for the next recordings";
+/** What the service uses while its configuration is wrong. */
+const IN_FORCE = {
+  earlier: "the settings of before are in force",
+  last_good: "the settings that worked last are in force",
+  without_delivery: "the service works without what is wrong, and chunks may wait",
+};
 const INSTALL_FFMPEG = "sudo apt-get install --yes ffmpeg";
 
 /** The words of each problem. `name` is the name of the microphone, or of the PCM that should be opened. */
@@ -228,6 +242,25 @@ export const problems = {
     fix: count === 1
       ? "Remove audio_channel from the configuration, or set it to auto"
       : `Set audio_channel to auto, mix or a number from 1 to ${count}`,
+  })),
+
+  /** `what` says why. Recording continues with the level that there is. */
+  noLevelControl: define("capture_volume_unavailable", (name: string, what: string) => ({
+    message: `The capture level of the microphone ${name} cannot be set: ${what}`,
+    fix: "Set gain_db in place of capture_volume, and remove what it has no control for: " +
+      '"recorder-agent devices" lists the controls',
+  })),
+
+  amixerMissing: define("capture_volume_unavailable", () => ({
+    message: "The capture level cannot be set: amixer is not installed",
+    fix: "Install it: sudo apt-get install --yes alsa-utils",
+  })),
+
+  /** `overlaps` says which parts of the schedule, and when. Sound is recorded in all of them. */
+  scheduleOverlaps: define("schedule_overlaps", (overlaps: readonly string[]) => ({
+    message: `The schedule overlaps itself: ${overlaps.join("; ")}`,
+    fix: "Set schedule so that every hour is in one part of it; until then, sound is recorded " +
+      "whenever one part says so",
   })),
 
   /** `what` names the file and quotes the place. */
@@ -375,6 +408,28 @@ export const problems = {
     message: `The monitor cannot be told that this till is well: ${reason}`,
     fix: "Compare heartbeat_url with the one from the monitor",
   })),
+
+  /** `lines` say what is wrong with the configuration as it is written. */
+  configNotApplied: define("config_not_applied", (
+    lines: readonly string[],
+    inForce: "earlier" | "last_good" | "without_delivery",
+  ) => ({
+    message: `The configuration is wrong, and ${IN_FORCE[inForce]}: ${some(lines)}`,
+    fix: "Check it with sudo recorder-agent check and correct it, then run " +
+      "sudo systemctl reload recorder-agent",
+  })),
+
+  /** These keys were changed while the service runs. */
+  restartNeeded: define("restart_needed", (keys: readonly string[]) => ({
+    message: `These settings were changed, and only a restart applies them: ${keys.join(", ")}`,
+    fix: "Set them back, or restart the service: sudo systemctl restart recorder-agent",
+  })),
+
+  /** `version` is that of the program that did not stay, or empty. `reason` follows "as". */
+  updateRolledBack: define("update_rolled_back", (version: string, reason: string) => ({
+    message: `The update${version === "" ? "" : ` to ${version}`} was rolled back as ${reason}`,
+    fix: "Find out why (journalctl --unit recorder-agent), then update again",
+  })),
 };
 
 /** A function from the facts to the words, which also knows the code. */
@@ -383,6 +438,12 @@ function define<Code extends ProblemCode, Facts extends unknown[]>(
   words: (...facts: Facts) => Omit<Diagnosis, "code">,
 ): ((...facts: Facts) => Diagnosis) & { readonly code: Code } {
   return Object.assign((...facts: Facts) => ({ code, ...words(...facts) }), { code });
+}
+
+/** The first three of them. */
+function some(lines: readonly string[]): string {
+  const more = lines.length > 3 ? [`and ${lines.length - 3} more`] : [];
+  return [...lines.slice(0, 3), ...more].join("; ");
 }
 
 function chunks(count: number): string {

@@ -41,6 +41,11 @@ export class DeliveryReport {
     return this.#outage.isLasting;
   }
 
+  /** Ends what only the present settings have shown. The chunks in rejected/ stay. */
+  withdraw(why: string): void {
+    for (const problem of [this.#outage, this.#passedOver, this.#tooSlow]) problem.clear(why);
+  }
+
   /** Nothing can be delivered, for a cause that concerns more than one chunk; tried again in `retryInMs`. */
   outage(diagnosis: Diagnosis, retryInMs: number): void {
     this.#outage.set(diagnosis, retryInMs);

@@ -46,7 +46,7 @@ export interface UploaderOptions {
   readonly concurrency?: number;
   /** The client's limit while nothing moves, ms; default 30 s. */
   readonly timeoutMs?: number;
-  /** How much longer a chunk waits for its true time, ms; 0: it is sent as it is. */
+  /** How much longer a chunk waits, for its true time or for the turn of this till, ms; 0: it is sent. */
   readonly clockWaitMs?: (name: ChunkName) => number;
   /** The limit of the spool, for the time until it is full; default none. */
   readonly maxSpoolBytes?: number;
@@ -91,6 +91,8 @@ export class Uploader {
   readonly #answer = new Wakeup();
   readonly #files = new UploadFiles();
   #lookForReturnedMs = -Infinity;
+  /** Aborts the requests in flight. */
+  #abandon: AbortSignal = AbortSignal.abort();
 
   constructor(
     spool: Spool,
@@ -122,10 +124,14 @@ export class Uploader {
     this.#log = deps.log;
   }
 
-  /** Runs until the signal aborts. An attempt in progress is then abandoned; its chunk stays. */
-  async run(signal: AbortSignal): Promise<void> {
+  /**
+   * Runs until `signal` aborts: no request starts any more. Those in flight are abandoned when `abandon`
+   * aborts, by default at once; their chunks stay.
+   */
+  async run(signal: AbortSignal, abandon = signal): Promise<void> {
     this.#spool.rejectedChanged = () => this.#report.tellRejected();
     this.#report.tellRejected();
+    this.#abandon = abandon;
     try {
       await this.#deliverAll(signal);
     } finally {
@@ -149,6 +155,11 @@ export class Uploader {
     }
   }
 
+  /** Ends the problems that this uploader has reported, after its end, for another one to find out. */
+  withdraw(why: string): void {
+    this.#report.withdraw(why);
+  }
+
   /** Whether no chunk is left to deliver, or delivery does not work at the moment. */
   get idle(): boolean {
     const { files } = this.#spool.tally.outbox;
@@ -165,6 +176,7 @@ export class Uploader {
     const paceMs = this.#pace.waitMs(this.#clock.monotonicMs());
     if (paceMs > 0) await this.#clock.sleep(paceMs, signal);
     const next = await this.#queue.next();
+    if (signal.aborted) return 0;
     this.#report.tellPassedOver(this.#blame.passedOver); // the janitor may have removed one
     if (next !== null && "name" in next) return await this.#deliver(next, signal);
     let waitMs = next?.waitMs ?? LOOK_AGAIN_MS;
@@ -187,9 +199,8 @@ export class Uploader {
     const round: Round = { inFlight: [], failed: [], isOver: false };
     const errors: unknown[] = [];
     try {
-      await this.#begin(first, round, signal);
+      await this.#begin(first, round);
       for (let oldest = round.inFlight[0]; oldest !== undefined; oldest = round.inFlight[0]) {
-        this.#status.counters.oldestWaitingMs = oldest.name.startUnixUs / 1000;
         try {
           if (await this.#beginBehind(oldest, round, signal)) continue;
         } catch (error) {
@@ -220,7 +231,7 @@ export class Uploader {
   }
 
   /** Reads a chunk and starts its request. */
-  async #begin(chosen: Chosen, round: Round, signal: AbortSignal): Promise<void> {
+  async #begin(chosen: Chosen, round: Round): Promise<void> {
     const { dir, fileName, name } = chosen;
     this.#spool.sending.add(name.key);
     this.#pace.begun(this.#clock.monotonicMs());
@@ -233,7 +244,7 @@ export class Uploader {
       const file = await this.#files.open(this.#spool.path(dir, fileName));
       sizeBytes = file.sizeBytes;
       isConnecting = this.#window.begun(count(round), this.#clock.monotonicMs());
-      outcome = this.#client.upload(name, file, signal);
+      outcome = this.#client.upload(name, file, this.#abandon);
     } catch (error) {
       const isGone = error instanceof Deno.errors.NotFound;
       outcome = Promise.resolve(
@@ -269,7 +280,7 @@ export class Uploader {
     if (next === null || oldest.isAnswered || round.isOver || signal.aborted) return false;
     const paceMs = Math.max(waitMs() ?? 0, this.#pace.waitMs(this.#clock.monotonicMs()));
     if (paceMs > 0) await this.#answer.wait(this.#clock, paceMs, signal);
-    else await this.#begin(next, round, signal);
+    else await this.#begin(next, round);
     return true;
   }
 

@@ -2,7 +2,7 @@
 // that it is alive, that it is stopping. Without a notifier it does nothing. It only observes and reports;
 // the workers never read anything from it.
 
-import { isSoundMissing } from "../status/problems.ts";
+import { isSoundMissing, kindOf } from "../status/problems.ts";
 import type { HealthReport } from "../status/status.ts";
 import type { Clock } from "../system/clock.ts";
 import { printable } from "../system/printable.ts";
@@ -32,6 +32,8 @@ export interface SupervisionOptions {
   readonly watchdogUsec?: string | undefined;
   /** IANA name of the zone whose wall clock the status line shows. */
   readonly timeZone: string;
+  /** Called when the manager has taken READY. */
+  readonly onReady?: () => void;
 }
 
 /** Tells the service manager the state of the service, from its health report. */
@@ -39,6 +41,7 @@ export class Supervision {
   readonly #notifier: Notifier | null;
   readonly #feedMs: number;
   readonly #timeZone: string;
+  readonly #onReady: () => void;
   readonly #clock: Clock;
   #fedMs = -Infinity;
   #isReady = false;
@@ -50,6 +53,7 @@ export class Supervision {
     this.#notifier = options.notifier;
     this.#feedMs = Number(options.watchdogUsec ?? "") / 1000 / FEEDS_PER_WATCHDOG;
     this.#timeZone = options.timeZone;
+    this.#onReady = options.onReady ?? (() => {});
     this.#clock = clock;
   }
 
@@ -100,6 +104,7 @@ export class Supervision {
     const message = isReady && !this.#isReady ? `READY=1\n${status}` : status;
     if (await this.#notifier?.send(message) !== true) return false;
     this.#told = status;
+    if (isReady && !this.#isReady) this.#onReady();
     this.#isReady = isReady;
     return true;
   }
@@ -118,7 +123,9 @@ export class Supervision {
     const agoMs = this.#clock.monotonicMs() - this.#doingSinceMs;
     // The problem that prevents recording comes before other problems.
     const missing = problems.find(({ code }) => isSoundMissing(code));
-    const first = report.recording ? problems[0] : missing ?? problems[0];
+    // Of a sound that is not the wanted one, too: packaging/update/update-trial reads it here.
+    const wrong = problems.find(({ code }) => kindOf(code) === "sound");
+    const first = (report.recording ? wrong : missing) ?? problems[0];
     const line = [
       `${doing} since ${this.#wallTime(this.#clock.unixMs() - agoMs)}`,
       ...(waiting === 0 && refused > 0 ? [] : [

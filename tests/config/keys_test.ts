@@ -104,6 +104,7 @@ function tableWithBeep() {
     ...KEYS,
     beep_interval_s: {
       group: "sound",
+      applies: "restart",
       kind: integer(0, 60, "seconds"),
       default: "10",
       since: "0.2.0",
@@ -160,7 +161,7 @@ Deno.test("a new key is one entry: it is in the examples, the reference and the 
   }
   assertMatch(
     files.get("docs/reference/configuration.md") ?? "",
-    /^\| beep_interval_s +\| RA_BEEP_INTERVAL_S +\| 10 +\| time/m,
+    /^\| beep_interval_s +\| RA_BEEP_INTERVAL_S +\| 10 +\| at a restart +\| time/m,
   );
   assertEquals(questionOf("beep_interval_s", table), "beep_interval_s, time between two beeps");
 });

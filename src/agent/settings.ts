@@ -1,0 +1,81 @@
+// The settings in force: the configuration of the start, replaced while the service runs. It says which
+// keys differ and wakes the parts that use them; keys.ts says when a key applies. It reads no file and
+// starts nothing.
+
+import type { Config } from "../config/config.ts";
+import { type Applies, fieldOf, type GROUPS, type KeyTable } from "../config/key.ts";
+import { KEYS } from "../config/keys.ts";
+
+type Group = keyof typeof GROUPS;
+
+/** What became of a changed configuration; names of keys. */
+export interface Applied {
+  readonly changed: readonly string[];
+  /** Of these, those that wait for a restart; the service continues with their old values. */
+  readonly atRestart: readonly string[];
+}
+
+const TABLE: KeyTable = KEYS;
+/**
+ * A key that waits for a restart keeps these with it: a CA that nobody but it may vouch for must not be
+ * removed before the public ones are trusted again.
+ */
+const HELD_WITH: Readonly<Record<string, readonly string[]>> = { tls_ca_only: ["tls_ca_file"] };
+
+export class Settings {
+  #config: Config;
+  readonly #waiting = new Set<() => void>();
+
+  constructor(config: Config) {
+    this.#config = config;
+  }
+
+  /** A snapshot; another one after each change. */
+  get config(): Config {
+    return this.#config;
+  }
+
+  /** What `of` makes of the settings, as an object whose fields are always those of now. */
+  live<Part extends object>(of: (config: Config) => Part): Part {
+    return new Proxy(of(this.#config), { get: (_, field) => Reflect.get(of(this.#config), field) });
+  }
+
+  /** Puts another configuration in force, except for what only a restart can change. */
+  replace(next: Config): Applied {
+    const changed = changedKeys(this.#config, next);
+    const applies = (name: string): Applies | undefined => TABLE[name]?.applies;
+    const waiting = changed.filter((name) => applies(name) === "restart");
+    const held = [...waiting, ...waiting.flatMap((name) => HELD_WITH[name] ?? [])]
+      .filter((name) => changed.includes(name));
+    const old = new Map(Object.entries(this.#config));
+    const kept = held.map((name) => [fieldOf(name), old.get(fieldOf(name))]);
+    this.#config = { ...next, ...Object.fromEntries(kept) };
+    for (const wake of [...this.#waiting]) wake();
+    return { changed, atRestart: changed.filter((name) => held.includes(name)) };
+  }
+
+  /** Resolves when a key of these groups differs from `config`, or on abort. */
+  async differs(config: Config, groups: readonly Group[], signal: AbortSignal): Promise<void> {
+    const isNews = () =>
+      changedKeys(config, this.#config).some((name) =>
+        groups.some((group) => TABLE[name]?.group === group)
+      );
+    while (!signal.aborted && !isNews()) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      const wake = () => resolve();
+      this.#waiting.add(wake);
+      signal.addEventListener("abort", wake);
+      await promise;
+      this.#waiting.delete(wake);
+      signal.removeEventListener("abort", wake);
+    }
+  }
+}
+
+/** The keys whose values differ, in the order of the table. */
+export function changedKeys(before: Config, after: Config): string[] {
+  const [one, other] = [new Map(Object.entries(before)), new Map(Object.entries(after))];
+  const valueIn = (values: ReadonlyMap<string, unknown>, name: string) =>
+    JSON.stringify(values.get(fieldOf(name)));
+  return Object.keys(TABLE).filter((name) => valueIn(one, name) !== valueIn(other, name));
+}

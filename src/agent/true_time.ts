@@ -1,0 +1,49 @@
+// Waits until the clock is synchronized, and then gives the waiting chunks their true time. How a chunk is
+// renamed, retiming.ts knows.
+
+import { restoreHistory } from "../spool/restore_history.ts";
+import { readTrueTime, retimeChunks } from "../spool/retiming.ts";
+import type { Spool } from "../spool/spool.ts";
+import { ProblemReport } from "../status/problem_report.ts";
+import { problems } from "../status/problems.ts";
+import type { Status } from "../status/status.ts";
+import type { Clock } from "../system/clock.ts";
+import type { Boot, ClockSync } from "../system/clock_sync.ts";
+import type { Logger } from "../system/log.ts";
+
+/** Chunks of another process ring no bell: they get their true time after a day at the latest. */
+const RETIMING_INTERVAL_MS = 86_400_000;
+
+export interface TrueTimeDeps {
+  readonly clock: Clock;
+  readonly clockSync: ClockSync;
+  readonly log: Logger;
+  readonly spool: Spool;
+  readonly status: Status;
+  readonly boot: Boot;
+}
+
+/** Works until the signal aborts. */
+export async function followClock(deps: TrueTimeDeps, signal: AbortSignal): Promise<void> {
+  const { clock, clockSync, log, spool, status, boot } = deps;
+  const problem = new ProblemReport({ clock, status, log: log.getChild("clock") });
+  await clockSync.run(signal, () => problem.set(problems.clockNotSynchronized()));
+  if (clockSync.isTrusted) problem.clear();
+  while (!signal.aborted) {
+    let again = true;
+    try {
+      const { retimed, busy } = await retimeChunks(spool, readTrueTime(boot, clock));
+      if (retimed > 0) {
+        log.info("Chunks that waited got their true time.", { chunks: retimed });
+        status.history.forgetDay();
+        await restoreHistory(status.history, spool, clock.unixMs());
+      }
+      again = busy > 0;
+    } catch (error) {
+      log.debug("The spool cannot be listed.", { error: String(error) });
+    }
+    // A chunk that was named before the synchronization may be sealed later, if the disk is slow.
+    if (again) await clock.sleep(5000, signal);
+    else await spool.provisional.wait(clock, RETIMING_INTERVAL_MS, signal);
+  }
+}

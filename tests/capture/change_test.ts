@@ -1,0 +1,117 @@
+// Options that change while the recorder runs. Time and sound are simulated.
+
+import { assert, assertEquals } from "@std/assert";
+import { parseChunkName } from "../../src/chunk/chunk_name.ts";
+import type { RecorderOptions } from "../../src/capture/recorder.ts";
+import { simulatedRecorder } from "../fixtures/simulated_recorder.ts";
+import { named, Sockets, until } from "../fixtures/sockets.ts";
+
+const STREAM = {
+  chunkSeconds: 10,
+  sampleRate: 48000,
+  bitrateKbps: 24,
+  socketDir: null,
+  vendor: "test",
+};
+
+async function rig(microphones: Sockets, options: Partial<RecorderOptions> = {}) {
+  const all = { microphones, stream: STREAM, ...options };
+  const simulated = await simulatedRecorder(all);
+  const base: RecorderOptions = {
+    schedule: { startMinute: 0, endMinute: 0 },
+    timeZone: "UTC",
+    syncIntervalMs: 5000,
+    tags: {},
+    provisional: () => undefined,
+    ...all,
+  };
+  return {
+    ...simulated,
+    change: (other: Partial<RecorderOptions>) => simulated.recorder.change({ ...base, ...other }),
+    /** Seconds of the chunks that are complete. */
+    lengths: () =>
+      [...Deno.readDirSync(simulated.spool.path("outbox", ""))]
+        .map(({ name }) => name).sort().map((name) =>
+          (parseChunkName(name)?.durationUs ?? NaN) / 1e6
+        ),
+    /** Of the declared gaps. */
+    causes: () => simulated.lines.flatMap(({ cause }) => cause === undefined ? [] : [cause]),
+  };
+}
+
+Deno.test("the length of chunks changes without opening the microphone again", async () => {
+  const microphones = new Sockets();
+  microphones.plug(named("usb"));
+  await using setup = await rig(microphones);
+  setup.run();
+  await setup.records("usb");
+  await setup.clock.advance(12_000);
+  setup.change({ stream: { ...STREAM, chunkSeconds: 5 } });
+  await setup.clock.advance(8_000);
+  assertEquals(setup.starts(), 1);
+  await setup.stop();
+  await until("the chunks are complete", () => setup.lengths().length >= 3);
+  const lengths = setup.lengths().map(Math.round).filter((seconds) => seconds > 1);
+  assertEquals(lengths, [10, 5, 5], "the rest is the end");
+  assertEquals(setup.causes().filter((cause) => cause !== "stopping"), []);
+});
+
+Deno.test("another gain opens the microphone again at once, and the gap says why", async () => {
+  const microphones = new Sockets();
+  microphones.plug(named("usb"));
+  await using setup = await rig(microphones);
+  setup.run();
+  await setup.records("usb");
+  await setup.clock.advance(5_000);
+  setup.change({ stream: { ...STREAM, gainDb: 6 } });
+  await setup.clock.advanceUntil("opens it again", () => setup.starts() === 2);
+  await setup.records("usb");
+  await setup.clock.advance(11_000);
+  await setup.stop();
+  assertEquals(setup.causes().filter((cause) => cause !== "stopping"), ["settings_changed"]);
+  assertEquals(setup.codes(), []);
+});
+
+Deno.test("another microphone is looked for at once, in the middle of a long wait", async () => {
+  const wrong = new Sockets();
+  await using setup = await rig(wrong);
+  setup.run();
+  await setup.clock.advance(80_000); // the next look is at 122 s
+  assertEquals(setup.codes(), ["microphone_missing"]);
+  const right = new Sockets();
+  right.plug(named("usb"));
+  setup.change({ microphones: right });
+  const tookMs = await setup.records("usb");
+  assert(tookMs < 3_000, `${tookMs} ms`);
+  assertEquals(setup.codes(), []);
+  await setup.stop();
+});
+
+Deno.test("another schedule ends and begins the recording within 5 s", async () => {
+  const microphones = new Sockets();
+  microphones.plug(named("usb"));
+  await using setup = await rig(microphones);
+  setup.run();
+  await setup.records("usb");
+  setup.change({ schedule: { startMinute: 0, endMinute: 60 } }); // it is noon
+  await setup.clock.advanceUntil("ends", () => !setup.report().in_schedule, 6_000);
+  setup.change({});
+  await setup.clock.advanceUntil("begins", () => setup.report().in_schedule, 6_000);
+  await setup.records("usb");
+  await setup.stop();
+});
+
+Deno.test("the phase shortens the first chunk, and the schedule ends on time", async () => {
+  const microphones = new Sockets();
+  microphones.plug(named("usb"));
+  const schedule = { startMinute: 12 * 60, endMinute: 12 * 60 + 1 };
+  await using setup = await rig(microphones, { stream: { ...STREAM, phase: 0.7 }, schedule });
+  setup.run();
+  await setup.records("usb");
+  await setup.clock.advanceUntil("ends", () => !setup.report().in_schedule, 61_000);
+  await setup.stop();
+  const lengths = setup.lengths().map(Math.round);
+  assertEquals(lengths.slice(0, 6), [3, 10, 10, 10, 10, 10]);
+  const total = setup.lengths().reduce((sum, seconds) => sum + seconds, 0);
+  assert(total > 58 && total < 61, `${total} s in a minute`);
+});
