@@ -50,7 +50,9 @@ class Till {
       if (said.startsWith("HTTP/1.1 200 ")) {
         return { tookMs: performance.now() - startedMs, retries };
       }
-      if (!/^(HTTP\/1.1 503 |\w*Error|$)/.test(said)) throw new Error(`not accepted: ${said}`);
+      if (!/^(HTTP\/1.1 (408|503) |\w*Error|$)/.test(said)) {
+        throw new Error(`not accepted: ${said}`);
+      }
       this.close();
       await new Promise((resolve) => setTimeout(resolve, 1000));
     }
