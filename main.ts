@@ -13,6 +13,7 @@ import {
 import { readWantedMicrophone, runDevices, withMicrophones } from "./src/commands/devices.ts";
 import { runInstall } from "./src/commands/install.ts";
 import { runJoin } from "./src/commands/join.ts";
+import { parsePause, runPause } from "./src/commands/pause.ts";
 import { keepOnlyWhatIsNeeded } from "./src/commands/permissions.ts";
 import { runRequeue } from "./src/commands/requeue.ts";
 import { printError } from "./src/commands/terminal.ts";
@@ -91,6 +92,12 @@ async function main(): Promise<number> {
       return await runJoin({ ...args, paths: args.operands });
     case "verify":
       return await runVerify({ ...args, paths: args.operands });
+    case "pause": {
+      const seconds = parsePause(args.operands[0] ?? "");
+      return await runPause({ ...args, env, executable, request: { command: "pause", seconds } });
+    }
+    case "resume":
+      return await runPause({ ...args, env, executable, request: { command: "resume" } });
     case "requeue": {
       const spoolDir = args.spool ??
         loadGivenConfig({ explicit: args.config, env, executable }).config.spoolDir;

@@ -12,6 +12,7 @@ import { CONFIG, CONFIG_DIR, PROGRAM, runInstall } from "../src/commands/install
 import { STATE_DIR } from "../src/config/places.ts";
 import { runJoin } from "../src/commands/join.ts";
 import { runReceive } from "../src/commands/receive.ts";
+import { parsePause } from "../src/commands/pause.ts";
 import { runRequeue } from "../src/commands/requeue.ts";
 import { runVerify } from "../src/commands/verify.ts";
 import { runUninstall } from "../src/commands/uninstall.ts";
@@ -243,6 +244,12 @@ Deno.test("every recorder-agent command of the manuals runs, as far as that is h
         return Math.min(0, await runDevices({ print }));
       case "requeue":
         return await requeue(args);
+      case "pause": // these need a service: tests/integration/reload_test.ts runs them
+        print(String(parsePause(args.operands[0] ?? "")));
+        return 0;
+      case "resume":
+        print("resumes");
+        return 0;
       case "verify":
       case "join": {
         const paths = args.operands.map((path) => path === "chunks" ? chunks : chunk);
@@ -323,8 +330,10 @@ Deno.test("every recorder-agent command of the manuals runs, as far as that is h
     "help",
     "install",
     "join",
+    "pause",
     "receive",
     "requeue",
+    "resume",
     "run",
     "uninstall",
     "verify",

@@ -10,6 +10,7 @@ import type { Logger } from "../system/log.ts";
 import { isInSchedule, nextChange, type Schedule, scheduledBetween } from "../config/schedule.ts";
 import type { Spool } from "../spool/spool.ts";
 import type { Status } from "../status/status.ts";
+import { Wakeup } from "../system/wakeup.ts";
 import { openUntil } from "../system/window.ts";
 import { ChunkWriter } from "../spool/chunk_writer.ts";
 import { ProblemReport } from "../status/problem_report.ts";
@@ -80,6 +81,8 @@ export interface RecorderDeps {
   readonly spool: Spool;
   readonly status: Status;
   readonly log: Logger;
+  /** How much longer a person wants nothing recorded, ms; 0: recording is not paused. @default 0 */
+  readonly pausedForMs?: () => number;
   /** Called when packets were processed, and in each pass of the loop that waits for sound. */
   readonly onAlive?: () => void;
   /** @default Ffmpeg.start */
@@ -111,9 +114,13 @@ export class Recorder {
   readonly #sound: SoundWatch;
   #keeper: MicrophoneKeeper;
   #channels: ChannelKeeper;
-  /** Rings when the microphone is to be opened with other options. */
+  /** Ends the recording of now: the microphone is to be opened with other options, or not at all. */
   #reopen = () => {};
   readonly #volume: VolumeKeeper;
+  /** Ends the wait for the end of a pause. */
+  readonly #pauseChanged = new Wakeup();
+  /** Whether the gap of now is a pause. */
+  #isPause = false;
   /**
    * The microphone of each ffmpeg that a driver holds, by process id, until that microphone gives sound
    * again.
@@ -240,6 +247,7 @@ export class Recorder {
       }
       if (this.#scheduleEndMs !== null) this.#closeBooks("schedule_end");
       this.#ledger.begin(clock.monotonicMs());
+      if (await this.#waitWhilePaused(signal)) continue;
       await using hours = openUntil(signal, (signal) => this.#scheduleEnds(signal));
       await using settings = openUntil(hours.signal, (signal) => this.#settingsChange(signal));
       const startedMs = clock.monotonicMs();
@@ -265,6 +273,35 @@ export class Recorder {
       }
       await this.#waitToReconnect(settings.signal);
     }
+  }
+
+  /** A pause was begun or ended by a command. */
+  pauseChanged(): void {
+    this.#pauseChanged.ring();
+    this.#reopen();
+  }
+
+  /** Waits a moment if recording is paused; then true. The end of a pause is the end of a gap. */
+  async #waitWhilePaused(signal: AbortSignal): Promise<boolean> {
+    const { clock, pausedForMs = () => 0 } = this.#deps;
+    const pausedMs = pausedForMs();
+    if (pausedMs > 0) {
+      this.#problem.clear("recording is paused");
+      this.#delayMs = RECONNECT_MIN_MS;
+      this.#lostMs ??= clock.monotonicMs();
+      this.#gapCause = "paused";
+      this.#isPause = true;
+      const waitMs = Math.min(pausedMs, this.#nextLookMs());
+      await this.#pauseChanged.wait(clock, waitMs, signal);
+      return true;
+    }
+    if (this.#isPause && this.#writer.isIdle) {
+      const nowMs = clock.monotonicMs();
+      this.#declare(this.#ledger.end(nowMs), "paused");
+      this.#ledger.begin(nowMs);
+    }
+    this.#isPause = false;
+    return false;
   }
 
   /** Resolves when the microphone is to be opened with other options, or on abort. */
@@ -458,7 +495,9 @@ export class Recorder {
   #closeBooks(cause: string): void {
     this.#declareBefore();
     if (cause === "schedule_end") this.#chain.scheduleEnded();
-    this.#declare(this.#ledger.end(this.#scheduleEndMs ?? this.#deps.clock.monotonicMs()), cause);
+    const gap = this.#ledger.end(this.#scheduleEndMs ?? this.#deps.clock.monotonicMs());
+    this.#declare(gap, this.#isPause ? "paused" : cause);
+    this.#isPause = false;
     this.#scheduleEndMs = null;
     this.#gapCause = "starting";
   }

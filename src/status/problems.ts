@@ -35,6 +35,7 @@ const KIND_OF = {
   ffmpeg_stuck: "recording",
   sound_system_hangs: "recording",
   recorder_failed: "recording",
+  recording_paused: "recording",
   microphone_silent: "sound",
   microphone_stand_in: "sound",
   microphone_channel: "sound",
@@ -295,6 +296,12 @@ export const problems = {
   soundSystemHangs: define("sound_system_hangs", (what: string) => ({
     message: `Cannot list the microphones: ${what}`,
     fix: "Wait for the next attempt; if this lasts, unplug the USB devices or restart the machine",
+  })),
+
+  /** `until` is a local time. */
+  paused: define("recording_paused", (until: string) => ({
+    message: `Recording is paused by a command until ${until}`,
+    fix: "Wait until then, or run sudo recorder-agent resume",
   })),
 
   recorderFailed: define("recorder_failed", (error: unknown) => ({

@@ -11,6 +11,7 @@ import { FakeServiceManager } from "../fixtures/notify_socket.ts";
 import { PulseMicrophone } from "../fixtures/pulse_microphone.ts";
 
 const TOKEN = "a-token-that-is-nowhere-else";
+const MAIN = new URL("../../main.ts", import.meta.url).pathname;
 const OTHER_ID = "44444444-4444-4444-8444-444444444444";
 
 async function rig() {
@@ -175,6 +176,42 @@ Deno.test("a start with a wrong file uses the settings that worked last, until t
   } finally {
     await Deno.remove(dir, { recursive: true });
   }
+});
+
+Deno.test("a command pauses the recording over a restart, another one resumes it, and the gap is declared", async () => {
+  await using setup = await rig();
+  const { config, dir, microphone } = setup;
+  const command = async (...words: string[]) => {
+    const path = join(dir, "config.yaml");
+    const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: ["run", "-A", "--no-check", MAIN, ...words, "-c", path],
+    }).output();
+    return { code, text: new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr) };
+  };
+  {
+    await using agent = await AgentProcess.start({ config, dir, env: microphone.env });
+    await agent.said("Recording.");
+    const { code, text } = await command("pause", "15m");
+    assertEquals(code, 0, text);
+    assertMatch(text, /^Recording is paused until \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\n$/);
+    await until(async () => (await agent.health()).body.recording === false);
+    assert((await problemsOf(agent)).some(({ code }) => code === "recording_paused"));
+    assertEquals(await agent.end("SIGTERM"), 0);
+  }
+  const { code, text } = await command("resume");
+  assertEquals(code, 1);
+  assertMatch(text, /the service does not run/);
+  await using agent = await AgentProcess.start({ config, dir, env: microphone.env });
+  const { body, status } = await agent.health();
+  assertEquals([body.recording, body.status, status], [false, "degraded", 200]);
+  assert((await problemsOf(agent)).some(({ code }) => code === "recording_paused"));
+  assertEquals(await command("resume"), { code: 0, text: "Recording resumes\n" });
+  await agent.said("Recording.");
+  await agent.said("Recorded.");
+  assertEquals(await agent.end("SIGTERM"), 0);
+  const causes = (await Deno.readTextFile(join(config.spool_dir, "gaps.jsonl"))).trim().split("\n")
+    .map((line) => JSON.parse(line).cause);
+  assert(causes.filter((cause) => cause === "paused").length >= 2, causes.join());
 });
 
 async function until(condition: () => Promise<boolean>): Promise<void> {

@@ -47,6 +47,7 @@ function everyWording(): Diagnosis[] {
     ffmpegIncomplete: problems.ffmpegIncomplete("libopus encoder"),
     ffmpegStuck: problems.ffmpegStuck(77),
     soundSystemHangs: problems.soundSystemHangs("find gave no answer within 3 s"),
+    paused: problems.paused("2026-11-29 15:40:00"),
     recorderFailed: problems.recorderFailed(error),
     uploadFailing: problems.uploadFailing("the server answered 500"),
     uploadMisconfigured: problems.uploadMisconfigured("the server answered 401"),
