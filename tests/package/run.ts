@@ -68,7 +68,7 @@ function blocksOf(page: Document): string[] {
 const LOOK = `echo "--"; dpkg-query -W -f '\${Status}\\n' recorder-agent 2>/dev/null || echo gone
 for f in /usr/bin/recorder-agent /etc/recorder-agent/config.yaml /etc/recorder-agent/token \\
   /var/lib/recorder-agent/spool/outbox/a.ogg /var/lib/recorder-agent-update; do [ ! -e $f ] || echo $f; done
-getent passwd recorder-agent | cut -d: -f1; id -nG recorder-agent
+getent passwd recorder-agent | cut -d: -f1; id -nG recorder-agent; echo "++"
 `;
 /** What a till has after some time. */
 const USED = `mkdir -p /var/lib/recorder-agent/spool/outbox
@@ -76,7 +76,9 @@ touch /var/lib/recorder-agent/spool/outbox/a.ogg /etc/recorder-agent/config.yaml
 `;
 
 function looks(output: string): string[][] {
-  return output.split("--\n").slice(1).map((part) => part.trim().split("\n"));
+  return output.split("--\n").slice(1).map((part) =>
+    (part.split("++")[0] ?? "").trim().split("\n")
+  );
 }
 
 async function removed(dir: string): Promise<void> {
