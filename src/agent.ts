@@ -29,6 +29,7 @@ import { restoreHistory } from "./spool/restore_history.ts";
 import { BYTES_PER_GB, estimateChunkBytes, type RetentionLimits } from "./spool/retention.ts";
 import { Spool } from "./spool/spool.ts";
 import { declaredEnds } from "./status/gap_log.ts";
+import { reportRollback } from "./status/rollback.ts";
 import { type HealthReport, Status } from "./status/status.ts";
 import { type Clock, systemClock } from "./system/clock.ts";
 import { type Boot, ClockSync, readBoot, type SyncProbe } from "./system/clock_sync.ts";
@@ -98,6 +99,8 @@ export async function runAgent(options: AgentOptions, stop: AbortSignal): Promis
     });
     const onReady = () => void reload.ready();
     const supervision = new Supervision({ notifier, watchdogUsec, timeZone, onReady }, clock);
+    // A demo, or a run by hand, is not what was updated.
+    if (notifier !== null) await reportRollback({ clock, status, log: log.getChild("update") });
     await closeOpenFolders(spool.dir, log.getChild("spool"));
     const recovered = await recoverRecordings(spool, log.getChild("recovery"));
     status.carriedOver(spool.tally.outbox.durationUs, spool.tally.rejected.durationUs);
@@ -271,6 +274,7 @@ function limitsOf(config: Config): RetentionLimits {
 /** The current data for the status page and the metrics. */
 function viewStatus(parts: Parts, report: HealthReport): StatusView {
   const { clock, settings: { config }, spool, status, timeZone } = parts;
+  const oldest = spool.oldestWaitingNow;
   return {
     nowMs: clock.unixMs(),
     timeZone,
@@ -279,6 +283,7 @@ function viewStatus(parts: Parts, report: HealthReport): StatusView {
     history: status.history,
     counters: status.counters,
     tally: spool.tally,
+    oldestWaitingMs: oldest ? oldest.startUnixUs / 1000 : oldest,
     maxSpoolBytes: config.maxSpoolGb * BYTES_PER_GB,
     minFreeBytes: config.minFreeGb * BYTES_PER_GB,
     rssBytes: Deno.memoryUsage().rss,

@@ -34,6 +34,8 @@ const PURE = [
   "src/config/phase.ts",
   "src/config/schedule.ts",
   "src/config/sources.ts",
+  "src/config/transport.ts",
+  "src/config/value_text.ts",
   "src/config/words.ts",
   "src/capture/causes.ts",
   "src/capture/channel_meter.ts",
@@ -48,11 +50,15 @@ const PURE = [
   "src/microphone/microphone_choice.ts",
   "src/microphone/sound_listing.ts",
   "src/spool/latest_chunk.ts",
-  "src/receive/body_reader.ts",
   "src/receive/chunk_form.ts",
   "src/receive/day_coverage.ts",
+  "src/receive/key_turns.ts",
   "src/receive/multipart_reader.ts",
+  "src/receive/overview.ts",
   "src/receive/pages.ts",
+  "src/receive/s3_answers.ts",
+  "src/receive/s3_settings.ts",
+  "src/receive/shares.ts",
   "src/receive/store.ts",
   "src/spool/name_run.ts",
   "src/spool/oldest_names.ts",
@@ -63,9 +69,13 @@ const PURE = [
   "src/status/tally.ts",
   "src/system/concat_bytes.ts",
   "src/system/control_protocol.ts",
+  "src/system/connection_life.ts",
   "src/system/error_text.ts",
+  "src/system/http_answer.ts",
+  "src/system/http_body.ts",
   "src/system/http_request.ts",
   "src/system/printable.ts",
+  "src/system/prometheus.ts",
   "src/system/redact.ts",
   "src/upload/answer_reader.ts",
   "src/upload/failures.ts",
@@ -78,7 +88,7 @@ const PURE = [
   "src/upload/proxy.ts",
   "src/upload/send_window.ts",
   "src/upload/verdict.ts",
-  "src/web/work_budget.ts",
+  "src/system/work_budget.ts",
 ];
 
 interface Module {
@@ -207,6 +217,11 @@ Deno.test("only main.ts ends the process, and only places.ts reads the environme
   assertEquals(mentioning(/\bDeno\.env\b|\bprocess\.env\b/), ["src/config/places.ts"]);
 });
 
+Deno.test("only disk.ts reads whole files, because each has a limit there, and none is opened through a pipe", () => {
+  const whole = /\bDeno\.read(Text)?File(Sync)?(?!\w|\(new URL)|\.readAll\(|\bchild\.output\(\)/;
+  assertEquals(mentioning(whole), []);
+});
+
 Deno.test("only main.ts and the commands talk to a person", () => {
   const talking = mentioning(/\bconsole\b/).filter((path) => !path.startsWith("src/commands/"));
   assertEquals(talking.filter((path) => path !== "main.ts"), []);
@@ -229,4 +244,17 @@ Deno.test("every module starts with a sentence about its responsibility", () => 
     !/^(\/\/ deno-lint-ignore-file .*\n)?(\/\/|\/\*\*\n \*) [A-Z].{20,}/.test(text)
   );
   assertEquals(silent.map(({ path }) => path), []);
+});
+
+Deno.test("deno.lock has the packages of deno.json and no others: the compiled program carries them all", () => {
+  const { imports }: { imports: Record<string, string> } = JSON.parse(
+    Deno.readTextFileSync(join(ROOT, "deno.json")),
+  );
+  const { npm }: { npm: Record<string, unknown> } = JSON.parse(
+    Deno.readTextFileSync(join(ROOT, "deno.lock")),
+  );
+  const nameOf = (specifier: string) =>
+    /^(?:npm:)?((?:@[^/]+\/)?[^@/]+)@/.exec(specifier)?.[1] ?? specifier;
+  const used = [...new Set(Object.values(imports).map(nameOf))].sort();
+  assertEquals(Object.keys(npm).map(nameOf), used);
 });

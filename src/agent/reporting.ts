@@ -3,7 +3,7 @@
 
 import type { Config } from "../config/config.ts";
 import { firstInterval, phaseOf } from "../config/phase.ts";
-import { otlpHeadersToSend } from "../config/transport.ts";
+import { assertTransport } from "../config/transport.ts";
 import { ProblemReport } from "../status/problem_report.ts";
 import type { HealthReport, Status } from "../status/status.ts";
 import type { Clock } from "../system/clock.ts";
@@ -14,6 +14,7 @@ import { TextPost } from "../upload/text_post.ts";
 import { sendHeartbeats } from "../web/heartbeat.ts";
 import { collectMetrics } from "../web/metrics.ts";
 import { MetricsPush } from "../web/metrics_push.ts";
+import { OTLP_TYPE } from "../web/otlp.ts";
 import type { StatusView } from "../web/view.ts";
 import type { Settings } from "./settings.ts";
 import { inTurns } from "./turns.ts";
@@ -65,9 +66,10 @@ async function pushMetrics(config: Config, deps: Deps, signal: AbortSignal): Pro
       "register_id": config.registerId,
     },
     collect: () => collectMetrics(deps.view()),
-    push: (content, signal) => {
-      const text = { type: "application/json", content };
-      return post.post(path, text, otlpHeadersToSend(config), signal);
+    push: async (content, signal) => {
+      assertTransport(config, "otlp_endpoint");
+      const text = { type: OTLP_TYPE, content };
+      return await post.post(path, text, config.otlpHeaders ?? {}, signal);
     },
   }, deps).run(signal);
 }
@@ -87,9 +89,10 @@ async function heartbeat(config: Config, deps: Deps, signal: AbortSignal): Promi
       url: config.heartbeatUrl,
       ...intervals(config, config.heartbeatIntervalS),
       report: deps.report,
-      ping: (url, content, signal) => {
+      ping: async (url, content, signal) => {
+        assertTransport(config, "heartbeat_url");
         const { pathname, search } = new URL(url);
-        return post.post(pathname + search, { type: "text/plain", content }, {}, signal);
+        return await post.post(pathname + search, { type: "text/plain", content }, {}, signal);
       },
     },
     deps,

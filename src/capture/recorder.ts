@@ -17,13 +17,16 @@ import { ProblemReport } from "../status/problem_report.ts";
 import { type Diagnosis, type ProblemCode, problems } from "../status/problems.ts";
 import { ChannelKeeper, type OpenChannels } from "./channel_keeper.ts";
 import { type Before, causeBeforeStart, ChunkChain } from "./chunk_chain.ts";
+import { alsaEnvironment } from "./alsa_config.ts";
 import { FfmpegMissingError, type StartFfmpeg } from "./ffmpeg.ts";
 import { appendGap, isNormalEdge } from "../status/gap_log.ts";
 import { type Gap, Ledger, type LedgerBalance } from "../status/ledger.ts";
 import { NoMicrophoneError } from "../microphone/microphone_choice.ts";
+import { type Mixer, mixerOf } from "../microphone/mixer.ts";
 import { MicrophoneKeeper } from "../microphone/microphone_keeper.ts";
 import { keyOf, type Microphone, type Microphones } from "../microphone/microphones.ts";
 import { SoundWatch } from "./sound_watch.ts";
+import { type LevelSetting, VolumeKeeper } from "./volume_keeper.ts";
 import { recordStream, type StreamDeps, type StreamEnd, type StreamOptions } from "./stream.ts";
 
 /** The schedule is checked at least this often, because the clock may be stepped at any time. */
@@ -57,6 +60,8 @@ export interface RecorderOptions {
   readonly stream: Omit<StreamOptions, "tags">;
   /** Which channels of a microphone that has several are recorded. @default "auto" */
   readonly audioChannel?: ChannelSetting;
+  /** Level to set at each microphone; default: none. */
+  readonly level?: LevelSetting;
   /** How much sound a power cut may cost, ms. */
   readonly syncIntervalMs: number;
   /** Comments that every chunk carries, besides those about stream and microphone. */
@@ -82,6 +87,8 @@ export interface RecorderDeps {
   readonly onAlive?: () => void;
   /** @default Ffmpeg.start */
   readonly startFfmpeg?: StartFfmpeg;
+  /** The controls of a sound card. @default those that amixer knows */
+  readonly mixerOf?: (card: number) => Mixer;
 }
 
 interface Attempt extends StreamEnd {
@@ -112,6 +119,7 @@ export class Recorder {
   readonly #pauseChanged = new Wakeup();
   /** Whether the gap of now is a pause. */
   #isPause = false;
+  readonly #volume: VolumeKeeper;
   /**
    * The microphone of each ffmpeg that a driver holds, by process id, until that microphone gives sound
    * again.
@@ -144,6 +152,13 @@ export class Recorder {
     this.#sound = new SoundWatch(() => new ProblemReport(deps));
     this.#keeper = this.#makeKeeper();
     this.#channels = this.#makeChannelKeeper();
+    const noLevel: LevelSetting = { volume: null, agc: null };
+    this.#volume = new VolumeKeeper(() => this.#options.level ?? noLevel, {
+      ...deps,
+      spoolDir: deps.spool.dir,
+      mixerOf: deps.mixerOf ??
+        ((card) => mixerOf(card, alsaEnvironment(this.#options.stream.socketDir))),
+    });
     // One writer for all streams: sound that waits for a full disk is kept when a microphone is lost.
     this.#writer = new ChunkWriter(deps.spool, options.syncIntervalMs, {
       ...deps,
@@ -195,6 +210,10 @@ export class Recorder {
   /** Works until the signal aborts; the current chunk is then finished and kept. */
   async run(signal: AbortSignal): Promise<void> {
     this.#begunMs = this.#deps.clock.monotonicMs();
+    const { schedule } = this.#options;
+    if ("week" in schedule && schedule.overlaps.length > 0) {
+      new ProblemReport(this.#deps).set(problems.scheduleOverlaps(schedule.overlaps));
+    }
     try {
       await this.#followSchedule(signal);
     } finally {
@@ -324,11 +343,15 @@ export class Recorder {
       await using better = keeper.canBeBettered(microphone)
         ? openUntil(signal, (signal) => keeper.betterComes(signal))
         : null;
+      // At the same time: the level must not delay the sound.
+      const isSet = this.#volume.open(microphone);
       for (const source of microphone.attempts) {
         end = await this.#recordChannels(source, microphone, better?.signal ?? signal);
         // The next way to open the same microphone can only help if the format was not offered.
         if (end.soundEndMs !== null || end.diagnosis?.code !== problems.format.code) break;
       }
+      await isSet;
+      if (end.diagnosis === null) await this.#volume.close(microphone);
       const isBetter = better?.signal.aborted && !signal.aborted;
       if (isBetter && end.soundEndMs !== null) this.#gapCause = "microphone_changed";
       if (end.diagnosis === null) return end;
@@ -568,9 +591,9 @@ export class Recorder {
 
 /** Whether the microphone must be opened again for these options. */
 export function opensOtherwise(before: RecorderOptions, after: RecorderOptions): boolean {
-  const opening = ({ audioChannel, stream }: RecorderOptions) => {
+  const opening = ({ audioChannel, level, stream }: RecorderOptions) => {
     const { sampleRate, bitrateKbps, gainDb, highpassHz } = stream;
-    return JSON.stringify([audioChannel, sampleRate, bitrateKbps, gainDb, highpassHz]);
+    return JSON.stringify([audioChannel, level, sampleRate, bitrateKbps, gainDb, highpassHz]);
   };
   return before.microphones !== after.microphones || opening(before) !== opening(after);
 }

@@ -15,7 +15,7 @@ import type { ChunkWriter } from "../spool/chunk_writer.ts";
 import { problems } from "../status/problems.ts";
 import type { ChunkChain } from "./chunk_chain.ts";
 import type { LevelMeter } from "./level_meter.ts";
-import { PAGE_MS } from "./ffmpeg.ts";
+import { PAGE_MS } from "./ffmpeg_arguments.ts";
 import { OPUS_RATE, type OpusEvent, type OpusHead, type OpusPacket } from "../chunk/opus.ts";
 import { Timeline } from "./timeline.ts";
 

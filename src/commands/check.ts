@@ -2,6 +2,7 @@
 // other, and prints what is wrong and how to fix it. It changes nothing, and sends a chunk only on
 // request. Each check is a separate function; a check that fails does not stop the others.
 
+import { readNamedTextSync } from "../system/disk.ts";
 import { type Config, ConfigError } from "../config/config.ts";
 import { isForbidden, type ReadTextFile } from "../config/file_failure.ts";
 import {
@@ -15,7 +16,18 @@ import {
 import { lastGoodPath } from "../config/last_good.ts";
 import { STATE_DIR } from "../config/places.ts";
 import { loadStartConfig } from "../config/start_config.ts";
-import { failed, type Finding, ok, skippedAll, type Verdict, warning } from "./finding.ts";
+import { INSECURE_FIX, refuseTransport } from "../config/transport.ts";
+import {
+  failed,
+  type Finding,
+  formatFinding,
+  MARKS,
+  NAME_WIDTH,
+  ok,
+  sentence,
+  skippedAll,
+  warning,
+} from "./finding.ts";
 import {
   checkClock,
   checkPower,
@@ -25,8 +37,10 @@ import {
   readUnit,
 } from "./check_machine.ts";
 import { checkMicrophone } from "./check_microphone.ts";
+import { checkSchedule } from "./check_schedule.ts";
 import { checkServer, SERVER_CHECKS } from "./check_server.ts";
 import { withMicrophones } from "./devices.ts";
+import { systemClock } from "../system/clock.ts";
 import { toJson } from "../system/printable.ts";
 import { messageOf } from "../system/error_text.ts";
 import { printText } from "./terminal.ts";
@@ -44,8 +58,6 @@ export interface CheckOptions {
   readonly installation?: Installation;
   readonly readTextFile?: ReadTextFile;
 }
-
-const MARKS: Record<Verdict, string> = { ok: "✔", warning: "!", failed: "✘", skipped: "–" };
 
 /** Returns the exit code: 0 if nothing failed (there may be warnings), else 1; 2 if nothing is set up. */
 export async function runCheck(options: CheckOptions): Promise<number> {
@@ -90,6 +102,11 @@ function checksOf(
   ];
   const unit = readUnit();
   return [
+    withConfig(
+      ["schedule"],
+      (config) =>
+        Promise.resolve(checkSchedule(config, systemClock.unixMs(), Temporal.Now.timeZoneId())),
+    ),
     ["microphone", () => checkMicrophone(config)],
     ["service", async () => checkService(await unit, config)],
     ["user", async () => checkUser(await unit)],
@@ -127,6 +144,12 @@ async function checkConfig(
           `sudo chmod o= ${path}`,
         ),
       );
+    }
+    // The way to the Ingest API is a check of its own.
+    for (const key of ["otlp_endpoint", "heartbeat_url"] as const) {
+      const [refusal = null] = refuseTransport(config, key)?.split(";") ?? [];
+      if (refusal === null) continue;
+      found.push(failed(name, `nothing is sent: ${refusal}`, sentence(INSECURE_FIX)));
     }
     return { config, found, isSetUp: true, environment };
   } catch (error) {
@@ -182,14 +205,7 @@ function fixOf(problem: string, again: string): string {
 /** Whether every user of this machine can read the token in this file. */
 function exposes(path: string, token: string | null): boolean {
   const isForEveryone = ((Deno.statSync(path).mode ?? 0) & 0o004) !== 0;
-  return token !== null && isForEveryone && Deno.readTextFileSync(path).includes(token);
-}
-
-function formatFinding({ name, verdict, message, fix }: Finding): string {
-  const indent = " ".repeat(17);
-  const lines = [`${MARKS[verdict]} ${name.padEnd(15)}${message.replaceAll("\n", `\n${indent}`)}`];
-  if (fix !== null) lines.push(`${indent}→ ${fix}`);
-  return lines.join("\n");
+  return token !== null && isForEveryone && readNamedTextSync(path).includes(token);
 }
 
 /** The checks that were skipped because another check failed: one line for each cause. */
@@ -198,7 +214,9 @@ function formatSkipped(findings: readonly Finding[]): string[] {
   return [...causes].flatMap(([because, found]) =>
     because === null
       ? []
-      : `${MARKS.skipped} not checked    ${found.map(({ name }) => name).join(", ")}: ` +
+      : `${MARKS.skipped} ${"not checked".padEnd(NAME_WIDTH)}${
+        found.map(({ name }) => name).join(", ")
+      }: ` +
         `fix ${because} first`
   );
 }

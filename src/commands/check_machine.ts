@@ -1,5 +1,6 @@
 // The checks of the machine: the service's user, the spool, the clock, the unit, the power supply.
 
+import { readNamedText } from "../system/disk.ts";
 import { statfs } from "node:fs/promises";
 import { join } from "@std/path/join";
 import { outputOf } from "../system/child.ts";
@@ -25,7 +26,7 @@ export async function checkUser(unit: Unit | null, root = "/"): Promise<Finding[
   if (await idOf(root, "passwd", USER) === null) {
     return [failed(name, `there is no user ${USER}`, "sudo recorder-agent install creates it")];
   }
-  const groups = await Deno.readTextFile(join(root, "/etc/group"));
+  const groups = await readNamedText(join(root, "/etc/group"));
   const audio = /^audio:[^:]*:\d+:(.*)$/m.exec(groups)?.[1]?.split(",") ?? [];
   return audio.includes(USER)
     ? [ok(name, `${USER} is in the group audio`)]

@@ -12,7 +12,7 @@ import type { Step } from "../upload/open_connection.ts";
 import { proxyFor } from "../upload/proxy.ts";
 import { inMemory } from "../upload/upload_file.ts";
 import { parseRetryAfter } from "../upload/verdict.ts";
-import { failed, type Finding, hasFailed, ok, skippedAll, warning } from "./finding.ts";
+import { failed, type Finding, hasFailed, ok, sentence, skippedAll, warning } from "./finding.ts";
 import { isBusy, judgeSize, judgeToken, type ProbeAnswer, sayBytes } from "./check_answers.ts";
 import { silentChunk } from "./probe_chunk.ts";
 import { ServerProbe } from "./server_probe.ts";
@@ -45,7 +45,7 @@ export async function checkServer(
   sendTestChunk: boolean,
   env: Readonly<Record<string, string>> = {},
 ): Promise<Finding[]> {
-  const refusal = refuseTransport(config);
+  const refusal = refuseTransport(config, "ingest_base_url");
   // The token must not be sent there, and without it nothing more can be found out.
   if (refusal !== null) {
     const others = [...SERVER_CHECKS, ...(sendTestChunk ? ["test chunk"] : [])]
@@ -181,10 +181,6 @@ function noAnswer(
   const fix = ownFix === null || name === "api" ? FIXES[name] : ownFix;
   const what = failure.kind === "timeout" ? `no answer: ${failure.what}` : failure.what;
   return failed(name, what, sentence(fix));
-}
-
-function sentence(text: string): string {
-  return `${text.slice(0, 1).toUpperCase()}${text.slice(1)}`;
 }
 
 /** Which check a kind of failure belongs to; null: it depends on how far the request came. */

@@ -24,6 +24,7 @@ Usage:
   recorder-agent uninstall [--purge]             remove the service; recordings stay
   recorder-agent demo [--seconds N] [--dir DIR]  try it without a microphone or a server
   recorder-agent receive --dir DIR               receive chunks from tills into a folder
+  recorder-agent receive --store s3://BUCKET     receive them into an object store
   recorder-agent conform URL                     test a server of your own against the protocol; it
                                                  keeps the test chunks
 
@@ -35,6 +36,8 @@ Options:
   } (default: INFO; of demo WARNING)
       --set KEY=VALUE   install: set a key of the configuration; conform: point_id, register_id,
                         device_id of the test chunks (default: new ones); may be repeated
+      --take FILE       install: keys of the configuration in a file, which is wiped and removed
+                        afterwards; ids that it does not give come from the board
       --root DIR        install, uninstall: the system in this folder instead of the running one
       --purge           uninstall: also remove recordings, configuration, token and user
       --dry-run         install, uninstall, requeue: only print what would be done
@@ -59,7 +62,11 @@ Options:
       --tls-cert FILE   receive: certificate chain, PEM; with --tls-key
       --tls-key FILE    receive: its key, PEM
       --token-file FILE conform: the token of the server (default: RA_INGEST_TOKEN)
-      --tls-ca FILE     conform: certificates to trust in addition to the public ones, PEM
+      --tls-ca FILE     conform, receive --store: certificates to trust in addition to the public
+                        ones, PEM
+      --store s3://…    receive: a bucket, or s3://BUCKET/PREFIX, in place of --dir
+      --s3-credentials FILE
+                        receive: access key, secret key, region and endpoint_url of the bucket
       --max-mb N        receive: size of an upload (default: 128)
   -h, --help            print this help
       --version         print the version
@@ -84,6 +91,7 @@ const OPTIONS = {
   config: { type: "string", short: "c" },
   "log-level": { type: "string" },
   set: { type: "string", multiple: true },
+  take: { type: "string" },
   root: { type: "string" },
   purge: { type: "boolean" },
   "dry-run": { type: "boolean" },
@@ -101,6 +109,8 @@ const OPTIONS = {
   dir: { type: "string" },
   listen: { type: "string" },
   tokens: { type: "string" },
+  store: { type: "string" },
+  "s3-credentials": { type: "string" },
   "no-token": { type: "boolean" },
   "tls-cert": { type: "string" },
   "tls-key": { type: "string" },
@@ -114,7 +124,7 @@ const OPTIONS = {
 /** The options that each command accepts. */
 const COMMANDS = {
   run: ["config", "log-level"],
-  install: ["set", "root", "dry-run"],
+  install: ["set", "take", "root", "dry-run"],
   uninstall: ["root", "purge", "dry-run"],
   check: ["config", "json", "send-test-chunk"],
   devices: ["config"],
@@ -124,7 +134,10 @@ const COMMANDS = {
   join: ["output", "from", "to", "zone", "device", "gaps"],
   verify: ["zone", "device", "json"],
   demo: ["log-level", "seconds", "dir"],
-  receive: ["log-level", "dir", "listen", "tokens", "no-token", "tls-cert", "tls-key", "max-mb"],
+  receive: [
+    ...["log-level", "dir", "listen", "tokens", "no-token", "tls-cert", "tls-key", "max-mb"],
+    ...["store", "s3-credentials", "tls-ca"],
+  ],
   conform: ["token-file", "tls-ca", "set", "json"],
 } as const satisfies Record<string, readonly (keyof typeof OPTIONS)[]>;
 
@@ -135,7 +148,9 @@ export interface CommandLine {
   readonly command: CommandName;
   readonly config: string | undefined;
   readonly logLevel: LevelName | undefined;
+  /** `KEY=VALUE` */
   readonly set: readonly string[];
+  readonly take: string | undefined;
   readonly root: string;
   readonly purge: boolean;
   readonly dryRun: boolean;
@@ -145,18 +160,25 @@ export interface CommandLine {
   readonly sendTestChunk: boolean;
   readonly seconds: number;
   readonly dir: string | undefined;
+  /** ADDRESS:PORT; an IPv6 address stands in brackets. */
   readonly listen: string;
   readonly tokens: string | undefined;
+  readonly store: string | undefined;
+  readonly s3Credentials: string | undefined;
   readonly noToken: boolean;
   readonly tlsCert: string | undefined;
   readonly tlsKey: string | undefined;
   readonly maxMb: number;
   readonly tokenFile: string | undefined;
   readonly tlsCa: string | undefined;
+  /** The file to be written; with `split` its name gets the time of each part. */
   readonly output: string;
+  /** Date and time; undefined: from the first chunk on, or to the last. */
   readonly from: string | undefined;
   readonly to: string | undefined;
+  /** IANA name; undefined: that of this machine. */
   readonly zone: string | undefined;
+  /** Only chunks of this device; undefined: of all. */
   readonly device: string | undefined;
   readonly gaps: GapMode;
   /** The arguments of the commands `pause`, `requeue`, `join`, `verify` and `conform`. */
@@ -196,6 +218,7 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     config: values.config,
     logLevel: readLevel(values["log-level"]),
     set: values.set ?? [],
+    take: values.take,
     root: values.root ?? "/",
     purge: values.purge ?? false,
     dryRun: values["dry-run"] ?? false,
@@ -207,6 +230,8 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     dir: values.dir,
     listen: values.listen ?? "127.0.0.1:8043",
     tokens: values.tokens,
+    store: values.store,
+    s3Credentials: values["s3-credentials"],
     noToken: values["no-token"] ?? false,
     tlsCert: values["tls-cert"],
     tlsKey: values["tls-key"],

@@ -3,12 +3,12 @@
 // out one step after the other; each step may be repeated. Installing again is an upgrade: configuration
 // and token stay.
 
-import { exists } from "../system/disk.ts";
+import { exists, readNamedText, readNamedTextSync } from "../system/disk.ts";
 import { type Config, loadConfig } from "../config/config.ts";
 import { DEFAULT_CONFIG_PATH, ENVIRONMENT_PATH, STATE_DIR, UNIT_PATH } from "../config/places.ts";
 import { variableOf } from "../config/key.ts";
 import { INSTALLED_TOKEN_PATH, TOKEN_KEYS } from "../config/token.ts";
-import { refuseTransport } from "../config/transport.ts";
+import { refuseTransports } from "../config/transport.ts";
 import { VERSION } from "../system/version.ts";
 import { applySettings } from "./config_edit.ts";
 import {
@@ -27,12 +27,22 @@ import {
   idOf,
   linkStep,
   programStep,
+  removeStep,
   runProgram,
   runStep,
   type Step,
   StepError,
 } from "./install_steps.ts";
+import { isPackaged, PACKAGED_PROGRAM, PACKAGED_UNIT, refuseSecond } from "./install_package.ts";
+import {
+  judgeSteps,
+  keepStep,
+  putOnTrial,
+  removeJudgeSteps,
+  requestStep,
+} from "./install_update.ts";
 import { contentsOf, linkedAccounts, pathIn, under } from "./install_root.ts";
+import { boardIds, readTaken, wipeStep } from "./install_take.ts";
 import { refuseSpool } from "./spool_folder.ts";
 import { parseEnvironmentFile } from "../config/environment_file.ts";
 import { quote } from "../config/config_values.ts";
@@ -64,6 +74,8 @@ export interface InstallOptions {
   readonly root: string;
   /** `key=value` for the configuration. */
   readonly set: readonly string[];
+  /** A file with further settings, which is wiped and removed afterwards. */
+  readonly take?: string | undefined;
   readonly env: Readonly<Record<string, string>>;
   readonly dryRun: boolean;
   /** The program to install. */
@@ -100,10 +112,10 @@ export async function runInstall(options: InstallOptions): Promise<number> {
       `\nrecorder-agent ${VERSION} ${dryRun ? "would be installed" : "is being installed"}` +
         `${isLive ? "" : ` into ${root}`}:`,
     );
-    const hasDropIn = await exists(contentsOf(root, DROP_IN));
-    await carryOut(fileSteps({ ...options, hasDropIn }, plan), { dryRun, print });
+    const facts = await readFacts(options, isLive);
+    await carryOut(await fileSteps(options, facts, plan), { dryRun, print });
     if (dryRun) print("\nNothing was changed (--dry-run).");
-    else if (isLive) return await start(plan, print);
+    else if (isLive) return await start(plan, facts.isUpdate, print);
     else print(`\nInstalled into ${root}; the service starts when that system boots.`);
     return 0;
   } catch (error) {
@@ -131,6 +143,7 @@ async function checkSystem(root: string, isLive: boolean, executable: string): P
         `that write accounts would follow it on this machine`,
     );
   }
+  if (isLive && await isPackaged(root)) refuseSecond(executable);
   if (executable === "") {
     throw new Error(
       "Cannot install as this is the source run by deno: build the program with `deno task compile`, " +
@@ -151,21 +164,28 @@ async function checkSystem(root: string, isLive: boolean, executable: string): P
  * up.
  */
 async function makePlan(options: InstallOptions): Promise<Plan | null> {
-  const { root, ask = askOnTerminal() } = options;
+  const { root, take, ask = take === undefined ? askOnTerminal() : null } = options;
   const [configPath, tokenPath] = [contentsOf(root, CONFIG), contentsOf(root, TOKEN)];
-  const before = await exists(configPath) ? await Deno.readTextFile(configPath) : null;
-  const settings = readSettings(options.set, options.env);
+  const before = await exists(configPath) ? await readNamedText(configPath) : null;
+  const taken = take === undefined ? [] : await readTaken(take);
+  const settings = new Map([...taken, ...readSettings(options.set, options.env)]);
   const variables = await readVariables(root);
   refuseOverridden(settings, variables);
   const hasToken = await exists(tokenPath) || before !== null;
   // If a configuration exists, loadConfig reports below what is missing in it.
   const known = (key: string) => key === TOKEN_KEY ? hasToken : before !== null;
+  if (take !== undefined) {
+    const ids = await boardIds(root, missingKeys(settings, known));
+    for (const [key, id] of ids) settings.set(key, id);
+  }
   const missing = missingKeys(settings, known);
   if (missing.length > 0) {
     if (ask === null) {
       throw new Error(
         `Cannot install without ${missing.join(", ")}: give each with --set KEY=VALUE or its RA_ ` +
-          `variable, or run install on a terminal, where it asks`,
+          `variable${
+            take === undefined ? "" : ` or in ${take}`
+          }, or run install on a terminal, where it asks`,
       );
     }
     const answers = await askFor(missing, ask);
@@ -187,11 +207,11 @@ async function makePlan(options: InstallOptions): Promise<Plan | null> {
     readTextFile: (path) => {
       if (path === CONFIG) return configText;
       const place = path === `${credentials}/ingest-token` ? TOKEN : path;
-      return Deno.readTextFileSync(contentsOf(root, place));
+      return readNamedTextSync(contentsOf(root, place));
     },
   });
-  const insecure = refuseTransport(config);
-  if (insecure !== null) throw new Error(`Cannot install as ${insecure}`);
+  const insecure = refuseTransports(config);
+  if (insecure.length > 0) throw new Error(`Cannot install as ${insecure.join("\nand as ")}`);
   return { configText, token, healthPort: config.healthPort, ...await planSpool(root, config) };
 }
 
@@ -213,7 +233,7 @@ async function planSpool(
 /** The variables of the service, which override the configuration. */
 async function readVariables(root: string): Promise<Record<string, string>> {
   const path = contentsOf(root, ENVIRONMENT_PATH);
-  return await exists(path) ? parseEnvironmentFile(await Deno.readTextFile(path)) : {};
+  return await exists(path) ? parseEnvironmentFile(await readNamedText(path)) : {};
 }
 
 /** A setting that a variable of the service overrides would have no effect. */
@@ -247,18 +267,58 @@ async function checkPort(port: number): Promise<void> {
   );
 }
 
-function fileSteps(options: InstallOptions & { hasDropIn: boolean }, plan: Plan): Step[] {
-  const { root, executable } = options;
+interface Facts {
+  readonly hasDropIn: boolean;
+  /** The Debian package, which brings program, units and user. */
+  readonly hasPackage: boolean;
+  /** A program that an earlier `install` has copied. */
+  readonly hasCopy: boolean;
+  /** Another program will run than before. */
+  readonly isUpdate: boolean;
+}
+
+async function readFacts({ root, executable }: InstallOptions, isLive: boolean): Promise<Facts> {
+  const hasPackage = await isPackaged(root);
+  const hasCopy = await exists(contentsOf(root, UNIT)) && await exists(contentsOf(root, PROGRAM));
+  const isOther = hasPackage || !await programStep("", root, executable, PROGRAM).isDone();
+  return {
+    hasDropIn: await exists(contentsOf(root, DROP_IN)),
+    hasPackage,
+    hasCopy,
+    isUpdate: isLive && hasCopy && isOther,
+  };
+}
+
+/** How the package takes over from a copied program, which becomes the way back. */
+function takeOverSteps(root: string): Step[] {
+  const old = `${PACKAGED_PROGRAM}.old`;
+  return [
+    programStep(`Keep ${PROGRAM} as ${old}`, root, contentsOf(root, PROGRAM), old),
+    ...[WANTS, UNIT, PROGRAM].map((path) => removeStep(root, path)),
+    ...removeJudgeSteps(root, [UNIT, PROGRAM]),
+  ];
+}
+
+async function fileSteps(
+  { root, executable, take }: InstallOptions,
+  facts: Facts,
+  plan: Plan,
+): Promise<Step[]> {
   const encode = (text: string) => new TextEncoder().encode(text);
+  const { hasPackage, isUpdate } = facts;
+  const own = (...steps: Step[]) => hasPackage ? [] : steps;
   const steps = [
-    fileStep(`Write ${USERS}`, root, USERS, () => encode(USERS_TEXT), { mode: 0o644 }),
-    runStep(`Create the user ${USER} in the group audio`, [
-      PROGRAMS.systemdSysusers,
-      `--root=${root}`,
-      under(root, USERS),
-    ], { isDone: async () => await idOf(root, "passwd", USER) !== null }),
+    ...own(
+      fileStep(`Write ${USERS}`, root, USERS, () => encode(USERS_TEXT), { mode: 0o644 }),
+      runStep(`Create the user ${USER} in the group audio`, [
+        PROGRAMS.systemdSysusers,
+        `--root=${root}`,
+        under(root, USERS),
+      ], { isDone: async () => await idOf(root, "passwd", USER) !== null }),
+    ),
     folderStep(root, CONFIG_DIR, { mode: 0o750, group: USER }),
-    programStep(`Copy the program to ${PROGRAM}`, root, executable, PROGRAM),
+    ...own(programStep(`Copy the program to ${PROGRAM}`, root, executable, PROGRAM)),
+    keepStep(root, CONFIG, encode(plan.configText), isUpdate),
     fileStep(`Write the configuration to ${CONFIG}`, root, CONFIG, () => encode(plan.configText), {
       mode: 0o640,
       group: USER,
@@ -278,30 +338,34 @@ function fileSteps(options: InstallOptions & { hasDropIn: boolean }, plan: Plan)
       ),
     );
   }
-  steps.push(
-    fileStep(
-      `Write the unit to ${UNIT}`,
-      root,
-      UNIT,
-      async () => encode(await readAsset("recorder-agent.service")),
-      {
-        mode: 0o644,
-      },
-    ),
-  );
+  const unit = encode(await readAsset("recorder-agent.service"));
+  steps.push(...own(
+    keepStep(root, UNIT, unit, isUpdate),
+    fileStep(`Write the unit to ${UNIT}`, root, UNIT, () => unit, { mode: 0o644 }),
+    ...judgeSteps(root),
+  ));
   const allow = `Allow the service to write to ${spoolDir} (${DROP_IN})`;
   const dropIn = (text: string) =>
     fileStep(allow, root, DROP_IN, () => encode(`[Service]\n${text}`), { mode: 0o644 });
   if (!isSpoolOfUnit) {
     steps.push(
       folderStep(root, spoolDir, { mode: 0o700, owner: USER, group: USER }),
-      dropIn(`ReadWritePaths=${quoteForUnit(spoolDir)}\n`),
+      // Writable, but nothing in it can be started: NoExecPaths=/ does not reach it (see the unit).
+      dropIn(
+        ["ReadWritePaths", "NoExecPaths"].map((key) => `${key}=${quoteForUnit(spoolDir)}\n`).join(
+          "",
+        ),
+      ),
     );
-  } else if (options.hasDropIn) {
+  } else if (facts.hasDropIn) {
     // Without the earlier folder, the service could not start once that is gone.
     steps.push(dropIn(""));
   }
-  steps.push(linkStep(`Enable the start of ${SERVICE} at every boot`, root, WANTS, UNIT));
+  if (hasPackage && facts.hasCopy) steps.push(...takeOverSteps(root));
+  const enabled = hasPackage ? PACKAGED_UNIT : UNIT;
+  steps.push(linkStep(`Enable the start of ${SERVICE} at every boot`, root, WANTS, enabled));
+  if (isUpdate) steps.push(requestStep(root));
+  if (take !== undefined) steps.push(wipeStep(take));
   return steps;
 }
 
@@ -312,26 +376,33 @@ export function quoteForUnit(path: string): string {
   return `"${escaped.replaceAll(/["\\]/g, "\\$&")}"`;
 }
 
-/** Starts the service, waits until it is ready, and prints its state and the next commands. */
-async function start(plan: Plan, print: (line: string) => void): Promise<number> {
-  print("\nStarting the service; this takes a few seconds …");
+/** Starts the service, waits until it is ready or judged, and prints its state and the next commands. */
+async function start(
+  plan: Plan,
+  isUpdate: boolean,
+  print: (line: string) => void,
+): Promise<number> {
+  print(
+    isUpdate
+      ? "\nThe new program is on trial: it must record for half a minute, or the previous one returns …"
+      : "\nStarting the service; this takes a few seconds …",
+  );
   try {
-    await runProgram([PROGRAMS.systemctl, "daemon-reload"]);
-    await runProgram([PROGRAMS.systemctl, "restart", SERVICE], START_MS);
+    if (isUpdate) await putOnTrial();
+    else {
+      await runProgram([PROGRAMS.systemctl, "daemon-reload"]);
+      await runProgram([PROGRAMS.systemctl, "restart", SERVICE], START_MS);
+    }
   } catch (error) {
     print(`${messageOf(error)}\nThe last log lines of the service:`);
-    for (const line of await lastLines(8)) print(`  ${line}`);
+    for (const line of await lastLines(isUpdate ? 20 : 8)) print(`  ${line}`);
     print(
-      `\nEverything is installed, but the service did not start. systemd tries again every few ` +
-        `seconds. Fix the reported error, for instance in ${CONFIG}, then run:\n` +
-        `  sudo systemctl restart ${SERVICE}`,
+      isUpdate
+        ? `\nThe problem is reported until the next update.`
+        : `\nEverything is installed, but the service did not start. systemd tries again every few ` +
+          `seconds. Fix the reported error, for instance in ${CONFIG}, then run:\n` +
+          `  sudo systemctl restart ${SERVICE}`,
     );
-    if (await exists(`${PROGRAM}.old`)) {
-      print(
-        `To go back to the previous program:\n` +
-          `  sudo mv ${PROGRAM}.old ${PROGRAM} && sudo systemctl restart ${SERVICE}`,
-      );
-    }
     return 1;
   }
   const health = await readHealth(plan.healthPort);

@@ -3,6 +3,7 @@
 // decides whether a value is valid; config_edit.ts writes them into a file.
 
 import { type Key, type KeyTable, shortMeaningOf, variableOf } from "../config/key.ts";
+import { isSecret } from "../config/config_values.ts";
 import { KEYS } from "../config/keys.ts";
 
 /** Values by key of the configuration, as a person writes them. */
@@ -26,7 +27,8 @@ export function readSettings(
   env: Readonly<Record<string, string>>,
 ): Map<string, string> {
   const settings = new Map<string, string>();
-  const keys = Object.keys(KEYS);
+  const table: KeyTable = KEYS;
+  const keys = Object.keys(table);
   for (const name of keys) {
     const value = env[variableOf(name)]?.trim() ?? "";
     if (value !== "") settings.set(name, value);
@@ -43,16 +45,20 @@ export function readSettings(
           keys.join(", "),
       );
     }
-    if (name === TOKEN_KEY) {
-      throw new Error(
-        `Cannot use --set ${TOKEN_KEY}=… as the token must not be on a command line, which every user of ` +
-          `this machine can read: run install on a terminal, where it asks, or give it as a variable: ` +
-          `RA_INGEST_TOKEN=$(cat token.txt) sudo --preserve-env=RA_INGEST_TOKEN recorder-agent install`,
-      );
-    }
+    const key = table[name];
+    if (key !== undefined && isSecret(key.kind)) throw new Error(sayExposed(name, key));
     settings.set(name, pair.slice(at + 1));
   }
   return settings;
+}
+
+/** Why a secret is not taken from the command line, and how to give it. */
+function sayExposed(name: string, { install }: Key): string {
+  const variable = variableOf(name);
+  const onTerminal = install === undefined ? "" : "run install on a terminal, where it asks, or ";
+  return `Cannot use --set ${name}=… as a secret must not be on a command line, which every user of ` +
+    `this machine can read: ${onTerminal}give it as a variable: ` +
+    `${variable}=$(cat FILE) sudo --preserve-env=${variable} recorder-agent install`;
 }
 
 /** The keys that `install` asks for and that neither `settings` nor `known` have. */

@@ -5,10 +5,13 @@ import { join } from "@std/path/join";
 import { contentsOf, under } from "./install_root.ts";
 import { outputOf } from "../system/child.ts";
 import { messageOf } from "../system/error_text.ts";
-import { exists, removeIfThere } from "../system/disk.ts";
+import { exists, readNamedText, readWhole, removeIfThere } from "../system/disk.ts";
 import { MAX_TEXT, printable } from "../system/printable.ts";
 import { PROGRAMS } from "../system/programs.ts";
 import { asUser, ROOT, type User } from "../system/users.ts";
+
+/** The files that `fileStep` writes are far smaller. */
+const MAX_FILE_BYTES = 4 * 1024 * 1024;
 
 export interface Step {
   /** What it does, for people; it begins with a verb. */
@@ -269,7 +272,7 @@ export async function idOf(
   name: string,
 ): Promise<number | null> {
   try {
-    const lines = (await Deno.readTextFile(contentsOf(root, `/etc/${file}`))).split("\n");
+    const lines = (await readNamedText(contentsOf(root, `/etc/${file}`))).split("\n");
     const id = lines.find((line) => line.startsWith(`${name}:`))?.split(":")[2];
     return id === undefined ? null : Number(id);
   } catch (error) {
@@ -328,7 +331,7 @@ async function readBefore(path: string): Promise<Before | null> {
     const info = await Deno.lstat(path);
     if (info.isSymlink) return { kind: "link", to: await Deno.readLink(path) };
     if (!info.isFile) throw new Error(`${path} is not a file`);
-    return { kind: "file", bytes: await Deno.readFile(path), rights: rightsIn(info) };
+    return { kind: "file", bytes: await readWhole(path, MAX_FILE_BYTES), rights: rightsIn(info) };
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return null;
     throw error;
@@ -387,7 +390,7 @@ async function haveSameBytes(one: string, other: string): Promise<boolean> {
   return true;
 }
 
-function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
+export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((byte, at) => byte === b[at]);
 }
 

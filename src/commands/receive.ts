@@ -1,28 +1,25 @@
 // The command `recorder-agent receive`: the reference server of the Ingest API, which keeps chunks in a
-// folder. It reads options and files, and runs until a signal; what a request gets, src/receive decides.
+// folder or in a bucket of an object store. It reads options and files, and runs until a signal; what a request gets, src/receive decides.
 
-import { UsageError } from "./command_line.ts";
+import { type CommandLine, UsageError } from "./command_line.ts";
 import { refuseToken } from "../config/config_values.ts";
-import { fileFailure } from "../config/file_failure.ts";
+import { CertificateFiles } from "../receive/certificate_files.ts";
 import { Receiver, type ReceiverOptions } from "../receive/receiver.ts";
 import { FolderOverview } from "../receive/folder_overview.ts";
 import { FolderStore } from "../receive/folder_store.ts";
+import type { OverviewSource } from "../receive/overview.ts";
+import type { Store } from "../receive/store.ts";
 import { oneToken, TokenFile, type Tokens } from "../receive/token_file.ts";
 import { systemClock } from "../system/clock.ts";
 import { messageOf } from "../system/error_text.ts";
 import { HeldLines } from "../system/held_lines.ts";
-import { type LevelName, type Logger, startLog, StderrQueue } from "../system/log.ts";
+import { type Logger, startLog, StderrQueue } from "../system/log.ts";
 
-export interface ReceiveOptions {
-  readonly dir: string | undefined;
-  /** ADDRESS:PORT; an IPv6 address stands in brackets. */
-  readonly listen: string;
-  readonly tokens: string | undefined;
-  readonly noToken: boolean;
-  readonly tlsCert: string | undefined;
-  readonly tlsKey: string | undefined;
-  readonly maxMb: number;
-  readonly logLevel: LevelName | undefined;
+type Given =
+  | ("dir" | "store" | "s3Credentials" | "tlsCa" | "listen" | "tokens" | "noToken")
+  | ("tlsCert" | "tlsKey" | "maxMb" | "logLevel");
+
+export interface ReceiveOptions extends Pick<CommandLine, Given> {
   readonly env: Readonly<Record<string, string>>;
 }
 
@@ -31,10 +28,17 @@ interface Address {
   readonly port: number;
 }
 
+interface Place extends Disposable {
+  readonly store: Store;
+  readonly overview: OverviewSource;
+  /** What the log calls it. */
+  readonly shown: Readonly<Record<string, string>>;
+}
+
 /** Runs until the signal. Returns the exit code. @throws {UsageError} */
 export async function runReceive(options: ReceiveOptions, stop: AbortSignal): Promise<number> {
-  const { dir, maxMb, env } = options;
-  if (dir === undefined) throw new UsageError("receive needs --dir DIR, the folder for the chunks");
+  const { maxMb, env } = options;
+  refuseStores(options);
   const address = readAddress(options.listen);
   const isLocal = isLoopback(address.hostname);
   const stderr = new StderrQueue();
@@ -48,17 +52,16 @@ export async function runReceive(options: ReceiveOptions, stop: AbortSignal): Pr
   try {
     const tokens = readTokens(options, isLocal, log);
     const tls = readTls(options);
-    using store = await FolderStore.open(dir);
+    const maxBodyBytes = maxMb * 1e6;
+    using kept = await openStore(options, maxBodyBytes, log);
+    const { store, overview, shown: where } = kept;
     const receiver = startAt(options.listen, {
-      ...{ ...address, tls, tokens, store, log },
-      overview: new FolderOverview(dir, systemClock),
-      maxBodyBytes: maxMb * 1e6,
-      clock: systemClock,
+      ...{ ...address, tls, tokens, store, overview, log, maxBodyBytes, clock: systemClock },
     });
     const scheme = tls === null ? "http" : "https";
     const shown = address.hostname.includes(":") ? `[${address.hostname}]` : address.hostname;
     const url = `${scheme}://${shown}:${receiver.port}`;
-    log.info("Receiving chunks at {url}/api/v1/chunks.", { url, dir });
+    log.info("Receiving chunks at {url}/api/v1/chunks.", { url, ...where });
     if (!isLocal && tls === null) {
       log.warning("Tokens and sound cross the network readable: give --tls-cert and --tls-key.");
     }
@@ -77,6 +80,38 @@ export async function runReceive(options: ReceiveOptions, stop: AbortSignal): Pr
     held.flush();
     await stderr.flush(500);
   }
+}
+
+/** @throws {UsageError} if it is not clear where chunks go. */
+function refuseStores({ dir, store, s3Credentials, tlsCa }: ReceiveOptions): void {
+  if (dir === undefined && store === undefined) {
+    throw new UsageError(
+      "receive needs --dir DIR, the folder for the chunks, or --store s3://BUCKET",
+    );
+  }
+  if (dir !== undefined && store !== undefined) {
+    throw new UsageError("--dir and --store exclude each other");
+  }
+  if (store === undefined && (s3Credentials !== undefined || tlsCa !== undefined)) {
+    throw new UsageError("--s3-credentials and --tls-ca are for --store s3://BUCKET");
+  }
+}
+
+/** Where chunks go, and its name in the log. @throws Error that says why it cannot be used. */
+async function openStore(
+  { dir, store: address, s3Credentials: credentials, tlsCa }: ReceiveOptions,
+  maxBodyBytes: number,
+  log: Logger,
+): Promise<Place> {
+  if (address !== undefined) {
+    const { openBucket } = await import("./receive_s3.ts");
+    const bucket = await openBucket({ store: address, credentials, tlsCa, maxBodyBytes }, log);
+    return { ...bucket, shown: { store: address } };
+  }
+  const path = dir ?? "";
+  const store = await FolderStore.open(path);
+  const overview = new FolderOverview(path, systemClock);
+  return { store, overview, shown: { dir: path }, [Symbol.dispose]: () => store[Symbol.dispose]() };
 }
 
 /** @throws Error that names the address. */
@@ -119,20 +154,14 @@ function readTokens(options: ReceiveOptions, isLocal: boolean, log: Logger): Tok
   throw new UsageError("RA_INGEST_TOKEN holds no usable token");
 }
 
-function readTls({ tlsCert, tlsKey }: ReceiveOptions): { cert: string; key: string } | null {
-  if (tlsCert === undefined && tlsKey === undefined) return null;
-  if (tlsCert === undefined || tlsKey === undefined) {
+function readTls({ tlsCert: cert, tlsKey: key }: ReceiveOptions): CertificateFiles | null {
+  if (cert === undefined && key === undefined) return null;
+  if (cert === undefined || key === undefined) {
     throw new UsageError("--tls-cert and --tls-key belong together");
   }
-  return { cert: readPem("--tls-cert", tlsCert), key: readPem("--tls-key", tlsKey) };
-}
-
-function readPem(option: string, path: string): string {
-  try {
-    return Deno.readTextFileSync(path);
-  } catch (error) {
-    throw new UsageError(`${option}: the file ${path} ${fileFailure(error)}`);
-  }
+  const files = new CertificateFiles({ cert, key });
+  telling(() => files.read());
+  return files;
 }
 
 /** What is wrong with a file that an option names is wrong with the command line. */

@@ -30,10 +30,12 @@ import {
   type Step,
   StepError,
 } from "./install_steps.ts";
+import { isPackaged } from "./install_package.ts";
+import { removeJudgeSteps } from "./install_update.ts";
 import { contentsOf, linkedAccounts, pathIn, under } from "./install_root.ts";
 import { isTrial, lookAt, SPOOL_ENTRIES } from "./spool_folder.ts";
 import { SERVICE, serviceState } from "./service.ts";
-import { exists } from "../system/disk.ts";
+import { exists, readNamedTextSync } from "../system/disk.ts";
 import { PROGRAMS } from "../system/programs.ts";
 import { messageOf } from "../system/error_text.ts";
 import { printText } from "./terminal.ts";
@@ -77,6 +79,7 @@ export async function runUninstall(options: UninstallOptions): Promise<number> {
       ...purged.steps,
       removeStep(root, WANTS),
       ...withRemains(UNIT).map((path) => removeStep(root, path)),
+      ...removeJudgeSteps(root, [UNIT, CONFIG]),
       ...dropIns.steps,
       ...(purge
         ? [
@@ -92,6 +95,9 @@ export async function runUninstall(options: UninstallOptions): Promise<number> {
     const stays = [...purged.stays, ...dropIns.stays];
     if (stays.length > 0) print("\nThis stays:");
     for (const line of stays) print(`  ${line}`);
+    if (await isPackaged(root)) {
+      print("\nThe program belongs to the Debian package: sudo apt-get purge recorder-agent");
+    }
     if (!purge) {
       print(
         `\nRecordings stay${
@@ -258,7 +264,7 @@ async function planFolder(
 
 function readText(root: string, path: string): string | null {
   try {
-    return Deno.readTextFileSync(contentsOf(root, path));
+    return readNamedTextSync(contentsOf(root, path));
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return null;
     throw error;

@@ -4,6 +4,7 @@
  * writes anything, never logs, and never shows a token.
  */
 
+import { readNamedTextSync } from "../system/disk.ts";
 import { type ConfigFile, EMPTY_FILE, parseConfigFile, UNREADABLE_FILE } from "./config_file.ts";
 import { fileFailure, type ReadTextFile } from "./file_failure.ts";
 import { type ConfigOf, fieldOf, type KeyTable } from "./key.ts";
@@ -60,8 +61,7 @@ export function loadConfig(options: LoadOptions): Config {
 /** As `loadConfig`, of any table that has the keys of the token. */
 export function loadTable<Table extends KeyTable>(
   table: Table,
-  { path, env, checksFiles = true, without = [], readTextFile = Deno.readTextFileSync }:
-    LoadOptions,
+  { path, env, checksFiles = true, without = [], readTextFile = readNamedTextSync }: LoadOptions,
 ): ConfigOf<Table> {
   const problems: string[] = [];
   const file = path === null ? EMPTY_FILE : readConfigFile(table, path, readTextFile, problems);

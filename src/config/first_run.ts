@@ -2,9 +2,10 @@
 // anything up there is one thing to say, because a list of every key that is missing helps nobody. What a
 // configuration is, config.ts knows.
 
+import { readNamedTextSync } from "../system/disk.ts";
 import { type Config, ConfigError, loadConfig } from "./config.ts";
 import { parseEnvironmentFile } from "./environment_file.ts";
-import { fileFailure, type ReadTextFile } from "./file_failure.ts";
+import { fileFailure, isThere, type ReadTextFile } from "./file_failure.ts";
 import { DEFAULT_CONFIG_PATH, ENVIRONMENT_PATH, findConfigPath, UNIT_PATH } from "./places.ts";
 
 /** Neither a file nor a variable gives a configuration. */
@@ -73,7 +74,7 @@ const USUAL: Installation = {
 export function loadGivenConfig(
   { explicit, env, executable, installation = USUAL, ...options }: GivenConfig,
 ): LoadedConfig {
-  const { readTextFile = Deno.readTextFileSync } = options;
+  const { readTextFile = readNamedTextSync } = options;
   const path = findConfigPath(explicit, installation.config);
   // systemd has read that file already for the service itself.
   const isService = (env.NOTIFY_SOCKET ?? "") !== "";
@@ -116,7 +117,7 @@ function readVariables(path: string, readTextFile: ReadTextFile): VariablesFile 
 }
 
 function nothingGiven(executable: string, { config, environment, unit }: Installation) {
-  if (!exists(unit)) return new NotSetUpError(setUpCommand(executable));
+  if (!isThere(unit)) return new NotSetUpError(setUpCommand(executable));
   return new NoConfigError(
     `The service is installed, but there is neither ${config} nor a variable RA_… in ${environment}`,
     `${
@@ -124,15 +125,6 @@ function nothingGiven(executable: string, { config, environment, unit }: Install
     } writes the configuration; variables that the unit itself ` +
       `sets (systemctl cat recorder-agent) belong in ${environment}`,
   );
-}
-
-function exists(path: string): boolean {
-  try {
-    Deno.statSync(path);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 /** From source there is no `install`: a copy of the example is edited. */
@@ -144,6 +136,6 @@ function setUpCommand(executable: string): string {
 /** How root runs a command of this program. One that was only copied to the machine is not on the PATH. */
 export function commandLine(executable: string, command: string): string {
   if (executable === "") return `sudo deno run -A main.ts ${command}`;
-  const isInstalled = executable === "/usr/local/bin/recorder-agent";
+  const isInstalled = /^\/usr\/(local\/)?bin\/recorder-agent$/.test(executable);
   return `sudo ${isInstalled ? "recorder-agent" : executable} ${command}`;
 }

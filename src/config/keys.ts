@@ -27,6 +27,7 @@ import {
   YES_OR_NO,
 } from "./config_values.ts";
 import type { KeyTable } from "./key.ts";
+import { SCHEDULE } from "./schedule_text.ts";
 import { refuseDamagedCertificates, refusePrivateKey } from "./pem.ts";
 
 /** Limits of the sound, which bound the size of a chunk. */
@@ -76,11 +77,10 @@ export const KEYS = {
     default: "false",
     since: "0.3.0",
     meaning: {
-      en:
-        "whether chunks, and metrics with `otlp_headers`, may be sent to an `http://` URL beyond " +
-        "this machine, unencrypted; without it they wait",
-      ru: "можно ли отправлять чанки, а также метрики с `otlp_headers`, на URL `http://` за " +
-        "пределами этой машины, без шифрования; иначе они ждут",
+      en: "whether chunks, metrics and heartbeats may be sent to an `http://` URL beyond this " +
+        "machine, unencrypted; without it chunks wait, and the others are not sent",
+      ru: "можно ли отправлять чанки, метрики и сигналы монитору на URL `http://` за пределами " +
+        "этой машины, без шифрования; иначе чанки ждут, а остальное не отправляется",
     },
   },
   ingest_token: {
@@ -129,6 +129,20 @@ export const KEYS = {
         "местное время конца записи; начало позже конца — через полночь; начало равно концу — круглые сутки",
     },
   },
+  schedule: {
+    group: "schedule",
+    applies: "at_once",
+    kind: SCHEDULE,
+    absent: {
+      en: "`schedule_start` to `schedule_end`",
+      ru: "с `schedule_start` до `schedule_end`",
+    },
+    since: "0.3.0",
+    meaning: {
+      en: "[hours by weekday and date](#hours-by-weekday); replaces the two keys above",
+      ru: "[часы по дням недели и датам](#часы-по-дням-недели); заменяет два ключа выше",
+    },
+  },
 
   chunk_seconds: {
     group: "sound",
@@ -174,6 +188,30 @@ export const KEYS = {
       en: "[channel](#the-channel) to record; `auto` takes the one that hears sound, `mix` the " +
         "average of all",
       ru: "[канал](#канал) для записи; `auto` — тот, на котором есть звук, `mix` — среднее всех",
+    },
+  },
+  capture_volume: {
+    group: "sound",
+    applies: "reopens",
+    kind: integer(0, 100, "%"),
+    absent: { en: "left as it is", ru: "не меняется" },
+    since: "0.3.0",
+    meaning: {
+      en: "[level of the microphone](#the-level) to set when it is opened, of the range of its " +
+        "control",
+      ru: "[уровень микрофона](#уровень), который устанавливается при открытии, от диапазона его " +
+        "регулятора",
+    },
+  },
+  capture_agc: {
+    group: "sound",
+    applies: "reopens",
+    kind: oneOf("on", "off"),
+    absent: { en: "left as it is", ru: "не меняется" },
+    since: "0.3.0",
+    meaning: {
+      en: "[automatic gain control](#the-level) of the microphone, if it has one",
+      ru: "[автоматическая регулировка усиления](#уровень) микрофона, если она есть",
     },
   },
   gain_db: {

@@ -4,6 +4,7 @@
  * renewed files are found without a restart. No key is ever shown.
  */
 
+import { readNamedText } from "../system/disk.ts";
 import { quote } from "./config_values.ts";
 import { fileFailure, type ReadTextFile } from "./file_failure.ts";
 import type { KeyValues } from "./key_values.ts";
@@ -100,7 +101,7 @@ async function read(
 ): Promise<string> {
   let content: string;
   try {
-    content = await Deno.readTextFile(path);
+    content = await readNamedText(path);
   } catch (error) {
     throw new Error(`Cannot use ${name}: ${quote(path)} ${fileFailure(error)}`);
   }

@@ -3,11 +3,12 @@
  * it is at this moment. It never logs, and never shows a token.
  */
 
+import { readNamedText } from "../system/disk.ts";
 import type { Given } from "./config_file.ts";
 import { quote, refuseToken, TOKEN } from "./config_values.ts";
-import { fileFailure } from "./file_failure.ts";
+import { fileFailure, isThere } from "./file_failure.ts";
 import { missing, type Sources } from "./sources.ts";
-import { refuseTransport } from "./transport.ts";
+import { refuseTransport, type TransportConfig } from "./transport.ts";
 
 /** The two keys that give it. */
 const VALUE_KEY = "ingest_token";
@@ -62,7 +63,7 @@ export async function readToken(
   const path = config.ingestTokenFile ?? "";
   let content;
   try {
-    content = await Deno.readTextFile(path);
+    content = await readNamedText(path);
   } catch (error) {
     throw new Error(`Cannot read the token: ${FILE_KEY} ${quote(path)} ${fileFailure(error)}`);
   }
@@ -76,18 +77,9 @@ export async function readToken(
  * @throws as `readToken`, and if the agent must not send to that server
  */
 export async function readTokenToSend(
-  config: Parameters<typeof readToken>[0] & Parameters<typeof refuseTransport>[0],
+  config: Parameters<typeof readToken>[0] & TransportConfig,
 ): Promise<string> {
-  const refusal = refuseTransport(config);
+  const refusal = refuseTransport(config, "ingest_base_url");
   if (refusal !== null) throw new Error(`Cannot deliver as ${refusal}`);
   return await readToken(config);
-}
-
-function isThere(path: string): boolean {
-  try {
-    Deno.statSync(path);
-    return true;
-  } catch {
-    return false;
-  }
 }

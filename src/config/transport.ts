@@ -1,4 +1,4 @@
-// Whether the configured servers may be sent tokens and recordings: over TLS, or unencrypted where nobody
+// Whether the configured servers may be sent what is not for everybody: over TLS, or unencrypted where nobody
 // else can listen or where the configuration allows it. Pure: it decides, and sends nothing.
 
 import { quote } from "./config_values.ts";
@@ -6,51 +6,70 @@ import { quote } from "./config_values.ts";
 /** Stands for the server while the keys of delivery are wrong (start_config.ts). */
 export const NO_SERVER = "https://no-server.invalid";
 
-/**
- * Why the agent must not send to this server, to follow "as"; null: it may. Unencrypted HTTP is permitted on this
- * machine (127.0.0.0/8, ::1, localhost), and elsewhere with `allow_insecure_http`.
- */
-export function refuseTransport(
-  { ingestBaseUrl, allowInsecureHttp }: {
-    readonly ingestBaseUrl: string;
-    readonly allowInsecureHttp: boolean;
-  },
-): string | null {
-  if (ingestBaseUrl === NO_SERVER) {
-    return "the settings for it must be right: sudo recorder-agent check lists what is wrong";
-  }
-  if (allowInsecureHttp || !isReadable(ingestBaseUrl)) return null;
-  return `ingest_base_url must begin with https://, because everybody on the way can read the token ` +
-    `and the recordings in http://: current value is ${quote(ingestBaseUrl)}; ${INSECURE_FIX}`;
+/** What decides about the way to the servers. */
+export interface TransportConfig {
+  readonly ingestBaseUrl: string;
+  readonly otlpEndpoint: string | null;
+  readonly heartbeatUrl: string | null;
+  readonly allowInsecureHttp: boolean;
 }
+
+/** The keys with URLs that the agent sends to. */
+export type Destination = "ingest_base_url" | "otlp_endpoint" | "heartbeat_url";
+
+/** What everybody on the way could read. */
+const SENT: Readonly<Record<Destination, string>> = {
+  ingest_base_url: "the token and the recordings",
+  otlp_endpoint: "the metrics and otlp_headers",
+  heartbeat_url: "the path, which is a secret,",
+};
 
 /** What a person can do about a refused server. */
 export const INSECURE_FIX =
   "use the https:// URL of the server, or set allow_insecure_http: true if the network is trusted";
 
 /**
- * The header fields for the receiver of metrics; a token may be among them.
- * @throws if the agent must not send them to that receiver
+ * Why the agent must not send to this server, to follow "as"; null: it may. Unencrypted HTTP is permitted on this
+ * machine (127.0.0.0/8, ::1, localhost), and elsewhere with `allow_insecure_http`.
  */
-export function otlpHeadersToSend(
-  { otlpEndpoint, otlpHeaders, allowInsecureHttp }: {
-    readonly otlpEndpoint: string | null;
-    readonly otlpHeaders: Readonly<Record<string, string>> | null;
-    readonly allowInsecureHttp: boolean;
-  },
-): Readonly<Record<string, string>> {
-  if (otlpHeaders === null || otlpEndpoint === null) return {};
-  if (allowInsecureHttp || !isReadable(otlpEndpoint)) return otlpHeaders;
-  throw new Error(
-    "Cannot send otlp_headers as otlp_endpoint must begin with https://, because everybody on the " +
-      `way can read them in http://: current value is ${quote(otlpEndpoint)}; ${INSECURE_FIX}`,
-  );
+export function refuseTransport(config: TransportConfig, to: Destination): string | null {
+  const { ingestBaseUrl, otlpEndpoint, heartbeatUrl, allowInsecureHttp } = config;
+  const url = {
+    ingest_base_url: ingestBaseUrl,
+    otlp_endpoint: otlpEndpoint,
+    heartbeat_url: heartbeatUrl,
+  }[to];
+  if (url === NO_SERVER) {
+    return "the settings for it must be right: sudo recorder-agent check lists what is wrong";
+  }
+  if (allowInsecureHttp || url === null || !isReadable(url)) return null;
+  const shown = to === "heartbeat_url" ? `${new URL(url).origin}/…` : url;
+  return `${to} must begin with https://, because everybody on the way can read ${
+    SENT[to]
+  } in http://: ` +
+    `current value is ${quote(shown)}; ${INSECURE_FIX}`;
+}
+
+/** As `refuseTransport`, of all servers: one line for each that is refused. */
+export function refuseTransports(config: TransportConfig): string[] {
+  const destinations: Destination[] = ["ingest_base_url", "otlp_endpoint", "heartbeat_url"];
+  return destinations.flatMap((to) => refuseTransport(config, to) ?? []);
+}
+
+/** @throws if the agent must not send to this server. */
+export function assertTransport(config: TransportConfig, to: Destination): void {
+  const refusal = refuseTransport(config, to);
+  if (refusal !== null) throw new Error(`Cannot send as ${refusal}`);
+}
+
+/** Whether this host name of a URL can only be this machine. */
+export function isThisMachine(hostname: string): boolean {
+  return hostname === "localhost" || hostname === "[::1]" ||
+    /^127\.\d+\.\d+\.\d+$/.test(hostname);
 }
 
 /** Whether others can read what is sent to this URL. */
 function isReadable(url: string): boolean {
   const { protocol, hostname } = new URL(url);
-  const isHere = hostname === "localhost" || hostname === "[::1]" ||
-    /^127\.\d+\.\d+\.\d+$/.test(hostname);
-  return protocol !== "https:" && !isHere;
+  return protocol !== "https:" && !isThisMachine(hostname);
 }

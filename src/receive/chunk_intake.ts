@@ -8,7 +8,8 @@ import { printable } from "../system/printable.ts";
 import { repeating } from "../system/held_lines.ts";
 import type { Logger } from "../system/log.ts";
 import { announcedSha256, readChunkForm, uuidOf } from "./chunk_form.ts";
-import type { Incoming, Reply } from "./http_server.ts";
+import type { HttpAnswer } from "../system/http_answer.ts";
+import type { Incoming } from "../system/http_connection.ts";
 import { boundaryOf, type FormEvent, FormFault, MultipartReader } from "./multipart_reader.ts";
 import {
   type ChunkFacts,
@@ -64,7 +65,7 @@ export class ChunkIntake {
   }
 
   /** Answers a request with a token that permits `grant`. @throws what reading the body throws. */
-  async receive(incoming: Incoming, grant: Grant): Promise<Reply> {
+  async receive(incoming: Incoming, grant: Grant): Promise<HttpAnswer<string>> {
     const { log, onAnswer } = this.#options;
     const { peer } = incoming;
     try {
@@ -254,7 +255,7 @@ export function json(
   status: number,
   body: unknown,
   headers: Readonly<Record<string, string>> = {},
-): Reply {
+): HttpAnswer<string> {
   return {
     status,
     headers: { "content-type": "application/json", "cache-control": "no-store", ...headers },

@@ -9,19 +9,31 @@
 
 import { createHash } from "node:crypto";
 import { join } from "@std/path/join";
-import { formatChunkName } from "../chunk/chunk_name.ts";
-import { exists, removeIfThere, sizeOf, syncDirectory, writeAll } from "../system/disk.ts";
+import {
+  exists,
+  ifThere,
+  readWholeText,
+  removeIfThere,
+  sizeOf,
+  syncDirectory,
+  writeAll,
+} from "../system/disk.ts";
 import { messageOf } from "../system/error_text.ts";
+import { KeyTurns } from "./key_turns.ts";
 import {
   type ChunkFacts,
   type IncomingFile,
+  isPlace,
   type Kept,
+  placeOf,
   type Store,
   StoreFailure,
+  UNSYNCHRONIZED,
 } from "./store.ts";
 
+/** A marker holds the path of one chunk. */
+const MAX_MARKER_BYTES = 1024;
 const INCOMING = ".incoming";
-const UNSYNCHRONIZED = ".unsynchronized";
 /** The group may read recordings, for instance a program that evaluates them; nobody else. */
 const FILE_MODE = 0o640;
 const DIR_MODE = 0o750;
@@ -35,8 +47,7 @@ export class FolderLockedError extends Error {}
 export class FolderStore implements Store, Disposable {
   readonly #dir: string;
   readonly #lock: Deno.FsFile;
-  /** The last work on each key, while there is any: uploads of one key wait for each other. */
-  readonly #working = new Map<string, Promise<unknown>>();
+  readonly #turns = new KeyTurns();
   /** Folders that exist and survive a power cut, or will soon. */
   readonly #known = new Map<string, Promise<void>>();
 
@@ -83,14 +94,7 @@ export class FolderStore implements Store, Disposable {
 
   /** Uploads of one key are kept one after the other. */
   async #keep(path: string, chunk: ChunkFacts, sha256: Uint8Array): Promise<Kept> {
-    const before = this.#working.get(chunk.key) ?? Promise.resolve();
-    const work = before.catch(() => {}).then(() => this.#keepAlone(path, chunk, sha256));
-    this.#working.set(chunk.key, work);
-    try {
-      return await work;
-    } finally {
-      if (this.#working.get(chunk.key) === work) this.#working.delete(chunk.key);
-    }
+    return await this.#turns.take(chunk.key, () => this.#keepAlone(path, chunk, sha256));
   }
 
   async #keepAlone(path: string, chunk: ChunkFacts, sha256: Uint8Array): Promise<Kept> {
@@ -98,7 +102,7 @@ export class FolderStore implements Store, Disposable {
     const place = placeOf(chunk);
     const target = join(device, place);
     const marker = join(device, UNSYNCHRONIZED, chunk.key);
-    const noted = await readIfThere(marker);
+    const noted = await ifThere(readWholeText(marker, MAX_MARKER_BYTES));
     const earlier = noted !== null && isPlace(noted, chunk.key) && await exists(join(device, noted))
       ? noted
       : null;
@@ -200,17 +204,6 @@ class ArrivingFile implements IncomingFile {
   }
 }
 
-/** Where a chunk is, below the folder of its device. */
-export function placeOf(chunk: Pick<ChunkFacts, "startUnixUs" | "durationUs" | "key">): string {
-  const day = new Date(Math.floor(chunk.startUnixUs / 1000)).toISOString().slice(0, 10);
-  return `${day}/${formatChunkName(chunk)}`;
-}
-
-/** Whether a note names a chunk with this key, and no file elsewhere. */
-function isPlace(noted: string, key: string): boolean {
-  return /^\d{4}-\d\d-\d\d\/[\w.-]+\.ogg$/.test(noted) && noted.endsWith(`_${key}.ogg`);
-}
-
 /** @param path of the file that has just arrived, whose digest is `sha256`. */
 async function isSame(old: string, path: string, sha256: Uint8Array): Promise<boolean> {
   if (await sizeOf(old) !== await sizeOf(path)) return false;
@@ -228,15 +221,6 @@ async function makeDir(path: string): Promise<void> {
     await Deno.mkdir(path, { mode: DIR_MODE });
   } catch (error) {
     if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
-  }
-}
-
-async function readIfThere(path: string): Promise<string | null> {
-  try {
-    return await Deno.readTextFile(path);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return null;
-    throw error;
   }
 }
 

@@ -5,27 +5,48 @@ import type { Clock } from "../system/clock.ts";
 import { messageOf } from "../system/error_text.ts";
 import { repeating } from "../system/held_lines.ts";
 import type { Logger } from "../system/log.ts";
+import type { CertificateFiles } from "./certificate_files.ts";
 import { ChunkIntake, json, type Received } from "./chunk_intake.ts";
-import { HttpServer, type Incoming, type Reply } from "./http_server.ts";
-import type { Overview } from "./folder_overview.ts";
-import { formatReceiverMetrics, METRICS_TYPE, renderTills } from "./pages.ts";
+import type { HttpAnswer } from "../system/http_answer.ts";
+import type { HttpLimits, Incoming } from "../system/http_connection.ts";
+import { HttpListener } from "../system/http_listener.ts";
+import type { Overview, OverviewSource } from "./overview.ts";
+import { METRICS_TYPE } from "../system/prometheus.ts";
+import { formatReceiverMetrics, renderTills } from "./pages.ts";
+import { shareOf, Shares } from "./shares.ts";
 import type { Store } from "./store.ts";
 import type { Grant, Tokens } from "./token_file.ts";
 
+/** How long a renewed certificate may go unnoticed. */
+export const RENEWAL_MS = 10_000;
+/** When a client with too many uploads may try again. */
+const RETRY_S = 5;
 /** Enough for an hour at 256 kbit/s. */
 export const DEFAULT_MAX_MB = 128;
+
+/** Anybody can reach the port, and lines may be slow. */
+export const RECEIVER_LIMITS: Omit<HttpLimits, "bodyBytes"> = {
+  // Each may also have a file open: the program needs twice as many descriptors.
+  connections: 1024,
+  headMs: 10_000,
+  // Longer than the two minutes for which an agent keeps a connection.
+  idleMs: 150_000,
+  // A request at work has shown that it knows what to ask.
+  keepsWork: true,
+  closingMs: 15_000,
+};
 
 export interface ReceiverOptions {
   readonly hostname: string;
   /** 0: any free port. */
   readonly port: number;
-  /** PEM; null: without TLS. */
-  readonly tls: { readonly cert: string; readonly key: string } | null;
+  /** Null: without TLS. */
+  readonly tls: CertificateFiles | null;
   /** Null: everybody may deliver. */
   readonly tokens: Tokens | null;
   readonly store: Store;
   /** What the pages show; null: there are no pages. */
-  readonly overview: { read(): Promise<Overview> } | null;
+  readonly overview: OverviewSource | null;
   /** Size of a whole request. */
   readonly maxBodyBytes: number;
   readonly clock: Clock;
@@ -41,7 +62,10 @@ export class Receiver {
   #stored = 0;
   #repeated = 0;
   #storedBytes = 0;
-  readonly #server: HttpServer;
+  readonly #server: HttpListener;
+  readonly #shares = new Shares();
+  readonly #closing = new AbortController();
+  readonly #renewing: Promise<void> | null;
 
   private constructor(options: ReceiverOptions) {
     const { store, clock, onChunk } = options;
@@ -54,12 +78,17 @@ export class Receiver {
         if (received !== null) onChunk?.(received);
       },
     });
-    this.#server = HttpServer.listen({
+    this.#server = HttpListener.listen({
       ...options,
       log,
+      tls: options.tls?.read() ?? null,
+      name: "The receiver",
+      limits: { ...RECEIVER_LIMITS, bodyBytes: options.maxBodyBytes },
+      budget: null,
       answer: (incoming) => this.#answer(incoming),
       refuse: (status, reason) => json(status, { status: "error", error: reason }),
     });
+    this.#renewing = options.tls === null ? null : this.#renew(options.tls);
   }
 
   /** @throws if the address cannot be used, or the certificate and the key do not fit. */
@@ -73,10 +102,29 @@ export class Receiver {
 
   /** Lets uploads in progress end within a limit. */
   async close(): Promise<void> {
-    await this.#server.close();
+    this.#closing.abort();
+    await Promise.all([this.#server.close(), this.#renewing]);
   }
 
-  async #answer(incoming: Incoming): Promise<Reply> {
+  /** Shows a certificate that was renewed. Never rejects. */
+  async #renew(files: CertificateFiles): Promise<void> {
+    const { clock, log } = this.#options;
+    const { signal } = this.#closing;
+    while (!signal.aborted) {
+      await clock.sleep(RENEWAL_MS, signal);
+      if (signal.aborted || !files.hasChanged()) continue;
+      try {
+        this.#server.renew(files.read());
+        log.info("The certificate was read again.");
+      } catch (error) {
+        // The certificate and the key are not replaced at the same moment.
+        const fields = repeating("certificate", { error: messageOf(error) });
+        log.warning("The certificate cannot be used: the one from before stays.", fields);
+      }
+    }
+  }
+
+  async #answer(incoming: Incoming): Promise<HttpAnswer<string>> {
     const { method, path } = incoming.request;
     switch (path) {
       case "/api/v1/chunks": {
@@ -90,7 +138,7 @@ export class Receiver {
           this.#count(401, null);
           return unauthorized("Bearer");
         }
-        return await this.#intake.receive(incoming, grant);
+        return await this.#receive(incoming, grant);
       }
       case "/health":
         return isReading(method) ? json(200, { status: "ok" }) : notAllowed("GET, HEAD");
@@ -108,6 +156,19 @@ export class Receiver {
     }
   }
 
+  async #receive(incoming: Incoming, grant: Grant): Promise<HttpAnswer<string>> {
+    const { peer } = incoming;
+    const [client, share] = shareOf(grant, peer);
+    const giveBack = this.#shares.take(client, share);
+    if (giveBack !== null) return await this.#intake.receive(incoming, grant).finally(giveBack);
+    this.#count(429, null);
+    const reason = `the ${client} has ${share} uploads in progress`;
+    const fields = repeating("share", { reason, status: 429, peer });
+    this.#options.log.warning("Refused an upload: {reason}", fields);
+    const headers = { "retry-after": String(RETRY_S) };
+    return json(429, { status: "error", error: reason }, headers);
+  }
+
   /**
    * What the sender may do; null: nothing.
    * @param schemes A delivery needs Bearer: a browser adds Basic to forms of other sites, too.
@@ -121,14 +182,14 @@ export class Receiver {
     return tokens.grantOf(scheme.toLowerCase() === "basic" ? passwordOf(value) : value);
   }
 
-  async #page(path: string, from: { read(): Promise<Overview> }): Promise<Reply> {
+  async #page(path: string, from: OverviewSource): Promise<HttpAnswer<string>> {
     let overview: Overview;
     try {
       overview = await from.read();
     } catch (error) {
       const fields = repeating("overview", { error: messageOf(error) });
-      this.#options.log.error("The folder cannot be listed.", fields);
-      return json(503, { status: "error", error: "the folder cannot be listed" });
+      this.#options.log.error("The store cannot be listed.", fields);
+      return json(503, { status: "error", error: "the store cannot be listed" });
     }
     if (path === "/") {
       return page("text/html; charset=utf-8", renderTills(overview, this.#unixMs()));
@@ -163,7 +224,7 @@ function passwordOf(basic: string): string {
   }
 }
 
-function page(type: string, body: string): Reply {
+function page(type: string, body: string): HttpAnswer<string> {
   const headers = {
     "content-type": type,
     "cache-control": "no-store",
@@ -176,7 +237,7 @@ function page(type: string, body: string): Reply {
   return { status: 200, headers, body };
 }
 
-function notFound(): Reply {
+function notFound(): HttpAnswer<string> {
   const error = "this server has /api/v1/chunks, /health, / and /metrics";
   return json(404, { status: "error", error });
 }
@@ -185,11 +246,11 @@ function isReading(method: string): boolean {
   return method === "GET" || method === "HEAD";
 }
 
-function notAllowed(allow: string): Reply {
+function notAllowed(allow: string): HttpAnswer<string> {
   return json(405, { status: "error", error: `only ${allow} is allowed` }, { allow });
 }
 
-function unauthorized(scheme: string): Reply {
+function unauthorized(scheme: string): HttpAnswer<string> {
   const headers = { "www-authenticate": `${scheme} realm="recorder-agent receive"` };
   return json(401, { status: "error", error: "the token is missing or not known" }, headers);
 }

@@ -1,5 +1,10 @@
-// What the receiver needs from a place where chunks are kept. Types only; folder_store.ts is the one that
-// keeps them in a folder. The receiver itself keeps nothing.
+// What the receiver needs from a place where chunks are kept, and what chunks are called there:
+// folder_store.ts keeps them in a folder, s3_store.ts in a bucket. The receiver itself keeps nothing. Pure.
+
+import { formatChunkName } from "../chunk/chunk_name.ts";
+
+/** Where it is written down, per device and key, what a chunk with an unsure time is called. */
+export const UNSYNCHRONIZED = ".unsynchronized";
 
 /** What names a chunk. */
 export interface ChunkFacts {
@@ -50,4 +55,15 @@ export class StoreFailure extends Error {
   constructor(message: string, readonly isFull = false) {
     super(message);
   }
+}
+
+/** Where a chunk is, below the folder of its device. */
+export function placeOf(chunk: Pick<ChunkFacts, "startUnixUs" | "durationUs" | "key">): string {
+  const day = new Date(Math.floor(chunk.startUnixUs / 1000)).toISOString().slice(0, 10);
+  return `${day}/${formatChunkName(chunk)}`;
+}
+
+/** Whether a note names a chunk with this key, and no file elsewhere. */
+export function isPlace(noted: string, key: string): boolean {
+  return /^\d{4}-\d\d-\d\d\/[\w.-]+\.ogg$/.test(noted) && noted.endsWith(`_${key}.ogg`);
 }

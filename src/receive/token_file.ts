@@ -3,16 +3,12 @@
 // is ever logged or shown; two are compared in a time that does not depend on their characters.
 
 import { createHash } from "node:crypto";
-import { fileFailure } from "../config/file_failure.ts";
 import { refuseToken } from "../config/config_values.ts";
 import type { Clock } from "../system/clock.ts";
-import { messageOf } from "../system/error_text.ts";
 import { repeating } from "../system/held_lines.ts";
 import type { Logger } from "../system/log.ts";
 import { uuidOf } from "./chunk_form.ts";
-
-/** How long a change of the file may go unnoticed. */
-const LOOK_MS = 1000;
+import { WatchedFile } from "./watched_file.ts";
 
 /** What a token permits: deliveries of one device, of all devices and the pages, or the pages. */
 export type Grant =
@@ -71,54 +67,22 @@ export function findGrant(entries: readonly Entry[], token: string): Grant | nul
 
 /** The tokens of a file. */
 export class TokenFile implements Tokens {
-  readonly #path: string;
-  readonly #seams: { readonly clock: Clock; readonly log: Logger };
-  #entries: readonly Entry[];
-  #state: string;
-  #lookedMs: number;
+  readonly #file: WatchedFile<readonly Entry[]>;
 
   /** @throws Error that names the file. */
-  constructor(path: string, seams: { readonly clock: Clock; readonly log: Logger }) {
-    this.#path = path;
-    this.#seams = seams;
-    this.#state = stateOf(path);
-    this.#entries = this.#read();
-    this.#lookedMs = seams.clock.monotonicMs();
+  constructor(path: string, { clock, log }: { readonly clock: Clock; readonly log: Logger }) {
+    this.#file = new WatchedFile<readonly Entry[]>({
+      ...{ path, clock, what: "the tokens", parse: parseTokens },
+      onRead: ({ length }) => log.info("The tokens were read again: {count}.", { count: length }),
+      onFailure: (error) => {
+        const fields = repeating("tokens", { error });
+        log.error("The tokens cannot be read: those from before stay valid.", fields);
+      },
+    });
   }
 
   grantOf(token: string): Grant | null {
-    const { clock, log } = this.#seams;
-    const nowMs = clock.monotonicMs();
-    if (nowMs - this.#lookedMs >= LOOK_MS) {
-      this.#lookedMs = nowMs;
-      const state = stateOf(this.#path);
-      if (state !== this.#state) {
-        this.#state = state;
-        try {
-          this.#entries = this.#read();
-          log.info("The tokens were read again: {count}.", { count: this.#entries.length });
-        } catch (error) {
-          // A file that is being edited must not lock every till out.
-          const fields = repeating("tokens", { error: messageOf(error) });
-          log.error("The tokens cannot be read: those from before stay valid.", fields);
-        }
-      }
-    }
-    return findGrant(this.#entries, token);
-  }
-
-  #read(): Entry[] {
-    let text: string;
-    try {
-      text = Deno.readTextFileSync(this.#path);
-    } catch (error) {
-      throw new Error(`Cannot read the tokens: ${this.#path} ${fileFailure(error)}`);
-    }
-    try {
-      return parseTokens(text);
-    } catch (error) {
-      throw new Error(`Cannot use the tokens of ${this.#path}: ${messageOf(error)}`);
-    }
+    return findGrant(this.#file.value, token);
   }
 }
 
@@ -130,14 +94,4 @@ export function oneToken(token: string): Tokens {
 
 function sha256(text: string): Uint8Array {
   return createHash("sha256").update(text).digest();
-}
-
-/** What changes when the file does. */
-function stateOf(path: string): string {
-  try {
-    const { mtime, size, ino } = Deno.statSync(path);
-    return `${mtime?.getTime()} ${size} ${ino}`;
-  } catch (error) {
-    return String(error);
-  }
 }

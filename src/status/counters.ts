@@ -16,8 +16,6 @@ export class Counters {
   /** How many attempts took at most UPLOAD_BOUNDS_S, and how many took longer. */
   readonly attemptsWithin: number[] = new Array(UPLOAD_BOUNDS_S.length + 1).fill(0);
   attemptsMs = 0;
-  /** Start of the chunk that the uploader took last, Unix ms. */
-  oldestWaitingMs: number | null = null;
   /** Delivered chunks that were deleted. */
   deliveredDeleted = 0;
   /** Free space when the janitor last measured it; null before the first time. */

@@ -1,6 +1,7 @@
 // The catalogue of problems: the code, kind, message and fix of each, here and nowhere else. Pure: the
 // worker that finds a problem passes the facts and gets the words. problem_report.ts reports when a problem
-// begins and when it is resolved.
+// begins and when it is resolved. The module is long because it is one table: what a person reads about any
+// problem is here, and can be compared.
 
 import { messageOf } from "../system/error_text.ts";
 import { MAX_TEXT, printable } from "../system/printable.ts";
@@ -41,6 +42,8 @@ const KIND_OF = {
   microphone_stuck: "sound",
   microphone_clipping: "sound",
   microphone_too_quiet: "sound",
+  schedule_overlaps: "sound",
+  capture_volume_unavailable: "sound",
   upload_failing: "delivery",
   upload_misconfigured: "delivery",
   upload_too_slow: "delivery",
@@ -56,6 +59,7 @@ const KIND_OF = {
   heartbeat_failing: "health",
   config_not_applied: "settings",
   restart_needed: "settings",
+  update_rolled_back: "health",
 } as const satisfies Record<string, ProblemKind>;
 
 export type ProblemCode = keyof typeof KIND_OF;
@@ -77,6 +81,7 @@ export function problemCodes(): ProblemCode[] {
   return Object.keys(KIND_OF) as ProblemCode[];
 }
 
+/** What the problem concerns. */
 export function kindOf(code: ProblemCode): ProblemKind {
   return KIND_OF[code];
 }
@@ -238,6 +243,25 @@ export const problems = {
     fix: count === 1
       ? "Remove audio_channel from the configuration, or set it to auto"
       : `Set audio_channel to auto, mix or a number from 1 to ${count}`,
+  })),
+
+  /** `what` says why. Recording continues with the level that there is. */
+  noLevelControl: define("capture_volume_unavailable", (name: string, what: string) => ({
+    message: `The capture level of the microphone ${name} cannot be set: ${what}`,
+    fix: "Set gain_db in place of capture_volume, and remove what it has no control for: " +
+      '"recorder-agent devices" lists the controls',
+  })),
+
+  amixerMissing: define("capture_volume_unavailable", () => ({
+    message: "The capture level cannot be set: amixer is not installed",
+    fix: "Install it: sudo apt-get install --yes alsa-utils",
+  })),
+
+  /** `overlaps` says which parts of the schedule, and when. Sound is recorded in all of them. */
+  scheduleOverlaps: define("schedule_overlaps", (overlaps: readonly string[]) => ({
+    message: `The schedule overlaps itself: ${overlaps.join("; ")}`,
+    fix: "Set schedule so that every hour is in one part of it; until then, sound is recorded " +
+      "whenever one part says so",
   })),
 
   /** `what` names the file and quotes the place. */
@@ -406,6 +430,12 @@ export const problems = {
   restartNeeded: define("restart_needed", (keys: readonly string[]) => ({
     message: `These settings were changed, and only a restart applies them: ${keys.join(", ")}`,
     fix: "Set them back, or restart the service: sudo systemctl restart recorder-agent",
+  })),
+
+  /** `version` is that of the program that did not stay, or empty. `reason` follows "as". */
+  updateRolledBack: define("update_rolled_back", (version: string, reason: string) => ({
+    message: `The update${version === "" ? "" : ` to ${version}`} was rolled back as ${reason}`,
+    fix: "Find out why (journalctl --unit recorder-agent), then update again",
   })),
 };
 

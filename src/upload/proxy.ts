@@ -1,6 +1,8 @@
 // Which proxy stands before a server, by the standard variables HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and
 // NO_PROXY, in capitals or not. It sends nothing, and never shows the password of a proxy. Pure.
 
+import { isThisMachine } from "../config/transport.ts";
+
 /** An HTTP proxy. */
 export interface Proxy {
   /** The name or address, without the brackets of IPv6. */
@@ -13,14 +15,16 @@ export interface Proxy {
 }
 
 /**
- * The proxy for a server, or null if it is reached directly.
+ * The proxy for a server, or null if it is reached directly, as one on this machine always is: a proxy would look
+ * for it on its own machine.
  * @param env environment variables; an empty one counts as unset
  * @throws {Error} that names the variable if its proxy cannot be used.
  */
 export function proxyFor(url: URL, env: Readonly<Record<string, string>>): Proxy | null {
   const own = url.protocol === "https:" ? "HTTPS_PROXY" : "HTTP_PROXY";
   const given = variable(env, own) ?? variable(env, "ALL_PROXY");
-  if (given === null || isExcepted(url, variable(env, "NO_PROXY")?.value ?? "")) return null;
+  if (given === null || isThisMachine(url.hostname)) return null;
+  if (isExcepted(url, variable(env, "NO_PROXY")?.value ?? "")) return null;
   const { name, value } = given;
   const written = /^[a-z][a-z0-9+.-]*:\/\//i.test(value) ? value : `http://${value}`;
   const proxy = URL.canParse(written) ? new URL(written) : null;

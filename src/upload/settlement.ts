@@ -68,7 +68,13 @@ export class Settlement {
     const acted = failed.find(({ outcome }) => speaksOfServer(outcome)) ?? failed[0];
     if (acted === undefined) return 0;
     const { attempt, outcome } = acted;
-    if (attempt.dir === "rejected") return this.#stillRejected(attempt, outcome);
+    if (attempt.dir === "rejected") {
+      this.#stillRejected(attempt, outcome);
+      // A delay that the server asks for concerns the waiting chunks, too.
+      return outcome.kind === "retry" && speaksOfServer(outcome)
+        ? await this.#settleRetry(attempt, outcome, signal)
+        : 0;
+    }
     switch (outcome.kind) {
       case "refused":
         return await this.#judge(
@@ -154,51 +160,57 @@ export class Settlement {
   }
 
   /** A file that cannot be a chunk goes to rejected/, whatever the server does. */
-  async #setAside({ fileName, name }: Attempt, reason: string): Promise<number> {
-    const { spool, status, blame, log } = this.#deps;
-    const isMoved = await spool.reject(fileName, { reason, key: name.key });
-    blame.forget(name.key);
+  async #setAside(attempt: Attempt, reason: string): Promise<number> {
+    const { blame, log } = this.#deps;
+    const isMoved = await this.#moveToRejected(attempt, { reason });
+    blame.forget(attempt.name.key);
     if (!isMoved) return 0;
-    status.chunkRejected(name.durationUs);
     const problem = "A file in {dir} is not a recording; it was moved to rejected/.";
-    log.error(problem, { dir: "outbox/", file: fileName, reason });
+    log.error(problem, { dir: "outbox/", file: attempt.fileName, reason });
     return 0;
   }
 
   /** The chunk goes to rejected/ with the reason, and the queue continues. */
-  async #reject(
-    { fileName, name }: Attempt,
-    outcome: Refusal | Retry,
-    attempts: number,
-  ): Promise<void> {
+  async #reject(attempt: Attempt, outcome: Refusal | Retry, attempts: number): Promise<void> {
     const { reason } = outcome;
-    if (this.#deps.spool.tally.rejected.files === 0) this.#deps.queue.rejectionsBegin();
-    const isMoved = await this.#deps.spool.reject(fileName, {
+    const isMoved = await this.#moveToRejected(attempt, {
       reason,
       http_status: outcome.kind === "refused" ? outcome.status : null,
       rejected_at: new Date(this.#deps.clock.unixMs()).toISOString(),
       attempts,
-      key: name.key,
       ...(outcome.kind === "refused" ? outcome.exchange : {}),
     });
-    if (!isMoved) return; // another process has removed it
-    this.#deps.status.chunkRejected(name.durationUs);
+    if (!isMoved) return;
     const problem = "A chunk is refused while others are accepted; it is in rejected/.";
-    this.#deps.log.error(problem, { chunk: fileName, reason });
+    this.#deps.log.error(problem, { chunk: attempt.fileName, reason });
   }
 
-  /** A chunk from rejected/ was not accepted: it stays there. That says nothing about the others. */
-  #stillRejected({ fileName, name }: Attempt, { kind, reason }: Failed["outcome"]): number {
-    this.#deps.queue.triedAgain(
-      name,
-      kind === "refused" || kind === "unreadable" ? "refused" : "failed",
-    );
+  /** False: another process has removed the chunk. */
+  async #moveToRejected(
+    { fileName, name }: Attempt,
+    reason: Readonly<Record<string, unknown>>,
+  ): Promise<boolean> {
+    const { spool, queue, status } = this.#deps;
+    if (spool.tally.rejected.files === 0) queue.rejectionsBegin();
+    const isMoved = await spool.reject(fileName, { ...reason, key: name.key });
+    if (isMoved) status.chunkRejected(name.durationUs);
+    return isMoved;
+  }
+
+  /**
+   * A chunk from rejected/ was not accepted: it stays there. That says nothing about the others. The interval
+   * grows, unless the chunk was not judged: an answer that delays the others as well must become rare.
+   */
+  #stillRejected({ fileName, name }: Attempt, outcome: Failed["outcome"]): void {
+    const { kind, reason } = outcome;
+    const isJudged = kind === "refused" || kind === "unreadable" ||
+      (kind === "retry" && speaksOfServer(outcome));
+    this.#deps.queue.triedAgain(name, isJudged ? "refused" : "failed");
     this.#deps.log.info("A refused chunk was tried again, and was not accepted.", {
       chunk: fileName,
       reason,
       next_in_s: Math.round(this.#deps.queue.rejectedWaitMs / 1000),
     });
-    return 0;
   }
 }
 

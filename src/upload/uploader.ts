@@ -201,7 +201,6 @@ export class Uploader {
     try {
       await this.#begin(first, round);
       for (let oldest = round.inFlight[0]; oldest !== undefined; oldest = round.inFlight[0]) {
-        this.#status.counters.oldestWaitingMs = oldest.name.startUnixUs / 1000;
         try {
           if (await this.#beginBehind(oldest, round, signal)) continue;
         } catch (error) {

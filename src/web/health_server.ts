@@ -5,9 +5,13 @@ import { accepts } from "@std/http/negotiation";
 import type { Clock } from "../system/clock.ts";
 import type { Logger } from "../system/log.ts";
 import { toJson } from "../system/printable.ts";
-import { type HttpAnswer, HttpListener } from "./http_listener.ts";
+import type { HttpAnswer } from "../system/http_answer.ts";
+import type { HttpLimits } from "../system/http_connection.ts";
+import { HttpListener } from "../system/http_listener.ts";
 import type { HttpRequest } from "../system/http_request.ts";
-import { collectMetrics, formatMetrics, METRICS_TYPE } from "./metrics.ts";
+import { WorkBudget } from "../system/work_budget.ts";
+import { formatMetrics, METRICS_TYPE } from "../system/prometheus.ts";
+import { collectMetrics } from "./metrics.ts";
 import { renderPage, renderParts } from "./page.ts";
 import { MAX_CLIENTS, PageEvents } from "./page_events.ts";
 import { ProblemReport } from "../status/problem_report.ts";
@@ -20,6 +24,17 @@ const LOCAL_HOST = /^(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?$/i;
 /** Clients of HTTP/1.0 may name none. */
 const NO_HOST = "localhost";
 const TYPES = ["application/json", "text/html"];
+/** A flood must cost the recording nothing, and no client of this machine is slow. */
+export const HEALTH_LIMITS: HttpLimits = {
+  connections: 32,
+  headMs: 5_000,
+  idleMs: 30_000,
+  // No request needs a body: it is discarded.
+  bodyBytes: 65_536,
+  keepsWork: false,
+  // An answer is made at once and fits into the socket.
+  closingMs: 50,
+};
 /** How often a port that is in use is tried again. */
 const LISTEN_AGAIN_MS = 60_000;
 
@@ -74,9 +89,13 @@ export class HealthServer {
     const { clock, log, port } = this.#options;
     try {
       this.#listener = HttpListener.listen({
+        name: "The health server",
         hostname: "127.0.0.1",
         port,
-        answer: (request) => this.#site.answer(request),
+        tls: null,
+        limits: HEALTH_LIMITS,
+        budget: new WorkBudget(),
+        answer: ({ request }) => this.#site.answer(request),
         refuse: (status, error) => json(status, { error }),
         clock,
         log,
@@ -181,16 +200,20 @@ function wantsPage({ headers }: HttpRequest): boolean {
   return accepts({ headers: new Headers({ accept }) }, ...TYPES) === "text/html";
 }
 
-function json(status: number, body: unknown, headers: Record<string, string> = {}): HttpAnswer {
+function json(
+  status: number,
+  body: unknown,
+  headers: Record<string, string> = {},
+): HttpAnswer<string> {
   return answer(status, "application/json", toJson(body, 2) + "\n", headers);
 }
 
-function answer(
+function answer<Body extends HttpAnswer["body"]>(
   status: number,
   type: string,
-  body: HttpAnswer["body"],
+  body: Body,
   headers: Record<string, string> = {},
-): HttpAnswer {
+): HttpAnswer<Body> {
   return {
     status,
     body,

@@ -162,9 +162,8 @@ function renderToday(view: StatusView): Html {
 }
 
 function renderDelivery(view: StatusView): Html {
-  const { report, counters, nowMs } = view;
+  const { report, oldestWaitingMs: since = null, nowMs } = view;
   const { queue_size: waiting, chunks_rejected: refused, last_upload_ts: lastS } = report;
-  const since = waiting > 0 ? counters.oldestWaitingMs : null;
   return facts([
     [
       "Waiting",

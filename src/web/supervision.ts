@@ -2,7 +2,7 @@
 // that it is alive, that it is stopping. Without a notifier it does nothing. It only observes and reports;
 // the workers never read anything from it.
 
-import { isSoundMissing, problems } from "../status/problems.ts";
+import { isSoundMissing, kindOf, problems } from "../status/problems.ts";
 import type { HealthReport } from "../status/status.ts";
 import type { Clock } from "../system/clock.ts";
 import { printable } from "../system/printable.ts";
@@ -125,7 +125,9 @@ export class Supervision {
     const agoMs = this.#clock.monotonicMs() - this.#doingSinceMs;
     // The problem that prevents recording comes before other problems.
     const missing = problems.find(({ code }) => isSoundMissing(code));
-    const first = report.recording ? problems[0] : missing ?? problems[0];
+    // Of a sound that is not the wanted one, too: packaging/update/update-trial reads it here.
+    const wrong = problems.find(({ code }) => kindOf(code) === "sound");
+    const first = (report.recording ? wrong : missing) ?? problems[0];
     const line = [
       `${doing} since ${this.#wallTime(this.#clock.unixMs() - agoMs)}`,
       ...(waiting === 0 && refused > 0 ? [] : [

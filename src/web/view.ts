@@ -20,6 +20,8 @@ export interface StatusView {
   >;
   readonly counters: Counters;
   readonly tally: Readonly<Record<ChunkDir, Tally>>;
+  /** Start of the oldest chunk that waits, Unix ms; null: none waits; undefined: not known at this moment. */
+  readonly oldestWaitingMs: number | null | undefined;
   /** `max_spool_gb` and `min_free_gb`, bytes. */
   readonly maxSpoolBytes: number;
   readonly minFreeBytes: number;

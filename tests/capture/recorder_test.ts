@@ -3,6 +3,8 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { parseChunkName } from "../../src/chunk/chunk_name.ts";
+import { Refusal } from "../../src/config/config_values.ts";
+import { parseSchedule } from "../../src/config/schedule_text.ts";
 import { noMicrophone } from "../fixtures/recorder_rig.ts";
 import { simulatedRecorder } from "../fixtures/simulated_recorder.ts";
 import { named } from "../fixtures/sockets.ts";
@@ -47,6 +49,29 @@ Deno.test("outside the schedule no microphone is opened; a step of the clock is 
   await clock.advance(120_000);
   assertEquals(looks, before);
   assertEquals(rig.report().problems, []);
+  await rig.stop();
+});
+
+Deno.test("hours by weekday are recorded to the second, and hours that overlap are named", async () => {
+  const schedule = parseSchedule("mon 12:01-12:02, 12:03-12:05; mon 12:04-12:06; tue 00:00-24:00");
+  assert(!(schedule instanceof Refusal));
+  await using rig = await simulatedRecorder({ schedule });
+  const { clock } = rig;
+  rig.microphones.microphone = named("usb");
+  rig.run();
+  const edges: [boolean, number][] = [];
+  for (let second = 0; second < 400; second++) {
+    await clock.advance(1_000);
+    const { recording } = rig.report();
+    if (recording !== (edges.at(-1)?.[0] ?? false)) edges.push([recording, second]);
+  }
+  const near = [60, 120, 180, 360];
+  assertEquals(edges.map(([recording]) => recording), [true, false, true, false]);
+  edges.forEach(([, second], i) =>
+    assert(Math.abs(second - (near[i] ?? NaN)) < 3, `edge ${i} at ${second} s`)
+  );
+  assertEquals(rig.codes(), ["schedule_overlaps"]);
+  assertEquals(rig.report().status, "degraded");
   await rig.stop();
 });
 

@@ -4,7 +4,17 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path/join";
 import { type CheckOptions, runCheck } from "../../src/commands/check.ts";
+import { checkSchedule } from "../../src/commands/check_schedule.ts";
+import { type Config, loadConfig } from "../../src/config/config.ts";
 import type { Finding } from "../../src/commands/finding.ts";
+
+const SETTINGS = {
+  RA_POINT_ID: "11111111-1111-1111-1111-111111111111",
+  RA_REGISTER_ID: "22222222-2222-2222-2222-222222222222",
+  RA_DEVICE_ID: "33333333-3333-3333-3333-333333333333",
+  RA_INGEST_BASE_URL: "https://ingest.example.com",
+  RA_INGEST_TOKEN: "token",
+};
 
 /** A machine with these files; `check` reports to `--json`. */
 async function machine(files: { config?: string; environment?: string; unit?: string }) {
@@ -88,4 +98,29 @@ Deno.test("a token that every user can read is reported for the file that has it
   assertEquals(found.map(({ verdict }) => verdict), ["ok", "warning"]);
   assertEquals(found[0]?.message, `${config} and ${environment}`);
   assertStringIncludes(found[1]?.message ?? "", environment);
+});
+
+Deno.test("check says what the schedule means now, and names what overlaps", () => {
+  const config = loadConfig({
+    path: null,
+    env: { ...SETTINGS, RA_SCHEDULE: "mon-fri 08:00-22:00" },
+  });
+  const nowMs = Date.parse("2026-06-19T20:30:00Z"); // a Friday evening
+  const say = (config: Config) =>
+    checkSchedule(config, nowMs, "Europe/Berlin").map(({ verdict, message }) =>
+      `${verdict} ${message}`
+    );
+  assertEquals(say(config), [
+    "ok mon-fri 08:00-22:00; sat-sun off; now off, until 2026-06-22 08:00 (Europe/Berlin)",
+  ]);
+  assertEquals(say(loadConfig({ path: null, env: { ...SETTINGS, RA_SCHEDULE_END: "08:00" } })), [
+    "ok all day, every day; now on, always (Europe/Berlin)",
+  ]);
+  const twice = "mon-fri 08:00-23:00; fri 20:00-02:00";
+  assertEquals(say(loadConfig({ path: null, env: { ...SETTINGS, RA_SCHEDULE: twice } })), [
+    "ok mon-thu 08:00-23:00; fri 08:00-23:00, 20:00-02:00; sat-sun off; now on, until " +
+    "2026-06-20 02:00 (Europe/Berlin)",
+    'warning The schedule overlaps itself: "mon-fri 08:00-23:00" and "fri 20:00-02:00" overlap on ' +
+    "fri 20:00-23:00",
+  ]);
 });

@@ -388,7 +388,10 @@ Deno.test("the drop-in names no folder any more when the spool is back in its us
   await using system = await makeRoot();
   const dropIn = join(system.root, "etc/systemd/system/recorder-agent.service.d/spool.conf");
   assertEquals(await system.install({ set: [...SET, "spool_dir=/srv/a b"] }), 0, system.said());
-  assertEquals(await Deno.readTextFile(dropIn), '[Service]\nReadWritePaths="/srv/a b"\n');
+  assertEquals(
+    await Deno.readTextFile(dropIn),
+    '[Service]\nReadWritePaths="/srv/a b"\nNoExecPaths="/srv/a b"\n',
+  );
   const usual = ["spool_dir=/var/lib/recorder-agent/spool"];
   assertEquals(await system.install({ set: usual, env: {} }), 0, system.said());
   assertEquals(await Deno.readTextFile(dropIn), "[Service]\n");

@@ -192,6 +192,12 @@ Deno.test("install reports wrong settings before it changes anything", async () 
   const cases: [Partial<InstallOptions>, RegExp][] = [
     [{ set: ["point_id=nonsense", ...SET.slice(1)] }, /point_id: "nonsense" is not a UUID/],
     [{ set: [...SET, "ingest_token=a-secret-token"] }, /command line[^]*RA_INGEST_TOKEN=/],
+    [{ set: [...SET, "otlp_headers=a=a-secret-token"] }, /command line[^]*RA_OTLP_HEADERS=/],
+    [{ set: [...SET, "heartbeat_url=https://a-secret-token"] }, /command line.*RA_HEARTBEAT_URL=/],
+    [
+      { env: { RA_INGEST_TOKEN: "t", RA_HEARTBEAT_URL: "http://shop.invalid/a-secret-token" } },
+      /as heartbeat_url must begin with https:.*"http:\/\/shop\.invalid\/…"/,
+    ],
     [{ env: { RA_INGEST_TOKEN: "two\nlines" } }, /control/],
     [{ env: {} }, /without ingest_token/],
     [

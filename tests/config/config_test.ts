@@ -204,6 +204,7 @@ Deno.test("each key refuses what is just outside its range", () => {
     ],
     RA_INGEST_TOKEN: ["two words", "tab\there", "umläut", "Bearer abc"],
     RA_SCHEDULE_START: ["24:00", "8", "12:60"],
+    RA_SCHEDULE: ["mon 8-22", "mon-fri", "24:00", "always", "2026-12-31 off"],
     RA_CHUNK_SECONDS: ["0", "3601", "60.5", "1e1", "-1", "60s"],
     RA_OPUS_BITRATE_KBPS: ["5", "257", "24.5"],
     RA_SAMPLE_RATE: ["44100", "0"],

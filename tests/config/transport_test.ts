@@ -1,7 +1,7 @@
 import { assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
 import { loadConfig } from "../../src/config/config.ts";
 import { readTokenToSend } from "../../src/config/token.ts";
-import { otlpHeadersToSend, refuseTransport } from "../../src/config/transport.ts";
+import { assertTransport, refuseTransport, refuseTransports } from "../../src/config/transport.ts";
 
 function config(url: string, more: Record<string, string> = {}) {
   return loadConfig({
@@ -25,7 +25,7 @@ Deno.test("http:// beyond this machine is refused unless allow_insecure_http is 
     "http://localhost",
   ];
   for (const url of ["https://ingest.example.com", ...here]) {
-    assertEquals(refuseTransport(config(url)), null, url);
+    assertEquals(refuseTransport(config(url), "ingest_base_url"), null, url);
     assertEquals(await readTokenToSend(config(url)), "a-token");
   }
   const beyond = [
@@ -33,28 +33,31 @@ Deno.test("http:// beyond this machine is refused unless allow_insecure_http is 
     ...["http://127.0.0.1.example.com", "http://localhost.example.com", "http://128.0.0.1"],
   ];
   for (const url of beyond) {
-    const refusal = refuseTransport(config(url)) ?? "";
+    const refusal = refuseTransport(config(url), "ingest_base_url") ?? "";
     assertMatch(refusal, /^ingest_base_url must begin with https:\/\/.*allow_insecure_http: true/);
     await assertRejects(() => readTokenToSend(config(url)), Error, "Cannot deliver as");
-    assertEquals(refuseTransport(config(url, { RA_ALLOW_INSECURE_HTTP: "true" })), null, url);
+    const allowed = config(url, { RA_ALLOW_INSECURE_HTTP: "true" });
+    assertEquals(refuseTransport(allowed, "ingest_base_url"), null, url);
   }
 });
 
-Deno.test("otlp_headers go to an http:// receiver beyond this machine only with allow_insecure_http", () => {
-  const sent = (endpoint: string, more: Record<string, string> = {}) =>
-    otlpHeadersToSend(config("https://ingest.example.com", {
-      RA_OTLP_ENDPOINT: endpoint,
+Deno.test("metrics and heartbeats go to an http:// server beyond this machine only with allow_insecure_http", () => {
+  const both = (host: string, more: Record<string, string> = {}) =>
+    config("https://ingest.example.com", {
+      RA_OTLP_ENDPOINT: `${host}:4318`,
+      RA_HEARTBEAT_URL: `${host}/ping/s3cret?s3cret`,
       ...more,
-    }));
-  const token = { RA_OTLP_HEADERS: "authorization=Bearer%20s3cret" };
-  const fields = { authorization: "Bearer s3cret" };
-  for (const endpoint of ["https://otlp.example.com:4318", "http://127.0.0.1:4318"]) {
-    assertEquals(sent(endpoint, token), fields);
+    });
+  for (const host of ["https://example.com", "http://127.0.0.1", "http://localhost"]) {
+    assertEquals(refuseTransports(both(host)), [], host);
   }
-  const beyond = "http://10.0.0.1:4318";
-  assertEquals(sent(beyond), {}, "there is nothing to hide");
-  assertEquals(sent(beyond, { ...token, RA_ALLOW_INSECURE_HTTP: "true" }), fields);
-  const { message } = assertThrows(() => sent(beyond, token), Error);
-  assertMatch(message, /otlp_endpoint must begin with https:\/\/.*"http:\/\/10\.0\.0\.1:4318"/);
-  assertEquals(message.includes("s3cret"), false);
+  const beyond = "http://10.0.0.1";
+  assertEquals(refuseTransports(both(beyond, { RA_ALLOW_INSECURE_HTTP: "true" })), []);
+  const [metrics = "", heartbeat = "", ...others] = refuseTransports(both(beyond));
+  assertMatch(metrics, /^otlp_endpoint must begin with https:\/\/.*"http:\/\/10\.0\.0\.1:4318"/);
+  assertMatch(heartbeat, /^heartbeat_url must begin with https:\/\/.*"http:\/\/10\.0\.0\.1\/…"/);
+  assertEquals([heartbeat.includes("s3cret"), others], [false, []]);
+  for (const key of ["otlp_endpoint", "heartbeat_url"] as const) {
+    assertThrows(() => assertTransport(both(beyond), key), Error, `Cannot send as ${key} must`);
+  }
 });

@@ -16,11 +16,11 @@ export interface Finding {
 }
 
 /** Runs cases from a seed on while `next` says so; resolves with the first finding, or null. */
-export function fuzz(
+export async function fuzz(
   target: Target,
   seed: number,
   next: (runs: number) => boolean,
-): Finding | null {
+): Promise<Finding | null> {
   for (let runs = 0; next(runs); runs++) {
     const random = seededRandom(seed + runs);
     const from = target.seeds[Math.floor(random() * target.seeds.length)] ?? new Uint8Array();
@@ -30,7 +30,8 @@ export function fuzz(
     const startedMs = performance.now();
     const finding = (error: unknown) => ({ target: target.name, seed: seed + runs, error, input });
     try {
-      target.check(input);
+      const checked = target.check(input);
+      if (checked !== undefined) await checked;
     } catch (error) {
       return finding(error);
     }

@@ -27,9 +27,11 @@ const MODULES = [
   "src/upload/verdict.ts",
   "src/status/ledger.ts",
   "src/microphone/microphone_choice.ts",
-  "src/receive/body_reader.ts",
+  "src/system/connection_life.ts",
+  "src/system/http_body.ts",
   "src/receive/chunk_form.ts",
   "src/receive/multipart_reader.ts",
+  "src/receive/shares.ts",
 ];
 /** All that the unit tests read. */
 const COPIED = [

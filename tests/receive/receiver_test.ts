@@ -5,11 +5,14 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { retry } from "@std/async/retry";
 import { type IncomingFile, StoreFailure } from "../../src/receive/store.ts";
 import { findGrant, parseTokens } from "../../src/receive/token_file.ts";
-import { BODY_IDLE_MS, HEAD_MS, IDLE_MS, MAX_CONNECTIONS } from "../../src/receive/http_server.ts";
+import { RECEIVER_LIMITS } from "../../src/receive/receiver.ts";
+import { DEVICE_UPLOADS } from "../../src/receive/shares.ts";
+import { BODY_IDLE_MS } from "../../src/system/connection_life.ts";
 import { ids, makeChunk, makeName } from "../fixtures/chunks.ts";
 import { readAll, startReceiver, TOKEN } from "../fixtures/receive_rig.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
 
+const { connections: MAX_CONNECTIONS, headMs: HEAD_MS, idleMs: IDLE_MS } = RECEIVER_LIMITS;
 const POST = "POST /api/v1/chunks HTTP/1.1\r\nhost: a\r\n";
 const AUTH = `authorization: Bearer ${TOKEN}\r\n`;
 
@@ -89,6 +92,29 @@ Deno.test("a token of one device delivers only for that device; a token of pages
   assertEquals([answer.status, answer.body.error], [403, "the token is that of another device_id"]);
   assertEquals((await rig.upload({ token: "watch" })).status, 401);
   assertEquals(rig.files().length, 1);
+});
+
+Deno.test("a till that holds as many uploads as it may keeps no other till from delivering", async () => {
+  const other = "00000000-0000-4000-8000-000000000000";
+  const entries = parseTokens(`mine ${ids.deviceId}\nother ${other}\n`);
+  await using rig = await startReceiver({
+    tokens: { grantOf: (token) => findGrant(entries, token) },
+  });
+  const stalled = `${POST}authorization: Bearer mine\r\ncontent-length: 900000\r\n` +
+    "content-type: multipart/form-data; boundary=b\r\n";
+  const held = [];
+  for (let count = 0; count < DEVICE_UPLOADS; count++) {
+    const client = await rig.connect(`${stalled}expect: 100-continue\r\n\r\n`);
+    await client.read(new Uint8Array(100)); // "100 Continue": the upload is in progress
+    held.push(client);
+  }
+  const { status, headers, body } = await rig.upload({ token: "mine" });
+  assertEquals([status, headers.get("retry-after")], [429, "5"]);
+  assertMatch(body.error, /has 16 uploads in progress/);
+  assertEquals((await rig.upload({ token: "other", fields: { device_id: other } })).status, 200);
+  await held[0]?.write(new TextEncoder().encode("nonsense".repeat(10_000)));
+  assertMatch(await readAll(held[0] as Deno.Conn), /^HTTP\/1.1 400 /);
+  assertEquals((await rig.upload({ token: "mine" })).status, 200);
 });
 
 Deno.test("without tokens everybody on the machine delivers, but no page in a browser does", async () => {

@@ -33,6 +33,11 @@ function everyWording(): Diagnosis[] {
     alsaPluginMissing: problems.alsaPluginMissing("shop", "libasound_module_pcm_jack.so"),
     stalled: problems.stalled(10),
     channel: problems.channel("Array", 7, 2),
+    scheduleOverlaps: problems.scheduleOverlaps([
+      '"mon 08:00-12:00" and "mon 11:00-13:00" overlap on mon 11:00-12:00',
+    ]),
+    noLevelControl: problems.noLevelControl("USB Mic", "it has no control for its level"),
+    amixerMissing: problems.amixerMissing(),
     silent: problems.silent(-90),
     stuck: problems.stuck(-1),
     clipping: problems.clipping(),
@@ -66,6 +71,7 @@ function everyWording(): Diagnosis[] {
     ),
     restartNeeded: problems.restartNeeded(["spool_dir", "health_port"]),
     heartbeatFailing: problems.heartbeatFailing("the monitor answered 404"),
+    updateRolledBack: problems.updateRolledBack("0.3.1", "it ended 3 times"),
   } satisfies Record<keyof typeof problems, Diagnosis>;
   return [
     ...Object.values(made),

@@ -53,6 +53,20 @@ Deno.test("another kind of proxy is refused with the variable and what is accept
   }
 });
 
+Deno.test("a server on this machine is reached without the proxy", () => {
+  const env = {
+    HTTPS_PROXY: "http://proxy",
+    HTTP_PROXY: "http://proxy",
+    ALL_PROXY: "http://proxy",
+  };
+  for (const host of ["localhost", "127.0.0.1:8443", "127.9.9.9", "[::1]:8443"]) {
+    for (const scheme of ["http", "https"]) assertEquals(proxyOf(`${scheme}://${host}`, env), null);
+  }
+  for (const host of ["localhost.example", "127.example", "[::2]", "128.0.0.1"]) {
+    assertEquals(proxyOf(`https://${host}`, env)?.hostname, "proxy", host);
+  }
+});
+
 const exceptions: [list: string, host: string, isDirect: boolean][] = [
   ["*", "anything.example", true],
   ["api.example.com", "api.example.com", true],
@@ -66,19 +80,19 @@ const exceptions: [list: string, host: string, isDirect: boolean][] = [
   ["other.com example.com", "example.com", true],
   ["example.com:443", "example.com", true],
   ["example.com:8443", "example.com", false],
-  ["127.0.0.1", "127.0.0.1", true],
-  ["27.0.0.1", "127.0.0.1", false],
+  ["10.0.0.1", "10.0.0.1", true],
+  ["0.0.0.1", "10.0.0.1", false],
   ["10.0.0.0/8", "10.200.3.4", true],
   ["10.0.0.0/8", "11.0.0.1", false],
   ["192.168.1.0/24", "192.168.2.1", false],
   ["0.0.0.0/0", "8.8.8.8", true],
   ["10.0.0.0/33", "10.0.0.0", false],
   ["10.0.0.0/8", "ten.example", false],
-  ["::1", "[::1]", true],
-  ["[::1]", "[::1]", true],
-  ["[::1]:443", "[::1]", true],
-  ["[::1]:1", "[::1]", false],
-  ["::2", "[::1]", false],
+  ["fd00::1", "[fd00::1]", true],
+  ["[fd00::1]", "[fd00::1]", true],
+  ["[fd00::1]:443", "[fd00::1]", true],
+  ["[fd00::1]:1", "[fd00::1]", false],
+  ["fd00::2", "[fd00::1]", false],
   ["", "example.com", false],
   [",,", "example.com", false],
 ];

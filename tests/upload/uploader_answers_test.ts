@@ -2,8 +2,8 @@
 // server, what happens to the chunk, what is logged, and when the next request follows.
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { delay } from "@std/async/delay";
 import type { Behaviour } from "../fixtures/ingest_server.ts";
+import { REQUEST_ROUNDS, settled } from "../fixtures/settled.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
 import { until } from "../fixtures/temp_spool.ts";
 import { TOKEN, UploadRig } from "../fixtures/upload_rig.ts";
@@ -115,9 +115,9 @@ for (const code of [400, 413, 415, 422]) {
 
   Deno.test(`${code} to everything for long: all stay, in order, and are delivered when it ends`, async () => {
     const behaviour = status(code, `{"error":"no"}`);
-    const options = { behaviour, concurrency: 1 };
+    const options = { behaviour, concurrency: 1, retryMaxMs: 3 };
     await using rig = await UploadRig.start([...Array(12).keys()], options);
-    await rig.requests(150);
+    await rig.requests(60);
     const { problems, queue_size, chunks_rejected, chunks_rejected_total } = rig.report;
     assertEquals([queue_size, chunks_rejected, chunks_rejected_total], [12, 0, 0]);
     assertEquals(problems.map(({ code }) => code), ["upload_failing"]);
@@ -163,7 +163,7 @@ for (const code of [429, 503]) {
       if (waitS > 0) {
         await until(() => clock.sleepers === 1 && rig.report.upload_errors_total === 1);
         await clock.advance(waitS * 1000 - 1);
-        await delay(20);
+        await settled(REQUEST_ROUNDS);
         assertEquals(rig.server.requests.length, 1);
         await clock.advance(1);
       }

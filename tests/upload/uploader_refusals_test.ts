@@ -8,12 +8,12 @@ import {
   assertMatch,
   assertStringIncludes,
 } from "@std/assert";
-import { delay } from "@std/async/delay";
 import { systemClock } from "../../src/system/clock.ts";
 import { Status } from "../../src/status/status.ts";
 import { Uploader } from "../../src/upload/uploader.ts";
 import { ids, makeName } from "../fixtures/chunks.ts";
 import type { Behaviour } from "../fixtures/ingest_server.ts";
+import { REQUEST_ROUNDS, settled } from "../fixtures/settled.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
 import { capturedLog, TempSpool, until } from "../fixtures/temp_spool.ts";
 import { TOKEN, UploadRig } from "../fixtures/upload_rig.ts";
@@ -30,7 +30,7 @@ Deno.test("with a wrong token all chunks stay, one probe is sent every retry_max
   for (let probe = 1; probe <= 3; probe++) {
     await until(() => rig.report.upload_errors_total === probe && clock.sleepers === 1);
     await clock.advance(299_000);
-    await delay(20);
+    await settled(REQUEST_ROUNDS);
     assertEquals(rig.server.requests.length, probe);
     if (probe === 3) await Deno.writeTextFile(rig.tokenFile, TOKEN);
     assertEquals([rig.problems, rig.report.queue_size], [["upload_misconfigured"], 3]);

@@ -1,8 +1,10 @@
 // Refused chunks are tried again by themselves; limits of the rate, and of the size; what /health says.
 
 import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "@std/assert";
-import { delay } from "@std/async/delay";
 import type { Behaviour } from "../fixtures/ingest_server.ts";
+import { MAX_CHUNK_BYTES } from "../../src/chunk/chunk_file.ts";
+import { formatPartName } from "../../src/chunk/chunk_name.ts";
+import { REQUEST_ROUNDS, settled } from "../fixtures/settled.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
 import { chunksIn, until } from "../fixtures/temp_spool.ts";
 import { makeName } from "../fixtures/chunks.ts";
@@ -93,6 +95,54 @@ Deno.test("a chunk being tried again stays until the answer, even if the janitor
   assertEquals(rig.report.chunks_lost_total, 0);
 });
 
+Deno.test("a delay that the server asks for when a refused chunk is tried again holds for the waiting ones, and that chunk is tried more rarely", async () => {
+  await using setup = await withRefused(2, { kind: "ok" }, [10]);
+  const { rig, pass } = setup;
+  await rig.delivered(1);
+  const headers = { "retry-after": "600" };
+  rig.server.behaviour = { kind: "status", status: 503, headers };
+  await pass(60);
+  await rig.requests(2);
+  rig.server.behaviour = { kind: "ok" };
+  await rig.put(11);
+  await until(() => rig.problems.includes("upload_failing"));
+  await pass(9);
+  await settled(REQUEST_ROUNDS);
+  assertEquals(rig.server.requests.length, 2);
+  await pass(3);
+  await rig.delivered(2);
+  assertEquals(chunksIn(rig.temp.spool, "rejected").length, 2);
+  await until(() => rig.problems.join() === "chunks_rejected");
+  const [{ next_in_s = 0 } = {}] = rig.lines("INFO").filter(({ message }) =>
+    String(message).startsWith("A refused chunk was tried again")
+  );
+  assertEquals(next_in_s, 7200);
+});
+
+Deno.test("what was set aside as the first in rejected/ is tried no earlier than an hour later, like a refused chunk", async () => {
+  const clock = new SimulatedClock(START_MS);
+  await using rig = await UploadRig.start([], { clock });
+  const pass = async (minutes: number) => {
+    for (let minute = 0; minute < minutes; minute++) {
+      await until(() => clock.sleepers === 1);
+      await clock.advance(60_000);
+    }
+  };
+  const tries = () => rig.said("INFO").filter((line) => line.includes("tried again")).length;
+  await pass(90);
+  const { spool } = rig.temp;
+  const name = makeName(1);
+  const part = await spool.create(name);
+  await part.append(new Uint8Array(100));
+  await Deno.truncate(spool.path("recording", formatPartName(name)), MAX_CHUNK_BYTES + 1);
+  await part.seal(name);
+  await until(() => chunksIn(spool, "rejected").length === 1);
+  await pass(55);
+  assertEquals(tries(), 0);
+  await pass(10);
+  await until(() => tries() === 1);
+});
+
 // ---- limits
 
 for (const status of [429, 503]) {
@@ -142,7 +192,7 @@ Deno.test("/health says when the next attempt is made", async () => {
     const { since = 0, retry_at = 0 } = rig.report.problems[0] ?? {};
     assertAlmostEquals(retry_at - since, waitS, 0.1);
     await clock.advance(1000 * waitS - 500);
-    await delay(20);
+    await settled(REQUEST_ROUNDS);
     assertEquals(rig.server.requests.length, 1);
   }
 });

@@ -1,11 +1,12 @@
 // The queue against a real server with a real spool: the order, the times and the number of attempts,
 // what is logged, and how the uploader stops.
 
-import { assert, assertAlmostEquals, assertEquals, assertMatch } from "@std/assert";
-import { delay } from "@std/async/delay";
+import { assertAlmostEquals, assertEquals, assertMatch } from "@std/assert";
 import { parseChunkName } from "../../src/chunk/chunk_name.ts";
 import { ids, makeName } from "../fixtures/chunks.ts";
-import type { Behaviour, IngestServer } from "../fixtures/ingest_server.ts";
+import type { Behaviour } from "../fixtures/ingest_server.ts";
+import { REQUEST_ROUNDS, settled } from "../fixtures/settled.ts";
+import { shortTimers } from "../fixtures/short_timers.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
 import { until } from "../fixtures/temp_spool.ts";
 import { type RigOptions, UploadRig } from "../fixtures/upload_rig.ts";
@@ -17,12 +18,6 @@ function fixedRandom(value: number): Disposable {
   const { random } = Math;
   Math.random = () => value;
   return { [Symbol.dispose]: () => void (Math.random = random) };
-}
-
-/** Milliseconds between the requests, starting with the `first`. */
-function gaps(server: IngestServer, first = 0): number[] {
-  const times = server.requests.slice(first).map(({ atMs }) => atMs);
-  return times.slice(1).map((atMs, index) => atMs - (times[index] ?? 0));
 }
 
 // ---- delivered
@@ -78,31 +73,6 @@ Deno.test("an older chunk that appears during an outage is sent before those tha
   assertEquals(times, times.toSorted());
 });
 
-// ---- several requests in flight
-
-/** How many newer chunks were accepted before a chunk, for the chunk where that were most. */
-function mostAhead(server: IngestServer): number {
-  const times = server.chunks.map(({ fields }) => Number(fields.start_ts));
-  const ahead = times.map((time, at) => times.slice(0, at).filter((other) => other > time).length);
-  return Math.max(...ahead);
-}
-
-Deno.test("over a network with 100 ms ± 5 ms delay, requests overlap and no chunk is more than three ahead", async () => {
-  await using rig = await UploadRig.start();
-  rig.server.behaviour = { kind: "status", status: 500 };
-  rig.server.connectMs = 150;
-  for (let minute = 0; minute < 30; minute++) await rig.put(minute);
-  for (let request = 0; request < 60; request++) {
-    rig.server.script.push({ kind: "late", ms: 95 + 10 * Math.random() });
-  }
-  await rig.delivered(30);
-  const { server } = rig;
-  assertEquals([server.duplicates, server.violations], [0, []]);
-  // Four are in flight at a time. On an idle machine, their even intervals keep them in order.
-  assert(mostAhead(server) <= 3, `${server.chunks.map(({ fields }) => fields.start_ts)}`);
-  assert(server.connections >= 2 && server.connections <= 5, `${server.connections} connections`);
-});
-
 // ---- outages
 
 Deno.test("an outage of many attempts is logged once, and its end once", async () => {
@@ -131,20 +101,16 @@ Deno.test("an outage of many attempts is logged once, and its end once", async (
 
 Deno.test("the backoff doubles from retry_min_s to retry_max_s, and starts over after a success", async () => {
   using _ = fixedRandom(0);
-  const options = { retryMinMs: 50, retryMaxMs: 200 };
-  await using rig = await UploadRig.start([], options);
+  const [first, second, most] = [2_001, 4_002, 7_003]; // lengths that no other timer has
+  using timers = shortTimers([first, second, most]);
+  await using rig = await UploadRig.start([], { retryMinMs: first, retryMaxMs: most });
   const failure: Behaviour = { kind: "status", status: 500 };
   const success: Behaviour = { kind: "ok" };
   rig.server.script.push(...Array(5).fill(failure), success, failure, failure, success);
   await rig.put(0);
   await rig.put(1);
   await rig.delivered(2);
-  const expected = [50, 100, 200, 200, 200, 0, 50, 100];
-  for (const [index, gapMs] of gaps(rig.server).entries()) {
-    const backoffMs = expected[index] ?? 0;
-    const isRight = gapMs > backoffMs - 5 && gapMs < backoffMs * 1.5 + 60;
-    assert(isRight, `gaps ${gaps(rig.server)}`);
-  }
+  assertEquals(timers.startedMs, [first, second, most, most, most, first, second]);
 });
 
 Deno.test("the backoff has full jitter: it may be almost zero", async () => {
@@ -157,17 +123,18 @@ Deno.test("the backoff has full jitter: it may be almost zero", async () => {
 
 Deno.test("the removal of chunks during an outage does not restart the backoff", async () => {
   using _ = fixedRandom(0);
-  const options: RigOptions = { retryMinMs: 10, retryMaxMs: 160 };
+  using timers = shortTimers([2_001, 4_002, 7_003]);
+  const options: RigOptions = { retryMinMs: 2_001, retryMaxMs: 7_003 };
   options.behaviour = { kind: "status", status: 500 };
   await using rig = await UploadRig.start([0, 1, 2, 3], options);
   await rig.requests(5);
   for (let request = 6; request <= 8; request++) {
     const [oldest = ""] = rig.temp.files("outbox");
     // A chunk in flight stays until the attempt has ended.
-    while (await rig.temp.spool.remove("outbox", oldest) === null) await delay(5);
+    while (await rig.temp.spool.remove("outbox", oldest) === null) await settled(1);
     await rig.requests(request);
   }
-  for (const gapMs of gaps(rig.server, 4)) assert(gapMs > 150, `gaps ${gaps(rig.server)}`);
+  assertEquals(new Set(timers.startedMs.slice(2)), new Set([7_003]));
   assertEquals(new Set(rig.server.requests.map(({ key }) => key)).size, 4);
 });
 
@@ -180,7 +147,7 @@ for (const [seconds, waitMs] of [["120", 120_000], ["999999", 3_600_000]] as con
     await rig.put(0);
     await until(() => clock.sleepers === 1 && rig.report.upload_errors_total === 1);
     await clock.advance(waitMs - 1000);
-    await delay(30);
+    await settled(REQUEST_ROUNDS);
     assertEquals(rig.server.requests.length, 1);
     await clock.advance(1000);
     await rig.delivered(1);
@@ -205,7 +172,8 @@ for (const [during, behaviour, sleepers] of waits) {
     const options = { clock, behaviour, retryMinMs: 60_000, retryMaxMs: 60_000 };
     await using rig = await UploadRig.start([0], options);
     await rig.requests(1);
-    await delay(30);
+    await until(() => clock.sleepers === sleepers);
+    await settled(REQUEST_ROUNDS);
     assertEquals(clock.sleepers, sleepers);
     await rig.stop();
     assertEquals(rig.server.requests.length, 1);
@@ -216,7 +184,7 @@ for (const [during, behaviour, sleepers] of waits) {
 
 Deno.test("stopping with an empty queue ends at once", async () => {
   await using rig = await UploadRig.start();
-  await delay(10);
+  await settled();
   await rig.stop();
 });
 

@@ -3,13 +3,13 @@
 // the others. Chunks are letters in the order of time; digits are the chunks that open the window.
 
 import { assert, assertEquals } from "@std/assert";
-import { delay } from "@std/async/delay";
 import { type ChunkName, parseChunkName } from "../../src/chunk/chunk_name.ts";
 import { Status } from "../../src/status/status.ts";
 import type { UploadFile } from "../../src/upload/upload_file.ts";
 import type { Verdict } from "../../src/upload/verdict.ts";
 import { Uploader, type UploaderOptions } from "../../src/upload/uploader.ts";
 import { ids, makeName } from "../fixtures/chunks.ts";
+import { settled } from "../fixtures/settled.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
 import { capturedLog, TempSpool, until } from "../fixtures/temp_spool.ts";
 
@@ -116,7 +116,7 @@ class HeldRig implements AsyncDisposable {
 
   /** Gives pending work time to finish. */
   async settle(): Promise<void> {
-    await delay(40);
+    await settled(40);
   }
 
   files(dir: "outbox" | "uploaded" | "rejected"): string {
@@ -151,12 +151,10 @@ class HeldRig implements AsyncDisposable {
     return this.report.problems.map(({ code }) => code);
   }
 
-  /** Stops the uploader; rejects if that takes too long. */
+  /** Stops the uploader. No request has a deadline here: the stop must end each of them. */
   async stop(): Promise<void> {
-    const startMs = performance.now();
     this.#stop.abort();
     await this.#ended;
-    assert(performance.now() - startMs < 500);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,21 +1,25 @@
 #!/bin/sh
-# Builds the guest for the scenarios: unmodified Debian 12, its own kernel with snd-usb-audio, systemd, and the
-# virtual microphone. It does not contain recorder-agent: each run installs that.
+# Builds the guest for the scenarios: unmodified Debian 12 or 13, its own kernel with snd-usb-audio, systemd, and
+# the virtual microphone. It does not contain recorder-agent: each run installs that.
 #
-#   build_image.sh amd64|arm64 FOLDER     as root, on Debian; see docs/testing.md for the packages it needs
+#   build_image.sh 12|13 amd64|arm64 FOLDER   as root, on Debian; see docs/testing.md for the packages it needs
 #
 # Writes rootfs.ext4, vmlinuz, initrd.img and key (ssh) to FOLDER. Downloads stay in FOLDER/build, so
 # that a second build takes seconds.
 set -eu
 
-arch=$1
-images=$2
+case $1 in
+  12) suite=bookworm ;;
+  13) suite=trixie ;;
+  *) echo "Cannot build Debian $1: only 12 and 13 are known" >&2; exit 64 ;;
+esac
+arch=$2
+images=$3
 here=$(cd "$(dirname "$0")" && pwd)
 host_arch=$(dpkg --print-architecture)
-suite=bookworm
 build=$images/build
 root=$build/root
-packages=systemd-sysv,udev,kmod,dbus,iproute2,procps,openssh-server,alsa-utils,ffmpeg,curl
+packages=systemd-sysv,udev,kmod,dbus,iproute2,procps,openssh-server,alsa-utils,ffmpeg,curl,e2fsprogs,cryptsetup-bin
 # The mirror that this machine uses.
 mirror=$(sed -n 's/^URIs: *//p; s/^deb \(\[[^]]*\] \)\{0,1\}\([^ ]*\).*/\2/p' \
   /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list 2>/dev/null |
@@ -34,13 +38,13 @@ register_arm64() {
 }
 
 install_debian() {
-  [ ! -e "$build/.installed" ] || return 0
+  [ "$(cat "$build/.installed" 2>/dev/null)" != "$suite $packages" ] || return 0
   say "installing Debian $suite for $arch"
   rm -rf "$root"
   mkdir -p "$build/packages"
   debootstrap --variant=minbase --arch="$arch" --cache-dir="$build/packages" \
     --include="$packages" "$suite" "$root" "$mirror" >"$build/debootstrap.log" 2>&1
-  touch "$build/.installed"
+  echo "$suite $packages" >"$build/.installed"
 }
 
 # The kernel is unpacked, not installed: no initramfs-tools, no boot loader.
@@ -71,11 +75,13 @@ END
 }
 
 install_kernel() {
-  version=$(ls "$build/kernel/lib/modules")
+  modules=$build/kernel/lib/modules
+  [ -e "$modules" ] || modules=$build/kernel/usr/lib/modules # since Debian 13
+  version=$(ls "$modules")
   cp "$build/kernel/boot/vmlinuz-$version" "$images/vmlinuz"
   rm -rf "$root/lib/modules"
   mkdir -p "$root/lib/modules"
-  cp -a "$build/kernel/lib/modules/$version" "$root/lib/modules/"
+  cp -a "$modules/$version" "$root/lib/modules/"
   # Hardware that no guest here has; snd-usb-audio needs drivers/media/mc.
   (cd "$root/lib/modules/$version/kernel" &&
     rm -rf drivers/gpu drivers/infiniband drivers/scsi drivers/staging drivers/iio drivers/isdn \
@@ -124,13 +130,18 @@ make_initrd() {
   initrd=$build/initrd
   rm -rf "$initrd"
   mkdir -p "$initrd/bin" "$initrd/dev" "$initrd/proc" "$initrd/sys" "$initrd/newroot" "$initrd/modules"
-  cp "$build/busybox/bin/busybox" "$initrd/bin/busybox"
+  cp "$build"/busybox/bin/busybox "$initrd/bin/busybox" 2>/dev/null ||
+    cp "$build/busybox/usr/bin/busybox" "$initrd/bin/busybox" # since Debian 13
   ln -s busybox "$initrd/bin/sh"
   for module in virtio_pci virtio_blk ext4 crc32c_generic; do
     modprobe -d "$root" -S "$version" --show-depends "$module" | sed -n 's/^insmod \([^ ]*\).*/\1/p'
   done | awk '!seen[$0]++' | while read -r file; do
-    cp "$file" "$initrd/modules/"
-    basename "$file" >>"$initrd/modules/order"
+    name=$(basename "$file" .xz)
+    case $file in # Debian 13 compresses them
+      *.xz) xz -dc "$file" >"$initrd/modules/$name" ;;
+      *) cp "$file" "$initrd/modules/" ;;
+    esac
+    echo "$name" >>"$initrd/modules/order"
   done
   cat >"$initrd/init" <<'END'
 #!/bin/sh
@@ -166,4 +177,4 @@ configure
 compile_tools
 make_initrd
 make_disk
-say "built $images: $(du -h "$images/rootfs.ext4" | cut -f1) on disk, kernel $version"
+say "built $images: Debian $1, $(du -h "$images/rootfs.ext4" | cut -f1) on disk, kernel $version"

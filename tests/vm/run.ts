@@ -2,9 +2,9 @@
 // Runs the scenarios in a guest and prints the measurements of each, and a table at the end. It builds
 // image and program if they are missing or out of date. docs/testing.md lists the requirements.
 //
-//   ARCH=amd64|arm64 deno task test:vm [--list] [--only NAME[,NAME…]] [--record-sound FOLDER]
+//   DEBIAN=12|13 ARCH=amd64|arm64 deno task test:vm [--list] [--only NAME[,NAME…]] [--record-sound FOLDER]
 //
-// The exit code is 1 if a promise does not hold.
+// The scenarios run in the order of --only. The exit code is 1 if a promise does not hold.
 
 import { join } from "@std/path/join";
 import { buildBinaries } from "../fixtures/binaries.ts";
@@ -13,8 +13,11 @@ import { Rig } from "./rig.ts";
 import { checkAfter, type Finding, Report, type Scenario } from "./scenario.ts";
 import { recordSound } from "./record_sound.ts";
 import { costScenarios } from "./scenarios/cost.ts";
+import { encryptedScenarios } from "./scenarios/encrypted.ts";
 import { hostScenarios } from "./scenarios/host.ts";
 import { microphoneScenarios } from "./scenarios/microphone.ts";
+import { packageScenarios } from "./scenarios/package.ts";
+import { sandboxScenarios } from "./scenarios/sandbox.ts";
 import { serviceScenarios } from "./scenarios/service.ts";
 import { startScenarios } from "./scenarios/start.ts";
 
@@ -23,7 +26,11 @@ const SCENARIOS: readonly Scenario[] = [
   ...microphoneScenarios,
   ...hostScenarios,
   ...serviceScenarios,
+  ...sandboxScenarios,
+  ...encryptedScenarios,
   ...costScenarios,
+  // They change how the program was installed, so they are the last ones.
+  ...packageScenarios,
 ];
 
 interface Row extends Finding {
@@ -37,15 +44,18 @@ async function main(args: readonly string[]): Promise<number> {
   }
   const arch = Deno.env.get("ARCH") ?? "amd64";
   if (arch !== "amd64" && arch !== "arm64") {
-    throw new Error(`Cannot run as ARCH must be amd64 or arm64: it is ${arch}`);
+    throw new Error(`Cannot run as ARCH must be amd64 or arm64: current value is ${arch}`);
   }
+  const debian = Deno.env.get("DEBIAN") ?? "12";
+  if (debian !== "12" && debian !== "13") {
+    throw new Error(`Cannot run as DEBIAN must be 12 or 13: current value is ${debian}`);
+  }
+  const guest = `debian${debian}-${arch}`;
   const only = valueOf(args, "--only")?.split(",");
-  const unknown = only?.filter((name) => !SCENARIOS.some((known) => known.name === name)) ?? [];
-  if (unknown.length > 0) throw new Error(`Cannot run ${unknown} as --list does not have it`);
-  const chosen = SCENARIOS.filter(({ name }) => only?.includes(name) ?? true);
+  const chosen = only?.map(scenarioOf) ?? SCENARIOS;
 
-  const folder = join(Deno.env.get("RECORDER_VM_DIR") ?? "/tmp/recorder-agent-vm", arch);
-  await buildImage(arch, folder);
+  const folder = join(Deno.env.get("RECORDER_VM_DIR") ?? "/tmp/recorder-agent-vm", guest);
+  await buildImage(debian, arch, folder);
   await using rig = await startRig(arch, folder);
   const record = valueOf(args, "--record-sound");
   if (record !== null) {
@@ -54,7 +64,7 @@ async function main(args: readonly string[]): Promise<number> {
   }
   const rows: Row[] = [];
   for (const scenario of chosen) rows.push(...await runOne(scenario, rig));
-  console.log(`\n${table(arch, rows)}`);
+  console.log(`\n${table(`Debian ${debian}, ${arch}`, rows)}`);
   return rows.every(({ holds }) => holds) ? 0 : 1;
 }
 
@@ -86,21 +96,28 @@ async function startRig(arch: Arch, folder: string): Promise<Rig> {
   return await Rig.start({ arch, folder, binary });
 }
 
+function scenarioOf(name: string): Scenario {
+  const scenario = SCENARIOS.find((known) => known.name === name);
+  if (scenario === undefined) throw new Error(`Cannot run ${name} as --list does not have it`);
+  return scenario;
+}
+
 /** Builds it again if its sources are newer. */
-async function buildImage(arch: Arch, folder: string): Promise<void> {
+async function buildImage(debian: string, arch: Arch, folder: string): Promise<void> {
   const here = new URL(".", import.meta.url).pathname;
   const guest = [...Deno.readDirSync(`${here}guest`)].map(({ name }) => `guest/${name}`);
   const sources = ["build_image.sh", ...guest].map((name) => Deno.statSync(here + name).mtime);
   const image = await Deno.stat(join(folder, "rootfs.ext4")).catch(() => null);
   const builtMs = image?.mtime?.getTime() ?? 0;
   if (sources.every((mtime) => mtime !== null && mtime.getTime() <= builtMs)) return;
-  console.log(`Building the ${arch} image in ${folder}; the first time takes minutes.`);
-  const { code } = await new Deno.Command(`${here}build_image.sh`, { args: [arch, folder] })
-    .spawn().status;
+  console.log(`Building the image in ${folder}; the first time takes minutes.`);
+  const { code } = await new Deno.Command(`${here}build_image.sh`, {
+    args: [debian, arch, folder],
+  }).spawn().status;
   if (code !== 0) throw new Error(`Cannot build the image: exit ${code}; see docs/testing.md`);
 }
 
-function table(arch: Arch, rows: readonly Row[]): string {
+function table(guest: string, rows: readonly Row[]): string {
   const cells = rows.map(({ scenario, what, value, limit, holds }) => [
     scenario,
     what.split("\n")[0] ?? "",
@@ -108,7 +125,7 @@ function table(arch: Arch, rows: readonly Row[]): string {
     limit,
     holds ? "✔" : "✘",
   ]);
-  const lines = [["scenario", "measured", arch, "limit", ""], ["---", "---", "---", "---", "---"]];
+  const lines = [["scenario", "measured", guest, "limit", ""], ["---", "---", "---", "---", "---"]];
   return [...lines, ...cells].map((row) => `| ${row.join(" | ")} |`).join("\n");
 }
 

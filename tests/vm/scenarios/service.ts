@@ -46,6 +46,30 @@ async function killed(rig: Rig, report: Report): Promise<void> {
   report.atMost("kill -9 → first packet", sound.atS - uptimeS, 20);
 }
 
+/** A hung microphone keeps ffmpeg from noticing that nobody reads what it writes. */
+async function killedWhileHung(rig: Rig, report: Report): Promise<void> {
+  const { guest, journal, microphone, service } = rig.running;
+  await microphone.toggleHang();
+  await guest.pass(3);
+  const { pid } = await service.state();
+  const ffmpeg = (await guest.run("pgrep -x ffmpeg")).trim();
+  const killedS = await guest.uptimeS();
+  await guest.run(`kill -9 ${pid}`);
+  rig.expectedRestarts++;
+  const starts = await journal.next("recorder-agent starts.", { sinceS: killedS, limitS: 60 });
+  report.holds(
+    "its ffmpeg has ended before the next start",
+    await guest.try(`ps -o pid= -p ${ffmpeg}`) === "",
+  );
+  const aliveS = await microphone.toggleHang();
+  const sound = await journal.next("Recording.", { sinceS: starts.atS, limitS: 90 });
+  report.measured("alive again → first packet", `${(sound.atS - aliveS).toFixed(1)} s`);
+  const busy = journal.entries.filter(({ atS, fields }) =>
+    atS >= killedS && fields.code === "microphone_busy"
+  );
+  report.holds("nobody held the microphone meanwhile", busy.length === 0);
+}
+
 async function watchdog(rig: Rig, report: Report): Promise<void> {
   const { guest, journal, service } = rig.running;
   const dropIn = "/run/systemd/system/recorder-agent.service.d";
@@ -85,5 +109,6 @@ export const serviceScenarios: readonly Scenario[] = [
   { name: "stop", what: "systemctl stop and start", run: stop },
   { name: "restart", what: "systemctl restart", run: restart },
   { name: "kill", what: "kill -9 of the service's main process", run: killed },
+  { name: "kill-hung", what: "the same while its microphone hangs", run: killedWhileHung },
   { name: "watchdog", what: "the service's main process is stopped with SIGSTOP", run: watchdog },
 ];

@@ -1,0 +1,94 @@
+// An update with a way back: what `install` puts beside a new program so that the previous one returns by itself
+// if the new one does not record. The decision is made by packaging/update/update-trial, a script that
+// recorder-agent-update.service runs, because neither program can be trusted with it. This module
+// brings both, keeps the previous files, and asks for the trial.
+
+import { contentsOf } from "./install_root.ts";
+import {
+  equalBytes,
+  fileStep,
+  linkStep,
+  removeStep,
+  runProgram,
+  type Step,
+} from "./install_steps.ts";
+import { readRollback, ROLLED_BACK, UPDATE_DIR } from "../status/rollback.ts";
+import { exists, removeIfThere } from "../system/disk.ts";
+import { PROGRAMS } from "../system/programs.ts";
+import { VERSION } from "../system/version.ts";
+
+const SERVICE = "recorder-agent-update.service";
+const SCRIPT_DIR = "/usr/local/lib/recorder-agent";
+const SCRIPT = `${SCRIPT_DIR}/update-trial`;
+const UNIT = `/etc/systemd/system/${SERVICE}`;
+const WANTS = `/etc/systemd/system/multi-user.target.wants/${SERVICE}`;
+const TRIAL = `${UPDATE_DIR}/trial`;
+/** The script decides within 15 minutes. */
+const TRIAL_MS = 20 * 60_000;
+
+/** The judge of later programs: script, unit, and its start at each boot. */
+export function judgeSteps(root: string): Step[] {
+  const asset = (name: string) => () =>
+    Deno.readFile(new URL(`../../packaging/update/${name}`, import.meta.url));
+  return [
+    fileStep(`Write ${SCRIPT}`, root, SCRIPT, asset("update-trial"), { mode: 0o755 }),
+    fileStep(`Write the unit to ${UNIT}`, root, UNIT, asset(SERVICE), { mode: 0o644 }),
+    linkStep(`Enable ${SERVICE}, which restores the previous program`, root, WANTS, UNIT),
+  ].map((step) => ({ ...step, isSilentIfDone: true }));
+}
+
+/** Removes the judge and what is kept for it; `kept` are the files that an update replaces. */
+export function removeJudgeSteps(root: string, kept: readonly string[]): Step[] {
+  const files = [WANTS, UNIT, SCRIPT].flatMap((path) => [`${path}.new`, path]);
+  return [
+    ...[...files, ...kept.map((path) => `${path}.old`)].map((path) => removeStep(root, path)),
+    removeStep(root, SCRIPT_DIR, { recursive: true }),
+    removeStep(root, UPDATE_DIR, { recursive: true }),
+  ];
+}
+
+/**
+ * Keeps a file that an update changes beside its successor, as NAME.old, for the way back. If it does not change,
+ * there must be none: an older one would come back in its place.
+ * @param wanted what is written next; as another file, which is renamed to this name.
+ */
+export function keepStep(root: string, path: string, wanted: Uint8Array, isUpdate: boolean): Step {
+  const current = contentsOf(root, path);
+  const old = `${current}.old`;
+  const isKept = async () =>
+    isUpdate && await exists(current) && !equalBytes(await Deno.readFile(current), wanted);
+  return {
+    what: `Keep the previous ${path}`,
+    isSilentIfDone: true,
+    isDone: async () => !await exists(old) && !await isKept(),
+    async apply() {
+      const keeps = await isKept();
+      await removeIfThere(old);
+      if (keeps) await Deno.link(current, old);
+    },
+    undo: () => removeIfThere(old),
+  };
+}
+
+/** Asks for a trial, which begins with `putOnTrial`, or at the next boot if the power fails until then. */
+export function requestStep(root: string): Step {
+  const text = () => new TextEncoder().encode(`to=${VERSION}\n`);
+  const what = "Put the new program on trial: the previous one returns if it does not record";
+  return fileStep(what, root, TRIAL, text, { mode: 0o644 });
+}
+
+/**
+ * Restarts the service with the new program and waits for the decision, which takes half a minute at least.
+ * @throws an error that says why the new program does not stay.
+ */
+export async function putOnTrial(): Promise<void> {
+  await removeIfThere(ROLLED_BACK);
+  await runProgram([PROGRAMS.systemctl, "daemon-reload"]);
+  // With --wait it is an error if the script ends with one.
+  await runProgram([PROGRAMS.systemctl, "start", "--wait", SERVICE], TRIAL_MS);
+  const rollback = await readRollback();
+  if (rollback === null) return;
+  throw new Error(
+    `The update was rolled back as the new program must record: ${rollback.reason}; the previous one runs again`,
+  );
+}

@@ -1,0 +1,27 @@
+// What a receiver shows of its store: which tills there are, and how complete the latest day of each is.
+// Types only; folder_overview.ts and s3_overview.ts find it out.
+
+import type { Coverage } from "./day_coverage.ts";
+
+/** More are not looked at. */
+export const MAX_TILLS = 2000;
+
+export interface Till {
+  readonly pointId: string;
+  readonly registerId: string;
+  readonly deviceId: string;
+  /** The latest day with chunks, UTC: YYYY-MM-DD. */
+  readonly day: string;
+  readonly coverage: Coverage;
+}
+
+export interface Overview {
+  readonly tills: readonly Till[];
+  /** Whether there are more tills than were looked at. */
+  readonly isCut: boolean;
+}
+
+export interface OverviewSource {
+  /** What was found lately. @throws if the store cannot be listed. */
+  read(): Promise<Overview>;
+}

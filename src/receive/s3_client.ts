@@ -1,0 +1,243 @@
+// Requests to one bucket of an object store with the S3 API: signed, with limits on time and number, and
+// repeated when the store is not able for a moment. It knows objects by their names, not what they mean.
+
+import { AwsV4Signer } from "aws4fetch";
+import { type Clock, deadline } from "../system/clock.ts";
+import { messageOf } from "../system/error_text.ts";
+import { printable } from "../system/printable.ts";
+import { failureOf, parseListing, S3Failure, type S3Listing } from "./s3_answers.ts";
+import type { S3Access } from "./s3_settings.ts";
+
+/** Requests at a time; others wait for their turn. */
+const MAX_REQUESTS = 64;
+/** Before the second and the third attempt, ms. */
+const PAUSES_MS = [200, 1000];
+/** An answer in which names or errors are read is not larger. */
+const MAX_TEXT_BYTES = 4_000_000;
+
+export interface S3Limits {
+  /** One attempt may take this long, ms, and as much as its body needs at a megabyte per second. */
+  readonly attemptMs: number;
+  /** All attempts of a request together, with waiting for a turn, ms. */
+  readonly requestMs: number;
+}
+
+/** Below the 60 s that the receiver waits for its store. */
+const LIMITS: S3Limits = { attemptMs: 20_000, requestMs: 25_000 };
+
+export interface S3ClientOptions {
+  readonly bucket: string;
+  /** What is valid at the moment. */
+  readonly access: () => S3Access;
+  /** Certificates to trust beside the public ones, PEM. */
+  readonly caCerts: readonly string[];
+  readonly clock: Clock;
+  readonly limits?: S3Limits;
+}
+
+interface S3Request {
+  readonly method: "GET" | "HEAD" | "PUT" | "DELETE";
+  /** "" for the bucket itself. Letters, digits, ".", "_", "-" and "/" only. */
+  readonly name: string;
+  readonly query?: Readonly<Record<string, string>>;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: Uint8Array<ArrayBuffer>;
+  /** Statuses that are answers, beside 200 to 299. */
+  readonly answers?: readonly number[];
+}
+
+interface S3Answer {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly body: Uint8Array<ArrayBuffer>;
+}
+
+/** What is known of an object without reading it. */
+export interface S3Object {
+  readonly sizeBytes: number;
+  /** Lower-case hex, as it was given to `put`; null for an object from elsewhere. */
+  readonly sha256: string | null;
+}
+
+const NOTHING = new Uint8Array(0);
+const SHA256_OF_NOTHING = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+export class S3Client implements Disposable {
+  readonly #options: S3ClientOptions;
+  readonly #limits: S3Limits;
+  readonly #http: Deno.HttpClient;
+  /** Keys made from the secret key, which hold for a day; aws4fetch fills it. */
+  readonly #signing = new Map<string, ArrayBuffer>();
+  #running = 0;
+  readonly #waiting: (() => void)[] = [];
+
+  constructor(options: S3ClientOptions) {
+    this.#options = options;
+    this.#limits = options.limits ?? LIMITS;
+    this.#http = Deno.createHttpClient({
+      caCerts: [...options.caCerts],
+      poolMaxIdlePerHost: MAX_REQUESTS,
+      http2: false,
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.#http.close();
+  }
+
+  get bucket(): string {
+    return this.#options.bucket;
+  }
+
+  /**
+   * Writes an object; when this resolves, the store has confirmed it.
+   * @param sha256 of the bytes, lower-case hex; the store compares it.
+   * @param onlyNew leave an object as it is if there is one: "exists". A store may not support this.
+   * @throws {S3Failure}
+   */
+  async put(
+    name: string,
+    body: Uint8Array<ArrayBuffer>,
+    { sha256, onlyNew = false }: { readonly sha256: string; readonly onlyNew?: boolean },
+  ): Promise<"stored" | "exists"> {
+    const headers = {
+      "content-type": name.endsWith(".ogg") ? "audio/ogg" : "text/plain",
+      "x-amz-content-sha256": sha256,
+      "x-amz-meta-sha256": sha256,
+      ...onlyNew ? { "if-none-match": "*" } : {},
+    };
+    const answers = onlyNew ? [412] : [];
+    const { status } = await this.#request({ method: "PUT", name, headers, body, answers });
+    return status === 412 ? "exists" : "stored";
+  }
+
+  /** Null if the object does not exist. @throws {S3Failure} */
+  async look(name: string): Promise<S3Object | null> {
+    const { status, headers } = await this.#request({ method: "HEAD", name, answers: [404] });
+    if (status === 404) return null;
+    const sha256 = headers.get("x-amz-meta-sha256") ?? "";
+    return {
+      sizeBytes: Number(headers.get("content-length") ?? NaN),
+      sha256: /^[0-9a-f]{64}$/.test(sha256) ? sha256 : null,
+    };
+  }
+
+  /**
+   * The bytes of an object, or its first ones; null if the object does not exist.
+   * @throws {S3Failure}
+   */
+  async read(name: string, maxBytes: number): Promise<Uint8Array<ArrayBuffer> | null> {
+    const headers = { range: `bytes=0-${maxBytes - 1}` };
+    const answer = await this.#request({ method: "GET", name, headers, answers: [404, 416] });
+    if (answer.status === 404) return this.#withoutBucketFault(answer);
+    return answer.status === 416 ? NOTHING : answer.body;
+  }
+
+  /** Also resolves if the object does not exist. @throws {S3Failure} */
+  async remove(name: string): Promise<void> {
+    await this.#request({ method: "DELETE", name, answers: [404] });
+  }
+
+  /**
+   * Names that begin with this, in order.
+   * @param delimiter "/": only up to the next slash, and as prefixes what continues behind it.
+   * @throws {S3Failure}
+   */
+  async *list(prefix: string, delimiter: "" | "/"): AsyncGenerator<S3Listing> {
+    for (let token: string | null = ""; token !== null;) {
+      const query = {
+        ...{ "list-type": "2", "max-keys": "1000", prefix },
+        ...delimiter === "" ? {} : { delimiter },
+        ...token === "" ? {} : { "continuation-token": token },
+      };
+      const { body } = await this.#request({ method: "GET", name: "", query });
+      const page = parseListing(new TextDecoder().decode(body.subarray(0, MAX_TEXT_BYTES)));
+      yield page;
+      token = page.next;
+    }
+  }
+
+  /** A missing object is an answer; a missing bucket is not. */
+  #withoutBucketFault({ status, headers, body }: S3Answer): null {
+    const text = new TextDecoder().decode(body);
+    if (text.includes("<Code>NoSuchBucket</Code>")) throw this.#failure(status, headers, text);
+    return null;
+  }
+
+  async #request(request: S3Request): Promise<S3Answer> {
+    using over = deadline(this.#limits.requestMs);
+    await this.#turn(over.signal);
+    try {
+      for (const pauseMs of [...PAUSES_MS, null]) {
+        try {
+          return await this.#attempt(request, over.signal);
+        } catch (error) {
+          const isOver = over.signal.aborted || pauseMs === null;
+          if (isOver || !(error instanceof S3Failure) || error.kind !== "later") throw error;
+          if (error.isFull) throw error;
+          await this.#options.clock.sleep(pauseMs, over.signal);
+        }
+      }
+      throw new S3Failure("the object store does not answer", "later");
+    } finally {
+      this.#running--;
+      this.#waiting.shift()?.();
+    }
+  }
+
+  /** Waits until fewer requests run than may. */
+  async #turn(signal: AbortSignal): Promise<void> {
+    while (this.#running >= MAX_REQUESTS) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#waiting.push(resolve);
+      signal.addEventListener("abort", () => resolve(), { once: true });
+      await promise;
+      if (!signal.aborted) continue;
+      const at = this.#waiting.indexOf(resolve);
+      if (at >= 0) this.#waiting.splice(at, 1);
+      else this.#waiting.shift()?.(); // it was my turn: the next one takes it
+      throw new S3Failure("the object store is too slow: other requests still wait", "later");
+    }
+    this.#running++;
+  }
+
+  async #attempt(request: S3Request, signal: AbortSignal): Promise<S3Answer> {
+    const { method, name, query = {}, body, answers = [] } = request;
+    const { bucket, access, clock } = this.#options;
+    const { endpoint, sessionToken, ...keys } = access();
+    const url = new URL(`${endpoint}/${bucket}${name === "" ? "" : `/${name}`}`);
+    for (const [key, value] of Object.entries(query)) url.searchParams.set(key, value);
+    const signed = await new AwsV4Signer({
+      ...{ ...keys, url: url.href, method, service: "s3", cache: this.#signing },
+      headers: { "x-amz-content-sha256": SHA256_OF_NOTHING, ...request.headers },
+      datetime: new Date(clock.unixMs()).toISOString().replace(/[:-]|\.\d{3}/g, ""),
+      ...sessionToken === null ? {} : { sessionToken },
+    }).sign();
+    const limitMs = this.#limits.attemptMs + (body?.length ?? 0) / 1000;
+    using late = deadline(limitMs, signal);
+    let answer: S3Answer;
+    try {
+      const response = await fetch(signed.url, {
+        ...{ method, headers: signed.headers, redirect: "manual", client: this.#http },
+        ...{ signal: late.signal, ...body === undefined ? {} : { body } },
+      });
+      const { status, headers } = response;
+      answer = { status, headers, body: await response.bytes() };
+    } catch (error) {
+      const why = late.signal.aborted
+        ? `does not answer within ${Math.round(limitMs / 1000)} s`
+        : `cannot be reached: ${printable(messageOf(error), 300)}`;
+      throw new S3Failure(`the object store at ${endpoint} ${why}`, "later");
+    }
+    const { status, headers } = answer;
+    if ((status >= 200 && status < 300) || answers.includes(status)) return answer;
+    const text = new TextDecoder().decode(answer.body.subarray(0, MAX_TEXT_BYTES));
+    throw this.#failure(status, headers, text);
+  }
+
+  #failure(status: number, headers: Headers, text: string): S3Failure {
+    const { bucket, access, clock } = this.#options;
+    const { region } = access();
+    return failureOf({ status, text, headers, bucket, region, nowUnixMs: clock.unixMs() });
+  }
+}

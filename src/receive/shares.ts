@@ -1,0 +1,42 @@
+// How many uploads one client may have at the same time, so that none takes the places of all others. It knows
+// neither connections nor what an upload is. Pure.
+
+import type { Grant } from "./token_file.ts";
+
+/** A till sends a few; what it gave up may count for another minute. */
+export const DEVICE_UPLOADS = 16;
+/** Half of all places: tills that share a token may come through one proxy or one router. */
+export const ADDRESS_UPLOADS = 512;
+
+export class Shares {
+  readonly #counts = new Map<string, number>();
+
+  /** Counts an upload of the client; null if it has its share. Call what is returned when the upload ends. */
+  take(client: string, share: number): (() => void) | null {
+    const count = this.#counts.get(client) ?? 0;
+    if (count >= share) return null;
+    this.#counts.set(client, count + 1);
+    return () => {
+      const left = (this.#counts.get(client) ?? 0) - 1;
+      if (left > 0) this.#counts.set(client, left);
+      else this.#counts.delete(client);
+    };
+  }
+}
+
+/** Who a client is, and how many uploads it may have: the device of its token, or else its network. */
+export function shareOf(grant: Grant, peer: string): [client: string, share: number] {
+  return grant.kind === "device"
+    ? [`device ${grant.deviceId}`, DEVICE_UPLOADS]
+    : [`network ${networkOf(peer)}`, ADDRESS_UPLOADS];
+}
+
+/** What one client can have many addresses of: the first 64 bits in IPv6, a whole address in IPv4. */
+function networkOf(address: string): string {
+  if (!address.includes(":") || address.includes(".")) return address;
+  const [before = "", after] = address.split("::", 2);
+  const groups = before.split(":");
+  const missing = after === undefined ? 0 : 8 - groups.length - after.split(":").length;
+  return [...groups, ...Array(Math.max(0, missing)).fill("0"), ...(after ?? "").split(":")]
+    .slice(0, 4).map((group) => group === "" ? "0" : group).join(":");
+}

@@ -1,0 +1,229 @@
+// The script that decides about a new program, run by a shell in which systemctl shows a life that is written
+// down here and sleep passes the time: nothing waits, and nothing outside a temporary folder is touched.
+
+import { assertEquals } from "@std/assert";
+import { join } from "@std/path/join";
+
+const SCRIPT = new URL("../../packaging/update/update-trial", import.meta.url).pathname;
+const DIR = "var/lib/recorder-agent-update";
+const FILES = {
+  program: "usr/local/bin/recorder-agent",
+  unit: "etc/systemd/system/recorder-agent.service",
+  config: "etc/recorder-agent/config.yaml",
+};
+
+/** What `systemctl show` says for some seconds. */
+interface Phase {
+  readonly for: number;
+  /** ActiveState, InvocationID, NRestarts, StatusText. */
+  readonly is: readonly [string, string, number, string];
+}
+
+const OLD = (text = "Recording MIC since 11-29"): Phase => ({
+  for: 1,
+  is: ["active", "a", 0, text],
+});
+const runs = (seconds: number, text: string, invocation = "b"): Phase => ({
+  for: seconds,
+  is: ["active", invocation, 0, text],
+});
+const STARTS: Phase = { for: 5, is: ["activating", "b", 0, ""] };
+
+interface Trial {
+  /** What the old one does when the trial begins, and what follows. The last phase lasts. */
+  readonly life: readonly Phase[];
+  /** The files that the update has kept; by default the program. */
+  readonly kept?: readonly (keyof typeof FILES)[];
+  /** The file that a power cut has left. */
+  readonly left?: Readonly<Record<string, string>>;
+}
+
+async function judge({ life, kept = ["program"], left = { trial: "to=0.9.9\n" } }: Trial) {
+  const root = await Deno.makeTempDir({ prefix: "update-trial-" });
+  try {
+    for (const [name, path] of Object.entries(FILES)) {
+      await Deno.mkdir(join(root, path, ".."), { recursive: true });
+      await Deno.writeTextFile(join(root, path), `new ${name}`);
+    }
+    for (const name of kept) {
+      await Deno.writeTextFile(join(root, `${FILES[name]}.old`), `old ${name}`);
+    }
+    await Deno.mkdir(join(root, DIR), { recursive: true });
+    for (const [name, text] of Object.entries(left)) {
+      await Deno.writeTextFile(join(root, DIR, name), text);
+    }
+    // Functions come before programs. `sleep` passes the time; `systemctl` runs in a subshell.
+    let endS = 0;
+    const phases = life.map(({ for: seconds, is: [active, invocation, ends, text] }, at) => {
+      endS += seconds;
+      const isLast = at === life.length - 1;
+      return `${isLast ? "else" : `${at === 0 ? "if" : "elif"} [ $now -lt ${endS} ]; then`}
+  echo 'ActiveState=${active}'; echo 'InvocationID=${invocation}'
+  echo 'NRestarts=${ends}'; echo 'StatusText=${text}'`;
+    });
+    const world = `now=0
+sleep() { now=$((now + $1)); }
+sync() { :; }
+systemctl() {
+case $1 in
+show) ${phases.length === 1 ? "if false; then :; " : ""}${phases.join("\n")}
+fi ;;
+*) echo "$* at $now" >> ${root}/asked ;;
+esac
+}
+`;
+    await Deno.writeTextFile(join(root, "world"), world);
+    const { code, stdout, stderr } = await new Deno.Command("/bin/sh", {
+      args: ["-c", `. ${root}/world; . ${SCRIPT}`],
+      clearEnv: true,
+      env: { UPDATE_ROOT: root, PATH: "/usr/bin:/bin" },
+    }).output();
+    const said = new TextDecoder();
+    assertEquals(said.decode(stderr).replace(/^The new program fails .*\n/, ""), "");
+    const read = async (path: string) =>
+      await Deno.readTextFile(join(root, path)).catch(() => null);
+    return {
+      code,
+      said: said.decode(stdout).trim(),
+      program: await read(FILES.program),
+      unit: await read(FILES.unit),
+      config: await read(FILES.config),
+      note: await read(`${DIR}/rolled-back`),
+      isOpen: await read(`${DIR}/trial`) !== null || await read(`${DIR}/rolling-back`) !== null,
+      restarts: (await read("asked"))?.match(/^restart /gm)?.length ?? 0,
+      asked: await read("asked"),
+    };
+  } finally {
+    await Deno.remove(root, { recursive: true });
+  }
+}
+
+Deno.test("a new program that records for half a minute stays", async () => {
+  const life = [OLD(), STARTS, runs(1, "Recording MIC since 11-29")];
+  const { program, note, isOpen, restarts, said } = await judge({ life });
+  assertEquals({ program, note, isOpen, restarts, said }, {
+    program: "new program",
+    note: null,
+    isOpen: false,
+    restarts: 1,
+    said: "The new program 0.9.9 stays",
+  });
+});
+
+/** Lives of a new program after that of an old one, and why it goes; null: it stays. */
+const LIVES: Readonly<Record<string, readonly [Phase, readonly Phase[], string | null]>> = {
+  "cannot be executed": [
+    OLD(),
+    ["b", "c", "d", "e"].map((id, at) => ({ for: 5, is: ["activating", id, at, ""] })),
+    "it ended 3 times",
+  ],
+  "ends again and again after READY": [
+    OLD(),
+    ["b", "c", "d", "e"].map((id, at) => ({ for: 20, is: ["active", id, at, "Recording MIC"] })),
+    "it ended 3 times",
+  ],
+  "hears nothing, where the old one did": [
+    OLD(),
+    [STARTS, runs(1, "NOT recording since 11-29; microphone_missing: none")],
+    "it heard nothing for 120 s, and the previous one did",
+  ],
+  "records silence, where the old one heard sound": [
+    OLD(),
+    [STARTS, runs(20, "Recording MIC"), runs(1, "Recording MIC; microphone_silent: only silence")],
+    "it heard nothing for 120 s, and the previous one did",
+  ],
+  "never gets ready": [
+    OLD(),
+    [{ for: 1, is: ["activating", "b", 0, ""] }],
+    "it was not ready within 15 minutes",
+  ],
+  "is refused by systemd, so that the old one continues": [
+    OLD(),
+    [OLD()],
+    "it was not ready within 15 minutes",
+  ],
+  "hears nothing, like the old one": [
+    OLD("NOT recording"),
+    [STARTS, runs(1, "NOT recording")],
+    null,
+  ],
+  "comes after one that heard only silence": [
+    OLD("Recording MIC; microphone_silent: only silence"),
+    [STARTS, runs(1, "NOT recording")],
+    null,
+  ],
+  "starts when the schedule has just ended": [
+    OLD(),
+    [STARTS, runs(1, "Outside the schedule")],
+    null,
+  ],
+  "ends once": [OLD(), [STARTS, runs(9, "Recording MIC"), runs(1, "Recording MIC", "c")], null],
+  "reads a full spool for ten minutes": [
+    OLD(),
+    [{ for: 600, is: ["activating", "b", 0, ""] }, runs(1, "Recording MIC")],
+    null,
+  ],
+  "finds its microphone after a minute": [
+    OLD(),
+    [STARTS, runs(60, "NOT recording"), runs(1, "Recording MIC")],
+    null,
+  ],
+};
+
+for (const [what, [old, life, reason]] of Object.entries(LIVES)) {
+  Deno.test(`a new program that ${what} ${reason === null ? "stays" : "goes"}`, async () => {
+    const { program, note, isOpen, restarts } = await judge({ life: [old, ...life] });
+    assertEquals({ program, note, isOpen, restarts }, {
+      program: reason === null ? "new program" : "old program",
+      note: reason === null ? null : `to=0.9.9\nreason=${reason}\n`,
+      isOpen: false,
+      restarts: reason === null ? 1 : 2,
+    });
+  });
+}
+
+Deno.test("program, unit and configuration come back, as far as the update has changed them", async () => {
+  const life = [OLD(), STARTS, runs(1, "NOT recording")];
+  const { program, unit, config } = await judge({ life, kept: ["program", "unit", "config"] });
+  assertEquals([program, unit, config], ["old program", "old unit", "old config"]);
+  const some = await judge({ life, kept: ["program", "config"] });
+  assertEquals([some.program, some.unit, some.config], ["old program", "new unit", "old config"]);
+});
+
+Deno.test("a trial that a power cut has ended continues with what was known of the old one", async () => {
+  const life = [runs(1, "NOT recording")];
+  const known = await judge({ life, left: { trial: "to=0.9.9\nbefore=a\nheard=yes\n" } });
+  assertEquals([known.program, known.restarts], ["old program", 1]);
+  const unheard = await judge({ life, left: { trial: "to=0.9.9\nbefore=a\nheard=no\n" } });
+  assertEquals([unheard.program, unheard.restarts], ["new program", 0]);
+});
+
+Deno.test("a way back that a power cut has ended is finished without another trial", async () => {
+  const { program, note, isOpen, asked } = await judge({
+    life: [runs(1, "NOT recording")],
+    left: { trial: "before=a\nheard=yes\n", "rolling-back": "to=0.9.9\nreason=it ended 3 times\n" },
+  });
+  assertEquals({ program, note, isOpen, asked }, {
+    program: "old program",
+    note: "to=0.9.9\nreason=it ended 3 times\n",
+    isOpen: false,
+    asked: "daemon-reload at 0\nrestart --no-block recorder-agent.service at 0\n",
+  });
+});
+
+Deno.test("a service that somebody stops stays stopped, and its trial stays open", async () => {
+  const life = [OLD(), STARTS, { for: 1, is: ["inactive", "b", 0, ""] } satisfies Phase];
+  const { program, isOpen, restarts } = await judge({ life });
+  assertEquals([program, isOpen, restarts], ["new program", true, 1]);
+});
+
+Deno.test("without a previous program a failing one stays, and the exit code says so", async () => {
+  const life = [OLD(), STARTS, runs(1, "NOT recording")];
+  const { program, code, isOpen } = await judge({ life, kept: [] });
+  assertEquals([program, code, isOpen], ["new program", 1, false]);
+});
+
+Deno.test("without a trial nothing happens", async () => {
+  const { code, asked } = await judge({ life: [OLD()], left: {} });
+  assertEquals([code, asked], [0, null]);
+});

@@ -1,0 +1,79 @@
+// The tills of a bucket, from its listings: over pages, without other objects, seldom, and never twice
+// at a time.
+
+import { assertEquals, assertRejects } from "@std/assert";
+import { formatChunkName } from "../../src/chunk/chunk_name.ts";
+import { S3Client } from "../../src/receive/s3_client.ts";
+import { MAX_S3_AGE_MS, S3Overview } from "../../src/receive/s3_overview.ts";
+import { parseS3Access } from "../../src/receive/s3_settings.ts";
+import { ids, makeName } from "../fixtures/chunks.ts";
+import { BUCKET, problem, S3Double } from "../fixtures/s3_double.ts";
+import { systemClock } from "../../src/system/clock.ts";
+
+const NOTHING = { bytes: new Uint8Array(0), headers: {} };
+
+Deno.test("the tills of a bucket are those whose chunks it has, with the latest day of each", async () => {
+  await using double = new S3Double();
+  double.pageSize = 2;
+  let nowMs = 0;
+  const clock = { ...systemClock, sleep: () => Promise.resolve(), monotonicMs: () => nowMs };
+  using client = new S3Client({
+    ...{ bucket: BUCKET, access: () => parseS3Access(double.credentials), caCerts: [], clock },
+  });
+  const overview = new S3Overview({ client, prefix: "a/", clock });
+  const add = (prefix: string, index: number) => {
+    const name = makeName(index);
+    const day = new Date(name.startUnixUs / 1000).toISOString().slice(0, 10);
+    double.objects.set(`${prefix}${day}/${formatChunkName(name)}`, NOTHING);
+  };
+  const [one, two] = [ids.deviceId, ids.registerId];
+  const device = `a/${ids.pointId}/${ids.registerId}/${one}/`;
+  // Yesterday, and today five minutes with a hole; another till; and other objects.
+  for (const index of [-1440, 0, 1, 2, 4]) add(device, index);
+  add(`a/${ids.pointId}/${ids.registerId}/${two}/`, -1440);
+  add(`${ids.pointId}/${ids.registerId}/${two}/`, 7);
+  add(`a/${ids.pointId}/${ids.registerId}/lost+found/`, 7);
+  for (
+    const name of ["a/.receiver", `${device}.unsynchronized/x`, `${device}2026-11-25/note.txt`]
+  ) {
+    double.objects.set(name, NOTHING);
+  }
+  const { tills, isCut } = await overview.read();
+  assertEquals(isCut, false);
+  assertEquals(tills.map(({ deviceId, day, coverage }) => [deviceId, day, coverage.chunks]), [
+    [two, "2026-11-22", 1],
+    [one, "2026-11-23", 4],
+  ]);
+  assertEquals(tills[1]?.coverage.holes.length, 3);
+  const listings = () => double.requests.filter(({ name }) => name === "").length;
+  const requests = listings();
+  nowMs = MAX_S3_AGE_MS - 1;
+  assertEquals((await overview.read()).tills, tills);
+  assertEquals(listings(), requests, "a minute long nobody looks again");
+  // A look that lasts shows what was there before.
+  add(device, 5);
+  const going = Promise.withResolvers<null>();
+  double.fault = () => going.promise;
+  nowMs = MAX_S3_AGE_MS + 1;
+  const both = await Promise.all([overview.read(), overview.read()]);
+  assertEquals(both.map(({ tills }) => tills[1]?.coverage.chunks), [4, 4]);
+  going.resolve(null);
+  while ((await overview.read()).tills[1]?.coverage.chunks !== 5) {
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  // The chunk that came needs one more page.
+  assertEquals(listings(), 2 * requests + 1, "two readers make one look");
+});
+
+Deno.test("a bucket that cannot be listed is an error now, and looked at again by the next reader", async () => {
+  await using double = new S3Double();
+  using client = new S3Client({
+    ...{ bucket: BUCKET, access: () => parseS3Access(double.credentials), caCerts: [] },
+    clock: systemClock,
+  });
+  const overview = new S3Overview({ client, prefix: "", clock: systemClock });
+  double.fault = () => problem(403, "AccessDenied", "No.");
+  await assertRejects(() => overview.read(), Error, "has no right to this");
+  double.fault = () => null;
+  assertEquals(await overview.read(), { tills: [], isCut: false });
+});

@@ -1,0 +1,284 @@
+// Chunks in a bucket: what a folder promises holds here too, with two receivers on one bucket, and with a
+// store that fails in every way. Against a strict double on loopback; `deno task test:s3` has a real store.
+
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { S3Failure } from "../../src/receive/s3_answers.ts";
+import { S3Client, type S3Limits } from "../../src/receive/s3_client.ts";
+import { parseS3Access } from "../../src/receive/s3_settings.ts";
+import { S3Store } from "../../src/receive/s3_store.ts";
+import { type ChunkFacts, StoreFailure } from "../../src/receive/store.ts";
+import type { Clock } from "../../src/system/clock.ts";
+import { systemClock } from "../../src/system/clock.ts";
+import { ids, makeName } from "../fixtures/chunks.ts";
+import { BUCKET, problem, S3Double } from "../fixtures/s3_double.ts";
+
+const PREFIX = "shop/7/";
+const DEVICE = `${PREFIX}${ids.pointId}/${ids.registerId}/${ids.deviceId}`;
+/** Retries at once. */
+const clock: Clock = { ...systemClock, sleep: () => Promise.resolve() };
+
+function openStore(double: S3Double, options: {
+  readonly limits?: S3Limits;
+  readonly memoryBytes?: number;
+  readonly clock?: Clock;
+  readonly bucket?: string;
+  readonly credentials?: string;
+} = {}) {
+  const { bucket = BUCKET, credentials = double.credentials, limits } = options;
+  const client = new S3Client({
+    ...{ bucket, access: () => parseS3Access(credentials), caCerts: [] },
+    ...{ clock, ...options, ...limits === undefined ? {} : { limits } },
+  });
+  const ready: boolean[] = [];
+  const store = new S3Store({
+    ...{ client, prefix: PREFIX, memoryBytes: options.memoryBytes ?? 1e6 },
+    onReady: (isConditional) => ready.push(isConditional),
+  });
+  return {
+    ready,
+    store,
+    async put(chunk: ChunkFacts, text: string) {
+      const file = await store.begin();
+      try {
+        const bytes = new TextEncoder().encode(text);
+        for (let at = 0; at < bytes.length; at += 3) await file.write(bytes.subarray(at, at + 3));
+        const sha256 = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+        return await file.keep(chunk, sha256);
+      } finally {
+        await file.discard();
+      }
+    },
+    [Symbol.dispose]: () => client[Symbol.dispose](),
+  };
+}
+
+function chunk(changed: Partial<ChunkFacts> = {}): ChunkFacts {
+  return { ...ids, ...makeName(), isProvisional: false, ...changed };
+}
+
+function textOf(double: S3Double, place: string): string {
+  return new TextDecoder().decode(double.objects.get(place)?.bytes);
+}
+
+/** Names of chunks and notes. */
+function kept(double: S3Double): string[] {
+  return double.names().filter((name) => name !== `${PREFIX}.receiver`);
+}
+
+for (const conditional of ["respected", "refused", "ignored"] as const) {
+  const words = `a store where If-None-Match is ${conditional}`;
+
+  Deno.test(`${words}: the same key with the same bytes is one chunk; other bytes change nothing`, async () => {
+    await using double = new S3Double();
+    double.conditional = conditional;
+    using a = openStore(double);
+    using b = openStore(double);
+    const key = "4f6c1c1e-0000-4000-8000-000000000000";
+    const facts = chunk({ key, startUnixUs: Date.UTC(2026, 10, 23, 23, 59, 59, 999) * 1000 + 999 });
+    const place = `${DEVICE}/2026-11-23/20261123T235959.999999Z_59993500us_${key}.ogg`;
+    assertEquals(await a.put(facts, "sound"), { outcome: "stored", place });
+    assertEquals(await a.put(facts, "sound"), { outcome: "repeated", place });
+    assertEquals(await b.put(facts, "sound"), { outcome: "repeated", place });
+    assertEquals(await b.put(facts, "other"), { outcome: "conflict", place });
+    assertEquals(await a.put(facts, "longer than the first"), { outcome: "conflict", place });
+    assertEquals(kept(double), [place]);
+    assertEquals(textOf(double, place), "sound");
+    assertEquals([...a.ready, ...b.ready], Array(2).fill(conditional === "respected"));
+  });
+
+  Deno.test(`${words}: a chunk whose time was unsure takes its true time when it comes again`, async () => {
+    await using double = new S3Double();
+    double.conditional = conditional;
+    using a = openStore(double);
+    using b = openStore(double);
+    const unsure = chunk({ isProvisional: true });
+    const { place } = await a.put(unsure, "sound");
+    const marker = `${DEVICE}/.unsynchronized/${unsure.key}`;
+    assertEquals(kept(double), [marker, place].sort());
+    assertEquals(await b.put(unsure, "sound"), { outcome: "repeated", place });
+    const sure = { ...unsure, startUnixUs: unsure.startUnixUs + 86_400e6, isProvisional: false };
+    assertEquals((await b.put(sure, "other")).outcome, "conflict");
+    assertEquals(kept(double), [marker, place].sort(), "a conflict changes nothing");
+    const moved = await b.put(sure, "sound");
+    assertEquals(moved.outcome, "repeated");
+    assertStringIncludes(moved.place, "/2026-11-24/20261124T");
+    assertEquals(kept(double), [moved.place]);
+    assertEquals(await a.put(sure, "sound"), moved);
+  });
+}
+
+Deno.test("of uploads of one key at the same time, at two receivers, one is stored and none overwritten", async () => {
+  await using double = new S3Double();
+  using a = openStore(double);
+  using b = openStore(double);
+  const facts = chunk();
+  const texts = ["sound", "sound", "other", "sound", "other", "sound"];
+  const all = await Promise.all(
+    texts.map((text, index) => (index % 2 === 0 ? a : b).put(facts, text)),
+  );
+  const stored = texts.filter((_, index) => all[index]?.outcome === "stored");
+  assertEquals(stored.length, 1);
+  const [place = ""] = kept(double);
+  assertEquals(kept(double).length, 1);
+  assertEquals(textOf(double, place), stored[0]);
+  for (const [index, { outcome }] of all.entries()) {
+    assertEquals(outcome === "conflict", texts[index] !== stored[0], `${index}`);
+  }
+});
+
+Deno.test("a move to the true time that is cut off anywhere is completed by the next attempt", async () => {
+  for (let requests = 0; requests < 8; requests++) {
+    await using double = new S3Double();
+    using a = openStore(double);
+    const unsure = chunk({ isProvisional: true });
+    await a.put(unsure, "sound");
+    const sure = { ...unsure, startUnixUs: unsure.startUnixUs + 3600e6, isProvisional: false };
+    // The receiver is dead after so many requests of the move.
+    let left = requests;
+    double.fault = () => left-- > 0 ? null : "reset";
+    await a.put(sure, "sound").catch(() => {});
+    double.fault = () => null;
+    using b = openStore(double);
+    assertEquals((await b.put(sure, "sound")).outcome, "repeated", `after ${requests}`);
+    assertEquals(kept(double).length, 1, `after ${requests}: ${kept(double)}`);
+  }
+});
+
+Deno.test("an answer of the store that is lost stores nothing twice, and the chunk is accepted", async () => {
+  await using double = new S3Double();
+  using a = openStore(double);
+  await a.store.tryOut();
+  let puts = 0;
+  double.fault = ({ method }) => method === "PUT" && puts++ === 0 ? "lost" : null;
+  const facts = chunk();
+  const { outcome, place } = await a.put(facts, "sound");
+  assertEquals([outcome, kept(double)], ["repeated", [place]]);
+});
+
+Deno.test("a store that fails for a moment is tried again; one that fails for longer is a failure", async () => {
+  await using double = new S3Double();
+  using a = openStore(double);
+  await a.store.tryOut();
+  const faults = [
+    () => problem(503, "SlowDown", "Please reduce your request rate."),
+    () => problem(500, "InternalError", "We encountered an internal error."),
+    () => problem(409, "ConditionalRequestConflict", "A conflicting operation occurred."),
+    () => "reset" as const,
+  ];
+  for (const fault of faults) {
+    let times = 2;
+    double.fault = () => times-- > 0 ? fault() : null;
+    assertEquals((await a.put(chunk(), "sound")).outcome, "stored");
+    double.fault = fault;
+    const before = kept(double);
+    const failure = await assertRejects(() => a.put(chunk(), "sound"), S3Failure);
+    assertEquals([failure.kind, failure.isFull], ["later", false]);
+    assertEquals(kept(double), before, "nothing of it is kept");
+    double.fault = () => null;
+  }
+});
+
+Deno.test("each failure of a store has a sentence that says what to do", async () => {
+  await using double = new S3Double();
+  const { credentials } = double;
+  const other = (from: RegExp, to: string) => credentials.replace(from, to);
+  const cases: [string, Parameters<typeof openStore>[1], S3Double["fault"]?][] = [
+    ["the object store does not know the access key (403 InvalidAccessKeyId", {
+      credentials: other(/AKID\w+/, "AKIDOTHER"),
+    }],
+    ["the secret key is not that of the access key (403 SignatureDoesNotMatch", {
+      credentials: other(/wJalr\S+/, "guess"),
+    }],
+    ["the object store has no bucket elsewhere (404 NoSuchBucket", { bucket: "elsewhere" }],
+    ["the clock of this machine differs from that of the object store by 360", {
+      clock: { ...clock, unixMs: () => Date.now() + 3_600_000 },
+    }],
+    [
+      "the object store is full (507",
+      {},
+      ({ method }) => method === "PUT" ? problem(507, "XMinioStorageFull", "No space") : null,
+    ],
+    [
+      "the object store is full (403 QuotaExceeded: Limit 9)",
+      {},
+      ({ method }) => method === "PUT" ? problem(403, "QuotaExceeded", "Limit 9") : null,
+    ],
+    [
+      `the access key has no right to this in the bucket ${BUCKET} (403 AccessDenied: No.)`,
+      {},
+      () => problem(403, "AccessDenied", "No."),
+    ],
+    [
+      "the bucket is in another region: set region = eu-west-3 (301 PermanentRedirect",
+      {},
+      () =>
+        new Response("<Error><Code>PermanentRedirect</Code></Error>", {
+          status: 301,
+          headers: { "x-amz-bucket-region": "eu-west-3", location: "http://127.0.0.1:1/" },
+        }),
+    ],
+    [
+      "the object store refers to https://other.example/x: set endpoint_url",
+      {},
+      () => new Response(null, { status: 307, headers: { location: "https://other.example/x" } }),
+    ],
+    ["the session token has expired", {}, () => problem(400, "ExpiredToken", "Expired.")],
+    [
+      "the object store refuses this (400 EntityTooLarge: Too big)",
+      {},
+      () => problem(400, "EntityTooLarge", "Too big"),
+    ],
+    ["does not answer within 0 s", { limits: { attemptMs: 100, requestMs: 150 } }, () => "hang"],
+    ["cannot be reached: ", { credentials: other(/127.0.0.1:\d+/, "127.0.0.1:1") }],
+    ["cannot be reached: ", {}, () => "reset"],
+  ];
+  for (const [words, options, fault] of cases) {
+    double.fault = fault ?? (() => null);
+    using a = openStore(double, options);
+    const failure = await assertRejects(() => a.put(chunk(), "sound"), S3Failure);
+    assertStringIncludes(failure.message, words);
+    assertEquals(failure.isFull, words.includes("full"), words);
+    assertEquals(failure.kind === "settings", !/reached|within|full/.test(words), words);
+    assert(!failure.message.includes("wJalr"), "no key is shown");
+    double.fault = () => null;
+    assertEquals(kept(double), []);
+  }
+});
+
+Deno.test("a store that was away when the receiver began is used when it is back", async () => {
+  await using double = new S3Double();
+  using a = openStore(double);
+  double.fault = () => problem(503, "ServiceUnavailable", "Later.");
+  await assertRejects(() => a.store.tryOut(), S3Failure);
+  double.fault = () => null;
+  assertEquals((await a.put(chunk(), "sound")).outcome, "stored");
+  assertEquals(a.ready, [true]);
+});
+
+Deno.test("an object that another program brought is compared by its bytes", async () => {
+  await using double = new S3Double();
+  using a = openStore(double);
+  const facts = chunk();
+  const { place } = await a.put(facts, "sound");
+  double.objects.set(place, { bytes: new TextEncoder().encode("sound"), headers: {} });
+  assertEquals((await a.put(facts, "sound")).outcome, "repeated");
+  assertEquals((await a.put(facts, "noise")).outcome, "conflict");
+});
+
+Deno.test("uploads in progress hold no more memory than they may, and give it back", async () => {
+  await using double = new S3Double();
+  using a = openStore(double, { memoryBytes: 10 });
+  const files = [await a.store.begin(), await a.store.begin()];
+  await files[0]?.write(new Uint8Array(6));
+  const failure = await assertRejects(
+    async () => await files[1]?.write(new Uint8Array(5)),
+    StoreFailure,
+  );
+  assertStringIncludes(failure.message, "the uploads in progress fill the");
+  for (const file of files) {
+    await file.discard();
+    await file.discard();
+  }
+  assertEquals((await a.put(chunk(), "0123456789")).outcome, "stored");
+  assertEquals((await a.put(chunk(), "0123456789")).outcome, "stored");
+});
