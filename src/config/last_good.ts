@@ -10,6 +10,7 @@ import type { Config } from "./config.ts";
 import { Refusal } from "./config_values.ts";
 import { fieldOf, type Key, type KeyTable } from "./key.ts";
 import { KEYS } from "./keys.ts";
+import { decodeValue, encodeValue } from "./value_text.ts";
 
 type Environment = Readonly<Record<string, string>>;
 
@@ -29,7 +30,7 @@ export async function saveLastGood(path: string, config: Config, env: Environmen
   const values = new Map(Object.entries(config));
   if (tokenIn(env) !== null) values.set(fieldOf(TOKEN_KEY), null);
   const entries = Object.keys(TABLE).map((name) => [name, values.get(fieldOf(name))]);
-  await writeWhole(path, `${JSON.stringify(Object.fromEntries(entries), null, 2)}\n`);
+  await writeWhole(path, `${encodeValue(Object.fromEntries(entries), 2)}\n`);
 }
 
 /**
@@ -39,7 +40,7 @@ export async function saveLastGood(path: string, config: Config, env: Environmen
 export function readLastGood(path: string, env: Environment): Config | null {
   let kept: unknown;
   try {
-    kept = JSON.parse(readNamedTextSync(path));
+    kept = decodeValue(readNamedTextSync(path));
   } catch {
     return null;
   }

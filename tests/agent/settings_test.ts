@@ -164,3 +164,12 @@ Deno.test("what a part reads is always what is in force", () => {
   settings.replace(with_("max_spool_gb"));
   assertEquals(live.bytes, 5e9);
 });
+
+Deno.test("a change of one date of the schedule is noticed", () => {
+  const on = (hours: string) => {
+    const schedule = KEYS.schedule.kind.read(`mon-fri 08:00-22:00; 2026-12-31 ${hours}`);
+    return { ...BASE, schedule } as Config;
+  };
+  assertEquals(changedKeys(on("08:00-18:00"), on("08:00-17:00")), ["schedule"]);
+  assertEquals(changedKeys(on("08:00-18:00"), on("08:00-18:00")), []);
+});

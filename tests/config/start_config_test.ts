@@ -182,6 +182,7 @@ Deno.test("every configuration survives being kept", () => {
       ...Object.fromEntries(Object.entries(GOOD).map(([k, v]) => [`RA_${k.toUpperCase()}`, v])),
       RA_AUDIO_CHANNEL: "3",
       RA_AUDIO_DEVICE: "hw:1",
+      RA_SCHEDULE: "mon-fri 08:00-22:00; 2026-12-31 08:00-18:00",
       RA_OTLP_HEADERS: "a=b,c=d",
     },
   });
