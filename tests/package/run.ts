@@ -15,7 +15,7 @@ import { Document } from "../fixtures/documents.ts";
 
 const SOURCE = new URL("../..", import.meta.url).pathname;
 const NEEDED =
-  "ffmpeg,procps,systemd,systemd-sysv,udev,ca-certificates,gpg,apt-utils,ansible-core,python3-apt";
+  "ffmpeg,procps,systemd,systemd-sysv,udev,ca-certificates,gnupg,apt-utils,ansible-core,python3-apt";
 const DEB = "recorder-agent_0.9.1_amd64.deb";
 
 /** The commands of the page that need another machine or a running systemd. */
