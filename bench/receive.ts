@@ -3,13 +3,15 @@
 // all deliver as fast as they can, and what it uses when each delivers one chunk a minute. The tills are
 // connections of this process that stay open; their processor time is not counted.
 //
-// `bench/receive.ts [--tills N] [--paced N] [--seconds N] [--dir DIR] [--binary PROGRAM]`: N tills as fast as
-// they can (default 200), N tills at one chunk a minute (default 1000), each for N seconds (default 20).
+// `bench/receive.ts [--tills N] [--paced N] [--seconds N] [--dir DIR] [--binary PROGRAM] [--receivers N] [--bucket]`: N tills as fast
+// as they can (default 200; 0: none), N tills at one chunk a minute (default 1000), each for N seconds (default 20).
+// With --bucket, chunks go to a simulated object store in this process; `deno task test:s3` has a real one.
 
 import { join } from "@std/path/join";
 import { parseArgs } from "node:util";
 import { concatBytes } from "../src/system/concat_bytes.ts";
 import { makeChunk } from "../tests/fixtures/chunks.ts";
+import { BUCKET, S3Double } from "../tests/fixtures/s3_double.ts";
 import { ReceiverProcess } from "../tests/fixtures/receiver_process.ts";
 import { cpuSeconds, peakRssKb } from "./process.ts";
 import { type Table, toMarkdown } from "./table.ts";
@@ -48,7 +50,9 @@ class Till {
       if (said.startsWith("HTTP/1.1 200 ")) {
         return { tookMs: performance.now() - startedMs, retries };
       }
-      if (!/^(HTTP\/1.1 503 |\w*Error|$)/.test(said)) throw new Error(`not accepted: ${said}`);
+      if (!/^(HTTP\/1.1 (408|503) |\w*Error|$)/.test(said)) {
+        throw new Error(`not accepted: ${said}`);
+      }
       this.close();
       await new Promise((resolve) => setTimeout(resolve, 1000));
     }
@@ -196,13 +200,24 @@ if (import.meta.main) {
       seconds: { type: "string", default: "20" },
       dir: { type: "string", default: "/var/tmp" },
       binary: { type: "string" },
+      receivers: { type: "string", default: "1" },
+      bucket: { type: "boolean", default: false },
     },
   });
   const seconds = Number(values.seconds);
   const loads = [
     { tills: Number(values.tills), seconds, everyS: 0 },
     { tills: Number(values.paced), seconds, everyS: 60 },
-  ];
+  ].filter(({ tills }) => tills > 0);
   const program = values.binary === undefined ? null : [values.binary];
-  console.log(toMarkdown(await measure(loads, { dir: values.dir, program })));
+  const where = { dir: values.dir, program, receivers: Number(values.receivers) };
+  if (!values.bucket) console.log(toMarkdown(await measure(loads, where)));
+  else {
+    await using double = new S3Double();
+    const credentials = await Deno.makeTempFile({ prefix: "bench-receive-" });
+    await Deno.writeTextFile(credentials, double.credentials);
+    const args = ["--store", `s3://${BUCKET}`, "--s3-credentials", credentials];
+    console.log(toMarkdown(await measure(loads, { ...where, args })));
+    await Deno.remove(credentials);
+  }
 }

@@ -9,14 +9,17 @@ import { runCheck } from "../src/commands/check.ts";
 import { CONFORM_TESTS } from "../src/commands/conform_tests.ts";
 import { runDevices } from "../src/commands/devices.ts";
 import { runInstall } from "../src/commands/install.ts";
-import { CONFIG, CONFIG_DIR, PROGRAM, STATE_DIR } from "../src/commands/install_places.ts";
+import { CONFIG, CONFIG_DIR, PROGRAM } from "../src/commands/install_places.ts";
+import { STATE_DIR } from "../src/config/places.ts";
 import { runJoin } from "../src/commands/join.ts";
 import { runReceive } from "../src/commands/receive.ts";
+import { parsePause } from "../src/commands/pause.ts";
 import { runRequeue } from "../src/commands/requeue.ts";
 import { runVerify } from "../src/commands/verify.ts";
 import { runUninstall } from "../src/commands/uninstall.ts";
 import { loadConfig } from "../src/config/config.ts";
-import { IngestClient, PUBLIC_TLS } from "../src/upload/ingest_client.ts";
+import { IngestClient } from "../src/upload/ingest_client.ts";
+import { PUBLIC_TLS } from "./fixtures/public_tls.ts";
 import { inMemory } from "../src/upload/upload_file.ts";
 import { judge } from "../src/upload/verdict.ts";
 import { makeSelfSigned } from "./fixtures/certificates.ts";
@@ -109,13 +112,18 @@ const KNOWN: Record<string, (words: readonly string[]) => void> = {
     checkTask(name);
   },
   "apt-get": ([, verb = "", ...rest]) => {
-    assertMatch(verb, /^(update|install)$/);
+    assertMatch(verb, /^(update|install|remove|purge)$/);
     for (const word of rest.filter((word) => !/^(--|\$\()/.test(word))) {
-      assert([...ciPackages, "cryptsetup"].includes(word), word);
+      const own = ["recorder-agent", "./recorder-agent.deb"];
+      assert([...ciPackages, ...own, "cryptsetup"].includes(word), word);
     }
   },
   scp: ([, file = ""]) =>
-    assert(Object.values(tasks).some((task) => task.includes(`-o ${file} `)), file),
+    assert(
+      file === "dist/recorder-agent_*_arm64.deb" ||
+        Object.values(tasks).some((task) => task.includes(`-o ${file} `)),
+      file,
+    ),
   ssh: (words) => assertEquals(words[2], `${HEALTH_PORT}:127.0.0.1:${HEALTH_PORT}`),
   curl: (words) =>
     assert(
@@ -136,20 +144,24 @@ const KNOWN: Record<string, (words: readonly string[]) => void> = {
   ...Object.fromEntries(
     [
       ...[
+        "apt-ftparchive",
         "cd",
         "chmod",
         "chown",
         "cp",
         "cryptsetup",
         "fallocate",
+        "echo",
         "find",
         "git",
+        "gpg",
         "grep",
         "install",
         "mkdir",
       ],
       ...["mkfs.ext4", "mount", "mv", "openssl", "promtool", "rm", "sh", "sha256sum", "ssh-keygen"],
       ...["systemd-creds", "tail", "tee", "timedatectl", "useradd"],
+      "ansible-playbook", // tests/package/run.ts runs it, and those of the package
       // tests/integration/how_to_test.ts runs these.
       ...["ffmpeg", "ffplay", "opusinfo"],
     ]
@@ -212,9 +224,14 @@ Deno.test("every recorder-agent command of the manuals runs, as far as that is h
           const answers: Record<string, string> = { ...EXAMPLE, ingest_token: "a-token" };
           return Promise.resolve(answers[question.split(",")[0] ?? ""] ?? null);
         };
+        const take = args.take && join(dir, args.take);
+        if (take) {
+          const ids = Object.entries(EXAMPLE).map(([key, value]) => `${key}: ${value}\n`);
+          await Deno.writeTextFile(take, `${ids.join("")}ingest_token: a-token\n`);
+        }
         const token = Object.hasOwn(env, "RA_INGEST_TOKEN") ? { RA_INGEST_TOKEN: "a-token" } : {};
         return await runInstall({
-          ...{ ...args, root, executable, ask, print, env: token, dryRun: true },
+          ...{ ...args, take, root, executable, ask, print, env: token, dryRun: true },
         });
       }
       case "uninstall":
@@ -228,6 +245,12 @@ Deno.test("every recorder-agent command of the manuals runs, as far as that is h
         return Math.min(0, await runDevices({ print }));
       case "requeue":
         return await requeue(args);
+      case "pause": // these need a service: tests/integration/reload_test.ts runs them
+        print(String(parsePause(args.operands[0] ?? "")));
+        return 0;
+      case "resume":
+        print("resumes");
+        return 0;
       case "verify":
       case "join": {
         const paths = args.operands.map((path) => path === "chunks" ? chunks : chunk);
@@ -308,8 +331,10 @@ Deno.test("every recorder-agent command of the manuals runs, as far as that is h
     "help",
     "install",
     "join",
+    "pause",
     "receive",
     "requeue",
+    "resume",
     "run",
     "uninstall",
     "verify",

@@ -12,7 +12,7 @@ const ARGUMENTS = `
   @args.SUBDEV { type integer default -1 }
 `;
 
-export const ALSA_CONFIG = `# Written by recorder-agent at each start of ffmpeg.
+const ALSA_CONFIG = `# Written by recorder-agent at each start of ffmpeg.
 pcm.hw {${ARGUMENTS}  type hw
   card $CARD
   device $DEV

@@ -3,6 +3,7 @@
 
 import { readUpTo, TooLargeError } from "../system/disk.ts";
 import { join as joinPath } from "@std/path/join";
+import { MAX_CHUNK_BYTES } from "../chunk/chunk_file.ts";
 import { type ChunkRecord, describeChunk, isChunk, type NoChunk } from "../chunk/chunk_record.ts";
 import { OPUS_RATE } from "../chunk/opus.ts";
 import type { Hole } from "../chunk/sound_line.ts";
@@ -12,8 +13,6 @@ import { messageOf } from "../system/error_text.ts";
 
 /** Names of files that are read when they are found in a folder. */
 const CHUNK_FILES = /\.(ogg|opus|part)$/i;
-/** No chunk is larger: an hour at 510 kbit/s. */
-const MAX_CHUNK_BYTES = 256 * 1024 * 1024;
 /** A longer line is not one of SUMS. */
 const MAX_SUM_LINE = 8192;
 /** Sums of files, as `sha256sum` prints them. */

@@ -20,7 +20,7 @@ import { messageOf } from "../system/error_text.ts";
 import { KEYS } from "../config/keys.ts";
 import { AmixerMissingError, type Mixer, mixerOf } from "../microphone/mixer.ts";
 import { captureControls, describeControl } from "../microphone/mixer_listing.ts";
-import { printText } from "./terminal.ts";
+import { formatTable, printText } from "./terminal.ts";
 
 /** What the configuration says about the microphone. */
 export interface WantedMicrophone {
@@ -68,7 +68,7 @@ export async function runDevices(options: DevicesOptions = {}): Promise<number> 
     throw error;
   });
   const isMissing = chosen instanceof NoMicrophoneError;
-  if (devices.length > 0) print(`${formatTable(devices, isMissing ? null : chosen)}\n`);
+  if (devices.length > 0) print(`${tableOf(devices, isMissing ? null : chosen)}\n`);
   print(isMissing ? `${chosen.message}.` : sayChosen(chosen, audioDevice));
   for (const line of isMissing ? [] : await channelNotes(microphones, chosen)) print(line);
   for (const line of await notesOn(spoolDir, options.problems ?? [])) print(line);
@@ -167,10 +167,10 @@ async function sayControls(
   }
 }
 
-function formatTable(devices: readonly CaptureDevice[], chosen: Microphone | null): string {
+function tableOf(devices: readonly CaptureDevice[], chosen: Microphone | null): string {
   const isChosen = ({ card, device }: CaptureDevice) =>
     card === chosen?.device?.card && device === chosen.device.device;
-  const rows = [
+  return formatTable([
     ["", "CARD", "NAME", "USB PATH", "USB ID", "SERIAL", "CHANNELS", "RATES, HZ"],
     ...devices.map((device) => [
       isChosen(device) ? "*" : "",
@@ -182,12 +182,5 @@ function formatTable(devices: readonly CaptureDevice[], chosen: Microphone | nul
       device.offers?.channels.join(", ") ?? "?",
       device.offers === null ? "?" : describeRates(device.offers.rates),
     ]),
-  ];
-  const lengthOf = (text: string) => [...text].length;
-  const widths =
-    rows[0]?.map((_, column) => Math.max(...rows.map((row) => lengthOf(row[column] ?? "")))) ?? [];
-  return rows.map((row) =>
-    row.map((cell, column) => cell + " ".repeat((widths[column] ?? 0) - lengthOf(cell)))
-      .join("  ").trimEnd()
-  ).join("\n");
+  ]);
 }

@@ -5,7 +5,7 @@
 
 import { exists, readNamedText, readNamedTextSync } from "../system/disk.ts";
 import { type Config, loadConfig } from "../config/config.ts";
-import { ENVIRONMENT_PATH } from "../config/places.ts";
+import { ENVIRONMENT_PATH, STATE_DIR } from "../config/places.ts";
 import { variableOf } from "../config/key.ts";
 import { TOKEN_KEYS } from "../config/token.ts";
 import { refuseTransports } from "../config/transport.ts";
@@ -44,7 +44,6 @@ import {
   CONFIG_DIR,
   DROP_IN,
   PROGRAM,
-  STATE_DIR,
   TOKEN,
   UNIT,
   USER,

@@ -14,5 +14,3 @@ export const DROP_IN = "/etc/systemd/system/recorder-agent.service.d/spool.conf"
 export const WANTS = `/etc/systemd/system/multi-user.target.wants/${SERVICE}`;
 export const USERS = "/etc/sysusers.d/recorder-agent.conf";
 export const USER = "recorder-agent";
-/** Systemd creates the folders of the unit below it. */
-export const STATE_DIR = "/var/lib/recorder-agent";

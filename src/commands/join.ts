@@ -11,7 +11,7 @@ import { beginningKept, isMissing, spawnBound } from "../system/child.ts";
 import { ffmpegProgram } from "../system/programs.ts";
 import { exists, writeAll } from "../system/disk.ts";
 import { VERSION } from "../system/version.ts";
-import type { GapMode } from "./command_line.ts";
+import type { CommandLine, GapMode } from "./command_line.ts";
 import {
   byDevice,
   ChunksError,
@@ -29,17 +29,11 @@ import { printText } from "./terminal.ts";
 /** One wrong time in one chunk must not fill the disk with the silence of years. */
 const MAX_SILENCE_S = 31 * 86_400;
 
-export interface JoinOptions {
+type Given = "output" | "from" | "to" | "device" | "zone" | "gaps";
+
+export interface JoinOptions extends Pick<CommandLine, Given> {
   /** Files and folders. */
   readonly paths: readonly string[];
-  /** The file to be written; with `split` its name gets the time of each part. */
-  readonly output: string;
-  /** Date and time; undefined: from the first chunk on, or to the last. */
-  readonly from: string | undefined;
-  readonly to: string | undefined;
-  readonly device: string | undefined;
-  readonly zone: string | undefined;
-  readonly gaps: GapMode;
   /** Receives the text, without a newline at its end; default: standard output. */
   readonly print?: (text: string) => void;
   /** Receives the progress; default: standard error, if that is a terminal. */

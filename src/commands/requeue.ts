@@ -5,13 +5,13 @@
 
 import { join } from "@std/path/join";
 import { type ChunkName, parseChunkName } from "../chunk/chunk_name.ts";
-import { readWholeText, removeIfThere, sizeOf, syncDirectory } from "../system/disk.ts";
+import { modifiedMs, readWholeText, removeIfThere, sizeOf, syncDirectory } from "../system/disk.ts";
 import { MAX_REASON_BYTES, reasonPath } from "../spool/reason_file.ts";
 import { asUser, type User } from "../system/users.ts";
 import { bytesOf } from "../system/byte_stream.ts";
 import { fromJson, MAX_TEXT, printable, visible } from "../system/printable.ts";
 import { messageOf } from "../system/error_text.ts";
-import { printText } from "./terminal.ts";
+import { formatTable, printText } from "./terminal.ts";
 
 /** A longer line of another process is not waited for, characters. */
 const MAX_LINE = 65_536;
@@ -173,7 +173,7 @@ async function readRejected(dir: string): Promise<Rejected> {
 
 /** A missing or damaged reason does not prevent a chunk from being requeued. */
 async function readReason(path: string): Promise<Reason> {
-  const writtenMs = await writtenAtMs(path);
+  const writtenMs = await modifiedMs(path);
   const unknown = { text: "the reason is not known", answer: "-", refusedAt: "-", writtenMs };
   try {
     const { reason, http_status, rejected_at } = Object(
@@ -219,7 +219,7 @@ async function moveToOutbox(
   for (const { fileName, reason } of moved) {
     const path = reasonPath(join(rejected, fileName));
     // The reason is a new one if the agent has sent the chunk again meanwhile and it was refused.
-    if (await writtenAtMs(path) === reason.writtenMs) await removeIfThere(path);
+    if (await modifiedMs(path) === reason.writtenMs) await removeIfThere(path);
   }
   await syncDirectory(rejected);
   return failed;
@@ -257,28 +257,8 @@ function showOthers({ others }: Pick<Rejected, "others">, print: (text: string) 
   );
 }
 
-function formatTable(rows: readonly (readonly string[])[]): string {
-  const widths =
-    rows[0]?.map((_, column) =>
-      rows.reduce((widest, row) => Math.max(widest, row[column]?.length ?? 0), 0)
-    ) ?? [];
-  return rows.map((row) =>
-    row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  ").trimEnd()
-  ).join("\n");
-}
-
 function count({ length }: readonly unknown[]): string {
   return length === 1 ? "1 chunk" : `${length} chunks`;
-}
-
-/** Unix ms; null if the file does not exist. */
-async function writtenAtMs(path: string): Promise<number | null> {
-  try {
-    return (await Deno.lstat(path)).mtime?.getTime() ?? null;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return null;
-    throw error;
-  }
 }
 
 function inWords(error: unknown): string {

@@ -1,5 +1,5 @@
-// Why a file that the configuration needs could not be read, in the words of its messages. It reads
-// nothing itself.
+// Whether a file that the configuration needs is there, and why it could not be read, in the words of its
+// messages. It reads nothing itself.
 
 import { TooLargeError } from "../system/disk.ts";
 
@@ -21,4 +21,14 @@ export function fileFailure(error: unknown): string {
   if (error instanceof Deno.errors.PermissionDenied) return FORBIDDEN;
   if (error instanceof Deno.errors.NotCapable) return "may not be read with Deno's permissions";
   return `cannot be read (${error instanceof Error ? error.name : "unknown error"})`;
+}
+
+/** Whether this user can see the file. */
+export function isThere(path: string): boolean {
+  try {
+    Deno.statSync(path);
+    return true;
+  } catch {
+    return false;
+  }
 }

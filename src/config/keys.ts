@@ -149,7 +149,14 @@ export const KEYS = {
     applies: "at_once",
     kind: integer(1, MAX_CHUNK_SECONDS, "seconds"),
     default: "60",
-    meaning: { en: "length of a chunk", ru: "длина чанка" },
+    meaning: {
+      en:
+        "length of a chunk; the first one after a start of the microphone is shorter, by a part " +
+        "that depends on `device_id`, so that tills do not send in step",
+      ru:
+        "длина чанка; первый чанк после включения микрофона короче на часть, которая зависит от " +
+        "`device_id`, чтобы кассы не отправляли одновременно",
+    },
   },
   opus_bitrate_kbps: {
     group: "sound",

@@ -8,13 +8,15 @@ export const DEFAULT_CONFIG_PATH = "/etc/recorder-agent/config.yaml";
 
 /** The variables of the service: EnvironmentFile= of the unit. */
 export const ENVIRONMENT_PATH = "/etc/recorder-agent/env";
+/** The state folder of the service: StateDirectory= of the unit. */
+export const STATE_DIR = "/var/lib/recorder-agent";
 /** Where `install` writes the unit. */
 export const UNIT_PATH = "/etc/systemd/system/recorder-agent.service";
 
 /** Variables of the service manager. Together with RA_…, only this program is to have them. */
 const OF_SERVICE_MANAGER = [
   ...["NOTIFY_SOCKET", "WATCHDOG_USEC", "RUNTIME_DIRECTORY", "CREDENTIALS_DIRECTORY"],
-  "JOURNAL_STREAM",
+  ...["STATE_DIRECTORY", "JOURNAL_STREAM"],
 ];
 /** The standard variables that name a proxy, also in lower case. */
 const PROXY_VARIABLES = ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"];

@@ -6,7 +6,7 @@
 import { readNamedText } from "../system/disk.ts";
 import type { Given } from "./config_file.ts";
 import { quote, refuseToken, TOKEN } from "./config_values.ts";
-import { fileFailure } from "./file_failure.ts";
+import { fileFailure, isThere } from "./file_failure.ts";
 import { missing, type Sources } from "./sources.ts";
 import { refuseTransport, type TransportConfig } from "./transport.ts";
 
@@ -82,13 +82,4 @@ export async function readTokenToSend(
   const refusal = refuseTransport(config, "ingest_base_url");
   if (refusal !== null) throw new Error(`Cannot deliver as ${refusal}`);
   return await readToken(config);
-}
-
-function isThere(path: string): boolean {
-  try {
-    Deno.statSync(path);
-    return true;
-  } catch {
-    return false;
-  }
 }

@@ -7,6 +7,7 @@ import { byteReader, readAll } from "../system/byte_stream.ts";
 import { killIfRunning, spawnBound } from "../system/child.ts";
 import type { Clock } from "../system/clock.ts";
 import type { Logger } from "../system/log.ts";
+import { onAbort } from "../system/on_abort.ts";
 import { Wakeup } from "../system/wakeup.ts";
 import { PROGRAMS } from "../system/programs.ts";
 
@@ -101,12 +102,10 @@ export class SoundEvents {
       [PROGRAMS.udevadm, "monitor", "--kernel", "--udev", "--subsystem-match=sound"];
     const child = spawnBound(program, args, { stdout: "piped", stderr: "null" });
     const reader = byteReader(child.stdout);
-    const end = () => {
+    using _ = onAbort(signal, () => {
       killIfRunning(child);
       reader.cancel().catch(() => {}); // should somebody else hold the pipe open
-    };
-    signal.addEventListener("abort", end);
-    if (signal.aborted) end();
+    });
     try {
       let heading = "";
       const decoder = new TextDecoder();
@@ -118,7 +117,6 @@ export class SoundEvents {
       const { code } = await child.status;
       return `${program} ended with exit code ${code}`;
     } finally {
-      signal.removeEventListener("abort", end);
       this.#isWatching = false;
       this.#report();
     }

@@ -11,6 +11,7 @@ import { createHash } from "node:crypto";
 import { join } from "@std/path/join";
 import {
   exists,
+  ifThere,
   readWholeText,
   removeIfThere,
   sizeOf,
@@ -101,7 +102,7 @@ export class FolderStore implements Store, Disposable {
     const place = placeOf(chunk);
     const target = join(device, place);
     const marker = join(device, UNSYNCHRONIZED, chunk.key);
-    const noted = await readIfThere(marker);
+    const noted = await ifThere(readWholeText(marker, MAX_MARKER_BYTES));
     const earlier = noted !== null && isPlace(noted, chunk.key) && await exists(join(device, noted))
       ? noted
       : null;
@@ -220,15 +221,6 @@ async function makeDir(path: string): Promise<void> {
     await Deno.mkdir(path, { mode: DIR_MODE });
   } catch (error) {
     if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
-  }
-}
-
-async function readIfThere(path: string): Promise<string | null> {
-  try {
-    return await readWholeText(path, MAX_MARKER_BYTES);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return null;
-    throw error;
   }
 }
 

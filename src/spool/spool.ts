@@ -25,6 +25,7 @@ import {
 import { CoalescedSync } from "./coalesced_sync.ts";
 import {
   freeBytesOf,
+  modifiedMs,
   PRIVATE_FILE,
   readWholeText,
   removeIfThere,
@@ -590,14 +591,4 @@ function unusable(dir: string, error: unknown): Error {
       `${dir}: ${messageOf(error)}`,
     { cause: error },
   );
-}
-
-/** Unix milliseconds; null if the file is gone. */
-async function modifiedMs(path: string): Promise<number | null> {
-  try {
-    return (await Deno.lstat(path)).mtime?.getTime() ?? null;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return null;
-    throw error;
-  }
 }

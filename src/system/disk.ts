@@ -43,14 +43,24 @@ export async function syncDirectory(path: string): Promise<void> {
   await directory.sync();
 }
 
-/** The size of a file in bytes; null if the file does not exist. */
-export async function sizeOf(path: string): Promise<number | null> {
+/** What the work gives, or null if the file does not exist. @throws every other error of the work. */
+export async function ifThere<T>(work: Promise<T>): Promise<T | null> {
   try {
-    return (await Deno.lstat(path)).size;
+    return await work;
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return null;
     throw error;
   }
+}
+
+/** The size of a file in bytes; null if the file does not exist. */
+export async function sizeOf(path: string): Promise<number | null> {
+  return (await ifThere(Deno.lstat(path)))?.size ?? null;
+}
+
+/** When a file was written last, Unix milliseconds; null if the file does not exist. */
+export async function modifiedMs(path: string): Promise<number | null> {
+  return (await ifThere(Deno.lstat(path)))?.mtime?.getTime() ?? null;
 }
 
 /** A file is larger than what it should hold can be. */
@@ -168,22 +178,12 @@ export async function renameIfThere(from: string, to: string): Promise<boolean> 
 
 /** Deletes a file if it exists. */
 export async function removeIfThere(path: string): Promise<void> {
-  try {
-    await Deno.remove(path);
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-  }
+  await ifThere(Deno.remove(path));
 }
 
 /** Whether something is there, a dangling link included. @throws if it cannot be seen. */
 export async function exists(path: string): Promise<boolean> {
-  try {
-    await Deno.lstat(path);
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
+  return await ifThere(Deno.lstat(path)) !== null;
 }
 
 /** Deletes a file that may be gone already, at once. */

@@ -11,7 +11,7 @@ const ROOT = new URL("../..", import.meta.url).pathname;
 const TARGET = "x86_64-unknown-linux-gnu";
 const SOURCES = [
   ...["main.ts", "src", "deno.json", "deno.lock", ".ci", ".gitignore", "LICENSE"],
-  ...["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "docs"],
+  ...["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "docs", "packaging"],
   ...["recorder-agent.service", "config.yaml.example", ".env.example"],
 ];
 
@@ -59,6 +59,7 @@ Deno.test("a release is made from a commit, names it, can be verified, and is re
     assertEquals(sums.trim().split("\n").map((line) => line.split("  ")[1]), [
       name,
       `${name}.tar.gz`,
+      `recorder-agent_${manifest.version}_amd64.deb`,
     ]);
     const page = await Deno.readTextFile(join(source, "docs/how-to/verify-a-release.md"));
     const [, commands = ""] = /```sh\n([^]*?)```/.exec(page) ?? [];
@@ -103,7 +104,7 @@ Deno.test("a release is made from a commit, names it, can be verified, and is re
     assertEquals(await Deno.readTextFile(join(clone, "dist/SHA256SUMS")), sums);
     assertEquals(
       [...Deno.readDirSync(join(clone, "dist"))].length,
-      3,
+      4,
       "no signature without a key",
     );
 

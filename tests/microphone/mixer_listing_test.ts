@@ -127,6 +127,17 @@ const ROWS: readonly Row[] = [
     volume: ["Mic Capture Volume 95 % (-17.25 to 12 dB)"],
     switches: ["Mic Capture Switch off"],
   },
+  ...[["Line", "PCM"], ["Line"]].map((sources): Row => ({
+    machine: `an adapter with the inputs ${sources.join(" and ")}`,
+    text: sources.map((source) =>
+      control(
+        `${source} Capture Volume`,
+        "INTEGER,access=rw------,values=1,min=0,max=4,step=0",
+        "1",
+      )
+    ).join(""),
+    volume: [`${sources.at(-1)} Capture Volume 25 %`],
+  })),
   {
     machine: "a HAT with the codec WM8960",
     text: control(

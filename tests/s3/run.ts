@@ -61,7 +61,11 @@ async function contract(args: readonly string[]): Promise<void> {
     ...{ operands: [await receiver.url], tokenFile: undefined, tlsCa: undefined, set: [] },
     ...{ json: false, env: { RA_INGEST_TOKEN: TOKEN }, print: (text: string) => console.log(text) },
   });
-  if (code !== 0) Deno.exitCode = 1;
+  const headers = { authorization: `Bearer ${TOKEN}` };
+  const page = await fetch(`${await receiver.url}/metrics`, { headers });
+  const tills = (await page.text()).match(/^recorder_receiver_last_chunk_end_seconds\{/gm)?.length;
+  console.log(`tills on the page: ${tills}`);
+  if (code !== 0 || tills !== 1) Deno.exitCode = 1;
 }
 
 /** Two receivers on one bucket and an agent, killed at random moments. */

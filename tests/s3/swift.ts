@@ -10,7 +10,7 @@ const KEYS = { id: "test:tester", secret: "testing" };
 const REGION = "eu-test-1";
 const REPLICAS = 3;
 /** How long the servers may take until they answer. */
-const START_MS = 60_000;
+const START_MS = 300_000;
 const KINDS = ["account", "container", "object"] as const;
 
 /** What a pipeline of Swift's proxy is made of; each filter needs its section. */

@@ -19,7 +19,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 host_arch=$(dpkg --print-architecture)
 build=$images/build
 root=$build/root
-packages=systemd-sysv,udev,kmod,dbus,iproute2,procps,openssh-server,alsa-utils,ffmpeg,curl,cryptsetup-bin
+packages=systemd-sysv,udev,kmod,dbus,iproute2,procps,openssh-server,alsa-utils,ffmpeg,curl,e2fsprogs,cryptsetup-bin
 # The mirror that this machine uses.
 mirror=$(sed -n 's/^URIs: *//p; s/^deb \(\[[^]]*\] \)\{0,1\}\([^ ]*\).*/\2/p' \
   /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list 2>/dev/null |
@@ -114,8 +114,6 @@ configure() {
     ln -sf /dev/null "$root/etc/systemd/system/$unit"
   done
   cp "$here"/guest/*.service "$root/etc/systemd/system/"
-  mkdir -p "$root/usr/local/lib"
-  cp "$here/guest/probe.pl" "$root/usr/local/lib/"
   chroot "$root" systemctl -q enable systemd-networkd.service guest-clock.service
 }
 

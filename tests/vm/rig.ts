@@ -1,7 +1,6 @@
 // The rig: an ingest server on this machine, a guest with recorder-agent installed and virtual
 // microphones. It boots and breaks the guest for scenarios, restores it, and keeps the received chunks.
 
-import { delay } from "@std/async/delay";
 import { join } from "@std/path/join";
 import type { HealthReport } from "../../src/status/status.ts";
 import { makeCertificates } from "../fixtures/certificates.ts";
@@ -70,6 +69,11 @@ export class Rig implements AsyncDisposable {
     return rig;
   }
 
+  /** Folder that the guest has at /share. */
+  get share(): string {
+    return join(this.#options.folder, "share");
+  }
+
   /** @throws if the guest is off. */
   get running(): Running {
     if (this.#running === null) throw new Error("The guest is off");
@@ -114,7 +118,8 @@ export class Rig implements AsyncDisposable {
   }
 
   /**
-   * Polls /health every half second by the clock of the guest until this is true.
+   * Polls /health every second by the clock of the guest until this is true: on a busy machine, a poll
+   * by the clock here would leave the guest no idle time.
    * @throws with the last report after `limitS`.
    */
   async healthy(
@@ -122,15 +127,15 @@ export class Rig implements AsyncDisposable {
     fits: (health: HealthReport) => boolean,
     limitS = 60,
   ): Promise<HealthReport> {
-    const { guest, service } = this.running;
-    const endS = await guest.uptimeS() + limitS;
+    const { service } = this.running;
+    let endS: number | null = null;
     while (true) {
-      const health = await service.health();
+      const { atS, health } = await service.healthAt(endS === null ? 0 : 1);
       if (health !== null && fits(health)) return health;
-      if (await guest.uptimeS() >= endS) {
+      endS ??= atS + limitS;
+      if (atS >= endS) {
         throw new Error(`Not ${what} within ${limitS} s; /health: ${JSON.stringify(health)}`);
       }
-      await delay(500);
     }
   }
 
@@ -147,6 +152,14 @@ export class Rig implements AsyncDisposable {
       `timeout 15 sh -c 'until systemctl -q is-active ${UNIT}; do sleep 0.5; done'`,
     );
     return health;
+  }
+
+  /** Runs something with "recorder-agent check" in it, whose requests without a chunk the server objects to. */
+  async whileChecked<T>(work: () => Promise<T>): Promise<T> {
+    const before = this.ingest.violations.length;
+    const result = await work();
+    this.ingest.violations.splice(before);
+    return result;
   }
 
   /** Restores the state that the next scenario expects, after a failed one. */

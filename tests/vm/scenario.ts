@@ -1,8 +1,7 @@
 // The interface of a scenario, its report, and the checks after each scenario.
 
-import { delay } from "@std/async/delay";
-import type { Rig } from "./rig.ts";
-import { ledgerFaults, type Service, type ServiceState } from "./service.ts";
+import type { Rig, Running } from "./rig.ts";
+import { ledgerFaults, type ServiceState } from "./service.ts";
 import { faultOf } from "./sound.ts";
 
 export interface Scenario {
@@ -47,11 +46,11 @@ export function median(values: readonly number[]): number {
 }
 
 /** The state of the unit after READY, which follows the first packet within 2 s. */
-async function settled(service: Service): Promise<ServiceState> {
+async function settled({ guest, service }: Running): Promise<ServiceState> {
   for (let look = 0; look < 10; look++) {
     const state = await service.state();
     if (state.active !== "activating") return state;
-    await delay(1000);
+    await guest.pass(1);
   }
   return await service.state();
 }
@@ -59,7 +58,7 @@ async function settled(service: Service): Promise<ServiceState> {
 /** Checks what must be true after every scenario; adds a line to the table for each fault. */
 export async function checkAfter(rig: Rig, report: Report, seenChunks: number): Promise<void> {
   const { service } = rig.running;
-  const { pid, restarts, active } = await settled(service);
+  const { pid, restarts, active } = await settled(rig.running);
   const health = await service.health();
   const faults = [
     ...active === "active" ? [] : [`the unit is ${active}`],

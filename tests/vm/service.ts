@@ -71,8 +71,16 @@ export class Service {
 
   /** The answer of /health, or null without an answer. */
   async health(): Promise<HealthReport | null> {
-    const text = await this.#guest.try("curl -s -m 5 http://127.0.0.1:8042/health");
-    return text === "" ? null : JSON.parse(text);
+    return (await this.healthAt(0)).health;
+  }
+
+  /** The same after so many seconds of the guest, with the time of the request in seconds since boot. */
+  async healthAt(pauseS: number): Promise<{ atS: number; health: HealthReport | null }> {
+    const text = await this.#guest.try(
+      `sleep ${pauseS}; cut -d" " -f1 /proc/uptime; curl -s -m 5 http://127.0.0.1:8042/health`,
+    );
+    const [uptime = "", report = ""] = text.split(/\n(.*)/s);
+    return { atS: Number(uptime), health: report === "" ? null : JSON.parse(report) };
   }
 
   async state(): Promise<ServiceState> {

@@ -28,14 +28,15 @@ async function encrypted(rig: Rig, report: Report): Promise<void> {
     `cat > ${SPOOL_UNIT} <<'END'\n${spoolUnit}END\ncat > ${DROP_IN} <<'END'\n${waits}END`,
   );
   const sinceS = await guest.uptimeS();
-  const said = await guest.run(sudo + start);
+  const said = await rig.whileChecked(() => guest.run(sudo + start));
   rig.expectedRestarts = 0;
   report.holds(
     "check finds everything in order",
     !/✘|✗/.test(said),
     said.trim().split("\n").at(-1),
   );
-  await rig.running.journal.next("Delivered.", { sinceS, limitS: 60 });
+  const first = await rig.running.journal.next("Recording.", { sinceS, limitS: 60 });
+  await rig.running.journal.next("Delivered.", { sinceS: first.atS, limitS: 60 });
   report.holds("it records into the volume", await isInVolume(rig));
 
   await rig.switchOff("reboot");
