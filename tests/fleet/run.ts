@@ -15,7 +15,7 @@ import {
   formatMetrics,
   type MetricFamily,
   METRICS_TYPE,
-} from "../../src/web/metrics.ts";
+} from "../../src/system/prometheus.ts";
 import { fillView } from "../fixtures/fleet_till.ts";
 
 const RULES = new URL("../../packaging/monitoring/rules.yml", import.meta.url);
