@@ -3,15 +3,9 @@
 // recorder-agent-update.service runs, because neither program can be trusted with it. This module
 // brings both, keeps the previous files, and asks for the trial.
 
+import { equalBytes } from "./install_files.ts";
 import { contentsOf } from "./install_root.ts";
-import {
-  equalBytes,
-  fileStep,
-  linkStep,
-  removeStep,
-  runProgram,
-  type Step,
-} from "./install_steps.ts";
+import { fileStep, linkStep, removeStep, runProgram, type Step } from "./install_steps.ts";
 import { readRollback, ROLLED_BACK, UPDATE_DIR } from "../status/rollback.ts";
 import { exists, readWhole, removeIfThere } from "../system/disk.ts";
 import { PROGRAMS } from "../system/programs.ts";

@@ -18,12 +18,10 @@ import {
   USER,
   USERS,
   WANTS,
-} from "./install.ts";
+} from "./install_places.ts";
 import {
   carryOut,
   fileStep,
-  idOf,
-  ownerOf,
   removeStep,
   runProgram,
   runStep,
@@ -32,6 +30,7 @@ import {
 } from "./install_steps.ts";
 import { isPackaged } from "./install_package.ts";
 import { removeJudgeSteps } from "./install_update.ts";
+import { idOf, ownerOf } from "./install_files.ts";
 import { contentsOf, linkedAccounts, pathIn, under } from "./install_root.ts";
 import { isTrial, lookAt, SPOOL_ENTRIES } from "./spool_folder.ts";
 import { SERVICE, serviceState } from "./service.ts";

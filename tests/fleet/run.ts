@@ -10,12 +10,8 @@ import { join } from "@std/path/join";
 import { parseArgs } from "node:util";
 import { systemClock } from "../../src/system/clock.ts";
 import { Status } from "../../src/status/status.ts";
-import {
-  collectMetrics,
-  formatMetrics,
-  type MetricFamily,
-  METRICS_TYPE,
-} from "../../src/web/metrics.ts";
+import { formatMetrics, type MetricFamily, METRICS_TYPE } from "../../src/system/prometheus.ts";
+import { collectMetrics } from "../../src/web/metrics.ts";
 import { fillView } from "../fixtures/fleet_till.ts";
 
 const RULES = new URL("../../packaging/monitoring/rules.yml", import.meta.url);
