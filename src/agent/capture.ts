@@ -76,7 +76,7 @@ export class CaptureOptionsMaker {
 
   #microphonesOf(config: Config): Microphones {
     const { microphone, soundEvents: events } = this.#deps;
-    const key = JSON.stringify([config.audioDevice, config.sampleRate]);
+    const key = JSON.stringify([config.audioDevice, config.sampleRate, config.audioChannel]);
     if (this.#microphones?.key !== key) {
       const source = microphone === undefined
         ? new SystemMicrophones({ ...config, events })

@@ -107,6 +107,7 @@ export class Recorder {
   #notes: Promise<void> = Promise.resolve();
   /** The problem that no sound arrives. */
   readonly #problem: ProblemReport;
+  readonly #scheduleProblem: ProblemReport;
   readonly #sound: SoundWatch;
   #keeper: MicrophoneKeeper;
   #channels: ChannelKeeper;
@@ -135,6 +136,7 @@ export class Recorder {
     this.#options = options;
     this.#deps = deps;
     this.#problem = new ProblemReport(deps);
+    this.#scheduleProblem = new ProblemReport(deps);
     const { before = null } = options;
     this.#before = before;
     this.#begunMs = deps.clock.monotonicMs();
@@ -171,6 +173,7 @@ export class Recorder {
     const before = this.#options;
     this.#options = options;
     this.#writer.syncEvery(options.syncIntervalMs);
+    this.#checkSchedule();
     if (!opensOtherwise(before, options)) return;
     this.#keeper.withdraw("the settings were changed");
     this.#channels.withdraw("the settings were changed");
@@ -178,6 +181,13 @@ export class Recorder {
     this.#channels = this.#makeChannelKeeper();
     this.#delayMs = RECONNECT_MIN_MS;
     this.#reopen();
+  }
+
+  #checkSchedule(): void {
+    const { schedule } = this.#options;
+    const overlaps = "week" in schedule ? schedule.overlaps : [];
+    if (overlaps.length === 0) this.#scheduleProblem.clear();
+    else this.#scheduleProblem.set(problems.scheduleOverlaps(overlaps));
   }
 
   #makeKeeper(): MicrophoneKeeper {
@@ -203,10 +213,7 @@ export class Recorder {
   /** Works until the signal aborts; the current chunk is then finished and kept. */
   async run(signal: AbortSignal): Promise<void> {
     this.#begunMs = this.#deps.clock.monotonicMs();
-    const { schedule } = this.#options;
-    if ("week" in schedule && schedule.overlaps.length > 0) {
-      new ProblemReport(this.#deps).set(problems.scheduleOverlaps(schedule.overlaps));
-    }
+    this.#checkSchedule();
     try {
       await this.#followSchedule(signal);
     } finally {

@@ -159,13 +159,16 @@ export interface CommandLine {
   /** ADDRESS:PORT; an IPv6 address stands in brackets. */
   readonly listen: string;
   readonly tokens: string | undefined;
+  /** s3://BUCKET or s3://BUCKET/PREFIX, in place of a folder. */
   readonly store: string | undefined;
+  /** The file with the keys of the bucket. */
   readonly s3Credentials: string | undefined;
   readonly noToken: boolean;
   readonly tlsCert: string | undefined;
   readonly tlsKey: string | undefined;
   readonly maxMb: number;
   readonly tokenFile: string | undefined;
+  /** Certificates to trust beside the public ones: a PEM file. */
   readonly tlsCa: string | undefined;
   /** The file to be written; with `split` its name gets the time of each part. */
   readonly output: string;
@@ -181,7 +184,11 @@ export interface CommandLine {
   readonly operands: readonly string[];
 }
 
-/** @throws {UsageError} */
+/**
+ * The command and its options; what was not given has its default.
+ * @param args what follows the name of the program.
+ * @throws {UsageError} if a command, an option or an operand is unknown or not one of the command.
+ */
 export function parseCommandLine(args: readonly string[]): CommandLine {
   const { values, positionals: [word = "run", ...operands] } = parse(args);
   const command = values.help ? "help" : values.version ? "version" : word;

@@ -58,7 +58,7 @@ export async function boardIds(root: string, missing: readonly string[]): Promis
 
 async function readSerial(root: string): Promise<string | null> {
   for (const path of SERIALS) {
-    const text = await Deno.readTextFile(contentsOf(root, path)).catch(() => "");
+    const text = await readNamedText(contentsOf(root, path)).catch(() => "");
     const serial = text.replaceAll("\0", "").trim();
     // An image that was never booted has "uninitialized" as its machine-id, or nothing.
     if (/[1-9a-f]/.test(serial) && serial !== "uninitialized") return serial;

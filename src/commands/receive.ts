@@ -1,6 +1,6 @@
 // The command `recorder-agent receive`: the reference server of the Ingest API, which keeps chunks in a
-// folder or in a bucket of an object store. It reads options and files, and runs until a signal; what a request
-// gets, src/receive decides.
+// folder or in a bucket of an object store. It reads options and files, and runs until a signal; what a
+// request gets, src/receive decides.
 
 import { type CommandLine, UsageError } from "./command_line.ts";
 import { refuseToken } from "../config/config_values.ts";

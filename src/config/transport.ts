@@ -56,7 +56,10 @@ export function refuseTransports(config: TransportConfig): string[] {
   return destinations.flatMap((to) => refuseTransport(config, to) ?? []);
 }
 
-/** @throws if the agent must not send to this server. */
+/**
+ * Called before something is sent to a server.
+ * @throws {Error} if the agent must not send to it: "Cannot send as …".
+ */
 export function assertTransport(config: TransportConfig, to: Destination): void {
   const refusal = refuseTransport(config, to);
   if (refusal !== null) throw new Error(`Cannot send as ${refusal}`);

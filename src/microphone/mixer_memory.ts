@@ -8,7 +8,8 @@ import { readWholeText, writeWhole } from "../system/disk.ts";
 const FILE = "mixer.json";
 /** The microphones that are remembered, those opened last. */
 const MOST = 16;
-const MAX_BYTES = 256 * 1024;
+/** Far more than they take. */
+const MAX_BYTES = 65_536;
 
 export interface ChangedControl {
   readonly name: string;

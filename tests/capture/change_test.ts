@@ -1,6 +1,8 @@
 // Options that change while the recorder runs. Time and sound are simulated.
 
 import { assert, assertEquals } from "@std/assert";
+import { Refusal } from "../../src/config/config_values.ts";
+import { parseSchedule } from "../../src/config/schedule_text.ts";
 import { parseChunkName } from "../../src/chunk/chunk_name.ts";
 import type { RecorderOptions } from "../../src/capture/recorder.ts";
 import { simulatedRecorder } from "../fixtures/simulated_recorder.ts";
@@ -54,6 +56,24 @@ Deno.test("the length of chunks changes without opening the microphone again", a
   const lengths = setup.lengths().map(Math.round).filter((seconds) => seconds > 1);
   assertEquals(lengths, [10, 5, 5], "the rest is the end");
   assertEquals(setup.causes().filter((cause) => cause !== "stopping"), []);
+});
+
+Deno.test("a schedule that overlaps itself is named until it is corrected", async () => {
+  const microphones = new Sockets();
+  microphones.plug(named("usb"));
+  const scheduleOf = (text: string) => {
+    const schedule = parseSchedule(text);
+    assert(!(schedule instanceof Refusal));
+    return schedule;
+  };
+  await using setup = await rig(microphones);
+  setup.run();
+  await setup.records("usb");
+  setup.change({ schedule: scheduleOf("mon-sun 00:00-24:00; mon 08:00-09:00") });
+  assertEquals(setup.codes(), ["schedule_overlaps"]);
+  setup.change({ schedule: scheduleOf("mon-sun 00:00-24:00") });
+  assertEquals([setup.codes(), setup.starts()], [[], 1]);
+  await setup.stop();
 });
 
 Deno.test("another gain opens the microphone again at once, and the gap says why", async () => {

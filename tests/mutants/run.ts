@@ -35,7 +35,7 @@ const MODULES = [
 ];
 /** All that the unit tests read. */
 const COPIED = [
-  ...["deno.json", "deno.lock", "main.ts", "src", "tests", "bench", "docs", ".ci"],
+  ...["deno.json", "deno.lock", "main.ts", "src", "tests", "bench", "docs", ".ci", "packaging"],
   ...["config.yaml.example", ".env.example", "recorder-agent.service", "README.md"],
 ];
 const ENOUGH = 0.95;
