@@ -13,6 +13,7 @@ import {
 import { readWantedMicrophone, runDevices, withMicrophones } from "./src/commands/devices.ts";
 import { runInstall } from "./src/commands/install.ts";
 import { runJoin } from "./src/commands/join.ts";
+import { parsePause, runPause } from "./src/commands/pause.ts";
 import { keepOnlyWhatIsNeeded } from "./src/commands/permissions.ts";
 import { runRequeue } from "./src/commands/requeue.ts";
 import { printError } from "./src/commands/terminal.ts";
@@ -20,7 +21,9 @@ import { runUninstall } from "./src/commands/uninstall.ts";
 import { runVerify } from "./src/commands/verify.ts";
 import { type Config, ConfigError } from "./src/config/config.ts";
 import { loadGivenConfig } from "./src/config/first_run.ts";
+import { lastGoodPath, saveLastGood } from "./src/config/last_good.ts";
 import { takeEnvironment } from "./src/config/places.ts";
+import { loadStartConfig } from "./src/config/start_config.ts";
 import { HeldLines } from "./src/system/held_lines.ts";
 import { startLog, StderrQueue } from "./src/system/log.ts";
 import { COMMIT, VERSION } from "./src/system/version.ts";
@@ -89,6 +92,12 @@ async function main(): Promise<number> {
       return await runJoin({ ...args, paths: args.operands });
     case "verify":
       return await runVerify({ ...args, paths: args.operands });
+    case "pause": {
+      const seconds = parsePause(args.operands[0] ?? "");
+      return await runPause({ ...args, env, executable, request: { command: "pause", seconds } });
+    }
+    case "resume":
+      return await runPause({ ...args, env, executable, request: { command: "resume" } });
     case "requeue": {
       const spoolDir = args.spool ??
         loadGivenConfig({ explicit: args.config, env, executable }).config.spoolDir;
@@ -96,15 +105,27 @@ async function main(): Promise<number> {
     }
     case "run": {
       const requested = reloadRequests();
-      const load = () => loadGivenConfig({ explicit: args.config, env, executable }).config;
-      return await runService(load(), { load, requested }, args, env);
+      const given = { explicit: args.config, env, executable };
+      const started = loadStartConfig(given);
+      const lastGood = lastGoodPath(env);
+      return await runService(
+        started.config,
+        {
+          started,
+          requested,
+          load: () => loadGivenConfig(given).config,
+          ...(lastGood === null ? {} : { keep: (config) => saveLastGood(lastGood, config, env) }),
+        },
+        args,
+        env,
+      );
     }
   }
 }
 
 async function runService(
   config: Config,
-  reload: AgentOptions["reload"] & object,
+  configuration: AgentOptions["configuration"] & object,
   args: CommandLine,
   env: Record<string, string>,
 ): Promise<number> {
@@ -117,7 +138,7 @@ async function runService(
     write: (line) => stderr.push(line),
   });
   try {
-    await runAgent({ config, log, env, reload }, stopSignal());
+    await runAgent({ config, log, env, configuration }, stopSignal());
     return 0;
   } catch (error) {
     log.fatal("recorder-agent is exiting: {reason}", {

@@ -3,7 +3,8 @@
 // muxer, all three at the same time on one simulated microphone, so that other load on the machine affects
 // them equally. Processor time and memory come from /proc, for every process with all its threads.
 //
-// `bench/cost.ts [SECONDS [PROGRAM]]`. The table goes to stdout.
+// `bench/cost.ts [SECONDS [PROGRAM [OLDER]]]`. With OLDER, a program of an earlier state of this repository runs at the
+// same time. The table goes to stdout.
 
 import { delay } from "@std/async/delay";
 import { join } from "@std/path/join";
@@ -35,8 +36,16 @@ interface Contestant {
   readonly pid: number;
 }
 
-/** Runs the three for `seconds`. @param program the compiled program; built if it is not given. */
-export async function measure(seconds = WINDOW_S, program?: string): Promise<Table[]> {
+/**
+ * Runs the three for `seconds`.
+ * @param program the compiled program; built if it is not given.
+ * @param older another one, to compare it with.
+ */
+export async function measure(
+  seconds = WINDOW_S,
+  program?: string,
+  older?: string,
+): Promise<Table[]> {
   await using binaries = program === undefined ? await buildBinaries() : null;
   const dir = await Deno.makeTempDir({ prefix: "cost-" });
   await using microphone = await PulseMicrophone.start();
@@ -45,22 +54,29 @@ export async function measure(seconds = WINDOW_S, program?: string): Promise<Tab
   await using _playing = microphone.playLooped(speech);
   const { caFile, certPem, keyPem } = await makeCertificates(dir);
   await using server = await IngestServer.start({ tls: { certPem, keyPem }, token: TOKEN });
-  await using agent = await startRecordingAgent({
-    dir,
-    program: program ?? binaries?.x64 ?? "",
-    microphone,
-    server: { url: server.url, token: TOKEN, caFile },
-  });
-  await agent.said("Recording.");
+  const start = async (dir: string, program: string) => {
+    await Deno.mkdir(dir, { recursive: true });
+    return await startRecordingAgent({
+      ...{ dir, program, microphone },
+      server: { url: server.url, token: TOKEN, caFile },
+    });
+  };
+  await using agent = await start(dir, program ?? binaries?.x64 ?? "");
+  await using earlier = older === undefined ? null : await start(join(dir, "older"), older);
+  for (const one of [agent, earlier]) await one?.said("Recording.");
   const plain = startFfmpeg(microphone, [join(dir, "plain.ogg")]);
   const segments = ["-f", "segment", "-segment_time", "60", join(dir, "segment-%d.ogg")];
   const segmented = startFfmpeg(microphone, segments);
-  const [own = NaN] = childrenOf(agent.pid, "ffmpeg");
+  const ffmpegOf = ({ pid }: { pid: number }) => childrenOf(pid, "ffmpeg")[0] ?? NaN;
   const contestants: Contestant[] = [
     { name: "recorder-agent", pid: agent.pid },
-    { name: "its ffmpeg", pid: own },
+    { name: "its ffmpeg", pid: ffmpegOf(agent) },
     { name: "ffmpeg alone", pid: plain.pid },
     { name: "ffmpeg's segment muxer", pid: segmented.pid },
+    ...(earlier === null ? [] : [
+      { name: "the older recorder-agent", pid: earlier.pid },
+      { name: "its ffmpeg", pid: ffmpegOf(earlier) },
+    ]),
   ];
   await delay(WARM_UP_S * 1000);
 
@@ -144,8 +160,7 @@ async function usageOf({ pid }: Contestant): Promise<Usage> {
 }
 
 if (import.meta.main) {
-  const [seconds, program] = Deno.args;
-  for (const table of await measure(seconds === undefined ? undefined : Number(seconds), program)) {
-    console.log(toMarkdown(table));
-  }
+  const [seconds, program, older] = Deno.args;
+  const windowS = seconds === undefined ? undefined : Number(seconds);
+  for (const table of await measure(windowS, program, older)) console.log(toMarkdown(table));
 }

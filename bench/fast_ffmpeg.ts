@@ -8,7 +8,7 @@
 import { concatBytes } from "../src/system/concat_bytes.ts";
 import { delay } from "@std/async/delay";
 import { BEGIN_OF_STREAM, encodePage } from "../src/chunk/ogg.ts";
-import { PAGE_MS } from "../src/capture/ffmpeg.ts";
+import { PAGE_MS } from "../src/capture/ffmpeg_arguments.ts";
 import { encodeOpusHead, encodeOpusTags, OpusStreamReader } from "../src/chunk/opus.ts";
 
 const SOUND = Deno.env.get("FAST_FFMPEG_SOUND") ?? "";

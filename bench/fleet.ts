@@ -7,15 +7,17 @@
 // while a simulation runs, the global setTimeout and Math.random, which `retry` uses, are a simulated
 // clock and a seeded generator. An agent is a model of the uploader's loop: the oldest chunk, one attempt
 // at a time, and a new backoff after every success. An agent seals a chunk each minute, at its own moment
-// of the minute. With `--within 3`, all agents seal within 3 s of each other, like tills whose schedules
-// start in the same minute.
+// of the minute. With `--within 3`, all agents begin within 3 s of each other, like tills whose schedules
+// start in the same minute; with `--phase` in addition, the first chunk of each is shortened by the phase of
+// its id, as the agent does, and the ids are consecutive.
 //
-// `bench/fleet.ts [--agents N] [--seed S] [--within SECONDS]`. The tables go to stdout. The exit code is 1
+// `bench/fleet.ts [--agents N] [--seed S] [--within SECONDS] [--phase]`. The tables go to stdout. The exit code is 1
 // if the peak of the agent's way is more than 3 times the mean, for first attempts or for all requests.
 
 import { parseArgs } from "node:util";
 import { delay } from "@std/async/delay";
 import { retry } from "@std/async/retry";
+import { firstInterval, phaseOf } from "../src/config/phase.ts";
 import { seededRandom } from "../tests/fixtures/random.ts";
 
 const RETRY = { minTimeout: 2_000, maxTimeout: 300_000, multiplier: 2 };
@@ -84,6 +86,8 @@ export interface FleetOptions {
   readonly capacity: number;
   /** The period of the minute within which all agents seal their chunks; default 60 s. */
   readonly withinS?: number;
+  /** Whether the phase of the id shortens the first chunk; default: no. */
+  readonly hasPhase?: boolean;
   /**
    * Width of the bins for the peak, seconds; default 1. Fewer agents need wider bins, because a bin with
    * few requests has peaks by chance.
@@ -156,7 +160,7 @@ class Fleet {
     this.#time = time;
     this.#options = options;
     this.#away = this.#behind = options.agents;
-    for (let agent = 0; agent < options.agents; agent++) this.#runAgent();
+    for (let agent = 0; agent < options.agents; agent++) this.#runAgent(agent);
   }
 
   get isDrained(): boolean {
@@ -173,11 +177,13 @@ class Fleet {
     };
   }
 
-  async #runAgent(): Promise<never> {
+  async #runAgent(agent: number): Promise<never> {
     const time = this.#time;
-    const { withinS = 60 } = this.#options;
+    const { withinS = 60, hasPhase = false } = this.#options;
+    const id = `00000000-0000-4000-8000-${agent.toString(16).padStart(12, "0")}`;
+    const firstMs = firstInterval(CHUNK_MS, hasPhase ? phaseOf(id) : 0);
     // The first chunk sealed after the loss. Earlier chunks have been delivered.
-    let oldestSealedMs = Math.floor(Math.random() * withinS * 1000);
+    let oldestSealedMs = Math.floor(Math.random() * withinS * 1000 + firstMs) % CHUNK_MS;
     let hasTried = false;
     let isAway = true;
     let isBehind = true;
@@ -259,12 +265,14 @@ async function main(): Promise<void> {
       agents: { type: "string", default: "10000" },
       seed: { type: "string", default: "1" },
       within: { type: "string", default: "60" },
+      phase: { type: "boolean", default: false },
     },
   });
   const [agents, seed, withinS] = [values.agents, values.seed, values.within].map(Number);
   if (!agents || seed === undefined || !withinS) {
     throw new Error("Cannot read the options as they must be numbers");
   }
+  const hasPhase = values.phase;
   const normal = agents / (CHUNK_MS / 1000);
   for (const capacity of [Infinity, Math.round(agents / 50)]) {
     const perSecond = capacity * 1000 / SERVICE_MS;
@@ -273,14 +281,16 @@ async function main(): Promise<void> {
         (capacity === Infinity
           ? "one that accepts everything"
           : `one that accepts ${perSecond}/s`) +
-        ` (normal load ${normal.toFixed(0)}/s; chunks sealed within ${withinS} s)\n`,
+        ` (normal load ${normal.toFixed(0)}/s; ${
+          hasPhase ? "spread by their phase, begun" : "chunks sealed"
+        } within ${withinS} s)\n`,
     );
     printRow(COLUMNS);
     printRow(
       COLUMNS.map(({ length }, at) => at === 0 ? "-".repeat(length) : ":".padStart(length, "-")),
     );
     for (const [name, backoff] of Object.entries(BACKOFFS)) {
-      const result = await simulateFleet({ agents, seed, backoff, capacity, withinS });
+      const result = await simulateFleet({ agents, seed, backoff, capacity, withinS, hasPhase });
       printRow([name, ...cellsOf(result)]);
       const isOurs = name === Object.keys(BACKOFFS)[0];
       const worst = Math.max(result.first.peakToMean, result.all.peakToMean);

@@ -8,7 +8,7 @@
 import { parseArgs } from "node:util";
 import { delay } from "@std/async/delay";
 import { join } from "@std/path/join";
-import { MUXER_DELAY_MS } from "../src/capture/ffmpeg.ts";
+import { MUXER_DELAY_MS } from "../src/capture/ffmpeg_arguments.ts";
 import { OPUS_RATE, OpusStreamReader } from "../src/chunk/opus.ts";
 import { buildBinaries } from "../tests/fixtures/binaries.ts";
 import { type Certificates, makeCertificates } from "../tests/fixtures/certificates.ts";

@@ -4,7 +4,7 @@
 import { concatBytes } from "../src/system/concat_bytes.ts";
 import { join } from "@std/path/join";
 import { Chunker } from "../src/chunk/chunker.ts";
-import { ffmpegArguments } from "../src/capture/ffmpeg.ts";
+import { ffmpegArguments } from "../src/capture/ffmpeg_arguments.ts";
 
 import { OPUS_RATE, OpusStreamReader } from "../src/chunk/opus.ts";
 import { type ChunkName, formatChunkName } from "../src/chunk/chunk_name.ts";

@@ -8,7 +8,7 @@
 
 import { join } from "@std/path/join";
 import { Chunker } from "../src/chunk/chunker.ts";
-import { ffmpegArguments } from "../src/capture/ffmpeg.ts";
+import { ffmpegArguments } from "../src/capture/ffmpeg_arguments.ts";
 import { segmentCount } from "../src/chunk/ogg.ts";
 import { OPUS_RATE, OpusStreamReader } from "../src/chunk/opus.ts";
 import { run } from "../tests/fixtures/command.ts";

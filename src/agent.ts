@@ -1,10 +1,10 @@
 // The composition root: builds the parts, and starts and stops them in a fixed order.
 //
 //   start   1 spool (lock)   2 recovery   3 health   4 janitor, delivery, reporting   5 recorder
-//           6 notifications to systemd
+//           6 commands, settings, notifications to systemd
 //   stop    1 recorder: ffmpeg gets SIGINT, the last chunk is finished and kept (at most 6 s)
 //           2 delivery: it has a moment to deliver the chunk; an attempt in progress is then abandoned
-//           3 janitor, reporting, systemd   4 health   5 spool (lock)
+//           3 janitor, reporting, commands, systemd   4 health   5 spool (lock)
 //   change  of the settings: delivery and reporting are replaced one after the other, each by itself; the
 //           recorder takes its options with it; the others read the settings in force each time
 //
@@ -12,6 +12,7 @@
 
 import { CaptureOptionsMaker } from "./agent/capture.ts";
 import { Delivery } from "./agent/delivery.ts";
+import { Pausing } from "./agent/pausing.ts";
 import { type ConfigSource, Reload } from "./agent/reload.ts";
 import { startReporting } from "./agent/reporting.ts";
 import { Settings } from "./agent/settings.ts";
@@ -34,10 +35,12 @@ import { type Clock, systemClock } from "./system/clock.ts";
 import { type Boot, ClockSync, readBoot, type SyncProbe } from "./system/clock_sync.ts";
 import { collectGarbage } from "./system/garbage.ts";
 import type { Logger } from "./system/log.ts";
-import { connectServiceManager } from "./system/notify_socket.ts";
+import { CONTROL_SOCKET, type ControlRequest } from "./system/control_protocol.ts";
+import { connectServiceManager, runtimeDirectory } from "./system/notify_socket.ts";
 import { TaskGroup } from "./system/task_group.ts";
 import { VERSION } from "./system/version.ts";
 import type { Wakeup } from "./system/wakeup.ts";
+import { serveControl } from "./web/control_socket.ts";
 import { HealthServer } from "./web/health_server.ts";
 import { Supervision } from "./web/supervision.ts";
 import type { StatusView } from "./web/view.ts";
@@ -50,8 +53,8 @@ const RELOAD_LOOK_MS = 86_400_000;
 export interface AgentOptions {
   readonly config: Config;
   readonly log: Logger;
-  /** Reads the configuration again when `requested` rings. */
-  readonly reload?: ConfigSource & { readonly requested: Wakeup };
+  /** Where the configuration comes from; it is read again when `requested` rings. */
+  readonly configuration?: ConfigSource & { readonly requested: Wakeup };
   readonly clock?: Clock;
   /** A source of sound in place of the configured one (for the demo). */
   readonly microphone?: Microphone;
@@ -88,7 +91,14 @@ export async function runAgent(options: AgentOptions, stop: AbortSignal): Promis
     log.info("recorder-agent starts.", { version: VERSION, spool_dir: config.spoolDir });
     using notifier = connectServiceManager(env, config.spoolDir, log.getChild("systemd"));
     const watchdogUsec = env.WATCHDOG_USEC;
-    const supervision = new Supervision({ notifier, watchdogUsec, timeZone }, clock);
+    const reload = new Reload(options.configuration ?? { load: () => config }, {
+      settings,
+      clock,
+      status,
+      log: log.getChild("settings"),
+    });
+    const onReady = () => void reload.ready();
+    const supervision = new Supervision({ notifier, watchdogUsec, timeZone, onReady }, clock);
     // A demo, or a run by hand, is not what was updated.
     if (notifier !== null) await reportRollback({ clock, status, log: log.getChild("update") });
     await closeOpenFolders(spool.dir, log.getChild("spool"));
@@ -109,12 +119,20 @@ export async function runAgent(options: AgentOptions, stop: AbortSignal): Promis
     });
     const soundEvents = new SoundEvents({ clock, log: log.getChild("recorder") });
     const parts = { ...options, env, clock, settings, status, spool, boot, clockSync, timeZone };
+    const pausing = new Pausing({
+      ...parts,
+      log: log.getChild("control"),
+      spoolDir: config.spoolDir,
+      onChange: () => recorder.pauseChanged(),
+    });
+    await pausing.takeUp();
     const maker = new CaptureOptionsMaker({ ...parts, microphone, before, soundEvents });
     const recorder = new Recorder(maker.optionsOf(config), {
       clock,
       status,
       spool,
       log: log.getChild("recorder"),
+      pausedForMs: () => pausing.leftMs(),
       onAlive: () => supervision.alive(),
     });
     const report = () => status.report(spool, recorder.balance());
@@ -127,7 +145,18 @@ export async function runAgent(options: AgentOptions, stop: AbortSignal): Promis
       clock,
       log: log.getChild("health"),
     });
-    const workers = { ...parts, maker, recorder, soundEvents, supervision, health, report, view };
+    const workers = {
+      ...parts,
+      maker,
+      reload,
+      pausing,
+      recorder,
+      soundEvents,
+      supervision,
+      health,
+      report,
+      view,
+    };
     try {
       await runWorkers(workers, stop);
     } finally {
@@ -154,6 +183,8 @@ interface Parts extends AgentOptions {
 
 interface Workers extends Parts {
   maker: CaptureOptionsMaker;
+  reload: Reload;
+  pausing: Pausing;
   recorder: Recorder;
   soundEvents: SoundEvents;
   supervision: Supervision;
@@ -182,6 +213,8 @@ async function runWorkers(parts: Workers, stop: AbortSignal): Promise<void> {
   const capture = new TaskGroup();
   capture.start("recorder", (signal) => parts.recorder.run(signal));
   capture.start("sound events", (signal) => parts.soundEvents.run(signal));
+  others.start("pause", (signal) => parts.pausing.run(signal));
+  others.start("control", (signal) => serveCommands(parts, signal));
   others.start("settings", (signal) => followSettings(parts, signal));
   others.start(
     "systemd",
@@ -205,23 +238,26 @@ async function runWorkers(parts: Workers, stop: AbortSignal): Promise<void> {
   }
 }
 
+/** Takes commands from root and the group of the service. */
+async function serveCommands(parts: Workers, signal: AbortSignal): Promise<void> {
+  const { env, log, pausing, settings: { config } } = parts;
+  const path = `${runtimeDirectory(env, config.spoolDir)}/${CONTROL_SOCKET}`;
+  const control = (request: ControlRequest) => pausing.control(request);
+  await serveControl(path, control, log.getChild("control"), signal);
+}
+
 /** Puts another configuration in force whenever that is requested. */
 async function followSettings(parts: Workers, signal: AbortSignal): Promise<void> {
-  const { clock, settings, spool, maker, recorder } = parts;
-  if (parts.reload === undefined) return;
-  const { requested } = parts.reload;
-  const reload = new Reload(parts.reload, { ...parts, log: parts.log.getChild("settings") });
+  const { clock, settings, spool, maker, recorder, reload, configuration } = parts;
+  if (configuration === undefined) return;
   while (!signal.aborted) {
-    await requested.wait(clock, RELOAD_LOOK_MS, signal);
+    await configuration.requested.wait(clock, RELOAD_LOOK_MS, signal);
     if (signal.aborted) return;
-    try {
-      reload.reload();
-    } catch {
-      continue; // it is reported, and nothing has changed
-    }
+    if (!reload.reload()) continue;
     recorder.change(maker.optionsOf(settings.config));
     spool.keepsDelivered = settings.config.keepDeliveredDays > 0;
     spool.roomWanted.ring();
+    await reload.ready();
   }
 }
 

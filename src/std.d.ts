@@ -83,13 +83,13 @@ declare module "@std/assert" {
   export function assertStringIncludes(actual: string, expected: string, msg?: string): void;
   export function assertThrows<E extends Error = Error>(
     fn: () => unknown,
-    // deno-lint-ignore no-explicit-any
+    // deno-lint-ignore no-explicit-any -- as the library declares it
     errorClass?: new (...args: any[]) => E,
     msgIncludes?: string,
   ): E;
   export function assertRejects<E extends Error = Error>(
     fn: () => PromiseLike<unknown>,
-    // deno-lint-ignore no-explicit-any
+    // deno-lint-ignore no-explicit-any -- as the library declares it
     errorClass?: new (...args: any[]) => E,
     msgIncludes?: string,
   ): Promise<E>;

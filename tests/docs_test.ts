@@ -8,14 +8,18 @@ import { parseCommandLine } from "../src/commands/command_line.ts";
 import { runCheck } from "../src/commands/check.ts";
 import { CONFORM_TESTS } from "../src/commands/conform_tests.ts";
 import { runDevices } from "../src/commands/devices.ts";
-import { CONFIG, CONFIG_DIR, PROGRAM, runInstall, STATE_DIR } from "../src/commands/install.ts";
+import { runInstall } from "../src/commands/install.ts";
+import { CONFIG, CONFIG_DIR, PROGRAM } from "../src/commands/install_places.ts";
+import { STATE_DIR } from "../src/config/places.ts";
 import { runJoin } from "../src/commands/join.ts";
 import { runReceive } from "../src/commands/receive.ts";
+import { parsePause } from "../src/commands/pause.ts";
 import { runRequeue } from "../src/commands/requeue.ts";
 import { runVerify } from "../src/commands/verify.ts";
 import { runUninstall } from "../src/commands/uninstall.ts";
 import { loadConfig } from "../src/config/config.ts";
-import { IngestClient, PUBLIC_TLS } from "../src/upload/ingest_client.ts";
+import { IngestClient } from "../src/upload/ingest_client.ts";
+import { PUBLIC_TLS } from "./fixtures/public_tls.ts";
 import { inMemory } from "../src/upload/upload_file.ts";
 import { judge } from "../src/upload/verdict.ts";
 import { makeSelfSigned } from "./fixtures/certificates.ts";
@@ -38,6 +42,7 @@ import { isSoundMissing, problemCodes } from "../src/status/problems.ts";
 import { run } from "./fixtures/command.ts";
 import { codesIn, Document, documentsBelow, type ShellCommand } from "./fixtures/documents.ts";
 import { phrasesUsed } from "./fixtures/phrases.ts";
+import { startReceiver, TOKEN } from "./fixtures/receive_rig.ts";
 import { BUCKET, S3Double } from "./fixtures/s3_double.ts";
 import { SimulatedTill } from "./fixtures/simulated_till.ts";
 import { startStatusRig } from "./fixtures/status_rig.ts";
@@ -107,15 +112,26 @@ const KNOWN: Record<string, (words: readonly string[]) => void> = {
     checkTask(name);
   },
   "apt-get": ([, verb = "", ...rest]) => {
-    assertMatch(verb, /^(update|install)$/);
+    assertMatch(verb, /^(update|install|remove|purge)$/);
     for (const word of rest.filter((word) => !/^(--|\$\()/.test(word))) {
-      assert([...ciPackages, "cryptsetup"].includes(word), word);
+      const own = ["recorder-agent", "./recorder-agent.deb"];
+      assert([...ciPackages, ...own, "cryptsetup"].includes(word), word);
     }
   },
   scp: ([, file = ""]) =>
-    assert(Object.values(tasks).some((task) => task.includes(`-o ${file} `)), file),
+    assert(
+      file === "dist/recorder-agent_*_arm64.deb" ||
+        Object.values(tasks).some((task) => task.includes(`-o ${file} `)),
+      file,
+    ),
   ssh: (words) => assertEquals(words[2], `${HEALTH_PORT}:127.0.0.1:${HEALTH_PORT}`),
-  curl: (words) => assert(words.at(-1)?.startsWith(`http://127.0.0.1:${HEALTH_PORT}/`)),
+  curl: (words) =>
+    assert(
+      [`http://127.0.0.1:${HEALTH_PORT}/`, "$INGEST_BASE_URL/"].some((start) =>
+        words.at(-1)?.startsWith(start)
+      ),
+      words.at(-1),
+    ),
   systemctl: ([, verb = "", unit]) => {
     if (verb === "daemon-reload") return;
     assertMatch(verb, /^(status|start|stop|restart|reload)$/);
@@ -128,20 +144,24 @@ const KNOWN: Record<string, (words: readonly string[]) => void> = {
   ...Object.fromEntries(
     [
       ...[
+        "apt-ftparchive",
         "cd",
         "chmod",
         "chown",
         "cp",
         "cryptsetup",
         "fallocate",
+        "echo",
         "find",
         "git",
+        "gpg",
         "grep",
         "install",
         "mkdir",
       ],
       ...["mkfs.ext4", "mount", "mv", "openssl", "promtool", "rm", "sh", "sha256sum", "ssh-keygen"],
       ...["systemd-creds", "tail", "tee", "timedatectl", "useradd"],
+      "ansible-playbook", // tests/package/run.ts runs it, and those of the package
       // tests/integration/how_to_test.ts runs these.
       ...["ffmpeg", "ffplay", "opusinfo"],
     ]
@@ -204,9 +224,14 @@ Deno.test("every recorder-agent command of the manuals runs, as far as that is h
           const answers: Record<string, string> = { ...EXAMPLE, ingest_token: "a-token" };
           return Promise.resolve(answers[question.split(",")[0] ?? ""] ?? null);
         };
+        const take = args.take && join(dir, args.take);
+        if (take) {
+          const ids = Object.entries(EXAMPLE).map(([key, value]) => `${key}: ${value}\n`);
+          await Deno.writeTextFile(take, `${ids.join("")}ingest_token: a-token\n`);
+        }
         const token = Object.hasOwn(env, "RA_INGEST_TOKEN") ? { RA_INGEST_TOKEN: "a-token" } : {};
         return await runInstall({
-          ...{ ...args, root, executable, ask, print, env: token, dryRun: true },
+          ...{ ...args, take, root, executable, ask, print, env: token, dryRun: true },
         });
       }
       case "uninstall":
@@ -220,6 +245,12 @@ Deno.test("every recorder-agent command of the manuals runs, as far as that is h
         return Math.min(0, await runDevices({ print }));
       case "requeue":
         return await requeue(args);
+      case "pause": // these need a service: tests/integration/reload_test.ts runs them
+        print(String(parsePause(args.operands[0] ?? "")));
+        return 0;
+      case "resume":
+        print("resumes");
+        return 0;
       case "verify":
       case "join": {
         const paths = args.operands.map((path) => path === "chunks" ? chunks : chunk);
@@ -300,8 +331,10 @@ Deno.test("every recorder-agent command of the manuals runs, as far as that is h
     "help",
     "install",
     "join",
+    "pause",
     "receive",
     "requeue",
+    "resume",
     "run",
     "uninstall",
     "verify",
@@ -543,8 +576,8 @@ Deno.test("the protocol has every header and every field of an upload, and no ot
   assertEquals(listed(page, "## Request"), fields);
 });
 
-Deno.test("openapi.yaml has the same headers, fields and answers as the program", async () => {
-  const text = Deno.readTextFileSync(join(ROOT, "docs/reference/openapi.yaml"));
+Deno.test("ingest-api.yaml has the same headers, fields and answers as the program", async () => {
+  const text = Deno.readTextFileSync(join(ROOT, "docs/reference/ingest-api.yaml"));
   const { paths } = parseYaml(text) as OpenApi;
   const { parameters, requestBody, responses } = paths["/api/v1/chunks"].post;
   const { headers, fields } = await uploadedNames();
@@ -563,20 +596,66 @@ Deno.test("openapi.yaml has the same headers, fields and answers as the program"
   }
 });
 
-/** The part of the file that the test reads. */
+Deno.test("the receiver accepts the examples of ingest-api.yaml, and the program reads the answers so", async () => {
+  const text = Deno.readTextFileSync(join(ROOT, "docs/reference/ingest-api.yaml"));
+  const { parameters, requestBody, responses } = (parseYaml(text) as OpenApi)
+    .paths["/api/v1/chunks"].post;
+  const headers = Object.fromEntries(
+    parameters.flatMap(({ name, example }) => example === undefined ? [] : [[name, example]]),
+  );
+  const examples = Object.values(requestBody.content["multipart/form-data"].examples);
+  assertEquals(examples.length, 2);
+  const accepted = responses["200"]?.content?.["application/json"].example;
+  await using rig = await startReceiver({});
+  const bytes = makeChunk();
+  const sha256 = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toBase64();
+  for (const { value: { chunk_file, ...fields } } of examples) {
+    const form = new FormData();
+    for (const [name, value] of Object.entries(fields)) form.append(name, value);
+    form.append("chunk_file", new Blob([bytes]), chunk_file);
+    const answer = await fetch(`http://127.0.0.1:${rig.port}/api/v1/chunks`, {
+      ...{ method: "POST", body: form },
+      headers: {
+        authorization: `Bearer ${TOKEN}`,
+        ...Object.fromEntries(
+          // The digests of the examples are those of an empty file.
+          Object.entries(headers).map((
+            [name, value],
+          ) => [name, value.replace(/47DE\S{40}/, sha256)]),
+        ),
+      },
+    });
+    assertEquals([answer.status, await answer.json()], [200, accepted]);
+  }
+  assertEquals(rig.files().length, 1, "both are the same chunk");
+  for (const status of ["200", "409"]) {
+    const body = JSON.stringify(responses[status]?.content?.["application/json"].example);
+    assertEquals(judge(Number(status), new Headers(), body).kind, "delivered", status);
+  }
+});
+
+/** The part of the file that the tests read. */
 interface OpenApi {
   readonly paths: Record<"/api/v1/chunks", {
     readonly post: {
-      readonly parameters: readonly { readonly name: string }[];
+      readonly parameters: readonly { readonly name: string; readonly example?: string }[];
       readonly requestBody: {
         readonly content: Record<"multipart/form-data", {
           readonly schema: {
             readonly required: readonly string[];
             readonly properties: Readonly<Record<string, unknown>>;
           };
+          readonly examples: Readonly<
+            Record<string, { readonly value: Readonly<Record<string, string>> }>
+          >;
         }>;
       };
-      readonly responses: Readonly<Record<string, { readonly $ref?: string }>>;
+      readonly responses: Readonly<
+        Record<string, {
+          readonly $ref?: string;
+          readonly content?: Record<"application/json", { readonly example?: unknown }>;
+        }>
+      >;
     };
   }>;
 }

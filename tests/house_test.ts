@@ -31,13 +31,16 @@ const PURE = [
   "src/config/key_values.ts",
   "src/config/keys.ts",
   "src/config/pem.ts",
+  "src/config/phase.ts",
   "src/config/schedule.ts",
   "src/config/sources.ts",
+  "src/config/transport.ts",
   "src/config/words.ts",
   "src/capture/causes.ts",
   "src/capture/channel_meter.ts",
   "src/capture/chunk_chain.ts",
   "src/capture/level_meter.ts",
+  "src/capture/pause.ts",
   "src/capture/sound_watch.ts",
   "src/capture/timeline.ts",
   "src/microphone/capture_attempts.ts",
@@ -65,11 +68,13 @@ const PURE = [
   "src/status/tally.ts",
   "src/system/concat_bytes.ts",
   "src/system/connection_life.ts",
+  "src/system/control_protocol.ts",
   "src/system/error_text.ts",
   "src/system/http_answer.ts",
   "src/system/http_body.ts",
   "src/system/http_request.ts",
   "src/system/printable.ts",
+  "src/system/prometheus.ts",
   "src/system/redact.ts",
   "src/upload/answer_reader.ts",
   "src/upload/failures.ts",
@@ -211,6 +216,11 @@ Deno.test("only main.ts ends the process, and only places.ts reads the environme
   assertEquals(mentioning(/\bDeno\.env\b|\bprocess\.env\b/), ["src/config/places.ts"]);
 });
 
+Deno.test("only disk.ts reads whole files, because each has a limit there, and none is opened through a pipe", () => {
+  const whole = /\bDeno\.read(Text)?File(Sync)?(?!\w|\(new URL)|\.readAll\(|\bchild\.output\(\)/;
+  assertEquals(mentioning(whole), []);
+});
+
 Deno.test("only main.ts and the commands talk to a person", () => {
   const talking = mentioning(/\bconsole\b/).filter((path) => !path.startsWith("src/commands/"));
   assertEquals(talking.filter((path) => path !== "main.ts"), []);
@@ -233,4 +243,17 @@ Deno.test("every module starts with a sentence about its responsibility", () => 
     !/^(\/\/ deno-lint-ignore-file .*\n)?(\/\/|\/\*\*\n \*) [A-Z].{20,}/.test(text)
   );
   assertEquals(silent.map(({ path }) => path), []);
+});
+
+Deno.test("deno.lock has the packages of deno.json and no others: the compiled program carries them all", () => {
+  const { imports }: { imports: Record<string, string> } = JSON.parse(
+    Deno.readTextFileSync(join(ROOT, "deno.json")),
+  );
+  const { npm }: { npm: Record<string, unknown> } = JSON.parse(
+    Deno.readTextFileSync(join(ROOT, "deno.lock")),
+  );
+  const nameOf = (specifier: string) =>
+    /^(?:npm:)?((?:@[^/]+\/)?[^@/]+)@/.exec(specifier)?.[1] ?? specifier;
+  const used = [...new Set(Object.values(imports).map(nameOf))].sort();
+  assertEquals(Object.keys(npm).map(nameOf), used);
 });

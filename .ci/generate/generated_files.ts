@@ -2,6 +2,8 @@
 // documents through the caller and writes nothing.
 
 import type { KeyTable } from "../../src/config/key.ts";
+import { parse as parseYaml } from "@std/yaml/parse";
+import { type Api, apiPage } from "./api_page.ts";
 import { environmentExample, yamlExample } from "./config_examples.ts";
 import { acceptedValues, keyTables } from "./key_reference.ts";
 import { replaceRegion } from "./markdown.ts";
@@ -22,6 +24,10 @@ export function generatedFiles(
   const files = new Map([
     ["config.yaml.example", yamlExample(keys)],
     [".env.example", environmentExample(keys)],
+    [
+      "docs/reference/ingest-api.md",
+      apiPage(parseYaml(read("docs/reference/ingest-api.yaml")) as Api),
+    ],
   ]);
   for (
     const [path, language] of [

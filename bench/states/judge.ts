@@ -11,6 +11,8 @@ import type { State } from "./scene.ts";
 const MOST_HELPERS = 8;
 /** Without a microphone, what was seen is looked at again after this, whatever was reported. */
 const LOOK_S = 600;
+/** And the device nodes after this, which takes one `find`. */
+const NODE_LOOK_S = 60;
 
 /** A process at one moment. */
 export interface Sample extends Footprint {
@@ -142,7 +144,8 @@ function objectionsToChildren(
   const ffmpegs = records || startsPrograms ? childrenLater.get("ffmpeg") ?? 0 : 0;
   const others = total(childrenLater) - ffmpegs;
   const looks = records ? 0 : Math.floor(seconds / LOOK_S);
-  return others > MOST_HELPERS * (ffmpegs + looks)
+  const nodeLooks = records || startsPrograms ? 0 : Math.ceil(seconds / NODE_LOOK_S);
+  return others > MOST_HELPERS * (ffmpegs + looks) + nodeLooks
     ? [`it started ${childrenWords(childrenLater)}`]
     : [];
 }

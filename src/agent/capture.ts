@@ -3,6 +3,7 @@
 import type { Before } from "../capture/chunk_chain.ts";
 import type { RecorderOptions } from "../capture/recorder.ts";
 import type { Config } from "../config/config.ts";
+import { phaseOf } from "../config/phase.ts";
 import { scheduleOf } from "../config/schedule.ts";
 import {
   type Microphone,
@@ -45,6 +46,7 @@ export class CaptureOptionsMaker {
       timeZone,
       stream: {
         chunkSeconds: config.chunkSeconds,
+        phase: phaseOf(config.deviceId),
         sampleRate: config.sampleRate,
         bitrateKbps: config.opusBitrateKbps,
         gainDb: config.gainDb,
@@ -54,6 +56,7 @@ export class CaptureOptionsMaker {
         onLevels: (levels) => status.history.heard(levels),
       },
       audioChannel: config.audioChannel,
+      level: { volume: config.captureVolume, agc: config.captureAgc },
       syncIntervalMs: config.syncIntervalS * 1000,
       tags: {
         POINT_ID: config.pointId,
@@ -73,7 +76,7 @@ export class CaptureOptionsMaker {
 
   #microphonesOf(config: Config): Microphones {
     const { microphone, soundEvents: events } = this.#deps;
-    const key = JSON.stringify([config.audioDevice, config.sampleRate]);
+    const key = JSON.stringify([config.audioDevice, config.sampleRate, config.audioChannel]);
     if (this.#microphones?.key !== key) {
       const source = microphone === undefined
         ? new SystemMicrophones({ ...config, events })

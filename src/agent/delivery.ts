@@ -4,6 +4,8 @@
 
 import type { ChunkName } from "../chunk/chunk_name.ts";
 import type { Config } from "../config/config.ts";
+import { phaseOf } from "../config/phase.ts";
+import { endsWithSchedule, scheduleOf } from "../config/schedule.ts";
 import { BYTES_PER_GB } from "../spool/retention.ts";
 import type { Spool } from "../spool/spool.ts";
 import type { Status } from "../status/status.ts";
@@ -18,6 +20,11 @@ import { inTurns } from "./turns.ts";
 
 /** How long requests in flight may take when the settings have changed. */
 const FINISH_MS = 10_000;
+/**
+ * All tills of one schedule seal their last chunk in the same second: they send it within this time, or
+ * within the length of a chunk.
+ */
+const MAX_SPREAD_MS = 60_000;
 
 export interface DeliveryDeps {
   readonly settings: Settings;
@@ -25,6 +32,8 @@ export interface DeliveryDeps {
   readonly status: Status;
   readonly spool: Spool;
   readonly boot: Boot;
+  /** IANA name of the local time zone. */
+  readonly timeZone: string;
   readonly log: Logger;
   readonly env: Readonly<Record<string, string>>;
 }
@@ -72,7 +81,8 @@ export class Delivery {
   }
 
   #optionsOf(config: Config) {
-    const { clock, boot } = this.#deps;
+    const { clock, boot, timeZone } = this.#deps;
+    const spreadMs = phaseOf(config.deviceId) * Math.min(config.chunkSeconds * 1000, MAX_SPREAD_MS);
     const waitEndsMs = this.#startedMs + config.maxClockWaitS * 1000;
     return {
       retryMinMs: config.retryMinS * 1000,
@@ -80,8 +90,14 @@ export class Delivery {
       concurrency: config.uploadConcurrency,
       timeoutMs: config.uploadTimeoutS * 1000,
       maxSpoolBytes: config.maxSpoolGb * BYTES_PER_GB,
-      clockWaitMs: ({ provisional }: ChunkName) =>
-        provisional?.bootId === boot.id ? Math.max(0, waitEndsMs - clock.monotonicMs()) : 0,
+      clockWaitMs: (name: ChunkName) => {
+        const { provisional } = name;
+        if (provisional?.bootId === boot.id) return Math.max(0, waitEndsMs - clock.monotonicMs());
+        const endMs = (name.startUnixUs + name.durationUs) / 1000;
+        const leftMs = endMs + spreadMs - clock.unixMs();
+        if (provisional !== undefined || leftMs <= 0 || leftMs > spreadMs) return 0;
+        return endsWithSchedule(endMs, scheduleOf(config), timeZone) ? leftMs : 0;
+      },
     };
   }
 }

@@ -2,6 +2,7 @@
 // settings in force. It judges nothing and knows no protocol.
 
 import type { Config } from "../config/config.ts";
+import { firstInterval, phaseOf } from "../config/phase.ts";
 import { assertTransport } from "../config/transport.ts";
 import { ProblemReport } from "../status/problem_report.ts";
 import type { HealthReport, Status } from "../status/status.ts";
@@ -13,6 +14,7 @@ import { TextPost } from "../upload/text_post.ts";
 import { sendHeartbeats } from "../web/heartbeat.ts";
 import { collectMetrics } from "../web/metrics.ts";
 import { MetricsPush } from "../web/metrics_push.ts";
+import { OTLP_TYPE } from "../web/otlp.ts";
 import type { StatusView } from "../web/view.ts";
 import type { Settings } from "./settings.ts";
 import { inTurns } from "./turns.ts";
@@ -55,7 +57,7 @@ async function pushMetrics(config: Config, deps: Deps, signal: AbortSignal): Pro
   const path = `${url.pathname.replace(/\/$/, "")}/v1/metrics`;
   using post = new TextPost(url, { tls: config, env, clock, key: "otlp_endpoint" });
   await new MetricsPush({
-    intervalMs: config.otlpIntervalS * 1000,
+    ...intervals(config, config.otlpIntervalS),
     resource: {
       "service.name": "recorder-agent",
       "service.instance.id": config.deviceId,
@@ -66,10 +68,15 @@ async function pushMetrics(config: Config, deps: Deps, signal: AbortSignal): Pro
     collect: () => collectMetrics(deps.view()),
     push: async (content, signal) => {
       assertTransport(config, "otlp_endpoint");
-      const text = { type: "application/json", content };
+      const text = { type: OTLP_TYPE, content };
       return await post.post(path, text, config.otlpHeaders ?? {}, signal);
     },
   }, deps).run(signal);
+}
+
+function intervals({ deviceId }: Config, seconds: number) {
+  const firstIntervalMs = firstInterval(seconds * 1000, phaseOf(deviceId));
+  return { intervalMs: seconds * 1000, firstIntervalMs };
 }
 
 async function heartbeat(config: Config, deps: Deps, signal: AbortSignal): Promise<void> {
@@ -80,7 +87,7 @@ async function heartbeat(config: Config, deps: Deps, signal: AbortSignal): Promi
   await sendHeartbeats(
     {
       url: config.heartbeatUrl,
-      intervalMs: config.heartbeatIntervalS * 1000,
+      ...intervals(config, config.heartbeatIntervalS),
       report: deps.report,
       ping: async (url, content, signal) => {
         assertTransport(config, "heartbeat_url");

@@ -5,6 +5,7 @@
 import type { Config } from "../config/config.ts";
 import { type Applies, fieldOf, type GROUPS, type KeyTable } from "../config/key.ts";
 import { KEYS } from "../config/keys.ts";
+import { encodeValue } from "../config/value_text.ts";
 
 type Group = keyof typeof GROUPS;
 
@@ -76,6 +77,6 @@ export class Settings {
 export function changedKeys(before: Config, after: Config): string[] {
   const [one, other] = [new Map(Object.entries(before)), new Map(Object.entries(after))];
   const valueIn = (values: ReadonlyMap<string, unknown>, name: string) =>
-    JSON.stringify(values.get(fieldOf(name)));
+    encodeValue(values.get(fieldOf(name)));
   return Object.keys(TABLE).filter((name) => valueIn(one, name) !== valueIn(other, name));
 }

@@ -3,7 +3,7 @@
 // The definitions are those of alsa-lib's alsa.conf (1.0 to 1.2), without its hooks and hints.
 
 import { join } from "@std/path/join";
-import { PRIVATE_FILE } from "../system/disk.ts";
+import { PRIVATE_FILE, removeIfThereSync } from "../system/disk.ts";
 
 const ARGUMENTS = `
   @args [ CARD DEV SUBDEV ]
@@ -12,7 +12,7 @@ const ARGUMENTS = `
   @args.SUBDEV { type integer default -1 }
 `;
 
-export const ALSA_CONFIG = `# Written by recorder-agent at each start of ffmpeg.
+const ALSA_CONFIG = `# Written by recorder-agent at each start of ffmpeg.
 pcm.hw {${ARGUMENTS}  type hw
   card $CARD
   device $DEV
@@ -42,7 +42,8 @@ export function alsaEnvironment(dir: string | null): Record<string, string> {
   if (dir === null) return {};
   const path = join(dir, "alsa.conf");
   try {
-    Deno.writeTextFileSync(path, ALSA_CONFIG, { mode: PRIVATE_FILE });
+    removeIfThereSync(path); // never written through a link, or into a pipe
+    Deno.writeTextFileSync(path, ALSA_CONFIG, { mode: PRIVATE_FILE, createNew: true });
     return { ALSA_CONFIG_PATH: path };
   } catch {
     return {};

@@ -118,8 +118,9 @@ export class ChunkChain {
   /** The cause of the gap before the next chunk, given the cause that the recorder knows. */
   causeBefore(cause: string): string {
     const before = this.#cause?.() ?? cause;
-    // A night does not hide that the day began without sound.
-    return before === "outside_schedule" && cause !== "starting" ? cause : before;
+    // A night does not hide that the day began without sound, nor a restart that somebody paused it.
+    const isNight = before === "outside_schedule" && cause !== "starting";
+    return isNight || cause === "paused" ? cause : before;
   }
 
   /** The schedule has ended: the gap before the next chunk is the time until it begins again. */

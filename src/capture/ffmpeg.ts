@@ -1,30 +1,24 @@
-// One ffmpeg process: its arguments, its output, the meaning of its messages on stderr, and its end, which
-// may have to be forced. It does not know chunks, and never restarts ffmpeg.
+// One ffmpeg process: its output, its messages on stderr, and its end, which may have to be forced.
+// ffmpeg_arguments.ts says what it does with the sound. It does not know chunks, and never restarts ffmpeg.
 
 import type { SoundLevels } from "../status/levels.ts";
 import { join } from "@std/path/join";
-import { byteReader, readAll } from "../system/byte_stream.ts";
+import { byteReader, linesOf, readAll } from "../system/byte_stream.ts";
 import { isMissing, outputOf, spawnBound } from "../system/child.ts";
 import type { Clock } from "../system/clock.ts";
 import type { CaptureSource } from "../microphone/capture_attempts.ts";
-import { type ChannelLevels, STRETCHES_PER_S } from "../microphone/channel_choice.ts";
+import type { ChannelLevels } from "../microphone/channel_choice.ts";
 import { type Diagnosis, problems } from "../status/problems.ts";
 import { Causes, type FfmpegLogLevel, MAX_LINE, parseLine } from "./causes.ts";
 import { ChannelMeter } from "./channel_meter.ts";
 import { alsaEnvironment } from "./alsa_config.ts";
+import { type EncodingOptions, ffmpegArguments, stretchFrames } from "./ffmpeg_arguments.ts";
 import { FfmpegSocket } from "./ffmpeg_socket.ts";
 import { LevelMeter } from "./level_meter.ts";
 import { LevelsReader } from "./levels_reader.ts";
 import { ffmpegProgram, PROGRAMS } from "../system/programs.ts";
 
-export interface CaptureOptions {
-  /** Sample rate of the Opus stream, Hz; sound at another rate is resampled to it. */
-  readonly sampleRate: number;
-  readonly bitrateKbps: number;
-  /** How much louder the recorded sound is, dB. @default 0 */
-  readonly gainDb?: number;
-  /** Sound below this frequency is weakened by 12 dB an octave, Hz. @default 0, which is off */
-  readonly highpassHz?: number;
+export interface CaptureOptions extends EncodingOptions {
   /**
    * Folder for the Unix sockets through which ffmpeg returns the sound, and PCM for the level. If it is
    * null, or no socket can be created in it, the sound comes through a pipe and no level is measured.
@@ -44,29 +38,6 @@ export interface FfmpegEnd {
   /** The cause, as far as ffmpeg reported it; it has no meaning if the end was requested. */
   readonly diagnosis: Diagnosis;
 }
-
-/**
- * Length of the sound in one Ogg page of ffmpeg's output, ms. Each page wakes this process, and the
- * wake-ups are the main cost: with one packet per page, this process used 62 % of the processor time that
- * ffmpeg alone uses (bench:cost). The price: ffmpeg holds up to two pages, which are lost when it is
- * killed, and a loss that ALSA does not report can only be located to within one page.
- */
-export const PAGE_MS = 400;
-/**
- * ffmpeg's Ogg muxer writes a page only when the next page is complete, so sound arrives this much later
- * than it could. Measured with a time code (bench:time).
- */
-export const MUXER_DELAY_MS = PAGE_MS;
-/**
- * ffmpeg replaces its own timestamps after a step of the system clock; a step of more than this many seconds,
- * by default 30 hours, it reports again with every period. The timestamps are not used.
- */
-const MOST_STEP_S = 2_000_000_000;
-/**
- * Up to this many channels, a stretch in which the channels are measured has 100 ms; of more channels it is
- * shorter, so that it fits into the buffer of a socket.
- */
-const MOST_MEASURED = 8;
 
 /** The most bytes in one read: a page at 320 kbit/s. */
 const SOUND_BUFFER_BYTES = 16_384;
@@ -88,83 +59,6 @@ const STALLED_STOP_STEPS: readonly StopStep[] = [
   { signal: "SIGTERM", waitMs: 500 },
   { signal: "SIGKILL", waitMs: 1500 },
 ];
-
-/**
- * ffmpeg's arguments. Timestamps are calculated from the sample count: ffmpeg stamps ALSA input from the
- * system clock, and a step of that clock must not disturb the stream. One page holds PAGE_MS and is written
- * at once; so is the PCM for the levels.
- */
-export function ffmpegArguments(
-  source: CaptureSource,
-  options: Pick<CaptureOptions, "sampleRate" | "bitrateKbps" | "gainDb" | "highpassHz">,
-  sockets: {
-    readonly sound?: string | undefined;
-    readonly levels?: string | undefined;
-    readonly channels?: string | undefined;
-  } = {},
-): string[] {
-  const pan = panOf(source);
-  const input = source.kind === "lavfi" ? ["-re", "-f", "lavfi", "-i", source.graph] : [
-    ...["-f", "alsa"],
-    // Without a layout, the channels of an array are not taken for those of a surround recording.
-    ...(pan === "" ? [] : ["-guess_layout_max", "0"]),
-    ...["-channels", String(source.channels), "-sample_rate", String(source.sampleRate)],
-    ...["-i", source.pcm],
-  ];
-  const mono = [
-    ...["-map", "0:a:0"],
-    ...(pan === "" ? ["-ac", "1"] : []),
-    ...["-ar", String(options.sampleRate)],
-  ];
-  const { gainDb = 0, highpassHz = 0 } = options;
-  const highpass = highpassHz === 0 ? "" : `highpass=f=${highpassHz},`;
-  const gain = gainDb === 0 ? "" : `volume=${gainDb}dB,`;
-  const stamps = `${pan}${highpass}${gain}asetpts=N/SR/TB`;
-  const stream = ["-c:a", "libopus", "-b:a", `${options.bitrateKbps}k`, "-frame_duration", "20"];
-  const pages = ["-f", "ogg", "-page_duration", String(PAGE_MS * 1000)];
-  const ogg = ["-map_metadata", "-1", ...pages, sockets.sound ? `unix:${sockets.sound}` : "pipe:1"];
-  const levels = sockets.levels === undefined ? [] : [
-    ...mono,
-    ...["-af", `${stamps},asetnsamples=n=${options.sampleRate * PAGE_MS / 1000}:p=0`],
-    ...["-f", "s16le", `unix:${sockets.levels}`],
-  ];
-  const channels = sockets.channels === undefined || source.kind === "lavfi" ? [] : [
-    ...["-map", "0:a:0", "-af"],
-    `asetnsamples=n=${stretchFrames(source)}:p=0,aselect='not(mod(n,${stretchesPerHalf(source)}))'`,
-    ...["-f", "s16le", `unix:${sockets.channels}`],
-  ];
-  return [
-    ...["-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+warning"],
-    ...["-dts_error_threshold", String(MOST_STEP_S)],
-    ...input,
-    ...mono,
-    ...["-af", stamps],
-    ...stream,
-    ...ogg,
-    ...levels,
-    ...channels,
-  ];
-}
-
-/** The filter that takes channels by their index, with a comma behind it; empty for a mono source. */
-function panOf(source: CaptureSource): string {
-  if (source.kind === "lavfi" || source.channels === 1) return "";
-  const { take = Array.from({ length: source.channels }, (_, channel) => channel) } = source;
-  const share = take.length === 1 ? "" : `${1 / take.length}*`;
-  return `pan=mono|c0=${take.map((channel) => `${share}c${channel}`).join("+")},`;
-}
-
-type Alsa = Extract<CaptureSource, { kind: "alsa" }>;
-
-/** The first one of this many stretches is measured. */
-function stretchesPerHalf({ channels }: Alsa): number {
-  return 10 / STRETCHES_PER_S * Math.ceil(channels / MOST_MEASURED);
-}
-
-/** Frames in a stretch. */
-function stretchFrames(source: Alsa): number {
-  return Math.round(source.sampleRate / STRETCHES_PER_S / stretchesPerHalf(source));
-}
 
 /** ffmpeg is not installed. */
 export class FfmpegMissingError extends Error {
@@ -300,7 +194,7 @@ export class Ffmpeg {
   }
 
   async #watch(onLine: (level: FfmpegLogLevel, text: string) => void): Promise<FfmpegEnd> {
-    for await (const line of lines(readAll(this.#stderr))) {
+    for await (const line of linesOf(readAll(this.#stderr), MAX_LINE)) {
       const parsed = parseLine(line);
       this.#causes.take(parsed);
       onLine(parsed.level, parsed.text);
@@ -332,18 +226,6 @@ function spawnFfmpeg(
     if (!isMissing(error)) throw error;
     throw new FfmpegMissingError("ffmpeg cannot be started", { cause: error });
   }
-}
-
-/** Text lines of at most MAX_LINE characters; a longer one is cut. */
-async function* lines(stream: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
-  let rest = "";
-  const decoder = new TextDecoder();
-  for await (const bytes of stream) {
-    const parts = (rest + decoder.decode(bytes, { stream: true })).split(/\r?\n|\r/);
-    rest = (parts.pop() ?? "").slice(0, MAX_LINE);
-    for (const part of parts) if (part !== "") yield part.slice(0, MAX_LINE);
-  }
-  if (rest !== "") yield rest;
 }
 
 async function closeSound(

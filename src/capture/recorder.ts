@@ -10,19 +10,23 @@ import type { Logger } from "../system/log.ts";
 import { isInSchedule, nextChange, type Schedule, scheduledBetween } from "../config/schedule.ts";
 import type { Spool } from "../spool/spool.ts";
 import type { Status } from "../status/status.ts";
+import { Wakeup } from "../system/wakeup.ts";
 import { openUntil } from "../system/window.ts";
 import { ChunkWriter } from "../spool/chunk_writer.ts";
 import { ProblemReport } from "../status/problem_report.ts";
 import { type Diagnosis, type ProblemCode, problems } from "../status/problems.ts";
 import { ChannelKeeper, type OpenChannels } from "./channel_keeper.ts";
 import { type Before, causeBeforeStart, ChunkChain } from "./chunk_chain.ts";
+import { alsaEnvironment } from "./alsa_config.ts";
 import { FfmpegMissingError, type StartFfmpeg } from "./ffmpeg.ts";
 import { appendGap, isNormalEdge } from "../status/gap_log.ts";
 import { type Gap, Ledger, type LedgerBalance } from "../status/ledger.ts";
 import { NoMicrophoneError } from "../microphone/microphone_choice.ts";
+import { type Mixer, mixerOf } from "../microphone/mixer.ts";
 import { MicrophoneKeeper } from "../microphone/microphone_keeper.ts";
 import { keyOf, type Microphone, type Microphones } from "../microphone/microphones.ts";
 import { SoundWatch } from "./sound_watch.ts";
+import { type LevelSetting, VolumeKeeper } from "./volume_keeper.ts";
 import { recordStream, type StreamDeps, type StreamEnd, type StreamOptions } from "./stream.ts";
 
 /** The schedule is checked at least this often, because the clock may be stepped at any time. */
@@ -56,6 +60,8 @@ export interface RecorderOptions {
   readonly stream: Omit<StreamOptions, "tags">;
   /** Which channels of a microphone that has several are recorded. @default "auto" */
   readonly audioChannel?: ChannelSetting;
+  /** Level to set at each microphone; default: none. */
+  readonly level?: LevelSetting;
   /** How much sound a power cut may cost, ms. */
   readonly syncIntervalMs: number;
   /** Comments that every chunk carries, besides those about stream and microphone. */
@@ -75,10 +81,14 @@ export interface RecorderDeps {
   readonly spool: Spool;
   readonly status: Status;
   readonly log: Logger;
+  /** How much longer a person wants nothing recorded, ms; 0: recording is not paused. @default 0 */
+  readonly pausedForMs?: () => number;
   /** Called when packets were processed, and in each pass of the loop that waits for sound. */
   readonly onAlive?: () => void;
   /** @default Ffmpeg.start */
   readonly startFfmpeg?: StartFfmpeg;
+  /** The controls of a sound card. @default those that amixer knows */
+  readonly mixerOf?: (card: number) => Mixer;
 }
 
 interface Attempt extends StreamEnd {
@@ -100,11 +110,17 @@ export class Recorder {
   #notes: Promise<void> = Promise.resolve();
   /** The problem that no sound arrives. */
   readonly #problem: ProblemReport;
+  readonly #scheduleProblem: ProblemReport;
   readonly #sound: SoundWatch;
   #keeper: MicrophoneKeeper;
   #channels: ChannelKeeper;
-  /** Rings when the microphone is to be opened with other options. */
+  /** Ends the recording of now: the microphone is to be opened with other options, or not at all. */
   #reopen = () => {};
+  readonly #volume: VolumeKeeper;
+  /** Ends the wait for the end of a pause. */
+  readonly #pauseChanged = new Wakeup();
+  /** Whether the gap of now is a pause. */
+  #isPause = false;
   /**
    * The microphone of each ffmpeg that a driver holds, by process id, until that microphone gives sound
    * again.
@@ -127,6 +143,7 @@ export class Recorder {
     this.#options = options;
     this.#deps = deps;
     this.#problem = new ProblemReport(deps);
+    this.#scheduleProblem = new ProblemReport(deps);
     const { before = null } = options;
     this.#before = before;
     this.#begunMs = deps.clock.monotonicMs();
@@ -137,6 +154,13 @@ export class Recorder {
     this.#sound = new SoundWatch(() => new ProblemReport(deps));
     this.#keeper = this.#makeKeeper();
     this.#channels = this.#makeChannelKeeper();
+    const noLevel: LevelSetting = { volume: null, agc: null };
+    this.#volume = new VolumeKeeper(() => this.#options.level ?? noLevel, {
+      ...deps,
+      spoolDir: deps.spool.dir,
+      mixerOf: deps.mixerOf ??
+        ((card) => mixerOf(card, alsaEnvironment(this.#options.stream.socketDir))),
+    });
     // One writer for all streams: sound that waits for a full disk is kept when a microphone is lost.
     this.#writer = new ChunkWriter(deps.spool, options.syncIntervalMs, {
       ...deps,
@@ -156,6 +180,7 @@ export class Recorder {
     const before = this.#options;
     this.#options = options;
     this.#writer.syncEvery(options.syncIntervalMs);
+    this.#checkSchedule();
     if (!opensOtherwise(before, options)) return;
     this.#keeper.withdraw("the settings were changed");
     this.#channels.withdraw("the settings were changed");
@@ -163,6 +188,13 @@ export class Recorder {
     this.#channels = this.#makeChannelKeeper();
     this.#delayMs = RECONNECT_MIN_MS;
     this.#reopen();
+  }
+
+  #checkSchedule(): void {
+    const { schedule } = this.#options;
+    const overlaps = "week" in schedule ? schedule.overlaps : [];
+    if (overlaps.length === 0) this.#scheduleProblem.clear();
+    else this.#scheduleProblem.set(problems.scheduleOverlaps(overlaps));
   }
 
   #makeKeeper(): MicrophoneKeeper {
@@ -188,10 +220,7 @@ export class Recorder {
   /** Works until the signal aborts; the current chunk is then finished and kept. */
   async run(signal: AbortSignal): Promise<void> {
     this.#begunMs = this.#deps.clock.monotonicMs();
-    const { schedule } = this.#options;
-    if ("week" in schedule && schedule.overlaps.length > 0) {
-      new ProblemReport(this.#deps).set(problems.scheduleOverlaps(schedule.overlaps));
-    }
+    this.#checkSchedule();
     try {
       await this.#followSchedule(signal);
     } finally {
@@ -218,6 +247,7 @@ export class Recorder {
       }
       if (this.#scheduleEndMs !== null) this.#closeBooks("schedule_end");
       this.#ledger.begin(clock.monotonicMs());
+      if (await this.#waitWhilePaused(signal)) continue;
       await using hours = openUntil(signal, (signal) => this.#scheduleEnds(signal));
       await using settings = openUntil(hours.signal, (signal) => this.#settingsChange(signal));
       const startedMs = clock.monotonicMs();
@@ -243,6 +273,35 @@ export class Recorder {
       }
       await this.#waitToReconnect(settings.signal);
     }
+  }
+
+  /** A pause was begun or ended by a command. */
+  pauseChanged(): void {
+    this.#pauseChanged.ring();
+    this.#reopen();
+  }
+
+  /** Waits a moment if recording is paused; then true. The end of a pause is the end of a gap. */
+  async #waitWhilePaused(signal: AbortSignal): Promise<boolean> {
+    const { clock, pausedForMs = () => 0 } = this.#deps;
+    const pausedMs = pausedForMs();
+    if (pausedMs > 0) {
+      this.#problem.clear("recording is paused");
+      this.#delayMs = RECONNECT_MIN_MS;
+      this.#lostMs ??= clock.monotonicMs();
+      this.#gapCause = "paused";
+      this.#isPause = true;
+      const waitMs = Math.min(pausedMs, this.#nextLookMs());
+      await this.#pauseChanged.wait(clock, waitMs, signal);
+      return true;
+    }
+    if (this.#isPause && this.#writer.isIdle) {
+      const nowMs = clock.monotonicMs();
+      this.#declare(this.#ledger.end(nowMs), "paused");
+      this.#ledger.begin(nowMs);
+    }
+    this.#isPause = false;
+    return false;
   }
 
   /** Resolves when the microphone is to be opened with other options, or on abort. */
@@ -291,11 +350,15 @@ export class Recorder {
       await using better = keeper.canBeBettered(microphone)
         ? openUntil(signal, (signal) => keeper.betterComes(signal))
         : null;
+      // At the same time: the level must not delay the sound.
+      const isSet = this.#volume.open(microphone);
       for (const source of microphone.attempts) {
         end = await this.#recordChannels(source, microphone, better?.signal ?? signal);
         // The next way to open the same microphone can only help if the format was not offered.
         if (end.soundEndMs !== null || end.diagnosis?.code !== problems.format.code) break;
       }
+      await isSet;
+      if (end.diagnosis === null) await this.#volume.close(microphone);
       const isBetter = better?.signal.aborted && !signal.aborted;
       if (isBetter && end.soundEndMs !== null) this.#gapCause = "microphone_changed";
       if (end.diagnosis === null) return end;
@@ -432,7 +495,9 @@ export class Recorder {
   #closeBooks(cause: string): void {
     this.#declareBefore();
     if (cause === "schedule_end") this.#chain.scheduleEnded();
-    this.#declare(this.#ledger.end(this.#scheduleEndMs ?? this.#deps.clock.monotonicMs()), cause);
+    const gap = this.#ledger.end(this.#scheduleEndMs ?? this.#deps.clock.monotonicMs());
+    this.#declare(gap, this.#isPause ? "paused" : cause);
+    this.#isPause = false;
     this.#scheduleEndMs = null;
     this.#gapCause = "starting";
   }
@@ -533,9 +598,9 @@ export class Recorder {
 
 /** Whether the microphone must be opened again for these options. */
 export function opensOtherwise(before: RecorderOptions, after: RecorderOptions): boolean {
-  const opening = ({ audioChannel, stream }: RecorderOptions) => {
+  const opening = ({ audioChannel, level, stream }: RecorderOptions) => {
     const { sampleRate, bitrateKbps, gainDb, highpassHz } = stream;
-    return JSON.stringify([audioChannel, sampleRate, bitrateKbps, gainDb, highpassHz]);
+    return JSON.stringify([audioChannel, level, sampleRate, bitrateKbps, gainDb, highpassHz]);
   };
   return before.microphones !== after.microphones || opening(before) !== opening(after);
 }

@@ -7,13 +7,8 @@ import type { Clock } from "../system/clock.ts";
 import { repeating } from "../system/held_lines.ts";
 import type { Logger } from "../system/log.ts";
 import { type Diagnosis, problems } from "../status/problems.ts";
-import {
-  type CaptureOptions,
-  Ffmpeg,
-  MUXER_DELAY_MS,
-  type RunningFfmpeg,
-  type StartFfmpeg,
-} from "./ffmpeg.ts";
+import { type CaptureOptions, Ffmpeg, type RunningFfmpeg, type StartFfmpeg } from "./ffmpeg.ts";
+import { MUXER_DELAY_MS } from "./ffmpeg_arguments.ts";
 import type { FfmpegLogLevel } from "./causes.ts";
 import { OpusStreamReader } from "../chunk/opus.ts";
 import { StreamCutter, type StreamCutterDeps, type StreamCutterOptions } from "./stream_cutter.ts";

@@ -6,6 +6,7 @@ import { concatBytes } from "../system/concat_bytes.ts";
 import { repeating } from "../system/held_lines.ts";
 import type { Logger } from "../system/log.ts";
 import { withTags } from "../chunk/chunk_file.ts";
+import { firstInterval } from "../config/phase.ts";
 import type { PartName, Provisional } from "../chunk/chunk_name.ts";
 import { formatChunkTags } from "../chunk/chunk_tags.ts";
 import type { ChunkTimes } from "../chunk/chunk_times.ts";
@@ -14,7 +15,7 @@ import type { ChunkWriter } from "../spool/chunk_writer.ts";
 import { problems } from "../status/problems.ts";
 import type { ChunkChain } from "./chunk_chain.ts";
 import type { LevelMeter } from "./level_meter.ts";
-import { PAGE_MS } from "./ffmpeg.ts";
+import { PAGE_MS } from "./ffmpeg_arguments.ts";
 import { OPUS_RATE, type OpusEvent, type OpusHead, type OpusPacket } from "../chunk/opus.ts";
 import { Timeline } from "./timeline.ts";
 
@@ -24,6 +25,11 @@ const OVERRUN_MS = 10_000;
 /** They are read again for each packet and each chunk, so that they may change while the stream runs. */
 export interface StreamCutterOptions {
   readonly chunkSeconds: number;
+  /**
+   * By how much of its length the first chunk is shorter, 0 up to 1, so that tills that begin together do not
+   * seal together; it is not shorter than a second. @default 0
+   */
+  readonly phase?: number;
   /** Names the program in the chunks' tags. */
   readonly vendor: string;
   /** Comments that every chunk of the stream carries. */
@@ -131,6 +137,10 @@ export class StreamCutter {
     const chunker = new Chunker(head, {
       get chunkSamples() {
         return options.chunkSeconds * OPUS_RATE;
+      },
+      get firstSamples() {
+        const { chunkSeconds, phase = 0 } = options;
+        return Math.max(1, firstInterval(chunkSeconds, phase)) * OPUS_RATE;
       },
       identify: () => this.#identify(),
     });

@@ -63,7 +63,7 @@ export function withTags(
 /**
  * The header pages of a chunk whose tags were being replaced when the power failed: the second page has
  * bytes of both. Its sound is whole, so the page gets a correct CRC, with its tags if they can still be
- * read. Null if the header is not damaged in this way.
+ * read. Null if the header is not damaged in this way, or has no room for the substitute.
  */
 export function repairedHeader(
   file: Uint8Array,
@@ -82,7 +82,12 @@ export function repairedHeader(
   if (wholePages(repaired).length !== 2) return null;
   const tags = parseOpusTags(repaired.subarray(segmentsEnd));
   if (tags !== null) return repaired;
-  repaired.set(encodeOpusTags("", substitute, end - segmentsEnd), segmentsEnd);
+  try {
+    repaired.set(encodeOpusTags("", substitute, end - segmentsEnd), segmentsEnd);
+  } catch (error) {
+    if (error instanceof RangeError) return null; // too short to be the page of this program
+    throw error;
+  }
   repaired.set(withFlags(repaired.subarray(start), 0), start);
   return repaired;
 }

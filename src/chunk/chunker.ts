@@ -50,6 +50,8 @@ export type ChunkEvent =
 export interface ChunkerOptions {
   /** Length of a chunk, samples at 48 kHz. No chunk gets longer, as all packets have one length. */
   readonly chunkSamples: number;
+  /** Length of the first chunk, if that is less. */
+  readonly firstSamples?: number;
   readonly identify: (startSample: number) => ChunkIdentity;
 }
 
@@ -60,6 +62,7 @@ export class Chunker {
   #open: OpenChunk | null = null;
   #preroll: OpusPacket[] = [];
   #prerollSamples = 0;
+  #isFirst = true;
 
   constructor(head: OpusHead, options: ChunkerOptions) {
     this.#head = head;
@@ -77,8 +80,14 @@ export class Chunker {
     const chunk = this.#open;
     events.push(...chunk.add(packet));
     this.#remember(packet);
-    if (chunk.bodySamples + packet.samples > this.#options.chunkSamples) events.push(...this.cut());
+    if (chunk.bodySamples + packet.samples > this.#limit()) events.push(...this.cut());
     return events;
+  }
+
+  /** Of the open chunk, samples. */
+  #limit(): number {
+    const { chunkSamples, firstSamples = Infinity } = this.#options;
+    return this.#isFirst ? Math.min(chunkSamples, firstSamples) : chunkSamples;
   }
 
   /**
@@ -95,6 +104,7 @@ export class Chunker {
    */
   cut(options: { lost?: boolean } = {}): ChunkEvent[] {
     const event = this.#open?.finish() ?? null;
+    this.#isFirst &&= event === null;
     this.#open = null;
     if (options.lost) this.#forget();
     return event === null ? [] : [event];

@@ -16,7 +16,7 @@ import {
 /** Granule positions of Ogg/Opus count samples at this rate, whatever the input's rate (RFC 7845, 4). */
 export const OPUS_RATE = 48_000;
 /** The longest packet: 120 ms (RFC 6716, section 3.2). */
-export const MAX_PACKET_SAMPLES = 5760;
+const MAX_PACKET_SAMPLES = 5760;
 
 export interface OpusHead {
   readonly channels: number;

@@ -2,23 +2,30 @@
 // other, and prints what is wrong and how to fix it. It changes nothing, and sends a chunk only on
 // request. Each check is a separate function; a check that fails does not stop the others.
 
+import { readNamedTextSync } from "../system/disk.ts";
 import { type Config, ConfigError } from "../config/config.ts";
 import { isForbidden, type ReadTextFile } from "../config/file_failure.ts";
 import {
   commandLine,
+  type GivenConfig,
   type Installation,
   loadGivenConfig,
   NoConfigError,
   NotSetUpError,
 } from "../config/first_run.ts";
+import { lastGoodPath } from "../config/last_good.ts";
+import { STATE_DIR } from "../config/places.ts";
+import { loadStartConfig } from "../config/start_config.ts";
 import { INSECURE_FIX, refuseTransport } from "../config/transport.ts";
 import {
   failed,
   type Finding,
+  formatFinding,
+  MARKS,
+  NAME_WIDTH,
   ok,
   sentence,
   skippedAll,
-  type Verdict,
   warning,
 } from "./finding.ts";
 import {
@@ -51,8 +58,6 @@ export interface CheckOptions {
   readonly installation?: Installation;
   readonly readTextFile?: ReadTextFile;
 }
-
-const MARKS: Record<Verdict, string> = { ok: "✔", warning: "!", failed: "✘", skipped: "–" };
 
 /** Returns the exit code: 0 if nothing failed (there may be warnings), else 1; 2 if nothing is set up. */
 export async function runCheck(options: CheckOptions): Promise<number> {
@@ -164,7 +169,27 @@ async function checkConfig(
     const again = commandLine(executable, explicit ? `check -c ${explicit}` : "check");
     const problems = await withMicrophones(error.problems);
     const found = problems.map((problem) => failed(name, problem, fixOf(problem, again)));
+    const isService = explicit === undefined;
+    if (isService) found.push(...inForce({ ...options, explicit, executable }));
     return { config: null, found, isSetUp: true, environment: {} };
+  }
+}
+
+/** What the service does with a wrong configuration at its next start. */
+function inForce(given: GivenConfig): Finding[] {
+  const name = "configuration";
+  const STATE_DIRECTORY = given.env.STATE_DIRECTORY ?? STATE_DIR;
+  try {
+    const { from } = loadStartConfig({ ...given, env: { ...given.env, STATE_DIRECTORY } });
+    const fix = "sudo systemctl reload recorder-agent, once the configuration is correct";
+    if (from === "as_written") return [warning(name, "the service records, and chunks wait", fix)];
+    const settings = from === "last_good"
+      ? `those that worked last (${lastGoodPath({ STATE_DIRECTORY })})`
+      : "without what is wrong: it records, and chunks may wait";
+    return [warning(name, `the service uses other settings, ${settings}`, fix)];
+  } catch (error) {
+    if (error instanceof ConfigError) return [];
+    throw error;
   }
 }
 
@@ -180,14 +205,7 @@ function fixOf(problem: string, again: string): string {
 /** Whether every user of this machine can read the token in this file. */
 function exposes(path: string, token: string | null): boolean {
   const isForEveryone = ((Deno.statSync(path).mode ?? 0) & 0o004) !== 0;
-  return token !== null && isForEveryone && Deno.readTextFileSync(path).includes(token);
-}
-
-function formatFinding({ name, verdict, message, fix }: Finding): string {
-  const indent = " ".repeat(17);
-  const lines = [`${MARKS[verdict]} ${name.padEnd(15)}${message.replaceAll("\n", `\n${indent}`)}`];
-  if (fix !== null) lines.push(`${indent}→ ${fix}`);
-  return lines.join("\n");
+  return token !== null && isForEveryone && readNamedTextSync(path).includes(token);
 }
 
 /** The checks that were skipped because another check failed: one line for each cause. */
@@ -196,7 +214,9 @@ function formatSkipped(findings: readonly Finding[]): string[] {
   return [...causes].flatMap(([because, found]) =>
     because === null
       ? []
-      : `${MARKS.skipped} not checked    ${found.map(({ name }) => name).join(", ")}: ` +
+      : `${MARKS.skipped} ${"not checked".padEnd(NAME_WIDTH)}${
+        found.map(({ name }) => name).join(", ")
+      }: ` +
         `fix ${because} first`
   );
 }

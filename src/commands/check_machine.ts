@@ -1,5 +1,6 @@
 // The checks of the machine: the service's user, the spool, the clock, the unit, the power supply.
 
+import { readNamedText } from "../system/disk.ts";
 import { statfs } from "node:fs/promises";
 import { join } from "@std/path/join";
 import { outputOf } from "../system/child.ts";
@@ -11,8 +12,9 @@ import { findOpenFolders } from "../spool/private_folders.ts";
 import { BYTES_PER_GB } from "../spool/retention.ts";
 import { asUser, ROOT, type User } from "../system/users.ts";
 import { failed, type Finding, ok, skipped, skippedAll, warning } from "./finding.ts";
-import { USER } from "./install.ts";
-import { idOf, runProgram } from "./install_steps.ts";
+import { USER } from "./install_places.ts";
+import { idOf } from "./install_files.ts";
+import { runProgram } from "./install_steps.ts";
 import { readHealth, SERVICE } from "./service.ts";
 import { messageOf } from "../system/error_text.ts";
 import { MAX_TEXT, printable } from "../system/printable.ts";
@@ -25,7 +27,7 @@ export async function checkUser(unit: Unit | null, root = "/"): Promise<Finding[
   if (await idOf(root, "passwd", USER) === null) {
     return [failed(name, `there is no user ${USER}`, "sudo recorder-agent install creates it")];
   }
-  const groups = await Deno.readTextFile(join(root, "/etc/group"));
+  const groups = await readNamedText(join(root, "/etc/group"));
   const audio = /^audio:[^:]*:\d+:(.*)$/m.exec(groups)?.[1]?.split(",") ?? [];
   return audio.includes(USER)
     ? [ok(name, `${USER} is in the group audio`)]

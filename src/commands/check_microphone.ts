@@ -31,6 +31,7 @@ export async function checkMicrophone(
     ...options,
     audioDevice: config?.audioDevice ?? null,
     sampleRate: config?.sampleRate ?? 48_000,
+    audioChannel: config?.audioChannel ?? "auto",
     spoolDir: config?.spoolDir ?? "/nonexistent",
   });
   let microphone: Microphone;

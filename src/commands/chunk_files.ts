@@ -1,17 +1,20 @@
 // Finds received chunks in files and folders, reads and describes them, one after the other, and puts what is
 // missing between them into words. For the commands of those who receive the sound; it writes nothing.
 
+import { readUpTo, TooLargeError } from "../system/disk.ts";
 import { join as joinPath } from "@std/path/join";
+import { MAX_CHUNK_BYTES } from "../chunk/chunk_file.ts";
 import { type ChunkRecord, describeChunk, isChunk, type NoChunk } from "../chunk/chunk_record.ts";
 import { OPUS_RATE } from "../chunk/opus.ts";
 import type { Hole } from "../chunk/sound_line.ts";
 import { MAX_TEXT, printable } from "../system/printable.ts";
+import { linesOf } from "../system/byte_stream.ts";
 import { messageOf } from "../system/error_text.ts";
 
 /** Names of files that are read when they are found in a folder. */
 const CHUNK_FILES = /\.(ogg|opus|part)$/i;
-/** No chunk is larger: an hour at 510 kbit/s. */
-const MAX_CHUNK_BYTES = 256 * 1024 * 1024;
+/** A longer line is not one of SUMS. */
+const MAX_SUM_LINE = 8192;
 /** Sums of files, as `sha256sum` prints them. */
 const SUMS = "SHA256SUMS";
 
@@ -33,12 +36,13 @@ export async function readChunks(
   paths: readonly string[],
   onRead: (files: number, of: number) => void = () => {},
 ): Promise<FoundChunks> {
-  const files: string[] = [];
-  const sums = new Map<string, string>();
-  for (const path of paths) await find(path, files, sums);
+  const found: Found = { files: [], sumFiles: [] };
+  for (const path of paths) await find(path, found);
+  const files = [...new Set(found.files)].sort();
+  const sums = await readSums(found);
   const chunks: ChunkRecord[] = [];
   const others: NoChunk[] = [];
-  for (const [index, file] of [...new Set(files)].sort().entries()) {
+  for (const [index, file] of files.entries()) {
     onRead(index, files.length);
     const found = await describeFile(file, sums.get(file) ?? null);
     if (isChunk(found)) chunks.push(found);
@@ -51,41 +55,63 @@ export async function readChunks(
   return { chunks, others };
 }
 
-async function find(path: string, files: string[], sums: Map<string, string>): Promise<void> {
+interface Found {
+  readonly files: string[];
+  /** Files with sums of them. */
+  readonly sumFiles: { readonly dir: string; readonly path: string }[];
+}
+
+async function find(path: string, found: Found): Promise<void> {
   try {
     const { isFile, isDirectory } = await Deno.stat(path);
-    if (isFile) files.push(path);
-    if (isDirectory) await walk(path, files, sums);
+    if (isFile) found.files.push(path);
+    if (isDirectory) await walk(path, found);
   } catch (error) {
     throw new ChunksError(`Cannot read ${shown(path)}: ${messageOf(error)}`);
   }
 }
 
-async function walk(dir: string, files: string[], sums: Map<string, string>): Promise<void> {
+/** The bytes of a file that may be a chunk. @throws {TooLargeError} if it cannot be one. */
+export async function readChunkBytes(path: string): Promise<Uint8Array<ArrayBuffer>> {
+  using file = await Deno.open(path, { read: true });
+  const { isFile, size } = await file.stat();
+  if (!isFile || size > MAX_CHUNK_BYTES) throw new TooLargeError("is too large to be a chunk");
+  return await readUpTo(file, size);
+}
+
+async function walk(dir: string, found: Found): Promise<void> {
   for await (const { name, isFile, isDirectory } of Deno.readDir(dir)) {
     const path = joinPath(dir, name);
-    if (isDirectory) await walk(path, files, sums);
-    if (isFile && CHUNK_FILES.test(name)) files.push(path);
-    if (isFile && name === SUMS) readSums(dir, await Deno.readTextFile(path), sums);
+    if (isDirectory) await walk(path, found);
+    if (isFile && CHUNK_FILES.test(name)) found.files.push(path);
+    if (isFile && name === SUMS) found.sumFiles.push({ dir, path });
   }
 }
 
-function readSums(dir: string, text: string, sums: Map<string, string>): void {
-  for (const [, digest = "", name = ""] of text.matchAll(/^([0-9a-fA-F]{64}) [ *](.+)$/gm)) {
-    sums.set(joinPath(dir, name), digest.toLowerCase());
+/** The sums of the files that were found, by their paths. They are read line by line: a file of sums may be of any size. */
+async function readSums({ files, sumFiles }: Found): Promise<Map<string, string>> {
+  const wanted = new Set(files);
+  const sums = new Map<string, string>();
+  for (const { dir, path } of sumFiles) {
+    using file = await Deno.open(path, { read: true });
+    for await (const line of linesOf(file.readable, MAX_SUM_LINE)) {
+      const [, digest = "", name = ""] = /^([0-9a-fA-F]{64}) [ *](.+)$/.exec(line) ?? [];
+      const summed = joinPath(dir, name);
+      if (wanted.has(summed)) sums.set(summed, digest.toLowerCase());
+    }
   }
+  return sums;
 }
 
 async function describeFile(file: string, sum: string | null): Promise<ChunkRecord | NoChunk> {
   try {
-    const { size } = await Deno.stat(file);
-    if (size > MAX_CHUNK_BYTES) return { file, reason: "is too large to be a chunk" };
-    const bytes = await Deno.readFile(file);
+    const bytes = await readChunkBytes(file);
     const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
     if (sum !== null && sum !== digest) return { file, reason: `has not the digest in ${SUMS}` };
     const found = describeChunk(file, bytes);
     return isChunk(found) ? { ...found, digest } : found;
   } catch (error) {
+    if (error instanceof TooLargeError) return { file, reason: error.message };
     return { file, reason: `cannot be read: ${messageOf(error)}` };
   }
 }

@@ -17,6 +17,8 @@ Usage:
   recorder-agent requeue [-c FILE]               list the chunks that the server refused, and why
   recorder-agent requeue [-c FILE] --all | KEY… | NAME…
                                                  deliver them again; the service may be running
+  recorder-agent pause TIME [-c FILE]            record nothing for this time, such as 15m
+  recorder-agent resume [-c FILE]                end a pause
   recorder-agent verify PATH… [--json]           say what is missing in received chunks, and why
   recorder-agent join PATH… -o FILE              join received chunks into one file, without re-encoding
   recorder-agent uninstall [--purge]             remove the service; recordings stay
@@ -126,6 +128,8 @@ const COMMANDS = {
   uninstall: ["root", "purge", "dry-run"],
   check: ["config", "json", "send-test-chunk"],
   devices: ["config"],
+  pause: ["config"],
+  resume: ["config"],
   requeue: ["config", "all", "spool", "dry-run"],
   join: ["output", "from", "to", "zone", "device", "gaps"],
   verify: ["zone", "device", "json"],
@@ -144,6 +148,7 @@ export interface CommandLine {
   readonly command: CommandName;
   readonly config: string | undefined;
   readonly logLevel: LevelName | undefined;
+  /** `KEY=VALUE` */
   readonly set: readonly string[];
   readonly take: string | undefined;
   readonly root: string;
@@ -155,27 +160,39 @@ export interface CommandLine {
   readonly sendTestChunk: boolean;
   readonly seconds: number;
   readonly dir: string | undefined;
+  /** ADDRESS:PORT; an IPv6 address stands in brackets. */
   readonly listen: string;
   readonly tokens: string | undefined;
+  /** s3://BUCKET or s3://BUCKET/PREFIX, in place of a folder. */
   readonly store: string | undefined;
+  /** The file with the keys of the bucket. */
   readonly s3Credentials: string | undefined;
   readonly noToken: boolean;
   readonly tlsCert: string | undefined;
   readonly tlsKey: string | undefined;
   readonly maxMb: number;
   readonly tokenFile: string | undefined;
+  /** Certificates to trust beside the public ones: a PEM file. */
   readonly tlsCa: string | undefined;
+  /** The file to be written; with `split` its name gets the time of each part. */
   readonly output: string;
+  /** Date and time; undefined: from the first chunk on, or to the last. */
   readonly from: string | undefined;
   readonly to: string | undefined;
+  /** IANA name; undefined: that of this machine. */
   readonly zone: string | undefined;
+  /** Only chunks of this device; undefined: of all. */
   readonly device: string | undefined;
   readonly gaps: GapMode;
-  /** The arguments of the commands `requeue`, `join`, `verify` and `conform`. */
+  /** The arguments of the commands `pause`, `requeue`, `join`, `verify` and `conform`. */
   readonly operands: readonly string[];
 }
 
-/** @throws {UsageError} */
+/**
+ * The command and its options; what was not given has its default.
+ * @param args what follows the name of the program.
+ * @throws {UsageError} if a command, an option or an operand is unknown or not one of the command.
+ */
 export function parseCommandLine(args: readonly string[]): CommandLine {
   const { values, positionals: [word = "run", ...operands] } = parse(args);
   const command = values.help ? "help" : values.version ? "version" : word;
@@ -188,10 +205,13 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     const stray = Object.keys(values).find((name) => !accepted.includes(name));
     if (stray !== undefined) throw new UsageError(`--${stray} is not an option of ${command}`);
     const takesPaths = command === "join" || command === "verify";
-    const hasOperands = takesPaths || command === "conform" ||
+    const hasOperands = takesPaths || command === "pause" || command === "conform" ||
       (command === "requeue" && !values.all);
     if (operands.length > 0 && !hasOperands) {
       throw new UsageError(`Unexpected argument "${operands[0]}"`);
+    }
+    if (command === "pause" && operands.length !== 1) {
+      throw new UsageError("pause needs one time, such as 15m or 1h30m");
     }
     if (takesPaths && operands.length === 0) {
       throw new UsageError(`${command} needs files or folders with chunks`);

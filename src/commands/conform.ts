@@ -1,29 +1,25 @@
 // The command `recorder-agent conform`: tests somebody's server against the protocol and prints a table
 // with what to change. It sends test chunks, which the server keeps; conform_tests.ts has the tests.
 
+import { readNamedTextSync } from "../system/disk.ts";
 import { refuseToken } from "../config/config_values.ts";
 import { fileFailure } from "../config/file_failure.ts";
 import { printable, toJson } from "../system/printable.ts";
-import { UsageError } from "./command_line.ts";
+import { type CommandLine, UsageError } from "./command_line.ts";
 import { conform } from "./conform_tests.ts";
-import { type Finding, hasFailed } from "./finding.ts";
+import { formatFinding, hasFailed, MARKS } from "./finding.ts";
 import { printText } from "./terminal.ts";
 
 const SLOW_MS = 10_000;
 /** More than the megabyte that many servers and proxies allow. */
 const LARGE_SECONDS = 60;
-const MARKS = { ok: "✔", warning: "!", failed: "✘", skipped: "–" } as const;
 /** How much of what a server said is shown, characters. */
 const MAX_MESSAGE = 400;
 const ID_KEYS = ["point_id", "register_id", "device_id"] as const;
 
-export interface ConformOptions {
-  readonly operands: readonly string[];
-  readonly tokenFile: string | undefined;
-  readonly tlsCa: string | undefined;
-  /** `point_id=UUID` and the others. */
-  readonly set: readonly string[];
-  readonly json: boolean;
+type Given = "operands" | "tokenFile" | "tlsCa" | "set" | "json";
+
+export interface ConformOptions extends Pick<CommandLine, Given> {
   readonly env: Readonly<Record<string, string>>;
   /** How long the slow upload takes, ms; default: 10 s. */
   readonly slowMs?: number;
@@ -50,21 +46,20 @@ export async function runConform(options: ConformOptions): Promise<number> {
     print("");
   }
   const findings = await conform(target, (finding) => {
-    if (!json && finding.because === null) print(format(finding));
+    if (json || finding.because !== null) return;
+    const message = printable(finding.message, MAX_MESSAGE);
+    print(formatFinding({ ...finding, message }));
   });
   const broken = findings.filter(({ verdict }) => verdict === "failed").length;
   if (json) print(toJson({ ok: broken === 0, checks: findings }, 2));
   else {
     const skipped = findings.filter(({ because }) => because !== null).length;
-    if (skipped > 0) print(`– ${skipped} tests were not made: they need the first one`);
+    if (skipped > 0) {
+      print(`${MARKS.skipped} ${skipped} tests were not made: they need the first one`);
+    }
     print(broken === 0 ? "\nNo test failed." : `\n${broken} failed.`);
   }
   return hasFailed(findings) ? 1 : 0;
-}
-
-function format({ name, verdict, message, fix }: Finding): string {
-  const line = `${MARKS[verdict]} ${name.padEnd(16)}${printable(message, MAX_MESSAGE)}`;
-  return fix === null ? line : `${line}\n${" ".repeat(18)}→ ${fix}`;
 }
 
 function readToken({ tokenFile, env }: ConformOptions): string {
@@ -98,7 +93,7 @@ function readIds(set: readonly string[]): Record<(typeof ID_KEYS)[number], strin
 
 function readFile(option: string, path: string): string {
   try {
-    return Deno.readTextFileSync(path);
+    return readNamedTextSync(path);
   } catch (error) {
     throw new UsageError(`${option}: the file ${path} ${fileFailure(error)}`);
   }

@@ -1,54 +1,9 @@
-// The tests of `recorder-agent conform`: each sends something to a server and says what its answers mean
-// for a till that does the same (docs/reference/protocol.md). What an answer means is judged as the uploader
-// judges it. Nothing is printed here. Long, because it is a table of tests.
+// The tests of `recorder-agent conform`: what each sends to a server, and what its answers mean for a till that
+// does the same (docs/reference/protocol.md). Nothing is sent or printed here. A table of tests.
 
-import { BEGIN_OF_STREAM, encodePage, END_OF_STREAM } from "../chunk/ogg.ts";
-import { encodeOpusHead, encodeOpusTags, OPUS_RATE } from "../chunk/opus.ts";
-import { concatBytes } from "../system/concat_bytes.ts";
 import { messageOf } from "../system/error_text.ts";
-import { Redactor } from "../system/redact.ts";
-import { VERSION } from "../system/version.ts";
-import type { Answer } from "../upload/answer_reader.ts";
-import { judge, type Verdict } from "../upload/verdict.ts";
-import { formatTimestamp } from "../upload/ingest_client.ts";
-import { RawConnection, type RawRequest } from "./conform_client.ts";
+import { Bench, type Changes, type ConformTarget, type Outcome } from "./conform_bench.ts";
 import { failed, type Finding, ok, skippedAll, warning } from "./finding.ts";
-
-export interface ConformTarget {
-  /** Base URL of the API. */
-  readonly url: URL;
-  readonly token: string;
-  /** PEM. */
-  readonly caCerts: string[];
-  readonly ids: {
-    readonly point_id: string;
-    readonly register_id: string;
-    readonly device_id: string;
-  };
-  /** How long the slow upload takes, ms. */
-  readonly slowMs: number;
-  /** Length of the large chunk, at 240 kbit/s. */
-  readonly largeSeconds: number;
-}
-
-/** A chunk to send, and what is changed in its upload. */
-interface Sent {
-  readonly key: string;
-  readonly startUnixUs: number;
-  readonly seconds: number;
-  readonly bytes: Uint8Array;
-}
-
-interface Changes {
-  readonly token?: string | null;
-  readonly format?: "unix" | "iso8601";
-  readonly fields?: Readonly<Record<string, string | null>>;
-  readonly headers?: Readonly<Record<string, string>>;
-  readonly bytes?: Uint8Array | null;
-  readonly startUnixUs?: number;
-}
-
-type Outcome = Verdict & { readonly answer: Answer | null };
 
 interface ConformTest {
   readonly name: string;
@@ -80,26 +35,22 @@ const TESTS: readonly ConformTest[] = [
   },
   {
     name: "repeated",
-    run: (bench) => bench.isOneChunk("repeated", [{}, {}, {}]),
+    run: (bench) => isOneChunk(bench, "repeated", [{}, {}, {}]),
   },
   {
     name: "lost answer",
     async run(bench) {
       const chunk = bench.chunk();
-      using connection = await bench.open();
-      await connection.send(bench.request(chunk));
-      connection[Symbol.dispose]();
-      return await bench.isOneChunk(this.name, [{}, {}], chunk);
+      await bench.cut(chunk, 1);
+      return await isOneChunk(bench, this.name, [{}, {}], chunk);
     },
   },
   {
     name: "cut upload",
     async run(bench) {
       const chunk = bench.chunk();
-      using connection = await bench.open();
-      await connection.send(bench.request(chunk), { fraction: 0.5 });
-      connection[Symbol.dispose]();
-      return await bench.isOneChunk(this.name, [{}, {}], chunk);
+      await bench.cut(chunk, 0.5);
+      return await isOneChunk(bench, this.name, [{}, {}], chunk);
     },
   },
   {
@@ -146,7 +97,7 @@ const TESTS: readonly ConformTest[] = [
   {
     name: "true time",
     run: (bench) =>
-      bench.isOneChunk("true time", [
+      isOneChunk(bench, "true time", [
         { headers: { "x-clock-synchronized": "false" } },
         { startUnixUs: Date.UTC(2026, 0, 2, 3, 4, 5) * 1000 },
       ]),
@@ -203,11 +154,9 @@ const TESTS: readonly ConformTest[] = [
   {
     name: "keep-alive",
     async run(bench) {
-      using connection = await bench.open();
       const again =
         "Keep connections for at least a chunk's length; otherwise each chunk costs a new one";
-      for (let count = 1; count <= 3; count++) {
-        const outcome = await bench.over(connection, bench.request(bench.chunk()));
+      for (const outcome of await bench.uploadInTurn([1, 2, 3].map(() => bench.chunk()))) {
         if (outcome.kind !== "delivered") return warning(this.name, bench.words(outcome), again);
         if (outcome.answer?.isReusable === false) {
           return warning(this.name, "the server closes the connection after an answer", again);
@@ -252,7 +201,7 @@ const TESTS: readonly ConformTest[] = [
     ["missing field", { fields: { device_id: null } }],
     ["wrong id", { fields: { device_id: "not-a-uuid" } }],
     ["wrong time", { fields: { start_ts: "yesterday" } }],
-    ["no file", { bytes: null }],
+    ["no file", { fileField: "another_file" }],
     ["malformed form", { headers: { "content-type": "multipart/form-data; boundary=other" } }],
   ] as const).map(([name, changes]): ConformTest => ({
     name,
@@ -308,118 +257,22 @@ export async function conform(
   return findings;
 }
 
-/** Makes uploads and judges their answers. */
-class Bench {
-  #count = 0;
-  readonly #redactor: Redactor;
-
-  constructor(readonly target: ConformTarget) {
-    this.#redactor = new Redactor(target.token);
+/** Whether these uploads of one chunk are all accepted, as one chunk. */
+async function isOneChunk(
+  bench: Bench,
+  name: string,
+  all: readonly Changes[],
+  chunk = bench.chunk(),
+): Promise<Finding> {
+  const ids = new Set<string | null>();
+  for (const changes of all) {
+    const outcome = await bench.upload(chunk, changes);
+    if (outcome.kind !== "delivered") return failed(name, bench.words(outcome), SAME_ID);
+    ids.add(outcome.chunkId);
   }
-
-  /** A chunk with a new key that begins where the one before ended. */
-  chunk({ seconds = 1, packetBytes = 60 } = {}): Sent {
-    const startUnixUs = Date.UTC(2026, 0, 1) * 1000 + this.#count++ * 60e6;
-    const key = crypto.randomUUID();
-    return { key, startUnixUs, seconds, bytes: noise(seconds, packetBytes, this.target.ids, key) };
-  }
-
-  async open(): Promise<RawConnection> {
-    return await RawConnection.open(this.target.url, this.target.caCerts);
-  }
-
-  request(chunk: Sent, changes: Changes = {}): RawRequest {
-    const { token = this.target.token, format = "unix", bytes = chunk.bytes } = changes;
-    const startUnixUs = changes.startUnixUs ?? chunk.startUnixUs;
-    const fields: Record<string, string | null> = {
-      ...this.target.ids,
-      start_ts: formatTimestamp(startUnixUs, format),
-      end_ts: formatTimestamp(startUnixUs + chunk.seconds * 1e6, format),
-      ...{ codec: "opus", sample_rate: String(OPUS_RATE), channels: "1" },
-      ...changes.fields,
-    };
-    const boundary = `recorder-agent-${chunk.key}`;
-    const encoder = new TextEncoder();
-    const texts = Object.entries(fields).flatMap(([name, value]) =>
-      value === null
-        ? []
-        : `--${boundary}\r\nContent-Disposition: form-data; name="${name}"\r\n\r\n${value}\r\n`
-    );
-    const head = `--${boundary}\r\nContent-Disposition: form-data; name="chunk_file"; ` +
-      `filename="${chunk.key}.ogg"\r\nContent-Type: audio/ogg\r\n\r\n`;
-    const file = bytes === null ? [] : [encoder.encode(head), bytes, encoder.encode("\r\n")];
-    const body = concatBytes([
-      encoder.encode(texts.join("")),
-      ...file,
-      encoder.encode(`--${boundary}--\r\n`),
-    ]);
-    const headers = {
-      "content-type": `multipart/form-data; boundary=${boundary}`,
-      "user-agent": `recorder-agent/${VERSION} conform`,
-      "idempotency-key": chunk.key,
-      ...(token === null ? {} : { authorization: `Bearer ${token}` }),
-      ...changes.headers,
-    };
-    return { headers, body };
-  }
-
-  /** One upload over a connection of its own. */
-  async upload(
-    chunk: Sent,
-    changes: Changes = {},
-    pace: { pieces?: number; pauseMs?: number } = {},
-  ): Promise<Outcome> {
-    let connection: RawConnection;
-    try {
-      connection = await this.open();
-    } catch (error) {
-      return noAnswer(error);
-    }
-    using used = connection;
-    return await this.over(used, this.request(chunk, changes), pace);
-  }
-
-  /** One upload over this connection. A server may answer, and close, before it has read everything. */
-  async over(
-    connection: RawConnection,
-    request: RawRequest,
-    pace: { pieces?: number; pauseMs?: number } = {},
-  ): Promise<Outcome> {
-    const sending = connection.send(request, pace).catch(() => {}); // the answer says more
-    try {
-      const answer = await connection.answer();
-      return {
-        ...judge(answer.status, answer.headers, answer.body, this.#redactor.hide),
-        answer,
-      };
-    } catch (error) {
-      return noAnswer(error);
-    } finally {
-      await sending;
-    }
-  }
-
-  /** Whether these uploads of one chunk are all accepted, as one chunk. */
-  async isOneChunk(name: string, all: readonly Changes[], chunk = this.chunk()): Promise<Finding> {
-    const ids = new Set<string | null>();
-    for (const changes of all) {
-      const outcome = await this.upload(chunk, changes);
-      if (outcome.kind !== "delivered") return failed(name, this.words(outcome), SAME_ID);
-      ids.add(outcome.chunkId);
-    }
-    return ids.size > 1
-      ? failed(name, `one chunk got ${ids.size} chunk_ids: it is kept ${ids.size} times`, SAME_ID)
-      : ok(name, "one chunk, with one chunk_id");
-  }
-
-  /** What an outcome says, without the token. */
-  words(outcome: Outcome): string {
-    return outcome.kind === "delivered" ? "accepted" : this.#redactor.hide(outcome.reason);
-  }
-}
-
-function noAnswer(error: unknown): Outcome {
-  return { kind: "retry", reason: messageOf(error), retryAfterMs: null, answer: null };
+  return ids.size > 1
+    ? failed(name, `one chunk got ${ids.size} chunk_ids: it is kept ${ids.size} times`, SAME_ID)
+    : ok(name, "one chunk, with one chunk_id");
 }
 
 function fixOf({ kind, answer }: Outcome): string {
@@ -427,35 +280,4 @@ function fixOf({ kind, answer }: Outcome): string {
   if (kind === "misconfigured") return "Check the URL (without /api/v1/chunks) and the token";
   if (kind === "refused") return "Accept the fields of docs/reference/protocol.md";
   return 'Answer 200 with {"status":"ok","chunk_id":"…"} when the chunk is stored';
-}
-
-/** A chunk of noise: whole pages, and packets that a decoder takes. */
-function noise(
-  seconds: number,
-  packetBytes: number,
-  ids: ConformTarget["ids"],
-  key: string,
-): Uint8Array {
-  const page = (sequence: number, flags: number, granulePosition: number, packets: Uint8Array[]) =>
-    encodePage({ flags, granulePosition, serial: 1, sequence, packets });
-  const tags = {
-    ...{ POINT_ID: ids.point_id, REGISTER_ID: ids.register_id, DEVICE_ID: ids.device_id },
-    CHUNK_ID: key,
-  };
-  const pages = [
-    page(0, BEGIN_OF_STREAM, 0, [
-      encodeOpusHead({ channels: 1, preSkip: 0, inputSampleRate: OPUS_RATE }),
-    ]),
-    page(1, 0, 0, [encodeOpusTags(`recorder-agent ${VERSION} conform`, tags)]),
-  ];
-  for (let second = 1; second <= seconds; second++) {
-    const packets = Array.from({ length: 50 }, () => {
-      const packet = crypto.getRandomValues(new Uint8Array(packetBytes));
-      packet[0] = 0xf8; // 20 ms, mono, of the full band (RFC 6716, section 3.1)
-      return packet;
-    });
-    const flags = second === seconds ? END_OF_STREAM : 0;
-    pages.push(page(second + 1, flags, second * OPUS_RATE, packets));
-  }
-  return concatBytes(pages);
 }

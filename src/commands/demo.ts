@@ -3,9 +3,10 @@
 // nor a server. It runs the real agent on a synthetic source, and the real receiver on loopback, which keeps
 // the chunks in a folder.
 
+import { readWhole } from "../system/disk.ts";
 import { join } from "@std/path/join";
 import { runAgent, type RunningAgent } from "../agent.ts";
-import { cutToLastPage, readChunkHeader } from "../chunk/chunk_file.ts";
+import { cutToLastPage, MAX_CHUNK_BYTES, readChunkHeader } from "../chunk/chunk_file.ts";
 import { parseChunkName } from "../chunk/chunk_name.ts";
 import { type Config, loadConfig } from "../config/config.ts";
 import { FolderStore } from "../receive/folder_store.ts";
@@ -213,7 +214,7 @@ export function playCommand(path: string): string {
 
 /** Number of the first sample after a chunk in the recorded stream; 48 kHz. */
 async function endSampleOf(path: string): Promise<number> {
-  const bytes = await Deno.readFile(path);
+  const bytes = await readWhole(path, MAX_CHUNK_BYTES);
   return Number(readChunkHeader(bytes)?.tags["STREAM_SAMPLE"]) +
     (cutToLastPage(bytes)?.samples ?? NaN);
 }

@@ -1,5 +1,6 @@
 // The command `recorder-agent devices`: shows which microphones there are, which one the service records with
-// this configuration, and what to write in audio_device to select one. Opens no device and changes nothing.
+// this configuration, what to write in audio_device to select one, and which controls of its level each of them has.
+// Records nothing and changes nothing.
 
 import { ConfigError } from "../config/config.ts";
 import { isForbidden } from "../config/file_failure.ts";
@@ -15,8 +16,11 @@ import {
 import { type Microphone, SystemMicrophones } from "../microphone/microphones.ts";
 import type { CaptureDevice } from "../microphone/sound_listing.ts";
 import { readSoundSystem, type SoundOptions } from "../microphone/sound_system.ts";
+import { messageOf } from "../system/error_text.ts";
 import { KEYS } from "../config/keys.ts";
-import { printText } from "./terminal.ts";
+import { AmixerMissingError, type Mixer, mixerOf } from "../microphone/mixer.ts";
+import { captureControls, describeControl } from "../microphone/mixer_listing.ts";
+import { formatTable, printText } from "./terminal.ts";
 
 /** What the configuration says about the microphone. */
 export interface WantedMicrophone {
@@ -29,6 +33,8 @@ export interface WantedMicrophone {
 }
 
 export interface DevicesOptions extends SoundOptions, WantedMicrophone {
+  /** The controls of a sound card; default: those that amixer knows. */
+  readonly mixerOf?: (card: number) => Mixer;
   /** Receives the text, without a newline at its end; default: standard output. */
   readonly print?: (text: string) => void;
 }
@@ -62,12 +68,15 @@ export async function runDevices(options: DevicesOptions = {}): Promise<number> 
     throw error;
   });
   const isMissing = chosen instanceof NoMicrophoneError;
-  if (devices.length > 0) print(`${formatTable(devices, isMissing ? null : chosen)}\n`);
+  if (devices.length > 0) print(`${tableOf(devices, isMissing ? null : chosen)}\n`);
   print(isMissing ? `${chosen.message}.` : sayChosen(chosen, audioDevice));
   for (const line of isMissing ? [] : await channelNotes(microphones, chosen)) print(line);
   for (const line of await notesOn(spoolDir, options.problems ?? [])) print(line);
   if (devices.length > 0) print("\nTo select one, paste one of its lines into config.yaml:");
-  for (const device of devices) print(formatTexts(device, devices));
+  for (const device of devices) {
+    print(formatTexts(device, devices));
+    print(`  ${await sayControls(device, options.mixerOf ?? mixerOf)}`);
+  }
   return isMissing ? 1 : 0;
 }
 
@@ -140,10 +149,28 @@ function formatTexts(device: CaptureDevice, devices: readonly CaptureDevice[]): 
   return `${device.name} (card ${device.card}${place})${lines.join("")}`;
 }
 
-function formatTable(devices: readonly CaptureDevice[], chosen: Microphone | null): string {
+/** The controls for capture_volume and capture_agc, with their ranges and present values. */
+async function sayControls(
+  { card }: CaptureDevice,
+  mixerOf: (card: number) => Mixer,
+): Promise<string> {
+  try {
+    const { volume, switches, agc } = captureControls(await mixerOf(card).read());
+    const found = [...volume, ...switches, ...agc].map(describeControl);
+    return found.length === 0
+      ? "capture_volume, capture_agc: it has no controls for them"
+      : `capture_volume, capture_agc: ${found.join(", ")}`;
+  } catch (error) {
+    return error instanceof AmixerMissingError
+      ? "capture_volume, capture_agc: install amixer (sudo apt-get install --yes alsa-utils)"
+      : `capture_volume, capture_agc: not known (${messageOf(error)})`;
+  }
+}
+
+function tableOf(devices: readonly CaptureDevice[], chosen: Microphone | null): string {
   const isChosen = ({ card, device }: CaptureDevice) =>
     card === chosen?.device?.card && device === chosen.device.device;
-  const rows = [
+  return formatTable([
     ["", "CARD", "NAME", "USB PATH", "USB ID", "SERIAL", "CHANNELS", "RATES, HZ"],
     ...devices.map((device) => [
       isChosen(device) ? "*" : "",
@@ -155,12 +182,5 @@ function formatTable(devices: readonly CaptureDevice[], chosen: Microphone | nul
       device.offers?.channels.join(", ") ?? "?",
       device.offers === null ? "?" : describeRates(device.offers.rates),
     ]),
-  ];
-  const lengthOf = (text: string) => [...text].length;
-  const widths =
-    rows[0]?.map((_, column) => Math.max(...rows.map((row) => lengthOf(row[column] ?? "")))) ?? [];
-  return rows.map((row) =>
-    row.map((cell, column) => cell + " ".repeat((widths[column] ?? 0) - lengthOf(cell)))
-      .join("  ").trimEnd()
-  ).join("\n");
+  ]);
 }

@@ -1,4 +1,5 @@
-// What one check of `recorder-agent check` found. Values only; the checks are in check_*.ts.
+// What one check of `check` or `conform` found, and how it is shown. It checks nothing: the checks are in
+// check_*.ts and conform_tests.ts. Pure.
 
 export type Verdict = "ok" | "warning" | "failed" | "skipped";
 
@@ -45,4 +46,23 @@ export function hasFailed(findings: readonly Finding[]): boolean {
 /** Words of a message as a sentence. */
 export function sentence(text: string): string {
   return `${text.slice(0, 1).toUpperCase()}${text.slice(1)}`;
+}
+
+export const MARKS: Readonly<Record<Verdict, string>> = {
+  ok: "✔",
+  warning: "!",
+  failed: "✘",
+  skipped: "–",
+};
+
+/** Width of the column of names. */
+export const NAME_WIDTH = 15;
+
+/** A line, and what fixes it below. */
+export function formatFinding({ name, verdict, message, fix }: Finding): string {
+  const indent = " ".repeat(NAME_WIDTH + 2);
+  const line = `${MARKS[verdict]} ${name.padEnd(NAME_WIDTH)}${
+    message.replaceAll("\n", `\n${indent}`)
+  }`;
+  return fix === null ? line : `${line}\n${indent}→ ${fix}`;
 }

@@ -3,11 +3,11 @@
 // out one step after the other; each step may be repeated. Installing again is an upgrade: configuration
 // and token stay.
 
-import { exists } from "../system/disk.ts";
+import { exists, readNamedText, readNamedTextSync } from "../system/disk.ts";
 import { type Config, loadConfig } from "../config/config.ts";
-import { DEFAULT_CONFIG_PATH, ENVIRONMENT_PATH, UNIT_PATH } from "../config/places.ts";
+import { ENVIRONMENT_PATH, STATE_DIR } from "../config/places.ts";
 import { variableOf } from "../config/key.ts";
-import { INSTALLED_TOKEN_PATH, TOKEN_KEYS } from "../config/token.ts";
+import { TOKEN_KEYS } from "../config/token.ts";
 import { refuseTransports } from "../config/transport.ts";
 import { VERSION } from "../system/version.ts";
 import { applySettings } from "./config_edit.ts";
@@ -24,52 +24,40 @@ import {
   carryOut,
   fileStep,
   folderStep,
-  idOf,
   linkStep,
   programStep,
   removeStep,
-  runProgram,
   runStep,
   type Step,
   StepError,
 } from "./install_steps.ts";
 import { isPackaged, PACKAGED_PROGRAM, PACKAGED_UNIT, refuseSecond } from "./install_package.ts";
-import {
-  judgeSteps,
-  keepStep,
-  putOnTrial,
-  removeJudgeSteps,
-  requestStep,
-} from "./install_update.ts";
+import { judgeSteps, keepStep, removeJudgeSteps, requestStep } from "./install_update.ts";
+import { idOf } from "./install_files.ts";
 import { contentsOf, linkedAccounts, pathIn, under } from "./install_root.ts";
 import { boardIds, readTaken, wipeStep } from "./install_take.ts";
 import { refuseSpool } from "./spool_folder.ts";
 import { parseEnvironmentFile } from "../config/environment_file.ts";
 import { quote } from "../config/config_values.ts";
-import { isPortFree, lastLines, readHealth, SERVICE, serviceState } from "./service.ts";
+import {
+  CONFIG,
+  CONFIG_DIR,
+  DROP_IN,
+  PROGRAM,
+  TOKEN,
+  UNIT,
+  USER,
+  USERS,
+  WANTS,
+} from "./install_places.ts";
+import { checkPort, startService } from "./install_start.ts";
+import { SERVICE } from "./service.ts";
 import { askOnTerminal, printText } from "./terminal.ts";
 import { PROGRAMS } from "../system/programs.ts";
 import { messageOf } from "../system/error_text.ts";
 
-/** Where the files are installed. */
-export const PROGRAM = "/usr/local/bin/recorder-agent";
-export const CONFIG_DIR = "/etc/recorder-agent";
-export const CONFIG = DEFAULT_CONFIG_PATH;
-export const TOKEN = INSTALLED_TOKEN_PATH;
-export const UNIT = UNIT_PATH;
-export const DROP_IN = "/etc/systemd/system/recorder-agent.service.d/spool.conf";
-/** What `systemctl enable` makes of WantedBy=multi-user.target in the unit. */
-export const WANTS = `/etc/systemd/system/multi-user.target.wants/${SERVICE}`;
-export const USERS = "/etc/sysusers.d/recorder-agent.conf";
-export const USER = "recorder-agent";
-/** Systemd creates the folders of the unit below it. */
-export const STATE_DIR = "/var/lib/recorder-agent";
-
 /** The service's user, in the group that may open sound devices (sysusers.d(5)). */
 const USERS_TEXT = `u ${USER} - "recorder-agent" ${STATE_DIR}\nm ${USER} audio\n`;
-/** Longer than a start may take on a slow board. */
-const START_MS = 150_000;
-
 export interface InstallOptions {
   /** The system to install into; "/" is the one that runs. */
   readonly root: string;
@@ -116,7 +104,7 @@ export async function runInstall(options: InstallOptions): Promise<number> {
     const facts = await readFacts(options, isLive);
     await carryOut(await fileSteps(options, facts, plan), { dryRun, print });
     if (dryRun) print("\nNothing was changed (--dry-run).");
-    else if (isLive) return await start(plan, facts.isUpdate, print);
+    else if (isLive) return await startService(plan.healthPort, facts.isUpdate, print);
     else print(`\nInstalled into ${root}; the service starts when that system boots.`);
     return 0;
   } catch (error) {
@@ -167,7 +155,7 @@ async function checkSystem(root: string, isLive: boolean, executable: string): P
 async function makePlan(options: InstallOptions): Promise<Plan | null> {
   const { root, take, ask = take === undefined ? askOnTerminal() : null } = options;
   const [configPath, tokenPath] = [contentsOf(root, CONFIG), contentsOf(root, TOKEN)];
-  const before = await exists(configPath) ? await Deno.readTextFile(configPath) : null;
+  const before = await exists(configPath) ? await readNamedText(configPath) : null;
   const taken = take === undefined ? [] : await readTaken(take);
   const settings = new Map([...taken, ...readSettings(options.set, options.env)]);
   const variables = await readVariables(root);
@@ -208,7 +196,7 @@ async function makePlan(options: InstallOptions): Promise<Plan | null> {
     readTextFile: (path) => {
       if (path === CONFIG) return configText;
       const place = path === `${credentials}/ingest-token` ? TOKEN : path;
-      return Deno.readTextFileSync(contentsOf(root, place));
+      return readNamedTextSync(contentsOf(root, place));
     },
   });
   const insecure = refuseTransports(config);
@@ -234,7 +222,7 @@ async function planSpool(
 /** The variables of the service, which override the configuration. */
 async function readVariables(root: string): Promise<Record<string, string>> {
   const path = contentsOf(root, ENVIRONMENT_PATH);
-  return await exists(path) ? parseEnvironmentFile(await Deno.readTextFile(path)) : {};
+  return await exists(path) ? parseEnvironmentFile(await readNamedText(path)) : {};
 }
 
 /** A setting that a variable of the service overrides would have no effect. */
@@ -256,15 +244,6 @@ async function readAsset(name: string, dropped: readonly string[] = []): Promise
   return dropped.reduce(
     (text, key) => text.replace(new RegExp(`^${key}:.*$`, "m"), `${key}: null`),
     text,
-  );
-}
-
-/** Another program on the port would leave the service without a health page. */
-async function checkPort(port: number): Promise<void> {
-  if (port === 0 || isPortFree(port) || await serviceState() === "active") return;
-  throw new Error(
-    `Cannot install as health_port ${port} is taken by another program (ss -ltnp 'sport = ${port}' ` +
-      `names it): choose another one with --set health_port=PORT`,
   );
 }
 
@@ -375,54 +354,4 @@ export function quoteForUnit(path: string): string {
   const escaped = path.replaceAll("%", "%%");
   if (/^[\w./%+:@,-]+$/.test(escaped)) return escaped;
   return `"${escaped.replaceAll(/["\\]/g, "\\$&")}"`;
-}
-
-/** Starts the service, waits until it is ready or judged, and prints its state and the next commands. */
-async function start(
-  plan: Plan,
-  isUpdate: boolean,
-  print: (line: string) => void,
-): Promise<number> {
-  print(
-    isUpdate
-      ? "\nThe new program is on trial: it must record for half a minute, or the previous one returns …"
-      : "\nStarting the service; this takes a few seconds …",
-  );
-  try {
-    if (isUpdate) await putOnTrial();
-    else {
-      await runProgram([PROGRAMS.systemctl, "daemon-reload"]);
-      await runProgram([PROGRAMS.systemctl, "restart", SERVICE], START_MS);
-    }
-  } catch (error) {
-    print(`${messageOf(error)}\nThe last log lines of the service:`);
-    for (const line of await lastLines(isUpdate ? 20 : 8)) print(`  ${line}`);
-    print(
-      isUpdate
-        ? `\nThe problem is reported until the next update.`
-        : `\nEverything is installed, but the service did not start. systemd tries again every few ` +
-          `seconds. Fix the reported error, for instance in ${CONFIG}, then run:\n` +
-          `  sudo systemctl restart ${SERVICE}`,
-    );
-    return 1;
-  }
-  const health = await readHealth(plan.healthPort);
-  print(`Running: ${health === null ? "the health page does not answer yet" : sayHealth(health)}`);
-  print(`
-Next:
-  sudo recorder-agent check       find what is wrong and how to fix it
-  systemctl status recorder-agent
-  ssh -L ${plan.healthPort}:127.0.0.1:${plan.healthPort} THIS-MACHINE, then http://127.0.0.1:${plan.healthPort}/`);
-  return 0;
-}
-
-function sayHealth(health: Record<string, unknown>): string {
-  const doing = health.recording
-    ? "recording"
-    : health.in_schedule
-    ? "not recording yet"
-    : "waiting for the hours of the schedule";
-  const problems = Array.isArray(health.problems) ? health.problems : [];
-  return [`status ${health.status}, ${doing}`, ...problems.map(({ message }) => `  ✘ ${message}`)]
-    .join("\n");
 }

@@ -1,7 +1,22 @@
 // The steps of `install` and `uninstall`: each says what it does, checks whether it is done already, does
 // it, and can be undone. They know files and programs, and nothing about recording.
 
-import { join } from "@std/path/join";
+import {
+  type Access,
+  type Before,
+  equalBytes,
+  giveRights,
+  hasAccess,
+  haveSameBytes,
+  makeParents,
+  ownerOf,
+  readBefore,
+  replaceFile,
+  type Rights,
+  rightsIn,
+  rightsOf,
+  syncFile,
+} from "./install_files.ts";
 import { contentsOf, under } from "./install_root.ts";
 import { outputOf } from "../system/child.ts";
 import { messageOf } from "../system/error_text.ts";
@@ -67,15 +82,6 @@ async function undo(done: readonly Step[], print: (line: string) => void): Promi
       print(`  ✘ undo: ${what}: ${error}`);
     }
   }
-}
-
-/** Who owns a file and who may read it. The names are those in /etc/passwd and /etc/group of the root. */
-export interface Access {
-  readonly mode: number;
-  /** Default: root. */
-  readonly owner?: string;
-  /** Default: root. */
-  readonly group?: string;
 }
 
 /** A file with this content. Undoing it restores the previous file, its owner and its mode. */
@@ -201,12 +207,6 @@ function refuseMoved(now: string, target: string): void {
   if (now !== target) throw new Error(`${target} leads to ${now} now`);
 }
 
-/** The owner of what is there. */
-export async function ownerOf(path: string): Promise<User> {
-  const { uid, gid } = rightsIn(await Deno.lstat(path));
-  return { uid, gid };
-}
-
 /**
  * Removes a file or an empty folder. If it does not exist, the step is done.
  * @param options `owner` removes it instead of root, unless it belongs to root.
@@ -260,135 +260,6 @@ export async function runProgram(
   if (success) return;
   const said = printable(new TextDecoder().decode(stderr), MAX_TEXT);
   throw new Error(`${program} ${args.join(" ")} failed${said === "" ? "" : `: ${said}`}`);
-}
-
-/** The id of a user or group in /etc/passwd or /etc/group of the root; null if it has none. */
-export async function idOf(
-  root: string,
-  file: "passwd" | "group",
-  name: string,
-): Promise<number | null> {
-  try {
-    const lines = (await Deno.readTextFile(contentsOf(root, `/etc/${file}`))).split("\n");
-    const id = lines.find((line) => line.startsWith(`${name}:`))?.split(":")[2];
-    return id === undefined ? null : Number(id);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return null;
-    throw error;
-  }
-}
-
-/**
- * Replaces a file durably and at once: no process ever sees half of it, and a running program can be
- * replaced.
- */
-async function replaceFile(
-  target: string,
-  bytes: Uint8Array,
-  rights: Rights,
-): Promise<void> {
-  const fresh = `${target}.new`;
-  await removeIfThere(fresh); // never written through what lies there
-  await Deno.writeFile(fresh, bytes, { mode: 0o600, createNew: true });
-  await giveRights(fresh, rights);
-  await syncFile(fresh);
-  await Deno.rename(fresh, target);
-}
-
-async function syncFile(path: string): Promise<void> {
-  using file = await Deno.open(path, { read: true });
-  await file.sync();
-}
-
-/** Returns the uppermost folder that had to be created, or null. */
-async function makeParents(target: string): Promise<string | null> {
-  const parent = join(target, "..");
-  let made: string | null = null;
-  for (let dir = parent; !await exists(dir); dir = join(dir, "..")) made = dir;
-  // Deno 2.7 refuses to create the folder of a program that it may run, ffmpeg in /usr/local/bin, even if
-  // the folder exists.
-  if (made !== null) await Deno.mkdir(parent, { recursive: true, mode: 0o755 });
-  return made;
-}
-
-/** Owner and permissions of what is there, as numbers. */
-interface Rights {
-  readonly mode: number;
-  readonly uid: number;
-  readonly gid: number;
-}
-
-/** What was at a path before a step. */
-type Before =
-  | { readonly kind: "file"; readonly bytes: Uint8Array; readonly rights: Rights }
-  | { readonly kind: "link"; readonly to: string };
-
-async function readBefore(path: string): Promise<Before | null> {
-  try {
-    const info = await Deno.lstat(path);
-    if (info.isSymlink) return { kind: "link", to: await Deno.readLink(path) };
-    if (!info.isFile) throw new Error(`${path} is not a file`);
-    return { kind: "file", bytes: await Deno.readFile(path), rights: rightsIn(info) };
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return null;
-    throw error;
-  }
-}
-
-function rightsIn({ mode, uid, gid }: Deno.FileInfo): Rights {
-  return { mode: (mode ?? 0) & 0o7777, uid: uid ?? 0, gid: gid ?? 0 };
-}
-
-async function hasAccess(root: string, path: string, access: Access): Promise<boolean> {
-  const { mode, uid, gid } = rightsIn(await Deno.stat(path));
-  const owners = await ownersOf(root, access);
-  return mode === access.mode && uid === owners.uid && gid === owners.gid;
-}
-
-async function giveRights(path: string, { mode, uid, gid }: Rights): Promise<void> {
-  await Deno.chown(path, uid, gid);
-  await Deno.chmod(path, mode);
-}
-
-/** @throws if the root has no such user or group. */
-async function rightsOf(root: string, access: Access): Promise<Rights> {
-  const { uid, gid } = await ownersOf(root, access);
-  if (uid === null) throw new Error(`there is no user ${access.owner}`);
-  if (gid === null) throw new Error(`there is no group ${access.group}`);
-  return { mode: access.mode, uid, gid };
-}
-
-async function ownersOf(
-  root: string,
-  { owner, group }: Access,
-): Promise<{ uid: number | null; gid: number | null }> {
-  return {
-    uid: owner === undefined ? 0 : await idOf(root, "passwd", owner),
-    gid: group === undefined ? 0 : await idOf(root, "group", group),
-  };
-}
-
-/** Compares block by block: a program has 100 MB, and a small board has little memory. */
-async function haveSameBytes(one: string, other: string): Promise<boolean> {
-  using a = await Deno.open(one, { read: true });
-  using b = await Deno.open(other, { read: true });
-  const [left, right] = [await a.stat(), await b.stat()];
-  if (left.ino === right.ino && left.dev === right.dev) return true;
-  if (left.size !== right.size) return false;
-  const blocks = [new Uint8Array(1 << 20), new Uint8Array(1 << 20)] as const;
-  for (let at = 0; at < left.size;) {
-    const length = await a.read(blocks[0]) ?? 0;
-    for (let filled = 0; filled < length;) {
-      filled += await b.read(blocks[1].subarray(filled, length)) ?? length;
-    }
-    if (!equalBytes(blocks[0].subarray(0, length), blocks[1].subarray(0, length))) return false;
-    at += Math.max(1, length);
-  }
-  return true;
-}
-
-export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, at) => byte === b[at]);
 }
 
 function lowered(text: string): string {

@@ -7,7 +7,7 @@ import { parseConfigFile } from "../config/config_file.ts";
 import { KEYS } from "../config/keys.ts";
 import { unknownKeys } from "../config/sources.ts";
 import { fileFailure } from "../config/file_failure.ts";
-import { syncDirectory } from "../system/disk.ts";
+import { readNamedText, syncDirectory } from "../system/disk.ts";
 import { contentsOf } from "./install_root.ts";
 import type { Settings } from "./install_settings.ts";
 import type { Step } from "./install_steps.ts";
@@ -24,7 +24,7 @@ const SERIALS = ["/sys/firmware/devicetree/base/serial-number", "/etc/machine-id
 export async function readTaken(path: string): Promise<Map<string, string>> {
   let text: string;
   try {
-    text = await Deno.readTextFile(path);
+    text = await readNamedText(path);
   } catch (error) {
     throw new Error(`Cannot take ${path} as the file ${fileFailure(error)}`);
   }
@@ -58,7 +58,7 @@ export async function boardIds(root: string, missing: readonly string[]): Promis
 
 async function readSerial(root: string): Promise<string | null> {
   for (const path of SERIALS) {
-    const text = await Deno.readTextFile(contentsOf(root, path)).catch(() => "");
+    const text = await readNamedText(contentsOf(root, path)).catch(() => "");
     const serial = text.replaceAll("\0", "").trim();
     // An image that was never booted has "uninitialized" as its machine-id, or nothing.
     if (/[1-9a-f]/.test(serial) && serial !== "uninitialized") return serial;

@@ -3,17 +3,11 @@
 // recorder-agent-update.service runs, because neither program can be trusted with it. This module
 // brings both, keeps the previous files, and asks for the trial.
 
+import { equalBytes } from "./install_files.ts";
 import { contentsOf } from "./install_root.ts";
-import {
-  equalBytes,
-  fileStep,
-  linkStep,
-  removeStep,
-  runProgram,
-  type Step,
-} from "./install_steps.ts";
+import { fileStep, linkStep, removeStep, runProgram, type Step } from "./install_steps.ts";
 import { readRollback, ROLLED_BACK, UPDATE_DIR } from "../status/rollback.ts";
-import { exists, removeIfThere } from "../system/disk.ts";
+import { exists, readWhole, removeIfThere } from "../system/disk.ts";
 import { PROGRAMS } from "../system/programs.ts";
 import { VERSION } from "../system/version.ts";
 
@@ -55,8 +49,11 @@ export function removeJudgeSteps(root: string, kept: readonly string[]): Step[] 
 export function keepStep(root: string, path: string, wanted: Uint8Array, isUpdate: boolean): Step {
   const current = contentsOf(root, path);
   const old = `${current}.old`;
-  const isKept = async () =>
-    isUpdate && await exists(current) && !equalBytes(await Deno.readFile(current), wanted);
+  const isKept = async () => {
+    if (!isUpdate || !await exists(current)) return false;
+    const { size } = await Deno.stat(current);
+    return size !== wanted.length || !equalBytes(await readWhole(current, size), wanted);
+  };
   return {
     what: `Keep the previous ${path}`,
     isSilentIfDone: true,

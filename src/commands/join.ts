@@ -7,15 +7,16 @@ import { formatUtc } from "../chunk/chunk_tags.ts";
 import { OPUS_RATE } from "../chunk/opus.ts";
 import { SoundJoiner } from "../chunk/sound_joiner.ts";
 import { type Hole, layOut, type Piece } from "../chunk/sound_line.ts";
-import { isMissing, spawnBound } from "../system/child.ts";
+import { beginningKept, isMissing, spawnBound } from "../system/child.ts";
 import { ffmpegProgram } from "../system/programs.ts";
 import { exists, writeAll } from "../system/disk.ts";
 import { VERSION } from "../system/version.ts";
-import type { GapMode } from "./command_line.ts";
+import type { CommandLine, GapMode } from "./command_line.ts";
 import {
   byDevice,
   ChunksError,
   inWords,
+  readChunkBytes,
   readChunks,
   seconds,
   secondsOf,
@@ -28,17 +29,11 @@ import { printText } from "./terminal.ts";
 /** One wrong time in one chunk must not fill the disk with the silence of years. */
 const MAX_SILENCE_S = 31 * 86_400;
 
-export interface JoinOptions {
+type Given = "output" | "from" | "to" | "device" | "zone" | "gaps";
+
+export interface JoinOptions extends Pick<CommandLine, Given> {
   /** Files and folders. */
   readonly paths: readonly string[];
-  /** The file to be written; with `split` its name gets the time of each part. */
-  readonly output: string;
-  /** Date and time; undefined: from the first chunk on, or to the last. */
-  readonly from: string | undefined;
-  readonly to: string | undefined;
-  readonly device: string | undefined;
-  readonly zone: string | undefined;
-  readonly gaps: GapMode;
   /** Receives the text, without a newline at its end; default: standard output. */
   readonly print?: (text: string) => void;
   /** Receives the progress; default: standard error, if that is a terminal. */
@@ -241,7 +236,7 @@ async function writeRun(
     if ("silence" in part) await write(joiner.silence(part.silence, first.head));
     else {
       const { piece, fromSample, toSample } = part;
-      const whole = cutToLastPage(await Deno.readFile(piece.chunk.file));
+      const whole = cutToLastPage(await readChunkBytes(piece.chunk.file));
       // The samples were counted when all files were described: a file that has changed since is an error.
       if (whole?.samples !== piece.chunk.samples) {
         throw new Error(`${shown(piece.chunk.file)} has changed while it was read`);
@@ -278,7 +273,7 @@ async function writeWav(
       `file:${path}`,
     ];
     const child = spawnBound(ffmpegProgram(), args, { stdout: "null", stderr: "piped" });
-    const { success, stderr } = await child.output();
+    const [stderr, { success }] = await Promise.all([beginningKept(child.stderr), child.status]);
     if (!success) {
       await Deno.remove(path).catch(() => {}); // a half of a file is not left behind
       throw new ChunksError(

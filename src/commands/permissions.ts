@@ -21,6 +21,9 @@ const NEEDS: Readonly<Record<CommandName, { programs: readonly Program[]; networ
   devices: { programs: LISTING, network: false },
   install: { programs: ["systemctl", "systemdSysusers", "journalctl"], network: true },
   uninstall: { programs: ["systemctl", "userdel", "setpriv"], network: false },
+  // For Deno, a Unix socket is the network.
+  pause: { programs: [], network: true },
+  resume: { programs: [], network: true },
   requeue: { programs: [...LISTING, "setpriv"], network: false },
   join: { programs: ["ffmpeg", "localFfmpeg", "setpriv"], network: false },
   verify: { programs: [], network: false },

@@ -1,7 +1,8 @@
 // The command `recorder-agent receive`: the reference server of the Ingest API, which keeps chunks in a
-// folder or in a bucket of an object store. It reads options and files, and runs until a signal; what a request gets, src/receive decides.
+// folder or in a bucket of an object store. It reads options and files, and runs until a signal; what a
+// request gets, src/receive decides.
 
-import { UsageError } from "./command_line.ts";
+import { type CommandLine, UsageError } from "./command_line.ts";
 import { refuseToken } from "../config/config_values.ts";
 import { CertificateFiles } from "../receive/certificate_files.ts";
 import { Receiver, type ReceiverOptions } from "../receive/receiver.ts";
@@ -13,24 +14,13 @@ import { oneToken, TokenFile, type Tokens } from "../receive/token_file.ts";
 import { systemClock } from "../system/clock.ts";
 import { messageOf } from "../system/error_text.ts";
 import { HeldLines } from "../system/held_lines.ts";
-import { type LevelName, type Logger, startLog, StderrQueue } from "../system/log.ts";
+import { type Logger, startLog, StderrQueue } from "../system/log.ts";
 
-export interface ReceiveOptions {
-  readonly dir: string | undefined;
-  /** s3://BUCKET or s3://BUCKET/PREFIX, in place of a folder. */
-  readonly store: string | undefined;
-  /** The file with the keys of the bucket. */
-  readonly s3Credentials: string | undefined;
-  /** Certificates to trust beside the public ones when chunks go to a bucket: a PEM file. */
-  readonly tlsCa: string | undefined;
-  /** ADDRESS:PORT; an IPv6 address stands in brackets. */
-  readonly listen: string;
-  readonly tokens: string | undefined;
-  readonly noToken: boolean;
-  readonly tlsCert: string | undefined;
-  readonly tlsKey: string | undefined;
-  readonly maxMb: number;
-  readonly logLevel: LevelName | undefined;
+type Given =
+  | ("dir" | "store" | "s3Credentials" | "tlsCa" | "listen" | "tokens" | "noToken")
+  | ("tlsCert" | "tlsKey" | "maxMb" | "logLevel");
+
+export interface ReceiveOptions extends Pick<CommandLine, Given> {
   readonly env: Readonly<Record<string, string>>;
 }
 

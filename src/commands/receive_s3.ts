@@ -1,6 +1,7 @@
 // The bucket of `receive --store s3://…`: reads its credentials, builds what keeps and lists chunks there, and
 // tries it. Loaded only with --store.
 
+import { readNamedTextSync } from "../system/disk.ts";
 import { fileFailure } from "../config/file_failure.ts";
 import { refuseDamagedCertificates } from "../config/pem.ts";
 import type { OverviewSource } from "../receive/overview.ts";
@@ -91,7 +92,7 @@ function telling<T>(work: () => T): T {
 function readCertificates(path: string): string {
   let text: string;
   try {
-    text = Deno.readTextFileSync(path);
+    text = readNamedTextSync(path);
   } catch (error) {
     throw new UsageError(`--tls-ca: the file ${path} ${fileFailure(error)}`);
   }

@@ -5,12 +5,16 @@
 
 import { join } from "@std/path/join";
 import { type ChunkName, parseChunkName } from "../chunk/chunk_name.ts";
-import { readWholeText, removeIfThere, sizeOf, syncDirectory } from "../system/disk.ts";
+import { modifiedMs, readWholeText, removeIfThere, sizeOf, syncDirectory } from "../system/disk.ts";
 import { MAX_REASON_BYTES, reasonPath } from "../spool/reason_file.ts";
 import { asUser, type User } from "../system/users.ts";
-import { fromJson, MAX_TEXT, printable } from "../system/printable.ts";
+import { bytesOf } from "../system/byte_stream.ts";
+import { fromJson, MAX_TEXT, printable, visible } from "../system/printable.ts";
 import { messageOf } from "../system/error_text.ts";
-import { printText } from "./terminal.ts";
+import { formatTable, printText } from "./terminal.ts";
+
+/** A longer line of another process is not waited for, characters. */
+const MAX_LINE = 65_536;
 
 export interface RequeueOptions {
   readonly spoolDir: string;
@@ -91,7 +95,7 @@ function userIn({ uid, gid }: Deno.FileInfo): User {
 
 /** Runs the same command as another user, who can move files only where he may anyway. */
 async function runAs(user: User, options: RequeueOptions): Promise<number> {
-  const { spoolDir, all, wanted, dryRun, executable = "" } = options;
+  const { spoolDir, all, wanted, dryRun, executable = "", print = printText } = options;
   if (executable === "") {
     throw new Error(
       `root must not work in the spool of another user: run it as that user (sudo -u '#${user.uid}')`,
@@ -106,15 +110,34 @@ async function runAs(user: User, options: RequeueOptions): Promise<number> {
   const dir = await Deno.realPath(spoolDir);
   const again = [executable, "requeue", "--spool", dir, ...flags, "--", ...wanted];
   const [program = "", ...args] = asUser(user, again);
-  const { code } = await new Deno.Command(program, {
+  // That user can make the process say and do anything: it gets no terminal, in which it could type for root.
+  const child = new Deno.Command(program, {
     args,
     cwd: "/",
     clearEnv: true,
     stdin: "null",
-    stdout: "inherit",
-    stderr: "inherit",
-  }).output();
-  return code;
+    stdout: "piped",
+    stderr: "piped",
+    detached: true,
+  }).spawn();
+  await Promise.all([child.stdout, child.stderr].map((stream) => passOn(stream, print)));
+  return (await child.status).code;
+}
+
+/** Prints what a process says as it comes, in whole lines; one that is too long is split. */
+async function passOn(
+  stream: ReadableStream<Uint8Array<ArrayBuffer>>,
+  print: (text: string) => void,
+): Promise<void> {
+  const decoder = new TextDecoder();
+  let rest = "";
+  for await (const bytes of bytesOf(stream)) {
+    rest += decoder.decode(bytes, { stream: true });
+    const end = rest.length > MAX_LINE ? rest.length : rest.lastIndexOf("\n");
+    if (end >= 0) print(visible(rest.slice(0, end)));
+    rest = rest.slice(end + 1);
+  }
+  if (rest !== "") print(visible(rest));
 }
 
 /** Whether every user can run a program: it may lie in the home of the one who copied it here. */
@@ -150,7 +173,7 @@ async function readRejected(dir: string): Promise<Rejected> {
 
 /** A missing or damaged reason does not prevent a chunk from being requeued. */
 async function readReason(path: string): Promise<Reason> {
-  const writtenMs = await writtenAtMs(path);
+  const writtenMs = await modifiedMs(path);
   const unknown = { text: "the reason is not known", answer: "-", refusedAt: "-", writtenMs };
   try {
     const { reason, http_status, rejected_at } = Object(
@@ -196,7 +219,7 @@ async function moveToOutbox(
   for (const { fileName, reason } of moved) {
     const path = reasonPath(join(rejected, fileName));
     // The reason is a new one if the agent has sent the chunk again meanwhile and it was refused.
-    if (await writtenAtMs(path) === reason.writtenMs) await removeIfThere(path);
+    if (await modifiedMs(path) === reason.writtenMs) await removeIfThere(path);
   }
   await syncDirectory(rejected);
   return failed;
@@ -234,28 +257,8 @@ function showOthers({ others }: Pick<Rejected, "others">, print: (text: string) 
   );
 }
 
-function formatTable(rows: readonly (readonly string[])[]): string {
-  const widths =
-    rows[0]?.map((_, column) =>
-      rows.reduce((widest, row) => Math.max(widest, row[column]?.length ?? 0), 0)
-    ) ?? [];
-  return rows.map((row) =>
-    row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  ").trimEnd()
-  ).join("\n");
-}
-
 function count({ length }: readonly unknown[]): string {
   return length === 1 ? "1 chunk" : `${length} chunks`;
-}
-
-/** Unix ms; null if the file does not exist. */
-async function writtenAtMs(path: string): Promise<number | null> {
-  try {
-    return (await Deno.lstat(path)).mtime?.getTime() ?? null;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return null;
-    throw error;
-  }
 }
 
 function inWords(error: unknown): string {

@@ -9,6 +9,19 @@ export function printText(text: string): void {
   console.log(visible(text));
 }
 
+/** Rows in columns, each as wide as its widest cell. */
+export function formatTable(rows: readonly (readonly string[])[]): string {
+  const lengthOf = (text = "") => [...text].length;
+  const widths: number[] = [];
+  for (const row of rows) {
+    row.forEach((cell, at) => widths[at] = Math.max(widths[at] ?? 0, lengthOf(cell)));
+  }
+  return rows.map((row) =>
+    row.map((cell, at) => cell + " ".repeat((widths[at] ?? 0) - lengthOf(cell)))
+      .join("  ").trimEnd()
+  ).join("\n");
+}
+
 /** The same on standard error. */
 export function printError(text: string): void {
   console.error(visible(text));

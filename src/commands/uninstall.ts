@@ -6,24 +6,22 @@ import { parseConfigFile } from "../config/config_file.ts";
 import { Refusal, type Scalar } from "../config/config_values.ts";
 import { parseEnvironmentFile } from "../config/environment_file.ts";
 import { KEYS } from "../config/keys.ts";
-import { ENVIRONMENT_PATH } from "../config/places.ts";
+import { LAST_GOOD_FILE } from "../config/last_good.ts";
+import { ENVIRONMENT_PATH, STATE_DIR } from "../config/places.ts";
 import {
   CONFIG,
   CONFIG_DIR,
   DROP_IN,
   PROGRAM,
-  STATE_DIR,
   TOKEN,
   UNIT,
   USER,
   USERS,
   WANTS,
-} from "./install.ts";
+} from "./install_places.ts";
 import {
   carryOut,
   fileStep,
-  idOf,
-  ownerOf,
   removeStep,
   runProgram,
   runStep,
@@ -32,10 +30,11 @@ import {
 } from "./install_steps.ts";
 import { isPackaged } from "./install_package.ts";
 import { removeJudgeSteps } from "./install_update.ts";
+import { idOf, ownerOf } from "./install_files.ts";
 import { contentsOf, linkedAccounts, pathIn, under } from "./install_root.ts";
 import { isTrial, lookAt, SPOOL_ENTRIES } from "./spool_folder.ts";
 import { SERVICE, serviceState } from "./service.ts";
-import { exists } from "../system/disk.ts";
+import { exists, readNamedTextSync } from "../system/disk.ts";
 import { PROGRAMS } from "../system/programs.ts";
 import { messageOf } from "../system/error_text.ts";
 import { printText } from "./terminal.ts";
@@ -174,12 +173,18 @@ async function planPurge(root: string, spoolDir: string): Promise<Plan> {
     : await planSpool(root, spoolDir);
   const inner = new Map([[basename(usualDir), usual]]);
   if (other !== null && dirname(spoolDir) === stateDir) inner.set(basename(spoolDir), other);
-  const ours = spoolDir === stateDir ? SPOOL_ENTRIES : [];
+  // The settings that were kept, which may hold the token.
+  const lastGood = [`${LAST_GOOD_FILE}.tmp`, LAST_GOOD_FILE];
+  const ours = [...lastGood, ...(spoolDir === stateDir ? SPOOL_ENTRIES : [])];
   const state = await planFolder(root, stateDir, ours, inner);
   const plans = [...(other === null ? [] : [other]), usual, state];
   const config = await planConfig(root, spoolDir);
   return {
-    steps: [...config.secrets, ...plans.flatMap(({ steps }) => steps), ...config.plan.steps],
+    steps: [
+      ...config.secrets,
+      ...state.steps.slice(0, lastGood.length),
+      ...[...plans, config.plan].flatMap(({ steps }) => steps),
+    ],
     stays: [...plans, config.plan].flatMap(({ stays }) => stays),
   };
 }
@@ -258,7 +263,7 @@ async function planFolder(
 
 function readText(root: string, path: string): string | null {
   try {
-    return Deno.readTextFileSync(contentsOf(root, path));
+    return readNamedTextSync(contentsOf(root, path));
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return null;
     throw error;

@@ -18,17 +18,13 @@ import {
   WallClock,
   whyMissing,
 } from "./chunk_files.ts";
+import type { CommandLine } from "./command_line.ts";
 import { toJson } from "../system/printable.ts";
 import { printText } from "./terminal.ts";
 
-export interface VerifyOptions {
+export interface VerifyOptions extends Pick<CommandLine, "device" | "zone" | "json"> {
   /** Files and folders. */
   readonly paths: readonly string[];
-  /** Only chunks of this device; undefined: of all. */
-  readonly device: string | undefined;
-  /** IANA name; undefined: that of this machine. */
-  readonly zone: string | undefined;
-  readonly json: boolean;
   /** Receives the text, without a newline at its end; default: standard output. */
   readonly print?: (text: string) => void;
 }

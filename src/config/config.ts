@@ -4,6 +4,7 @@
  * writes anything, never logs, and never shows a token.
  */
 
+import { readNamedTextSync } from "../system/disk.ts";
 import { type ConfigFile, EMPTY_FILE, parseConfigFile, UNREADABLE_FILE } from "./config_file.ts";
 import { fileFailure, type ReadTextFile } from "./file_failure.ts";
 import { type ConfigOf, fieldOf, type KeyTable } from "./key.ts";
@@ -11,6 +12,7 @@ import { capProblems, contentProblems, orderProblems, readKeyValues } from "./ke
 import { KEYS } from "./keys.ts";
 import { mergeSources, unknownKeys, unknownVariables } from "./sources.ts";
 import { tlsProblems } from "./tls_files.ts";
+import { NO_SERVER } from "./transport.ts";
 import { TOKEN_KEYS, tokenProblems, withUsualToken } from "./token.ts";
 
 /**
@@ -24,8 +26,15 @@ export interface LoadOptions {
   /** The YAML file; null: there is none. */
   readonly path: string | null;
   readonly env: Readonly<Record<string, string>>;
+  /** Whether files that keys name are read to see that they can be used. @default true */
+  readonly checksFiles?: boolean;
+  /** Keys that count as left out, whatever is written. Nothing is delivered without a server. */
+  readonly without?: readonly string[];
   readonly readTextFile?: ReadTextFile;
 }
+
+/** Stands for a server and a token that cannot be used; nothing is ever sent to it. */
+const WITHOUT_DELIVERY = { ingest_base_url: NO_SERVER, ingest_token: "none" };
 
 /** The configuration cannot be used; `problems` has one line for each thing that is wrong. */
 export class ConfigError extends Error {
@@ -52,19 +61,25 @@ export function loadConfig(options: LoadOptions): Config {
 /** As `loadConfig`, of any table that has the keys of the token. */
 export function loadTable<Table extends KeyTable>(
   table: Table,
-  { path, env, readTextFile = Deno.readTextFileSync }: LoadOptions,
+  { path, env, checksFiles = true, without = [], readTextFile = readNamedTextSync }: LoadOptions,
 ): ConfigOf<Table> {
   const problems: string[] = [];
   const file = path === null ? EMPTY_FILE : readConfigFile(table, path, readTextFile, problems);
-  const given = withUsualToken(mergeSources(table, file, env, TOKEN_KEYS), env);
+  const merged = new Map(mergeSources(table, file, env, TOKEN_KEYS));
+  for (const name of without) merged.delete(name);
+  for (const [name, value] of Object.entries(WITHOUT_DELIVERY)) {
+    if (without.includes(name)) merged.set(name, { place: name, value });
+  }
+  const given = withUsualToken(merged, env);
   const sources = { path, isUnderstood: file.isUnderstood, given };
   const values = readKeyValues(table, sources, problems);
   problems.push(
     ...tokenProblems(sources),
     ...orderProblems(table, values, given),
     ...capProblems(values, given),
-    ...tlsProblems(sources, values, readTextFile),
+    ...tlsProblems(sources, values, readTextFile, checksFiles),
     ...contentProblems(table, values, given, (path, refuseContent) => {
+      if (!checksFiles) return null;
       try {
         return refuseContent(readTextFile(path));
       } catch (error) {

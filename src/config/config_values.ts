@@ -30,7 +30,7 @@ export function isSecret({ show }: Kind<unknown>): boolean {
   return show?.("/") === HIDDEN;
 }
 
-// deno-lint-ignore no-control-regex
+// deno-lint-ignore no-control-regex -- no value has one: a line of a log or a file would end
 const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/;
 
 function text<T>(accepted: Words, read: (value: string) => T | Refusal): Kind<T> {
@@ -124,7 +124,7 @@ export const FLAG: Kind<boolean> = {
 };
 
 /** @param what whose path, in the genitive. */
-export function absolutePath(what: Words): Kind<string> {
+function absolutePath(what: Words): Kind<string> {
   const accepted = { en: `the absolute path of ${what.en}`, ru: `абсолютный путь ${what.ru}` };
   return text(accepted, (value) => {
     if (!value.startsWith("/")) return new Refusal("is not an absolute path");

@@ -1,5 +1,7 @@
-// Why a file that the configuration needs could not be read, in the words of its messages. It reads
-// nothing itself.
+// Whether a file that the configuration needs is there, and why it could not be read, in the words of its
+// messages. It reads nothing itself.
+
+import { TooLargeError } from "../system/disk.ts";
 
 /** Reads a text file; throws as `Deno.readTextFileSync` does. */
 export type ReadTextFile = (path: string) => string;
@@ -13,9 +15,20 @@ export function isForbidden(problem: string): boolean {
 
 /** Why a file could not be read, to follow its name. */
 export function fileFailure(error: unknown): string {
+  if (error instanceof TooLargeError) return "is too large for such a file";
   if (error instanceof Deno.errors.NotFound) return "does not exist";
   if (error instanceof Deno.errors.IsADirectory) return "is a directory";
   if (error instanceof Deno.errors.PermissionDenied) return FORBIDDEN;
   if (error instanceof Deno.errors.NotCapable) return "may not be read with Deno's permissions";
   return `cannot be read (${error instanceof Error ? error.name : "unknown error"})`;
+}
+
+/** Whether this user can see the file. */
+export function isThere(path: string): boolean {
+  try {
+    Deno.statSync(path);
+    return true;
+  } catch {
+    return false;
+  }
 }

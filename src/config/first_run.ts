@@ -2,9 +2,10 @@
 // anything up there is one thing to say, because a list of every key that is missing helps nobody. What a
 // configuration is, config.ts knows.
 
+import { readNamedTextSync } from "../system/disk.ts";
 import { type Config, ConfigError, loadConfig } from "./config.ts";
 import { parseEnvironmentFile } from "./environment_file.ts";
-import { fileFailure, type ReadTextFile } from "./file_failure.ts";
+import { fileFailure, isThere, type ReadTextFile } from "./file_failure.ts";
 import { DEFAULT_CONFIG_PATH, ENVIRONMENT_PATH, findConfigPath, UNIT_PATH } from "./places.ts";
 
 /** Neither a file nor a variable gives a configuration. */
@@ -45,6 +46,9 @@ export interface GivenConfig {
   /** Used if no file is named; default: the usual one. */
   readonly installation?: Installation;
   readonly readTextFile?: ReadTextFile;
+  /** As for `loadConfig`. */
+  readonly checksFiles?: boolean;
+  readonly without?: readonly string[];
 }
 
 export interface LoadedConfig {
@@ -68,9 +72,9 @@ const USUAL: Installation = {
  * @throws {ConfigError} with all problems
  */
 export function loadGivenConfig(
-  { explicit, env, executable, installation = USUAL, readTextFile = Deno.readTextFileSync }:
-    GivenConfig,
+  { explicit, env, executable, installation = USUAL, ...options }: GivenConfig,
 ): LoadedConfig {
+  const { readTextFile = readNamedTextSync } = options;
   const path = findConfigPath(explicit, installation.config);
   // systemd has read that file already for the service itself.
   const isService = (env.NOTIFY_SOCKET ?? "") !== "";
@@ -92,7 +96,7 @@ export function loadGivenConfig(
     ...(Object.keys(file.variables).length > 0 ? [installation.environment] : []),
   ];
   const environment = { ...env, ...file.variables };
-  return { paths, config: loadConfig({ path, env: all, readTextFile }), environment };
+  return { paths, config: loadConfig({ ...options, path, env: all }), environment };
 }
 
 interface VariablesFile {
@@ -113,7 +117,7 @@ function readVariables(path: string, readTextFile: ReadTextFile): VariablesFile 
 }
 
 function nothingGiven(executable: string, { config, environment, unit }: Installation) {
-  if (!exists(unit)) return new NotSetUpError(setUpCommand(executable));
+  if (!isThere(unit)) return new NotSetUpError(setUpCommand(executable));
   return new NoConfigError(
     `The service is installed, but there is neither ${config} nor a variable RA_… in ${environment}`,
     `${
@@ -121,15 +125,6 @@ function nothingGiven(executable: string, { config, environment, unit }: Install
     } writes the configuration; variables that the unit itself ` +
       `sets (systemctl cat recorder-agent) belong in ${environment}`,
   );
-}
-
-function exists(path: string): boolean {
-  try {
-    Deno.statSync(path);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 /** From source there is no `install`: a copy of the example is edited. */

@@ -149,7 +149,14 @@ export const KEYS = {
     applies: "at_once",
     kind: integer(1, MAX_CHUNK_SECONDS, "seconds"),
     default: "60",
-    meaning: { en: "length of a chunk", ru: "длина чанка" },
+    meaning: {
+      en:
+        "length of a chunk; the first one after a start of the microphone is shorter, by a part " +
+        "that depends on `device_id`, so that tills do not send in step",
+      ru:
+        "длина чанка; первый чанк после включения микрофона короче на часть, которая зависит от " +
+        "`device_id`, чтобы кассы не отправляли одновременно",
+    },
   },
   opus_bitrate_kbps: {
     group: "sound",
@@ -181,6 +188,30 @@ export const KEYS = {
       en: "[channel](#the-channel) to record; `auto` takes the one that hears sound, `mix` the " +
         "average of all",
       ru: "[канал](#канал) для записи; `auto` — тот, на котором есть звук, `mix` — среднее всех",
+    },
+  },
+  capture_volume: {
+    group: "sound",
+    applies: "reopens",
+    kind: integer(0, 100, "%"),
+    absent: { en: "left as it is", ru: "не меняется" },
+    since: "0.3.0",
+    meaning: {
+      en: "[level of the microphone](#the-level) to set when it is opened, of the range of its " +
+        "control",
+      ru: "[уровень микрофона](#уровень), который устанавливается при открытии, от диапазона его " +
+        "регулятора",
+    },
+  },
+  capture_agc: {
+    group: "sound",
+    applies: "reopens",
+    kind: oneOf("on", "off"),
+    absent: { en: "left as it is", ru: "не меняется" },
+    since: "0.3.0",
+    meaning: {
+      en: "[automatic gain control](#the-level) of the microphone, if it has one",
+      ru: "[автоматическая регулировка усиления](#уровень) микрофона, если она есть",
     },
   },
   gain_db: {

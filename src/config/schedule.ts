@@ -107,6 +107,19 @@ export function nextChange(unixMs: number, schedule: Schedule, timeZone: string)
   }
 }
 
+/** How far from the end of the schedule the last chunk of a day may end. */
+const END_MS = 2_000;
+
+/**
+ * Whether sound that ended at this instant (Unix ms) ended because the schedule did.
+ * @param timeZone an IANA name such as "Europe/Berlin"
+ * @throws RangeError if the zone is unknown or the instant not a date
+ */
+export function endsWithSchedule(endMs: number, schedule: Schedule, timeZone: string): boolean {
+  const [before, after] = [endMs - END_MS, endMs + END_MS];
+  return isInSchedule(before, schedule, timeZone) && !isInSchedule(after, schedule, timeZone);
+}
+
 /**
  * The stretches between two instants (Unix ms) in which the schedule is on, in order.
  * @param timeZone an IANA name such as "Europe/Berlin"

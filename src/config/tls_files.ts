@@ -4,6 +4,7 @@
  * renewed files are found without a restart. No key is ever shown.
  */
 
+import { readNamedText } from "../system/disk.ts";
 import { quote } from "./config_values.ts";
 import { fileFailure, type ReadTextFile } from "./file_failure.ts";
 import type { KeyValues } from "./key_values.ts";
@@ -32,11 +33,15 @@ export interface TlsFiles {
   readonly client: { readonly cert: string; readonly key: string } | null;
 }
 
-/** What is wrong with these keys beside each other; each by itself was checked. */
+/**
+ * What is wrong with these keys beside each other; each by itself was checked.
+ * @param checksFiles whether the files are read to see that they fit.
+ */
 export function tlsProblems(
   { given }: Sources,
   values: KeyValues,
   readTextFile: ReadTextFile,
+  checksFiles = true,
 ): string[] {
   const place = (name: string) => given.get(name)?.place;
   const path = (name: string) => String(values.get(name) ?? "");
@@ -50,7 +55,8 @@ export function tlsProblems(
   if (given.has(has) && !given.has(lacks)) {
     problems.push(`${place(has)}: is given without ${lacks}: expected both or none`);
   }
-  if (path(CERTIFICATE_KEY) === "" || path(PRIVATE_KEY) === "") return problems;
+  const isComplete = path(CERTIFICATE_KEY) !== "" && path(PRIVATE_KEY) !== "";
+  if (!isComplete || !checksFiles) return problems;
   try {
     const [cert, key] = [readTextFile(path(CERTIFICATE_KEY)), readTextFile(path(PRIVATE_KEY))];
     const isUsable = refuseDamagedCertificates(cert) === null && refusePrivateKey(key) === null;
@@ -95,7 +101,7 @@ async function read(
 ): Promise<string> {
   let content: string;
   try {
-    content = await Deno.readTextFile(path);
+    content = await readNamedText(path);
   } catch (error) {
     throw new Error(`Cannot use ${name}: ${quote(path)} ${fileFailure(error)}`);
   }

@@ -3,9 +3,10 @@
  * it is at this moment. It never logs, and never shows a token.
  */
 
+import { readNamedText } from "../system/disk.ts";
 import type { Given } from "./config_file.ts";
 import { quote, refuseToken, TOKEN } from "./config_values.ts";
-import { fileFailure } from "./file_failure.ts";
+import { fileFailure, isThere } from "./file_failure.ts";
 import { missing, type Sources } from "./sources.ts";
 import { refuseTransport, type TransportConfig } from "./transport.ts";
 
@@ -62,7 +63,7 @@ export async function readToken(
   const path = config.ingestTokenFile ?? "";
   let content;
   try {
-    content = await Deno.readTextFile(path);
+    content = await readNamedText(path);
   } catch (error) {
     throw new Error(`Cannot read the token: ${FILE_KEY} ${quote(path)} ${fileFailure(error)}`);
   }
@@ -81,13 +82,4 @@ export async function readTokenToSend(
   const refusal = refuseTransport(config, "ingest_base_url");
   if (refusal !== null) throw new Error(`Cannot deliver as ${refusal}`);
   return await readToken(config);
-}
-
-function isThere(path: string): boolean {
-  try {
-    Deno.statSync(path);
-    return true;
-  } catch {
-    return false;
-  }
 }

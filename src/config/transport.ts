@@ -3,6 +3,9 @@
 
 import { quote } from "./config_values.ts";
 
+/** Stands for the server while the keys of delivery are wrong (start_config.ts). */
+export const NO_SERVER = "https://no-server.invalid";
+
 /** What decides about the way to the servers. */
 export interface TransportConfig {
   readonly ingestBaseUrl: string;
@@ -36,6 +39,9 @@ export function refuseTransport(config: TransportConfig, to: Destination): strin
     otlp_endpoint: otlpEndpoint,
     heartbeat_url: heartbeatUrl,
   }[to];
+  if (url === NO_SERVER) {
+    return "the settings for it must be right: sudo recorder-agent check lists what is wrong";
+  }
   if (allowInsecureHttp || url === null || !isReadable(url)) return null;
   const shown = to === "heartbeat_url" ? `${new URL(url).origin}/…` : url;
   return `${to} must begin with https://, because everybody on the way can read ${
@@ -50,7 +56,10 @@ export function refuseTransports(config: TransportConfig): string[] {
   return destinations.flatMap((to) => refuseTransport(config, to) ?? []);
 }
 
-/** @throws if the agent must not send to this server. */
+/**
+ * Called before something is sent to a server.
+ * @throws {Error} if the agent must not send to it: "Cannot send as …".
+ */
 export function assertTransport(config: TransportConfig, to: Destination): void {
   const refusal = refuseTransport(config, to);
   if (refusal !== null) throw new Error(`Cannot send as ${refusal}`);

@@ -22,6 +22,10 @@ export const UNITS = {
   days: { ofThem: { en: "days", ru: "дней" }, inThem: { en: "in days", ru: "в днях" } },
   GB: { ofThem: { en: "GB", ru: "ГБ" }, inThem: { en: "in GB", ru: "в ГБ" } },
   "kbit/s": { ofThem: { en: "kbit/s", ru: "кбит/с" }, inThem: { en: "in kbit/s", ru: "в кбит/с" } },
+  "%": {
+    ofThem: { en: "percent", ru: "процентов" },
+    inThem: { en: "in percent", ru: "в процентах" },
+  },
   dB: { ofThem: { en: "dB", ru: "дБ" }, inThem: { en: "in dB", ru: "в дБ" } },
   Hz: { ofThem: { en: "Hz", ru: "Гц" }, inThem: { en: "in Hz", ru: "в Гц" } },
 } satisfies Readonly<Record<string, UnitWords>>;

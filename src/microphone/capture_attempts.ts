@@ -28,25 +28,30 @@ export interface CaptureAttempt {
 
 /**
  * The parameters for ffmpeg's ALSA input, in the order to try them, for a device that was found or a PCM
- * that the configuration names; `sampleRate` is the preferred rate in Hz.
+ * that the configuration names; `sampleRate` is the preferred rate in Hz, `least` the number of channels that are
+ * needed.
  *
  * ffmpeg 5.1 (libavdevice/alsa.c) requests only S16_LE, then the nearest rate, then exactly `-channels`: a
  * format or channel count that the hardware lacks is an error, a rate is not. The rate comes first and can
- * exclude a channel count, so only combinations that the hardware offers are tried: first those with the
- * preferred rate, else 48000 Hz, else the highest rate; among these, the fewest channels first. `plughw:`,
+ * exclude a channel count, so only combinations that the hardware offers are tried: first those with enough
+ * channels, then those with the preferred rate, else 48000 Hz, else the highest rate; among these, the fewest
+ * channels first. If none has enough channels, those with the most come first. `plughw:`,
  * which converts what the hardware lacks, comes last, or is the only one if S16_LE is not offered.
  */
 export function captureAttempts(
   device: CaptureDevice | string,
   sampleRate: number,
+  least = 1,
 ): CaptureAttempt[] {
   const pcm = typeof device === "string" ? device : device.alsaName;
   const converts = pcm.startsWith("hw:");
   const altsets = typeof device === "string" ? [] : device.offers?.altsets ?? [];
   const native = altsets.filter((altset) => altset.formats.includes("S16_LE"));
   const ladder = altsets.length > 0
-    ? rankAltsets(native.length > 0 ? native : altsets, sampleRate)
-    : (converts ? COMMON_COUNTS : ALL_COUNTS).map((channels) => ({ channels, sampleRate }));
+    ? rankAltsets(native.length > 0 ? native : altsets, sampleRate, least)
+    : (converts ? COMMON_COUNTS : ALL_COUNTS)
+      .toSorted((a, b) => shortOf(least, a) - shortOf(least, b))
+      .map((channels) => ({ channels, sampleRate }));
   const direct = converts && altsets.length > 0 && native.length === 0 ? [] : ladder;
   const converted = converts ? ladder.slice(0, 1) : [];
   return [
@@ -65,11 +70,21 @@ const ALL_COUNTS = [
   ...new Set([...COMMON_COUNTS, ...Array.from({ length: 32 }, (_, index) => index + 1)]),
 ];
 
-function rankAltsets(altsets: readonly Altset[], wanted: number): Omit<CaptureAttempt, "pcm">[] {
+/** How many of the channels that are needed are not there. */
+function shortOf(least: number, channels: number): number {
+  return Math.max(0, least - channels);
+}
+
+function rankAltsets(
+  altsets: readonly Altset[],
+  wanted: number,
+  least: number,
+): Omit<CaptureAttempt, "pcm">[] {
   const rank = (rate: number) => rate === wanted ? 0 : rate === 48000 ? 1 : 2;
   return altsets
     .map(({ channels, rates }) => ({ channels, sampleRate: bestRate(rates, wanted) }))
     .sort((a, b) =>
+      shortOf(least, a.channels) - shortOf(least, b.channels) ||
       rank(a.sampleRate) - rank(b.sampleRate) ||
       b.sampleRate - a.sampleRate ||
       a.channels - b.channels

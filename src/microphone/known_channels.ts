@@ -3,12 +3,14 @@
 // without it.
 
 import { join } from "@std/path/join";
-import { writeWhole } from "../system/disk.ts";
+import { readWholeText, writeWhole } from "../system/disk.ts";
 import type { ChannelChoice } from "./channel_choice.ts";
 
 const FILE = "channels.json";
 /** The microphones that are remembered, those heard last. */
 const MOST = 16;
+/** Far more than they take. */
+const MAX_BYTES = 65_536;
 
 interface Entry extends ChannelChoice {
   /** Identifies the microphone. */
@@ -41,7 +43,7 @@ export async function writeChannels(
 
 async function readEntries(spoolDir: string): Promise<Entry[]> {
   try {
-    const value: unknown = JSON.parse(await Deno.readTextFile(join(spoolDir, FILE)));
+    const value: unknown = JSON.parse(await readWholeText(join(spoolDir, FILE), MAX_BYTES));
     return Array.isArray(value) ? value.filter(isEntry) : [];
   } catch {
     return [];

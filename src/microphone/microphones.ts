@@ -4,7 +4,7 @@
 
 import { parseAudioDevice } from "../config/audio_device.ts";
 import { captureAttempts, type CaptureSource, describeOffers } from "./capture_attempts.ts";
-import type { ChannelChoice } from "./channel_choice.ts";
+import type { ChannelChoice, ChannelSetting } from "./channel_choice.ts";
 import { readChannels, writeChannels } from "./known_channels.ts";
 import { HangingError } from "../system/child.ts";
 import type { Clock } from "../system/clock.ts";
@@ -73,6 +73,8 @@ export interface SystemMicrophonesOptions extends SoundOptions {
   readonly audioDevice: string | null;
   /** Hz. */
   readonly sampleRate: number;
+  /** A number says how many channels are needed. @default "auto" */
+  readonly audioChannel?: ChannelSetting;
   /** Where the microphone recorded last is saved. */
   readonly spoolDir: string;
   /** Reports changes of the sound devices; without it they are polled. */
@@ -81,6 +83,11 @@ export interface SystemMicrophonesOptions extends SoundOptions {
 
 /** How often they are polled. */
 const LOOK_MS = 1_000;
+/**
+ * While a microphone is wanted, the device nodes are looked at after this, whatever was reported: a helper that lives
+ * and reports nothing must not hide a plug.
+ */
+const MOST_TRUSTED_MS = 60_000;
 
 /** The microphones that ALSA knows. */
 export class SystemMicrophones implements Microphones {
@@ -101,7 +108,7 @@ export class SystemMicrophones implements Microphones {
   }
 
   async find(without?: Microphone): Promise<Microphone> {
-    const { audioDevice, sampleRate } = this.#options;
+    const { audioDevice } = this.#options;
     const system = await this.#look();
     const passedOver = without?.device && identify(without.device);
     const devices = system.devices.filter((device) =>
@@ -113,9 +120,8 @@ export class SystemMicrophones implements Microphones {
       return {
         name: wanted.pcm,
         reason: "audio_device names it",
-        attempts: asSources(
+        attempts: this.#sourcesOf(
           device === null ? wanted.pcm : { ...device, alsaName: wanted.pcm },
-          sampleRate,
         ),
         ...(device === null ? {} : { device }),
       };
@@ -128,19 +134,28 @@ export class SystemMicrophones implements Microphones {
     return {
       name: device.name,
       reason,
-      attempts: asSources(device, sampleRate).map((source) => ({ ...source, isFound: true })),
+      attempts: this.#sourcesOf(device).map((source) => ({ ...source, isFound: true })),
       device,
       isStandIn: !isExpected,
       isStopgap: wanted.kind === "any" && device.usb === null,
     };
   }
 
+  #sourcesOf(device: CaptureDevice | string) {
+    const { sampleRate, audioChannel } = this.#options;
+    const least = typeof audioChannel === "number" ? audioChannel : 1;
+    return captureAttempts(device, sampleRate, least)
+      .map((attempt) => ({ kind: "alsa", ...attempt }) satisfies CaptureSource);
+  }
+
   async plugged(): Promise<boolean> {
-    if (this.#isCurrent(this.#nodes.seen)) return false;
+    if (this.#isCurrent(this.#nodes.seen, MOST_TRUSTED_MS)) return false;
     try {
       const before = this.#nodes.lines;
       await this.#lookAtNodes();
-      return [...this.#nodes.lines].some((line) => !before.has(line));
+      const isPlugged = [...this.#nodes.lines].some((line) => !before.has(line));
+      if (isPlugged) this.#system = null; // nobody may have reported it
+      return isPlugged;
     } catch {
       return false; // find hung on a faulty bus: the usual delays apply
     }
@@ -239,8 +254,8 @@ export class SystemMicrophones implements Microphones {
   }
 
   /** Whether another look would show the same. */
-  #isCurrent(seen: Sighting | null): boolean {
-    return seen !== null && this.#options.events?.isCurrent(seen) === true;
+  #isCurrent(seen: Sighting | null, mostMs?: number): boolean {
+    return seen !== null && this.#options.events?.isCurrent(seen, mostMs) === true;
   }
 
   async #recordedOnes(): Promise<RecordedMicrophones> {
@@ -265,9 +280,4 @@ export function singleMicrophone(microphone: Microphone): Microphones {
     rememberChannels: () => Promise.resolve(),
     explain: (diagnosis) => Promise.resolve(diagnosis),
   };
-}
-
-function asSources(device: CaptureDevice | string, sampleRate: number) {
-  return captureAttempts(device, sampleRate)
-    .map((attempt) => ({ kind: "alsa", ...attempt }) satisfies CaptureSource);
 }

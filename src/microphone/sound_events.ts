@@ -7,6 +7,7 @@ import { byteReader, readAll } from "../system/byte_stream.ts";
 import { killIfRunning, spawnBound } from "../system/child.ts";
 import type { Clock } from "../system/clock.ts";
 import type { Logger } from "../system/log.ts";
+import { onAbort } from "../system/on_abort.ts";
 import { Wakeup } from "../system/wakeup.ts";
 import { PROGRAMS } from "../system/programs.ts";
 
@@ -59,10 +60,10 @@ export class SoundEvents {
     return { count: this.#count, atMs: this.#deps.clock.monotonicMs() };
   }
 
-  /** Whether a look now would show what the look at that moment showed. */
-  isCurrent({ count, atMs }: Sighting): boolean {
+  /** Whether a look now would show what the look at that moment, at most `mostMs` ago, showed. */
+  isCurrent({ count, atMs }: Sighting, mostMs = MAX_AGE_MS): boolean {
     const ageMs = this.#deps.clock.monotonicMs() - atMs;
-    return this.#isWatching && count === this.#count && ageMs < MAX_AGE_MS;
+    return this.#isWatching && count === this.#count && ageMs < mostMs;
   }
 
   /** Resolves when it is time to look: after a report, after `ms` at the latest, or on abort. */
@@ -101,12 +102,10 @@ export class SoundEvents {
       [PROGRAMS.udevadm, "monitor", "--kernel", "--udev", "--subsystem-match=sound"];
     const child = spawnBound(program, args, { stdout: "piped", stderr: "null" });
     const reader = byteReader(child.stdout);
-    const end = () => {
+    using _ = onAbort(signal, () => {
       killIfRunning(child);
       reader.cancel().catch(() => {}); // should somebody else hold the pipe open
-    };
-    signal.addEventListener("abort", end);
-    if (signal.aborted) end();
+    });
     try {
       let heading = "";
       const decoder = new TextDecoder();
@@ -118,7 +117,6 @@ export class SoundEvents {
       const { code } = await child.status;
       return `${program} ended with exit code ${code}`;
     } finally {
-      signal.removeEventListener("abort", end);
       this.#isWatching = false;
       this.#report();
     }

@@ -1,6 +1,7 @@
 // The certificate of the receiver and its key, as files that are renewed while it runs. Whether the two fit is
 // seen where they are used. No key is ever shown.
 
+import { readNamedTextSync } from "../system/disk.ts";
 import { fileFailure } from "../config/file_failure.ts";
 import type { ServerTls } from "../system/http_listener.ts";
 import { FileWatch } from "./file_watch.ts";
@@ -29,7 +30,7 @@ export class CertificateFiles {
 
 function read(option: string, path: string): string {
   try {
-    return Deno.readTextFileSync(path);
+    return readNamedTextSync(path);
   } catch (error) {
     throw new Error(`${option}: the file ${path} ${fileFailure(error)}`);
   }

@@ -11,6 +11,8 @@ export interface Span {
 export interface Hole {
   readonly fromUnixUs: number;
   readonly toUnixUs: number;
+  /** Why, in words, in the order of time; left out if nobody looked. */
+  readonly why?: readonly string[];
 }
 
 export interface Coverage {

@@ -1,7 +1,9 @@
-// Which tills a folder has, and how complete the latest day of each is. It reads names of files only, keeps
-// what it found until a folder changes, and looks at most every ten seconds. It changes nothing.
+// Which tills a folder has, and how complete the latest day of each is. It reads names of files, and the
+// beginning of the chunks around a hole, keeps what it found until a folder changes, and looks at most every ten
+// seconds. It changes nothing.
 
 import { join } from "@std/path/join";
+import { HEAD_BYTES, HoleCauses } from "./hole_causes.ts";
 import { parseChunkName } from "../chunk/chunk_name.ts";
 import type { Clock } from "../system/clock.ts";
 import { uuidOf } from "./chunk_form.ts";
@@ -24,6 +26,7 @@ export class FolderOverview implements OverviewSource {
   #known: Known = new Map();
   #latest: { readonly atMs: number; readonly overview: Promise<Overview> } | null = null;
 
+  readonly #causes = new HoleCauses(headOf);
   #isLooking = false;
 
   constructor(dir: string, clock: Clock) {
@@ -75,11 +78,12 @@ export class FolderOverview implements OverviewSource {
       const changed = this.#clock.unixMs() - mtimeMs > SETTLED_MS ? mtimeMs : NaN;
       let known = this.#known.get(path);
       if (known?.changed !== changed) {
-        const names = await namesIn(path);
-        known = {
-          changed,
-          coverage: coverageOf(names.flatMap((name) => parseChunkName(name) ?? [])),
-        };
+        const files = (await namesIn(path)).flatMap((file) => {
+          const name = parseChunkName(file);
+          return name === null ? [] : [{ name, path: join(path, file) }];
+        });
+        const coverage = coverageOf(files.map(({ name }) => name));
+        known = { changed, coverage: coverage && await this.#causes.explain(coverage, files) };
       }
       seen.set(path, known);
       if (known.coverage !== null) return { day, coverage: known.coverage };
@@ -102,4 +106,11 @@ async function namesIn(dir: string): Promise<string[]> {
     }
     throw error;
   }
+}
+
+/** The beginning of a file. */
+async function headOf(path: string): Promise<Uint8Array> {
+  using file = await Deno.open(path, { read: true });
+  const head = new Uint8Array(HEAD_BYTES);
+  return head.subarray(0, await file.read(head) ?? 0);
 }

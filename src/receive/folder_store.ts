@@ -9,7 +9,15 @@
 
 import { createHash } from "node:crypto";
 import { join } from "@std/path/join";
-import { exists, removeIfThere, sizeOf, syncDirectory, writeAll } from "../system/disk.ts";
+import {
+  exists,
+  ifThere,
+  readWholeText,
+  removeIfThere,
+  sizeOf,
+  syncDirectory,
+  writeAll,
+} from "../system/disk.ts";
 import { messageOf } from "../system/error_text.ts";
 import { KeyTurns } from "./key_turns.ts";
 import {
@@ -23,6 +31,8 @@ import {
   UNSYNCHRONIZED,
 } from "./store.ts";
 
+/** A marker holds the path of one chunk. */
+const MAX_MARKER_BYTES = 1024;
 const INCOMING = ".incoming";
 /** The group may read recordings, for instance a program that evaluates them; nobody else. */
 const FILE_MODE = 0o640;
@@ -92,7 +102,7 @@ export class FolderStore implements Store, Disposable {
     const place = placeOf(chunk);
     const target = join(device, place);
     const marker = join(device, UNSYNCHRONIZED, chunk.key);
-    const noted = await readIfThere(marker);
+    const noted = await ifThere(readWholeText(marker, MAX_MARKER_BYTES));
     const earlier = noted !== null && isPlace(noted, chunk.key) && await exists(join(device, noted))
       ? noted
       : null;
@@ -211,15 +221,6 @@ async function makeDir(path: string): Promise<void> {
     await Deno.mkdir(path, { mode: DIR_MODE });
   } catch (error) {
     if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
-  }
-}
-
-async function readIfThere(path: string): Promise<string | null> {
-  try {
-    return await Deno.readTextFile(path);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return null;
-    throw error;
   }
 }
 

@@ -1,7 +1,9 @@
 // What a receiver shows: the page with the tills, and the metrics. Texts from values; it reads no folder,
-// and every text from outside is an id or a number. Pure.
+// and every text from outside is an id, a number, or the cause of a hole, which is escaped. Pure.
 
+import { formatMetrics, Metrics, type Sample } from "../system/prometheus.ts";
 import { type Coverage, missingUs } from "./day_coverage.ts";
+import { longestHoles } from "./hole_causes.ts";
 import type { Overview, Till } from "./overview.ts";
 
 /** What the receiver has counted since its start. */
@@ -14,8 +16,6 @@ export interface Counts {
   readonly connections: number;
 }
 
-/** Holes of a day that are listed. */
-const SHOWN_HOLES = 5;
 /** A till whose last chunk is older than this is marked. */
 const LATE_MS = 15 * 60_000;
 
@@ -57,17 +57,21 @@ function renderTill({ pointId, registerId, deviceId, day, coverage }: Till, nowM
 function renderHoles(coverage: Coverage): string {
   const { holes } = coverage;
   if (holes.length === 0) return "nothing";
-  const longest = holes.toSorted((a, b) =>
-    (b.toUnixUs - b.fromUnixUs) - (a.toUnixUs - a.fromUnixUs)
-  ).slice(0, SHOWN_HOLES).toSorted((a, b) => a.fromUnixUs - b.fromUnixUs);
-  const lines = longest.map(({ fromUnixUs, toUnixUs }) =>
-    `${clockTime(fromUnixUs)} – ${clockTime(toUnixUs)} (${duration(toUnixUs - fromUnixUs)})`
+  const longest = longestHoles(coverage);
+  const lines = longest.map(({ fromUnixUs, toUnixUs, why = [] }) =>
+    `${clockTime(fromUnixUs)} – ${clockTime(toUnixUs)} (${duration(toUnixUs - fromUnixUs)})` +
+    (why.length === 0 ? "" : ` ${escapeHtml(why.join(", "))}`)
   );
   const more = holes.length > longest.length
     ? [`and ${holes.length - longest.length} shorter`]
     : [];
   return `${duration(missingUs(coverage))} in ${holes.length}<br><small>` +
     `${[...lines, ...more].join("<br>")}</small>`;
+}
+
+/** What a chunk says comes from outside. */
+function escapeHtml(text: string): string {
+  return text.replaceAll(/[&<>"']/g, (char) => `&#${char.charCodeAt(0)};`);
 }
 
 function clockTime(unixUs: number): string {
@@ -89,68 +93,52 @@ function duration(us: number): string {
     String(ms % 1000).padStart(3, "0");
 }
 
-/** Media type of the metrics: the text format of Prometheus. */
-export const METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8";
-
 /** The metrics, in the text format of Prometheus. */
 export function formatReceiverMetrics({ tills }: Overview, counts: Counts): string {
-  const lines: string[] = [];
-  const metric = (
-    name: string,
-    type: "counter" | "gauge",
-    help: string,
-    samples: readonly (readonly [labels: string, value: number])[],
-  ) => {
-    const full = `recorder_receiver_${name}`;
-    lines.push(`# HELP ${full} ${help}`, `# TYPE ${full} ${type}`);
-    for (const [labels, value] of samples) lines.push(`${full}${labels} ${value}`);
-  };
+  const metrics = new Metrics("recorder_receiver_");
   const perTill = (value: (till: Till) => number) =>
-    tills.map((till) =>
-      [
-        `{point_id="${till.pointId}",register_id="${till.registerId}",device_id="${till.deviceId}"}`,
-        value(till),
-      ] as const
-    );
-  metric(
+    tills.map((till): Sample => [value(till), {
+      point_id: till.pointId,
+      register_id: till.registerId,
+      device_id: till.deviceId,
+    }]);
+  metrics.counter(
     "uploads_total",
-    "counter",
     "Answers to uploads, by status.",
-    [...counts.answers].sort(([a], [b]) => a - b).map(([status, count]) =>
-      [`{status="${status}"}`, count] as const
-    ),
+    [...counts.answers].sort(([a], [b]) => a - b)
+      .map(([status, count]) => [count, { status: String(status) }]),
   );
-  metric("chunks_stored_total", "counter", "Chunks that were stored.", [["", counts.stored]]);
-  metric("chunks_repeated_total", "counter", "Uploads of chunks that were there already.", [
-    ["", counts.repeated],
-  ]);
-  metric("stored_bytes_total", "counter", "Bytes of the chunks that were stored.", [
-    ["", counts.storedBytes],
-  ]);
-  metric("connections", "gauge", "Connections now.", [["", counts.connections]]);
-  metric(
+  metrics.counter("chunks_stored_total", "Chunks that were stored.", counts.stored);
+  metrics.counter(
+    "chunks_repeated_total",
+    "Uploads of chunks that were there already.",
+    counts.repeated,
+  );
+  metrics.counter(
+    "stored_bytes_total",
+    "Bytes of the chunks that were stored.",
+    counts.storedBytes,
+  );
+  metrics.gauge("connections", "Connections now.", counts.connections);
+  metrics.gauge(
     "last_chunk_end_seconds",
-    "gauge",
     "End of the latest chunk of a device, Unix seconds.",
     perTill(({ coverage }) => coverage.toUnixUs / 1e6),
   );
-  metric(
+  metrics.gauge(
     "day_sound_seconds",
-    "gauge",
     "Sound of the latest day of a device.",
     perTill(({ coverage }) => coverage.presentUs / 1e6),
   );
-  metric(
+  metrics.gauge(
     "day_missing_seconds",
-    "gauge",
     "Sound missing between chunks of that day.",
     perTill(({ coverage }) => missingUs(coverage) / 1e6),
   );
-  metric(
+  metrics.gauge(
     "day_holes",
-    "gauge",
     "Holes between chunks of that day.",
     perTill(({ coverage }) => coverage.holes.length),
   );
-  return lines.join("\n") + "\n";
+  return formatMetrics(metrics.families);
 }

@@ -1,11 +1,12 @@
 // Which tills a bucket has, and how complete the latest day of each is, from listings: two for each till,
-// and one for each point and register. It looks at most once a minute, and at most a tenth of the time. It
+// one for each point and register; and from the beginning of the chunks around a hole. It looks at most once a minute, and at most a tenth of the time. It
 // changes nothing.
 
 import { parseChunkName } from "../chunk/chunk_name.ts";
 import type { Clock } from "../system/clock.ts";
 import { uuidOf } from "./chunk_form.ts";
 import { coverageOf } from "./day_coverage.ts";
+import { type DayFile, HEAD_BYTES, HoleCauses } from "./hole_causes.ts";
 import { MAX_TILLS, type Overview, type OverviewSource, type Till } from "./overview.ts";
 import type { S3Client } from "./s3_client.ts";
 
@@ -25,12 +26,14 @@ export interface S3OverviewOptions {
 
 export class S3Overview implements OverviewSource {
   readonly #options: S3OverviewOptions;
+  readonly #causes: HoleCauses;
   #latest: Promise<Overview> | null = null;
   #isLooking = false;
   #nextMs = -Infinity;
 
   constructor(options: S3OverviewOptions) {
     this.#options = options;
+    this.#causes = new HoleCauses((name) => options.client.read(name, HEAD_BYTES));
   }
 
   async read(): Promise<Overview> {
@@ -91,12 +94,17 @@ export class S3Overview implements OverviewSource {
       .filter((day) => /^\d{4}-\d\d-\d\d$/.test(day)).sort();
     const [pointId = "", registerId = "", deviceId = ""] = device.split("/").slice(-4);
     for (let day = days.pop(); day !== undefined; day = days.pop()) {
-      const names: string[] = [];
+      const files: DayFile[] = [];
       for await (const page of this.#options.client.list(`${device}${day}/`, "/")) {
-        names.push(...page.names);
+        for (const path of page.names) {
+          const name = parseChunkName(lastOf(path));
+          if (name !== null) files.push({ name, path });
+        }
       }
-      const coverage = coverageOf(names.flatMap((name) => parseChunkName(lastOf(name)) ?? []));
-      if (coverage !== null) return { pointId, registerId, deviceId, day, coverage };
+      const found = coverageOf(files.map(({ name }) => name));
+      if (found === null) continue;
+      const coverage = await this.#causes.explain(found, files);
+      return { pointId, registerId, deviceId, day, coverage };
     }
     return null;
   }

@@ -31,7 +31,10 @@ const BUCKET = /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/;
 /** Characters that mean the same in a name, a URL and XML. */
 const PREFIX = /^[A-Za-z0-9._-]+(\/[A-Za-z0-9._-]+)*$/;
 
-/** @throws Error that says what would be right. */
+/**
+ * The place that `--store s3://BUCKET/PREFIX` names; the prefix ends with "/" or is empty.
+ * @throws {Error} that says what would be right.
+ */
 export function parseS3Place(text: string): S3Place {
   const [, bucket = "", path = ""] = /^s3:\/\/([^/]+)\/?(.*?)\/?$/.exec(text) ?? [];
   const isPrefix = path === "" ||
@@ -45,7 +48,10 @@ export function parseS3Place(text: string): S3Place {
   return { bucket, prefix: path === "" ? "" : `${path}/` };
 }
 
-/** @throws Error that names the lines that are wrong, and never what is in them. */
+/**
+ * The keys in a credentials file of the AWS tools with one profile, and where the bucket is.
+ * @throws {Error} that names the lines that are wrong, and never what is in them.
+ */
 export function parseS3Access(text: string): S3Access {
   const found = new Map<Setting, string>();
   const wrong: string[] = [];

@@ -65,7 +65,7 @@ export class S3Store implements Store {
   }
 
   begin(): Promise<IncomingFile> {
-    const pieces: Uint8Array[] = [];
+    const pieces: Uint8Array<ArrayBuffer>[] = [];
     let sizeBytes = 0;
     const take = (bytes: number) => {
       if (this.#heldBytes + bytes > this.#options.memoryBytes) {
@@ -82,7 +82,7 @@ export class S3Store implements Store {
         pieces.push(bytes.slice());
       },
       keep: async (chunk, sha256) => {
-        const whole = new Uint8Array(concatBytes(pieces.splice(0)));
+        const whole = concatBytes(pieces.splice(0));
         return await this.#turns.take(
           chunk.key,
           () => this.#keep({ chunk, bytes: whole, sha256: sha256.toHex() }),

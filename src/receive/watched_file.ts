@@ -1,6 +1,7 @@
 // A file whose contents are in use while it may change: it is read again when it has changed, and what
 // cannot be used changes nothing. What is in the file, the caller decides.
 
+import { readNamedTextSync } from "../system/disk.ts";
 import { fileFailure } from "../config/file_failure.ts";
 import type { Clock } from "../system/clock.ts";
 import { messageOf } from "../system/error_text.ts";
@@ -54,7 +55,7 @@ export class WatchedFile<T> {
     const { path, what, parse } = this.#options;
     let text: string;
     try {
-      text = Deno.readTextFileSync(path);
+      text = readNamedTextSync(path);
     } catch (error) {
       throw new Error(`Cannot read ${what}: ${path} ${fileFailure(error)}`);
     }

@@ -3,7 +3,7 @@
 
 import { join } from "@std/path/join";
 import type { ChunkName } from "../chunk/chunk_name.ts";
-import { removeIfThere, sizeOf, syncDirectory, writeAll } from "../system/disk.ts";
+import { ifThere, removeIfThere, sizeOf, syncDirectory, writeAll } from "../system/disk.ts";
 
 /** Where finished files go; the spool implements it. */
 export interface Outbox {
@@ -52,13 +52,9 @@ export class PartFile {
    * its own, because Deno runs the operations of one handle one after the other.
    */
   async sync(): Promise<void> {
-    try {
-      using file = await Deno.open(this.#path, { read: true });
-      await file.syncData();
-    } catch (error) {
-      if (error instanceof Deno.errors.NotFound) return; // sealed, discarded or deleted meanwhile
-      throw error;
-    }
+    using file = await ifThere(Deno.open(this.#path, { read: true }));
+    if (file === null) return; // sealed, discarded or deleted meanwhile
+    await file.syncData();
     if (this.#entrySynced) return;
     await syncDirectory(join(this.#path, ".."));
     this.#entrySynced = true;

@@ -3,6 +3,7 @@
 
 import { join } from "@std/path/join";
 import { CHUNK_DIRS } from "../chunk/chunk_name.ts";
+import { ifThere } from "../system/disk.ts";
 import type { Logger } from "../system/log.ts";
 
 /** Permissions of other users. */
@@ -14,14 +15,9 @@ export async function findOpenFolders(
 ): Promise<{ readonly path: string; readonly mode: number }[]> {
   const found: { path: string; mode: number }[] = [];
   for (const path of [dir, ...["recording", ...CHUNK_DIRS].map((sub) => join(dir, sub))]) {
-    try {
-      const { mode, isDirectory } = path === dir ? await Deno.stat(path) : await Deno.lstat(path);
-      if (isDirectory && ((mode ?? 0) & OF_OTHERS) !== 0) {
-        found.push({ path, mode: (mode ?? 0) & 0o7777 });
-      }
-    } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
-    }
+    const info = await ifThere(path === dir ? Deno.stat(path) : Deno.lstat(path));
+    const mode = info?.isDirectory ? info.mode ?? 0 : 0;
+    if ((mode & OF_OTHERS) !== 0) found.push({ path, mode: mode & 0o7777 });
   }
   return found;
 }

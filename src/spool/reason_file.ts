@@ -67,7 +67,8 @@ export async function removeOldReason(oldPath: string): Promise<void> {
  * reason.
  */
 async function store(path: string, text: string): Promise<void> {
-  const options = { create: true, truncate: true, write: true, mode: PRIVATE_FILE };
+  await removeIfThere(reasonPath(path)); // never written through a link, or into a pipe
+  const options = { createNew: true, write: true, mode: PRIVATE_FILE };
   using file = await Deno.open(reasonPath(path), options);
   await writeAll(file, new TextEncoder().encode(text));
   await file.sync();

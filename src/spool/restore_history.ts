@@ -1,6 +1,7 @@
 // Restores today's history from before this start out of the spool: chunks by their names, and the
 // declared gaps. Nothing depends on it: what cannot be read is not shown.
 
+import { readEnd } from "../system/disk.ts";
 import { join } from "@std/path/join";
 import { CHUNK_DIRS, type ChunkName, parseChunkName } from "../chunk/chunk_name.ts";
 import type { Spool } from "./spool.ts";
@@ -44,14 +45,8 @@ function endMs(name: { startUnixUs: number; durationUs: number }): number {
 async function readGaps(spoolDir: string): Promise<DeclaredGap[]> {
   const gaps: DeclaredGap[] = [];
   try {
-    const path = join(spoolDir, "gaps.jsonl");
-    const { size, isFile } = await Deno.lstat(path);
-    if (!isFile) return [];
-    using file = await Deno.open(path);
-    await file.seek(Math.max(0, size - TAIL_BYTES), Deno.SeekMode.Start);
-    const end = new Uint8Array(TAIL_BYTES);
-    const length = await file.read(end) ?? 0;
-    for (const line of new TextDecoder().decode(end.subarray(0, length)).split("\n")) {
+    const text = await readEnd(join(spoolDir, "gaps.jsonl"), TAIL_BYTES);
+    for (const line of text.split("\n")) {
       const gap = parseGap(line);
       if (gap !== null) gaps.push(gap);
     }

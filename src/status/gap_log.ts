@@ -2,7 +2,7 @@
 // `gaps.jsonl`. The size of the file is limited. A failed write never stops a recording.
 
 import { join } from "@std/path/join";
-import { exists, readUpTo, removeIfThere } from "../system/disk.ts";
+import { exists, readEnd, readUpTo, removeIfThere } from "../system/disk.ts";
 
 /** A larger file loses its older half; a gap takes about 150 bytes. */
 const MAX_BYTES = 256 * 1024;
@@ -47,10 +47,7 @@ export async function appendGap(spoolDir: string, gap: GapRecord): Promise<void>
 /** The ends of the gaps that were declared last, Unix milliseconds by the clock of then. Never rejects. */
 export async function declaredEnds(spoolDir: string): Promise<number[]> {
   try {
-    using file = await Deno.open(join(spoolDir, "gaps.jsonl"));
-    const { size } = await file.stat();
-    await file.seek(Math.max(0, size - LAST_BYTES), Deno.SeekMode.Start);
-    const text = new TextDecoder().decode(await readUpTo(file, LAST_BYTES));
+    const text = await readEnd(join(spoolDir, "gaps.jsonl"), LAST_BYTES);
     return text.split("\n").flatMap((line) => endOf(line) ?? []);
   } catch {
     return []; // the file does not exist yet

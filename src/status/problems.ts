@@ -1,6 +1,7 @@
 // The catalogue of problems: the code, kind, message and fix of each, here and nowhere else. Pure: the
 // worker that finds a problem passes the facts and gets the words. problem_report.ts reports when a problem
-// begins and when it is resolved.
+// begins and when it is resolved. The module is long because it is one table: what a person reads about any
+// problem is here, and can be compared.
 
 import { messageOf } from "../system/error_text.ts";
 import { MAX_TEXT, printable } from "../system/printable.ts";
@@ -34,6 +35,7 @@ const KIND_OF = {
   ffmpeg_stuck: "recording",
   sound_system_hangs: "recording",
   recorder_failed: "recording",
+  recording_paused: "recording",
   microphone_silent: "sound",
   microphone_stand_in: "sound",
   microphone_channel: "sound",
@@ -41,6 +43,7 @@ const KIND_OF = {
   microphone_clipping: "sound",
   microphone_too_quiet: "sound",
   schedule_overlaps: "sound",
+  capture_volume_unavailable: "sound",
   upload_failing: "delivery",
   upload_misconfigured: "delivery",
   upload_too_slow: "delivery",
@@ -101,6 +104,12 @@ export function inOneLine({ message, fix }: Pick<Diagnosis, "message" | "fix">):
 /** What helps against 413. */
 const RAISE_LIMIT = "Raise the size limit of the server and of the proxies before it " +
   "(nginx: client_max_body_size), or lower chunk_seconds for the next recordings";
+/** What the service uses while its configuration is wrong. */
+const IN_FORCE = {
+  earlier: "the settings of before are in force",
+  last_good: "the settings that worked last are in force",
+  without_delivery: "the service works without what is wrong, and chunks may wait",
+};
 const INSTALL_FFMPEG = "sudo apt-get install --yes ffmpeg";
 
 /** The words of each problem. `name` is the name of the microphone, or of the PCM that should be opened. */
@@ -236,6 +245,18 @@ export const problems = {
       : `Set audio_channel to auto, mix or a number from 1 to ${count}`,
   })),
 
+  /** `what` says why. Recording continues with the level that there is. */
+  noLevelControl: define("capture_volume_unavailable", (name: string, what: string) => ({
+    message: `The capture level of the microphone ${name} cannot be set: ${what}`,
+    fix: "Set gain_db in place of capture_volume, and remove what it has no control for: " +
+      '"recorder-agent devices" lists the controls',
+  })),
+
+  amixerMissing: define("capture_volume_unavailable", () => ({
+    message: "The capture level cannot be set: amixer is not installed",
+    fix: "Install it: sudo apt-get install --yes alsa-utils",
+  })),
+
   /** `overlaps` says which parts of the schedule, and when. Sound is recorded in all of them. */
   scheduleOverlaps: define("schedule_overlaps", (overlaps: readonly string[]) => ({
     message: `The schedule overlaps itself: ${overlaps.join("; ")}`,
@@ -275,6 +296,12 @@ export const problems = {
   soundSystemHangs: define("sound_system_hangs", (what: string) => ({
     message: `Cannot list the microphones: ${what}`,
     fix: "Wait for the next attempt; if this lasts, unplug the USB devices or restart the machine",
+  })),
+
+  /** `until` is a local time. */
+  paused: define("recording_paused", (until: string) => ({
+    message: `Recording is paused by a command until ${until}`,
+    fix: "Wait until then, or run sudo recorder-agent resume",
   })),
 
   recorderFailed: define("recorder_failed", (error: unknown) => ({
@@ -390,8 +417,11 @@ export const problems = {
   })),
 
   /** `lines` say what is wrong with the configuration as it is written. */
-  configNotApplied: define("config_not_applied", (lines: readonly string[]) => ({
-    message: `The configuration is wrong, and earlier settings are in force: ${some(lines)}`,
+  configNotApplied: define("config_not_applied", (
+    lines: readonly string[],
+    inForce: "earlier" | "last_good" | "without_delivery",
+  ) => ({
+    message: `The configuration is wrong, and ${IN_FORCE[inForce]}: ${some(lines)}`,
     fix: "Check it with sudo recorder-agent check and correct it, then run " +
       "sudo systemctl reload recorder-agent",
   })),

@@ -1,6 +1,7 @@
 // The report that an update was rolled back. packaging/update/update-trial writes it, as root, before it starts the
 // previous program again; that program reports it until another update begins. It only reads.
 
+import { readNamedText } from "../system/disk.ts";
 import { MAX_TEXT, printable } from "../system/printable.ts";
 import { ProblemReport, type ProblemReportDeps } from "./problem_report.ts";
 import { problems } from "./problems.ts";
@@ -27,7 +28,7 @@ export async function reportRollback(deps: ProblemReportDeps, path?: string): Pr
 export async function readRollback(path: string = ROLLED_BACK): Promise<Rollback | null> {
   let text: string;
   try {
-    text = await Deno.readTextFile(path);
+    text = await readNamedText(path);
   } catch {
     return null;
   }

@@ -169,6 +169,9 @@ export class Status {
   clearProblem(...codes: ProblemCode[]): void {
     for (const code of codes) {
       const problem = this.#problems.get(code);
+      if (problem !== undefined && code === problems.paused.code) {
+        this.#scheduleSinceMs = this.#clock.monotonicMs(); // the microphone has its time to start
+      }
       if (problem !== undefined) this.history.problemEnded(problem);
       this.#problems.delete(code);
     }
@@ -302,9 +305,10 @@ export class Status {
     };
   }
 
-  #verdict(problems: number): HealthReport["status"] {
+  #verdict(lasting: number): HealthReport["status"] {
+    if (this.#problems.has(problems.paused.code)) return "degraded";
     const waitedMs = this.#clock.monotonicMs() - this.#scheduleSinceMs;
     if (this.#inSchedule && !this.#recording && waitedMs > STARTING_MS) return "error";
-    return problems > 0 ? "degraded" : "ok";
+    return lasting > 0 ? "degraded" : "ok";
   }
 }

@@ -55,3 +55,18 @@ export async function* readAll(
     await reader.cancel();
   }
 }
+
+/** The text lines that are not empty, each of at most `maxLength` characters: a longer one is cut. */
+export async function* linesOf(
+  stream: AsyncIterable<Uint8Array>,
+  maxLength: number,
+): AsyncGenerator<string> {
+  let rest = "";
+  const decoder = new TextDecoder();
+  for await (const bytes of stream) {
+    const parts = (rest + decoder.decode(bytes, { stream: true })).split(/\r?\n|\r/);
+    rest = (parts.pop() ?? "").slice(0, maxLength);
+    for (const part of parts) if (part !== "") yield part.slice(0, maxLength);
+  }
+  if (rest !== "") yield rest;
+}

@@ -11,6 +11,8 @@ import { PROGRAMS } from "./programs.ts";
 const LIMIT_MS = 3_000;
 /** Added to the environment that children inherit: programs read what they say. */
 const CHILD_ENV: Readonly<Record<string, string>> = { LC_ALL: "C.UTF-8" };
+/** How much of each output is kept: the longest one, of `grep` in /proc/asound, has some kilobytes. */
+const MAX_OUTPUT_BYTES = 1024 * 1024;
 /** How long a program may take to end after SIGKILL. */
 const DEATH_MS = 500;
 
@@ -20,7 +22,7 @@ export class HangingError extends Error {
 }
 
 /**
- * Runs a program to its end; returns what it wrote, and whether it succeeded.
+ * Runs a program to its end, without a terminal; returns the beginning of what it wrote, and whether it succeeded.
  * @throws {HangingError} if the program takes too long; also if it cannot be started.
  */
 export async function outputOf(
@@ -35,6 +37,8 @@ export async function outputOf(
     stdin: "null",
     stdout: "piped",
     stderr: "piped",
+    // Without the terminal of this process: when root starts it as another user, that user could type there.
+    detached: true,
   }).spawn();
   const output = outputOfChild(child);
   const answer = await within(limitMs, output);
@@ -100,17 +104,22 @@ export function isMissing(error: unknown): boolean {
 /** In place of child.output(), which leaks memory: see byte_stream.ts. */
 async function outputOfChild(child: Deno.ChildProcess) {
   const [stdout, stderr, { success, signal }] = await Promise.all([
-    gather(child.stdout),
-    gather(child.stderr),
+    beginningKept(child.stdout),
+    beginningKept(child.stderr),
     child.status,
   ]);
   return { success, signal, stdout, stderr };
 }
 
-async function gather(
+/** The first megabyte of what a program writes. It is read to its end, so that the program is never blocked. */
+export async function beginningKept(
   stream: ReadableStream<Uint8Array<ArrayBuffer>>,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const parts: Uint8Array<ArrayBuffer>[] = [];
-  for await (const bytes of bytesOf(stream)) parts.push(bytes.slice());
+  let left = MAX_OUTPUT_BYTES;
+  for await (const bytes of bytesOf(stream)) {
+    if (left > 0) parts.push(bytes.slice(0, left));
+    left -= bytes.length;
+  }
   return concatBytes(parts);
 }

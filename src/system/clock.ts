@@ -2,6 +2,7 @@
 // day in milliseconds. The module never decides anything.
 
 import { delay } from "@std/async/delay";
+import { onAbort } from "./on_abort.ts";
 
 export interface Clock {
   /** UTC by the system clock, Unix milliseconds. It may jump in either direction. */
@@ -31,17 +32,15 @@ export const systemClock: Clock = {
  */
 export function deadline(ms: number, parent?: AbortSignal): { signal: AbortSignal } & Disposable {
   const controller = new AbortController();
-  const onAbort = () => controller.abort(parent?.reason);
   const timer = setTimeout(() => {
     controller.abort(new DOMException(`timed out after ${ms / 1000} s`, "TimeoutError"));
   }, ms);
-  if (parent?.aborted) onAbort();
-  else parent?.addEventListener("abort", onAbort);
+  const listening = parent && onAbort(parent, () => controller.abort(parent.reason));
   return {
     signal: controller.signal,
     [Symbol.dispose]() {
       clearTimeout(timer);
-      parent?.removeEventListener("abort", onAbort);
+      listening?.[Symbol.dispose]();
     },
   };
 }

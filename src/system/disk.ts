@@ -43,14 +43,24 @@ export async function syncDirectory(path: string): Promise<void> {
   await directory.sync();
 }
 
-/** The size of a file in bytes; null if the file does not exist. */
-export async function sizeOf(path: string): Promise<number | null> {
+/** What the work gives, or null if the file does not exist. @throws every other error of the work. */
+export async function ifThere<T>(work: Promise<T>): Promise<T | null> {
   try {
-    return (await Deno.lstat(path)).size;
+    return await work;
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return null;
     throw error;
   }
+}
+
+/** The size of a file in bytes; null if the file does not exist. */
+export async function sizeOf(path: string): Promise<number | null> {
+  return (await ifThere(Deno.lstat(path)))?.size ?? null;
+}
+
+/** When a file was written last, Unix milliseconds; null if the file does not exist. */
+export async function modifiedMs(path: string): Promise<number | null> {
+  return (await ifThere(Deno.lstat(path)))?.mtime?.getTime() ?? null;
 }
 
 /** A file is larger than what it should hold can be. */
@@ -85,9 +95,73 @@ export async function readUpTo(
   return filled === length ? bytes : bytes.slice(0, filled);
 }
 
+/** The last `maxBytes` of a regular file as text. @throws as `readWhole`. */
+export async function readEnd(path: string, maxBytes: number): Promise<string> {
+  const { isFile, size } = await Deno.lstat(path);
+  if (!isFile) throw new Error("it is not a regular file");
+  using file = await Deno.open(path, { read: true });
+  await file.seek(Math.max(0, size - maxBytes), Deno.SeekMode.Start);
+  return new TextDecoder().decode(await readUpTo(file, maxBytes));
+}
+
 /** As `readWhole`, as text. */
 export async function readWholeText(path: string, maxBytes: number): Promise<string> {
   return new TextDecoder().decode(await readWhole(path, maxBytes));
+}
+
+/** A file of settings, certificates or accounts is smaller than this: a bundle of all authorities has 0.3 MB. */
+const MAX_NAMED_BYTES = 4 * 1024 * 1024;
+
+/**
+ * The text of a file that a person or the configuration names: a link is followed, and a pipe is read.
+ * @throws {TooLargeError}, or the error of the disk.
+ */
+export async function readNamedText(path: string): Promise<string> {
+  using file = await Deno.open(path, { read: true });
+  const bytes = new Filling();
+  for (let count = await file.read(bytes.room); count !== null;) {
+    bytes.add(count);
+    count = await file.read(bytes.room);
+  }
+  return bytes.text;
+}
+
+/** As `readNamedText`, at once. */
+export function readNamedTextSync(path: string): string {
+  using file = Deno.openSync(path, { read: true });
+  const bytes = new Filling();
+  for (let count = file.readSync(bytes.room); count !== null;) {
+    bytes.add(count);
+    count = file.readSync(bytes.room);
+  }
+  return bytes.text;
+}
+
+/** Bytes whose number is not known before. */
+class Filling {
+  #bytes = new Uint8Array(16_384);
+  #length = 0;
+
+  /** Where the next bytes go. */
+  get room(): Uint8Array {
+    return this.#bytes.subarray(this.#length);
+  }
+
+  /** @throws {TooLargeError} */
+  add(count: number): void {
+    this.#length += count;
+    if (this.#length > MAX_NAMED_BYTES) {
+      throw new TooLargeError(`it has more than ${MAX_NAMED_BYTES} bytes`);
+    }
+    if (this.#length < this.#bytes.length) return;
+    const bytes = this.#bytes;
+    this.#bytes = new Uint8Array(2 * bytes.length);
+    this.#bytes.set(bytes);
+  }
+
+  get text(): string {
+    return new TextDecoder().decode(this.#bytes.subarray(0, this.#length));
+  }
 }
 
 /** Renames a file. Returns false if the file does not exist. */
@@ -104,22 +178,12 @@ export async function renameIfThere(from: string, to: string): Promise<boolean> 
 
 /** Deletes a file if it exists. */
 export async function removeIfThere(path: string): Promise<void> {
-  try {
-    await Deno.remove(path);
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-  }
+  await ifThere(Deno.remove(path));
 }
 
 /** Whether something is there, a dangling link included. @throws if it cannot be seen. */
 export async function exists(path: string): Promise<boolean> {
-  try {
-    await Deno.lstat(path);
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
+  return await ifThere(Deno.lstat(path)) !== null;
 }
 
 /** Deletes a file that may be gone already, at once. */

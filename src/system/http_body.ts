@@ -1,6 +1,7 @@
 // Takes the body of an HTTP/1.1 request out of a connection's bytes: by its length, or in chunks (RFC 9112,
 // sections 6 and 7.1). It reads no connection itself and does not know what a body means. Pure.
 
+import { chunkSizeIn } from "./header_line.ts";
 import type { HttpRequest } from "./http_request.ts";
 
 /** The line before a chunk, its extensions included, and all trailer lines together, are not longer. */
@@ -22,7 +23,7 @@ export interface BodyStep {
 const NONE = new Uint8Array(0);
 
 /** The size of a body, bytes; null if it comes in chunks. @throws {BodyFault} */
-export function bodySize(request: HttpRequest): number | null {
+function bodySize(request: HttpRequest): number | null {
   const coding = request.headers.get("transfer-encoding");
   const length = request.headers.get("content-length");
   if (coding === undefined) return Number(length ?? "0");
@@ -73,9 +74,9 @@ export class BodyReader {
       case "size": {
         const line = lineIn(input);
         if (line === null) return null;
-        const [, hex = ""] = /^([0-9a-f]{1,8})[ \t]*(?:;.*)?$/i.exec(line) ?? [];
-        if (hex === "") throw malformed();
-        this.#left = parseInt(hex, 16);
+        const size = chunkSizeIn(line);
+        if (size === null) throw malformed();
+        this.#left = size;
         this.#count(this.#left);
         this.#state = this.#left === 0 ? "trailers" : "data";
         return { used: line.length + 2, data: NONE };

@@ -1,7 +1,7 @@
 // Reads the head of an HTTP/1.1 request (RFC 9112), strictly: what is not well formed is refused, never
 // guessed. It reads no bodies, decides nothing about the answer, and knows no connection. Pure.
 
-import { splitHeaderLine, withoutBlanks } from "./header_line.ts";
+import { listIn, splitHeaderLine } from "./header_line.ts";
 
 /** A head may be this long, its line feeds included. */
 export const MAX_HEAD_BYTES = 8192;
@@ -71,8 +71,7 @@ export function parseHead(bytes: Uint8Array): Head {
   const size = headers.get("content-length") ?? "0";
   if (!/^\d{1,15}$/.test(size)) return refused(400, "malformed content-length");
   const hasBody = headers.has("transfer-encoding") || Number(size) > 0;
-  const wishes = (headers.get("connection") ?? "").toLowerCase().split(",")
-    .map(withoutBlanks);
+  const wishes = listIn(headers.get("connection"));
   const [path = "/"] = target.split(/[?#]/, 1);
   const isKeptAlive = minor !== "0" && !wishes.includes("close");
   return { kind: "request", request: { method, path, headers, hasBody, isKeptAlive }, length };

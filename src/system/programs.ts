@@ -3,6 +3,7 @@
 
 /** Paths of the programs of the system. A test replaces one in its own process. */
 export const PROGRAMS = {
+  amixer: "/usr/bin/amixer",
   dd: "/usr/bin/dd",
   find: "/usr/bin/find",
   grep: "/usr/bin/grep",

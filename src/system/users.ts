@@ -11,8 +11,17 @@ export interface User {
 
 export const ROOT: User = { uid: 0, gid: 0 };
 
-/** The command as this user, in this group alone and without a way to more rights (setpriv(1)). */
+/**
+ * The command as this user, in this group alone and without a way to more rights (setpriv(1)). It ends with the
+ * thread that starts it. Start it without a terminal: the user could type there.
+ */
 export function asUser({ uid, gid }: User, command: readonly string[]): string[] {
-  const identity = [`--reuid=${uid}`, `--regid=${gid}`, "--clear-groups", "--no-new-privs"];
+  const identity = [
+    `--reuid=${uid}`,
+    `--regid=${gid}`,
+    "--clear-groups",
+    "--no-new-privs",
+    "--pdeathsig=KILL",
+  ];
   return [PROGRAMS.setpriv, ...identity, "--", ...command];
 }

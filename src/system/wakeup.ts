@@ -2,6 +2,7 @@
 // no data; the part that wakes up checks the state itself.
 
 import type { Clock } from "./clock.ts";
+import { onAbort } from "./on_abort.ts";
 
 /** A wait longer than this is a fallback, for which a precision of one second is enough. */
 const LONG_MS = 10_000;
@@ -29,12 +30,11 @@ export class Wakeup {
     const awake = new AbortController();
     const wake = () => awake.abort();
     this.#waiting.add(wake);
-    signal.addEventListener("abort", wake);
+    using _ = onAbort(signal, wake);
     try {
       await clock.sleep(ms > LONG_MS ? Math.ceil(ms / 1000) * 1000 : ms, awake.signal);
     } finally {
       this.#waiting.delete(wake);
-      signal.removeEventListener("abort", wake);
     }
   }
 }

@@ -1,6 +1,8 @@
 // A period of time that ends within a longer one: the hours of a schedule, or the time until a better
 // microphone appears. The module decides nothing.
 
+import { onAbort } from "./on_abort.ts";
+
 /**
  * A signal that aborts when `ends` resolves, or when `parent` aborts. `ends` must not reject, and must
  * resolve soon after the signal it receives aborts. To dispose it closes the period, waits for `ends` and
@@ -12,13 +14,12 @@ export function openUntil(
 ): { signal: AbortSignal } & AsyncDisposable {
   const controller = new AbortController();
   const close = () => controller.abort();
-  parent.addEventListener("abort", close);
-  if (parent.aborted) close();
+  const listening = onAbort(parent, close);
   const watched = ends(controller.signal).then(close);
   return {
     signal: controller.signal,
     async [Symbol.asyncDispose]() {
-      parent.removeEventListener("abort", close);
+      listening[Symbol.dispose]();
       close();
       await watched;
     },

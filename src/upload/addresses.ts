@@ -3,6 +3,7 @@
 // a limit of its own, and the losers are closed. It neither looks names up nor knows what a connection is.
 
 import type { Clock } from "../system/clock.ts";
+import { onAbort } from "../system/on_abort.ts";
 
 /** RFC 8305, section 5: "Connection Attempt Delay". */
 const STAGGER_MS = 250;
@@ -50,14 +51,12 @@ export async function connectFirst<T extends { close(): void }>(
   const waiting = inTurns(addresses);
   const running = new Set<Promise<void>>();
   const over = new AbortController();
-  const end = () => over.abort(signal.reason);
-  signal.addEventListener("abort", end);
+  using _ = onAbort(signal, () => over.abort(signal.reason));
   const won: { address: string; connection: T }[] = [];
 
   const attempt = async (address: string) => {
     const own = new AbortController();
-    const stop = () => own.abort(over.signal.reason);
-    over.signal.addEventListener("abort", stop);
+    using _ = onAbort(over.signal, () => own.abort(over.signal.reason));
     const limit = clock.sleep(limitMs, own.signal).then(() =>
       own.abort(new DOMException(`no answer for ${limitMs / 1000} s`, "TimeoutError"))
     );
@@ -71,7 +70,6 @@ export async function connectFirst<T extends { close(): void }>(
     } catch (error) {
       failures.push({ address, error });
     } finally {
-      over.signal.removeEventListener("abort", stop);
       own.abort();
       await limit;
     }
@@ -95,7 +93,6 @@ export async function connectFirst<T extends { close(): void }>(
     if (winner !== undefined) return winner;
     throw new NoAddress(failures);
   } finally {
-    signal.removeEventListener("abort", end);
     over.abort();
   }
 }

@@ -8,7 +8,7 @@
 //     └── 1xx ◄──┘     │       └─► trailers ────────────► done
 //                      └─► until the end of the connection ► done
 
-import { splitHeaderLine } from "../system/header_line.ts";
+import { chunkSizeIn, listIn, splitHeaderLine } from "../system/header_line.ts";
 
 /** Bytes of all status lines, headers and trailers together, and their number. */
 const MAX_HEAD_BYTES = 32_768;
@@ -23,7 +23,7 @@ const MAX_SIZE_LINE = 256;
 const MAX_CHUNK_OVERHEAD = 524_288;
 
 const STATUS_LINE = /^HTTP\/1\.([01]) ([1-9]\d\d)(?: .*)?$/s;
-// deno-lint-ignore no-control-regex
+// deno-lint-ignore no-control-regex -- RFC 9110, section 5.5: a value has no control characters but tabs
 const CONTROL = /[\u0000-\u0008\u000a-\u001f\u007f]/;
 
 /** A complete answer. */
@@ -206,7 +206,7 @@ export class AnswerReader {
       return;
     }
     if (this.#opensTunnel && this.#status < 300) return this.#finish();
-    const connection = tokensOf(this.#headers.get("connection"));
+    const connection = listIn(this.#headers.get("connection"));
     const stays = this.#minor === 1
       ? !connection.includes("close")
       : connection.includes("keep-alive");
@@ -247,11 +247,9 @@ export class AnswerReader {
   }
 
   #takeSize(line: string): void {
-    const digits = /^([0-9a-f]{1,8})[ \t]*(?:;.*)?$/i.exec(line)?.[1];
-    if (digits === undefined) {
-      throw new BadAnswer(`the answer has a chunk of the size ${quote(line)}`);
-    }
-    this.#left = parseInt(digits, 16);
+    const size = chunkSizeIn(line);
+    if (size === null) throw new BadAnswer(`the answer has a chunk of the size ${quote(line)}`);
+    this.#left = size;
     this.#state = this.#left === 0 ? "trailers" : "chunk";
   }
 
@@ -277,10 +275,6 @@ export class AnswerReader {
   #finish(): void {
     this.#state = "done";
   }
-}
-
-function tokensOf(header: string | null): string[] {
-  return (header ?? "").toLowerCase().split(",").map((token) => token.trim());
 }
 
 /** Whether this can still become a status line: other protocols may send nothing more. */

@@ -2,6 +2,7 @@
 // Waits of the program's own, for a cap of the rate, do not count. It decides nothing about retries.
 
 import type { Clock } from "../system/clock.ts";
+import { onAbort } from "../system/on_abort.ts";
 
 /** A longer wait is rounded up to seconds: Deno keeps a list for each length of a timer (see Wakeup). */
 const LONG_MS = 10_000;
@@ -20,7 +21,7 @@ export class AttemptTime implements Disposable {
   readonly #limits: AttemptLimits;
   readonly #over = new AbortController();
   readonly #done = new AbortController();
-  readonly #onAbort: () => void;
+  readonly #parent: Disposable;
   readonly #begunMs: number;
   #movedMs: number;
   #pausedMs = 0;
@@ -30,9 +31,7 @@ export class AttemptTime implements Disposable {
   constructor(limits: AttemptLimits) {
     this.#limits = limits;
     this.#begunMs = this.#movedMs = limits.clock.monotonicMs();
-    this.#onAbort = () => this.#over.abort(limits.signal.reason);
-    if (limits.signal.aborted) this.#onAbort();
-    else limits.signal.addEventListener("abort", this.#onAbort);
+    this.#parent = onAbort(limits.signal, () => this.#over.abort(limits.signal.reason));
     this.#watch();
   }
 
@@ -63,7 +62,7 @@ export class AttemptTime implements Disposable {
 
   [Symbol.dispose](): void {
     this.#done.abort();
-    this.#limits.signal.removeEventListener("abort", this.#onAbort);
+    this.#parent[Symbol.dispose]();
   }
 
   #nowMs(): number {

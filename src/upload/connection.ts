@@ -5,6 +5,7 @@
 //   idle ─► sending and receiving ─► idle
 //     └──────────┴── end, failure, early or unclear answer ─► closed
 
+import { onAbort } from "../system/on_abort.ts";
 import { type Answer, AnswerReader } from "./answer_reader.ts";
 import { close, type Transport } from "./transport.ts";
 import { FileFailure } from "./upload_file.ts";
@@ -27,7 +28,7 @@ export interface ExchangeOptions {
   readonly signal: AbortSignal;
 }
 
-export class Connection {
+export class Connection implements Disposable {
   readonly #transport: Transport;
   readonly #buffer = new Uint8Array(READ_BYTES);
   /** The read that was begun while the connection was idle. */
@@ -59,6 +60,10 @@ export class Connection {
     close(this.#transport);
   }
 
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
   /** The connection is idle; `onEnd` is called if the server closes the connection or sends something. */
   rest(onEnd: () => void): void {
     this.#isIdle = true;
@@ -77,9 +82,7 @@ export class Connection {
     this.#requests++;
     this.#hasAnswered = false;
     const { signal } = options;
-    const stop = () => this.close();
-    if (signal.aborted) stop();
-    signal.addEventListener("abort", stop);
+    using _ = onAbort(signal, () => this.close());
     let isKept = false;
     try {
       const receiving = this.#receive(options);
@@ -99,7 +102,6 @@ export class Connection {
       signal.throwIfAborted();
       throw error;
     } finally {
-      signal.removeEventListener("abort", stop);
       if (!isKept) this.close();
     }
   }

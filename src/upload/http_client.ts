@@ -6,6 +6,7 @@
 import { readTlsFiles, type TlsConfig, type TlsFiles } from "../config/tls_files.ts";
 import { type Clock, deadline, systemClock } from "../system/clock.ts";
 import { messageOf } from "../system/error_text.ts";
+import { onAbort } from "../system/on_abort.ts";
 import type { Answer } from "./answer_reader.ts";
 import { AttemptTime } from "./attempt_time.ts";
 import { Connection } from "./connection.ts";
@@ -171,9 +172,7 @@ export class HttpClient implements Disposable {
    */
   async #acquire(signal: AbortSignal, onStep: (step: Step) => void): Promise<Connection> {
     const own = new AbortController();
-    const stop = () => own.abort(signal.reason);
-    signal.addEventListener("abort", stop);
-    if (signal.aborted) stop();
+    using _ = onAbort(signal, () => own.abort(signal.reason));
     const freed = Promise.withResolvers<Connection>();
     this.#waiting.push(freed);
     this.#opening.add(own);
@@ -190,7 +189,6 @@ export class HttpClient implements Disposable {
     } finally {
       const at = this.#waiting.indexOf(freed);
       if (at >= 0) this.#waiting.splice(at, 1);
-      signal.removeEventListener("abort", stop);
     }
   }
 

@@ -45,14 +45,6 @@ export interface IngestClientOptions {
   readonly network?: Network;
 }
 
-/** No client certificate, and only the public authorities. */
-export const PUBLIC_TLS: TlsConfig = {
-  tlsCaFile: null,
-  tlsCaOnly: false,
-  tlsClientCertFile: null,
-  tlsClientKeyFile: null,
-};
-
 export interface DeviceIds {
   readonly pointId: string;
   readonly registerId: string;

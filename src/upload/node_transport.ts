@@ -5,6 +5,7 @@ import { connect as connectTcp, Socket } from "node:net";
 import { connect as connectTls, rootCertificates, type TLSSocket } from "node:tls";
 import type { TlsFiles } from "../config/tls_files.ts";
 import { concatBytes } from "../system/concat_bytes.ts";
+import { onAbort } from "../system/on_abort.ts";
 import type { TlsTarget, Transport } from "./transport.ts";
 
 /**
@@ -19,8 +20,7 @@ export async function connectNode(
   signal: AbortSignal,
 ): Promise<Transport> {
   const socket = connectTcp({ host: address, port });
-  const stop = () => socket.destroy();
-  signal.addEventListener("abort", stop);
+  using _ = onAbort(signal, () => socket.destroy());
   let connected: NodeTransport | null = null;
   socket.once("connect", () => {
     socket.setNoDelay(true);
@@ -34,8 +34,6 @@ export async function connectNode(
     socket.destroy();
     signal.throwIfAborted();
     throw error;
-  } finally {
-    signal.removeEventListener("abort", stop);
   }
 }
 

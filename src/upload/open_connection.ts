@@ -4,6 +4,7 @@
 
 import type { TlsFiles } from "../config/tls_files.ts";
 import type { Clock } from "../system/clock.ts";
+import { onAbort, untilAborted } from "../system/on_abort.ts";
 import { VERSION } from "../system/version.ts";
 import { connectFirst } from "./addresses.ts";
 import { AnswerReader } from "./answer_reader.ts";
@@ -40,7 +41,7 @@ export async function openConnection(options: OpenOptions): Promise<Transport> {
   let stage: Stage = "lookup";
   let transport: Transport | null = null;
   const stop = () => transport !== null && close(transport);
-  signal.addEventListener("abort", stop);
+  using _ = onAbort(signal, stop);
   try {
     const addresses = await lookUp(next.hostname, network, signal);
     onStep({ kind: "looked up", hostname: next.hostname, addresses });
@@ -66,8 +67,6 @@ export async function openConnection(options: OpenOptions): Promise<Transport> {
     stop();
     signal.throwIfAborted();
     throw explainFailure(error, stage, peer);
-  } finally {
-    signal.removeEventListener("abort", stop);
   }
 }
 
@@ -87,19 +86,6 @@ async function lookUp(
 ): Promise<readonly string[]> {
   if (/^\d+(\.\d+){3}$|:/.test(hostname)) return [hostname];
   return await untilAborted(network.lookup(hostname), signal);
-}
-
-/** What the promise gives, or the reason of the signal: some calls of the runtime never end. */
-async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  signal.throwIfAborted();
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const stop = () => reject(signal.reason);
-  signal.addEventListener("abort", stop);
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    signal.removeEventListener("abort", stop);
-  }
 }
 
 /** Asks the proxy for a tunnel (RFC 9110, section 9.3.6). */

@@ -23,7 +23,7 @@ export interface Chosen {
 }
 
 export interface QueueOptions {
-  /** How much longer a chunk waits for its true time, ms; 0: it is sent as it is. */
+  /** How much longer a chunk waits, for its true time or for the turn of this till, ms; 0: it is sent. */
   readonly clockWaitMs: (name: ChunkName) => number;
 }
 

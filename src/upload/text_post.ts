@@ -1,5 +1,5 @@
-// Posts short texts to a server other than the Ingest API, over the same way as the uploads: their client,
-// with its proxies, addresses and certificates. It does not know what the texts mean.
+// Posts short texts and messages to a server other than the Ingest API, over the same way as the uploads: their client,
+// with its proxies, addresses and certificates. It does not know what they mean.
 
 import { type Clock, systemClock } from "../system/clock.ts";
 import { TransportFailure } from "./failures.ts";
@@ -36,17 +36,18 @@ export class TextPost implements Disposable {
   }
 
   /**
-   * Posts a text. Resolves with the status of the answer.
+   * Posts a text or a message. Resolves with the status of the answer.
    * @param path with its query.
    * @throws {TransportFailure} if there is no answer; the reason of the signal.
    */
   async post(
     path: string,
-    text: { readonly type: string; readonly content: string },
+    text: { readonly type: string; readonly content: string | Uint8Array<ArrayBuffer> },
     headers: Readonly<Record<string, string>>,
     signal: AbortSignal,
   ): Promise<number> {
-    const bytes = new TextEncoder().encode(text.content);
+    const { content } = text;
+    const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
     const body = {
       sizeBytes: bytes.length,
       async *pieces(before: Uint8Array<ArrayBuffer>) {

@@ -46,7 +46,7 @@ export interface UploaderOptions {
   readonly concurrency?: number;
   /** The client's limit while nothing moves, ms; default 30 s. */
   readonly timeoutMs?: number;
-  /** How much longer a chunk waits for its true time, ms; 0: it is sent as it is. */
+  /** How much longer a chunk waits, for its true time or for the turn of this till, ms; 0: it is sent. */
   readonly clockWaitMs?: (name: ChunkName) => number;
   /** The limit of the spool, for the time until it is full; default none. */
   readonly maxSpoolBytes?: number;

@@ -19,6 +19,8 @@ export type Ping = (url: string, text: string, signal: AbortSignal) => Promise<n
 export interface HeartbeatOptions {
   readonly url: string;
   readonly intervalMs: number;
+  /** What is left of the first interval for this till, so that a fleet does not send in step. */
+  readonly firstIntervalMs?: number;
   readonly report: () => Pick<HealthReport, "status" | "problems">;
   readonly ping: Ping;
 }
@@ -30,13 +32,15 @@ export interface HeartbeatDeps {
 
 /** Runs until the signal aborts. */
 export async function sendHeartbeats(
-  { url, intervalMs, report, ping }: HeartbeatOptions,
+  { url, intervalMs, firstIntervalMs = intervalMs, report, ping }: HeartbeatOptions,
   { clock, problem }: HeartbeatDeps,
   signal: AbortSignal,
 ): Promise<void> {
   let wellMs = clock.monotonicMs();
+  let waitMs = firstIntervalMs;
   while (!signal.aborted) {
-    const wait = clock.sleep(intervalMs, signal);
+    const wait = clock.sleep(waitMs, signal);
+    waitMs = intervalMs;
     try {
       const current = withoutOwn(report());
       const nowMs = clock.monotonicMs();

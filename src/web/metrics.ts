@@ -1,34 +1,15 @@
-// Metrics: the state of the service in the Prometheus text format, version 0.0.4, for /metrics. Pure.
-// https://prometheus.io/docs/instrumenting/exposition_formats/
+// The metrics of the service, from the data of the status page. How they are written for /metrics and OTLP,
+// system/prometheus.ts and otlp.ts know. Pure.
 
 import { UPLOAD_BOUNDS_S } from "../status/counters.ts";
+import { type Labels, type MetricFamily, Metrics } from "../system/prometheus.ts";
 import type { StatusView } from "./view.ts";
-
-export const METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8";
-
-/** Label names with their values. */
-export type Labels = Readonly<Record<string, string>>;
-export type Sample = readonly [value: number, labels?: Labels];
-
-/** All samples of one name. */
-export interface MetricFamily {
-  readonly type: "gauge" | "counter" | "histogram";
-  readonly name: string;
-  readonly help: string;
-  readonly samples: readonly Sample[];
-  /** Of a histogram: the upper bounds, the count within each bound and beyond, and the sum of all values. */
-  readonly histogram?: {
-    readonly bounds: readonly number[];
-    readonly counts: readonly number[];
-    readonly sum: number;
-  };
-}
 
 /** The current metrics: the same families in every call, some of them without samples. */
 export function collectMetrics(view: StatusView): MetricFamily[] {
   const { report, counters, tally } = view;
   const { ledger, last_chunk: chunk } = report;
-  const metrics = new Metrics();
+  const metrics = new Metrics("recorder_agent_");
 
   metrics.gauge("build_info", "Always 1; the version is a label.", [[1, {
     version: report.version,
@@ -36,10 +17,8 @@ export function collectMetrics(view: StatusView): MetricFamily[] {
     register_id: report.register_id,
     device_id: report.device_id,
   }]]);
-  metrics.gauge("recording", "1 while sound is being recorded.", [[Number(report.recording)]]);
-  metrics.gauge("in_schedule", "1 during the scheduled hours.", [
-    [Number(report.in_schedule)],
-  ]);
+  metrics.gauge("recording", "1 while sound is being recorded.", Number(report.recording));
+  metrics.gauge("in_schedule", "1 during the scheduled hours.", Number(report.in_schedule));
   metrics.gauge(
     "status",
     "1 for the state that /health reports.",
@@ -50,22 +29,22 @@ export function collectMetrics(view: StatusView): MetricFamily[] {
     "1 for each current problem; /health has its message and the fix.",
     report.problems.map(({ code }) => [1, { code }]),
   );
-  metrics.gauge("clock_synchronized", "1 while the system clock is synchronized.", [
-    [Number(report.clock_synchronized)],
-  ]);
+  metrics.gauge(
+    "clock_synchronized",
+    "1 while the system clock is synchronized.",
+    Number(report.clock_synchronized),
+  );
 
-  metrics.counter("scheduled_seconds_total", "Scheduled recording time.", [
-    [ledger.scheduled_s],
-  ]);
-  metrics.counter("recorded_seconds_total", "Sound recorded.", [[ledger.recorded_s]]);
+  metrics.counter("scheduled_seconds_total", "Scheduled recording time.", ledger.scheduled_s);
+  metrics.counter("recorded_seconds_total", "Sound recorded.", ledger.recorded_s);
   metrics.counter(
     "missing_seconds_total",
     "Scheduled sound that is missing, by cause.",
     [...counters.missingMs].map(([cause, ms]) => [ms / 1000, { cause }]),
   );
-  metrics.counter("gaps_total", "Declared gaps.", [[report.gaps_total]]);
-  metrics.counter("chunks_recorded_total", "Chunks recorded.", [[report.chunks_recorded_total]]);
-  metrics.counter("capture_starts_total", "Starts of ffmpeg.", [[counters.captureStarts]]);
+  metrics.counter("gaps_total", "Declared gaps.", report.gaps_total);
+  metrics.counter("chunks_recorded_total", "Chunks recorded.", report.chunks_recorded_total);
+  metrics.counter("capture_starts_total", "Starts of ffmpeg.", counters.captureStarts);
   metrics.counter(
     "capture_ends_total",
     "Ends of ffmpeg, by reason; asked is an end that the program requested.",
@@ -74,7 +53,7 @@ export function collectMetrics(view: StatusView): MetricFamily[] {
   metrics.counter(
     "microphone_stalls_total",
     "How often a connected microphone delivered no sound for 10 s.",
-    [[report.microphone_stalls_total]],
+    report.microphone_stalls_total,
   );
   const levels: [number, Labels][] = [];
   if (typeof chunk?.peak_dbfs === "number") levels.push([chunk.peak_dbfs, { measure: "peak" }]);
@@ -90,12 +69,16 @@ export function collectMetrics(view: StatusView): MetricFamily[] {
   );
   metrics.gauge("last_chunk_level_dbfs", "Loudness of the last chunk, dB of full scale.", levels);
 
-  metrics.counter("chunks_delivered_total", "Chunks accepted by the server.", [
-    [report.uploaded_total],
-  ]);
-  metrics.counter("upload_errors_total", "Failed attempts to deliver a chunk.", [
-    [report.upload_errors_total],
-  ]);
+  metrics.counter(
+    "chunks_delivered_total",
+    "Chunks accepted by the server.",
+    report.uploaded_total,
+  );
+  metrics.counter(
+    "upload_errors_total",
+    "Failed attempts to deliver a chunk.",
+    report.upload_errors_total,
+  );
   metrics.counter(
     "upload_attempts_total",
     "Attempts to deliver a chunk, by result.",
@@ -109,7 +92,7 @@ export function collectMetrics(view: StatusView): MetricFamily[] {
   metrics.gauge(
     "last_upload_timestamp_seconds",
     "When the server last accepted a chunk, Unix time; 0 if never.",
-    [[report.last_upload_ts ?? 0]],
+    report.last_upload_ts ?? 0,
   );
   const { oldestWaitingMs, nowMs } = view;
   metrics.gauge(
@@ -117,21 +100,25 @@ export function collectMetrics(view: StatusView): MetricFamily[] {
     "Age of the oldest chunk that waits; 0 if none does.",
     oldestWaitingMs === undefined
       ? []
-      : [[oldestWaitingMs === null ? 0 : Math.max(0, nowMs - oldestWaitingMs) / 1000]],
+      : oldestWaitingMs === null
+      ? 0
+      : Math.max(0, nowMs - oldestWaitingMs) / 1000,
   );
   metrics.counter(
     "delivered_deleted_total",
     "Delivered chunks that were deleted since the start.",
-    [
-      [counters.deliveredDeleted],
-    ],
+    counters.deliveredDeleted,
   );
-  metrics.counter("chunks_lost_total", "Chunks that were lost before delivery.", [
-    [report.chunks_lost_total],
-  ]);
-  metrics.counter("chunks_lost_seconds_total", "Sound in chunks that were lost before delivery.", [
-    [report.seconds_lost_total],
-  ]);
+  metrics.counter(
+    "chunks_lost_total",
+    "Chunks that were lost before delivery.",
+    report.chunks_lost_total,
+  );
+  metrics.counter(
+    "chunks_lost_seconds_total",
+    "Sound in chunks that were lost before delivery.",
+    report.seconds_lost_total,
+  );
 
   const states = [
     ["waiting", tally.outbox],
@@ -153,7 +140,7 @@ export function collectMetrics(view: StatusView): MetricFamily[] {
     "Sound in the chunks in the spool, by state.",
     states.map(([state, { durationUs }]) => [durationUs / 1e6, { state }]),
   );
-  metrics.gauge("spool_limit_bytes", "The limit max_spool_gb.", [[view.maxSpoolBytes]]);
+  metrics.gauge("spool_limit_bytes", "The limit max_spool_gb.", view.maxSpoolBytes);
   const { freeBytes } = counters;
   metrics.gauge(
     "disk_free_bytes",
@@ -161,68 +148,13 @@ export function collectMetrics(view: StatusView): MetricFamily[] {
     freeBytes === null ? [] : [[freeBytes]],
   );
 
-  // These two names have no prefix: every Prometheus client library uses them.
-  metrics.add("gauge", "process_resident_memory_bytes", "Resident memory size in bytes.", [
-    [view.rssBytes],
-  ]);
-  metrics.add(
-    "gauge",
-    "process_start_time_seconds",
+  // Every Prometheus client library uses these two names.
+  const process = new Metrics("process_");
+  process.gauge("resident_memory_bytes", "Resident memory size in bytes.", view.rssBytes);
+  process.gauge(
+    "start_time_seconds",
     "Start time of the process since unix epoch in seconds.",
-    [[report.started_ts]],
+    report.started_ts,
   );
-  return metrics.families;
-}
-
-class Metrics {
-  readonly families: MetricFamily[] = [];
-
-  gauge(name: string, help: string, samples: readonly Sample[]): void {
-    this.add("gauge", `recorder_agent_${name}`, help, samples);
-  }
-
-  counter(name: string, help: string, samples: readonly Sample[]): void {
-    this.add("counter", `recorder_agent_${name}`, help, samples);
-  }
-
-  histogram(
-    name: string,
-    help: string,
-    histogram: Exclude<MetricFamily["histogram"], undefined>,
-  ): void {
-    const type = "histogram";
-    this.families.push({ type, name: `recorder_agent_${name}`, help, samples: [], histogram });
-  }
-
-  add(type: "gauge" | "counter", name: string, help: string, samples: readonly Sample[]): void {
-    this.families.push({ type, name, help, samples });
-  }
-}
-
-/** The text of an answer to /metrics. */
-export function formatMetrics(families: readonly MetricFamily[]): string {
-  let text = "";
-  for (const { type, name, help, samples, histogram } of families) {
-    text += `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n`;
-    text += samples.map((sample) => formatSample(name, sample)).join("");
-    if (histogram === undefined) continue;
-    let total = 0;
-    for (const [index, count] of histogram.counts.entries()) {
-      total += count;
-      const le = String(histogram.bounds[index] ?? "+Inf");
-      text += formatSample(`${name}_bucket`, [total, { le }]);
-    }
-    text += formatSample(`${name}_sum`, [histogram.sum]);
-    text += formatSample(`${name}_count`, [total]);
-  }
-  return text;
-}
-
-function formatSample(name: string, [value, labels = {}]: Sample): string {
-  const pairs = Object.entries(labels).map(([label, text]) => `${label}="${escapeLabel(text)}"`);
-  return `${name}${pairs.length === 0 ? "" : `{${pairs.join(",")}}`} ${value}\n`;
-}
-
-function escapeLabel(text: string): string {
-  return text.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n");
+  return [...metrics.families, ...process.families];
 }

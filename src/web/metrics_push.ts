@@ -6,7 +6,7 @@ import type { Clock } from "../system/clock.ts";
 import { messageOf } from "../system/error_text.ts";
 import { problems } from "../status/problems.ts";
 import type { ProblemReport } from "../status/problem_report.ts";
-import type { MetricFamily } from "./metrics.ts";
+import type { MetricFamily } from "../system/prometheus.ts";
 import { encodeOtlp, type OtlpContext } from "./otlp.ts";
 import { PushQueue } from "./push_queue.ts";
 
@@ -18,10 +18,12 @@ const MAX_TOGETHER = 15;
 const RETRYABLE: readonly number[] = [429, 502, 503, 504];
 
 /** Sends a request to the receiver. Resolves with the status of the answer. @throws without an answer. */
-export type Push = (body: string, signal: AbortSignal) => Promise<number>;
+export type Push = (body: Uint8Array<ArrayBuffer>, signal: AbortSignal) => Promise<number>;
 
 export interface MetricsPushOptions {
   readonly intervalMs: number;
+  /** What is left of the first interval for this till, so that a fleet does not send in step. */
+  readonly firstIntervalMs?: number;
   readonly resource: OtlpContext["resource"];
   readonly collect: () => readonly MetricFamily[];
   readonly push: Push;
@@ -53,8 +55,11 @@ export class MetricsPush {
   /** Runs until the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
     const { clock } = this.#deps;
+    const { intervalMs } = this.#options;
+    let { firstIntervalMs: waitMs = intervalMs } = this.#options;
     while (!signal.aborted) {
-      const wait = clock.sleep(this.#options.intervalMs, signal);
+      const wait = clock.sleep(waitMs, signal);
+      waitMs = intervalMs;
       try {
         this.#queue.add({ families: this.#options.collect(), atMs: clock.monotonicMs() });
         await this.#send(signal);
@@ -79,7 +84,7 @@ export class MetricsPush {
     }
   }
 
-  #encode(batch: readonly Waiting[]): string {
+  #encode(batch: readonly Waiting[]): Uint8Array<ArrayBuffer> {
     const { clock } = this.#deps;
     const offsetMs = clock.unixMs() - clock.monotonicMs();
     const snapshots = batch.map(({ families, atMs }) => ({ families, unixMs: atMs + offsetMs }));

@@ -1,7 +1,7 @@
 // The words of the status page: what the service is doing, in one sentence, and how times and amounts
 // are written. Pure.
 
-import { isSoundMissing } from "../status/problems.ts";
+import { isSoundMissing, problems } from "../status/problems.ts";
 import { nextChange } from "../config/schedule.ts";
 import type { Problem } from "../status/status.ts";
 import type { StatusView } from "./view.ts";
@@ -38,6 +38,9 @@ export function summarize(view: StatusView): Summary {
     const until = startMs === null ? "" : ` until ${dayAndTime(startMs, view)}`;
     const mood = complaint === null ? "paused" : "trouble";
     return { mood, headline: `Paused by schedule${until}`, detail };
+  }
+  if (first?.code === problems.paused.code) {
+    return { mood: "paused", headline: "Paused by a command", detail };
   }
   if (report.status === "error" || first !== undefined) {
     const nothing = "No sound has come from a microphone yet.";

@@ -2,7 +2,7 @@
 // that it is alive, that it is stopping. Without a notifier it does nothing. It only observes and reports;
 // the workers never read anything from it.
 
-import { isSoundMissing, kindOf } from "../status/problems.ts";
+import { isSoundMissing, kindOf, problems } from "../status/problems.ts";
 import type { HealthReport } from "../status/status.ts";
 import type { Clock } from "../system/clock.ts";
 import { printable } from "../system/printable.ts";
@@ -32,6 +32,8 @@ export interface SupervisionOptions {
   readonly watchdogUsec?: string | undefined;
   /** IANA name of the zone whose wall clock the status line shows. */
   readonly timeZone: string;
+  /** Called when the manager has taken READY. */
+  readonly onReady?: () => void;
 }
 
 /** Tells the service manager the state of the service, from its health report. */
@@ -39,6 +41,7 @@ export class Supervision {
   readonly #notifier: Notifier | null;
   readonly #feedMs: number;
   readonly #timeZone: string;
+  readonly #onReady: () => void;
   readonly #clock: Clock;
   #fedMs = -Infinity;
   #isReady = false;
@@ -50,6 +53,7 @@ export class Supervision {
     this.#notifier = options.notifier;
     this.#feedMs = Number(options.watchdogUsec ?? "") / 1000 / FEEDS_PER_WATCHDOG;
     this.#timeZone = options.timeZone;
+    this.#onReady = options.onReady ?? (() => {});
     this.#clock = clock;
   }
 
@@ -93,13 +97,14 @@ export class Supervision {
 
   /** Sends what has changed. False if it was not taken: the next poll sends it again. */
   async #tell(report: HealthReport, waitedMs: number): Promise<boolean> {
-    const isPaused = !report.in_schedule;
-    const isReady = this.#isReady || report.recording || isPaused || waitedMs >= READY_LATEST_MS;
+    const isWaiting = !report.in_schedule || isPaused(report);
+    const isReady = this.#isReady || report.recording || isWaiting || waitedMs >= READY_LATEST_MS;
     const status = `STATUS=${this.#statusLine(report)}`;
     if (status === this.#told && isReady === this.#isReady) return true;
     const message = isReady && !this.#isReady ? `READY=1\n${status}` : status;
     if (await this.#notifier?.send(message) !== true) return false;
     this.#told = status;
+    if (isReady && !this.#isReady) this.#onReady();
     this.#isReady = isReady;
     return true;
   }
@@ -110,6 +115,8 @@ export class Supervision {
       report;
     const doing = report.recording
       ? `Recording ${report.microphone}`
+      : isPaused(report)
+      ? "Paused"
       : report.in_schedule
       ? "NOT recording"
       : "Outside the schedule";
@@ -144,4 +151,9 @@ export class Supervision {
       .toZonedDateTimeISO(this.#timeZone)
       .toPlainDateTime().toString({ smallestUnit: "second" }).slice(5).replace("T", " ");
   }
+}
+
+/** Whether a person has paused the recording. */
+function isPaused({ problems: lasting }: HealthReport): boolean {
+  return lasting.some(({ code }) => code === problems.paused.code);
 }

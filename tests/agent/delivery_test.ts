@@ -1,9 +1,10 @@
 // The delivery side is replaced while it delivers: real servers and files.
 
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { Delivery } from "../../src/agent/delivery.ts";
 import { Settings } from "../../src/agent/settings.ts";
 import { type Config, loadConfig } from "../../src/config/config.ts";
+import { phaseOf } from "../../src/config/phase.ts";
 import { Status } from "../../src/status/status.ts";
 import { type Clock, systemClock } from "../../src/system/clock.ts";
 import { makeName } from "../fixtures/chunks.ts";
@@ -13,7 +14,11 @@ import { capturedLog, TempSpool, until } from "../fixtures/temp_spool.ts";
 const TOKEN = "t0ken-that-nobody-may-see";
 
 /** Delivers the chunks of minutes 0 and 1 to the first of two servers. */
-async function rig(behaviour: Behaviour, clock: Clock = systemClock) {
+async function rig(
+  behaviour: Behaviour,
+  clock: Clock = systemClock,
+  more: Record<string, string> = {},
+) {
   const temp = await TempSpool.open();
   for (const minute of [0, 1]) await temp.store("outbox", makeName(minute));
   const first = await IngestServer.start({ token: TOKEN, behaviour });
@@ -27,13 +32,23 @@ async function rig(behaviour: Behaviour, clock: Clock = systemClock) {
       RA_INGEST_BASE_URL: first.url,
       RA_INGEST_TOKEN: TOKEN,
       RA_UPLOAD_CONCURRENCY: "1",
+      ...more,
     },
   });
   const settings = new Settings(config);
   const status = new Status({ ...config, version: "1" }, clock);
   const { log, lines } = capturedLog();
   const boot = { id: "b", zeroMs: 0 };
-  const delivery = new Delivery({ settings, clock, status, spool: temp.spool, boot, log, env: {} });
+  const delivery = new Delivery({
+    settings,
+    clock,
+    status,
+    spool: temp.spool,
+    boot,
+    log,
+    env: {},
+    timeZone: "UTC",
+  });
   const stop = new AbortController();
   const ended = delivery.run(stop.signal);
   return {
@@ -91,4 +106,27 @@ Deno.test("a long wait for the old server ends at once, and so does the problem 
     ),
     true,
   );
+});
+
+Deno.test("the last chunk of a day waits for the turn of its till; the others do not", async () => {
+  const { startUnixUs, durationUs } = makeName(1);
+  const endMs = (startUnixUs + durationUs) / 1000;
+  let nowMs = endMs;
+  const clock: Clock = {
+    monotonicMs: () => systemClock.monotonicMs(),
+    unixMs: () => nowMs,
+    sleep: (ms, signal) => systemClock.sleep(ms, signal),
+  };
+  const time = (ms: number) => new Date(ms).toISOString().slice(11, 16);
+  const schedule = { RA_SCHEDULE_START: time(endMs - 6e6), RA_SCHEDULE_END: time(endMs) };
+  await using setup = await rig({ kind: "ok" }, clock, schedule);
+  const { first, temp } = setup;
+  await first.waitForChunks(1, 20_000);
+  await until(() => temp.files("outbox").length === 1);
+  const phase = phaseOf("33333333-3333-3333-3333-333333333333");
+  assert(phase > 0.1 && phase < 0.9);
+  assertEquals(first.requests.length, 1);
+  nowMs = endMs + phase * 60_000;
+  temp.spool.sealed.ring(); // it looks again
+  await first.waitForChunks(2, 20_000);
 });

@@ -33,6 +33,8 @@ const OTHER: Readonly<Record<keyof typeof KEYS, string>> = {
   opus_bitrate_kbps: "32",
   audio_device: "hw:7",
   audio_channel: "2",
+  capture_volume: "80",
+  capture_agc: "off",
   gain_db: "6",
   highpass_hz: "80",
   sample_rate: "16000",
@@ -161,4 +163,13 @@ Deno.test("what a part reads is always what is in force", () => {
   assertEquals(live.bytes, 20e9);
   settings.replace(with_("max_spool_gb"));
   assertEquals(live.bytes, 5e9);
+});
+
+Deno.test("a change of one date of the schedule is noticed", () => {
+  const on = (hours: string) => {
+    const schedule = KEYS.schedule.kind.read(`mon-fri 08:00-22:00; 2026-12-31 ${hours}`);
+    return { ...BASE, schedule } as Config;
+  };
+  assertEquals(changedKeys(on("08:00-18:00"), on("08:00-17:00")), ["schedule"]);
+  assertEquals(changedKeys(on("08:00-18:00"), on("08:00-18:00")), []);
 });

@@ -7,8 +7,8 @@ type Wait = keyof typeof BACKOFFS;
 const OURS = "cap, then full jitter (ours)";
 
 /** Bins ten times as wide as with 10,000 agents: their peaks by chance are equally high. */
-function fleet(wait: Wait, capacity = Infinity, seed = 1): Promise<FleetResult> {
-  return simulateFleet({ agents: 1000, seed, backoff: BACKOFFS[wait], capacity, binS: 10 });
+function fleet(wait: Wait, capacity = Infinity, seed = 1, agents = 1000): Promise<FleetResult> {
+  return simulateFleet({ agents, seed, backoff: BACKOFFS[wait], capacity, binS: 10 });
 }
 
 Deno.test("the peak load of a fleet whose server returns is at most 3 times the average", async () => {
@@ -36,9 +36,18 @@ Deno.test("a fleet lets a server recover that can take 6 times its normal load",
   assert(ours.drainedS !== null && ours.drainedS < 1.5 * 720, `drained after ${ours.drainedS} s`);
 });
 
+Deno.test("tills that begin together overrun a limited server, unless their phase spreads them", async () => {
+  const limited = { agents: 1000, seed: 1, backoff: BACKOFFS[OURS], capacity: 20, binS: 10 };
+  const inStep = await simulateFleet({ ...limited, withinS: 3 });
+  const spread = await simulateFleet({ ...limited, withinS: 3, hasPhase: true });
+  assert(inStep.all.peakToMean > MOST_PEAK_TO_MEAN, `in step: ${inStep.all.peakToMean}`);
+  assert(spread.all.peakToMean <= MOST_PEAK_TO_MEAN, `spread: ${spread.all.peakToMean}`);
+});
+
 Deno.test("a simulation gives the same result every time, and restores the real timers and random numbers", async () => {
   const { setTimeout } = globalThis;
   const { random } = Math;
-  assertEquals(await fleet(OURS), await fleet(OURS));
+  const small = () => fleet(OURS, Infinity, 1, 100);
+  assertEquals(await small(), await small());
   assert(globalThis.setTimeout === setTimeout && Math.random === random);
 });

@@ -1,6 +1,8 @@
 // Options that change while the recorder runs. Time and sound are simulated.
 
 import { assert, assertEquals } from "@std/assert";
+import { Refusal } from "../../src/config/config_values.ts";
+import { parseSchedule } from "../../src/config/schedule_text.ts";
 import { parseChunkName } from "../../src/chunk/chunk_name.ts";
 import type { RecorderOptions } from "../../src/capture/recorder.ts";
 import { simulatedRecorder } from "../fixtures/simulated_recorder.ts";
@@ -56,6 +58,24 @@ Deno.test("the length of chunks changes without opening the microphone again", a
   assertEquals(setup.causes().filter((cause) => cause !== "stopping"), []);
 });
 
+Deno.test("a schedule that overlaps itself is named until it is corrected", async () => {
+  const microphones = new Sockets();
+  microphones.plug(named("usb"));
+  const scheduleOf = (text: string) => {
+    const schedule = parseSchedule(text);
+    assert(!(schedule instanceof Refusal));
+    return schedule;
+  };
+  await using setup = await rig(microphones);
+  setup.run();
+  await setup.records("usb");
+  setup.change({ schedule: scheduleOf("mon-sun 00:00-24:00; mon 08:00-09:00") });
+  assertEquals(setup.codes(), ["schedule_overlaps"]);
+  setup.change({ schedule: scheduleOf("mon-sun 00:00-24:00") });
+  assertEquals([setup.codes(), setup.starts()], [[], 1]);
+  await setup.stop();
+});
+
 Deno.test("another gain opens the microphone again at once, and the gap says why", async () => {
   const microphones = new Sockets();
   microphones.plug(named("usb"));
@@ -99,4 +119,19 @@ Deno.test("another schedule ends and begins the recording within 5 s", async () 
   await setup.clock.advanceUntil("begins", () => setup.report().in_schedule, 6_000);
   await setup.records("usb");
   await setup.stop();
+});
+
+Deno.test("the phase shortens the first chunk, and the schedule ends on time", async () => {
+  const microphones = new Sockets();
+  microphones.plug(named("usb"));
+  const schedule = { startMinute: 12 * 60, endMinute: 12 * 60 + 1 };
+  await using setup = await rig(microphones, { stream: { ...STREAM, phase: 0.7 }, schedule });
+  setup.run();
+  await setup.records("usb");
+  await setup.clock.advanceUntil("ends", () => !setup.report().in_schedule, 61_000);
+  await setup.stop();
+  const lengths = setup.lengths().map(Math.round);
+  assertEquals(lengths.slice(0, 6), [3, 10, 10, 10, 10, 10]);
+  const total = setup.lengths().reduce((sum, seconds) => sum + seconds, 0);
+  assert(total > 58 && total < 61, `${total} s in a minute`);
 });

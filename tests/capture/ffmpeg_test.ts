@@ -1,6 +1,6 @@
 import type { CaptureSource } from "../../src/microphone/capture_attempts.ts";
 import { assert, assertEquals } from "@std/assert";
-import { ffmpegArguments } from "../../src/capture/ffmpeg.ts";
+import { ffmpegArguments } from "../../src/capture/ffmpeg_arguments.ts";
 
 const ALSA: CaptureSource = { kind: "alsa", pcm: "hw:1,0", channels: 1, sampleRate: 48000 };
 const OPTIONS = { sampleRate: 48000, bitrateKbps: 24, socketDir: null };

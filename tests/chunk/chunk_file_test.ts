@@ -224,6 +224,11 @@ Deno.test("repairedHeader() leaves alone what is whole, and what is damaged othe
   const noHead = chunk.slice();
   noHead[30] = (noHead[30] ?? 0) ^ 1;
   assertEquals(repairedHeader(noHead, {}), null);
+  const pages = makeStreamPages([makePacket(60, seededRandom(1))], { perPage: 1 });
+  const narrow = join(...pages);
+  const tags = narrow.findIndex((_, at) => narrow[at] === 0x54 && narrow[at + 1] === 0x61); // "Ta"
+  narrow[tags] = 0;
+  assertEquals(repairedHeader(narrow, { CHUNK_ID: crypto.randomUUID() }), null, "no room");
 });
 
 Deno.test("the whole part of a file is the same in pieces of any size, whatever is damaged", () => {

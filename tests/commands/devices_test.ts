@@ -10,6 +10,8 @@ import {
   withMicrophones,
 } from "../../src/commands/devices.ts";
 import { SystemMicrophones } from "../../src/microphone/microphones.ts";
+import { AmixerMissingError, type Mixer } from "../../src/microphone/mixer.ts";
+import type { MixerControl } from "../../src/microphone/mixer_listing.ts";
 import { soundRoot } from "../fixtures/sound/root.ts";
 
 async function printed(
@@ -31,9 +33,27 @@ async function printed(
     root,
     spoolDir: root,
     ...wanted,
+    mixerOf: cardOf,
     print: (text) => lines.push(text),
   });
   return { code, text: lines.join("\n") };
+}
+
+/** Card 3 has a control, card 0 has none, and any other one has no amixer. */
+function cardOf(card: number): Mixer {
+  const level: MixerControl = {
+    ...{ numid: 3, name: "Mic Capture Volume", index: 0, kind: "volume", min: 0, max: 35 },
+    ...{ values: [22], decibels: { min: -12, max: 23 } },
+  };
+  return {
+    read: () =>
+      card === 3
+        ? Promise.resolve([level])
+        : card === 0
+        ? Promise.resolve([])
+        : Promise.reject(new AmixerMissingError()),
+    set: () => Promise.reject(new Error("devices changes nothing")),
+  };
 }
 
 Deno.test("runDevices() prints a table, the microphone that would be recorded, and lines to paste", async () => {
@@ -53,13 +73,16 @@ To select one, paste one of its lines into config.yaml:
 HDA Intel PCH (card 0)
   audio_device: "name:HDA Intel PCH"
   audio_device: "hw:CARD=PCH,DEV=0"
+  capture_volume, capture_agc: it has no controls for them
 HDA Intel PCH (card 0, device 2)
   audio_device: "hw:CARD=PCH,DEV=2"
+  capture_volume, capture_agc: it has no controls for them
 Conference Bar (card 3, device 1)
   audio_device: "usb:1-5.1"
   audio_device: "usb:1235:8016"
   audio_device: "name:Conference Bar"
-  audio_device: "hw:CARD=Bar,DEV=1"`
+  audio_device: "hw:CARD=Bar,DEV=1"
+  capture_volume, capture_agc: Mic Capture Volume 63 % (-12 to 23 dB)`
       .slice(1),
   );
 });

@@ -149,6 +149,31 @@ Deno.test({
   },
 });
 
+Deno.test({
+  name: "what the owner of the spool runs for root has no terminal, no variable, and commands none",
+  ignore: Deno.uid() !== 0,
+  async fn() {
+    const { temp } = await spoolWith(1);
+    await using _ = temp;
+    const dir = await Deno.makeTempDir();
+    try {
+      const executable = join(dir, "recorder-agent");
+      const script = "#!/bin/sh\nread -r pid _ _ _ _ session _ < /proc/self/stat\n" +
+        'echo "session of its own: $((pid == session))"\ntr "\\0" "\\n" < /proc/$$/environ\n' +
+        `printf '\\033]0;title\\007'\nhead -c 200000 /dev/zero | tr '\\0' x\nexit 3\n`;
+      await Deno.writeTextFile(executable, script);
+      for (const path of [dir, executable]) await Deno.chmod(path, 0o755);
+      for (const sub of ["", "rejected"]) await Deno.chown(join(temp.dir, sub), 65534, 65534);
+      const { code, text } = await run(temp.dir, { all: true, executable });
+      assertEquals(code, 3);
+      assertMatch(text, /^session of its own: 1\n\uFFFD]0;title\uFFFDx/);
+      assertEquals(text.match(/x/g)?.length, 200_000);
+    } finally {
+      await Deno.remove(dir, { recursive: true });
+    }
+  },
+});
+
 // ---- beside a running uploader
 
 Deno.test("a running uploader notices within 10 s, keeps the key, and the counters balance", async () => {

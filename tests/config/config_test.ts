@@ -472,7 +472,7 @@ Deno.test("takeEnvironment() finds every RA_ variable, compiled and from source"
   const env = { RA_CHUNK_SECONDS: "5", RA_COLOUR: "blue", TZ: "UTC", SECRET_OF_OTHERS: "x" };
   const expected = { RA_CHUNK_SECONDS: "5", RA_COLOUR: "blue", TZ: "UTC" };
   const compiled = "--allow-env=RA_*,NOTIFY_SOCKET,WATCHDOG_USEC,RUNTIME_DIRECTORY," +
-    "CREDENTIALS_DIRECTORY,JOURNAL_STREAM,TZ,HTTPS_PROXY,no_proxy";
+    "STATE_DIRECTORY,CREDENTIALS_DIRECTORY,JOURNAL_STREAM,TZ,HTTPS_PROXY,no_proxy";
   const [all, some] = await Promise.all([
     environmentIn(["--allow-env"], env),
     environmentIn([compiled, "--ignore-env"], env),

@@ -44,6 +44,14 @@ Deno.test("hours that cross midnight belong to the day on which they begin, date
   ]);
 });
 
+Deno.test("an end that equals its start is 24 hours later", () => {
+  const schedule = scheduleOf("mon 09:00-09:00; thu 00:00-00:00");
+  assertEquals(recorded(schedule, "2026-06-15", "2026-06-22"), [
+    "Mon 09:00-Tue 09:00",
+    "Thu 00:00-Fri 00:00",
+  ]);
+});
+
 Deno.test("a day may have several intervals, and 24:00 ends it", () => {
   const schedule = scheduleOf("mon-sun 00:00-04:30, 08:00-12:00,13:00-24:00; tue 12:15-12:30");
   assertEquals(recorded(schedule, "2026-06-15", "2026-06-17"), [
@@ -119,6 +127,8 @@ Deno.test("parts that overlap or contradict each other are named, and all of the
       '"fri 22:00-10:00" and "sat 09:00-20:00" overlap on sat 09:00-10:00',
     "sun 22:00-10:00; mon 09:00-20:00":
       '"sun 22:00-10:00" and "mon 09:00-20:00" overlap on mon 09:00-10:00',
+    "sun 08:00-12:00; sun 11:00-13:00":
+      '"sun 08:00-12:00" and "sun 11:00-13:00" overlap on sun 11:00-12:00',
     "mon 08:00-12:00, 11:30-14:00": '"mon 08:00-12:00, 11:30-14:00" has 11:30-12:00 twice',
     "mon-sun 20:00-10:00, 09:00-11:00":
       '"mon-sun 20:00-10:00, 09:00-11:00" and "mon-sun 20:00-10:00, 09:00-11:00" overlap on mon ' +
@@ -160,6 +170,8 @@ Deno.test("the next change is found behind weeks without one, and null if there 
   assertEquals(changes(scheduleOf("mon-sun 00:00-24:00"), "2026-01-01T00:00", 1), [null]);
   assertEquals(changes(scheduleOf("mon-sun 09:00-09:00"), "2026-01-01T00:00", 1), [null]);
   assertEquals(changes(scheduleOf("mon-sun off"), "2026-01-01T00:00", 1), [null]);
+  const weekly = scheduleOf("mon 08:00-09:00");
+  assertEquals(changes(weekly, "2026-06-15T08:30", 2), ["2026-06-15T09:00", "2026-06-22T08:00"]);
   const holidays = scheduleOf("mon 08:00-09:00; 2026-06-01-2026-09-27 off");
   assertEquals(changes(holidays, "2026-05-26T00:00", 1), ["2026-09-28T08:00"]);
 });

@@ -22,7 +22,7 @@ console.log(`seed ${seed}`);
 for (const target of targets) {
   const endMs = performance.now() + eachMs;
   let cases = 0;
-  const finding = fuzz(target, seed, (runs) => {
+  const finding = await fuzz(target, seed, (runs) => {
     cases = runs;
     return values.runs === undefined ? performance.now() < endMs : runs < Number(values.runs);
   });

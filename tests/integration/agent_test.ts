@@ -10,6 +10,7 @@ import { decodeToPcm, findLag, makeChirp, opusinfo, sampleRate } from "../fixtur
 import { makeCertificates } from "../fixtures/certificates.ts";
 import { IngestServer, type ReceivedChunk } from "../fixtures/ingest_server.ts";
 import { PulseMicrophone } from "../fixtures/pulse_microphone.ts";
+import { until } from "../fixtures/temp_spool.ts";
 
 const TOKEN = "a-token-that-is-nowhere-else";
 
@@ -172,12 +173,24 @@ Deno.test("the sound of the microphone arrives complete, in order, once, with it
   assert(!JSON.stringify(agent.log).includes(TOKEN));
 });
 
+/** Seconds of sound in the file that grows in this folder; 0: there is none. */
+function secondsIn(recording: string): number {
+  try {
+    const file = Deno.readFileSync(join(recording, names(recording)[0] ?? "none"));
+    return (cutToLastPage(file)?.samples ?? 0) / sampleRate;
+  } catch {
+    return 0; // it was sealed just now
+  }
+}
+
 Deno.test("after kill -9 during a chunk a restart delivers the sound up to at most 1 s before the kill, and declares the rest", async () => {
   await using setup = await rig({ chunk_seconds: 4 });
   {
     await using killed = await setup.start();
     await killed.said("Recording.");
-    await sleep(6000);
+    await setup.ingest.waitForChunks(1, 60_000);
+    // In the middle of a later chunk.
+    await until(() => secondsIn(join(setup.spool, "recording")) > 1.5);
     const killedMs = Date.now();
     await killed.end("SIGKILL");
     const [part] = names(join(setup.spool, "recording"));

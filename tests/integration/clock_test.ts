@@ -81,8 +81,8 @@ for (const [what, offsetMs] of [["past", -TWO_WEEKS], ["future", TWO_WEEKS]] as 
     assertEquals(agent.ingest.chunks.length, 0, "no chunk is sent with a wrong time");
     agent.setRight();
     await agent.ingest.waitForChunks(5, 20_000);
-    const endedMs = Date.now();
     await agent.stop();
+    const endedMs = Date.now();
     const { chunks, violations, duplicates } = agent.ingest;
     assertEquals([violations, duplicates], [[], 0]);
     let sample = 0;

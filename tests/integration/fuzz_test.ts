@@ -6,7 +6,7 @@ import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path/join";
 import { cutToLastPage } from "../../src/chunk/chunk_file.ts";
 import { Chunker, type ChunkEvent } from "../../src/chunk/chunker.ts";
-import { ffmpegArguments } from "../../src/capture/ffmpeg.ts";
+import { ffmpegArguments } from "../../src/capture/ffmpeg_arguments.ts";
 
 import { OpusStreamReader } from "../../src/chunk/opus.ts";
 import { run } from "../fixtures/command.ts";

@@ -4,13 +4,18 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path/join";
 import { type ChunkName, formatChunkName } from "../../src/chunk/chunk_name.ts";
+import { S3Client } from "../../src/receive/s3_client.ts";
+import { parseS3Access } from "../../src/receive/s3_settings.ts";
+import { systemClock } from "../../src/system/clock.ts";
 import { AgentProcess } from "../fixtures/agent_process.ts";
 import { temporaryCertificates } from "../fixtures/certificates.ts";
 import { makeChunk, makeName } from "../fixtures/chunks.ts";
 import { fieldsOf, filesBelow } from "../fixtures/receive_rig.ts";
 import { ReceiverProcess } from "../fixtures/receiver_process.ts";
+import { BUCKET, S3Double } from "../fixtures/s3_double.ts";
 import { SmallDisk } from "../fixtures/small_disk.ts";
 import { runReceiverKills } from "../receiving/kills.ts";
+import { bucketShelf } from "../receiving/shelf.ts";
 
 const TOKEN = "the-token";
 
@@ -18,6 +23,21 @@ Deno.test("agent and receiver, both killed at random moments, lose no chunk, dou
   const report = await runReceiverKills({ seed: 2026, kills: 3, chunks: 40 });
   assertEquals(report.faults, []);
   assertEquals(report.chunks, 160);
+});
+
+Deno.test("two receivers with one bucket, killed at random moments like the agent, lose and double no chunk", async () => {
+  await using double = new S3Double();
+  const credentials = await Deno.makeTempFile({ prefix: "s3-" });
+  await Deno.writeTextFile(credentials, double.credentials);
+  const access = parseS3Access(double.credentials);
+  using client = new S3Client({
+    ...{ bucket: BUCKET, access: () => access, caCerts: [], clock: systemClock },
+  });
+  const shelf = bucketShelf({ client, prefix: "shop/", credentials });
+  const report = await runReceiverKills({ seed: 7, kills: 2, chunks: 40, receivers: 2, shelf });
+  assertEquals(report.faults, []);
+  assertEquals(report.chunks, 120);
+  await Deno.remove(credentials);
 });
 
 /** Delivers a chunk by hand. */

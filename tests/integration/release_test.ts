@@ -1,7 +1,7 @@
 // `deno task release` on a copy of the source, for the architecture of this machine: its output, and that
 // the output is reproducible.
 
-import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path/join";
 import manifest from "../../deno.json" with { type: "json" };
 import { runtime } from "../fixtures/binaries.ts";
@@ -11,7 +11,7 @@ const ROOT = new URL("../..", import.meta.url).pathname;
 const TARGET = "x86_64-unknown-linux-gnu";
 const SOURCES = [
   ...["main.ts", "src", "deno.json", "deno.lock", ".ci", ".gitignore", "LICENSE"],
-  ...["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "docs"],
+  ...["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "docs", "packaging"],
   ...["recorder-agent.service", "config.yaml.example", ".env.example"],
 ];
 
@@ -33,6 +33,10 @@ Deno.test("a release is made from a commit, names it, can be verified, and is re
       `releases namespaces="recorder-agent-release" ${publicKey}`,
       { append: true },
     );
+    // The runtime of the tests stands for one of Deno, which cannot be fetched everywhere.
+    const runtimes = join(source, ".ci/runtimes");
+    const known = await Deno.readTextFile(runtimes);
+    await Deno.writeTextFile(runtimes, known.replaceAll(", tests", ", Deno"));
     const git = (...args: string[]) =>
       run("git", ["-C", source, "-c", "user.name=t", "-c", "user.email=t@localhost", ...args]);
     await git("init", "--quiet");
@@ -55,12 +59,19 @@ Deno.test("a release is made from a commit, names it, can be verified, and is re
     assertEquals(sums.trim().split("\n").map((line) => line.split("  ")[1]), [
       name,
       `${name}.tar.gz`,
+      `recorder-agent_${manifest.version}_amd64.deb`,
     ]);
-    const verify = "ssh-keygen -Y verify -f ../.ci/release_signers -I releases " +
-      "-n recorder-agent-release -s SHA256SUMS.sig < SHA256SUMS";
-    const check = `${verify} && sha256sum --check --strict SHA256SUMS`;
-    await run("sh", ["-c", `cd ${dist} && ${check}`]);
-    await assertRejects(() => run("sh", ["-c", `cd ${dist} && echo >> SHA256SUMS && ${check}`]));
+    const page = await Deno.readTextFile(join(source, "docs/how-to/verify-a-release.md"));
+    const [, commands = ""] = /```sh\n([^]*?)```/.exec(page) ?? [];
+    assertStringIncludes(commands, "ssh-keygen -Y verify");
+    const verify = `cd ${source} && ${commands}`;
+    await run("sh", ["-c", verify]);
+    for (const file of ["SHA256SUMS", name]) {
+      const path = join(dist, file);
+      const spoil =
+        `cp ${path} ${dir}/kept; echo >> ${path}; (${verify}) && exit 9; mv ${dir}/kept ${path}`;
+      await run("sh", ["-c", spoil]);
+    }
     const { stdout } = await run("tar", ["-tzf", join(dist, `${name}.tar.gz`)]);
     const entries = new TextDecoder().decode(stdout).trim().split("\n");
     assert(entries.includes(`${name}/docs/reference/problems.md`));
@@ -93,7 +104,7 @@ Deno.test("a release is made from a commit, names it, can be verified, and is re
     assertEquals(await Deno.readTextFile(join(clone, "dist/SHA256SUMS")), sums);
     assertEquals(
       [...Deno.readDirSync(join(clone, "dist"))].length,
-      3,
+      4,
       "no signature without a key",
     );
 
@@ -101,6 +112,19 @@ Deno.test("a release is made from a commit, names it, can be verified, and is re
     await run("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", stranger]);
     const unsigned = await release(clone, { RELEASE_KEY: stranger }).then(() => "", String);
     assertMatch(unsigned, /key of RELEASE_KEY must be in \.ci\/release_signers/);
+
+    // A runtime that nobody has compared is in no release, and one of the tests in no signed release.
+    const inClone = (...args: string[]) =>
+      run("git", ["-C", clone, "-c", "user.name=t", "-c", "user.email=t@localhost", ...args]);
+    const cases = [
+      ["# none", "", /must be one of \.ci\/runtimes.*\n {2}[0-9a-f]{64}\n[^]*commit this line/],
+      [known, key, /Cannot sign a release as its runtime must be Deno's own/],
+    ] as const;
+    for (const [text, RELEASE_KEY, message] of cases) {
+      await Deno.writeTextFile(join(clone, ".ci/runtimes"), text);
+      await inClone("commit", "--quiet", "--all", "--message", "other runtimes");
+      assertMatch(await release(clone, { RELEASE_KEY }).then(() => "", String), message);
+    }
 
     await Deno.writeTextFile(join(source, "README.md"), "changed");
     const refused = await release().then(() => "", (error) => String(error));

@@ -4,11 +4,14 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path/join";
 import { cutToLastPage, readChunkHeader } from "../../src/chunk/chunk_file.ts";
 import { AgentProcess } from "../fixtures/agent_process.ts";
+import { exists } from "../../src/system/disk.ts";
 import { decodeToPcm, findLag, makeChirp, sampleRate } from "../fixtures/audio.ts";
 import { IngestServer } from "../fixtures/ingest_server.ts";
+import { FakeServiceManager } from "../fixtures/notify_socket.ts";
 import { PulseMicrophone } from "../fixtures/pulse_microphone.ts";
 
 const TOKEN = "a-token-that-is-nowhere-else";
+const MAIN = new URL("../../main.ts", import.meta.url).pathname;
 const OTHER_ID = "44444444-4444-4444-8444-444444444444";
 
 async function rig() {
@@ -130,3 +133,91 @@ Deno.test("settings that promise it change without losing a sample; others cost 
   assertEquals(causes.filter((cause) => cause === "settings_changed").length, 1);
   assert(!JSON.stringify(agent.log).includes(TOKEN));
 });
+
+Deno.test("a start with a wrong file uses the settings that worked last, until the file is corrected", async () => {
+  const dir = await Deno.makeTempDir({ prefix: "last-good-" });
+  try {
+    await using manager = await FakeServiceManager.start();
+    const env = {
+      NOTIFY_SOCKET: manager.path,
+      RUNTIME_DIRECTORY: manager.runtimeDir,
+      STATE_DIRECTORY: dir,
+    };
+    // Not now, so that no microphone is needed.
+    const hour = new Date().getHours();
+    const time = (hours: number) => `${String((hour + hours) % 24).padStart(2, "0")}:00`;
+    const config = {
+      ingest_base_url: "https://ingest.example.com",
+      ingest_token: TOKEN,
+      spool_dir: join(dir, "spool"),
+      schedule_start: time(6),
+      schedule_end: time(8),
+    };
+    {
+      await using agent = await AgentProcess.start({ config, dir, env });
+      await manager.told("READY", "1");
+      await until(() => exists(join(dir, "last_good_config.json")));
+      assertEquals(await agent.end("SIGTERM"), 0);
+    }
+    const wrong = { ...config, schedule_start: "25:00", ingest_base_url: "nonsense" };
+    await using agent = await AgentProcess.start({ config: wrong, dir, env });
+    const { body } = await agent.health();
+    assertEquals((await problemsOf(agent)).map(({ code }) => code), ["config_not_applied"]);
+    assertMatch(JSON.stringify(body.problems), /worked last are in force.*nonsense.*25:00/);
+    await agent.reload({ ...config, schedule_start: time(5) });
+    await agent.said("The configuration was read again.");
+    assertEquals(await problemsOf(agent), []);
+    await until(async () =>
+      JSON.parse(await Deno.readTextFile(join(dir, "last_good_config.json"))).schedule_start ===
+        (hour + 5) % 24 * 60
+    );
+    assertEquals(await agent.end("SIGTERM"), 0);
+    assert(!JSON.stringify(agent.log).includes(TOKEN));
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});
+
+Deno.test("a command pauses the recording over a restart, another one resumes it, and the gap is declared", async () => {
+  await using setup = await rig();
+  const { config, dir, microphone } = setup;
+  const command = async (...words: string[]) => {
+    const path = join(dir, "config.yaml");
+    const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: ["run", "-A", "--no-check", MAIN, ...words, "-c", path],
+    }).output();
+    return { code, text: new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr) };
+  };
+  {
+    await using agent = await AgentProcess.start({ config, dir, env: microphone.env });
+    await agent.said("Recording.");
+    const { code, text } = await command("pause", "15m");
+    assertEquals(code, 0, text);
+    assertMatch(text, /^Recording is paused until \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\n$/);
+    await until(async () => (await agent.health()).body.recording === false);
+    assert((await problemsOf(agent)).some(({ code }) => code === "recording_paused"));
+    assertEquals(await agent.end("SIGTERM"), 0);
+  }
+  const { code, text } = await command("resume");
+  assertEquals(code, 1);
+  assertMatch(text, /the service does not run/);
+  await using agent = await AgentProcess.start({ config, dir, env: microphone.env });
+  const { body, status } = await agent.health();
+  assertEquals([body.recording, body.status, status], [false, "degraded", 200]);
+  assert((await problemsOf(agent)).some(({ code }) => code === "recording_paused"));
+  assertEquals(await command("resume"), { code: 0, text: "Recording resumes\n" });
+  await agent.said("Recording.");
+  await agent.said("Recorded.");
+  assertEquals(await agent.end("SIGTERM"), 0);
+  const causes = (await Deno.readTextFile(join(config.spool_dir, "gaps.jsonl"))).trim().split("\n")
+    .map((line) => JSON.parse(line).cause);
+  assert(causes.filter((cause) => cause === "paused").length >= 2, causes.join());
+});
+
+async function until(condition: () => Promise<boolean>): Promise<void> {
+  const endMs = performance.now() + 20_000;
+  while (!await condition()) {
+    assert(performance.now() < endMs);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}

@@ -6,7 +6,7 @@ import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
 import { join } from "@std/path/join";
 import { cutToLastPage, readChunkHeader } from "../../src/chunk/chunk_file.ts";
 import { Chunker, PREROLL_SAMPLES } from "../../src/chunk/chunker.ts";
-import { ffmpegArguments } from "../../src/capture/ffmpeg.ts";
+import { ffmpegArguments } from "../../src/capture/ffmpeg_arguments.ts";
 
 import { OpusStreamReader } from "../../src/chunk/opus.ts";
 import { ffprobe, makeSpeech, opusinfo } from "../fixtures/audio.ts";

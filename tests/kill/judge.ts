@@ -1,7 +1,7 @@
 // Measures by sound what the kills have cost: it decodes every chunk and searches for it in what the
 // microphone really heard. Reports of the agent itself count only as claims to be checked.
 
-import { PAGE_MS } from "../../src/capture/ffmpeg.ts";
+import { PAGE_MS } from "../../src/capture/ffmpeg_arguments.ts";
 import { cutToLastPage, readChunkHeader } from "../../src/chunk/chunk_file.ts";
 import { decodeToPcm, opusinfo, sampleRate } from "../fixtures/audio.ts";
 import type { ReceivedChunk } from "../fixtures/ingest_server.ts";

@@ -48,6 +48,29 @@ Deno.test("captureAttempts() uses only combinations that are offered", async () 
   ]);
 });
 
+Deno.test("captureAttempts() asks for enough channels for the one that is wanted", () => {
+  const altset = (channels: number, rate: number) => ({
+    ...{ channels, rates: [rate], formats: ["S16_LE"] },
+  });
+  const array: CaptureDevice = {
+    ...{ card: 1, device: 0, cardId: "Array", name: "Array", alsaName: "hw:CARD=Array,DEV=0" },
+    usb: null,
+    offers: {
+      channels: [],
+      rates: [],
+      altsets: [altset(2, 48000), altset(1, 48000), altset(6, 16000)],
+    },
+  };
+  const counts = (least: number, device: CaptureDevice | string = array) =>
+    captureAttempts(device, 48000, least).map(({ channels }) => channels);
+  assertEquals(counts(1), [1, 2, 6, 1]);
+  assertEquals(counts(2), [2, 6, 1, 2]);
+  assertEquals(counts(4), [6, 2, 1, 6], "even at a lower rate");
+  assertEquals(counts(7), [6, 2, 1, 6], "the nearest that there is");
+  assertEquals(counts(3, { ...array, offers: null }), [4, 6, 8, 2, 1, 4]);
+  assertEquals(counts(10, "shop_array").slice(0, 3), [10, 11, 12]);
+});
+
 Deno.test("captureAttempts() converts at once if S16_LE is not offered", async () => {
   const umik = (await devicesOf("odd_names"))[1];
   assert(umik !== undefined);

@@ -90,29 +90,6 @@ Deno.test("parseAudioDevice() reads sockets, makes, serial numbers, names and PC
   for (const [text, expected] of cases) assertEquals(parseAudioDevice(text), expected, `${text}`);
 });
 
-Deno.test("chooseMicrophone() prefers USB, then the lowest number, and gives the reason", async () => {
-  const mixed = await systemOf("capture_at_device_1");
-  const reasonOf = (system: SoundSystem) => choose(system).reason;
-  assertEquals(
-    reasonOf(await systemOf("one_usb_microphone")),
-    'USB microphone "USB PnP Sound Device" (card 1, usb:1-1.2): the only USB microphone',
-  );
-  assertEquals(
-    reasonOf(mixed),
-    'USB microphone "Conference Bar" (card 3, device 1, usb:1-5.1): the only USB microphone',
-  );
-  assertEquals(
-    reasonOf(await twins()),
-    'USB microphone "USB PnP Sound Device" (card 0, usb:1-1.3): the lowest number of 2 USB ' +
-      'microphones; to record another one, "USB PnP Sound Device" (card 1, usb:1-1.2), set audio_device ' +
-      'to a line of "recorder-agent devices"',
-  );
-  assertEquals(
-    reasonOf(without(mixed, "1-5.1")),
-    'microphone "HDA Intel PCH" (card 0): the only microphone, not on USB',
-  );
-});
-
 Deno.test("chooseMicrophone() keeps the one recorded last, whatever its number", async () => {
   const system = await twins();
   for (const index of [0, 1]) {
@@ -268,24 +245,6 @@ Deno.test("chooseMicrophone() lists the present microphones if none or several m
   }
 });
 
-Deno.test("chooseMicrophone() describes the sound cards if none can capture", async () => {
-  const advice = ". Plug in a USB microphone, or set audio_device (RA_AUDIO_DEVICE) " +
-    "to an ALSA PCM, for example plughw:1,0";
-  const nothing = `Cannot find a microphone: there are no sound cards${advice}`;
-  assertEquals(refusal(await systemOf("no_sound_cards")), nothing);
-  assertEquals(refusal(await systemOf(null)), nothing);
-  assertEquals(
-    refusal(await systemOf("pi_without_microphone")),
-    "Cannot find a microphone: none of the 3 sound cards can capture " +
-      `(card 0 "bcm2835 Headphones", card 1 "vc4-hdmi-0", card 2 "vc4-hdmi-1")${advice}`,
-  );
-  assertEquals(
-    refusal(await systemOf("usb_speaker_only")),
-    "Cannot find a microphone: the only sound card can play, but not capture " +
-      `(card 0 "USB Audio")${advice}`,
-  );
-});
-
 Deno.test("audioDeviceTexts() returns only values that match this microphone and no other", async () => {
   const texts = ({ devices }: SoundSystem, index = 0) => {
     const device = devices[index];
@@ -319,24 +278,5 @@ Deno.test("deviceOfPcm() finds the device behind hw: and plughw:", async () => {
   }
   for (const pcm of ["hw:3", "hw:CARD=Bar", "default", "usbmic", "hw:7,0"]) {
     assertEquals(deviceOfPcm(pcm, devices), null, pcm);
-  }
-});
-
-Deno.test("virtual devices are recorded only if audio_device names them", () => {
-  const card = (number: number, driver: string, name: string) => ({
-    ...{ number, id: name, driver, name, longName: name },
-  });
-  const device = (number: number, name: string) => ({
-    ...{ card: number, device: 0, cardId: name, name, alsaName: `hw:CARD=${name},DEV=0` },
-    ...{ usb: null, offers: null },
-  });
-  for (const virtual of ["Loopback", "Dummy", "UAC2_Gadget"]) {
-    const cards = [card(0, virtual, virtual), card(1, "googlevoicehat", "HAT")];
-    const devices = [device(0, virtual), device(1, "HAT")];
-    assertEquals(choose({ cards, devices }).device.name, "HAT");
-    assertEquals(choose({ cards, devices }, `name:${virtual}`).device.name, virtual);
-    const alone = { cards: cards.slice(0, 1), devices: devices.slice(0, 1) };
-    const { message } = assertThrows(() => choose(alone), NoMicrophoneError);
-    assertStringIncludes(message, `there is only "${virtual}" (card 0), which is not a microphone`);
   }
 });

@@ -144,6 +144,26 @@ Deno.test("while changes are reported, the system is read only after a report", 
   assertEquals(await cardId(), "Device_2", "without reports each call reads the system");
 });
 
+Deno.test("a helper that lives and reports nothing hides a plug for a minute only", async () => {
+  await using setup = await setUp("one_usb_microphone");
+  await Deno.mkdir(`${setup.root}/dev/snd`, { recursive: true });
+  let nowMs = 0;
+  const events = {
+    sighting: () => ({ count: 0, atMs: nowMs }),
+    isCurrent: ({ atMs }: { atMs: number }, mostMs = 600_000) => nowMs - atMs < mostMs,
+    wait: () => Promise.resolve(),
+  };
+  const microphones = new SystemMicrophones({ ...setup.options, events });
+  const cardId = async () => (await microphones.find()).device?.cardId;
+  assertEquals(await cardId(), "Device");
+  await setup.edit("/proc/asound/cards", (text) => text.replace("[Device  ", "[Device_1"));
+  await setup.edit("/dev/snd/pcmC1D0c", () => "");
+  nowMs = 59_000;
+  assertEquals([await microphones.plugged(), await cardId()], [false, "Device"]);
+  nowMs = 61_000;
+  assertEquals([await microphones.plugged(), await cardId()], [true, "Device_1"]);
+});
+
 Deno.test("explain() says which process uses it, which group may open it, and what it offers", async () => {
   await using setup = await setUp("one_usb_microphone");
   const { microphones, root } = setup;

@@ -35,12 +35,6 @@ Deno.test("readSoundSystem() distinguishes two equal microphones by path and ser
   assertEquals(devices[0]?.usb?.vendorProduct, devices[1]?.usb?.vendorProduct);
 });
 
-Deno.test("readSoundSystem() returns no devices if nothing can capture", async () => {
-  for (const recording of ["no_sound_cards", "pi_without_microphone", "usb_speaker_only"]) {
-    assertEquals(await devicesOf(recording), []);
-  }
-});
-
 Deno.test("readSoundSystem() returns nothing before /proc/asound exists", async () => {
   await using system = await soundRoot(null);
   assertEquals(await readSoundSystem(system), { cards: [], devices: [] });
@@ -170,15 +164,4 @@ Deno.test("readHolders() searches the open files if ALSA does not name an owner"
   assertEquals(await readHolders(device, system), [{ pid: 77, program: "arecord" }]);
   assertEquals(await readHolders(null, system), [{ pid: 77, program: "arecord" }]);
   assertEquals(await readHolders({ ...device, card: 2 }, system), []);
-});
-
-Deno.test("a card whose id ALSA would misread is opened by its present number", async () => {
-  for (const id of ["Mic für 2", "my mic", "a,b"]) {
-    await using system = await soundRoot("one_usb_microphone");
-    const path = `${system.root}/proc/asound/cards`;
-    const cards = await Deno.readTextFile(path);
-    await Deno.writeTextFile(path, cards.replace("[Device         ]", `[${id.padEnd(15)}]`));
-    const [device] = (await readSoundSystem(system)).devices;
-    assertEquals([device?.cardId, device?.alsaName], [id, "hw:1,0"]);
-  }
 });

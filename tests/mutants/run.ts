@@ -27,13 +27,15 @@ const MODULES = [
   "src/upload/verdict.ts",
   "src/status/ledger.ts",
   "src/microphone/microphone_choice.ts",
+  "src/system/connection_life.ts",
   "src/system/http_body.ts",
   "src/receive/chunk_form.ts",
   "src/receive/multipart_reader.ts",
+  "src/receive/shares.ts",
 ];
 /** All that the unit tests read. */
 const COPIED = [
-  ...["deno.json", "deno.lock", "main.ts", "src", "tests", "bench", "docs", ".ci"],
+  ...["deno.json", "deno.lock", "main.ts", "src", "tests", "bench", "docs", ".ci", "packaging"],
   ...["config.yaml.example", ".env.example", "recorder-agent.service", "README.md"],
 ];
 const ENOUGH = 0.95;

@@ -149,6 +149,39 @@ export const METERS: readonly Meter[] = [
   },
 ];
 
+/**
+ * ffmpeg and ffprobe of another Debian, which is in this folder (as `deno task test:debian13` leaves it). Needs
+ * root.
+ */
+export function otherDebian(root: string): { decoders: Decoder[]; meters: Meter[] } {
+  // The folder with the files is mounted in a namespace that goes with the program.
+  const inside = (program: string, dir: string, args: readonly string[]): [string, string[]] => {
+    const script = `mount --bind "$0" ${root}/mnt && exec chroot ${root} "$@"`;
+    return ["unshare", ["--mount", "sh", "-c", script, dir, `/usr/bin/${program}`, ...args]];
+  };
+  const below = (file: string) => ["/mnt", file.slice(file.lastIndexOf("/") + 1)].join("/");
+  const decoder = (codec: string): Decoder => ({
+    name: `ffmpeg of ${root}, ${codec}`,
+    program: "unshare",
+    decode: async (file, wav) => {
+      const options = ["-nostdin", "-v", "error", "-c:a", codec, "-i", below(file)];
+      const args = [...options, "-f", "wav", "-"];
+      const { stdout } = await run(...inside("ffmpeg", join(file, ".."), args));
+      await Deno.writeFile(wav, stdout);
+    },
+  });
+  const show = ["-v", "error", "-show_entries", "format=duration", "-of", "csv=p=0"];
+  return {
+    decoders: [decoder("opus"), decoder("libopus")],
+    meters: [{
+      name: `ffprobe of ${root}`,
+      program: "unshare",
+      measure: async (file) =>
+        Number(await text(...inside("ffprobe", join(file, ".."), [...show, below(file)]))),
+    }],
+  };
+}
+
 /** What a decoder makes of a file, at 48 kHz. */
 export async function decodeWith(decoder: Decoder, file: string): Promise<Float32Array> {
   const dir = await Deno.makeTempDir({ prefix: "decoder-" });

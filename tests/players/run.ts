@@ -3,6 +3,8 @@
 // the number of samples, the first second, the length that is stated, and, for players that play to a sound
 // server in real time, what of the start was not heard: that says something only on an idle machine. It prints
 // tables for docs/testing.md. The exit code is 1 if a decoder is not exact. What is not installed is left out.
+//
+// `tests/players/run.ts [DIR]`: also with the ffmpeg of the Debian in DIR.
 
 import { join } from "@std/path/join";
 import { decodeToPcm, makeSpeech } from "../fixtures/audio.ts";
@@ -11,7 +13,15 @@ import { Browser } from "../fixtures/browser.ts";
 import { PulseMicrophone } from "../fixtures/pulse_microphone.ts";
 import { recordedTill } from "../fixtures/real_till.ts";
 import { compare, record } from "./sound_server.ts";
-import { DECODERS, decodeWith, differenceIn, isInstalled, METERS, vlc } from "./decoders.ts";
+import {
+  DECODERS,
+  decodeWith,
+  differenceIn,
+  isInstalled,
+  METERS,
+  otherDebian,
+  vlc,
+} from "./decoders.ts";
 
 const RATE = 48_000;
 const CHUNK_SECONDS = 5;
@@ -30,6 +40,8 @@ interface Sample {
   readonly uncut: string;
   readonly startSample: number;
 }
+
+const other = Deno.args[0] === undefined ? { decoders: [], meters: [] } : otherDebian(Deno.args[0]);
 
 let failed = false;
 const dir = await Deno.makeTempDir({ prefix: "players-" });
@@ -75,7 +87,7 @@ async function makeSamples(dir: string): Promise<Sample[]> {
 async function decoders(samples: readonly Sample[]): Promise<void> {
   row(["decoder", "samples", "first second", "later", "first chunk of a stream"]);
   row(["-", "-", "-:", "-:", "-"]);
-  for (const decoder of DECODERS) {
+  for (const decoder of [...DECODERS, ...other.decoders]) {
     if (!await isInstalled(decoder.program)) continue;
     let [wrong, first, later, missing] = [0, 0, 0, 0];
     const uncut = new Map<string, Float32Array>();
@@ -109,7 +121,7 @@ async function meters(samples: readonly Sample[]): Promise<void> {
   console.log();
   row(["length by", "too long, s"]);
   row(["-", "-:"]);
-  for (const meter of METERS) {
+  for (const meter of [...METERS, ...other.meters]) {
     if (!await isInstalled(meter.program)) continue;
     let most = 0;
     for (const { path, reference } of samples) {
@@ -158,22 +170,39 @@ async function browser(samples: readonly Sample[]): Promise<void> {
       if (pathname === "/") {
         return new Response("<!doctype html>", { headers: { "content-type": "text/html" } });
       }
-      const bytes = await Deno.readFile(join(dir, pathname));
-      return new Response(bytes, { headers: { "content-type": "audio/ogg" } });
+      const bytes = await Deno.readFile(join(dir, pathname)).catch(() => null);
+      if (bytes === null) return new Response(null, { status: 404 }); // it asks for an icon, too
+      const headers = { "content-type": "audio/ogg", "accept-ranges": "bytes" };
+      // Without ranges a browser knows no length.
+      const [, from, to] = /^bytes=(\d+)-(\d*)$/.exec(request.headers.get("range") ?? "") ?? [];
+      if (from === undefined) return new Response(bytes, { headers });
+      const end = to === "" ? bytes.length : Math.min(bytes.length, Number(to) + 1);
+      const range = `bytes ${from}-${end - 1}/${bytes.length}`;
+      return new Response(bytes.subarray(Number(from), end), {
+        ...{ status: 206, headers: { ...headers, "content-range": range } },
+      });
     },
   );
   await using chromium = await Browser.start();
   await using page = await chromium.open(`http://127.0.0.1:${server.addr.port}/`, { width: 800 });
   let [wrong, first, tooLong] = [0, 0, 0];
-  for (const { path, reference } of samples) {
+  for (const { path, reference, uncut, startSample } of samples) {
     const url = path.slice(dir.length);
     const decoded = await page.evaluate(`(async () => {
-      const bytes = await (await fetch("${url}")).arrayBuffer();
-      const sound = await new OfflineAudioContext(1, 1, ${RATE}).decodeAudioData(bytes);
-      return { length: sound.length, first: [...sound.getChannelData(0).subarray(0, ${RATE})] };
-    })()`) as { length: number; first: number[] };
+      const decode = async (url) => {
+        const bytes = await (await fetch(url)).arrayBuffer();
+        const sound = await new OfflineAudioContext(1, 1, ${RATE}).decodeAudioData(bytes);
+        return sound.getChannelData(0);
+      };
+      const [heard, whole] = [await decode("${url}"), await decode("${uncut.slice(dir.length)}")];
+      const start = ${startSample} + whole.length - ${WHOLE_SECONDS * RATE};
+      const expected = whole.subarray(${startSample} === 0 ? 0 : start);
+      let most = 0;
+      for (let at = 0; at < ${RATE}; at++) most = Math.max(most, Math.abs(heard[at] - expected[at]));
+      return { length: heard.length, whole: whole.length, first: most };
+    })()`) as { length: number; first: number };
     if (decoded.length !== reference.length) wrong++;
-    first = Math.max(first, differenceIn(Float32Array.from(decoded.first), reference, 0));
+    first = Math.max(first, decoded.first);
     const seconds = await page.evaluate(`new Promise((resolve, reject) => {
       const audio = new Audio("${url}");
       audio.onloadedmetadata = () => resolve(audio.duration);

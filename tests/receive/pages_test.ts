@@ -4,11 +4,14 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path/join";
 import { coverageOf, missingUs } from "../../src/receive/day_coverage.ts";
 import { FolderOverview, MAX_AGE_MS } from "../../src/receive/folder_overview.ts";
+import { HoleCauses } from "../../src/receive/hole_causes.ts";
+import { renderTills } from "../../src/receive/pages.ts";
 import { findGrant, parseTokens } from "../../src/receive/token_file.ts";
-import { ids, makeName } from "../fixtures/chunks.ts";
+import { ids, makeChunk, makeName } from "../fixtures/chunks.ts";
 import { Document } from "../fixtures/documents.ts";
 import { startReceiver, TOKEN } from "../fixtures/receive_rig.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
+import { SimulatedTill } from "../fixtures/simulated_till.ts";
 
 Deno.test("a day is complete if each chunk begins where one ends; holes and overlaps are found in any order", () => {
   const span = (startUnixUs: number, durationUs: number) => ({ startUnixUs, durationUs });
@@ -65,6 +68,64 @@ Deno.test("the page has each till with its last chunk and what is missing; the m
   await writer.close();
   const { code, stderr } = await promtool.output();
   assertEquals([code, new TextDecoder().decode(stderr)], [0, ""]);
+});
+
+Deno.test("the longest holes of a day have their causes, as far as the chunks around them say them", async () => {
+  const till = new SimulatedTill();
+  till.start();
+  till.hear(11);
+  till.stop();
+  till.pass(30_000);
+  till.start("microphone_missing");
+  till.hear(11);
+  // Nothing waits any more but the chunk that follows.
+  till.waits(till.chunks[4] ?? null);
+  till.hear(5);
+  till.stop();
+  const away = [1, 4];
+  assertEquals(till.chunks.length, 7);
+  const dir = await Deno.makeTempDir({ prefix: "causes-" });
+  const device = join(dir, ids.pointId, ids.registerId, ids.deviceId);
+  await till.deliver(join(device, "2026-11-23"), (index) => !away.includes(index));
+  const overview = new FolderOverview(dir, new SimulatedClock(Date.now()));
+  const { tills } = await overview.read();
+  const causes = tills[0]?.coverage.holes.map(({ fromUnixUs, toUnixUs, why }) =>
+    [Math.round((toUnixUs - fromUnixUs) / 1e5) / 10, why] as const
+  );
+  assertEquals(causes, [[5, ["will not come"]], [30, ["microphone_missing"]], [5, [
+    "not received yet",
+  ]]]);
+  const text = renderTills({ tills, isCut: false }, Date.UTC(2026, 10, 23, 13));
+  assertMatch(text, /\(0:00:30\.\d+\) microphone_missing<br>/);
+  await Deno.remove(dir, { recursive: true });
+});
+
+Deno.test("a cause that is hostile text is shown as text, and files that say nothing have unknown causes", async () => {
+  const tag = "<script>alert(1)</script>";
+  const files = [0, 2, 4].map((minute) => ({
+    name: { ...makeName(minute), durationUs: 60e6 },
+    path: String(minute),
+  }));
+  const coverage = coverageOf(files.map(({ name }) => name));
+  assert(coverage);
+  const [first, second] = files;
+  const stream = (index: number) => ({
+    STREAM_ID: String(index),
+    STREAM_SAMPLE: "0",
+    CHUNK_ID: files[index]?.name.key ?? "",
+  });
+  const causes = new HoleCauses((path) => {
+    if (path === first?.path) return Promise.resolve(makeChunk(stream(0)));
+    if (path !== second?.path) return Promise.reject(new Error("unreadable"));
+    const gap = { PREVIOUS_CHUNK_ID: first?.name.key ?? "", GAP_BEFORE_MS: "60000" };
+    return Promise.resolve(makeChunk({ ...stream(1), ...gap, GAP_CAUSE: tag }));
+  });
+  const explained = await causes.explain(coverage, files);
+  assertEquals(explained.holes.map(({ why }) => why), [[tag], []]);
+  const till = { ...ids, day: "2026-11-23", coverage: explained };
+  const text = renderTills({ tills: [till], isCut: false }, Date.UTC(2026, 10, 23, 13));
+  assert(!text.includes("<script"));
+  assert(text.includes("&#60;script&#62;alert"));
 });
 
 Deno.test("the pages need the token of all, or one for pages; a browser gives it as a password", async () => {

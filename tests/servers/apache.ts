@@ -2,7 +2,7 @@
 
 import { dirname } from "node:path";
 import { join } from "@std/path/join";
-import { onFreePorts, serverDir, ServerProcess } from "./server_process.ts";
+import { type Front, startFront } from "./server_process.ts";
 
 export interface ApacheOptions {
   /** Where requests are passed on, as URL of plain HTTP; without it, it serves a folder with one file. */
@@ -16,19 +16,11 @@ export interface ApacheOptions {
   readonly tls?: { readonly certPem: string; readonly keyPem: string } | undefined;
 }
 
-/** A running Apache httpd. */
-export interface Apache extends AsyncDisposable {
-  readonly process: ServerProcess;
-  readonly port: number;
-  url(host?: string): string;
-}
-
 const MODULES = ["mpm_event", "authz_core", "ssl", "socache_shmcb", "proxy", "proxy_http"];
 
-export function startApache(options: ApacheOptions): Promise<Apache> {
+export function startApache(options: ApacheOptions): Promise<Front> {
   const { upstream, file, modules = [], server = "", tls } = options;
-  return onFreePorts(1, async ([port = 0]) => {
-    const dir = await serverDir("apache");
+  const configure = async (dir: string, port: number) => {
     const path = join(dir, "htdocs", file ?? "index.html");
     await Deno.mkdir(dirname(path), { recursive: true });
     await Deno.writeTextFile(path, "It works.\n");
@@ -41,15 +33,13 @@ SSLEngine on
 SSLSessionCache shmcb:${dir}/cache(65536)
 SSLCertificateFile ${dir}/cert.pem
 SSLCertificateKeyFile ${dir}/key.pem`;
-    await Deno.writeTextFile(
-      join(dir, "apache.conf"),
-      `
+    return `
 ServerRoot ${dir}
 ${
-        [...MODULES, ...modules]
-          .map((name) => `LoadModule ${name}_module /usr/lib/apache2/modules/mod_${name}.so`)
-          .join("\n")
-      }
+      [...MODULES, ...modules]
+        .map((name) => `LoadModule ${name}_module /usr/lib/apache2/modules/mod_${name}.so`)
+        .join("\n")
+    }
 Listen 127.0.0.1:${port}
 ServerName localhost
 PidFile ${dir}/apache.pid
@@ -66,19 +56,12 @@ DocumentRoot ${dir}/htdocs
 ${encryption}
 ${server}
 ${upstream === undefined ? "" : `ProxyPass / ${upstream}/`}
-`,
-    );
-    const process = await ServerProcess.start({
-      program: "/usr/sbin/apache2",
-      args: ["-DFOREGROUND", "-f", join(dir, "apache.conf")],
-      dir,
-      ports: [port],
-    });
-    return {
-      process,
-      port,
-      url: (host = "127.0.0.1") => `${tls === undefined ? "http" : "https"}://${host}:${port}`,
-      [Symbol.asyncDispose]: () => process[Symbol.asyncDispose](),
-    };
+`;
+  };
+  return startFront({
+    program: "/usr/sbin/apache2",
+    args: (path) => ["-DFOREGROUND", "-f", path],
+    configure,
+    isTls: tls !== undefined,
   });
 }

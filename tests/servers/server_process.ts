@@ -105,6 +105,47 @@ export class ServerProcess implements AsyncDisposable {
   }
 }
 
+/** A running server with one port. */
+export interface Front extends AsyncDisposable {
+  readonly process: ServerProcess;
+  readonly port: number;
+  /** Its base URL, under an address or a name of this machine. */
+  url(host?: string): string;
+}
+
+/** What a server with one port and one configuration file needs. */
+export interface FrontOptions extends Pick<ServerOptions, "program" | "endSignal"> {
+  /** Its arguments. @param path of its configuration. */
+  readonly args: (path: string) => readonly string[];
+  /** Its configuration. It can write further files to the folder. */
+  readonly configure: (dir: string, port: number) => Promise<string>;
+  readonly isTls?: boolean;
+}
+
+/** Starts one on a free port. */
+export function startFront(options: FrontOptions): Promise<Front> {
+  const { program, args, configure, isTls = false, endSignal } = options;
+  return onFreePorts(1, async ([port = 0]) => {
+    const dir = await serverDir(program.replace(/.*\//, ""));
+    const path = join(dir, "server.conf");
+    await Deno.writeTextFile(path, await configure(dir, port));
+    const end = endSignal === undefined ? {} : { endSignal };
+    const process = await ServerProcess.start({
+      program,
+      args: args(path),
+      dir,
+      ports: [port],
+      ...end,
+    });
+    return {
+      process,
+      port,
+      url: (host = "127.0.0.1") => `${isTls ? "https" : "http"}://${host}:${port}`,
+      [Symbol.asyncDispose]: () => process[Symbol.asyncDispose](),
+    };
+  });
+}
+
 /** A folder for a server, in which the user nobody may write. */
 export async function serverDir(name: string): Promise<string> {
   const dir = await Deno.makeTempDir({ prefix: `recorder-agent-${name}-` });

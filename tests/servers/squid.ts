@@ -2,7 +2,7 @@
 
 import { join } from "@std/path/join";
 import { run } from "../fixtures/command.ts";
-import { onFreePorts, serverDir, ServerProcess } from "./server_process.ts";
+import { type Front, startFront } from "./server_process.ts";
 
 export interface SquidOptions {
   /** Every request must name them. */
@@ -13,15 +13,8 @@ export interface SquidOptions {
   readonly hosts?: Readonly<Record<string, string>>;
 }
 
-/** A running squid. */
-export interface Squid extends AsyncDisposable {
-  readonly process: ServerProcess;
-  readonly port: number;
-}
-
-export function startSquid({ login, denies = false, hosts = {} }: SquidOptions): Promise<Squid> {
-  return onFreePorts(1, async ([port = 0]) => {
-    const dir = await serverDir("squid");
+export function startSquid({ login, denies = false, hosts = {} }: SquidOptions): Promise<Front> {
+  const configure = async (dir: string, port: number) => {
     const hostLines = Object.entries(hosts).map(([name, address]) => `${address} ${name}\n`);
     await Deno.writeTextFile(join(dir, "hosts"), `127.0.0.1 localhost\n${hostLines.join("")}`);
     if (login !== undefined) {
@@ -35,9 +28,7 @@ auth_param basic realm shop
 auth_param basic children 1
 acl known proxy_auth REQUIRED
 http_access deny !known`;
-    await Deno.writeTextFile(
-      join(dir, "squid.conf"),
-      `
+    return `
 http_port 127.0.0.1:${port}
 ${auth}
 http_access ${denies ? "deny" : "allow"} all
@@ -55,19 +46,12 @@ netdb_filename none
 pinger_enable off
 shutdown_lifetime 0 seconds
 max_filedescriptors 1024
-`,
-    );
-    const process = await ServerProcess.start({
-      program: "/usr/sbin/squid",
-      args: ["-N", "-f", join(dir, "squid.conf")],
-      dir,
-      ports: [port],
-      endSignal: "SIGKILL", // on SIGTERM it takes two seconds
-    });
-    return {
-      process,
-      port,
-      [Symbol.asyncDispose]: () => process[Symbol.asyncDispose](),
-    };
+`;
+  };
+  return startFront({
+    program: "/usr/sbin/squid",
+    args: (path) => ["-N", "-f", path],
+    configure,
+    endSignal: "SIGKILL", // on SIGTERM it takes two seconds
   });
 }

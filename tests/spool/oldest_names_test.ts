@@ -31,6 +31,18 @@ function sorted(names: readonly ChunkName[]): ChunkName[] {
   return names.toSorted((a, b) => (texts.get(a) ?? "") < (texts.get(b) ?? "") ? -1 : 1);
 }
 
+/** Puts a name into a sorted list. */
+function insert(names: ChunkName[], name: ChunkName): void {
+  const text = formatChunkName(name);
+  let [from, to] = [0, names.length];
+  while (from < to) {
+    const middle = (from + to) >> 1;
+    if (formatChunkName(names[middle] ?? name) < text) from = middle + 1;
+    else to = middle;
+  }
+  names.splice(from, 0, name);
+}
+
 /** Takes all names out, the oldest first. */
 function drain(oldest: OldestNames): ChunkName[] {
   const held: ChunkName[] = [];
@@ -58,21 +70,20 @@ Deno.test("of names in any order the oldest are held unchanged, at most a third 
 });
 
 Deno.test("the held names are always the oldest of a sorted list, whatever comes and goes", () => {
-  for (let seed = 1; seed <= 27; seed++) {
+  for (let seed = 1; seed <= 18; seed++) {
     const random = seededRandom(seed);
     // Few different starts: many are equal.
     const makeName = nameMaker(random, [5, 50, 1e6][seed % 3] ?? 5);
     const oldest = new OldestNames([3, 40, 1e6][Math.floor(seed / 3) % 3] ?? 3);
-    let model: ChunkName[] = [];
+    const model: ChunkName[] = [];
     for (let step = 0; step < 150; step++) {
       const dice = random();
       if (dice < 0.5) {
         for (let more = random() * 12; more > 0; more--) {
           const name = makeName();
           oldest.offer(name);
-          model.push(name);
+          insert(model, name);
         }
-        model = sorted(model);
       } else if (model.length > 0) {
         const at = dice < 0.8 ? 0 : Math.floor(random() * model.length);
         const [name = makeName()] = model.splice(at, 1);

@@ -97,7 +97,7 @@ Deno.test("sizes are counted after open(), while chunks come and go, and are nev
     const name = parseChunkName(fileName) ?? chunkAt(0);
     return { ...name, startUnixUs: name.startUnixUs + Math.round(random() * 1e5) };
   };
-  for (let round = 0; round < 5; round++) {
+  for (let round = 0; round < 3; round++) {
     await using temp = await TempSpool.open((dir) => {
       for (const sub of CHUNK_DIRS) putByHand(dir, sub, 300);
     });

@@ -36,6 +36,8 @@ function everyWording(): Diagnosis[] {
     scheduleOverlaps: problems.scheduleOverlaps([
       '"mon 08:00-12:00" and "mon 11:00-13:00" overlap on mon 11:00-12:00',
     ]),
+    noLevelControl: problems.noLevelControl("USB Mic", "it has no control for its level"),
+    amixerMissing: problems.amixerMissing(),
     silent: problems.silent(-90),
     stuck: problems.stuck(-1),
     clipping: problems.clipping(),
@@ -45,6 +47,7 @@ function everyWording(): Diagnosis[] {
     ffmpegIncomplete: problems.ffmpegIncomplete("libopus encoder"),
     ffmpegStuck: problems.ffmpegStuck(77),
     soundSystemHangs: problems.soundSystemHangs("find gave no answer within 3 s"),
+    paused: problems.paused("2026-11-29 15:40:00"),
     recorderFailed: problems.recorderFailed(error),
     uploadFailing: problems.uploadFailing("the server answered 500"),
     uploadMisconfigured: problems.uploadMisconfigured("the server answered 401"),
@@ -62,7 +65,10 @@ function everyWording(): Diagnosis[] {
     clockNotSynchronized: problems.clockNotSynchronized(),
     healthPortUnavailable: problems.healthPortUnavailable(8042, error),
     metricsPushFailing: problems.metricsPushFailing("the receiver answered 401"),
-    configNotApplied: problems.configNotApplied(["config.yaml:3: chunk_seconds: 0 is too short"]),
+    configNotApplied: problems.configNotApplied(
+      ["config.yaml:3: chunk_seconds: 0 is too short"],
+      "earlier",
+    ),
     restartNeeded: problems.restartNeeded(["spool_dir", "health_port"]),
     heartbeatFailing: problems.heartbeatFailing("the monitor answered 404"),
     updateRolledBack: problems.updateRolledBack("0.3.1", "it ended 3 times"),

@@ -10,6 +10,17 @@ Deno.test("outputOf() returns what a program writes, and whether it succeeded", 
   await assertRejects(() => outputOf("no-such-program", []), Deno.errors.NotFound);
 });
 
+Deno.test("outputOf() gives a program no terminal: root may start it as another user, who could type there", async () => {
+  const { stdout } = await outputOf("cat", ["/proc/self/stat"]);
+  const [pid, , , , , session] = new TextDecoder().decode(stdout).split(" ");
+  assertEquals(session, pid, "a session of its own");
+});
+
+Deno.test("outputOf() keeps a megabyte of what a program writes, and lets it write the rest", async () => {
+  const { success, stdout } = await outputOf("head", ["-c", "3000000", "/dev/zero"]);
+  assertEquals([success, stdout.length], [true, 1024 * 1024]);
+});
+
 Deno.test("a program that hangs is killed and reported", async () => {
   const startMs = performance.now();
   await assertRejects(
@@ -51,8 +62,9 @@ Deno.test("no program is looked up in PATH: each is started by the path that the
   assertEquals(permitted.toSorted(), Object.values(started).toSorted());
 });
 
-Deno.test("a child inherits the environment without the token and the service manager's variables", async () => {
+Deno.test("a child inherits the environment without the token, the proxy and the service manager's variables", async () => {
   const own = { RA_INGEST_TOKEN: "t0ken", RA_POINT_ID: "p", NOTIFY_SOCKET: "/run/n", TZ: "UTC" };
+  const proxies = { HTTPS_PROXY: "http://till:s3cret@proxy", no_proxy: "localhost" };
   const { stdout } = await new Deno.Command(Deno.execPath(), {
     args: [
       "run",
@@ -60,14 +72,15 @@ Deno.test("a child inherits the environment without the token and the service ma
       "--no-check",
       join(import.meta.dirname ?? "", "../fixtures/child_environment.ts"),
     ],
-    env: { ...own, LC_ALL: "ru_RU.UTF-8", PULSE_SERVER: "unix:/run/pulse" },
+    env: { ...own, ...proxies, LC_ALL: "ru_RU.UTF-8", PULSE_SERVER: "unix:/run/pulse" },
     stderr: "inherit",
   }).output();
   const { taken, children } = JSON.parse(new TextDecoder().decode(stdout));
-  assertEquals({ ...taken, ...own }, taken);
+  assertEquals({ ...taken, ...own, ...proxies }, taken);
   for (const environ of children) {
     const names = environ.map((variable: string) => variable.replace(/=.*/s, ""));
-    for (const name of ["RA_INGEST_TOKEN", "RA_POINT_ID", "NOTIFY_SOCKET"]) {
+    const secret = ["RA_INGEST_TOKEN", "RA_POINT_ID", "NOTIFY_SOCKET", ...Object.keys(proxies)];
+    for (const name of secret) {
       assert(!names.includes(name), name);
     }
     for (const kept of ["PULSE_SERVER=unix:/run/pulse", "TZ=UTC", "LC_ALL=C.UTF-8"]) {

@@ -2,6 +2,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { Redactor } from "../../src/system/redact.ts";
+import { threadMs } from "../fixtures/thread_time.ts";
 
 const TOKENS = [
   "t0ken-that-nobody-may-see",
@@ -80,9 +81,10 @@ Deno.test("what is not the token stays, and no text takes long", () => {
   assertEquals(new Redactor("").hide(text), text);
   for (const token of ["\\\\\\\\", "&&&&", "%%%%", "t0ken-that", "aaaaaaaa"]) {
     for (const unit of ["\\", "&amp;", "%25", "&#000000", "aaaaaaa", "t0ken-tha"]) {
-      const startedMs = performance.now();
-      new Redactor(token).hide(unit.repeat(65_536 / unit.length));
-      assert(performance.now() - startedMs < 1000, `${token} in ${unit}`);
+      const tookMs = threadMs(() => {
+        new Redactor(token).hide(unit.repeat(65_536 / unit.length));
+      });
+      assert(tookMs < 1000, `${token} in ${unit}`);
     }
   }
 });
@@ -90,9 +92,10 @@ Deno.test("what is not the token stays, and no text takes long", () => {
 Deno.test("no token and no text together take long: backslashes in a row, which escape each other", () => {
   for (const token of ["\\".repeat(6) + "abcdefg", "\\".repeat(64), "\\\\a".repeat(20)]) {
     const { hide } = new Redactor(token);
-    const startedMs = performance.now();
-    for (const text of ["\\".repeat(20_000), "\\\\a\\".repeat(5_000)]) hide(`${text}b`);
-    assert(performance.now() - startedMs < 3_000, token);
+    const tookMs = threadMs(() => {
+      for (const text of ["\\".repeat(20_000), "\\\\a\\".repeat(5_000)]) hide(`${text}b`);
+    });
+    assert(tookMs < 3_000, token);
     for (const times of [0, 1, 2, 3]) {
       let text = token;
       for (let time = 0; time < times; time++) text = JSON.stringify(text).slice(1, -1);

@@ -9,7 +9,7 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import { concatBytes } from "../../src/system/concat_bytes.ts";
-import { PUBLIC_TLS } from "../../src/upload/ingest_client.ts";
+import { PUBLIC_TLS } from "../fixtures/public_tls.ts";
 import { type FailureKind, TransportFailure } from "../../src/upload/failures.ts";
 import {
   HttpClient,
@@ -285,11 +285,12 @@ Deno.test("a server that stays silent in each TLS handshake takes only a few des
   {
     await using _server = server;
     using client = makeClient(server.url.replace("http://127.0.0.1", "https://localhost"));
-    for (let attempt = 0; attempt < 10; attempt++) {
-      assertEquals((await failureOf(client, { silenceMs: 100 })).kind, "timeout");
+    // On a busy machine an attempt may end before it has a connection.
+    for (let attempt = 0; connections < 10; attempt++) {
+      assert(attempt < 1000, `${connections} connections`);
+      assertEquals((await failureOf(client, { silenceMs: 50 })).kind, "timeout");
     }
-    await until(() => ended.length >= 6);
-    assertEquals(connections, 10);
+    await until(() => connections - ended.length <= 4);
   }
   await until(() => descriptors() <= before);
 });

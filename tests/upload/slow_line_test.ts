@@ -3,7 +3,8 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { delay } from "@std/async/delay";
-import { IngestClient, PUBLIC_TLS } from "../../src/upload/ingest_client.ts";
+import { IngestClient } from "../../src/upload/ingest_client.ts";
+import { PUBLIC_TLS } from "../fixtures/public_tls.ts";
 import { inMemory } from "../../src/upload/upload_file.ts";
 import { ids, makeName } from "../fixtures/chunks.ts";
 import { IngestServer } from "../fixtures/ingest_server.ts";

@@ -2,7 +2,7 @@
 // key of the configuration.
 
 import { assertEquals, assertMatch, assertRejects } from "@std/assert";
-import { PUBLIC_TLS } from "../../src/upload/ingest_client.ts";
+import { PUBLIC_TLS } from "../fixtures/public_tls.ts";
 import { TransportFailure } from "../../src/upload/failures.ts";
 import { TextPost } from "../../src/upload/text_post.ts";
 import { rawServer } from "../fixtures/tcp_server.ts";

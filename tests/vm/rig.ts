@@ -69,6 +69,11 @@ export class Rig implements AsyncDisposable {
     return rig;
   }
 
+  /** Folder that the guest has at /share. */
+  get share(): string {
+    return join(this.#options.folder, "share");
+  }
+
   /** @throws if the guest is off. */
   get running(): Running {
     if (this.#running === null) throw new Error("The guest is off");

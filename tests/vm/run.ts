@@ -16,6 +16,7 @@ import { costScenarios } from "./scenarios/cost.ts";
 import { encryptedScenarios } from "./scenarios/encrypted.ts";
 import { hostScenarios } from "./scenarios/host.ts";
 import { microphoneScenarios } from "./scenarios/microphone.ts";
+import { packageScenarios } from "./scenarios/package.ts";
 import { sandboxScenarios } from "./scenarios/sandbox.ts";
 import { serviceScenarios } from "./scenarios/service.ts";
 import { startScenarios } from "./scenarios/start.ts";
@@ -28,6 +29,8 @@ const SCENARIOS: readonly Scenario[] = [
   ...sandboxScenarios,
   ...encryptedScenarios,
   ...costScenarios,
+  // They change how the program was installed, so they are the last ones.
+  ...packageScenarios,
 ];
 
 interface Row extends Finding {

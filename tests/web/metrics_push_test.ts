@@ -1,5 +1,6 @@
 import { assertEquals } from "@std/assert";
 import type { Diagnosis } from "../../src/status/problems.ts";
+import { readOtlp } from "../fixtures/otlp_message.ts";
 import { MetricsPush } from "../../src/web/metrics_push.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
 
@@ -24,7 +25,7 @@ async function pushing(
     resource: {},
     collect: () => [{ type: "gauge", name: "n", help: "", samples: [[collected++]] }],
     push: (body) => {
-      const { metrics } = JSON.parse(body).resourceMetrics[0].scopeMetrics[0];
+      const { metrics } = readOtlp(body).resourceMetrics[0].scopeMetrics[0];
       requests.push(
         metrics.map((metric: { gauge: { dataPoints: { timeUnixNano: string }[] } }) =>
           (Number(metric.gauge.dataPoints[0]?.timeUnixNano) / 1e6 - NOON) / 60_000

@@ -1,7 +1,8 @@
 // /metrics, checked with the tool of Prometheus.
 
 import { assertEquals, assertStringIncludes } from "@std/assert";
-import { collectMetrics, formatMetrics } from "../../src/web/metrics.ts";
+import { formatMetrics } from "../../src/system/prometheus.ts";
+import { collectMetrics } from "../../src/web/metrics.ts";
 import type { StatusView } from "../../src/web/view.ts";
 import { ShiftedClock } from "../fixtures/shifted_clock.ts";
 import { fillDay, NOW_MS, startStatusRig } from "../fixtures/status_rig.ts";

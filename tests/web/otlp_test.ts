@@ -1,6 +1,7 @@
 import { assertEquals } from "@std/assert";
+import { readOtlp } from "../fixtures/otlp_message.ts";
 import { encodeOtlp } from "../../src/web/otlp.ts";
-import type { MetricFamily } from "../../src/web/metrics.ts";
+import type { MetricFamily } from "../../src/system/prometheus.ts";
 
 const START = 1_785_000_000_000;
 const CONTEXT = { resource: { "service.name": "recorder-agent" }, startUnixMs: START };
@@ -18,10 +19,10 @@ const FAMILIES: MetricFamily[] = [
 ];
 
 function encode(unixMs: number, families = FAMILIES) {
-  return JSON.parse(encodeOtlp([{ families, unixMs }], CONTEXT)).resourceMetrics[0];
+  return readOtlp(encodeOtlp([{ families, unixMs }], CONTEXT)).resourceMetrics[0];
 }
 
-Deno.test("a request is what the JSON mapping of OTLP says: strings for 64 bits, numbers for enums", () => {
+Deno.test("a request has each metric in the fields that OTLP gives it", () => {
   const { resource, scopeMetrics: [{ scope, metrics }] } = encode(START + 1500);
   const times = {
     startTimeUnixNano: "1785000000000000000",
@@ -49,7 +50,7 @@ Deno.test("a request is what the JSON mapping of OTLP says: strings for 64 bits,
       sum: {
         aggregationTemporality: 2,
         isMonotonic: true,
-        dataPoints: [{ ...times, asDouble: 3, attributes: [] }],
+        dataPoints: [{ ...times, asDouble: 3 }],
       },
     },
     {
@@ -75,7 +76,7 @@ Deno.test("several snapshots keep their order and their own times", () => {
     families: gauge === undefined ? [] : [gauge],
     unixMs: START + ms,
   }));
-  const { scopeMetrics: [{ metrics }] } = JSON.parse(encodeOtlp(snapshots, CONTEXT))
+  const { scopeMetrics: [{ metrics }] } = readOtlp(encodeOtlp(snapshots, CONTEXT))
     .resourceMetrics[0];
   const times = metrics.map(({ gauge }: { gauge: { dataPoints: { timeUnixNano: string }[] } }) =>
     gauge.dataPoints[0]?.timeUnixNano
@@ -86,4 +87,26 @@ Deno.test("several snapshots keep their order and their own times", () => {
 Deno.test("a fraction of a millisecond is rounded, and no time loses digits", () => {
   const { scopeMetrics: [{ metrics: [gauge] }] } = encode(1_785_000_000_123.7);
   assertEquals(gauge.gauge.dataPoints[0].timeUnixNano, "1785000000124000000");
+});
+
+Deno.test("values keep every bit: small, large, negative, fractions, and texts beyond ASCII", () => {
+  const values = [0, -0.5, 1e-300, 2 ** 53, -120.25];
+  const families: MetricFamily[] = values.map((value, at) => ({
+    type: "gauge",
+    name: `n${at}`,
+    help: "Größe".repeat(40), // a length of two bytes
+    samples: [[value, { what: "микрофон" }]],
+  }));
+  const { scopeMetrics: [{ metrics }] } = encode(START, families);
+  assertEquals(
+    metrics.map(({ description, gauge: { dataPoints: [point] } }: {
+      description: string;
+      gauge: { dataPoints: { asDouble: number; attributes: unknown }[] };
+    }) => [description, point?.asDouble, point?.attributes]),
+    values.map((value) => [
+      "Größe".repeat(40),
+      value,
+      [{ key: "what", value: { stringValue: "микрофон" } }],
+    ]),
+  );
 });

@@ -1,0 +1,130 @@
+// Pauses and resumes the recording on command, keeps the pause over a restart, and reports it. pause.ts has
+// its states; the recorder obeys.
+
+import { join } from "@std/path/join";
+import {
+  fromRecord,
+  leftMs,
+  pauseFor,
+  type PauseState,
+  RUNNING,
+  toRecord,
+} from "../capture/pause.ts";
+import { ProblemReport } from "../status/problem_report.ts";
+import { problems } from "../status/problems.ts";
+import type { Status } from "../status/status.ts";
+import type { Clock } from "../system/clock.ts";
+import type { ControlAnswer, ControlRequest } from "../system/control_protocol.ts";
+import { readWholeText, removeIfThere, writeWhole } from "../system/disk.ts";
+import { repeating } from "../system/held_lines.ts";
+import type { Logger } from "../system/log.ts";
+import { Wakeup } from "../system/wakeup.ts";
+
+const FILE = "pause.json";
+const MAX_BYTES = 1024;
+const FOREVER_MS = 86_400_000;
+
+export interface PausingDeps {
+  readonly clock: Clock;
+  readonly status: Status;
+  readonly log: Logger;
+  readonly spoolDir: string;
+  /** IANA name of the zone in which times are told. */
+  readonly timeZone: string;
+  /** Called when a pause has begun, or has ended before its time. */
+  readonly onChange: () => void;
+}
+
+export class Pausing {
+  readonly #deps: PausingDeps;
+  readonly #path: string;
+  readonly #problem: ProblemReport;
+  readonly #changed = new Wakeup();
+  #state: PauseState = RUNNING;
+
+  constructor(deps: PausingDeps) {
+    this.#deps = deps;
+    this.#path = join(deps.spoolDir, FILE);
+    this.#problem = new ProblemReport(deps);
+  }
+
+  /** Takes up the pause of an earlier run. Never rejects. */
+  async takeUp(): Promise<void> {
+    try {
+      this.#state = fromRecord(JSON.parse(await readWholeText(this.#path, MAX_BYTES)), this.#now());
+    } catch {
+      return; // there is none
+    }
+    this.#report();
+  }
+
+  /** How much longer nothing is recorded, ms; 0: it is not paused. */
+  leftMs(): number {
+    return leftMs(this.#state, this.#deps.clock.monotonicMs());
+  }
+
+  /** Carries out a command. Rejects never: a disk that fails is said in the answer. */
+  async control(request: ControlRequest): Promise<ControlAnswer> {
+    const wasPaused = this.leftMs() > 0;
+    if (request.command === "resume" && !wasPaused) {
+      return { ok: true, message: "Recording is not paused" };
+    }
+    this.#state = request.command === "pause"
+      ? pauseFor(request.seconds * 1000, this.#now())
+      : RUNNING;
+    this.#report();
+    this.#deps.onChange();
+    this.#changed.ring();
+    const isKept = await this.#keep();
+    if (request.command === "resume") return { ok: true, message: "Recording resumes" };
+    const message = `Recording is paused until ${this.#untilText()}`;
+    const lost = "; a restart of the service would end that, because the disk cannot be written";
+    return { ok: true, message: isKept ? message : message + lost };
+  }
+
+  /** Ends the pause when its time has come. Runs until the signal aborts. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#deps;
+    while (!signal.aborted) {
+      const left = this.leftMs();
+      await this.#changed.wait(clock, left === 0 ? FOREVER_MS : left, signal);
+      if (signal.aborted || this.#state.kind === "running" || this.leftMs() > 0) continue;
+      this.#state = RUNNING;
+      this.#report();
+      await this.#keep();
+    }
+  }
+
+  #report(): void {
+    const left = this.leftMs();
+    if (left > 0) this.#problem.set(problems.paused(this.#untilText()), left);
+    else this.#problem.clear();
+  }
+
+  /** Whether it is on the disk. */
+  async #keep(): Promise<boolean> {
+    const record = toRecord(this.#state, this.#now());
+    try {
+      if (record === null) await removeIfThere(this.#path);
+      else await writeWhole(this.#path, `${JSON.stringify(record)}\n`);
+      return true;
+    } catch (error) {
+      const fields = repeating(FILE, { file: FILE, error: String(error) });
+      this.#deps.log.warning("{file} cannot be written.", fields);
+      return false;
+    }
+  }
+
+  #now() {
+    const { clock } = this.#deps;
+    return { monotonicMs: clock.monotonicMs(), unixMs: clock.unixMs() };
+  }
+
+  /** "2026-11-29 15:40:00" */
+  #untilText(): string {
+    const { clock, timeZone } = this.#deps;
+    return Temporal.Instant.fromEpochMilliseconds(Math.round(clock.unixMs() + this.leftMs()))
+      .toZonedDateTimeISO(timeZone).toPlainDateTime().toString({ smallestUnit: "second" })
+      .replace("T", " ");
+  }
+}

@@ -1,0 +1,62 @@
+// Whether recording is paused by a person, and until when. Pure: it takes the time as a value.
+//
+//   running ──pause──► paused until T ──resume, or T has come──► running
+//                        │       ▲
+//                        └─pause─┘ another T
+//
+// A pause is kept on the disk as the system clock tells it, and counts on the monotonic clock: whatever the
+// system clock does over a restart, it lasts no longer than it was asked for.
+
+export type PauseState =
+  | { readonly kind: "running" }
+  | {
+    readonly kind: "paused";
+    /** Monotonic ms. */
+    readonly endMs: number;
+    readonly durationMs: number;
+  };
+
+/** The time on both clocks, ms. */
+export interface Now {
+  readonly monotonicMs: number;
+  readonly unixMs: number;
+}
+
+/** What the disk keeps of a pause. */
+export interface PauseRecord {
+  /** ISO 8601, UTC. */
+  readonly until: string;
+  readonly duration_s: number;
+}
+
+export const RUNNING: PauseState = { kind: "running" };
+
+/** A pause from now on, in place of any other. */
+export function pauseFor(durationMs: number, { monotonicMs }: Now): PauseState {
+  return { kind: "paused", endMs: monotonicMs + durationMs, durationMs };
+}
+
+/** How much longer the pause lasts, ms; 0: it is over, or there is none. */
+export function leftMs(state: PauseState, monotonicMs: number): number {
+  return state.kind === "running" ? 0 : Math.max(0, state.endMs - monotonicMs);
+}
+
+/** What to keep of a pause; null: there is none. */
+export function toRecord(state: PauseState, { monotonicMs, unixMs }: Now): PauseRecord | null {
+  const left = leftMs(state, monotonicMs);
+  if (state.kind === "running" || left === 0) return null;
+  const until = new Date(Math.round(unixMs + left)).toISOString();
+  return { until, duration_s: state.durationMs / 1000 };
+}
+
+/** The pause that an earlier run kept, as far as it is not over; a value that is not a record means that there is none. */
+export function fromRecord(record: unknown, { monotonicMs, unixMs }: Now): PauseState {
+  if (typeof record !== "object" || record === null) return RUNNING;
+  if (!("until" in record && "duration_s" in record)) return RUNNING;
+  const [untilMs, durationMs] = [
+    Date.parse(String(record.until)),
+    Number(record.duration_s) * 1000,
+  ];
+  const left = Math.min(untilMs - unixMs, durationMs);
+  return left > 0 ? { kind: "paused", endMs: monotonicMs + left, durationMs } : RUNNING;
+}

@@ -1,0 +1,172 @@
+// Sets the capture level and the automatic gain control of a microphone when it is opened, and restores what was
+// there when its recording ends. What it changes is remembered in the spool, so that a later run restores what a
+// killed one has left. It never delays or ends a recording: what cannot be set becomes a problem.
+
+import { AmixerMissingError, type Mixer } from "../microphone/mixer.ts";
+import {
+  captureControls,
+  describeControl,
+  type MixerControl,
+  valuesAt,
+} from "../microphone/mixer_listing.ts";
+import {
+  type ChangedControl,
+  hasMixerMemory,
+  readMixerMemory,
+  writeMixerMemory,
+} from "../microphone/mixer_memory.ts";
+import { keyOf, type Microphone } from "../microphone/microphones.ts";
+import { ProblemReport, type ProblemReportDeps } from "../status/problem_report.ts";
+import { problems } from "../status/problems.ts";
+import { messageOf } from "../system/error_text.ts";
+
+/** What the configuration says; null: leave it as it is. */
+export interface LevelSetting {
+  /** Percent of the range of the control. */
+  readonly volume: number | null;
+  readonly agc: "on" | "off" | null;
+}
+
+export interface VolumeKeeperDeps extends ProblemReportDeps {
+  readonly spoolDir: string;
+  readonly mixerOf: (card: number) => Mixer;
+}
+
+/** A control and what it should be. */
+interface Change {
+  readonly control: MixerControl;
+  readonly values: readonly number[];
+}
+
+export class VolumeKeeper {
+  readonly #setting: () => LevelSetting;
+  readonly #deps: VolumeKeeperDeps;
+  readonly #problem: ProblemReport;
+
+  constructor(setting: () => LevelSetting, deps: VolumeKeeperDeps) {
+    this.#setting = setting;
+    this.#deps = deps;
+    this.#problem = new ProblemReport(deps);
+  }
+
+  /** Call this when a microphone is being opened. Never rejects. */
+  async open(microphone: Microphone): Promise<void> {
+    const setting = this.#setting();
+    const { volume, agc } = setting;
+    const isWanted = volume !== null || agc !== null;
+    if (!isWanted && !hasMixerMemory(this.#deps.spoolDir)) {
+      this.#problem.clear("the level is no longer configured");
+      return;
+    }
+    const { name, device } = microphone;
+    const { noLevelControl } = problems;
+    if (device === undefined) {
+      if (isWanted) this.#problem.set(noLevelControl(name, "only ALSA knows which card it is"));
+      return;
+    }
+    try {
+      const mixer = this.#deps.mixerOf(device.card);
+      const controls = await mixer.read();
+      const { changes, missing } = changesFor(setting, controls);
+      const before = await readMixerMemory(this.#deps.spoolDir, keyOf(microphone));
+      const changed = changes.map(({ control, values }): ChangedControl => ({
+        name: control.name,
+        index: control.index,
+        before: before.find((one) => isSame(one, control))?.before ?? control.values,
+        set: values,
+      }));
+      // A control that is no longer configured becomes what it was.
+      const dropped = before.filter((one) => !changed.some((other) => isSame(one, other)));
+      await writeMixerMemory(this.#deps.spoolDir, keyOf(microphone), [...changed, ...dropped]);
+      await this.#apply(mixer, changes, name);
+      if (dropped.length > 0) {
+        await this.#restore(mixer, controls, dropped, name);
+        await writeMixerMemory(this.#deps.spoolDir, keyOf(microphone), changed);
+      }
+      if (missing === null) this.#problem.clear();
+      else this.#problem.set(noLevelControl(name, missing));
+    } catch (error) {
+      if (!isWanted) return;
+      this.#problem.set(
+        error instanceof AmixerMissingError
+          ? problems.amixerMissing()
+          : noLevelControl(name, messageOf(error)),
+      );
+    }
+  }
+
+  /** Call this when the recording of a microphone that is still plugged in has ended. Never rejects. */
+  async close(microphone: Microphone): Promise<void> {
+    const { spoolDir, mixerOf } = this.#deps;
+    const { name, device } = microphone;
+    if (device === undefined || !hasMixerMemory(spoolDir)) return;
+    try {
+      const before = await readMixerMemory(spoolDir, keyOf(microphone));
+      if (before.length === 0) return;
+      const mixer = mixerOf(device.card);
+      await this.#restore(mixer, await mixer.read(), before, name);
+      await writeMixerMemory(spoolDir, keyOf(microphone), []);
+    } catch (error) {
+      this.#deps.log.debug("The capture level is not restored.", { error: messageOf(error) });
+    }
+  }
+
+  async #apply(mixer: Mixer, changes: readonly Change[], microphone: string): Promise<void> {
+    for (const { control, values } of changes) {
+      if (values.join() === control.values.join()) continue;
+      await mixer.set(control, values);
+      this.#deps.log.info("Capture level set.", {
+        microphone,
+        before: describeControl(control),
+        now: describeControl({ ...control, values }),
+      });
+    }
+  }
+
+  /** Only what is still as it was set: otherwise somebody has changed it since, and means it. */
+  async #restore(
+    mixer: Mixer,
+    controls: readonly MixerControl[],
+    changed: readonly ChangedControl[],
+    microphone: string,
+  ): Promise<void> {
+    const changes = changed.flatMap(({ name, index, before, set }) => {
+      const control = controls.find((control) => isSame(control, { name, index }));
+      return control?.values.join() === set.join() ? [{ control, values: before }] : [];
+    });
+    await this.#apply(mixer, changes, microphone);
+  }
+}
+
+/** What has to be changed, and what cannot be, in words. */
+function changesFor(
+  { volume, agc }: LevelSetting,
+  controls: readonly MixerControl[],
+): { changes: Change[]; missing: string | null } {
+  const found = captureControls(controls);
+  const changes = [
+    ...(volume === null
+      ? []
+      : found.volume.map((control) => ({ control, values: valuesAt(control, volume) }))),
+    // Who asks for a level does not want the microphone to be muted.
+    ...(volume === null ? [] : found.switches)
+      .map((control) => ({ control, values: control.values.map(() => 1) })),
+    ...(agc === null ? [] : found.agc)
+      .map((control) => ({ control, values: control.values.map(() => agc === "on" ? 1 : 0) })),
+  ];
+  const missing = [
+    ...(volume !== null && found.volume.length === 0 ? ["its level"] : []),
+    ...(agc !== null && found.agc.length === 0 ? ["automatic gain"] : []),
+  ];
+  return {
+    changes,
+    missing: missing.length === 0 ? null : `it has no control for ${missing.join(" and for ")}`,
+  };
+}
+
+function isSame(
+  one: { readonly name: string; readonly index: number },
+  other: { readonly name: string; readonly index: number },
+): boolean {
+  return one.name === other.name && one.index === other.index;
+}

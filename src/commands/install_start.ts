@@ -1,0 +1,70 @@
+// The end of `install` on a system that runs: starts the service, and tells the person how it is. It writes no file.
+
+import { messageOf } from "../system/error_text.ts";
+import { PROGRAMS } from "../system/programs.ts";
+import { CONFIG } from "./install_places.ts";
+import { runProgram } from "./install_steps.ts";
+import { putOnTrial } from "./install_update.ts";
+import { isPortFree, lastLines, readHealth, SERVICE, serviceState } from "./service.ts";
+
+/** Longer than a start may take on a slow board. */
+const START_MS = 150_000;
+
+/** Another program on the port would leave the service without a health page. */
+export async function checkPort(port: number): Promise<void> {
+  if (port === 0 || isPortFree(port) || await serviceState() === "active") return;
+  throw new Error(
+    `Cannot install as health_port ${port} is taken by another program (ss -ltnp 'sport = ${port}' ` +
+      `names it): choose another one with --set health_port=PORT`,
+  );
+}
+
+/** Starts the service, waits until it is ready or judged, and prints its state and the next commands. */
+export async function startService(
+  healthPort: number,
+  isUpdate: boolean,
+  print: (line: string) => void,
+): Promise<number> {
+  print(
+    isUpdate
+      ? "\nThe new program is on trial: it must record for half a minute, or the previous one returns …"
+      : "\nStarting the service; this takes a few seconds …",
+  );
+  try {
+    if (isUpdate) await putOnTrial();
+    else {
+      await runProgram([PROGRAMS.systemctl, "daemon-reload"]);
+      await runProgram([PROGRAMS.systemctl, "restart", SERVICE], START_MS);
+    }
+  } catch (error) {
+    print(`${messageOf(error)}\nThe last log lines of the service:`);
+    for (const line of await lastLines(isUpdate ? 20 : 8)) print(`  ${line}`);
+    print(
+      isUpdate
+        ? `\nThe problem is reported until the next update.`
+        : `\nEverything is installed, but the service did not start. systemd tries again every few ` +
+          `seconds. Fix the reported error, for instance in ${CONFIG}, then run:\n` +
+          `  sudo systemctl restart ${SERVICE}`,
+    );
+    return 1;
+  }
+  const health = await readHealth(healthPort);
+  print(`Running: ${health === null ? "the health page does not answer yet" : sayHealth(health)}`);
+  print(`
+Next:
+  sudo recorder-agent check       find what is wrong and how to fix it
+  systemctl status recorder-agent
+  ssh -L ${healthPort}:127.0.0.1:${healthPort} THIS-MACHINE, then http://127.0.0.1:${healthPort}/`);
+  return 0;
+}
+
+function sayHealth(health: Record<string, unknown>): string {
+  const doing = health.recording
+    ? "recording"
+    : health.in_schedule
+    ? "not recording yet"
+    : "waiting for the hours of the schedule";
+  const problems = Array.isArray(health.problems) ? health.problems : [];
+  return [`status ${health.status}, ${doing}`, ...problems.map(({ message }) => `  ✘ ${message}`)]
+    .join("\n");
+}

@@ -1,0 +1,170 @@
+// deno-lint-ignore-file no-console -- a person runs this
+// Runs every command of docs/how-to/debian-package.md, except those that need a running systemd or another machine,
+// and the playbook, in a Debian of its own, with a package of this source: installed, removed and purged as a file
+// and from a signed repository; and holds what stays. tests/vm/scenarios/package.ts has what needs a running system.
+//
+// `deno task test:package [DIR]`, as root; DIR keeps the Debian 12 that debootstrap installs there, so that the next
+// run does not do it again. Nothing outside DIR changes: the mounts are those of a private namespace.
+
+import { assert, assertEquals } from "@std/assert";
+import { join } from "@std/path/join";
+import { exists } from "../../src/system/disk.ts";
+import { buildBinaries } from "../fixtures/binaries.ts";
+import { run } from "../fixtures/command.ts";
+import { Document } from "../fixtures/documents.ts";
+
+const SOURCE = new URL("../..", import.meta.url).pathname;
+const NEEDED =
+  "ffmpeg,procps,systemd,systemd-sysv,udev,ca-certificates,gnupg,apt-utils,ansible-core,python3-apt";
+const DEB = "recorder-agent_0.9.1_amd64.deb";
+
+/** The commands of the page that need another machine or a running systemd. */
+const ELSEWHERE = /^(scp |sudo recorder-agent |recorder-agent )/;
+
+/** What the shell of the system finds before the lines of the page. */
+const PROLOGUE = `set -eu
+export DEBIAN_FRONTEND=noninteractive GNUPGHOME=/root/.gnupg HOME=/root
+sudo() { "$@"; }
+rm -f /etc/apt/sources.list /etc/apt/sources.list.d/*
+cd /work
+cp dist/${DEB} recorder-agent.deb
+`;
+
+/** Runs a script in the system, on a layer that is gone afterwards. Returns its output. */
+async function inSystem(dir: string, script: string): Promise<string> {
+  const layer = await Deno.makeTempDir({ prefix: "package-test-" });
+  const root = join(layer, "root");
+  for (const name of ["root", "upper", "work"]) await Deno.mkdir(join(layer, name));
+  await Deno.writeTextFile(join(layer, "script"), script);
+  const mounts = [
+    `mount -t tmpfs tmpfs ${layer}`,
+    `mkdir -p ${root} ${layer}/upper ${layer}/work`,
+    `mount -t overlay overlay -o lowerdir=${dir}/debian12,upperdir=${layer}/upper,workdir=${layer}/work ${root}`,
+    `mkdir -p ${root}/work ${root}/dev/shm`,
+    `cp -r ${dir}/work/. ${root}/work`,
+    `mount -t proc proc ${root}/proc`,
+    `mount --rbind /dev ${root}/dev`,
+    `exec chroot ${root} bash -c "$SCRIPT"`,
+  ];
+  try {
+    const { stdout } = await run("unshare", ["--mount", "sh", "-ec", mounts.join("\n")], {
+      env: { SCRIPT: script },
+    });
+    return new TextDecoder().decode(stdout);
+  } finally {
+    await Deno.remove(layer, { recursive: true });
+  }
+}
+
+/** The lines of the page between two headings that run here. */
+function blocksOf(page: Document): string[] {
+  return page.blocks("sh").map((block) =>
+    block.split("\n").filter((line) => !ELSEWHERE.test(line)).join("\n")
+      .replaceAll("https://apt.example.com", "copy:/work/repository")
+  );
+}
+
+/** What is there after a step, for the assertions. */
+const LOOK = `echo "--"; dpkg-query -W -f '\${Status}\\n' recorder-agent 2>/dev/null || echo gone
+for f in /usr/bin/recorder-agent /etc/recorder-agent/config.yaml /etc/recorder-agent/token \\
+  /var/lib/recorder-agent/spool/outbox/a.ogg /var/lib/recorder-agent-update; do [ ! -e $f ] || echo $f; done
+getent passwd recorder-agent | cut -d: -f1; id -nG recorder-agent; echo "++"
+`;
+/** What a till has after some time. */
+const USED = `mkdir -p /var/lib/recorder-agent/spool/outbox
+touch /var/lib/recorder-agent/spool/outbox/a.ogg /etc/recorder-agent/config.yaml /etc/recorder-agent/token
+`;
+
+function looks(output: string): string[][] {
+  return output.split("--\n").slice(1).map((part) =>
+    (part.split("++")[0] ?? "").trim().split("\n")
+  );
+}
+
+async function removed(dir: string): Promise<void> {
+  const [install = "", remove = ""] = blocksOf(new Document("docs/how-to/debian-package.md")).slice(
+    1,
+  );
+  const [toRemove = "", toPurge = ""] = remove.split("\n");
+  const script = `${PROLOGUE}${install}\n${USED}${LOOK}${toRemove}\n${LOOK}${toPurge}\n${LOOK}`;
+  const [installed, kept, purged] = looks(await inSystem(dir, script));
+  const [program, config, token, chunk] = [
+    "/usr/bin/recorder-agent",
+    "/etc/recorder-agent/config.yaml",
+    "/etc/recorder-agent/token",
+    "/var/lib/recorder-agent/spool/outbox/a.ogg",
+  ];
+  const user = ["recorder-agent", "recorder-agent audio"];
+  assertEquals(installed, ["install ok installed", program, config, token, chunk, ...user]);
+  assertEquals(kept, ["deinstall ok config-files", config, token, chunk, ...user]);
+  assertEquals(purged?.slice(1), [chunk, ...user]);
+  console.log("✔ installed, removed and purged from a file");
+}
+
+async function fromRepository(dir: string): Promise<void> {
+  const [publish = "", subscribe = ""] = blocksOf(new Document("docs/how-to/debian-package.md"))
+    .slice(3);
+  const [found] = looks(await inSystem(dir, `${PROLOGUE}${publish}\n${subscribe}\n${LOOK}`));
+  assertEquals(found?.[0], "install ok installed");
+  const forged = `${PROLOGUE}${publish}\ngpg --batch --passphrase '' --quick-generate-key other
+gpg --batch --yes -u other --clearsign --output InRelease Release\n${subscribe} && echo accepted || echo refused`;
+  const said = await inSystem(dir, forged).catch(String);
+  assert(!said.includes("accepted"), said);
+  console.log("✔ installed from a signed repository; one that another key signed is refused");
+}
+
+async function byPlaybook(dir: string): Promise<void> {
+  // The service cannot be started without systemd; what its command was given is what counts here.
+  const script = `${PROLOGUE}
+printf '[tills]\\nlocalhost ansible_connection=local\\n[tills:vars]\\ningest_base_url=https://ingest.example.com\\ningest_token=a-token\\npackage=/work/dist/${DEB}\\n' > tills.ini
+cat > /usr/local/bin/recorder-agent <<'END'
+#!/bin/sh
+cat "$3" >> /work/taken; rm "$3"
+END
+chmod 755 /usr/local/bin/recorder-agent
+export LC_ALL=C.UTF-8 ANSIBLE_LOCALHOST_WARNING=False
+ansible-playbook --inventory tills.ini packaging/ansible/tills.yml
+ansible-playbook --inventory tills.ini packaging/ansible/tills.yml
+ansible-playbook --inventory tills.ini packaging/ansible/tills.yml -e '{"settings": {"chunk_seconds": 30}}'
+echo "=="; cat taken; ls /root/till.yaml 2>/dev/null || echo wiped
+`;
+  const output = await inSystem(dir, script);
+  const taken = output.split("==\n")[1] ?? "";
+  assertEquals(taken.match(/ingest_token: a-token/g)?.length, 2, output);
+  assert(taken.includes("chunk_seconds: 30") && taken.includes("wiped"), output);
+  const changed = [...output.matchAll(/changed=(\d+)/g)].map(([, count]) => Number(count));
+  assertEquals(changed[1], 0, "a second run changes nothing");
+  console.log("✔ the playbook installs, sets up, and changes nothing when it is run again");
+}
+
+const dir = Deno.args[0] ?? "/tmp/recorder-agent-package";
+await Deno.mkdir(dir, { recursive: true });
+if (!await exists(join(dir, "debian12/usr/bin/ansible-playbook"))) {
+  console.log("Installing a Debian 12; this takes some minutes.");
+  await run("debootstrap", [
+    "--variant=minbase",
+    `--include=${NEEDED}`,
+    "bookworm",
+    join(dir, "debian12"),
+  ]);
+}
+await Deno.mkdir(join(dir, "work/dist"), { recursive: true });
+await run("cp", ["-r", join(SOURCE, "packaging"), join(dir, "work")]);
+const given = Deno.env.get("RECORDER_BINARY");
+const out = join(dir, "work/dist");
+const pack = async (program: string) =>
+  await run(
+    join(SOURCE, ".ci/debian_package"),
+    [SOURCE, program, "x86_64-unknown-linux-gnu", "0.9.1", out],
+    { env: { SOURCE_DATE_EPOCH: "1795000000" } },
+  );
+if (given !== undefined) await pack(given);
+else {
+  await using binaries = await buildBinaries();
+  await pack(binaries.x64);
+}
+await run("lintian", ["--allow-root", "--fail-on", "error,warning", join(out, DEB)]);
+console.log("✔ lintian finds no error and no warning");
+await removed(dir);
+await fromRepository(dir);
+await byPlaybook(dir);
