@@ -1,15 +1,10 @@
-// Remembers, in a small file in the spool directory, which controls of a microphone the program has changed and what
-// they were before, so that they are restored even if the program was killed in between. If the file is missing,
-// broken or not writable, nothing is restored.
+// Remembers which controls of a microphone the program has changed and what they were before, so that they are
+// restored even if the program was killed in between.
 
 import { join } from "@std/path/join";
-import { readWholeText, writeWhole } from "../system/disk.ts";
+import { MicrophoneNotes, type Noted } from "./microphone_notes.ts";
 
 const FILE = "mixer.json";
-/** The microphones that are remembered, those opened last. */
-const MOST = 16;
-/** Far more than they take. */
-const MAX_BYTES = 65_536;
 
 export interface ChangedControl {
   readonly name: string;
@@ -18,11 +13,14 @@ export interface ChangedControl {
   readonly set: readonly number[];
 }
 
-interface Entry {
-  /** Identifies the microphone. */
-  readonly microphone: string;
+interface Entry extends Noted {
   readonly controls: readonly ChangedControl[];
 }
+
+const NOTES = new MicrophoneNotes<Entry>(FILE, (value) => {
+  const controls: unknown = Reflect.get(value, "controls");
+  return Array.isArray(controls) && controls.every(isChanged);
+});
 
 /** Whether anything is remembered. Costs one system call. */
 export function hasMixerMemory(spoolDir: string): boolean {
@@ -38,8 +36,7 @@ export async function readMixerMemory(
   spoolDir: string,
   microphone: string,
 ): Promise<readonly ChangedControl[]> {
-  const entries = await readEntries(spoolDir);
-  return entries.find((entry) => entry.microphone === microphone)?.controls ?? [];
+  return (await NOTES.find(spoolDir, microphone))?.controls ?? [];
 }
 
 /** Replaces what is remembered of this microphone. @throws the errors of the disk. */
@@ -48,27 +45,8 @@ export async function writeMixerMemory(
   microphone: string,
   controls: readonly ChangedControl[],
 ): Promise<void> {
-  const others = (await readEntries(spoolDir)).filter((entry) => entry.microphone !== microphone);
-  const own = controls.length === 0 ? [] : [{ microphone, controls }];
-  const entries = [...own, ...others].slice(0, MOST);
-  const path = join(spoolDir, FILE);
-  if (entries.length > 0) await writeWhole(path, `${JSON.stringify(entries)}\n`);
-  else await Deno.remove(path).catch(() => {});
-}
-
-async function readEntries(spoolDir: string): Promise<Entry[]> {
-  try {
-    const value: unknown = JSON.parse(await readWholeText(join(spoolDir, FILE), MAX_BYTES));
-    return Array.isArray(value) ? value.filter(isEntry) : [];
-  } catch {
-    return [];
-  }
-}
-
-function isEntry(value: unknown): value is Entry {
-  if (typeof value !== "object" || value === null) return false;
-  const [microphone, controls] = ["microphone", "controls"].map((key) => Reflect.get(value, key));
-  return typeof microphone === "string" && Array.isArray(controls) && controls.every(isChanged);
+  const entry = controls.length === 0 ? null : { microphone, controls };
+  await NOTES.write(spoolDir, microphone, entry);
 }
 
 function isChanged(value: unknown): value is ChangedControl {
