@@ -109,6 +109,16 @@ export async function readWholeText(path: string, maxBytes: number): Promise<str
   return new TextDecoder().decode(await readWhole(path, maxBytes));
 }
 
+/** As `readWholeText`, at once. */
+export function readWholeTextSync(path: string, maxBytes: number): string {
+  const { isFile, size } = Deno.lstatSync(path);
+  if (!isFile) throw new Error("it is not a regular file");
+  if (size > maxBytes) {
+    throw new TooLargeError(`it has ${size} bytes, and at most ${maxBytes} are right`);
+  }
+  return Deno.readTextFileSync(path);
+}
+
 /** A file of settings, certificates or accounts is smaller than this: a bundle of all authorities has 0.3 MB. */
 const MAX_NAMED_BYTES = 4 * 1024 * 1024;
 
