@@ -14,7 +14,11 @@ import { ProblemReport } from "../status/problem_report.ts";
 import { problems } from "../status/problems.ts";
 import type { Status } from "../status/status.ts";
 import type { Clock } from "../system/clock.ts";
-import type { ControlAnswer, ControlRequest } from "../system/control_protocol.ts";
+import {
+  type ControlAnswer,
+  type ControlRequest,
+  MAX_PAUSE_S,
+} from "../system/control_protocol.ts";
 import { readWholeText, removeIfThere, writeWhole } from "../system/disk.ts";
 import { repeating } from "../system/held_lines.ts";
 import type { Logger } from "../system/log.ts";
@@ -41,6 +45,8 @@ export class Pausing {
   readonly #problem: ProblemReport;
   readonly #changed = new Wakeup();
   #state: PauseState = RUNNING;
+  /** The last write; the next one waits for it, so that the disk has what was asked for last. */
+  #writing: Promise<unknown> = Promise.resolve();
 
   constructor(deps: PausingDeps) {
     this.#deps = deps;
@@ -51,7 +57,8 @@ export class Pausing {
   /** Takes up the pause of an earlier run. Never rejects. */
   async takeUp(): Promise<void> {
     try {
-      this.#state = fromRecord(JSON.parse(await readWholeText(this.#path, MAX_BYTES)), this.#now());
+      const record = JSON.parse(await readWholeText(this.#path, MAX_BYTES));
+      this.#state = fromRecord(record, this.#now(), MAX_PAUSE_S * 1000);
     } catch {
       return; // there is none
     }
@@ -102,7 +109,13 @@ export class Pausing {
   }
 
   /** Whether it is on the disk. */
-  async #keep(): Promise<boolean> {
+  #keep(): Promise<boolean> {
+    const written = this.#writing.then(() => this.#write());
+    this.#writing = written;
+    return written;
+  }
+
+  async #write(): Promise<boolean> {
     const record = toRecord(this.#state, this.#now());
     try {
       if (record === null) await removeIfThere(this.#path);

@@ -49,13 +49,20 @@ export function toRecord(state: PauseState, { monotonicMs, unixMs }: Now): Pause
   return { until, duration_s: state.durationMs / 1000 };
 }
 
-/** The pause that an earlier run kept, as far as it is not over; a value that is not a record means that there is none. */
-export function fromRecord(record: unknown, { monotonicMs, unixMs }: Now): PauseState {
+/**
+ * The pause that an earlier run kept, as far as it is not over; a value that is not a record means that there is none.
+ * @param longestMs no pause can be longer, whatever the record says
+ */
+export function fromRecord(
+  record: unknown,
+  { monotonicMs, unixMs }: Now,
+  longestMs: number,
+): PauseState {
   if (typeof record !== "object" || record === null) return RUNNING;
   if (!("until" in record && "duration_s" in record)) return RUNNING;
   const [untilMs, durationMs] = [
     Date.parse(String(record.until)),
-    Number(record.duration_s) * 1000,
+    Math.min(Number(record.duration_s) * 1000, longestMs),
   ];
   const left = Math.min(untilMs - unixMs, durationMs);
   return left > 0 ? { kind: "paused", endMs: monotonicMs + left, durationMs } : RUNNING;

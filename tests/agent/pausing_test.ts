@@ -35,6 +35,22 @@ async function rig(spoolDir = Deno.makeTempDirSync({ prefix: "pausing-" })) {
   };
 }
 
+Deno.test("of commands that come at once the last one is on the disk", async () => {
+  for (const last of ["resume", "pause"] as const) {
+    const { pausing, spoolDir, lines } = await rig();
+    const order = last === "pause" ? ["pause", "resume", "pause"] : ["pause", "pause", "resume"];
+    const answers = await Promise.all(
+      order.map((command) =>
+        pausing.control(command === "pause" ? { command, seconds: 60 } : { command: "resume" })
+      ),
+    );
+    assert(answers.every(({ ok, message }) => ok && !message.includes("disk")), last);
+    assertEquals(lines.filter(({ message }) => String(message).includes("cannot")), []);
+    assertEquals(existsSync(join(spoolDir, "pause.json")), last === "pause");
+    await Deno.remove(spoolDir, { recursive: true });
+  }
+});
+
 Deno.test("a pause is answered, reported with its end, kept on the disk, and ends by itself", async () => {
   const { clock, pausing, status, spoolDir, problem, lines, changes } = await rig();
   status.schedule(true);

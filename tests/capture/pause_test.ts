@@ -32,11 +32,15 @@ Deno.test("a pause lasts as long as it was asked for, and another one replaces i
 Deno.test("a pause survives a restart, whatever the clocks do meanwhile, and never becomes longer", () => {
   const record = toRecord(pauseFor(15 * MINUTE, NOW), NOW);
   assertEquals(record, { until: "2026-11-29T12:15:00.000Z", duration_s: 900 });
-  const left = (unixMs: number) => leftMs(fromRecord(record, { monotonicMs: 1, unixMs }), 1);
+  const left = (unixMs: number) =>
+    leftMs(fromRecord(record, { monotonicMs: 1, unixMs }, 60 * MINUTE), 1);
   assertEquals(left(UNIX + 5 * MINUTE), 10 * MINUTE);
   assertEquals(left(UNIX + 15 * MINUTE), 0);
   assertEquals(left(UNIX + 1e10), 0);
   assertEquals(left(UNIX - 1e10), 15 * MINUTE, "a clock without a battery");
+  const endless = { until: "2027-11-29T12:00:00Z", duration_s: 1e9 };
+  const taken = fromRecord(endless, NOW, 60 * MINUTE);
+  assertEquals(leftMs(taken, NOW.monotonicMs), 60 * MINUTE, "a record that somebody has changed");
   assertEquals(toRecord(RUNNING, NOW), null);
   assertEquals(toRecord(pauseFor(1, NOW), { ...NOW, monotonicMs: 6_000 }), null);
 });
@@ -47,7 +51,7 @@ Deno.test("what is not a record of a pause counts as no pause", () => {
     duration_s: "x",
   }];
   for (const record of records) {
-    assertEquals(fromRecord(record, NOW), RUNNING, JSON.stringify(record));
+    assertEquals(fromRecord(record, NOW, MINUTE), RUNNING, JSON.stringify(record));
   }
 });
 
