@@ -257,7 +257,7 @@ async function followSettings(parts: Workers, signal: AbortSignal): Promise<void
     recorder.change(maker.optionsOf(settings.config));
     spool.keepsDelivered = settings.config.keepDeliveredDays > 0;
     spool.roomWanted.ring();
-    await reload.ready();
+    await reload.keep();
   }
 }
 
