@@ -47,8 +47,6 @@ import type { StatusView } from "./web/view.ts";
 
 /** How long the delivery of the last chunk may take. */
 const LAST_DELIVERY_MS = 2000;
-/** A request to reload rings; this is only how long the wait for it is at a time. */
-const RELOAD_LOOK_MS = 86_400_000;
 
 export interface AgentOptions {
   readonly config: Config;
@@ -248,10 +246,10 @@ async function serveCommands(parts: Workers, signal: AbortSignal): Promise<void>
 
 /** Puts another configuration in force whenever that is requested. */
 async function followSettings(parts: Workers, signal: AbortSignal): Promise<void> {
-  const { clock, settings, spool, maker, recorder, reload, configuration } = parts;
+  const { settings, spool, maker, recorder, reload, configuration } = parts;
   if (configuration === undefined) return;
   while (!signal.aborted) {
-    await configuration.requested.wait(clock, RELOAD_LOOK_MS, signal);
+    await configuration.requested.rung(signal);
     if (signal.aborted) return;
     if (!reload.reload()) continue;
     recorder.change(maker.optionsOf(settings.config));

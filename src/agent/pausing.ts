@@ -26,7 +26,6 @@ import { Wakeup } from "../system/wakeup.ts";
 
 const FILE = "pause.json";
 const MAX_BYTES = 1024;
-const FOREVER_MS = 86_400_000;
 
 export interface PausingDeps {
   readonly clock: Clock;
@@ -94,7 +93,8 @@ export class Pausing {
     const { clock } = this.#deps;
     while (!signal.aborted) {
       const left = this.leftMs();
-      await this.#changed.wait(clock, left === 0 ? FOREVER_MS : left, signal);
+      if (left === 0) await this.#changed.rung(signal);
+      else await this.#changed.wait(clock, left, signal);
       if (signal.aborted || this.#state.kind === "running" || this.leftMs() > 0) continue;
       this.#state = RUNNING;
       this.#report();

@@ -62,8 +62,8 @@ export class Reload {
   }
 
   /**
-   * Keeps the settings in force, unless the service was never ready with any. Never rejects. What is asked for
-   * meanwhile is written after it.
+   * Keeps the settings in force, unless the service was never ready with any. Never rejects. Calls
+   * write one after the other.
    */
   async keep(): Promise<void> {
     this.#writing = this.#writing.then(() => this.#write());

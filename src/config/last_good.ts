@@ -5,7 +5,7 @@
  */
 
 import { join } from "@std/path/join";
-import { readWholeTextSync, writeWhole } from "../system/disk.ts";
+import { readOwnTextSync, writeWhole } from "../system/disk.ts";
 import type { Config } from "./config.ts";
 import { Refusal } from "./config_values.ts";
 import { fieldOf, type Key, type KeyTable } from "./key.ts";
@@ -15,7 +15,6 @@ import { decodeValue, encodeValue } from "./value_text.ts";
 type Environment = Readonly<Record<string, string>>;
 
 export const LAST_GOOD_FILE = "last_good_config.json";
-const MAX_BYTES = 1024 * 1024;
 const TABLE: KeyTable = KEYS;
 /** Its variable is still there when the file is wrong: the token need not be in two places. */
 const TOKEN_KEY = "ingest_token";
@@ -41,7 +40,7 @@ export async function saveLastGood(path: string, config: Config, env: Environmen
 export function readLastGood(path: string, env: Environment): Config | null {
   let kept: unknown;
   try {
-    kept = decodeValue(readWholeTextSync(path, MAX_BYTES));
+    kept = decodeValue(readOwnTextSync(path));
   } catch {
     return null;
   }

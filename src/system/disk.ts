@@ -109,16 +109,6 @@ export async function readWholeText(path: string, maxBytes: number): Promise<str
   return new TextDecoder().decode(await readWhole(path, maxBytes));
 }
 
-/** As `readWholeText`, at once. */
-export function readWholeTextSync(path: string, maxBytes: number): string {
-  const { isFile, size } = Deno.lstatSync(path);
-  if (!isFile) throw new Error("it is not a regular file");
-  if (size > maxBytes) {
-    throw new TooLargeError(`it has ${size} bytes, and at most ${maxBytes} are right`);
-  }
-  return Deno.readTextFileSync(path);
-}
-
 /** A file of settings, certificates or accounts is smaller than this: a bundle of all authorities has 0.3 MB. */
 const MAX_NAMED_BYTES = 4 * 1024 * 1024;
 
@@ -145,6 +135,12 @@ export function readNamedTextSync(path: string): string {
     count = file.readSync(bytes.room);
   }
   return bytes.text;
+}
+
+/** As `readNamedTextSync`, of a regular file that nobody names: a link, a pipe or a device is never opened. */
+export function readOwnTextSync(path: string): string {
+  if (!Deno.lstatSync(path).isFile) throw new Error("it is not a regular file");
+  return readNamedTextSync(path);
 }
 
 /** Bytes whose number is not known before. */

@@ -175,7 +175,7 @@ Deno.test("kept settings that are a pipe, a link or a device do not hold the sta
   const elsewhere = join(till.dir, "elsewhere.json");
   await Deno.rename(path, elsewhere);
   await new Deno.Command("mkfifo", { args: [path] }).output();
-  // A pipe that somebody writes to can be opened; it is no settings either.
+  // Without a writer a pipe could not even be opened.
   const writer = new Deno.Command("sh", { args: ["-c", 'cat "$1" > "$2"', "sh", elsewhere, path] })
     .spawn();
   try {
