@@ -203,7 +203,8 @@ async function runWorkers(parts: Workers, stop: AbortSignal): Promise<void> {
 
   const others = new TaskGroup();
   others.start("garbage", (signal) => collectGarbage(clock, signal));
-  others.start("clock", (signal) => followClock(parts, signal));
+  const onTrusted = () => parts.pausing.clockTrusted();
+  others.start("clock", (signal) => followClock({ ...parts, onTrusted }, signal));
   others.start("janitor", (signal) => janitor.run(signal));
   others.start("uploader", (signal) => delivery.run(signal));
   others.start("history", () => restoreHistory(status.history, spool, clock.unixMs()));

@@ -9,11 +9,13 @@ import {
   type PauseState,
   RUNNING,
   toRecord,
+  withTrueTime,
 } from "../capture/pause.ts";
 import { ProblemReport } from "../status/problem_report.ts";
 import { problems } from "../status/problems.ts";
 import type { Status } from "../status/status.ts";
 import type { Clock } from "../system/clock.ts";
+import type { ClockSync } from "../system/clock_sync.ts";
 import {
   type ControlAnswer,
   type ControlRequest,
@@ -32,6 +34,7 @@ export interface PausingDeps {
   readonly status: Status;
   readonly log: Logger;
   readonly spoolDir: string;
+  readonly clockSync: Pick<ClockSync, "isTrusted">;
   /** IANA name of the zone in which times are told. */
   readonly timeZone: string;
   /** Called when a pause has begun, or has ended before its time. */
@@ -67,6 +70,17 @@ export class Pausing {
   /** How much longer nothing is recorded, ms; 0: it is not paused. */
   leftMs(): number {
     return leftMs(this.#state, this.#deps.clock.monotonicMs());
+  }
+
+  /** Call this when the system clock has become synchronized: the pause of an earlier run may be over. */
+  clockTrusted(): void {
+    const before = this.#state;
+    this.#state = withTrueTime(before, this.#now());
+    if (this.#state === before) return;
+    this.#report();
+    this.#deps.onChange();
+    this.#changed.ring();
+    if (this.#state.kind === "running") void this.#keep();
   }
 
   /** Carries out a command. Rejects never: a disk that fails is said in the answer. */
@@ -116,7 +130,7 @@ export class Pausing {
   }
 
   async #write(): Promise<boolean> {
-    const record = toRecord(this.#state, this.#now());
+    const record = toRecord(this.#state, this.#now(), this.#deps.clockSync.isTrusted);
     try {
       if (record === null) await removeIfThere(this.#path);
       else await writeWhole(this.#path, `${JSON.stringify(record)}\n`);
