@@ -38,10 +38,13 @@ interface Trial {
   readonly left?: Readonly<Record<string, string>>;
   /** The power fails before this change of a file, counted from 1; at the next boot nothing is heard. */
   readonly cutAt?: number;
+  /** Whether nothing can be written into a file. */
+  readonly isDiskFull?: boolean;
 }
 
 async function judge(
-  { life, kept = ["program"], left = { trial: "to=0.9.9\n" }, cutAt = 0 }: Trial,
+  { life, kept = ["program"], left = { trial: "to=0.9.9\n" }, cutAt = 0, isDiskFull = false }:
+    Trial,
 ) {
   const root = await Deno.makeTempDir({ prefix: "update-trial-" });
   try {
@@ -71,6 +74,7 @@ ${is === null ? "return 1" : ""}
       return `now=0 changes=0
 sleep() { now=$((now + $1)); }
 sync() { :; }
+${isDiskFull ? "printf() { false; }" : ""}
 change() { changes=$((changes + 1)); if [ $changes = ${cutAt} ]; then exit 99; fi; }
 mv() { change; command mv "$@"; }
 rm() { change; command rm "$@"; }
@@ -258,6 +262,12 @@ Deno.test("a power cut before any change of a file costs neither the way back no
     if (wasCut) cuts++;
   }
   assertEquals(cuts, 7);
+});
+
+Deno.test("a full disk costs neither the trial nor the way back", async () => {
+  const life = [OLD(), STARTS, runs(1, "NOT recording")];
+  const { program, restarts, isOpen } = await judge({ life, isDiskFull: true });
+  assertEquals([program, restarts, isOpen], ["old program", 2, false]);
 });
 
 Deno.test("systemd that does not answer at first is asked again", async () => {
