@@ -47,8 +47,6 @@ import type { StatusView } from "./web/view.ts";
 
 /** How long the delivery of the last chunk may take. */
 const LAST_DELIVERY_MS = 2000;
-/** A request to reload rings; this is only how long the wait for it is at a time. */
-const RELOAD_LOOK_MS = 86_400_000;
 
 export interface AgentOptions {
   readonly config: Config;
@@ -205,7 +203,8 @@ async function runWorkers(parts: Workers, stop: AbortSignal): Promise<void> {
 
   const others = new TaskGroup();
   others.start("garbage", (signal) => collectGarbage(clock, signal));
-  others.start("clock", (signal) => followClock(parts, signal));
+  const onTrusted = () => parts.pausing.clockTrusted();
+  others.start("clock", (signal) => followClock({ ...parts, onTrusted }, signal));
   others.start("janitor", (signal) => janitor.run(signal));
   others.start("uploader", (signal) => delivery.run(signal));
   others.start("history", () => restoreHistory(status.history, spool, clock.unixMs()));
@@ -248,16 +247,16 @@ async function serveCommands(parts: Workers, signal: AbortSignal): Promise<void>
 
 /** Puts another configuration in force whenever that is requested. */
 async function followSettings(parts: Workers, signal: AbortSignal): Promise<void> {
-  const { clock, settings, spool, maker, recorder, reload, configuration } = parts;
+  const { settings, spool, maker, recorder, reload, configuration } = parts;
   if (configuration === undefined) return;
   while (!signal.aborted) {
-    await configuration.requested.wait(clock, RELOAD_LOOK_MS, signal);
+    await configuration.requested.rung(signal);
     if (signal.aborted) return;
     if (!reload.reload()) continue;
     recorder.change(maker.optionsOf(settings.config));
     spool.keepsDelivered = settings.config.keepDeliveredDays > 0;
     spool.roomWanted.ring();
-    await reload.ready();
+    await reload.keep();
   }
 }
 

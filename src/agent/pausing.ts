@@ -9,12 +9,18 @@ import {
   type PauseState,
   RUNNING,
   toRecord,
+  withTrueTime,
 } from "../capture/pause.ts";
 import { ProblemReport } from "../status/problem_report.ts";
 import { problems } from "../status/problems.ts";
 import type { Status } from "../status/status.ts";
 import type { Clock } from "../system/clock.ts";
-import type { ControlAnswer, ControlRequest } from "../system/control_protocol.ts";
+import type { ClockSync } from "../system/clock_sync.ts";
+import {
+  type ControlAnswer,
+  type ControlRequest,
+  MAX_PAUSE_S,
+} from "../system/control_protocol.ts";
 import { readWholeText, removeIfThere, writeWhole } from "../system/disk.ts";
 import { repeating } from "../system/held_lines.ts";
 import type { Logger } from "../system/log.ts";
@@ -22,13 +28,13 @@ import { Wakeup } from "../system/wakeup.ts";
 
 const FILE = "pause.json";
 const MAX_BYTES = 1024;
-const FOREVER_MS = 86_400_000;
 
 export interface PausingDeps {
   readonly clock: Clock;
   readonly status: Status;
   readonly log: Logger;
   readonly spoolDir: string;
+  readonly clockSync: Pick<ClockSync, "isTrusted">;
   /** IANA name of the zone in which times are told. */
   readonly timeZone: string;
   /** Called when a pause has begun, or has ended before its time. */
@@ -41,6 +47,8 @@ export class Pausing {
   readonly #problem: ProblemReport;
   readonly #changed = new Wakeup();
   #state: PauseState = RUNNING;
+  /** The last write; the next one waits for it, so that the disk has what was asked for last. */
+  #writing: Promise<unknown> = Promise.resolve();
 
   constructor(deps: PausingDeps) {
     this.#deps = deps;
@@ -51,7 +59,8 @@ export class Pausing {
   /** Takes up the pause of an earlier run. Never rejects. */
   async takeUp(): Promise<void> {
     try {
-      this.#state = fromRecord(JSON.parse(await readWholeText(this.#path, MAX_BYTES)), this.#now());
+      const record = JSON.parse(await readWholeText(this.#path, MAX_BYTES));
+      this.#state = fromRecord(record, this.#now(), MAX_PAUSE_S * 1000);
     } catch {
       return; // there is none
     }
@@ -61,6 +70,17 @@ export class Pausing {
   /** How much longer nothing is recorded, ms; 0: it is not paused. */
   leftMs(): number {
     return leftMs(this.#state, this.#deps.clock.monotonicMs());
+  }
+
+  /** Call this when the system clock has become synchronized: the pause of an earlier run may be over. */
+  clockTrusted(): void {
+    const before = this.#state;
+    this.#state = withTrueTime(before, this.#now());
+    if (this.#state === before) return;
+    this.#report();
+    this.#deps.onChange();
+    this.#changed.ring();
+    if (this.#state.kind === "running") void this.#keep();
   }
 
   /** Carries out a command. Rejects never: a disk that fails is said in the answer. */
@@ -87,7 +107,8 @@ export class Pausing {
     const { clock } = this.#deps;
     while (!signal.aborted) {
       const left = this.leftMs();
-      await this.#changed.wait(clock, left === 0 ? FOREVER_MS : left, signal);
+      if (left === 0) await this.#changed.rung(signal);
+      else await this.#changed.wait(clock, left, signal);
       if (signal.aborted || this.#state.kind === "running" || this.leftMs() > 0) continue;
       this.#state = RUNNING;
       this.#report();
@@ -102,8 +123,14 @@ export class Pausing {
   }
 
   /** Whether it is on the disk. */
-  async #keep(): Promise<boolean> {
-    const record = toRecord(this.#state, this.#now());
+  #keep(): Promise<boolean> {
+    const written = this.#writing.then(() => this.#write());
+    this.#writing = written;
+    return written;
+  }
+
+  async #write(): Promise<boolean> {
+    const record = toRecord(this.#state, this.#now(), this.#deps.clockSync.isTrusted);
     try {
       if (record === null) await removeIfThere(this.#path);
       else await writeWhole(this.#path, `${JSON.stringify(record)}\n`);

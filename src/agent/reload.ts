@@ -38,7 +38,9 @@ export class Reload {
   readonly #wrong: ProblemReport;
   /** What waits for a restart. */
   readonly #waiting: ProblemReport;
+  #isReady = false;
   #isKept = false;
+  #writing: Promise<void> = Promise.resolve();
 
   constructor(source: ConfigSource, deps: ReloadDeps) {
     this.#source = source;
@@ -55,11 +57,25 @@ export class Reload {
 
   /** Call this when the service is ready: its settings work. Never rejects. */
   async ready(): Promise<void> {
+    this.#isReady = true;
+    await this.keep();
+  }
+
+  /**
+   * Keeps the settings in force, unless the service was never ready with any. Never rejects. Calls
+   * write one after the other.
+   */
+  async keep(): Promise<void> {
+    this.#writing = this.#writing.then(() => this.#write());
+    await this.#writing;
+  }
+
+  async #write(): Promise<void> {
     const { log, settings } = this.#deps;
-    if (this.#wrong.isLasting || this.#isKept || this.#source.keep === undefined) return;
+    if (!this.#isReady || this.#wrong.isLasting || this.#isKept) return;
     this.#isKept = true;
     try {
-      await this.#source.keep(settings.config);
+      await this.#source.keep?.(settings.config);
     } catch (error) {
       const fields = repeating(LAST_GOOD_FILE, { file: LAST_GOOD_FILE, error: String(error) });
       log.warning("{file} cannot be written.", fields);

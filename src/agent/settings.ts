@@ -6,6 +6,7 @@ import type { Config } from "../config/config.ts";
 import { type Applies, fieldOf, type GROUPS, type KeyTable } from "../config/key.ts";
 import { KEYS } from "../config/keys.ts";
 import { encodeValue } from "../config/value_text.ts";
+import { Wakeup } from "../system/wakeup.ts";
 
 type Group = keyof typeof GROUPS;
 
@@ -25,7 +26,7 @@ const HELD_WITH: Readonly<Record<string, readonly string[]>> = { tls_ca_only: ["
 
 export class Settings {
   #config: Config;
-  readonly #waiting = new Set<() => void>();
+  readonly #replaced = new Wakeup();
 
   constructor(config: Config) {
     this.#config = config;
@@ -51,7 +52,7 @@ export class Settings {
     const old = new Map(Object.entries(this.#config));
     const kept = held.map((name) => [fieldOf(name), old.get(fieldOf(name))]);
     this.#config = { ...next, ...Object.fromEntries(kept) };
-    for (const wake of [...this.#waiting]) wake();
+    this.#replaced.ring();
     return { changed, atRestart: changed.filter((name) => held.includes(name)) };
   }
 
@@ -61,15 +62,7 @@ export class Settings {
       changedKeys(config, this.#config).some((name) =>
         groups.some((group) => TABLE[name]?.group === group)
       );
-    while (!signal.aborted && !isNews()) {
-      const { promise, resolve } = Promise.withResolvers<void>();
-      const wake = () => resolve();
-      this.#waiting.add(wake);
-      signal.addEventListener("abort", wake);
-      await promise;
-      this.#waiting.delete(wake);
-      signal.removeEventListener("abort", wake);
-    }
+    while (!signal.aborted && !isNews()) await this.#replaced.rung(signal);
   }
 }
 

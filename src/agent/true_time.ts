@@ -21,6 +21,8 @@ export interface TrueTimeDeps {
   readonly spool: Spool;
   readonly status: Status;
   readonly boot: Boot;
+  /** Called when the clock is synchronized. */
+  readonly onTrusted: () => void;
 }
 
 /** Works until the signal aborts. */
@@ -28,7 +30,10 @@ export async function followClock(deps: TrueTimeDeps, signal: AbortSignal): Prom
   const { clock, clockSync, log, spool, status, boot } = deps;
   const problem = new ProblemReport({ clock, status, log: log.getChild("clock") });
   await clockSync.run(signal, () => problem.set(problems.clockNotSynchronized()));
-  if (clockSync.isTrusted) problem.clear();
+  if (clockSync.isTrusted) {
+    problem.clear();
+    deps.onTrusted();
+  }
   while (!signal.aborted) {
     let again = true;
     try {

@@ -7,7 +7,7 @@ import { parseConfigFile } from "../config/config_file.ts";
 import { KEYS } from "../config/keys.ts";
 import { unknownKeys } from "../config/sources.ts";
 import { fileFailure } from "../config/file_failure.ts";
-import { readNamedText, syncDirectory } from "../system/disk.ts";
+import { readNamedText, syncDirectory, writeAll } from "../system/disk.ts";
 import { contentsOf } from "./install_root.ts";
 import type { Settings } from "./install_settings.ts";
 import type { Step } from "./install_steps.ts";
@@ -75,7 +75,10 @@ async function uuidOf(text: string): Promise<string> {
   return bytes.toHex().replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
 }
 
-/** The last step: the file may hold the token, and removing a name would leave its bytes on the card. */
+/**
+ * The last step: the file may hold the token, and removing a name would leave its bytes on the card. What a power
+ * cut leaves of it has no settings, and is taken at the next boot without a complaint.
+ */
 export function wipeStep(path: string): Step {
   return {
     what: `Wipe and remove ${path}`,
@@ -84,7 +87,7 @@ export function wipeStep(path: string): Step {
       {
         using file = await Deno.open(path, { write: true });
         const { size } = await file.stat();
-        await file.write(new Uint8Array(size));
+        await writeAll(file, new Uint8Array(size).fill(0x0a));
         await file.sync();
       }
       await Deno.remove(path);

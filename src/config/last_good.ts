@@ -5,7 +5,7 @@
  */
 
 import { join } from "@std/path/join";
-import { readNamedTextSync, writeWhole } from "../system/disk.ts";
+import { readOwnTextSync, writeWhole } from "../system/disk.ts";
 import type { Config } from "./config.ts";
 import { Refusal } from "./config_values.ts";
 import { fieldOf, type Key, type KeyTable } from "./key.ts";
@@ -40,7 +40,7 @@ export async function saveLastGood(path: string, config: Config, env: Environmen
 export function readLastGood(path: string, env: Environment): Config | null {
   let kept: unknown;
   try {
-    kept = decodeValue(readNamedTextSync(path));
+    kept = decodeValue(readOwnTextSync(path));
   } catch {
     return null;
   }

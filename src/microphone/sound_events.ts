@@ -80,7 +80,7 @@ export class SoundEvents {
   /** Runs the helper, once a caller waits, until the signal aborts. Never rejects. */
   async run(signal: AbortSignal): Promise<void> {
     const { clock, log } = this.#deps;
-    while (!this.#isWanted && !signal.aborted) await this.#wanted.wait(clock, HOUR_MS, signal);
+    while (!this.#isWanted && !signal.aborted) await this.#wanted.rung(signal);
     let delayMs = RESTART_MIN_MS;
     while (!signal.aborted) {
       const startedMs = clock.monotonicMs();

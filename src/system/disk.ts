@@ -137,6 +137,12 @@ export function readNamedTextSync(path: string): string {
   return bytes.text;
 }
 
+/** As `readNamedTextSync`, of a regular file that nobody names: a link, a pipe or a device is never opened. */
+export function readOwnTextSync(path: string): string {
+  if (!Deno.lstatSync(path).isFile) throw new Error("it is not a regular file");
+  return readNamedTextSync(path);
+}
+
 /** Bytes whose number is not known before. */
 class Filling {
   #bytes = new Uint8Array(16_384);

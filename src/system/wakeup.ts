@@ -17,6 +17,20 @@ export class Wakeup {
     for (const wake of this.#waiting) wake();
   }
 
+  /** Resolves at the next ring, or when the signal aborts. */
+  async rung(signal: AbortSignal): Promise<void> {
+    if (this.#rung || signal.aborted) {
+      this.#rung = false;
+      return;
+    }
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const wake = () => resolve();
+    this.#waiting.add(wake);
+    using _ = onAbort(signal, wake);
+    await promise;
+    this.#waiting.delete(wake);
+  }
+
   /**
    * Resolves at the next ring, when the signal aborts, or after `ms`; long waits are rounded up to a
    * second. Deno (2.7, 2.9) keeps a list for each timer length in ms until that time has passed, even if

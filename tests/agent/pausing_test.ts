@@ -22,7 +22,16 @@ async function rig(spoolDir = Deno.makeTempDirSync({ prefix: "pausing-" })) {
   const { log, lines } = capturedLog();
   let changes = 0;
   const onChange = () => void changes++;
-  const pausing = new Pausing({ clock, status, log, spoolDir, timeZone: "UTC", onChange });
+  const clockSync = { isTrusted: true };
+  const pausing = new Pausing({
+    clock,
+    status,
+    log,
+    spoolDir,
+    clockSync,
+    timeZone: "UTC",
+    onChange,
+  });
   await pausing.takeUp();
   return {
     clock,
@@ -34,6 +43,22 @@ async function rig(spoolDir = Deno.makeTempDirSync({ prefix: "pausing-" })) {
     problem: () => status.report(IDLE).problems[0],
   };
 }
+
+Deno.test("of commands that come at once the last one is on the disk", async () => {
+  for (const last of ["resume", "pause"] as const) {
+    const { pausing, spoolDir, lines } = await rig();
+    const order = last === "pause" ? ["pause", "resume", "pause"] : ["pause", "pause", "resume"];
+    const answers = await Promise.all(
+      order.map((command) =>
+        pausing.control(command === "pause" ? { command, seconds: 60 } : { command: "resume" })
+      ),
+    );
+    assert(answers.every(({ ok, message }) => ok && !message.includes("disk")), last);
+    assertEquals(lines.filter(({ message }) => String(message).includes("cannot")), []);
+    assertEquals(existsSync(join(spoolDir, "pause.json")), last === "pause");
+    await Deno.remove(spoolDir, { recursive: true });
+  }
+});
 
 Deno.test("a pause is answered, reported with its end, kept on the disk, and ends by itself", async () => {
   const { clock, pausing, status, spoolDir, problem, lines, changes } = await rig();
@@ -73,6 +98,20 @@ Deno.test("a pause survives a restart; resume ends it for good", async () => {
     message: "Recording is not paused",
   });
   assertEquals(third.changes(), 0);
+  await Deno.remove(first.spoolDir, { recursive: true });
+});
+
+Deno.test("a pause of an earlier run that is over by the synchronized clock ends, on the disk, too", async () => {
+  const first = await rig();
+  await first.pausing.control({ command: "pause", seconds: 3600 });
+  first.pausing.clockTrusted();
+  assertEquals([first.pausing.leftMs(), first.changes()], [3_600_000, 1], "of this run");
+  const second = await rig(first.spoolDir);
+  second.clock.step(8 * 3_600_000);
+  assertEquals(second.pausing.leftMs(), 3_600_000);
+  second.pausing.clockTrusted();
+  assertEquals([second.pausing.leftMs(), second.changes(), second.problem()], [0, 1, undefined]);
+  await until(() => !existsSync(join(first.spoolDir, "pause.json")));
   await Deno.remove(first.spoolDir, { recursive: true });
 });
 

@@ -8,6 +8,7 @@ import {
   type PauseState,
   RUNNING,
   toRecord,
+  withTrueTime,
 } from "../../src/capture/pause.ts";
 import { systemClock } from "../../src/system/clock.ts";
 import { simulatedRecorder } from "../fixtures/simulated_recorder.ts";
@@ -30,15 +31,44 @@ Deno.test("a pause lasts as long as it was asked for, and another one replaces i
 });
 
 Deno.test("a pause survives a restart, whatever the clocks do meanwhile, and never becomes longer", () => {
-  const record = toRecord(pauseFor(15 * MINUTE, NOW), NOW);
-  assertEquals(record, { until: "2026-11-29T12:15:00.000Z", duration_s: 900 });
-  const left = (unixMs: number) => leftMs(fromRecord(record, { monotonicMs: 1, unixMs }), 1);
+  const record = toRecord(pauseFor(15 * MINUTE, NOW), NOW, true);
+  assertEquals(record, {
+    until: "2026-11-29T12:15:00.000Z",
+    duration_s: 900,
+    synchronized: true,
+  });
+  const left = (unixMs: number) =>
+    leftMs(fromRecord(record, { monotonicMs: 1, unixMs }, 60 * MINUTE), 1);
   assertEquals(left(UNIX + 5 * MINUTE), 10 * MINUTE);
   assertEquals(left(UNIX + 15 * MINUTE), 0);
   assertEquals(left(UNIX + 1e10), 0);
   assertEquals(left(UNIX - 1e10), 15 * MINUTE, "a clock without a battery");
-  assertEquals(toRecord(RUNNING, NOW), null);
-  assertEquals(toRecord(pauseFor(1, NOW), { ...NOW, monotonicMs: 6_000 }), null);
+  const endless = { until: "2027-11-29T12:00:00Z", duration_s: 1e9 };
+  const taken = fromRecord(endless, NOW, 60 * MINUTE);
+  assertEquals(leftMs(taken, NOW.monotonicMs), 60 * MINUTE, "a record that somebody has changed");
+  assertEquals(toRecord(RUNNING, NOW, true), null);
+  assertEquals(toRecord(pauseFor(1, NOW), { ...NOW, monotonicMs: 6_000 }, true), null);
+});
+
+Deno.test("a board that boots with a time in the past ends a pause when its clock is synchronized", () => {
+  const taken = (synchronized: boolean) =>
+    fromRecord(
+      toRecord(pauseFor(60 * MINUTE, NOW), NOW, synchronized),
+      { monotonicMs: 1_000, unixMs: UNIX + MINUTE },
+      600 * MINUTE,
+    );
+  const left = (state: PauseState, unixMs: number) =>
+    leftMs(withTrueTime(state, { monotonicMs: 2_000, unixMs }), 2_000) / MINUTE;
+  assertEquals(left(taken(true), UNIX + 600 * MINUTE), 0, "the next morning");
+  assertEquals(left(taken(true), UNIX + 50 * MINUTE), 10);
+  assertEquals(Math.round(left(taken(true), UNIX - 50 * MINUTE)), 59, "never longer");
+  assertEquals(Math.round(left(taken(false), UNIX + 600 * MINUTE)), 59, "its end is not known");
+  assertEquals(
+    left(pauseFor(MINUTE, { ...NOW, monotonicMs: 2_000 }), UNIX + 1e10),
+    1,
+    "of this run",
+  );
+  assertEquals(withTrueTime(RUNNING, NOW), RUNNING);
 });
 
 Deno.test("what is not a record of a pause counts as no pause", () => {
@@ -47,7 +77,7 @@ Deno.test("what is not a record of a pause counts as no pause", () => {
     duration_s: "x",
   }];
   for (const record of records) {
-    assertEquals(fromRecord(record, NOW), RUNNING, JSON.stringify(record));
+    assertEquals(fromRecord(record, NOW, MINUTE), RUNNING, JSON.stringify(record));
   }
 });
 

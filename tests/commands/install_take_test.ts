@@ -51,8 +51,17 @@ Deno.test("a file is taken: its settings are in the configuration, its token in 
   // What is still on the disk under the removed name.
   const left = new Uint8Array(FILE.length + 1);
   assertEquals(await open.read(left), FILE.length);
-  assert(left.every((byte) => byte === 0), "the token is still on the card");
+  const bytes = left.subarray(0, FILE.length);
+  assert(bytes.every((byte) => byte === 0x0a), "the token is still on the card");
   assert(!board.system.said().includes("a-secret-token"));
+  // A power cut may keep the overwritten file: the next boot takes it, and nothing changes.
+  const written = join(board.system.root, "etc/recorder-agent/config.yaml");
+  const before = await Deno.readTextFile(written);
+  await Deno.writeFile(board.take, bytes);
+  assertEquals(await board.setUp(), 0, board.system.said());
+  assertEquals(await Deno.readTextFile(written), before);
+  assertEquals(await Deno.readTextFile(token), "a-secret-token\n");
+  assertEquals(await Deno.stat(board.take).catch(() => null), null);
 });
 
 Deno.test("ids that the file does not give are those of the board: others on another board, the same ones again", async () => {

@@ -167,6 +167,30 @@ Deno.test("settings that an older release has kept are used, with defaults for w
   }
 });
 
+Deno.test("kept settings that are a pipe, a link or a device do not hold the start up", async () => {
+  await using till = await machine();
+  till.write({});
+  await till.keep();
+  const path = lastGoodPath(till.env) ?? "";
+  const elsewhere = join(till.dir, "elsewhere.json");
+  await Deno.rename(path, elsewhere);
+  await new Deno.Command("mkfifo", { args: [path] }).output();
+  // Without a writer a pipe could not even be opened.
+  const writer = new Deno.Command("sh", { args: ["-c", 'cat "$1" > "$2"', "sh", elsewhere, path] })
+    .spawn();
+  try {
+    assertEquals(readLastGood(path, {}), null);
+  } finally {
+    writer.kill("SIGKILL");
+    await writer.status;
+  }
+  for (const target of [elsewhere, "/dev/zero", till.dir]) {
+    await Deno.remove(path);
+    await Deno.symlink(target, path);
+    assertEquals(readLastGood(path, {}), null, target);
+  }
+});
+
 Deno.test("settings are kept only for the service, which has a state folder", () => {
   assertEquals(lastGoodPath({}), null);
   assertEquals(

@@ -15,8 +15,8 @@ const FILES = {
 /** What `systemctl show` says for some seconds. */
 interface Phase {
   readonly for: number;
-  /** ActiveState, InvocationID, NRestarts, StatusText. */
-  readonly is: readonly [string, string, number, string];
+  /** ActiveState, InvocationID, NRestarts, StatusText; null: systemd does not answer. */
+  readonly is: readonly [string, string, number, string] | null;
 }
 
 const OLD = (text = "Recording MIC since 11-29"): Phase => ({
@@ -36,9 +36,16 @@ interface Trial {
   readonly kept?: readonly (keyof typeof FILES)[];
   /** The file that a power cut has left. */
   readonly left?: Readonly<Record<string, string>>;
+  /** The power fails before this change of a file, counted from 1; at the next boot nothing is heard. */
+  readonly cutAt?: number;
+  /** Whether nothing can be written into a file. */
+  readonly isDiskFull?: boolean;
 }
 
-async function judge({ life, kept = ["program"], left = { trial: "to=0.9.9\n" } }: Trial) {
+async function judge(
+  { life, kept = ["program"], left = { trial: "to=0.9.9\n" }, cutAt = 0, isDiskFull = false }:
+    Trial,
+) {
   const root = await Deno.makeTempDir({ prefix: "update-trial-" });
   try {
     for (const [name, path] of Object.entries(FILES)) {
@@ -53,17 +60,24 @@ async function judge({ life, kept = ["program"], left = { trial: "to=0.9.9\n" } 
       await Deno.writeTextFile(join(root, DIR, name), text);
     }
     // Functions come before programs. `sleep` passes the time; `systemctl` runs in a subshell.
-    let endS = 0;
-    const phases = life.map(({ for: seconds, is: [active, invocation, ends, text] }, at) => {
-      endS += seconds;
-      const isLast = at === life.length - 1;
-      return `${isLast ? "else" : `${at === 0 ? "if" : "elif"} [ $now -lt ${endS} ]; then`}
+    const worldOf = (life: readonly Phase[], cutAt: number) => {
+      let endS = 0;
+      const phases = life.map(({ for: seconds, is }, at) => {
+        endS += seconds;
+        const isLast = at === life.length - 1;
+        const [active, invocation, ends, text] = is ?? [];
+        return `${isLast ? "else" : `${at === 0 ? "if" : "elif"} [ $now -lt ${endS} ]; then`}
+${is === null ? "return 1" : ""}
   echo 'ActiveState=${active}'; echo 'InvocationID=${invocation}'
   echo 'NRestarts=${ends}'; echo 'StatusText=${text}'`;
-    });
-    const world = `now=0
+      });
+      return `now=0 changes=0
 sleep() { now=$((now + $1)); }
 sync() { :; }
+${isDiskFull ? "printf() { false; }" : ""}
+change() { changes=$((changes + 1)); if [ $changes = ${cutAt} ]; then exit 99; fi; }
+mv() { change; command mv "$@"; }
+rm() { change; command rm "$@"; }
 systemctl() {
 case $1 in
 show) ${phases.length === 1 ? "if false; then :; " : ""}${phases.join("\n")}
@@ -72,24 +86,36 @@ fi ;;
 esac
 }
 `;
-    await Deno.writeTextFile(join(root, "world"), world);
-    const { code, stdout, stderr } = await new Deno.Command("/bin/sh", {
-      args: ["-c", `. ${root}/world; . ${SCRIPT}`],
-      clearEnv: true,
-      env: { UPDATE_ROOT: root, PATH: "/usr/bin:/bin" },
-    }).output();
-    const said = new TextDecoder();
-    assertEquals(said.decode(stderr).replace(/^The new program fails .*\n/, ""), "");
+    };
     const read = async (path: string) =>
       await Deno.readTextFile(join(root, path)).catch(() => null);
+    const isOpen = async () =>
+      await read(`${DIR}/trial`) !== null || await read(`${DIR}/rolling-back`) !== null;
+    const run = async (world: string) => {
+      await Deno.writeTextFile(join(root, "world"), world);
+      return await new Deno.Command("/bin/sh", {
+        args: ["-c", `. ${root}/world; . ${SCRIPT}`],
+        clearEnv: true,
+        env: { UPDATE_ROOT: root, PATH: "/usr/bin:/bin" },
+      }).output();
+    };
+    const first = await run(worldOf(life, cutAt));
+    const wasCut = first.code === 99;
+    // ConditionPathExists= of the unit.
+    const { code, stdout, stderr } = wasCut && await isOpen()
+      ? await run(worldOf([runs(1, "NOT recording", "z")], 0))
+      : first;
+    const said = new TextDecoder();
+    assertEquals(said.decode(stderr).replace(/^The new program fails .*\n/, ""), "");
     return {
       code,
+      wasCut,
       said: said.decode(stdout).trim(),
       program: await read(FILES.program),
       unit: await read(FILES.unit),
       config: await read(FILES.config),
       note: await read(`${DIR}/rolled-back`),
-      isOpen: await read(`${DIR}/trial`) !== null || await read(`${DIR}/rolling-back`) !== null,
+      isOpen: await isOpen(),
       restarts: (await read("asked"))?.match(/^restart /gm)?.length ?? 0,
       asked: await read("asked"),
     };
@@ -157,6 +183,17 @@ const LIVES: Readonly<Record<string, readonly [Phase, readonly Phase[], string |
     [STARTS, runs(1, "Outside the schedule")],
     null,
   ],
+  "is paused by a person after ten seconds": [
+    OLD(),
+    [STARTS, runs(10, "Recording MIC"), runs(1, "Paused since 11-29")],
+    null,
+  ],
+  "runs while systemd does not answer now and then": [
+    OLD(),
+    [1, 2, 3, 4].flatMap(() => [runs(5, "Recording MIC"), { for: 1, is: null }])
+      .concat(runs(1, "Recording MIC")),
+    null,
+  ],
   "ends once": [OLD(), [STARTS, runs(9, "Recording MIC"), runs(1, "Recording MIC", "c")], null],
   "reads a full spool for ten minutes": [
     OLD(),
@@ -209,6 +246,34 @@ Deno.test("a way back that a power cut has ended is finished without another tri
     isOpen: false,
     asked: "daemon-reload at 0\nrestart --no-block recorder-agent.service at 0\n",
   });
+});
+
+Deno.test("a power cut before any change of a file costs neither the way back nor its report", async () => {
+  const life = [OLD(), STARTS, runs(1, "NOT recording")];
+  const kept = ["program", "unit", "config"] as const;
+  let cuts = 1; // the first change comes before it is noted that the old one heard something
+  for (let wasCut = true; wasCut;) {
+    const trial = await judge({ life, kept, cutAt: cuts + 1 });
+    const { program, unit, config, note, isOpen } = trial;
+    assertEquals([program, unit, config], ["old program", "old unit", "old config"], `cut ${cuts}`);
+    const reason = "it heard nothing for 120 s, and the previous one did";
+    assertEquals([note, isOpen], [`to=0.9.9\nreason=${reason}\n`, false], `cut ${cuts}`);
+    wasCut = trial.wasCut;
+    if (wasCut) cuts++;
+  }
+  assertEquals(cuts, 7);
+});
+
+Deno.test("a full disk costs neither the trial nor the way back", async () => {
+  const life = [OLD(), STARTS, runs(1, "NOT recording")];
+  const { program, restarts, isOpen } = await judge({ life, isDiskFull: true });
+  assertEquals([program, restarts, isOpen], ["old program", 2, false]);
+});
+
+Deno.test("systemd that does not answer at first is asked again", async () => {
+  const life: Phase[] = [{ for: 3, is: null }, { for: 5, is: ["active", "a", 0, "Recording MIC"] }];
+  const { program, restarts } = await judge({ life: [...life, runs(1, "NOT recording")] });
+  assertEquals([program, restarts], ["old program", 2]);
 });
 
 Deno.test("a service that somebody stops stays stopped, and its trial stays open", async () => {

@@ -116,3 +116,17 @@ Deno.test("a long wait is rounded up to a second, a short one is exact to the mi
   }
   assertEquals(asked, [300_000, 300_000, 10_000, 1_234.5]);
 });
+
+Deno.test("a wait without a limit ends at a ring or with its signal, and leaves no listener", async () => {
+  const wakeup = new Wakeup();
+  const stop = new AbortController();
+  wakeup.ring();
+  await wakeup.rung(stop.signal);
+  const waits = [wakeup.rung(stop.signal), wakeup.rung(stop.signal)];
+  wakeup.ring();
+  await Promise.all(waits);
+  const last = wakeup.rung(stop.signal);
+  stop.abort();
+  await last;
+  await wakeup.rung(stop.signal);
+});
