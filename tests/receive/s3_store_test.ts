@@ -282,3 +282,27 @@ Deno.test("uploads in progress hold no more memory than they may, and give it ba
   assertEquals((await a.put(chunk(), "0123456789")).outcome, "stored");
   assertEquals((await a.put(chunk(), "0123456789")).outcome, "stored");
 });
+
+Deno.test("an upload that the store is slow to take counts until the store has ended with it", async () => {
+  await using double = new S3Double();
+  using a = openStore(double, { memoryBytes: 10 });
+  await a.store.tryOut();
+  const asked = Promise.withResolvers<void>();
+  const slow = Promise.withResolvers<null>();
+  double.fault = () => {
+    asked.resolve();
+    return slow.promise;
+  };
+  const [first, second] = [await a.store.begin(), await a.store.begin()];
+  await first.write(new Uint8Array(6));
+  const digest = await crypto.subtle.digest("SHA-256", new Uint8Array(6));
+  const keeping = first.keep(chunk(), new Uint8Array(digest));
+  const discarded = first.discard(); // whoever sent it waits no longer
+  await asked.promise;
+  await assertRejects(() => second.write(new Uint8Array(5)), StoreFailure);
+  slow.resolve(null);
+  assertEquals((await keeping).outcome, "stored");
+  await discarded;
+  await second.write(new Uint8Array(5));
+  await second.discard();
+});
