@@ -36,7 +36,7 @@ export interface S3StoreOptions {
   readonly prefix: string;
   /** What uploads in progress may hold in memory together. */
   readonly memoryBytes: number;
-  /** Called once when it is known whether the store refuses to overwrite an object. */
+  /** Called when it is known whether the store refuses to overwrite an object. */
   readonly onReady: (hasConditionalWrites: boolean) => void;
 }
 
@@ -157,7 +157,14 @@ export class S3Store implements Store {
     const isConditional = await this.tryOut();
     let found = isConditional ? null : await this.#compare(place, upload);
     if (found === null || found === "nothing") {
-      const put = await client.put(place, bytes, { sha256, onlyNew: isConditional });
+      let put;
+      try {
+        put = await client.put(place, bytes, { sha256, onlyNew: isConditional });
+      } catch (error) {
+        // The store is another one than it was: the next upload tries it out again.
+        if (error instanceof S3Failure && error.kind === "unsupported") this.#isConditional = null;
+        throw error;
+      }
       if (put === "stored") return { outcome: "stored", place };
       found = await this.#compare(place, upload);
     }
