@@ -34,7 +34,7 @@ export interface ServerListener {
 
 /** What was written before a connection is closed has this long on its way. */
 const LAST_MS = 50;
-const RELAY_BYTES = 16_384;
+const RELAY_BYTES = 8192;
 const LOOPBACK = "127.0.0.1";
 
 /** @throws if the certificate and the key do not fit. */
