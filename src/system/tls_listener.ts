@@ -97,12 +97,15 @@ class RelayedConn implements ServerConn {
   readonly #outer: Deno.TcpConn;
   readonly #near: Deno.TcpConn;
   readonly #far: Deno.TlsConn;
-  readonly #relays: Promise<unknown>;
+  readonly #incoming: Promise<void>;
+  readonly #outgoing: Promise<void>;
+  #hasWritten = false;
 
   constructor(outer: Deno.TcpConn, near: Deno.TcpConn, far: Deno.TlsConn) {
     for (const conn of [outer, near]) conn.setNoDelay();
     [this.#outer, this.#near, this.#far] = [outer, near, far];
-    this.#relays = Promise.all([relay(outer, near), relay(near, outer)]);
+    this.#incoming = relay(outer, near);
+    this.#outgoing = relay(near, outer);
   }
 
   get remoteAddr(): Deno.Addr {
@@ -114,6 +117,7 @@ class RelayedConn implements ServerConn {
   }
 
   write(bytes: Uint8Array): Promise<number> {
+    this.#hasWritten = true;
     return this.#far.write(bytes);
   }
 
@@ -123,9 +127,10 @@ class RelayedConn implements ServerConn {
 
   async close(): Promise<void> {
     this.#far.close();
-    await within(LAST_MS, this.#relays);
+    // Of a client that was told nothing, nothing is on its way: during a flood, others wait for its place.
+    if (this.#hasWritten) await within(LAST_MS, this.#outgoing);
     for (const conn of [this.#outer, this.#near]) conn.close();
-    await this.#relays;
+    await Promise.all([this.#incoming, this.#outgoing]);
   }
 }
 

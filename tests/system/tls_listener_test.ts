@@ -73,6 +73,25 @@ Deno.test("what is written arrives before the end, and each side may end first",
   await waiting;
 });
 
+Deno.test("a client that was told nothing is disconnected without a wait: others need its place", async () => {
+  await using files = await certificates();
+  const listener = new TlsListener({ hostname: "127.0.0.1", port: 0 }, () => files.tls);
+  const accepting = listener.accept();
+  using client = await Deno.connect({ hostname: "127.0.0.1", port: listener.port });
+  const server = await accepting;
+  const real = globalThis.setTimeout;
+  globalThis.setTimeout = (() => {
+    throw new Error("it waits");
+  }) as never;
+  try {
+    await server.close();
+  } finally {
+    globalThis.setTimeout = real;
+  }
+  assertEquals(await client.read(new Uint8Array(1)).catch(() => null), null);
+  listener.close();
+});
+
 Deno.test("a certificate that does not fit its key is refused before anybody connects", async () => {
   await using files = await certificates();
   await using other = await certificates();
