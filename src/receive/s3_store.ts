@@ -79,7 +79,7 @@ export class S3Store implements Store {
         return await kept;
       },
       discard: async () => {
-        await keeping; // until then the bytes are in memory, whoever waits
+        await keeping; // until then the bytes are in memory, even if nobody waits
         held.clear();
       },
     });

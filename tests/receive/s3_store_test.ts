@@ -297,7 +297,7 @@ Deno.test("an upload that the store is slow to take counts until the store has e
   await first.write(new Uint8Array(6));
   const digest = await crypto.subtle.digest("SHA-256", new Uint8Array(6));
   const keeping = first.keep(chunk(), new Uint8Array(digest));
-  const discarded = first.discard(); // whoever sent it waits no longer
+  const discarded = first.discard(); // its sender waits no longer
   await asked.promise;
   await assertRejects(() => second.write(new Uint8Array(5)), StoreFailure);
   slow.resolve(null);

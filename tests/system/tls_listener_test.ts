@@ -1,4 +1,4 @@
-// TLS connections over real sockets: a client that does not go on with its handshake costs nothing after its
+// TLS connections over real sockets: a client that stops in its handshake costs nothing after its
 // time, and what is written arrives.
 
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
@@ -24,7 +24,7 @@ async function certificates() {
   return { tls, caCerts, [Symbol.asyncDispose]: () => files[Symbol.asyncDispose]() };
 }
 
-Deno.test("a client that does not go on with its handshake is disconnected when its time is over", async () => {
+Deno.test("a client that stops in its handshake is disconnected when its time is over", async () => {
   await using files = await certificates();
   const clock = new SimulatedClock(0);
   using captured = capturedLog();
