@@ -3,7 +3,7 @@
 
 import { readNamedTextSync } from "../system/disk.ts";
 import { fileFailure } from "../config/file_failure.ts";
-import type { ServerTls } from "../system/http_listener.ts";
+import type { ServerTls } from "../system/tls_listener.ts";
 import { FileWatch } from "./file_watch.ts";
 
 export class CertificateFiles {

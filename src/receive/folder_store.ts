@@ -111,6 +111,9 @@ export class FolderStore implements Store, Disposable {
       const old = join(device, found);
       if (!await isSame(old, path, sha256)) return { outcome: "conflict", place: this.#below(old) };
       const keeps = chunk.isProvisional ? found : place;
+      if (keeps !== found && await exists(target) && !await isSame(target, path, sha256)) {
+        return { outcome: "conflict", place: this.#below(target) }; // a move would overwrite it
+      }
       await this.#ensureDir(join(device, keeps, ".."));
       if (keeps !== found) await Deno.rename(old, target); // it has its true time now
       // Also without a move: the process that made the name may have ended before its sync.

@@ -2,9 +2,11 @@
 // repeated when the store is not able for a moment. It knows objects by their names, not what they mean.
 
 import { AwsV4Signer } from "aws4fetch";
+import { bytesOf } from "../system/byte_stream.ts";
 import { type Clock, deadline } from "../system/clock.ts";
 import { messageOf } from "../system/error_text.ts";
 import { printable } from "../system/printable.ts";
+import { HeldBytes } from "./held_bytes.ts";
 import { failureOf, parseListing, S3Failure, type S3Listing } from "./s3_answers.ts";
 import type { S3Access } from "./s3_settings.ts";
 
@@ -12,8 +14,10 @@ import type { S3Access } from "./s3_settings.ts";
 const MAX_REQUESTS = 64;
 /** Before the second and the third attempt, ms. */
 const PAUSES_MS = [200, 1000];
-/** An answer in which names or errors are read is not larger. */
-const MAX_TEXT_BYTES = 4_000_000;
+/** A listing is not larger: a thousand names of 1024 bytes that XML escapes, and what is around them. */
+const MAX_TEXT_BYTES = 8_000_000;
+/** An error is not larger. */
+const MAX_ERROR_BYTES = 65_536;
 
 export interface S3Limits {
   /** One attempt may take this long, ms, and as much as its body needs at a megabyte per second. */
@@ -44,6 +48,8 @@ interface S3Request {
   readonly body?: Uint8Array<ArrayBuffer>;
   /** Statuses that are answers, beside 200 to 299. */
   readonly answers?: readonly number[];
+  /** What is read of a body; default: MAX_TEXT_BYTES. */
+  readonly maxBytes?: number;
 }
 
 interface S3Answer {
@@ -107,8 +113,16 @@ export class S3Client implements Disposable {
       ...onlyNew ? { "if-none-match": "*" } : {},
     };
     const answers = onlyNew ? [412] : [];
-    const { status } = await this.#request({ method: "PUT", name, headers, body, answers });
-    return status === 412 ? "exists" : "stored";
+    const answer = await this.#request({ method: "PUT", name, headers, body, answers });
+    if (answer.status === 412) return "exists";
+    // A web server or a portal may say 200 to everything: what it was sent would be lost.
+    if (answer.headers.has("etag")) return "stored";
+    const { endpoint } = this.#options.access();
+    throw new S3Failure(
+      `${endpoint} answers like no object store (${answer.status} without an ETag): ` +
+        `check endpoint_url`,
+      "settings",
+    );
   }
 
   /** Null if the object does not exist. @throws {S3Failure} */
@@ -128,7 +142,8 @@ export class S3Client implements Disposable {
    */
   async read(name: string, maxBytes: number): Promise<Uint8Array<ArrayBuffer> | null> {
     const headers = { range: `bytes=0-${maxBytes - 1}` };
-    const answer = await this.#request({ method: "GET", name, headers, answers: [404, 416] });
+    const request = { method: "GET", name, headers, answers: [404, 416], maxBytes } as const;
+    const answer = await this.#request(request);
     if (answer.status === 404) return this.#withoutBucketFault(answer);
     return answer.status === 416 ? NOTHING : answer.body;
   }
@@ -151,7 +166,7 @@ export class S3Client implements Disposable {
         ...token === "" ? {} : { "continuation-token": token },
       };
       const { body } = await this.#request({ method: "GET", name: "", query });
-      const page = parseListing(new TextDecoder().decode(body.subarray(0, MAX_TEXT_BYTES)));
+      const page = parseListing(new TextDecoder().decode(body));
       yield page;
       token = page.next;
     }
@@ -202,7 +217,7 @@ export class S3Client implements Disposable {
   }
 
   async #attempt(request: S3Request, signal: AbortSignal): Promise<S3Answer> {
-    const { method, name, query = {}, body, answers = [] } = request;
+    const { method, name, query = {}, body, answers = [], maxBytes = MAX_TEXT_BYTES } = request;
     const { bucket, access, clock } = this.#options;
     const { endpoint, sessionToken, ...keys } = access();
     const url = new URL(`${endpoint}/${bucket}${name === "" ? "" : `/${name}`}`);
@@ -222,7 +237,9 @@ export class S3Client implements Disposable {
         ...{ signal: late.signal, ...body === undefined ? {} : { body } },
       });
       const { status, headers } = response;
-      answer = { status, headers, body: await response.bytes() };
+      const isGood = response.ok || answers.includes(status);
+      const size = isGood && status !== 404 ? maxBytes : MAX_ERROR_BYTES;
+      answer = { status, headers, body: await beginning(response.body, size) };
     } catch (error) {
       const why = late.signal.aborted
         ? `does not answer within ${Math.round(limitMs / 1000)} s`
@@ -231,7 +248,7 @@ export class S3Client implements Disposable {
     }
     const { status, headers } = answer;
     if ((status >= 200 && status < 300) || answers.includes(status)) return answer;
-    const text = new TextDecoder().decode(answer.body.subarray(0, MAX_TEXT_BYTES));
+    const text = new TextDecoder().decode(answer.body);
     throw this.#failure(status, headers, text);
   }
 
@@ -240,4 +257,19 @@ export class S3Client implements Disposable {
     const { region } = access();
     return failureOf({ status, text, headers, bucket, region, nowUnixMs: clock.unixMs() });
   }
+}
+
+/** No more than this of a body; the rest is not read. */
+async function beginning(
+  stream: ReadableStream<Uint8Array<ArrayBuffer>> | null,
+  maxBytes: number,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const held = new HeldBytes(() => {});
+  let left = maxBytes;
+  for await (const piece of stream === null ? [] : bytesOf(stream)) {
+    held.push(piece.subarray(0, left));
+    left -= piece.length;
+    if (left < 0) break; // leaving the loop cancels the stream
+  }
+  return held.whole();
 }

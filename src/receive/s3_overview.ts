@@ -1,6 +1,6 @@
-// Which tills a bucket has, and how complete the latest day of each is, from listings: two for each till,
-// one for each point and register; and from the beginning of the chunks around a hole. It looks at most once a minute, and at most a tenth of the time. It
-// changes nothing.
+// Which tills a bucket has, and how complete the latest day of each is, from listings: two for each till, one
+// for each point and register; and from the beginning of the chunks around a hole. It looks at most once a
+// minute, and at most a tenth of the time. It changes nothing.
 
 import { parseChunkName } from "../chunk/chunk_name.ts";
 import type { Clock } from "../system/clock.ts";

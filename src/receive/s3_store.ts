@@ -10,7 +10,7 @@
 // not know this is asked first: there, only two uploads of one key at the same time, at two receivers and
 // with different bytes, go unnoticed, and the later one stays.
 
-import { concatBytes } from "../system/concat_bytes.ts";
+import { HeldBytes } from "./held_bytes.ts";
 import { KeyTurns } from "./key_turns.ts";
 import { S3Failure } from "./s3_answers.ts";
 import type { S3Client } from "./s3_client.ts";
@@ -36,7 +36,7 @@ export interface S3StoreOptions {
   readonly prefix: string;
   /** What uploads in progress may hold in memory together. */
   readonly memoryBytes: number;
-  /** Called once when it is known whether the store refuses to overwrite an object. */
+  /** Called when it is known whether the store refuses to overwrite an object. */
   readonly onReady: (hasConditionalWrites: boolean) => void;
 }
 
@@ -65,36 +65,34 @@ export class S3Store implements Store {
   }
 
   begin(): Promise<IncomingFile> {
-    const pieces: Uint8Array<ArrayBuffer>[] = [];
-    let sizeBytes = 0;
-    const take = (bytes: number) => {
-      if (this.#heldBytes + bytes > this.#options.memoryBytes) {
-        const mb = Math.round(this.#options.memoryBytes / 1e6);
-        throw new StoreFailure(`the uploads in progress fill the ${mb} MB of memory for them`);
-      }
-      this.#heldBytes += bytes;
-      sizeBytes += bytes;
-    };
+    const held = new HeldBytes((bytes) => this.#hold(bytes));
+    let keeping: Promise<unknown> = Promise.resolve();
     return Promise.resolve({
       write: async (bytes) => {
         await Promise.resolve(); // what is thrown below is a rejection
-        take(bytes.length);
-        pieces.push(bytes.slice());
+        held.push(bytes);
       },
       keep: async (chunk, sha256) => {
-        const whole = concatBytes(pieces.splice(0));
-        return await this.#turns.take(
-          chunk.key,
-          () => this.#keep({ chunk, bytes: whole, sha256: sha256.toHex() }),
-        );
+        const upload = { chunk, bytes: held.whole(), sha256: sha256.toHex() };
+        const kept = this.#turns.take(chunk.key, () => this.#keep(upload));
+        keeping = kept.catch(() => {});
+        return await kept;
       },
-      discard: () => {
-        this.#heldBytes -= sizeBytes;
-        sizeBytes = 0;
-        pieces.length = 0;
-        return Promise.resolve();
+      discard: async () => {
+        await keeping; // until then the bytes are in memory, even if nobody waits
+        held.clear();
       },
     });
+  }
+
+  /** @throws {StoreFailure} if the uploads in progress would hold more than they may. */
+  #hold(bytes: number): void {
+    const { memoryBytes } = this.#options;
+    if (bytes > 0 && this.#heldBytes + bytes > memoryBytes) {
+      const mb = Math.round(memoryBytes / 1e6);
+      throw new StoreFailure(`the uploads in progress fill the ${mb} MB of memory for them`);
+    }
+    this.#heldBytes += bytes;
   }
 
   async #probe(): Promise<boolean> {
@@ -159,7 +157,14 @@ export class S3Store implements Store {
     const isConditional = await this.tryOut();
     let found = isConditional ? null : await this.#compare(place, upload);
     if (found === null || found === "nothing") {
-      const put = await client.put(place, bytes, { sha256, onlyNew: isConditional });
+      let put;
+      try {
+        put = await client.put(place, bytes, { sha256, onlyNew: isConditional });
+      } catch (error) {
+        // The store is another one than it was: the next upload tries it out again.
+        if (error instanceof S3Failure && error.kind === "unsupported") this.#isConditional = null;
+        throw error;
+      }
       if (put === "stored") return { outcome: "stored", place };
       found = await this.#compare(place, upload);
     }

@@ -6,14 +6,14 @@ import { MAX_HEAD_BYTES } from "./http_request.ts";
 const PIECE_BYTES = 65_536;
 
 export class ConnectionInput {
-  readonly #conn: Deno.Conn;
+  readonly #conn: Pick<Deno.Conn, "read">;
   readonly #head: Uint8Array<ArrayBuffer>;
   #buffer: Uint8Array<ArrayBuffer>;
   #start = 0;
   #end = 0;
 
   /** @param head a buffer of MAX_HEAD_BYTES. */
-  constructor(conn: Deno.Conn, head: Uint8Array<ArrayBuffer>) {
+  constructor(conn: Pick<Deno.Conn, "read">, head: Uint8Array<ArrayBuffer>) {
     this.#conn = conn;
     this.#head = head;
     this.#buffer = head;

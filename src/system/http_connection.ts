@@ -15,6 +15,7 @@ import { encodeAnswer, type HttpAnswer } from "./http_answer.ts";
 import { BodyFault, BodyReader } from "./http_body.ts";
 import { type HttpRequest, parseHead } from "./http_request.ts";
 import type { Logger } from "./log.ts";
+import type { ServerConn } from "./tls_listener.ts";
 import type { Turns } from "./turns.ts";
 import { within } from "./within.ts";
 
@@ -66,7 +67,7 @@ export class HttpConnection {
   readonly life: ConnectionLife;
   /** Resolves when nothing works for it any more. */
   readonly served: Promise<void>;
-  readonly #conn: Deno.Conn;
+  readonly #conn: ServerConn;
   readonly #input: ConnectionInput;
   readonly #owner: HttpOwner;
   readonly #turns: Turns;
@@ -74,10 +75,12 @@ export class HttpConnection {
   /** Of the body that is read now. */
   #pace: BodyPace | null = null;
   #isClosed = false;
+  /** Resolves when a closed connection has no descriptor any more. */
+  #gone: void | Promise<void> = undefined;
 
   /** @param head a buffer of MAX_HEAD_BYTES, used until the connection is `served`. */
   constructor(
-    conn: Deno.Conn,
+    conn: ServerConn,
     head: Uint8Array<ArrayBuffer>,
     { owner, turns, stop }: { owner: HttpOwner; turns: Turns; stop: AbortSignal },
   ) {
@@ -94,7 +97,7 @@ export class HttpConnection {
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#conn.close();
+    this.#gone = this.#conn.close();
   }
 
   /** Closes what has exceeded its time. */
@@ -121,6 +124,7 @@ export class HttpConnection {
       /* the client has gone, or the connection was closed here */
     } finally {
       this.close();
+      await this.#gone;
     }
   }
 

@@ -9,6 +9,13 @@ import { type ConnectionState, firstToLeave } from "./connection_life.ts";
 import { repeating } from "./held_lines.ts";
 import { HttpConnection, type HttpOwner, LAST_MS } from "./http_connection.ts";
 import { MAX_HEAD_BYTES } from "./http_request.ts";
+import {
+  type ServerConn,
+  type ServerListener,
+  type ServerTls,
+  TlsListener,
+  tryTls,
+} from "./tls_listener.ts";
 import { Turns } from "./turns.ts";
 import { within } from "./within.ts";
 import type { WorkBudget } from "./work_budget.ts";
@@ -24,12 +31,6 @@ const MIN_CONNECTIONS = 8;
 /** Buffers of connections that have ended, for the next ones: a flood takes no new memory for each. */
 const MAX_SPARE_BUFFERS = 32;
 
-/** PEM. */
-export interface ServerTls {
-  readonly cert: string;
-  readonly key: string;
-}
-
 export interface HttpListenerOptions extends HttpOwner {
   readonly hostname: string;
   /** 0: any free port. */
@@ -40,14 +41,10 @@ export interface HttpListenerOptions extends HttpOwner {
   readonly budget: WorkBudget | null;
 }
 
-type Listener = Deno.Listener<Deno.Conn, Deno.NetAddr>;
-
 export class HttpListener {
   readonly #options: HttpListenerOptions;
-  readonly #port: number;
+  readonly #listener: ServerListener;
   #tls: ServerTls | null;
-  /** Null until the port is opened again with another certificate. */
-  #listener: Listener | null;
   readonly #connections = new Set<HttpConnection>();
   readonly #buffers: Uint8Array<ArrayBuffer>[] = [];
   readonly #closing = new AbortController();
@@ -59,11 +56,13 @@ export class HttpListener {
   #closed: Promise<void> | null = null;
 
   private constructor(options: HttpListenerOptions) {
-    const listener = open(options, options.tls);
+    const { hostname, port, tls } = options;
+    if (tls !== null) tryTls(tls);
     this.#options = options;
-    this.#tls = options.tls;
-    this.#listener = listener;
-    this.#port = listener.addr.port;
+    this.#tls = tls;
+    this.#listener = tls === null
+      ? listenPlain({ hostname, port })
+      : new TlsListener({ hostname, port }, () => this.#tls ?? tls);
     this.#turns = new Turns(options.clock, options.budget, this.#closing.signal);
     this.#accepting = this.#accept();
   }
@@ -74,7 +73,7 @@ export class HttpListener {
   }
 
   get port(): number {
-    return this.#port;
+    return this.#listener.port;
   }
 
   /** Connections now, streams included. */
@@ -84,10 +83,8 @@ export class HttpListener {
 
   /** Shows new connections another certificate. @throws if it and the key do not fit: the old one stays. */
   renew(tls: ServerTls): void {
-    open({ hostname: this.#options.hostname, port: 0 }, tls).close();
+    tryTls(tls);
     this.#tls = tls;
-    this.#listener?.close();
-    this.#listener = null;
   }
 
   /** Frees the port, and lets requests in progress end within a limit. */
@@ -98,7 +95,7 @@ export class HttpListener {
   async #end(): Promise<void> {
     const { closingMs } = this.#options.limits;
     this.#closing.abort();
-    this.#listener?.close();
+    this.#listener.close();
     const all = [...this.#connections];
     const are = (...states: ConnectionState[]) =>
       all.filter(({ life }) => states.includes(life.state));
@@ -113,19 +110,16 @@ export class HttpListener {
   }
 
   async #accept(): Promise<void> {
-    const { clock, log, name: server, hostname } = this.#options;
+    const { clock, log, name: server } = this.#options;
     const { signal } = this.#closing;
     while (!signal.aborted) {
-      let listener: Listener | null = null;
       try {
-        listener = this.#listener ??= open({ hostname, port: this.#port }, this.#tls);
-        const conn = await listener.accept();
+        const conn = await this.#listener.accept();
         await this.#turns.do(() => {}, { isUrgent: true });
         if (await this.#hasPlace() && !signal.aborted) this.#take(conn);
-        else conn.close();
+        else await conn.close();
       } catch (error) {
         if (signal.aborted) return;
-        if (listener !== null && listener !== this.#listener) continue; // for another certificate
         const fields = repeating("accept", { server, error: String(error) });
         log.warning("{server} cannot accept a connection.", fields);
         // Descriptors are missing: those of half of the connections become free, and stay so for a while.
@@ -158,7 +152,7 @@ export class HttpListener {
     return true;
   }
 
-  #take(conn: Deno.Conn): void {
+  #take(conn: ServerConn): void {
     const head = this.#buffers.pop() ?? new Uint8Array(MAX_HEAD_BYTES);
     const connection = new HttpConnection(conn, head, {
       ...{ owner: this.#options, turns: this.#turns, stop: this.#closing.signal },
@@ -182,12 +176,12 @@ export class HttpListener {
   }
 }
 
-/** @throws if the address cannot be used, or the certificate and the key do not fit. */
-function open(
-  { hostname, port }: { hostname: string; port: number },
-  tls: ServerTls | null,
-): Listener {
-  return tls === null
-    ? Deno.listen({ hostname, port })
-    : Deno.listenTls({ hostname, port, ...tls, alpnProtocols: ["http/1.1"] });
+/** @throws if the address cannot be used. */
+function listenPlain(address: { hostname: string; port: number }): ServerListener {
+  const listener = Deno.listen(address);
+  return {
+    port: listener.addr.port,
+    accept: () => listener.accept(),
+    close: () => listener.close(),
+  };
 }

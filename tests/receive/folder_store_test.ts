@@ -100,6 +100,18 @@ Deno.test("a chunk whose time was unsure takes its true time when it comes again
   assertEquals(temp.files(), [moved.place]);
 });
 
+Deno.test("a chunk that takes its true time never takes the place of one with other bytes", async () => {
+  await using temp = await openStore();
+  const sure = chunk();
+  const unsure = { ...sure, startUnixUs: sure.startUnixUs + 3600e6, isProvisional: true };
+  const { place } = await temp.put(sure, "other");
+  await temp.put(unsure, "sound");
+  const before = temp.files();
+  assertEquals(await temp.put(sure, "sound"), { outcome: "conflict", place });
+  assertEquals(temp.files(), before);
+  assertEquals(await Deno.readTextFile(join(temp.dir, place)), "other");
+});
+
 Deno.test("a chunk whose time stays unsure and whose file was taken away is stored again", async () => {
   await using temp = await openStore();
   const unsure = chunk({ isProvisional: true });

@@ -115,6 +115,7 @@ Deno.test("a till that holds as many uploads as it may keeps no other till from 
   await held[0]?.write(new TextEncoder().encode("nonsense".repeat(10_000)));
   assertMatch(await readAll(held[0] as Deno.Conn), /^HTTP\/1.1 400 /);
   assertEquals((await rig.upload({ token: "mine" })).status, 200);
+  for (const client of held) await client.closeWrite(); // closing waits for uploads in progress
 });
 
 Deno.test("without tokens everybody on the machine delivers, but no page in a browser does", async () => {

@@ -282,3 +282,62 @@ Deno.test("uploads in progress hold no more memory than they may, and give it ba
   assertEquals((await a.put(chunk(), "0123456789")).outcome, "stored");
   assertEquals((await a.put(chunk(), "0123456789")).outcome, "stored");
 });
+
+Deno.test("an upload that the store is slow to take counts until the store has ended with it", async () => {
+  await using double = new S3Double();
+  using a = openStore(double, { memoryBytes: 10 });
+  await a.store.tryOut();
+  const asked = Promise.withResolvers<void>();
+  const slow = Promise.withResolvers<null>();
+  double.fault = () => {
+    asked.resolve();
+    return slow.promise;
+  };
+  const [first, second] = [await a.store.begin(), await a.store.begin()];
+  await first.write(new Uint8Array(6));
+  const digest = await crypto.subtle.digest("SHA-256", new Uint8Array(6));
+  const keeping = first.keep(chunk(), new Uint8Array(digest));
+  const discarded = first.discard(); // its sender waits no longer
+  await asked.promise;
+  await assertRejects(() => second.write(new Uint8Array(5)), StoreFailure);
+  slow.resolve(null);
+  assertEquals((await keeping).outcome, "stored");
+  await discarded;
+  await second.write(new Uint8Array(5));
+  await second.discard();
+});
+
+Deno.test("a web server that says 200 to everything is not taken for an object store", async () => {
+  await using double = new S3Double();
+  using a = openStore(double);
+  await a.store.tryOut();
+  double.fault = ({ method }) => method === "HEAD" ? null : new Response("<html>Welcome</html>");
+  using b = openStore(double);
+  for (const work of [() => b.store.tryOut(), () => a.put(chunk(), "sound")]) {
+    const failure = await assertRejects(work, S3Failure);
+    assertStringIncludes(failure.message, "answers like no object store (200 without an ETag)");
+    assertEquals(failure.kind, "settings");
+  }
+});
+
+Deno.test("a store that does not know parts of objects costs no more memory than was asked for", async () => {
+  await using double = new S3Double();
+  double.hasRanges = false;
+  double.objects.set("large", { bytes: new Uint8Array(1_000_000).fill(7), headers: {} });
+  using client = new S3Client({
+    ...{ bucket: BUCKET, access: () => parseS3Access(double.credentials), caCerts: [], clock },
+  });
+  assertEquals(await client.read("large", 100), new Uint8Array(100).fill(7));
+  assertEquals((await client.read("large", 1_000_000))?.length, 1_000_000);
+});
+
+Deno.test("a store that does not refuse to overwrite any more is tried out again", async () => {
+  await using double = new S3Double();
+  using a = openStore(double);
+  assertEquals((await a.put(chunk(), "sound")).outcome, "stored");
+  double.conditional = "refused";
+  const failure = await assertRejects(() => a.put(chunk(), "sound"), S3Failure);
+  assertEquals(failure.kind, "unsupported");
+  assertEquals((await a.put(chunk(), "sound")).outcome, "stored");
+  assertEquals(a.ready, [true, false]);
+});

@@ -19,6 +19,8 @@ function slowLine(target: URL, bytesPerS: number) {
     const server = await Deno.connect({ hostname: target.hostname, port: Number(target.port) });
     const waiting: Uint8Array[] = [];
     let isOver = false;
+    /** When the line has carried what it took: a busy machine makes it late, and never slower. */
+    let freeMs = 0;
     const forward = async () => {
       while (!isOver || waiting.length > 0) {
         const bytes = waiting.shift();
@@ -26,7 +28,8 @@ function slowLine(target: URL, bytesPerS: number) {
           await delay(2);
           continue;
         }
-        await delay(bytes.length * 1000 / bytesPerS);
+        freeMs = (freeMs || performance.now()) + bytes.length * 1000 / bytesPerS;
+        await delay(Math.max(0, freeMs - performance.now()));
         for (let at = 0; at < bytes.length;) at += await server.write(bytes.subarray(at));
       }
       server.close();
