@@ -230,7 +230,7 @@ export class Recorder {
     try {
       await this.#followSchedule(signal);
     } finally {
-      await this.#writer.finish();
+      await Promise.all([this.#writer.finish(), this.#volume.finish()]);
       this.#closeBooks("stopping");
       await this.#notes;
     }
@@ -364,15 +364,14 @@ export class Recorder {
       await using better = keeper.canBeBettered(microphone)
         ? openUntil(signal, (signal) => keeper.betterComes(signal))
         : null;
-      // At the same time: the level must not delay the sound.
-      const isSet = this.#volume.open(microphone);
+      // Neither is awaited: the level must not delay the sound, nor the next attempt.
+      this.#volume.open(microphone);
       for (const source of microphone.attempts) {
         end = await this.#recordChannels(source, microphone, better?.signal ?? signal);
         // The next way to open the same microphone can only help if the format was not offered.
         if (end.soundEndMs !== null || end.diagnosis?.code !== problems.format.code) break;
       }
-      await isSet;
-      if (end.diagnosis === null) await this.#volume.close(microphone);
+      if (end.diagnosis === null) this.#volume.close(microphone);
       const isBetter = better?.signal.aborted && !signal.aborted;
       if (isBetter && end.soundEndMs !== null) this.#gapCause = "microphone_changed";
       if (end.diagnosis === null) return end;
