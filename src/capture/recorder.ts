@@ -372,6 +372,7 @@ export class Recorder {
         if (end.soundEndMs !== null || end.diagnosis?.code !== problems.format.code) break;
       }
       if (end.diagnosis === null) this.#volume.close(microphone);
+      else this.#volume.lost(microphone);
       const isBetter = better?.signal.aborted && !signal.aborted;
       if (isBetter && end.soundEndMs !== null) this.#gapCause = "microphone_changed";
       if (end.diagnosis === null) return end;

@@ -72,6 +72,11 @@ export class VolumeKeeper {
     return this.#request(microphone, () => this.#giveBack(microphone));
   }
 
+  /** Call this when a microphone is gone: its card may soon be another one. */
+  lost(microphone: Microphone): void {
+    this.#wanted.delete(keyOf(microphone));
+  }
+
   /** Resolves when everything is set and restored, or when that takes too long. */
   async finish(): Promise<void> {
     if (this.#working === null) return;

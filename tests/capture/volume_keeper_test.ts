@@ -253,3 +253,17 @@ Deno.test("while amixer hangs, requests do not pile up, and the end of the progr
   await Promise.all([end, keeper.finish()]);
   assertEquals([shop.values(), shop.state.calls], ["28 1 0", 5], "the last request counts");
 });
+
+Deno.test("what waits for amixer is forgotten when the microphone is gone: its card may be another one", async () => {
+  await using shop = await till();
+  const amixer = Promise.withResolvers<void>();
+  shop.state.answers = amixer.promise;
+  const keeper = shop.keeper({ volume: 80, agc: "off" });
+  shop.state.error = new Error("No such device");
+  keeper.open(microphone());
+  keeper.open(microphone("other", "1-1.3"));
+  keeper.lost(microphone("other", "1-1.3"));
+  amixer.resolve();
+  await keeper.finish();
+  assertEquals(shop.state.calls, 1);
+});
