@@ -72,7 +72,10 @@ async function rig(options: Partial<RecorderOptions> = {}) {
     /** While nothing is recorded: waits until the disk, which is real, has what was. */
     disk: () =>
       until("the chunks are sealed", () => {
-        return [...Deno.readDirSync(setup.spool.path("recording", ""))].length === 0;
+        const filesIn = (dir: "recording" | "outbox") =>
+          [...Deno.readDirSync(setup.spool.path(dir, ""))].length;
+        const sealed = setup.lines.filter(({ message }) => message === "Recorded.").length;
+        return filesIn("recording") === 0 && filesIn("outbox") === sealed;
       }),
     /** After `stop()`: throws unless chunks and gaps follow one another from the beginning to the end. */
     balance: (where: string) => {
