@@ -116,11 +116,16 @@ export class Recorder {
   #channels: ChannelKeeper;
   /** Ends the recording of now: the microphone is to be opened with other options, or not at all. */
   #reopen = () => {};
+  /** Why: the cause of the gap. */
+  #reopenCause = "settings_changed";
   readonly #volume: VolumeKeeper;
   /** Ends the wait for the end of a pause. */
   readonly #pauseChanged = new Wakeup();
-  /** Whether the gap of now is a pause. */
-  #isPause = false;
+  /**
+   * Up to when the gap of now is a pause, monotonic ms: Infinity while the pause lasts; null if the gap has
+   * another cause.
+   */
+  #pausedUntilMs: number | null = null;
   /**
    * The microphone of each ffmpeg that a driver holds, by process id, until that microphone gives sound
    * again.
@@ -187,6 +192,7 @@ export class Recorder {
     this.#keeper = this.#makeKeeper();
     this.#channels = this.#makeChannelKeeper();
     this.#delayMs = RECONNECT_MIN_MS;
+    this.#reopenCause = "settings_changed";
     this.#reopen();
   }
 
@@ -224,7 +230,7 @@ export class Recorder {
     try {
       await this.#followSchedule(signal);
     } finally {
-      await this.#writer.finish();
+      await Promise.all([this.#writer.finish(), this.#volume.finish()]);
       this.#closeBooks("stopping");
       await this.#notes;
     }
@@ -254,7 +260,7 @@ export class Recorder {
       const { diagnosis, soundEndMs, microphone } = await this.#recordOnce(settings.signal);
       status.recording(null);
       if (settings.signal.aborted && !hours.signal.aborted) {
-        if (soundEndMs !== null) this.#gapCause = "settings_changed";
+        if (soundEndMs !== null) this.#gapCause = this.#reopenCause;
         continue;
       }
       if (diagnosis === null || hours.signal.aborted) continue;
@@ -264,6 +270,7 @@ export class Recorder {
         continue;
       }
       this.#lostMs ??= clock.monotonicMs();
+      if (this.#writer.isIdle) this.#declarePause(); // the chunk before the pause is accounted for
       this.#gapCause = diagnosis.code;
       this.#problem.set(diagnosis);
       if (soundEndMs === null && microphone !== undefined) this.#keeper.gaveNothing(microphone);
@@ -278,30 +285,37 @@ export class Recorder {
   /** A pause was begun or ended by a command. */
   pauseChanged(): void {
     this.#pauseChanged.ring();
+    this.#reopenCause = "paused";
     this.#reopen();
   }
 
-  /** Waits a moment if recording is paused; then true. The end of a pause is the end of a gap. */
+  /** Waits a moment if recording is paused; then true. */
   async #waitWhilePaused(signal: AbortSignal): Promise<boolean> {
     const { clock, pausedForMs = () => 0 } = this.#deps;
     const pausedMs = pausedForMs();
-    if (pausedMs > 0) {
-      this.#problem.clear("recording is paused");
-      this.#delayMs = RECONNECT_MIN_MS;
-      this.#lostMs ??= clock.monotonicMs();
-      this.#gapCause = "paused";
-      this.#isPause = true;
-      const waitMs = Math.min(pausedMs, this.#nextLookMs());
-      await this.#pauseChanged.wait(clock, waitMs, signal);
-      return true;
+    if (pausedMs === 0) {
+      if (this.#pausedUntilMs === Infinity) this.#pausedUntilMs = clock.monotonicMs();
+      return false;
     }
-    if (this.#isPause && this.#writer.isIdle) {
-      const nowMs = clock.monotonicMs();
-      this.#declare(this.#ledger.end(nowMs), "paused");
-      this.#ledger.begin(nowMs);
+    // The microphone was missing before: that was not the pause.
+    if (this.#problem.isLasting && this.#writer.isIdle) {
+      this.#declare(this.#ledger.gapUntil(clock.monotonicMs()), this.#gapCause);
     }
-    this.#isPause = false;
-    return false;
+    this.#problem.clear("recording is paused");
+    this.#delayMs = RECONNECT_MIN_MS;
+    this.#lostMs ??= clock.monotonicMs();
+    this.#gapCause = "paused";
+    this.#pausedUntilMs = Infinity;
+    const waitMs = Math.min(pausedMs, this.#nextLookMs());
+    await this.#pauseChanged.wait(clock, waitMs, signal);
+    return true;
+  }
+
+  /** After a pause, sound is missing for another cause, or longer than until `endMs`: the pause is declared apart. */
+  #declarePause(endMs = Infinity): void {
+    if (this.#pausedUntilMs === null) return;
+    this.#declare(this.#ledger.gapUntil(Math.min(this.#pausedUntilMs, endMs)), "paused");
+    this.#pausedUntilMs = null;
   }
 
   /** Resolves when the microphone is to be opened with other options, or on abort. */
@@ -350,15 +364,15 @@ export class Recorder {
       await using better = keeper.canBeBettered(microphone)
         ? openUntil(signal, (signal) => keeper.betterComes(signal))
         : null;
-      // At the same time: the level must not delay the sound.
-      const isSet = this.#volume.open(microphone);
+      // Neither is awaited: the level must not delay the sound, nor the next attempt.
+      this.#volume.open(microphone);
       for (const source of microphone.attempts) {
         end = await this.#recordChannels(source, microphone, better?.signal ?? signal);
         // The next way to open the same microphone can only help if the format was not offered.
         if (end.soundEndMs !== null || end.diagnosis?.code !== problems.format.code) break;
       }
-      await isSet;
-      if (end.diagnosis === null) await this.#volume.close(microphone);
+      if (end.diagnosis === null) this.#volume.close(microphone);
+      else this.#volume.lost(microphone);
       const isBetter = better?.signal.aborted && !signal.aborted;
       if (isBetter && end.soundEndMs !== null) this.#gapCause = "microphone_changed";
       if (end.diagnosis === null) return end;
@@ -475,6 +489,7 @@ export class Recorder {
     const { status, log } = this.#deps;
     status.recording(microphone.name);
     this.#problem.clear();
+    this.#pausedUntilMs = null;
     this.#delayMs = RECONNECT_MIN_MS;
     for (const [pid, key] of this.#leftBehind) {
       if (key === keyOf(microphone)) this.#leftBehind.delete(pid);
@@ -495,9 +510,10 @@ export class Recorder {
   #closeBooks(cause: string): void {
     this.#declareBefore();
     if (cause === "schedule_end") this.#chain.scheduleEnded();
-    const gap = this.#ledger.end(this.#scheduleEndMs ?? this.#deps.clock.monotonicMs());
-    this.#declare(gap, this.#isPause ? "paused" : cause);
-    this.#isPause = false;
+    const endMs = this.#scheduleEndMs ?? this.#deps.clock.monotonicMs();
+    this.#declarePause(endMs);
+    this.#declare(this.#ledger.end(endMs), cause);
+    this.#pausedUntilMs = null;
     this.#scheduleEndMs = null;
     this.#gapCause = "starting";
   }

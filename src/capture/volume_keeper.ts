@@ -1,6 +1,7 @@
 // Sets the capture level and the automatic gain control of a microphone when it is opened, and restores what was
 // there when its recording ends. What it changes is remembered in the spool, so that a later run restores what a
-// killed one has left. It never delays or ends a recording: what cannot be set becomes a problem.
+// killed one has left. It never delays or ends a recording: what cannot be set becomes a problem, and one card is
+// worked on at a time, while the recorder continues.
 
 import { AmixerMissingError, type Mixer } from "../microphone/mixer.ts";
 import {
@@ -18,6 +19,7 @@ import {
 import { keyOf, type Microphone } from "../microphone/microphones.ts";
 import { ProblemReport, type ProblemReportDeps } from "../status/problem_report.ts";
 import { problems } from "../status/problems.ts";
+import type { Clock } from "../system/clock.ts";
 import { messageOf } from "../system/error_text.ts";
 
 /** What the configuration says; null: leave it as it is. */
@@ -28,9 +30,13 @@ export interface LevelSetting {
 }
 
 export interface VolumeKeeperDeps extends ProblemReportDeps {
+  readonly clock: Clock;
   readonly spoolDir: string;
   readonly mixerOf: (card: number) => Mixer;
 }
+
+/** At the end of the program, an `amixer` or a disk that hangs is waited for no longer than this. */
+const FINISH_MS = 4_000;
 
 /** A control and what it should be. */
 interface Change {
@@ -42,6 +48,10 @@ export class VolumeKeeper {
   readonly #setting: () => LevelSetting;
   readonly #deps: VolumeKeeperDeps;
   readonly #problem: ProblemReport;
+  /** What is to be done next, by the key of the microphone: only the last request for each of them counts. */
+  readonly #wanted = new Map<string, () => Promise<void>>();
+  /** Resolves when nothing is left to do. Never rejects. */
+  #working: Promise<void> | null = null;
 
   constructor(setting: () => LevelSetting, deps: VolumeKeeperDeps) {
     this.#setting = setting;
@@ -49,8 +59,47 @@ export class VolumeKeeper {
     this.#problem = new ProblemReport(deps);
   }
 
-  /** Call this when a microphone is being opened. Never rejects. */
-  async open(microphone: Microphone): Promise<void> {
+  /** Call this when a microphone is being opened. Resolves when its level is set. Never rejects. */
+  open(microphone: Microphone): Promise<void> {
+    return this.#request(microphone, () => this.#set(microphone));
+  }
+
+  /**
+   * Call this when the recording of a microphone that is still plugged in has ended. Resolves when its level is
+   * restored. Never rejects.
+   */
+  close(microphone: Microphone): Promise<void> {
+    return this.#request(microphone, () => this.#giveBack(microphone));
+  }
+
+  /** Call this when a microphone is gone: its card may soon be another one. */
+  lost(microphone: Microphone): void {
+    this.#wanted.delete(keyOf(microphone));
+  }
+
+  /** Resolves when everything is set and restored, or when that takes too long. */
+  async finish(): Promise<void> {
+    if (this.#working === null) return;
+    const done = new AbortController();
+    this.#working.then(() => done.abort());
+    await this.#deps.clock.sleep(FINISH_MS, done.signal);
+  }
+
+  #request(microphone: Microphone, work: () => Promise<void>): Promise<void> {
+    this.#wanted.set(keyOf(microphone), work);
+    return this.#working ??= this.#work();
+  }
+
+  async #work(): Promise<void> {
+    for (let [next] = this.#wanted; next !== undefined; [next] = this.#wanted) {
+      const [key, work] = next;
+      this.#wanted.delete(key);
+      await work();
+    }
+    this.#working = null;
+  }
+
+  async #set(microphone: Microphone): Promise<void> {
     const setting = this.#setting();
     const { volume, agc } = setting;
     const isWanted = volume !== null || agc !== null;
@@ -62,6 +111,7 @@ export class VolumeKeeper {
     const { noLevelControl } = problems;
     if (device === undefined) {
       if (isWanted) this.#problem.set(noLevelControl(name, "only ALSA knows which card it is"));
+      else this.#problem.clear("the level is no longer configured");
       return;
     }
     try {
@@ -86,7 +136,7 @@ export class VolumeKeeper {
       if (missing === null) this.#problem.clear();
       else this.#problem.set(noLevelControl(name, missing));
     } catch (error) {
-      if (!isWanted) return;
+      if (!isWanted) return this.#problem.clear("the level is no longer configured");
       this.#problem.set(
         error instanceof AmixerMissingError
           ? problems.amixerMissing()
@@ -95,8 +145,7 @@ export class VolumeKeeper {
     }
   }
 
-  /** Call this when the recording of a microphone that is still plugged in has ended. Never rejects. */
-  async close(microphone: Microphone): Promise<void> {
+  async #giveBack(microphone: Microphone): Promise<void> {
     const { spoolDir, mixerOf } = this.#deps;
     const { name, device } = microphone;
     if (device === undefined || !hasMixerMemory(spoolDir)) return;
@@ -111,16 +160,24 @@ export class VolumeKeeper {
     }
   }
 
+  /** Changes all of them that can be changed. @throws the first error. */
   async #apply(mixer: Mixer, changes: readonly Change[], microphone: string): Promise<void> {
+    const errors: unknown[] = [];
     for (const { control, values } of changes) {
       if (values.join() === control.values.join()) continue;
-      await mixer.set(control, values);
+      try {
+        await mixer.set(control, values);
+      } catch (error) {
+        errors.push(error);
+        continue;
+      }
       this.#deps.log.info("Capture level set.", {
         microphone,
         before: describeControl(control),
         now: describeControl({ ...control, values }),
       });
     }
+    if (errors.length > 0) throw errors[0];
   }
 
   /** Only what is still as it was set: otherwise somebody has changed it since, and means it. */

@@ -54,7 +54,7 @@ export class Ledger {
   /** Counts a sealed chunk. Returns the gap before it, or null. Overlaps count once. */
   record(startMs: number, endMs: number): Gap | null {
     if (this.#cursorUs === null) return null;
-    const gap = this.#gapUntil(toUs(startMs));
+    const gap = this.gapUntil(startMs);
     const from = this.#cursorUs;
     this.#cursorUs = Math.max(from, toUs(endMs));
     this.#recordedUs += this.#cursorUs - from;
@@ -62,10 +62,22 @@ export class Ledger {
     return gap;
   }
 
+  /** Counts what is missing up to this time as a gap, or returns null if nothing is. */
+  gapUntil(atMs: number): Gap | null {
+    const us = toUs(atMs);
+    if (this.#cursorUs === null || us <= this.#cursorUs) return null;
+    const gap = { startMs: this.#cursorUs / 1000, endMs: us / 1000 };
+    this.#gapUs += us - this.#cursorUs;
+    this.#scheduledUs += us - this.#cursorUs;
+    this.#gaps++;
+    this.#cursorUs = us;
+    return gap;
+  }
+
   /** Call this when the schedule ends. Returns the gap up to its end, or null. */
   end(atMs: number): Gap | null {
     if (this.#cursorUs === null) return null;
-    const gap = this.#gapUntil(toUs(atMs));
+    const gap = this.gapUntil(atMs);
     this.#cursorUs = null;
     return gap;
   }
@@ -79,16 +91,6 @@ export class Ledger {
       openUs,
       gaps: this.#gaps,
     };
-  }
-
-  #gapUntil(us: number): Gap | null {
-    if (this.#cursorUs === null || us <= this.#cursorUs) return null;
-    const gap = { startMs: this.#cursorUs / 1000, endMs: us / 1000 };
-    this.#gapUs += us - this.#cursorUs;
-    this.#scheduledUs += us - this.#cursorUs;
-    this.#gaps++;
-    this.#cursorUs = us;
-    return gap;
   }
 }
 

@@ -16,9 +16,13 @@ const STREAM = {
   vendor: "test",
 };
 
-async function rig(microphones: Sockets, options: Partial<RecorderOptions> = {}) {
+async function rig(
+  microphones: Sockets,
+  options: Partial<RecorderOptions> = {},
+  deps: Parameters<typeof simulatedRecorder>[1] = {},
+) {
   const all = { microphones, stream: STREAM, ...options };
-  const simulated = await simulatedRecorder(all);
+  const simulated = await simulatedRecorder(all, deps);
   const base: RecorderOptions = {
     schedule: { startMinute: 0, endMinute: 0 },
     timeZone: "UTC",
@@ -90,6 +94,32 @@ Deno.test("another gain opens the microphone again at once, and the gap says why
   await setup.stop();
   assertEquals(setup.causes().filter((cause) => cause !== "stopping"), ["settings_changed"]);
   assertEquals(setup.codes(), []);
+});
+
+Deno.test("an amixer that hangs delays neither other settings nor a microphone that comes back", async () => {
+  const microphones = new Sockets();
+  const usb = { path: "1-1", vendorProduct: "0d8c:0014", serial: null, bus: null };
+  const device = {
+    ...{ card: 3, device: 0, cardId: "Device", name: "usb", alsaName: "hw:3,0" },
+    ...{ usb, offers: null },
+  };
+  microphones.plug(named("usb", { device }));
+  const level = { volume: 50, agc: null };
+  const hangs = new Promise<never>(() => {});
+  await using setup = await rig(microphones, { level }, {
+    mixerOf: () => ({ read: () => hangs, set: () => hangs }),
+  });
+  setup.run();
+  await setup.records("usb");
+  setup.change({ level: { ...level, volume: 60 } });
+  await setup.clock.advanceUntil("opens it again", () => setup.starts() === 2, 3_000);
+  await setup.records("usb");
+  setup.ffmpegs.release();
+  await setup.clock.advanceUntil("opens it again", () => setup.starts() === 3, 3_000);
+  await setup.records("usb");
+  const stopped = setup.stop();
+  await setup.clock.advance(20_000);
+  await stopped;
 });
 
 Deno.test("another microphone is looked for at once, in the middle of a long wait", async () => {

@@ -47,14 +47,25 @@ function microphone(name = "usb", path = "1-1.2"): Microphone {
 async function till(controls: MixerControl[] = card()) {
   const spoolDir = await Deno.makeTempDir({ prefix: "volume-" });
   const clock = new SimulatedClock(0);
-  const state = { controls, calls: 0, error: null as Error | null };
+  const state = {
+    controls,
+    calls: 0,
+    error: null as Error | null,
+    /** The control that another process holds. */
+    busy: 0,
+    /** Each call of amixer waits for it. */
+    answers: Promise.resolve(),
+  };
   const mixerOf = (): Mixer => ({
-    read: () => {
+    read: async () => {
       state.calls++;
-      return state.error === null ? Promise.resolve(state.controls) : Promise.reject(state.error);
+      await state.answers;
+      if (state.error !== null) throw state.error;
+      return state.controls;
     },
     set: ({ numid }, values) => {
       state.calls++;
+      if (numid === state.busy) return Promise.reject(new Error("Device or resource busy"));
       state.controls = state.controls.map((one) => one.numid === numid ? { ...one, values } : one);
       return Promise.resolve();
     },
@@ -64,6 +75,7 @@ async function till(controls: MixerControl[] = card()) {
   return {
     state,
     spoolDir,
+    clock,
     keeper: (setting: LevelSetting) => {
       status = new Status({ pointId: "p", registerId: "r", deviceId: "d", version: "0" }, clock);
       return new VolumeKeeper(() => setting, { clock, status, log, spoolDir, mixerOf });
@@ -209,4 +221,49 @@ Deno.test("a damaged memory restores nothing and stops nothing", async () => {
     assertEquals(shop.values(), "28 1 1", text);
   }
   assertEquals(shop.problems(), []);
+});
+
+Deno.test("a control that another process holds is a problem, and the others are set and restored", async () => {
+  await using shop = await till();
+  shop.state.busy = 1;
+  const keeper = shop.keeper({ volume: 80, agc: "off" });
+  await keeper.open(microphone());
+  assertEquals(shop.values(), "22 1 0");
+  assertMatch(shop.problems().join(), /: Device or resource busy$/);
+  await keeper.close(microphone());
+  assertEquals(shop.values(), "22 0 1");
+});
+
+Deno.test("while amixer hangs, requests do not pile up, and the end of the program waits for 4 s", async () => {
+  await using shop = await till();
+  const amixer = Promise.withResolvers<void>();
+  shop.state.answers = amixer.promise;
+  const keeper = shop.keeper({ volume: 80, agc: "off" });
+  for (let count = 0; count < 100; count++) {
+    keeper.open(microphone());
+    keeper.close(microphone());
+  }
+  keeper.open(microphone());
+  const beganMs = shop.clock.monotonicMs();
+  let endedMs = Infinity;
+  const end = keeper.finish().then(() => endedMs = shop.clock.monotonicMs());
+  await shop.clock.advance(10_000);
+  assertEquals([endedMs - beganMs, shop.state.calls], [4_000, 1]);
+  amixer.resolve();
+  await Promise.all([end, keeper.finish()]);
+  assertEquals([shop.values(), shop.state.calls], ["28 1 0", 5], "the last request counts");
+});
+
+Deno.test("what waits for amixer is forgotten when the microphone is gone: its card may be another one", async () => {
+  await using shop = await till();
+  const amixer = Promise.withResolvers<void>();
+  shop.state.answers = amixer.promise;
+  const keeper = shop.keeper({ volume: 80, agc: "off" });
+  shop.state.error = new Error("No such device");
+  keeper.open(microphone());
+  keeper.open(microphone("other", "1-1.3"));
+  keeper.lost(microphone("other", "1-1.3"));
+  amixer.resolve();
+  await keeper.finish();
+  assertEquals(shop.state.calls, 1);
 });
