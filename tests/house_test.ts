@@ -257,3 +257,16 @@ Deno.test("deno.lock has the packages of deno.json and no others: the compiled p
   const used = [...new Set(Object.values(imports).map(nameOf))].sort();
   assertEquals(Object.keys(npm).map(nameOf), used);
 });
+
+Deno.test("the compiled program contains every file that it reads beside its modules", () => {
+  const { tasks }: { tasks: Record<string, string> } = JSON.parse(
+    Deno.readTextFileSync(join(ROOT, "deno.json")),
+  );
+  const included = [...(tasks["compile:any"] ?? "").matchAll(/--include (\S+)/g)]
+    .map(([, path = ""]) => path);
+  const read = modules.flatMap(({ code }) => [
+    ...[...code.matchAll(/new URL\(`(?:\.\.\/)+([^`$.]+)\//g)].map(([, path = ""]) => path),
+    ...[...code.matchAll(/readAsset\("([^"]+)"/g)].map(([, path = ""]) => path),
+  ]);
+  assertEquals([...new Set(read)].sort(), included.toSorted());
+});
