@@ -9,8 +9,11 @@ type Program = keyof typeof PROGRAMS;
 
 /** To list the microphones; also done to explain a wrong audio_device. */
 const LISTING: readonly Program[] = ["find", "grep"];
+/** To list their controls. */
+const CONTROLS: readonly Program[] = ["amixer"];
 const RECORDING: readonly Program[] = [
   ...LISTING,
+  ...CONTROLS,
   ...["ffmpeg", "localFfmpeg", "setpriv", "kill", "timedatectl", "udevadm"] as const,
 ];
 
@@ -18,7 +21,7 @@ const NEEDS: Readonly<Record<CommandName, { programs: readonly Program[]; networ
   run: { programs: RECORDING, network: true },
   demo: { programs: RECORDING, network: true },
   check: { programs: [...RECORDING, "systemctl", "vcgencmd"], network: true },
-  devices: { programs: LISTING, network: false },
+  devices: { programs: [...LISTING, ...CONTROLS], network: false },
   install: { programs: ["systemctl", "systemdSysusers", "journalctl"], network: true },
   uninstall: { programs: ["systemctl", "userdel", "setpriv"], network: false },
   // For Deno, a Unix socket is the network.

@@ -179,9 +179,43 @@ async function checkRights(t: Deno.TestContext, binaries: Binaries): Promise<voi
       );
     });
 
+    await t.step(
+      "install writes program, unit, settings and the judge of updates into an image",
+      async () => {
+        const image = join(dir, "image");
+        for (const made of ["etc", "usr/bin", "var/lib"]) {
+          await Deno.mkdir(join(image, made), { recursive: true });
+        }
+        for (const file of ["passwd", "group", "shadow", "gshadow"]) {
+          await Deno.copyFile(`/etc/${file}`, join(image, "etc", file));
+        }
+        const ids = ["point_id", "register_id", "device_id"]
+          .flatMap((key) => ["--set", `${key}=${crypto.randomUUID()}`]);
+        const url = ["--set", "ingest_base_url=https://ingest.example.com"];
+        const env = { RA_INGEST_TOKEN: "a-token-for-tests" };
+        const args = ["install", "--root", image, ...ids, ...url];
+        const { code, stdout, stderr } = await run([program], args, { env });
+        assertEquals(code, 0, stdout + stderr);
+        for (const path of ["usr/local/bin/recorder-agent", "etc/recorder-agent/config.yaml"]) {
+          assert((await Deno.stat(join(image, path))).size > 0, path);
+        }
+        const judge = join(image, "usr/local/lib/recorder-agent/update-trial");
+        assertEquals(((await Deno.stat(judge)).mode ?? 0) & 0o777, 0o755);
+      },
+    );
+
     await t.step("a program that only install needs cannot be started by the service", async () => {
       const started = JSON.parse((await binaries.evaluate(STILL_PERMITTED)).trim());
-      const needed = ["find", "grep", "setpriv", "kill", "timedatectl", "udevadm", "ffmpeg"];
+      const needed = [
+        "amixer",
+        "find",
+        "grep",
+        "setpriv",
+        "kill",
+        "timedatectl",
+        "udevadm",
+        "ffmpeg",
+      ];
       assertEquals(started.toSorted(), needed.map((name) => `/usr/bin/${name}`).toSorted());
     });
   } finally {
