@@ -32,7 +32,13 @@ import {
   StepError,
 } from "./install_steps.ts";
 import { isPackaged, PACKAGED_PROGRAM, PACKAGED_UNIT, refuseSecond } from "./install_package.ts";
-import { judgeSteps, keepStep, removeJudgeSteps, requestStep } from "./install_update.ts";
+import {
+  judgeSteps,
+  keepStep,
+  packagedJudgeStep,
+  removeJudgeSteps,
+  requestStep,
+} from "./install_update.ts";
 import { idOf } from "./install_files.ts";
 import { contentsOf, linkedAccounts, pathIn, under } from "./install_root.ts";
 import { boardIds, readTaken, wipeStep } from "./install_take.ts";
@@ -342,6 +348,7 @@ async function fileSteps(
     steps.push(dropIn(""));
   }
   if (hasPackage && facts.hasCopy) steps.push(...takeOverSteps(root));
+  if (hasPackage) steps.push(packagedJudgeStep(root));
   const enabled = hasPackage ? PACKAGED_UNIT : UNIT;
   steps.push(linkStep(`Enable the start of ${SERVICE} at every boot`, root, WANTS, enabled));
   if (isUpdate) steps.push(requestStep(root));

@@ -15,6 +15,7 @@ const SERVICE = "recorder-agent-update.service";
 const SCRIPT_DIR = "/usr/local/lib/recorder-agent";
 const SCRIPT = `${SCRIPT_DIR}/update-trial`;
 const UNIT = `/etc/systemd/system/${SERVICE}`;
+const PACKAGED_UNIT = `/usr/lib/systemd/system/${SERVICE}`;
 const WANTS = `/etc/systemd/system/multi-user.target.wants/${SERVICE}`;
 const TRIAL = `${UPDATE_DIR}/trial`;
 /** The script decides within 15 minutes. */
@@ -29,6 +30,12 @@ export function judgeSteps(root: string): Step[] {
     fileStep(`Write the unit to ${UNIT}`, root, UNIT, asset(SERVICE), { mode: 0o644 }),
     linkStep(`Enable ${SERVICE}, which restores the previous program`, root, WANTS, UNIT),
   ].map((step) => ({ ...step, isSilentIfDone: true }));
+}
+
+/** Enables the judge that a package brings: a takeover has removed the link of the copied one. */
+export function packagedJudgeStep(root: string): Step {
+  const what = `Enable ${SERVICE} of the package`;
+  return { ...linkStep(what, root, WANTS, PACKAGED_UNIT), isSilentIfDone: true };
 }
 
 /** Removes the judge and what is kept for it; `kept` are the files that an update replaces. */

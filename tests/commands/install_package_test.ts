@@ -44,6 +44,11 @@ Deno.test("the package takes over from a copied program, which becomes its previ
   await unpack(system);
   assertEquals(await system.install({ set: [], env: {} }), 0, system.said());
   assertEquals(await Deno.readLink(join(system.root, WANTS)), PACKAGED_UNIT);
+  const judge = WANTS.replace("recorder-agent.service", "recorder-agent-update.service");
+  assertEquals(
+    await Deno.readLink(join(system.root, judge)),
+    PACKAGED_UNIT.replace("recorder-agent.service", "recorder-agent-update.service"),
+  );
   const old = await Deno.readTextFile(join(system.root, `${PACKAGED_PROGRAM}.old`));
   assertEquals(old, "#!/bin/sh\necho version one\n");
   const left = [...snapshot(system.root).keys()].filter((path) =>
