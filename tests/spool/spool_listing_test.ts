@@ -310,6 +310,10 @@ Deno.test("sizes of far more chunks than are held are all counted", async () => 
     assert(spool.tally.uploaded.bytes <= 50_000);
   }
   await counting;
+  // A chunk that was deleted while its size was read is not counted until the folder is counted again.
+  assert(spool.tally.uploaded.bytes === 50_000 || spool.isTouched("uploaded"));
+  if (spool.isTouched("uploaded")) await spool.recount("uploaded", () => false);
+  await spool.countSizes();
   assertEquals(spool.tally.uploaded.files, 500);
   assertEquals(spool.tally.uploaded.bytes, 50_000);
 });
