@@ -16,6 +16,7 @@ import {
   removeIfThere,
   sizeOf,
   syncDirectory,
+  takeLock,
   writeAll,
 } from "../system/disk.ts";
 import { messageOf } from "../system/error_text.ts";
@@ -66,7 +67,7 @@ export class FolderStore implements Store, Disposable {
     for (const path of [dir, incoming]) await makeDir(path);
     const options = { create: true, read: true, write: true, mode: FILE_MODE };
     const lock = await Deno.open(join(incoming, "lock"), options);
-    if (!await lock.tryLock(true)) {
+    if (!await takeLock(lock)) {
       lock.close();
       throw new FolderLockedError(
         `Cannot use ${dir} as another recorder-agent receives into it: ` +

@@ -1,7 +1,7 @@
 // One agent per spool: a lock on a file in it. The lock ends with the process, however the process ends.
 
 import { join } from "@std/path/join";
-import { writeAll } from "../system/disk.ts";
+import { takeLock, writeAll } from "../system/disk.ts";
 
 /** Another process has the spool. */
 export class SpoolLockedError extends Error {}
@@ -14,7 +14,7 @@ export async function lockSpool(dir: string): Promise<Deno.FsFile> {
   const path = join(dir, "lock");
   await refuseOther(path);
   const lock = await Deno.open(path, { create: true, read: true, write: true });
-  if (await lock.tryLock(true)) {
+  if (await takeLock(lock)) {
     await signLock(lock);
     return lock;
   }

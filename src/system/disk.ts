@@ -1,6 +1,8 @@
 // File system operations that Deno does not offer as one call, for a store that must survive power cuts.
 // The module knows nothing about chunks.
 
+import { delay } from "@std/async/delay";
+
 /** Mode of files that only the service's user may read. */
 export const PRIVATE_FILE = 0o600;
 
@@ -35,6 +37,18 @@ export function freeBytesOf(
   { bavail, bsize, files, ffree }: Record<"bavail" | "bsize" | "files" | "ffree", number>,
 ): number {
   return files > 0 && ffree === 0 ? 0 : bavail * bsize;
+}
+
+/**
+ * Takes an exclusive lock (flock) of an open file; false: another process keeps it for half a second. A program that
+ * is being started has, for a moment, all files of the one that starts it, their locks included.
+ */
+export async function takeLock(file: Deno.FsFile): Promise<boolean> {
+  for (let attempt = 0; attempt < 25; attempt++) {
+    if (await file.tryLock(true)) return true;
+    await delay(20);
+  }
+  return false;
 }
 
 /** Calls fsync on a directory, so that renames and removals in it survive a power cut. */
