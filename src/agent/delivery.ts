@@ -94,8 +94,9 @@ export class Delivery {
         const { provisional } = name;
         if (provisional?.bootId === boot.id) return Math.max(0, waitEndsMs - clock.monotonicMs());
         const endMs = (name.startUnixUs + name.durationUs) / 1000;
-        const leftMs = endMs + spreadMs - clock.unixMs();
-        if (provisional !== undefined || leftMs <= 0 || leftMs > spreadMs) return 0;
+        const nowMs = clock.unixMs();
+        const leftMs = endMs + spreadMs - nowMs;
+        if (provisional !== undefined || leftMs <= 0 || nowMs < endMs) return 0;
         return endsWithSchedule(endMs, scheduleOf(config), timeZone) ? leftMs : 0;
       },
     };

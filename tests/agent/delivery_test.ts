@@ -1,5 +1,6 @@
 // The delivery side is replaced while it delivers: real servers and files.
 
+import { REQUEST_ROUNDS, settled } from "../fixtures/settled.ts";
 import { assert, assertEquals } from "@std/assert";
 import { Delivery } from "../../src/agent/delivery.ts";
 import { Settings } from "../../src/agent/settings.ts";
@@ -125,6 +126,7 @@ Deno.test("the last chunk of a day waits for the turn of its till; the others do
   await until(() => temp.files("outbox").length === 1);
   const phase = phaseOf("33333333-3333-3333-3333-333333333333");
   assert(phase > 0.1 && phase < 0.9);
+  await settled(REQUEST_ROUNDS);
   assertEquals(first.requests.length, 1);
   nowMs = endMs + phase * 60_000;
   temp.spool.sealed.ring(); // it looks again
