@@ -32,27 +32,40 @@ export class ChannelMeter {
   }
 
   #measure(samples: Int16Array): ChannelLevels {
-    const single = (channel: number) => this.#levelOf(samples, channel, channel);
-    return {
-      channels: Array.from({ length: this.#count }, (_, channel) => single(channel)),
-      pairRmsDbfs: this.#count === 2 ? this.#levelOf(samples, 0, 1).rmsDbfs : single(0).rmsDbfs,
-    };
-  }
-
-  /** The level of the average of two channels, which may be the same one. */
-  #levelOf(samples: Int16Array, one: number, other: number) {
-    let [sum, squares, highest, lowest] = [0, 0, -32768, 32767];
-    for (let at = 0; at < samples.length; at += this.#count) {
-      const sample = ((samples[at + one] ?? 0) + (samples[at + other] ?? 0)) / 2;
-      sum += sample;
-      squares += sample * sample;
-      highest = Math.max(highest, sample);
-      lowest = Math.min(lowest, sample);
+    const columns = Array.from({ length: this.#count }, () => new Float64Array(this.#frames));
+    for (let at = 0, frame = 0; frame < this.#frames; frame++) {
+      for (const column of columns) column[frame] = samples[at++] ?? 0;
     }
-    const mean = sum / this.#frames;
-    return {
-      peakDbfs: decibels(Math.max(highest - mean, mean - lowest) / 32768),
-      rmsDbfs: decibels(Math.sqrt(Math.max(0, squares / this.#frames - mean * mean)) / 32768),
-    };
+    const channels = columns.map(levelOf);
+    // Of more than two channels no pair is averaged: the first one stands for it.
+    const pair = columns.length === 2 ? levelOf(average(columns)) : channels[0];
+    return { channels, pairRmsDbfs: pair?.rmsDbfs ?? 0 };
   }
+}
+
+/** The average of channels of one length. */
+function average(columns: readonly Float64Array[]): Float64Array {
+  const sum = new Float64Array(columns[0]?.length ?? 0);
+  for (const column of columns) {
+    for (let frame = 0; frame < sum.length; frame++) {
+      sum[frame] = (sum[frame] ?? 0) + (column[frame] ?? 0) / columns.length;
+    }
+  }
+  return sum;
+}
+
+/** Peak and RMS of 16-bit values, without their mean. */
+function levelOf(values: Float64Array): { peakDbfs: number; rmsDbfs: number } {
+  let [sum, squares, highest, lowest] = [0, 0, -32768, 32767];
+  for (const value of values) {
+    sum += value;
+    squares += value * value;
+    highest = Math.max(highest, value);
+    lowest = Math.min(lowest, value);
+  }
+  const mean = sum / values.length;
+  return {
+    peakDbfs: decibels(Math.max(highest - mean, mean - lowest) / 32768),
+    rmsDbfs: decibels(Math.sqrt(Math.max(0, squares / values.length - mean * mean)) / 32768),
+  };
 }
