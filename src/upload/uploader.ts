@@ -8,7 +8,6 @@
 // `concurrency` - 1 ahead of an older one. After any other result the round starts no further request and
 // waits for those in flight; then the uploader continues with one chunk at a time.
 
-import { delay } from "@std/async/delay";
 import type { Clock } from "../system/clock.ts";
 import type { Logger } from "../system/log.ts";
 import type { ChunkName } from "../chunk/chunk_name.ts";
@@ -144,7 +143,7 @@ export class Uploader {
     while (!signal.aborted) {
       try {
         const backoffMs = await this.#deliverNext(signal);
-        if (backoffMs > 0) await delay(backoffMs, { signal });
+        if (backoffMs > 0) await this.#clock.sleep(backoffMs, signal);
       } catch (error) {
         if (signal.aborted) return;
         this.#status.uploadFailed();
