@@ -4,9 +4,9 @@
 // `Deno.bench`). So the files are dealt to a few modules that import them. Names and places of tests in
 // the output are those of the files.
 //
-// `tests/unit.ts [OPTION …]`; the options are those of `deno test`.
+// `tests/unit.ts [OPTION …] [FILE …]`; the options are those of `deno test`. Without files or folders: all.
 
-import { join, relative } from "node:path";
+import { join, relative, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 
 /** Enough that no core is without work at the end. */
@@ -55,30 +55,41 @@ function rankOf(path: string): number {
   return at < 0 ? FIRST.length : at;
 }
 
-/** All files with unit tests, those that take longest first; absolute paths. */
-export function unitTests(): string[] {
-  return [...testsIn(join(root, "tests"))].sort((a, b) =>
-    rankOf(a) - rankOf(b) || (a < b ? -1 : 1)
+/** The files with unit tests in these files and folders, those that take longest first; absolute paths. */
+export function unitTests(paths: readonly string[] = [join(root, "tests")]): string[] {
+  const files = paths.map((path) => resolve(path)).flatMap((path) =>
+    Deno.statSync(path).isDirectory ? [...testsIn(path)] : [path]
   );
+  return files.sort((a, b) => rankOf(a) - rankOf(b) || (a < b ? -1 : 1));
+}
+
+function isThere(path: string): boolean {
+  try {
+    return Deno.statSync(path) !== null;
+  } catch {
+    return false;
+  }
 }
 
 if (import.meta.main) {
   const dir = Deno.makeTempDirSync({ prefix: "recorder-agent-unit-" });
-  const files = unitTests();
-  const modules = Array.from({ length: MODULES }, (_, at) => {
+  const paths = Deno.args.filter(isThere);
+  const files = paths.length > 0 ? unitTests(paths) : unitTests();
+  const modules = Array.from({ length: Math.min(MODULES, files.length) }, (_, at) => {
     const path = join(dir, `unit_${String(at + 1).padStart(2, "0")}_test.ts`);
     const own = files.filter((_, index) => index % MODULES === at);
     Deno.writeTextFileSync(path, own.map((file) => `import "${pathToFileURL(file)}";\n`).join(""));
     return path;
   });
+  const given = Deno.args.filter((arg) => !paths.includes(arg));
   // The types were checked by `deno check`.
   const options = ["-A", "--no-check", "--parallel", "--sanitize-ops", "--sanitize-resources"];
   const { code } = await new Deno.Command(Deno.execPath(), {
-    args: ["test", "--config", join(root, "deno.json"), ...options, ...Deno.args, ...modules],
+    args: ["test", "--config", join(root, "deno.json"), ...options, ...given, ...modules],
     env: { DENO_JOBS: String(JOBS) },
     cwd: root,
   }).spawn().status;
   Deno.removeSync(dir, { recursive: true });
-  console.log(`${files.length} files with unit tests were run.`);
+  console.log(`Test files: ${files.length}`);
   Deno.exitCode = code;
 }
