@@ -116,7 +116,14 @@ gpg --batch --yes -u other --clearsign --output InRelease Release\n${subscribe} 
 async function byPlaybook(dir: string): Promise<void> {
   // The service cannot be started without systemd; what its command was given is what counts here.
   const script = `${PROLOGUE}
-printf '[tills]\\nlocalhost ansible_connection=local\\n[tills:vars]\\ningest_base_url=https://ingest.example.com\\ningest_token=a-token\\npackage=/work/dist/${DEB}\\n' > tills.ini
+cat > tills.ini <<'END'
+[tills]
+localhost ansible_connection=local settings="{'opus_bitrate_kbps': 32}"
+[tills:vars]
+ingest_base_url=https://ingest.example.com
+ingest_token=a-token
+package=/work/dist/${DEB}
+END
 cat > /usr/local/bin/recorder-agent <<'END'
 #!/bin/sh
 cat "$3" >> /work/taken; rm "$3"
@@ -131,6 +138,7 @@ echo "=="; cat taken; ls /root/till.yaml 2>/dev/null || echo wiped
   const output = await inSystem(dir, script);
   const taken = output.split("==\n")[1] ?? "";
   assertEquals(taken.match(/ingest_token: a-token/g)?.length, 2, output);
+  assert(taken.includes("opus_bitrate_kbps: 32"), "the inventory has settings for this till");
   assert(taken.includes("chunk_seconds: 30") && taken.includes("wiped"), output);
   const changed = [...output.matchAll(/changed=(\d+)/g)].map(([, count]) => Number(count));
   assertEquals(changed[1], 0, "a second run changes nothing");
