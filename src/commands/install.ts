@@ -33,6 +33,7 @@ import {
 } from "./install_steps.ts";
 import { isPackaged, PACKAGED_PROGRAM, PACKAGED_UNIT, refuseSecond } from "./install_package.ts";
 import {
+  awaitDecision,
   judgeSteps,
   keepStep,
   packagedJudgeStep,
@@ -97,6 +98,7 @@ export async function runInstall(options: InstallOptions): Promise<number> {
   const isLive = root === "/";
   try {
     await checkSystem(root, isLive, options.executable);
+    if (isLive && !dryRun) await awaitDecision(root, print);
     const plan = await makePlan(options);
     if (plan === null) {
       print("Nothing was changed.");
