@@ -446,7 +446,7 @@ Deno.test("the reference has every command, every option and every check", () =>
   const page = reference("command-line");
   const headings = page.headingCodes("## Commands").map((code) => code.split(" ").at(-1) ?? "");
   assertEquals(commandNames().filter((name) => !headings.includes(name)), []);
-  const options = listed(page, "## Options").flatMap((code) => /^--[a-z-]+/.exec(code) ?? []);
+  const options = listed(page, "## Options").flatMap((code) => /^--[a-z0-9-]+/.exec(code) ?? []);
   assertEquals(options, optionNames());
   const verdicts = ["ok", "warning", "failed", "skipped"];
   assertEquals(

@@ -48,7 +48,7 @@ Deno.test("install waits for nothing if no update is open", async () => {
   assertEquals(update.ran, []);
 });
 
-Deno.test("install refuses to replace a program that stays on trial, and says how to go on", async () => {
+Deno.test("install refuses to replace a program that stays on trial, and says how to continue", async () => {
   await using update = await updating("trial");
   const error = await assertRejects(() => update.wait(() => Promise.resolve()), Error);
   assertMatch(error.message, /the service is stopped.*systemctl start.*sudo rm .*\/trial$/);

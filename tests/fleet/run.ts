@@ -1,7 +1,8 @@
 // deno-lint-ignore-file no-console -- a person runs this
 // A thousand tills at one real Prometheus with the rules of packaging/monitoring: five kinds of dead tills must raise
 // their alert, and no healthy one any. Each till is a target of its own that answers with the metrics of the
-// program, from one process. The times of the rules are divided by `--speed`, the values are not.
+// program, from one process. The times of the rules are divided by `--speed`, the values are not: the longest, an
+// hour, must be shorter than the run.
 //
 // `deno task test:fleet [--tills N] [--minutes N] [--speed N] [--interval S] [--picture NAME]`; needs `prometheus`.
 // `--picture` saves the page of the alerts as NAME.png in the folder of RECORDER_AGENT_SCREENSHOTS; needs `chromium`.
@@ -75,7 +76,7 @@ const { values } = parseArgs({
   options: {
     tills: { type: "string", default: "1000" },
     minutes: { type: "string", default: "10" },
-    speed: { type: "string", default: "6" },
+    speed: { type: "string", default: "8" },
     interval: { type: "string", default: "15" },
     picture: { type: "string" },
   },
@@ -165,10 +166,11 @@ async function ask(path: string) {
 const query = async (text: string) =>
   Number((await ask(`query?query=${encodeURIComponent(text)}`)).result[0]?.value[1] ?? NaN);
 
-/** A picture of all alerts, and of one that is open. */
+/** A picture of the page of all alerts. */
 async function takePicture(name: string): Promise<void> {
   await using browser = await Browser.start();
-  const url = `http://127.0.0.1:${prometheusPort}/alerts`;
+  // The Prometheus of Debian has only the classic pages.
+  const url = `http://127.0.0.1:${prometheusPort}/classic/alerts`;
   await using page = await browser.open(url, { width: 1100, height: 700 });
   await page.until("document.body.innerText.includes('TillGone')");
   await page.screenshot(name);

@@ -124,7 +124,7 @@ Deno.test("an upgrade that is aborted ends its own trial, and lets that of the p
   const own = await runScript(abort, { files: { ...TWO, ...LIVE, [TRIAL]: "to=3\n" } });
   assertEquals([own.kept[2], own.calls], [null, []]);
   const other = await runScript(abort, { files: { ...TWO, ...LIVE, [TRIAL]: "to=2\n" } });
-  assertEquals([other.kept[2], other.calls], ["to=2\n", [`systemctl start --no-block ${JUDGE}`]]);
+  assertEquals([other.kept[2], other.calls], ["to=2\n", [`invoke start ${JUDGE}`]]);
 });
 
 Deno.test("an upgrade enables no unit that somebody has disabled", async () => {
