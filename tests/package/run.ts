@@ -128,7 +128,7 @@ states() {
 apt-get install --yes ./recorder-agent.deb
 ${USED}
 states
-systemctl enable recorder-agent.service
+systemctl enable recorder-agent.service recorder-agent-led@ACT.service
 systemctl disable recorder-agent-setup.service
 apt-get install --yes ./dist/${NEXT}
 states
