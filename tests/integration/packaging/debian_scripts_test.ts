@@ -3,7 +3,7 @@
 import { assertEquals } from "@std/assert";
 import { join } from "@std/path/join";
 
-const PREINST = new URL("../../packaging/debian/preinst", import.meta.url);
+const PREINST = new URL("../../../packaging/debian/preinst", import.meta.url);
 const PROGRAM = "usr/bin/recorder-agent";
 const UNIT = "usr/lib/systemd/system/recorder-agent.service";
 const TRIAL = "var/lib/recorder-agent-update/trial";
