@@ -9,6 +9,7 @@ import { type ConnectionState, firstToLeave } from "./connection_life.ts";
 import { repeating } from "./held_lines.ts";
 import { HttpConnection, type HttpOwner, LAST_MS } from "./http_connection.ts";
 import { MAX_HEAD_BYTES } from "./http_request.ts";
+import { HeldSockets, PlainConn } from "./plain_conn.ts";
 import {
   type ServerConn,
   type ServerListener,
@@ -47,6 +48,7 @@ export class HttpListener {
   #tls: ServerTls | null;
   readonly #connections = new Set<HttpConnection>();
   readonly #buffers: Uint8Array<ArrayBuffer>[] = [];
+  readonly #held = new HeldSockets();
   readonly #closing = new AbortController();
   readonly #turns: Turns;
   readonly #accepting: Promise<void>;
@@ -61,8 +63,8 @@ export class HttpListener {
     this.#options = options;
     this.#tls = tls;
     this.#listener = tls === null
-      ? listenPlain({ hostname, port })
-      : new TlsListener({ hostname, port }, () => this.#tls ?? tls);
+      ? listenPlain({ hostname, port }, this.#held)
+      : new TlsListener({ hostname, port }, () => this.#tls ?? tls, this.#held);
     this.#turns = new Turns(options.clock, options.budget, this.#closing.signal);
     this.#accepting = this.#accept();
   }
@@ -134,6 +136,7 @@ export class HttpListener {
   /** Whether there is a place for one more connection, perhaps because another one has left it. */
   async #hasPlace(): Promise<boolean> {
     const { clock, limits } = this.#options;
+    if (this.#held.count >= limits.connections) return false;
     const isFewer = clock.monotonicMs() < this.#fewer.untilMs;
     const places = isFewer ? this.#fewer.places : limits.connections;
     if (this.#connections.size < places) return true;
@@ -177,11 +180,14 @@ export class HttpListener {
 }
 
 /** @throws if the address cannot be used. */
-function listenPlain(address: { hostname: string; port: number }): ServerListener {
+function listenPlain(
+  address: { hostname: string; port: number },
+  held: HeldSockets,
+): ServerListener {
   const listener = Deno.listen(address);
   return {
     port: listener.addr.port,
-    accept: () => listener.accept(),
+    accept: async () => new PlainConn(await listener.accept(), held),
     close: () => listener.close(),
   };
 }
