@@ -1,9 +1,11 @@
 // deno-lint-ignore-file no-console -- a person runs this
 // A thousand tills at one real Prometheus with the rules of packaging/monitoring: five kinds of dead tills must raise
 // their alert, and no healthy one any. Each till is a target of its own that answers with the metrics of the
-// program, from one process. The times of the rules are divided by `--speed`, the values are not.
+// program, from one process. The times of the rules are divided by `--speed`, the values are not: the longest, an
+// hour, must be shorter than the run.
 //
-// `deno task test:fleet [--tills N] [--minutes N] [--speed N] [--interval S]`; needs `prometheus`.
+// `deno task test:fleet [--tills N] [--minutes N] [--speed N] [--interval S] [--picture NAME]`; needs `prometheus`.
+// `--picture` saves the page of the alerts as NAME.png in the folder of RECORDER_AGENT_SCREENSHOTS; needs `chromium`.
 
 import { delay } from "@std/async/delay";
 import { join } from "@std/path/join";
@@ -12,6 +14,7 @@ import { systemClock } from "../../src/system/clock.ts";
 import { Status } from "../../src/status/status.ts";
 import { formatMetrics, type MetricFamily, METRICS_TYPE } from "../../src/system/prometheus.ts";
 import { collectMetrics } from "../../src/web/metrics.ts";
+import { Browser } from "../fixtures/browser.ts";
 import { fillView } from "../fixtures/fleet_till.ts";
 
 const RULES = new URL("../../packaging/monitoring/rules.yml", import.meta.url);
@@ -73,8 +76,9 @@ const { values } = parseArgs({
   options: {
     tills: { type: "string", default: "1000" },
     minutes: { type: "string", default: "10" },
-    speed: { type: "string", default: "6" },
+    speed: { type: "string", default: "8" },
     interval: { type: "string", default: "15" },
+    picture: { type: "string" },
   },
 });
 const [tills, minutes, speed] = [values.tills, values.minutes, values.speed].map(Number) as [
@@ -162,6 +166,16 @@ async function ask(path: string) {
 const query = async (text: string) =>
   Number((await ask(`query?query=${encodeURIComponent(text)}`)).result[0]?.value[1] ?? NaN);
 
+/** A picture of the page of all alerts. */
+async function takePicture(name: string): Promise<void> {
+  await using browser = await Browser.start();
+  // The Prometheus of Debian has only the classic pages.
+  const url = `http://127.0.0.1:${prometheusPort}/classic/alerts`;
+  await using page = await browser.open(url, { width: 1100, height: 700 });
+  await page.until("document.body.innerText.includes('TillGone')");
+  await page.screenshot(name);
+}
+
 interface Alert {
   readonly labels: { readonly alertname: string; readonly instance: string };
   readonly state: string;
@@ -186,6 +200,7 @@ try {
   }
   console.log(`  missing alerts: ${missing.join(", ") || "none"}`);
   console.log(`  alerts of healthy tills: ${wrong.join(", ") || "none"}`);
+  if (values.picture !== undefined) await takePicture(values.picture);
   const worst = await query("max(scrape_duration_seconds)");
   const samples = await query("sum(scrape_samples_scraped)");
   console.log(`  ${samples} samples at once, slowest scrape ${(worst * 1000).toFixed(0)} ms`);
