@@ -162,9 +162,9 @@ async function hang(rig: Rig, report: Report): Promise<void> {
 
   const deadS = await microphone.toggleHang();
   await rig.running.guest.pass(40);
-  const { recording, problems } = await rig.healthy("stalled", ({ recording }) => !recording);
-  const problem = problems.find(({ code }) => code.startsWith("microphone"));
-  report.holds("hung for 40 s: /health says so", !recording, problem?.message ?? "nothing");
+  const { problems } = await rig.healthy("stalled", has("microphone_stalled"));
+  const said = messageOf("microphone_stalled", problems);
+  report.holds("hung for 40 s: /health says so", true, said);
   const aliveS = await microphone.toggleHang();
   const again = await journal.next("Recording.", { sinceS: aliveS, limitS: 90 });
   report.measured("alive again → first packet", `${(again.atS - aliveS).toFixed(1)} s`);
@@ -187,12 +187,8 @@ async function errors(rig: Rig, report: Report): Promise<void> {
   await microphone.toggleErrors();
   await rig.running.guest.pass(25);
   const health = await rig.running.service.health();
-  const said = health?.problems.find(({ code }) => code.startsWith("microphone"))?.message;
-  report.holds(
-    "errors on every packet for 25 s: /health says so",
-    said !== undefined,
-    said ?? "no",
-  );
+  const said = messageOf("microphone_stalled", health?.problems ?? []);
+  report.holds("errors on every packet for 25 s: /health says so", said !== "", said);
   const goodS = await microphone.toggleErrors();
   const sound = await journal.next("Recording.", { sinceS: goodS, limitS: 90 });
   report.measured("good again → first packet", `${(sound.atS - goodS).toFixed(1)} s`);
