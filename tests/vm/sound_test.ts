@@ -22,7 +22,7 @@ const joined = (lost: number): Part => ({
 Deno.test("a seam at which nothing is missing has no shift", () => {
   assert(worstShift([first, joined(0)], HZ) < 0.01);
   const later: Part = { at: 57_600, samples: sine(57_600, 72_000) };
-  assert(worstShift([first, later], HZ) < 0.01, "a jump that is declared is no shift");
+  assert(worstShift([first, later], HZ) < 0.01, "a jump that is declared is not a shift");
 });
 
 Deno.test("a sample, a packet or a second that is missing or repeated at a seam is a shift", () => {
