@@ -1,9 +1,13 @@
 // Reading described sound systems (fixtures/sound): cards, devices, nodes, holders.
 
 import { assert, assertEquals } from "@std/assert";
-import type { CaptureDevice } from "../../src/microphone/sound_listing.ts";
-import { readHolders, readSoundNodes, readSoundSystem } from "../../src/microphone/sound_system.ts";
-import { soundRoot } from "../fixtures/sound/root.ts";
+import type { CaptureDevice } from "../../../src/microphone/sound_listing.ts";
+import {
+  readHolders,
+  readSoundNodes,
+  readSoundSystem,
+} from "../../../src/microphone/sound_system.ts";
+import { soundRoot } from "../../fixtures/sound/root.ts";
 
 async function devicesOf(recording: string): Promise<readonly CaptureDevice[]> {
   await using system = await soundRoot(recording);

@@ -32,7 +32,7 @@ async function runScript(
       await Deno.mkdir(join(root, path, ".."), { recursive: true });
       await Deno.writeTextFile(join(root, path), text);
     }
-    const url = new URL(`../../packaging/debian/${name}`, import.meta.url);
+    const url = new URL(`../../../packaging/debian/${name}`, import.meta.url);
     const script = (await Deno.readTextFile(url)).replaceAll(
       /\/(usr|etc|var|run|boot)\//g,
       `${root}/$1/`,

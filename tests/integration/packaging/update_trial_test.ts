@@ -4,7 +4,7 @@
 import { assertEquals } from "@std/assert";
 import { join } from "@std/path/join";
 
-const SCRIPT = new URL("../../packaging/update/update-trial", import.meta.url).pathname;
+const SCRIPT = new URL("../../../packaging/update/update-trial", import.meta.url).pathname;
 const DIR = "var/lib/recorder-agent-update";
 const FILES = {
   program: "usr/local/bin/recorder-agent",
