@@ -16,7 +16,7 @@ const MAX_REQUESTS = 64;
 const PAUSES_MS = [200, 1000];
 /** A listing is not larger: a thousand names of 1024 bytes that XML escapes, and what is around them. */
 const MAX_TEXT_BYTES = 8_000_000;
-/** A day has at most 86,400 chunks: a store with more pages lists without an end. */
+/** A day has at most 86,400 chunks: a store that continues with more pages lists without an end. */
 const MAX_PAGES = 200;
 /** An error is not larger. */
 const MAX_ERROR_BYTES = 65_536;

@@ -26,6 +26,8 @@ const WATCH_MS = 1_000;
 const LEAVING_MS = 50;
 /** After an error of accept(): without descriptors the next one would fail, too. */
 const ACCEPT_PAUSE_MS = 200;
+/** Errors of a system that is out of memory or descriptors: ENOMEM, ENFILE, EMFILE, ENOBUFS. */
+const OUT_OF_RESOURCES = /os error (12|23|24|105)\b/;
 /** How long there are fewer connections after that, and how many there may always be. */
 const FEWER_MS = 60_000;
 const MIN_CONNECTIONS = 8;
@@ -122,15 +124,20 @@ export class HttpListener {
         else await conn.close();
       } catch (error) {
         if (signal.aborted) return;
+        if (isGone(error)) continue;
         const fields = repeating("accept", { server, error: String(error) });
         log.warning("{server} cannot accept a connection.", fields);
-        // Descriptors are missing: those of half of the connections become free, and stay so for a while.
-        const places = Math.max(MIN_CONNECTIONS, this.#connections.size >> 1);
-        this.#fewer = { places, untilMs: clock.monotonicMs() + FEWER_MS };
-        while (this.#connections.size > places && await this.#makeRoom());
+        if (OUT_OF_RESOURCES.test(String(error))) await this.#halve();
         await clock.sleep(ACCEPT_PAUSE_MS, signal);
       }
     }
+  }
+
+  /** The descriptors of half of the connections become free, and stay so for a while. */
+  async #halve(): Promise<void> {
+    const places = Math.max(MIN_CONNECTIONS, this.#connections.size >> 1);
+    this.#fewer = { places, untilMs: this.#options.clock.monotonicMs() + FEWER_MS };
+    while (this.#connections.size > places && await this.#makeRoom());
   }
 
   /** Whether there is a place for one more connection, perhaps because another one has left it. */
@@ -171,12 +178,25 @@ export class HttpListener {
   /** Closes what has exceeded its time, while there are connections. Never rejects. */
   async #watch(): Promise<void> {
     const { signal } = this.#closing;
+    const { clock } = this.#options;
     while (this.#connections.size > 0 && !signal.aborted) {
-      await this.#options.clock.sleep(WATCH_MS, signal);
+      const dueMs = clock.monotonicMs() + WATCH_MS;
+      await clock.sleep(WATCH_MS, signal);
+      const nowMs = clock.monotonicMs();
+      if (nowMs > dueMs) {
+        for (const { life } of this.#connections) life.forgive(nowMs - dueMs, nowMs);
+      }
       await Promise.all([...this.#connections].map((connection) => connection.watch()));
     }
     this.#watching = null;
   }
+}
+
+/** Whether a client had left when it was accepted, as load balancers do that look whether a server is there. */
+function isGone(error: unknown): boolean {
+  const { NotConnected, ConnectionAborted, ConnectionReset, BrokenPipe } = Deno.errors;
+  return [NotConnected, ConnectionAborted, ConnectionReset, BrokenPipe]
+    .some((kind) => error instanceof kind);
 }
 
 /** @throws if the address cannot be used. */

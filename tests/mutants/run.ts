@@ -8,8 +8,10 @@
 // `--jobs 4`: so many at a time. `--limit-s 120`: a fault that keeps a run of tests busy for longer has been
 // noticed. It ends with 1 if fewer than 95 % were noticed.
 
+import { relative } from "node:path";
 import { join } from "@std/path/join";
 import { seededRandom } from "../fixtures/random.ts";
+import { unitTests } from "../unit.ts";
 import { findMutants, type Mutant } from "./mutants.ts";
 
 const ROOT = join(import.meta.dirname ?? ".", "../..");
@@ -83,20 +85,15 @@ function* filesBelow(path: string): Generator<string> {
   }
 }
 
-/** What `deno task test:unit` passes over. */
-const ignored = /"test:unit": ".*--ignore=(\S+)"/.exec(
-  Deno.readTextFileSync(join(ROOT, "deno.json")),
-)?.[1]?.split(",") ?? [];
 /** Those of the folders; the others are about documents and the house. */
-const unitTests = [...filesBelow("tests")].filter((path) =>
-  /^tests\/\w+\/.*_test\.ts$/.test(path) && !ignored.some((other) => path.startsWith(other))
-);
+const tests = unitTests().map((path) => relative(ROOT, path))
+  .filter((path) => /^tests\/\w+\/.*_test\.ts$/.test(path)).sort();
 
 /** First the tests named after the module, then those of its folder, then all others that reach it. */
 function stagesFor(module: string): Stages[] {
   const [, folder = "", file = ""] = module.split("/");
   const name = file.replace(/\.ts$/, "");
-  const able = unitTests.filter((path) => reached(path).has(module));
+  const able = tests.filter((path) => reached(path).has(module));
   const own = able.filter((path) => path.startsWith(`tests/${folder}/${name}`));
   const near = able.filter((path) => path.startsWith(`tests/${folder}/`) && !own.includes(path));
   const far = able.filter((path) => !own.includes(path) && !near.includes(path));

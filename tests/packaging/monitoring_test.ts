@@ -94,12 +94,3 @@ Deno.test("the ids of panels are unique, and every panel asks for something", as
     for (const { targets } of panels) assert(targets.every(({ expr }) => expr !== ""), title);
   }
 });
-
-Deno.test("promtool accepts the rules and their tests", async () => {
-  for (const args of [["check", "rules", "rules.yml"], ["test", "rules", "rules_test.yml"]]) {
-    const { success, stdout, stderr } = await new Deno.Command("promtool", { args, cwd: DIR })
-      .output();
-    const said = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes)).join("");
-    assert(success, said);
-  }
-});

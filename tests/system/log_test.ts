@@ -91,25 +91,6 @@ Deno.test("errors and big integers among the fields are written as text", () => 
   assertEquals(deep, { big: "12" });
 });
 
-Deno.test("without `write` lines go to stderr, and a closed stderr is not an error", async () => {
-  const script = `import { startLog } from "${new URL("../../src/system/log.ts", import.meta.url)}";
-    const log = startLog({ level: "DEBUG", journal: false });
-    log.info("first");
-    for (let i = 0; i < 5000; i++) log.info("x".repeat(100));
-    console.log("still alive");`;
-  const child = new Deno.Command(Deno.execPath(), {
-    args: ["eval", "--quiet", script],
-    stdout: "piped",
-    stderr: "piped",
-  }).spawn();
-  const reader = child.stderr.getReader();
-  const { value } = await reader.read();
-  await reader.cancel();
-  assertMatch(new TextDecoder().decode(value), /"message":"first"/);
-  assertEquals(await new Response(child.stdout).text(), "still alive\n");
-  assertEquals((await child.status).code, 0);
-});
-
 Deno.test("at DEBUG, and of fatal lines, nothing is held back", () => {
   for (const level of ["DEBUG", "ERROR"] as const) {
     using out = logTo({ level, held: new HeldLines(new SimulatedClock(0)) });

@@ -1,7 +1,7 @@
 // Checks the chunks that arrived at the server: whether each is a whole file, which tone it contains, and
 // whether the times of the chunks are consistent.
 
-import { cutToLastPage } from "../../src/chunk/chunk_file.ts";
+import { cutToLastPage, readChunkHeader } from "../../src/chunk/chunk_file.ts";
 import { decodeToPcm } from "../fixtures/audio.ts";
 import type { ReceivedChunk } from "../fixtures/ingest_server.ts";
 
@@ -57,6 +57,53 @@ export async function toneOf(
     return re * re + im * im;
   };
   return frequencies.toSorted((a, b) => power(b) - power(a))[0] ?? 0;
+}
+
+/** A part of a stream: its samples, and the number of the first one in the stream. */
+export interface Part {
+  readonly at: number;
+  readonly samples: Float32Array;
+}
+
+/** The sound of a chunk, at the place in its stream that its tags state. */
+export async function partOf(chunk: ReceivedChunk): Promise<Part> {
+  const at = readChunkHeader(chunk.bytes)?.tags["STREAM_SAMPLE"];
+  return { at: Number(at ?? NaN), samples: await decodeToPcm(chunk.bytes) };
+}
+
+/**
+ * How far a sine of `hz` in the parts of a stream is from one that never paused, in samples at worst. It finds
+ * what was lost or repeated anywhere without a jump in the numbers, except for whole periods.
+ */
+export function worstShift(parts: readonly Part[], hz: number): number {
+  const omega = 2 * Math.PI * hz / RATE;
+  const window = RATE / 20;
+  const phases = parts.flatMap(({ at, samples }) =>
+    Array.from({ length: Math.floor(samples.length / window) }, (_, no) => {
+      let [re, im] = [0, 0];
+      for (let i = 0; i < window; i++) {
+        const weight = (samples[no * window + i] ?? 0) * (1 - Math.cos(2 * Math.PI * i / window));
+        const angle = omega * (at + no * window + i);
+        re += weight * Math.cos(angle);
+        im -= weight * Math.sin(angle);
+      }
+      return Math.atan2(im, re);
+    })
+  );
+  // The first window of a stream begins with the start of the encoder.
+  const [, reference = NaN] = phases;
+  const shifts = phases.slice(1).map((phase) => {
+    const turn = phase - reference;
+    return Math.abs(turn - 2 * Math.PI * Math.round(turn / (2 * Math.PI))) / omega;
+  });
+  return Math.max(...shifts);
+}
+
+/** The root of the mean square of the second half of a chunk. */
+export async function levelOf(chunk: ReceivedChunk): Promise<number> {
+  const samples = await decodeToPcm(chunk.bytes);
+  const half = samples.subarray(samples.length >> 1);
+  return Math.sqrt(half.reduce((sum, sample) => sum + sample * sample, 0) / half.length);
 }
 
 /** When at least half a second of silence begins, Unix seconds by the times of the chunk; or null. */

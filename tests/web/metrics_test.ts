@@ -1,4 +1,4 @@
-// /metrics, checked with the tool of Prometheus.
+// /metrics. tests/integration/web/metrics_test.ts checks it with the tool of Prometheus.
 
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { formatMetrics } from "../../src/system/prometheus.ts";
@@ -6,22 +6,6 @@ import { collectMetrics } from "../../src/web/metrics.ts";
 import type { StatusView } from "../../src/web/view.ts";
 import { ShiftedClock } from "../fixtures/shifted_clock.ts";
 import { fillDay, NOW_MS, startStatusRig } from "../fixtures/status_rig.ts";
-
-/** The output of `promtool check metrics` for a text; it is empty if the text is valid. */
-async function promtool(text: string): Promise<string> {
-  const child = new Deno.Command("promtool", {
-    args: ["check", "metrics"],
-    stdin: "piped",
-    stdout: "piped",
-    stderr: "piped",
-  }).spawn();
-  const writer = child.stdin.getWriter();
-  await writer.write(new TextEncoder().encode(text));
-  await writer.close();
-  const { code, stdout, stderr } = await child.output();
-  const said = new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
-  return code === 0 ? said : `${said}(exit code ${code})`;
-}
 
 function metricsText(view: StatusView): string {
   return formatMetrics(collectMetrics(view));
@@ -35,23 +19,6 @@ function samples(text: string): Map<string, number> {
     return [line.slice(0, space), Number(line.slice(space + 1))];
   }));
 }
-
-Deno.test("promtool finds no fault in the metrics of a till that has just started, nor of a busy one", async () => {
-  const complaint = await promtool("# TYPE a_total gauge\na_total 1\n");
-  assertStringIncludes(complaint, "_total");
-  await using rig = startStatusRig();
-  const look = async () => {
-    const answer = await fetch(`${rig.url}metrics`);
-    assertEquals(answer.headers.get("content-type"), "text/plain; version=0.0.4; charset=utf-8");
-    return await answer.text();
-  };
-  assertEquals(await promtool(await look()), "");
-  fillDay(rig, "microphone");
-  rig.status.setProblem("upload_failing", "m");
-  rig.status.counters.attempted("delivered", 120);
-  rig.status.counters.captureEnded("microphone_lost");
-  assertEquals(await promtool(await look()), "");
-});
 
 Deno.test("the metrics answer the questions of the operator of a fleet", async () => {
   const clock = new ShiftedClock(NOW_MS);
@@ -111,5 +78,4 @@ Deno.test("the value of a label cannot break out of its quotes", async () => {
   rig.status.counters.captureEnded('a"b\\c\nd');
   const text = metricsText(rig.view());
   assertStringIncludes(text, 'capture_ends_total{reason="a\\"b\\\\c\\nd"} 1\n');
-  assertEquals(await promtool(text), "");
 });

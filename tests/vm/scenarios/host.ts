@@ -24,8 +24,9 @@ async function powerCut(rig: Rig, report: Report): Promise<void> {
   await rig.settled();
   const arrived = inOrder(rig.ingest.chunks);
   const missing = waiting.filter((name) => !arrived.some(({ key }) => name.includes(key)));
-  const verdict = missing.length === 0 ? "all at the server" : `lost: ${missing.join(", ")}`;
-  report.holds(`of ${waiting.length} finished chunks none is lost`, missing.length === 0, verdict);
+  const verdict = missing.length === 0 ? `all ${waiting.length}` : `lost: ${missing.join(", ")}`;
+  const isKept = waiting.length > 0 && missing.length === 0;
+  report.holds("every finished chunk reaches the server", isKept, verdict);
   const last = arrived.findLast((chunk) => startS(chunk) < cutUnixS);
   const lostS = Math.max(0, cutUnixS - (last ? endS(last) : 0));
   report.atMost("power cut in mid-chunk: sound lost", lostS, 5);

@@ -3,13 +3,21 @@
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path/join";
-import type { TlsConfig } from "../../src/config/tls_files.ts";
-import { explainFailure, type FailureKind, TransportFailure } from "../../src/upload/failures.ts";
-import { HttpClient } from "../../src/upload/http_client.ts";
-import { PUBLIC_TLS } from "../fixtures/public_tls.ts";
-import { makeAuthority, makeSelfSigned, temporaryCertificates } from "../fixtures/certificates.ts";
-import { rawServer } from "../fixtures/tcp_server.ts";
-import { openSslServer } from "../fixtures/openssl_server.ts";
+import type { TlsConfig } from "../../../src/config/tls_files.ts";
+import {
+  explainFailure,
+  type FailureKind,
+  TransportFailure,
+} from "../../../src/upload/failures.ts";
+import { HttpClient } from "../../../src/upload/http_client.ts";
+import { PUBLIC_TLS } from "../../fixtures/public_tls.ts";
+import {
+  makeAuthority,
+  makeSelfSigned,
+  temporaryCertificates,
+} from "../../fixtures/certificates.ts";
+import { rawServer } from "../../fixtures/tcp_server.ts";
+import { openSslServer } from "../../fixtures/openssl_server.ts";
 
 const EMPTY = {
   sizeBytes: 0,

@@ -4,7 +4,7 @@
 import { assertEquals } from "@std/assert";
 import { join } from "@std/path/join";
 
-const SCRIPT = new URL("../../packaging/update/update-trial", import.meta.url).pathname;
+const SCRIPT = new URL("../../../packaging/update/update-trial", import.meta.url).pathname;
 const DIR = "var/lib/recorder-agent-update";
 const FILES = {
   program: "usr/local/bin/recorder-agent",
@@ -233,6 +233,14 @@ Deno.test("a trial that a power cut has ended continues with what was known of t
   assertEquals([known.program, known.restarts], ["old program", 1]);
   const unheard = await judge({ life, left: { trial: "to=0.9.9\nbefore=a\nheard=no\n" } });
   assertEquals([unheard.program, unheard.restarts], ["new program", 0]);
+});
+
+Deno.test("a program that replaces one on trial is measured by what the accepted one heard", async () => {
+  const life = [OLD("NOT recording"), STARTS, runs(1, "NOT recording")];
+  const known = await judge({ life, left: { trial: "to=0.9.9\nheard=yes\n" } });
+  assertEquals([known.program, known.restarts], ["old program", 2]);
+  const unknown = await judge({ life, left: { trial: "to=0.9.9\n" } });
+  assertEquals([unknown.program, unknown.restarts], ["new program", 1]);
 });
 
 Deno.test("a way back that a power cut has ended is finished without another trial", async () => {

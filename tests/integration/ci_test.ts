@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { join } from "@std/path/join";
 
-const COUNT = join(import.meta.dirname ?? ".", "../.ci/count");
+const COUNT = join(import.meta.dirname ?? ".", "../../.ci/count");
 
 /** What `.ci/count` makes of the output of a gate. */
 async function count(...lines: string[]): Promise<string> {

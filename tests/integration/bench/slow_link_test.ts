@@ -1,8 +1,8 @@
 // The simulated link of the benchmark of delivery: its latency must be as stated.
 
 import { assert, assertEquals } from "@std/assert";
-import { SlowLink } from "../../bench/slow_link.ts";
-import { rawServer } from "../fixtures/tcp_server.ts";
+import { SlowLink } from "../../../bench/slow_link.ts";
+import { rawServer } from "../../fixtures/tcp_server.ts";
 
 const ROUND_TRIP_MS = 60;
 
