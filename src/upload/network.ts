@@ -75,41 +75,44 @@ export function systemNetwork(maxHeld = MAX_HELD): Network {
 }
 
 /**
- * The end of TLS, and the other end of its connection with the program itself; null: where a firewall closes
- * the loopback interface, TLS goes over the connection with the server.
+ * The end of TLS, and the other end of its connection with the program itself; null: where the loopback
+ * interface is closed, TLS goes over the connection with the server.
  */
 async function startTls(
   outer: PlainConn,
   hostname: string,
   tls: TlsFiles,
 ): Promise<[far: ClientEnd, near: Deno.TcpConn | null]> {
-  using inside = Deno.listen({ hostname: LOOPBACK, port: 0 });
-  const { port } = inside.addr;
   if (tls.client !== null) {
     const { NodeEnd } = await import("./node_end.ts");
-    const far = await NodeEnd.connect(port, hostname, tls);
-    return [far, await acceptAs(far, inside, far.port)];
+    return await pairWith((port) => NodeEnd.connect(port, hostname, tls), ({ port }) => port);
   }
   const options = { hostname, caCerts: [...tls.caCerts] };
-  const own = await connectInside(port);
-  if (own === null) return [await Deno.startTls(outer.release(), options), null];
-  const near = await acceptAs(own, inside, (own.localAddr as Deno.NetAddr).port);
-  return [await Deno.startTls(own, options), near];
-}
-
-async function connectInside(port: number): Promise<Deno.TcpConn | null> {
   using limit = deadline(LOOPBACK_MS);
+  const { signal } = limit;
+  const pair = await pairWith(
+    (port) => Deno.connect({ hostname: LOOPBACK, port, signal }),
+    ({ localAddr }) => (localAddr as Deno.NetAddr).port,
+  ).catch(() => null);
+  if (pair === null) return [await Deno.startTls(outer.release(), options), null];
+  const [own, near] = pair;
   try {
-    return await Deno.connect({ hostname: LOOPBACK, port, signal: limit.signal });
-  } catch {
-    return null;
+    return [await Deno.startTls(own, options), near];
+  } catch (error) {
+    near.close();
+    throw error;
   }
 }
 
-/** The other end of `own`, which is closed if there is none. */
-async function acceptAs(own: { close(): void }, inside: Deno.TcpListener, port: number) {
+/** Both ends of a connection of the program with itself. @throws an error of the system. */
+async function pairWith<T extends { close(): void }>(
+  connect: (port: number) => Promise<T>,
+  portOf: (own: T) => number,
+): Promise<[own: T, near: Deno.TcpConn]> {
+  using inside = Deno.listen({ hostname: LOOPBACK, port: 0 });
+  const own = await connect(inside.addr.port);
   try {
-    return await acceptFrom(inside, port);
+    return [own, await acceptFrom(inside, portOf(own))];
   } catch (error) {
     own.close();
     throw error;
