@@ -77,7 +77,7 @@ export async function partOf(chunk: ReceivedChunk): Promise<Part> {
  */
 export function worstShift(parts: readonly Part[], hz: number): number {
   const omega = 2 * Math.PI * hz / RATE;
-  const window = RATE / 20;
+  const window = RATE / 4;
   const phases = parts.flatMap(({ at, samples }) =>
     Array.from({ length: Math.floor(samples.length / window) }, (_, no) => {
       let [re, im] = [0, 0];
@@ -90,9 +90,8 @@ export function worstShift(parts: readonly Part[], hz: number): number {
       return Math.atan2(im, re);
     })
   );
-  // The first window of a stream begins with the start of the encoder.
-  const [, reference = NaN] = phases;
-  const shifts = phases.slice(1).map((phase) => {
+  const [reference = NaN] = phases;
+  const shifts = phases.map((phase) => {
     const turn = phase - reference;
     return Math.abs(turn - 2 * Math.PI * Math.round(turn / (2 * Math.PI))) / omega;
   });
