@@ -19,12 +19,14 @@ interface System {
   readonly isActive?: boolean;
   /** Units that somebody has disabled. */
   readonly disabled?: readonly string[];
+  /** Whether a judge begins a rollback just before it is stopped. */
+  readonly decidesLate?: boolean;
 }
 
 /** Runs one of the scripts. Returns its calls, and what is then in a file; null: it does not exist. */
 async function runScript(
   [name, ...args]: readonly [string, ...string[]],
-  { files, isActive = false, disabled = [] }: System,
+  { files, isActive = false, disabled = [], decidesLate = false }: System,
 ) {
   const root = await Deno.makeTempDir({ prefix: "maintainer-script-" });
   try {
@@ -39,7 +41,9 @@ async function runScript(
     ).replaceAll("@VERSION@", "3");
     const calls = `note() { echo "$*" >> ${root}/calls; }
 systemctl() { note systemctl "$@"; if [ "$2" = is-active ]; then ${isActive}; fi; }
-deb-systemd-invoke() { note invoke "$@"; }
+deb-systemd-invoke() { note invoke "$@"; ${
+      decidesLate ? `: > ${root}/${UPDATES}/rolling-back;` : ""
+    } }
 systemd-sysusers() { :; }
 install() { :; }
 sync() { :; }
@@ -107,7 +111,10 @@ Deno.test("an upgrade during a trial stops its judge before files are replaced; 
   assertEquals(first, stopped);
   const files = { ...onTrial, [`${UPDATES}/rolling-back`]: "" };
   const { calls } = await runScript(UPGRADE, { files, isActive: true });
-  assertEquals(calls.slice(0, 2), [`systemctl start --wait ${JUDGE}`, stopped]);
+  assertEquals(calls.slice(0, 2), [stopped, `systemctl start --wait ${JUDGE}`]);
+  // The judge may decide until it is stopped.
+  const late = await runScript(UPGRADE, { files: onTrial, isActive: true, decidesLate: true });
+  assertEquals(late.calls.slice(0, 2), [stopped, `systemctl start --wait ${JUDGE}`]);
 });
 
 Deno.test("an upgrade during a trial is judged by what the last accepted program heard", async () => {
