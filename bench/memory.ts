@@ -1,12 +1,13 @@
 // deno-lint-ignore-file no-console -- a benchmark talks to a person
 // Measures whether memory grows: the compiled program records and delivers 50,000 chunks, as many as in 35
-// days of 24 h, within minutes. A replacement for ffmpeg in its PATH delivers sound many times faster than
-// real time. The chunks are 1 s long and go over TLS to a server. Delivered chunks are kept until
-// `max_spool_gb` is full, so that the janitor works, too. The spool is in memory, because the disk is not
-// measured. The times in the names of the chunks are meaningless, because the sound is faster than the
+// days of 24 h, within minutes. A replacement for ffmpeg, mounted over it for the agent alone, delivers sound
+// many times faster than real time. The chunks are 1 s long and go over TLS to a server. Delivered chunks are
+// kept until `max_spool_gb` is full, so that the janitor works, too. The spool is in memory, because the disk
+// is not measured. The times in the names of the chunks are meaningless, because the sound is faster than the
 // clock; nothing here reads them.
 //
-// `bench/memory.ts [--chunks N] [--speed X] [--binary PROGRAM]`. The table goes to stdout.
+// `bench/memory.ts [--chunks N] [--speed X] [--binary PROGRAM]`. The table goes to stdout. It
+// needs root, to mount.
 
 import { parseArgs } from "node:util";
 import { delay } from "@std/async/delay";
@@ -15,6 +16,7 @@ import { AgentProcess } from "../tests/fixtures/agent_process.ts";
 import { buildBinaries } from "../tests/fixtures/binaries.ts";
 import { makeCertificates } from "../tests/fixtures/certificates.ts";
 import { SmallDisk } from "../tests/fixtures/small_disk.ts";
+import { PROGRAMS } from "../src/system/programs.ts";
 import { FastServer } from "./fast_server.ts";
 import { type Footprint, footprintOf } from "./process.ts";
 import { makeRealChunks } from "./real_chunks.ts";
@@ -58,9 +60,12 @@ export async function measure(options: MemoryOptions = {}): Promise<Table[]> {
     await using disk = await SmallDisk.open(DISK_MB);
     await using agent = await AgentProcess.start({
       dir,
-      program: [options.program ?? binaries?.x64 ?? ""],
+      program: [
+        ...inPlaceOfFfmpeg(await makeFastFfmpeg(dir, speed)),
+        options.program ?? binaries?.x64 ?? "",
+      ],
       logLevel: "INFO",
-      env: await placeFastFfmpeg(dir, speed),
+      env: unitEnvironment(),
       config: {
         spool_dir: join(disk.dir, "spool"),
         ingest_base_url: server.url,
@@ -84,25 +89,26 @@ export async function measure(options: MemoryOptions = {}): Promise<Table[]> {
   }
 }
 
-/** Installs the replacement for ffmpeg. Returns the environment in which it is found. */
-async function placeFastFfmpeg(dir: string, speed: number): Promise<Record<string, string>> {
-  const [bin, sound] = [join(dir, "bin"), join(dir, "sound.ogg")];
+/** Makes the program that replaces ffmpeg; returns its path. */
+async function makeFastFfmpeg(dir: string, speed: number): Promise<string> {
+  const [program, sound] = [join(dir, "ffmpeg"), join(dir, "sound.ogg")];
   const [chunk] = await makeRealChunks(1, 60, dir);
   if (chunk === undefined) throw new Error("ffmpeg produced no sound");
   await Deno.writeFile(sound, chunk);
-  await Deno.mkdir(bin);
-  const program = new URL("fast_ffmpeg.ts", import.meta.url).pathname;
+  const script = new URL("fast_ffmpeg.ts", import.meta.url).pathname;
   await Deno.writeTextFile(
-    join(bin, "ffmpeg"),
-    `#!/bin/sh\nexec '${Deno.execPath()}' run -A --no-check '${program}' "$@"\n`,
+    program,
+    `#!/bin/sh\nexport FAST_FFMPEG_SOUND='${sound}' FAST_FFMPEG_SPEED=${speed}\n` +
+      `exec '${Deno.execPath()}' run -A --no-check '${script}' "$@"\n`,
     { mode: 0o755 },
   );
-  return {
-    ...unitEnvironment(),
-    PATH: `${bin}:${Deno.env.get("PATH")}`,
-    FAST_FFMPEG_SOUND: sound,
-    FAST_FFMPEG_SPEED: String(speed),
-  };
+  return program;
+}
+
+/** The words before a command that let it see `program` as ffmpeg: the agent takes no other path. */
+function inPlaceOfFfmpeg(program: string): string[] {
+  const script = `mount --bind "$0" ${PROGRAMS.ffmpeg} && exec "$@"`;
+  return ["unshare", "--mount", "sh", "-c", script, program];
 }
 
 /** Takes a sample of the agent each time another 1 / SAMPLES of the chunks has arrived. */

@@ -28,6 +28,7 @@ import { recoverRecordings } from "./spool/recovery.ts";
 import { restoreHistory } from "./spool/restore_history.ts";
 import { BYTES_PER_GB, estimateChunkBytes, type RetentionLimits } from "./spool/retention.ts";
 import { Spool } from "./spool/spool.ts";
+import { watchBootFile } from "./status/boot_file.ts";
 import { declaredEnds } from "./status/gap_log.ts";
 import { reportRollback } from "./status/rollback.ts";
 import { type HealthReport, Status } from "./status/status.ts";
@@ -209,6 +210,8 @@ async function runWorkers(parts: Workers, stop: AbortSignal): Promise<void> {
   others.start("uploader", (signal) => delivery.run(signal));
   others.start("history", () => restoreHistory(status.history, spool, clock.unixMs()));
   startReporting(others, parts);
+  const setup = { clock, status, log: log.getChild("setup") };
+  others.start("boot file", (signal) => watchBootFile(setup, signal));
   const capture = new TaskGroup();
   capture.start("recorder", (signal) => parts.recorder.run(signal));
   capture.start("sound events", (signal) => parts.soundEvents.run(signal));

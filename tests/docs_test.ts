@@ -95,10 +95,15 @@ const KNOWN: Record<string, (words: readonly string[]) => void> = {
       ),
       words.at(-1),
     ),
-  systemctl: ([, verb = "", unit]) => {
+  systemctl: ([, verb = "", unit, more]) => {
     if (verb === "daemon-reload") return;
-    assertMatch(verb, /^(status|start|stop|restart|reload)$/);
-    assertMatch(unit ?? "", /^recorder-agent(-receive|-spool)?$/);
+    if (unit === "--now") {
+      assertMatch(verb, /^(enable|disable)$/);
+      assertMatch(more ?? "", /^recorder-agent-led@ACT$/);
+      return;
+    }
+    assertMatch(verb, /^(status|start|stop|restart|reload|mask)$/);
+    assertMatch(unit ?? "", /^recorder-agent(-receive|-spool|-update)?$/);
   },
   journalctl: ([, u, unit]) => {
     assertEquals(u, "-u");
@@ -120,6 +125,7 @@ const KNOWN: Record<string, (words: readonly string[]) => void> = {
         "gpg",
         "grep",
         "install",
+        "ls",
         "mkdir",
       ],
       ...["mkfs.ext4", "mount", "mv", "openssl", "promtool", "rm", "sh", "sha256sum", "ssh-keygen"],
@@ -260,7 +266,7 @@ Deno.test("the reference has every command, every option and every check", () =>
   const page = reference("command-line");
   const headings = page.headingCodes("## Commands").map((code) => code.split(" ").at(-1) ?? "");
   assertEquals(commandNames().filter((name) => !headings.includes(name)), []);
-  const options = listed(page, "## Options").flatMap((code) => /^--[a-z-]+/.exec(code) ?? []);
+  const options = listed(page, "## Options").flatMap((code) => /^--[a-z0-9-]+/.exec(code) ?? []);
   assertEquals(options, optionNames());
   const verdicts = ["ok", "warning", "failed", "skipped"];
   assertEquals(

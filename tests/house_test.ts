@@ -24,6 +24,7 @@ const FLOORS: readonly (readonly string[])[] = [
 const PURE = [
   "src/chunk/",
   "src/commands/check_answers.ts",
+  "src/config/address_values.ts",
   "src/config/audio_device.ts",
   "src/config/config_file.ts",
   "src/config/config_values.ts",

@@ -31,6 +31,20 @@ export const STATES: readonly State[] = [
     },
   },
   {
+    name: "heartbeat",
+    words: "recording and delivering, with a heartbeat every minute",
+    records: true,
+    set: async (scene) =>
+      scene.recording({ ...await scene.server(), ...reporting("heartbeat_url", scene) }),
+  },
+  {
+    name: "otlp",
+    words: "recording and delivering, the metrics are pushed every minute",
+    records: true,
+    set: async (scene) =>
+      scene.recording({ ...await scene.server(), ...reporting("otlp_endpoint", scene) }),
+  },
+  {
     name: "no-microphone",
     words: "no microphone, the server works",
     records: false,
@@ -137,6 +151,19 @@ export function findStates(names: readonly string[]): State[] {
     const known = STATES.map(({ name }) => name).join(", ");
     throw new Error(`Cannot run state "${name}" as there is none: ${known}`);
   });
+}
+
+/** The keys that report to a monitor, which accepts everything. */
+function reporting(key: "heartbeat_url" | "otlp_endpoint", { resources }: Scene) {
+  const server = Deno.serve(
+    { hostname: "127.0.0.1", port: 0, onListen: () => {} },
+    async (request) => {
+      await request.bytes();
+      return new Response();
+    },
+  );
+  resources.use(server);
+  return { [key]: `http://127.0.0.1:${server.addr.port}/monitor` };
 }
 
 /** A schedule that begins in twelve hours. */

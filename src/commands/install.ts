@@ -1,25 +1,11 @@
 // The command `recorder-agent install`: sets up the service on a machine to which the program was copied.
-// It asks for the values that it needs, checks all of them before it changes anything, and then carries
-// out one step after the other; each step may be repeated. Installing again is an upgrade: configuration
-// and token stay.
+// install_plan.ts says what it must write and has checked all of it; this module makes steps of that and
+// carries out one after the other; each step may be repeated. Installing again is an upgrade:
+// configuration and token stay.
 
-import { exists, readNamedText, readNamedTextSync } from "../system/disk.ts";
-import { type Config, loadConfig } from "../config/config.ts";
-import { ENVIRONMENT_PATH, STATE_DIR } from "../config/places.ts";
-import { variableOf } from "../config/key.ts";
-import { TOKEN_KEYS } from "../config/token.ts";
-import { refuseTransports } from "../config/transport.ts";
+import { exists } from "../system/disk.ts";
+import { STATE_DIR } from "../config/places.ts";
 import { VERSION } from "../system/version.ts";
-import { applySettings } from "./config_edit.ts";
-import {
-  type Ask,
-  askFor,
-  missingKeys,
-  placeholderKeys,
-  readSettings,
-  type Settings,
-  TOKEN_KEY,
-} from "./install_settings.ts";
 import {
   carryOut,
   fileStep,
@@ -33,6 +19,7 @@ import {
 } from "./install_steps.ts";
 import { isPackaged, PACKAGED_PROGRAM, PACKAGED_UNIT, refuseSecond } from "./install_package.ts";
 import {
+  awaitDecision,
   judgeSteps,
   keepStep,
   packagedJudgeStep,
@@ -40,11 +27,9 @@ import {
   requestStep,
 } from "./install_update.ts";
 import { idOf } from "./install_files.ts";
-import { contentsOf, linkedAccounts, pathIn, under } from "./install_root.ts";
-import { boardIds, readTaken, wipeStep } from "./install_take.ts";
-import { refuseSpool } from "./spool_folder.ts";
-import { parseEnvironmentFile } from "../config/environment_file.ts";
-import { quote } from "../config/config_values.ts";
+import { makePlan, type Plan, type PlanOptions, readAsset } from "./install_plan.ts";
+import { contentsOf, linkedAccounts, under } from "./install_root.ts";
+import { wipeStep } from "./install_take.ts";
 import {
   CONFIG,
   CONFIG_DIR,
@@ -58,37 +43,18 @@ import {
 } from "./install_places.ts";
 import { checkPort, startService } from "./install_start.ts";
 import { SERVICE } from "./service.ts";
-import { askOnTerminal, printText } from "./terminal.ts";
+import { printText } from "./terminal.ts";
 import { PROGRAMS } from "../system/programs.ts";
 import { messageOf } from "../system/error_text.ts";
 
 /** The service's user, in the group that may open sound devices (sysusers.d(5)). */
 const USERS_TEXT = `u ${USER} - "recorder-agent" ${STATE_DIR}\nm ${USER} audio\n`;
-export interface InstallOptions {
-  /** The system to install into; "/" is the one that runs. */
-  readonly root: string;
-  /** `key=value` for the configuration. */
-  readonly set: readonly string[];
-  /** A file with further settings, which is wiped and removed afterwards. */
-  readonly take?: string | undefined;
-  readonly env: Readonly<Record<string, string>>;
+
+export interface InstallOptions extends PlanOptions {
   readonly dryRun: boolean;
   /** The program to install. */
   readonly executable: string;
-  /** Null: there is no person to ask. */
-  readonly ask?: Ask | null;
   readonly print?: (line: string) => void;
-}
-
-/** The wanted state of the system. */
-interface Plan {
-  readonly configText: string;
-  readonly token: string | null;
-  /** In the system, free of links. */
-  readonly spoolDir: string;
-  /** Whether systemd creates it, as part of StateDirectory=. */
-  readonly isSpoolOfUnit: boolean;
-  readonly healthPort: number;
 }
 
 /** Returns the exit code. Errors are printed as sentences; in that case nothing is changed. */
@@ -97,6 +63,7 @@ export async function runInstall(options: InstallOptions): Promise<number> {
   const isLive = root === "/";
   try {
     await checkSystem(root, isLive, options.executable);
+    if (isLive && !dryRun) await awaitDecision(root, print);
     const plan = await makePlan(options);
     if (plan === null) {
       print("Nothing was changed.");
@@ -152,105 +119,6 @@ async function checkSystem(root: string, isLive: boolean, executable: string): P
       "Cannot install as ffmpeg is missing: apt-get install --yes ffmpeg, then try again",
     );
   }
-}
-
-/**
- * Everything that will be written, checked in the same way as the service checks it. Null: the person gave
- * up.
- */
-async function makePlan(options: InstallOptions): Promise<Plan | null> {
-  const { root, take, ask = take === undefined ? askOnTerminal() : null } = options;
-  const [configPath, tokenPath] = [contentsOf(root, CONFIG), contentsOf(root, TOKEN)];
-  const before = await exists(configPath) ? await readNamedText(configPath) : null;
-  const taken = take === undefined ? [] : await readTaken(take);
-  const settings = new Map([...taken, ...readSettings(options.set, options.env)]);
-  const variables = await readVariables(root);
-  refuseOverridden(settings, variables);
-  const hasToken = await exists(tokenPath) || before !== null;
-  // If a configuration exists, loadConfig reports below what is missing in it.
-  const known = (key: string) => key === TOKEN_KEY ? hasToken : before !== null;
-  if (take !== undefined) {
-    const ids = await boardIds(root, missingKeys(settings, known));
-    for (const [key, id] of ids) settings.set(key, id);
-  }
-  const missing = missingKeys(settings, known);
-  if (missing.length > 0) {
-    if (ask === null) {
-      throw new Error(
-        `Cannot install without ${missing.join(", ")}: give each with --set KEY=VALUE or its RA_ ` +
-          `variable${
-            take === undefined ? "" : ` or in ${take}`
-          }, or run install on a terminal, where it asks`,
-      );
-    }
-    const answers = await askFor(missing, ask);
-    if (answers === null) return null;
-    for (const [key, value] of answers) settings.set(key, value);
-  }
-  const token = settings.get(TOKEN_KEY) ?? null;
-  const configText = applySettings(
-    before ?? await readAsset("config.yaml.example", placeholderKeys()),
-    settings,
-  );
-  const credentials = "/run/credentials/recorder-agent.service";
-  const config = loadConfig({
-    path: CONFIG,
-    env: {
-      ...variables,
-      ...(token === null ? { CREDENTIALS_DIRECTORY: credentials } : { RA_INGEST_TOKEN: token }),
-    },
-    readTextFile: (path) => {
-      if (path === CONFIG) return configText;
-      const place = path === `${credentials}/ingest-token` ? TOKEN : path;
-      return readNamedTextSync(contentsOf(root, place));
-    },
-  });
-  const insecure = refuseTransports(config);
-  if (insecure.length > 0) throw new Error(`Cannot install as ${insecure.join("\nand as ")}`);
-  return { configText, token, healthPort: config.healthPort, ...await planSpool(root, config) };
-}
-
-/** Where the spool is, once it is sure that the folder is a new one, an empty one or a spool already. */
-async function planSpool(
-  root: string,
-  config: Config,
-): Promise<Pick<Plan, "spoolDir" | "isSpoolOfUnit">> {
-  const spoolDir = pathIn(root, config.spoolDir);
-  const isSpoolOfUnit = spoolDir.startsWith(`${pathIn(root, STATE_DIR)}/`);
-  const refusal = isSpoolOfUnit ? null : await refuseSpool(spoolDir, contentsOf(root, spoolDir));
-  if (refusal === null) return { spoolDir, isSpoolOfUnit };
-  const [named, real] = [quote(config.spoolDir), quote(spoolDir)];
-  throw new Error(
-    `Cannot use spool_dir ${named}${named === real ? "" : `, which is ${real},`} as ${refusal}`,
-  );
-}
-
-/** The variables of the service, which override the configuration. */
-async function readVariables(root: string): Promise<Record<string, string>> {
-  const path = contentsOf(root, ENVIRONMENT_PATH);
-  return await exists(path) ? parseEnvironmentFile(await readNamedText(path)) : {};
-}
-
-/** A setting that a variable of the service overrides would have no effect. */
-function refuseOverridden(settings: Settings, variables: Readonly<Record<string, string>>): void {
-  for (const key of settings.keys()) {
-    const names = (key === TOKEN_KEY ? TOKEN_KEYS : [key]).map(variableOf);
-    const name = names.find((name) => (variables[name] ?? "").trim() !== "");
-    if (name === undefined) continue;
-    throw new Error(
-      `Cannot set ${key} as ${ENVIRONMENT_PATH} must not override it, and sets ${name}: ` +
-        `change it there, or remove it there and try again`,
-    );
-  }
-}
-
-/** A file that is part of the program; the values of the `dropped` keys become null. */
-async function readAsset(name: string, dropped: readonly string[] = []): Promise<string> {
-  const text = await Deno.readTextFile(new URL(`../../${name}`, import.meta.url));
-  return dropped.reduce(
-    (text, key) => text.replace(new RegExp(`^${key}:.*$`, "m"), `${key}: null`),
-    text,
-  );
 }
 
 interface Facts {

@@ -33,6 +33,8 @@ export interface Step {
   readonly apply: () => Promise<void>;
   /** Whether nothing is printed if there was nothing to do. */
   readonly isSilentIfDone?: boolean;
+  /** What a failure means, for people, if it does not end the installation. */
+  readonly ifItFails?: string;
   /** Restores the previous state; null if the step need not or cannot be undone. */
   readonly undo: (() => Promise<void>) | null;
 }
@@ -42,7 +44,7 @@ export class StepError extends Error {}
 
 /**
  * Carries out the steps in order and prints the result of each. When a step fails, the steps before it are
- * undone, the last one first.
+ * undone, the last one first, unless the step itself says what its failure means.
  * @throws {StepError}
  */
 export async function carryOut(
@@ -64,8 +66,12 @@ export async function carryOut(
       await step.apply();
     } catch (error) {
       print(`  ✘ ${step.what}`);
-      await undo(done, print);
       const reason = messageOf(error);
+      if (step.ifItFails !== undefined) {
+        print(`    ${step.ifItFails}: ${reason}`);
+        continue;
+      }
+      await undo(done, print);
       throw new StepError(`Cannot ${lowered(step.what)}: ${reason}`, { cause: error });
     }
     print(`  ✔ ${step.what}`);

@@ -35,8 +35,9 @@ export async function readTaken(path: string): Promise<Map<string, string>> {
   const settings = new Map<string, string>();
   for (const [key, { place, value }] of file.entries) {
     if (value === null) continue;
+    // Never as text: lists within lists, each several times, have no end.
     if (typeof value === "object") problems.push(`${place}: is not a single value`);
-    settings.set(key, `${value}`);
+    else settings.set(key, `${value}`);
   }
   if (problems.length > 0) throw new Error(`Cannot take ${path}:\n${problems.join("\n")}`);
   return settings;
@@ -77,11 +78,14 @@ async function uuidOf(text: string): Promise<string> {
 
 /**
  * The last step: the file may hold the token, and removing a name would leave its bytes on the card. What a power
- * cut leaves of it has no settings, and is taken at the next boot without a complaint.
+ * cut leaves of it has no settings, and is taken at the next boot without a complaint. A card that cannot be written
+ * keeps the token, and the till records all the same.
  */
 export function wipeStep(path: string): Step {
   return {
     what: `Wipe and remove ${path}`,
+    ifItFails:
+      `The settings were taken, and ${path} still has the token: delete it on another computer`,
     isDone: () => Promise.resolve(false),
     async apply() {
       {

@@ -8,6 +8,7 @@ import { contentsOf } from "./install_root.ts";
 import { fileStep, linkStep, removeStep, runProgram, type Step } from "./install_steps.ts";
 import { readRollback, ROLLED_BACK, UPDATE_DIR } from "../status/rollback.ts";
 import { exists, readWhole, removeIfThere } from "../system/disk.ts";
+import { messageOf } from "../system/error_text.ts";
 import { PROGRAMS } from "../system/programs.ts";
 import { VERSION } from "../system/version.ts";
 
@@ -18,6 +19,8 @@ const UNIT = `/etc/systemd/system/${SERVICE}`;
 const PACKAGED_UNIT = `/usr/lib/systemd/system/${SERVICE}`;
 const WANTS = `/etc/systemd/system/multi-user.target.wants/${SERVICE}`;
 const TRIAL = `${UPDATE_DIR}/trial`;
+/** The files of an update that is not decided yet. */
+const OPEN = [TRIAL, `${UPDATE_DIR}/rolling-back`];
 /** The script decides within 15 minutes. */
 const TRIAL_MS = 20 * 60_000;
 
@@ -72,6 +75,35 @@ export function keepStep(root: string, path: string, wanted: Uint8Array, isUpdat
     },
     undo: () => removeIfThere(old),
   };
+}
+
+/**
+ * Waits for the decision about an earlier update. What is on trial must not be replaced: its way back would be lost,
+ * and its judge would restore files over those of the new program.
+ * @param run for tests. @throws if it is not decided.
+ */
+export async function awaitDecision(
+  root: string,
+  print: (line: string) => void,
+  run: (command: readonly string[], limitMs: number) => Promise<void> = runProgram,
+): Promise<void> {
+  const isOpen = async () =>
+    (await Promise.all(OPEN.map((path) => exists(contentsOf(root, path))))).includes(true);
+  if (!await isOpen()) return;
+  print(
+    "An earlier update is on trial. Waiting for its end, up to 15 minutes; nothing is changed …",
+  );
+  // It is an error, too, if the program on trial fails and there is none before it.
+  const failure = await run([PROGRAMS.systemctl, "start", "--wait", SERVICE], TRIAL_MS)
+    .then(() => null, messageOf);
+  if (!await isOpen()) return;
+  throw new Error(
+    `Cannot install as the earlier update must be decided first: ${
+      failure ?? "the service is stopped"
+    }. ` +
+      `Start it (sudo systemctl start recorder-agent) and try again; or accept that update as it is: ` +
+      `sudo rm ${TRIAL}`,
+  );
 }
 
 /** Asks for a trial, which begins with `putOnTrial`, or at the next boot if the power fails until then. */

@@ -85,7 +85,13 @@ function yamlProblem(error: unknown): string {
     ` (mind the space), special characters in quotes`;
 }
 
-/** A key as a person may see it: `{ingest_token:secret}` is one key to YAML, with the token in it. */
+/**
+ * A key as a person may see it. Only what looks like one is shown, words without digits: a line break or a
+ * missing space makes a key of the token, as in `{ingest_token:secret}`.
+ */
 export function safeName(name: string): string {
-  return /^[A-Za-z_][\w-]{0,39}$/.test(name) ? name : "a key (not shown)";
+  return KEY.test(name) ? name : "a key (not shown)";
 }
+
+const WORD = "(?:[A-Z]?[a-z]{1,14}(?:[A-Z][a-z]{1,14}){0,3}|[A-Z]{1,14})";
+const KEY = new RegExp(`^${WORD}(?:[_-]${WORD}){0,5}$`);

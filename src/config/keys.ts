@@ -7,16 +7,11 @@
 import {
   AUDIO_CHANNEL,
   AUDIO_DEVICE,
-  BASE_URL,
   file,
-  FLAG,
   folder,
-  HEADERS,
   integer,
   numberFrom,
   oneOf,
-  OTLP_URL,
-  PING_URL,
   positive,
   refuseCertificate,
   SAMPLE_RATE,
@@ -26,6 +21,7 @@ import {
   UUID,
   YES_OR_NO,
 } from "./config_values.ts";
+import { BASE_URL, HEADERS, OTLP_URL, PING_URL } from "./address_values.ts";
 import type { KeyTable } from "./key.ts";
 import { SCHEDULE } from "./schedule_text.ts";
 import { refuseDamagedCertificates, refusePrivateKey } from "./pem.ts";
@@ -73,7 +69,7 @@ export const KEYS = {
   allow_insecure_http: {
     group: "identity",
     applies: "at_once",
-    kind: FLAG,
+    kind: YES_OR_NO,
     default: "false",
     since: "0.3.0",
     meaning: {

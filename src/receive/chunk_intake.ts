@@ -11,6 +11,7 @@ import { announcedSha256, readChunkForm, uuidOf } from "./chunk_form.ts";
 import type { HttpAnswer } from "../system/http_answer.ts";
 import type { Incoming } from "../system/http_connection.ts";
 import { boundaryOf, type FormEvent, FormFault, MultipartReader } from "./multipart_reader.ts";
+import { ownerOf } from "./shares.ts";
 import {
   type ChunkFacts,
   type IncomingFile,
@@ -98,14 +99,16 @@ export class ChunkIntake {
     }
   }
 
-  async #receive({ request, body }: Incoming, grant: Grant): Promise<Received> {
+  async #receive({ request, body, peer }: Incoming, grant: Grant): Promise<Received> {
     const { headers } = request;
     const boundary = boundaryOf(headers.get("content-type") ?? "");
     if (boundary === null) {
       throw new Refusal(415, "Content-Type must be multipart/form-data with a boundary");
     }
     const sha256 = announcedSha256(headers);
-    const form = new FormInput(() => this.#begin());
+    const form = new FormInput((fields) =>
+      this.#begin(ownerOf(grant, fields.get("device_id"), peer))
+    );
     let isStuck = false;
     try {
       const reader = new MultipartReader(boundary);
@@ -142,9 +145,9 @@ export class ChunkIntake {
     }
   }
 
-  async #begin(): Promise<IncomingFile> {
+  async #begin(client: string): Promise<IncomingFile> {
     if (this.#hanging >= MAX_HANGING) throw new StoreFailure("its operations do not end");
-    return await this.#options.store.begin();
+    return await this.#options.store.begin(client);
   }
 
   /** @throws {StoreFailure} if the store takes too long. Its operation is counted until it ends. */
@@ -168,13 +171,14 @@ class FormInput {
   readonly hash = createHash("sha256");
   file: IncomingFile | null = null;
   sizeBytes = 0;
-  readonly #begin: () => Promise<IncomingFile>;
+  readonly #begin: (fields: ReadonlyMap<string, string>) => Promise<IncomingFile>;
   readonly #first: number[] = [];
   #isOver = false;
   #part = { name: "", isFile: false };
   #text: number[] = [];
 
-  constructor(begin: () => Promise<IncomingFile>) {
+  /** @param begin called for the file, with the text fields before it. */
+  constructor(begin: (fields: ReadonlyMap<string, string>) => Promise<IncomingFile>) {
     this.#begin = begin;
   }
 
@@ -196,7 +200,7 @@ class FormInput {
         this.#part = event;
         this.#text = [];
         if (!isChunkFile(event)) return;
-        this.file = await this.#begin();
+        this.file = await this.#begin(this.fields);
         if (this.#isOver) await this.file.discard(); // nobody waited any longer
         return;
       }

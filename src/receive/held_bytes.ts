@@ -1,17 +1,16 @@
 // The bytes of an upload that is held in memory, in blocks: an array for each piece that arrives could take
-// several hundred times its size. How much may be held, the owner decides. Pure.
+// several hundred times its size. How much may be held, the owner decides (upload_memory.ts). Pure.
 
 import { concatBytes } from "../system/concat_bytes.ts";
 
 const BLOCK_BYTES = 65_536;
 
 export class HeldBytes {
-  /** Called with what is about to be held, or, negative, what is not held any more. May throw. */
+  /** Called with what is about to be held. May throw. */
   readonly #hold: (bytes: number) => void;
   #blocks: Uint8Array<ArrayBuffer>[] = [];
   /** Of the last block, how much is taken. */
   #used = BLOCK_BYTES;
-  #heldBytes = 0;
 
   constructor(hold: (bytes: number) => void) {
     this.#hold = hold;
@@ -20,7 +19,6 @@ export class HeldBytes {
   /** @throws what `hold` throws. */
   push(bytes: Uint8Array): void {
     this.#hold(bytes.length);
-    this.#heldBytes += bytes.length;
     for (let at = 0; at < bytes.length;) {
       if (this.#used === BLOCK_BYTES) {
         this.#blocks.push(new Uint8Array(BLOCK_BYTES));
@@ -42,8 +40,7 @@ export class HeldBytes {
   }
 
   clear(): void {
-    this.#hold(-this.#heldBytes);
-    this.#heldBytes = 0;
     this.#blocks = [];
+    this.#used = BLOCK_BYTES;
   }
 }

@@ -1,6 +1,7 @@
 // Keeps chunks in a bucket of an object store, under the names that a folder has (folder_store.ts). It
 // keeps no state of its own: any number of receivers may work on one bucket. An upload is held in memory
-// until the store has confirmed it; all uploads together have a limit. It never lists the bucket.
+// until the store has confirmed it; all uploads together have a limit (upload_memory.ts). It never lists the
+// bucket.
 //
 //   PREFIX/POINT/REGISTER/DEVICE/2026-11-23/20261123T184500.123456Z_59993500us_KEY.ogg
 //   PREFIX/POINT/REGISTER/DEVICE/.unsynchronized/KEY   where a chunk with an unsure time is
@@ -24,6 +25,7 @@ import {
   StoreFailure,
   UNSYNCHRONIZED,
 } from "./store.ts";
+import { UploadMemory } from "./upload_memory.ts";
 
 const PROBE = ".receiver";
 const PROBE_TEXT = "recorder-agent receive\n";
@@ -43,11 +45,12 @@ export interface S3StoreOptions {
 export class S3Store implements Store {
   readonly #options: S3StoreOptions;
   readonly #turns = new KeyTurns();
-  #heldBytes = 0;
+  readonly #memory: UploadMemory;
   #isConditional: Promise<boolean> | null = null;
 
   constructor(options: S3StoreOptions) {
     this.#options = options;
+    this.#memory = new UploadMemory(options.memoryBytes);
   }
 
   /**
@@ -64,8 +67,9 @@ export class S3Store implements Store {
     }
   }
 
-  begin(): Promise<IncomingFile> {
-    const held = new HeldBytes((bytes) => this.#hold(bytes));
+  begin(client: string): Promise<IncomingFile> {
+    const share = this.#memory.begin(client, () => held.clear());
+    const held = new HeldBytes(share.hold);
     let keeping: Promise<unknown> = Promise.resolve();
     return Promise.resolve({
       write: async (bytes) => {
@@ -73,6 +77,7 @@ export class S3Store implements Store {
         held.push(bytes);
       },
       keep: async (chunk, sha256) => {
+        share.settle();
         const upload = { chunk, bytes: held.whole(), sha256: sha256.toHex() };
         const kept = this.#turns.take(chunk.key, () => this.#keep(upload));
         keeping = kept.catch(() => {});
@@ -80,19 +85,10 @@ export class S3Store implements Store {
       },
       discard: async () => {
         await keeping; // until then the bytes are in memory, even if nobody waits
+        share.release();
         held.clear();
       },
     });
-  }
-
-  /** @throws {StoreFailure} if the uploads in progress would hold more than they may. */
-  #hold(bytes: number): void {
-    const { memoryBytes } = this.#options;
-    if (bytes > 0 && this.#heldBytes + bytes > memoryBytes) {
-      const mb = Math.round(memoryBytes / 1e6);
-      throw new StoreFailure(`the uploads in progress fill the ${mb} MB of memory for them`);
-    }
-    this.#heldBytes += bytes;
   }
 
   async #probe(): Promise<boolean> {

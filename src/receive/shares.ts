@@ -1,17 +1,21 @@
-// How many uploads one client may have at the same time, so that none takes the places of all others. It knows
-// neither connections nor what an upload is. Pure.
+// Who a client is, and how many uploads and pages one client may have at the same time, so that none takes the
+// places of all others. It knows neither connections nor what an upload or a page is. Pure.
 
+import { uuidOf } from "./chunk_form.ts";
 import type { Grant } from "./token_file.ts";
 
 /** A till sends a few; what it gave up may count for another minute. */
 export const DEVICE_UPLOADS = 16;
 /** Half of all places: tills that share a token may come through one proxy or one router. */
 export const ADDRESS_UPLOADS = 512;
+/** Pages that are made or sent: each may take some megabytes. */
+export const ADDRESS_PAGES = 4;
+export const ALL_PAGES = 16;
 
 export class Shares {
   readonly #counts = new Map<string, number>();
 
-  /** Counts an upload of the client; null if it has its share. Call what is returned when the upload ends. */
+  /** Counts one more of the client; null if it has its share. Call what is returned when that one ends. */
   take(client: string, share: number): (() => void) | null {
     const count = this.#counts.get(client) ?? 0;
     if (count >= share) return null;
@@ -22,6 +26,26 @@ export class Shares {
       else this.#counts.delete(client);
     };
   }
+
+  /** Counts one more of each of these clients, or of none; null if one of them has its share. */
+  takeAll(clients: ReturnType<typeof pagesOf>): (() => void) | null {
+    const taken: (() => void)[] = [];
+    const giveBack = () => taken.forEach((one) => one());
+    for (const [client, share] of clients) {
+      const one = this.take(client, share);
+      if (one === null) {
+        giveBack();
+        return null;
+      }
+      taken.push(one);
+    }
+    return giveBack;
+  }
+}
+
+/** What a page that is made or sent takes a place of: those of its reader's network, and those of all. */
+export function pagesOf(peer: string): readonly (readonly [client: string, share: number])[] {
+  return [[`pages of ${networkOf(peer)}`, ADDRESS_PAGES], ["pages", ALL_PAGES]];
 }
 
 /** Who a client is, and how many uploads it may have: the device of its token, or else its network. */
@@ -29,6 +53,15 @@ export function shareOf(grant: Grant, peer: string): [client: string, share: num
   return grant.kind === "device"
     ? [`device ${grant.deviceId}`, DEVICE_UPLOADS]
     : [`network ${networkOf(peer)}`, ADDRESS_UPLOADS];
+}
+
+/**
+ * Whose room an upload takes: the device of its token, or else the one that its form has named, as behind a
+ * proxy all tills have one address.
+ */
+export function ownerOf(grant: Grant, named: string | undefined, peer: string): string {
+  const deviceId = grant.kind === "device" ? grant.deviceId : uuidOf(named ?? "");
+  return deviceId === null ? `network ${networkOf(peer)}` : `device ${deviceId}`;
 }
 
 /** What one client can have many addresses of: the first 64 bits in IPv6, a whole address in IPv4. */

@@ -31,8 +31,8 @@ export interface Kept {
 
 /** A place where chunks are kept. Uploads may overlap. */
 export interface Store {
-  /** @throws {StoreFailure} */
-  begin(): Promise<IncomingFile>;
+  /** @param client whose upload it is. @throws {StoreFailure} */
+  begin(client: string): Promise<IncomingFile>;
 }
 
 /** A file that arrives, which nobody sees yet. */

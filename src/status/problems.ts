@@ -59,6 +59,7 @@ const KIND_OF = {
   heartbeat_failing: "health",
   config_not_applied: "settings",
   restart_needed: "settings",
+  settings_on_card: "settings",
   update_rolled_back: "health",
 } as const satisfies Record<string, ProblemKind>;
 
@@ -430,6 +431,14 @@ export const problems = {
   restartNeeded: define("restart_needed", (keys: readonly string[]) => ({
     message: `These settings were changed, and only a restart applies them: ${keys.join(", ")}`,
     fix: "Set them back, or restart the service: sudo systemctl restart recorder-agent",
+  })),
+
+  /** `path` is a file with settings that was not taken, or not removed. */
+  settingsOnCard: define("settings_on_card", (path: string) => ({
+    message:
+      `Settings are still on the card (${path}): not accepted, or the card cannot be written`,
+    fix:
+      "Check why (journalctl --unit recorder-agent-setup), then correct or delete it: it may hold the token",
   })),
 
   /** `version` is that of the program that did not stay, or empty. `reason` follows "as". */

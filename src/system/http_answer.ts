@@ -29,6 +29,8 @@ export interface HttpAnswer<Body = string | ReadableStream<Uint8Array>> {
   readonly headers: Readonly<Record<string, string>>;
   /** HEAD gets none of it. */
   readonly body: Body;
+  /** Called once when it was sent, or cannot be sent any more. */
+  readonly onEnd?: () => void;
 }
 
 /** The head of the answer; after it a text, unless the request was HEAD. A stream follows by itself. */

@@ -154,14 +154,19 @@ export class HttpConnection {
 
   async #answer(request: HttpRequest): Promise<boolean> {
     const made = await this.#turn(() => this.#make(request));
-    if (made === null || this.#isClosed) return false;
+    if (made === null) return false;
     const { answer, hasRest } = made;
-    this.#input.resize(false);
-    const isLast = typeof answer.body !== "string" || hasRest || !request.isKeptAlive ||
-      this.#stop.aborted;
-    await this.#say(answer, { isHead: request.method === "HEAD", isLast });
-    this.life.answers++;
-    return !isLast;
+    try {
+      if (this.#isClosed) return false;
+      this.#input.resize(false);
+      const isLast = typeof answer.body !== "string" || hasRest || !request.isKeptAlive ||
+        this.#stop.aborted;
+      await this.#say(answer, { isHead: request.method === "HEAD", isLast });
+      this.life.answers++;
+      return !isLast;
+    } finally {
+      answer.onEnd?.();
+    }
   }
 
   /** The answer, and whether bytes of the body are left. @throws {ClientGone} */

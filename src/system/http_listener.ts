@@ -9,6 +9,7 @@ import { type ConnectionState, firstToLeave } from "./connection_life.ts";
 import { repeating } from "./held_lines.ts";
 import { HttpConnection, type HttpOwner, LAST_MS } from "./http_connection.ts";
 import { MAX_HEAD_BYTES } from "./http_request.ts";
+import { HeldSockets, PlainConn } from "./plain_conn.ts";
 import {
   type ServerConn,
   type ServerListener,
@@ -25,6 +26,8 @@ const WATCH_MS = 1_000;
 const LEAVING_MS = 50;
 /** After an error of accept(): without descriptors the next one would fail, too. */
 const ACCEPT_PAUSE_MS = 200;
+/** Errors of a system that is out of memory or descriptors: ENOMEM, ENFILE, EMFILE, ENOBUFS. */
+const OUT_OF_RESOURCES = /os error (12|23|24|105)\b/;
 /** How long there are fewer connections after that, and how many there may always be. */
 const FEWER_MS = 60_000;
 const MIN_CONNECTIONS = 8;
@@ -47,6 +50,7 @@ export class HttpListener {
   #tls: ServerTls | null;
   readonly #connections = new Set<HttpConnection>();
   readonly #buffers: Uint8Array<ArrayBuffer>[] = [];
+  readonly #held = new HeldSockets();
   readonly #closing = new AbortController();
   readonly #turns: Turns;
   readonly #accepting: Promise<void>;
@@ -61,8 +65,8 @@ export class HttpListener {
     this.#options = options;
     this.#tls = tls;
     this.#listener = tls === null
-      ? listenPlain({ hostname, port })
-      : new TlsListener({ hostname, port }, () => this.#tls ?? tls);
+      ? listenPlain({ hostname, port }, this.#held)
+      : new TlsListener({ hostname, port }, () => this.#tls ?? tls, this.#held);
     this.#turns = new Turns(options.clock, options.budget, this.#closing.signal);
     this.#accepting = this.#accept();
   }
@@ -120,20 +124,26 @@ export class HttpListener {
         else await conn.close();
       } catch (error) {
         if (signal.aborted) return;
+        if (isGone(error)) continue;
         const fields = repeating("accept", { server, error: String(error) });
         log.warning("{server} cannot accept a connection.", fields);
-        // Descriptors are missing: those of half of the connections become free, and stay so for a while.
-        const places = Math.max(MIN_CONNECTIONS, this.#connections.size >> 1);
-        this.#fewer = { places, untilMs: clock.monotonicMs() + FEWER_MS };
-        while (this.#connections.size > places && await this.#makeRoom());
+        if (OUT_OF_RESOURCES.test(String(error))) await this.#halve();
         await clock.sleep(ACCEPT_PAUSE_MS, signal);
       }
     }
   }
 
+  /** The descriptors of half of the connections become free, and stay so for a while. */
+  async #halve(): Promise<void> {
+    const places = Math.max(MIN_CONNECTIONS, this.#connections.size >> 1);
+    this.#fewer = { places, untilMs: this.#options.clock.monotonicMs() + FEWER_MS };
+    while (this.#connections.size > places && await this.#makeRoom());
+  }
+
   /** Whether there is a place for one more connection, perhaps because another one has left it. */
   async #hasPlace(): Promise<boolean> {
     const { clock, limits } = this.#options;
+    if (this.#held.count >= limits.connections) return false;
     const isFewer = clock.monotonicMs() < this.#fewer.untilMs;
     const places = isFewer ? this.#fewer.places : limits.connections;
     if (this.#connections.size < places) return true;
@@ -176,12 +186,22 @@ export class HttpListener {
   }
 }
 
+/** Whether a client had left when it was accepted, as load balancers do that look whether a server is there. */
+function isGone(error: unknown): boolean {
+  const { NotConnected, ConnectionAborted, ConnectionReset, BrokenPipe } = Deno.errors;
+  return [NotConnected, ConnectionAborted, ConnectionReset, BrokenPipe]
+    .some((kind) => error instanceof kind);
+}
+
 /** @throws if the address cannot be used. */
-function listenPlain(address: { hostname: string; port: number }): ServerListener {
+function listenPlain(
+  address: { hostname: string; port: number },
+  held: HeldSockets,
+): ServerListener {
   const listener = Deno.listen(address);
   return {
     port: listener.addr.port,
-    accept: () => listener.accept(),
+    accept: async () => new PlainConn(await listener.accept(), held),
     close: () => listener.close(),
   };
 }

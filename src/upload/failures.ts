@@ -158,6 +158,10 @@ const ENDED =
 /** Any error of a request in the words of this module. */
 export function explainFailure(error: unknown, stage: Stage, peer: Peer): TransportFailure {
   if (error instanceof TransportFailure) return error;
+  if (error instanceof NoAddress) {
+    const own = error.failures.map(({ error }) => error).find((e) => e instanceof TransportFailure);
+    if (own !== undefined) return own;
+  }
   const said = textOf(error);
   const make = (kind: FailureKind, what: string, fix: string | null = null) =>
     new TransportFailure(kind, `${what} (${said})`, fix, { cause: error });

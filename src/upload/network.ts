@@ -1,26 +1,34 @@
 // The seam to the network: names become addresses, addresses connections, and connections become secure.
-// It has no limits of time, and chooses neither an address nor a server.
+// It has no limits of time for what a server does, and chooses neither an address nor a server.
 //
 // Names are looked up by getaddrinfo, as every program of the machine does: /etc/hosts, mDNS and
 // systemd-resolved count. Deno's own way to a TLS connection over one that exists knows no client
-// certificate, so these connections use node:tls. It is loaded only then, and when too many handshakes hang:
-// its connections can be ended in a handshake.
+// certificate, so these connections use node:tls, which is loaded only then.
+//
+// The server has a plain connection in each case, so that it ends when it is closed (relayed_conn.ts).
 
 import { lookup } from "node:dns/promises";
 import type { TlsFiles } from "../config/tls_files.ts";
-import { close, type TlsTarget, type Transport } from "./transport.ts";
+import { deadline } from "../system/clock.ts";
+import { onAbort } from "../system/on_abort.ts";
+import { HeldSockets, PlainConn } from "../system/plain_conn.ts";
+import { acceptFrom, LOOPBACK, RelayedConn } from "../system/relayed_conn.ts";
+import { TransportFailure } from "./failures.ts";
+import { type ClientEnd, close, type Transport } from "./transport.ts";
+
+/**
+ * How many sockets of closed connections may wait for servers that read nothing, which Deno 2.7 keeps
+ * (plain_conn.ts). They would take all descriptors of the process.
+ */
+const MAX_HELD = 16;
+/** A connection of the program with itself is there at once, or a firewall drops it. */
+const LOOPBACK_MS = 1000;
 
 export interface Network {
   /** The addresses of a name, the best first (RFC 6724). */
   lookup(hostname: string): Promise<readonly string[]>;
-  /** @param target what will secure the connection, or null */
-  connect(
-    address: string,
-    port: number,
-    target: TlsTarget | null,
-    signal: AbortSignal,
-  ): Promise<Transport>;
-  /** The same connection after the TLS handshake; closes it if that fails, or ends after the signal aborted. */
+  connect(address: string, port: number, signal: AbortSignal): Promise<Transport>;
+  /** The same connection after the TLS handshake; closes it if that fails, or when the signal aborts before. */
   secure(
     transport: Transport,
     hostname: string,
@@ -29,55 +37,84 @@ export interface Network {
   ): Promise<Transport>;
 }
 
-/**
- * How many connections may be left in the TLS handshake after nobody waits for it any longer. Deno (2.7, 2.9)
- * keeps the socket of such a connection even when it is closed, until the server ends it or TCP gives up. A
- * server that accepts connections and stays silent would take all descriptors of the process.
- */
-const MAX_ABANDONED = 4;
-
 /** The network of the machine, for one client. */
-export function systemNetwork(): Network {
-  /** The signals of the handshakes that Deno makes now. */
-  const handshakes = new Set<AbortSignal>();
-  const ofNode = new WeakSet<Transport>();
-  const abandoned = () => [...handshakes].filter(({ aborted }) => aborted).length;
+export function systemNetwork(maxHeld = MAX_HELD): Network {
+  const held = new HeldSockets();
   return {
     async lookup(hostname) {
       const found = await lookup(hostname, { all: true, order: "verbatim" });
       return found.map(({ address }) => address);
     },
 
-    async connect(address, port, target, signal) {
-      if (target !== null && (target.tls.client !== null || abandoned() >= MAX_ABANDONED)) {
-        const { connectNode } = await import("./node_transport.ts");
-        const connection = await connectNode(address, port, target, signal);
-        ofNode.add(connection);
-        return connection;
+    async connect(address, port, signal) {
+      if (held.count >= maxHeld) {
+        const what =
+          `the server read nothing from ${held.count} connections, which are not free yet`;
+        throw new TransportFailure("connection", what, "restart the server, or this program");
       }
       const connection = await Deno.connect({ hostname: address, port, signal });
       connection.setNoDelay(true);
-      return connection;
+      return new PlainConn(connection, held);
     },
 
     async secure(transport, hostname, tls, signal) {
-      if (ofNode.has(transport)) {
-        const { secureNode } = await import("./node_transport.ts");
-        return await secureNode(transport, hostname, tls);
-      }
-      const { caCerts } = tls;
-      const secured = await Deno.startTls(transport as Deno.TcpConn, { hostname, caCerts });
-      handshakes.add(signal);
+      if (!(transport instanceof PlainConn)) throw new TypeError("Cannot secure this connection");
+      const [far, near] = await startTls(transport, hostname, tls);
+      const secured = near === null ? far : new RelayedConn(transport, near, far);
+      using _ = onAbort(signal, () => secured.close());
       try {
-        await secured.handshake();
+        await far.handshake();
         signal.throwIfAborted();
+        return secured;
       } catch (error) {
         close(secured);
         throw error;
-      } finally {
-        handshakes.delete(signal);
       }
-      return secured;
     },
   };
+}
+
+/**
+ * The end of TLS, and the other end of its connection with the program itself; null: where the loopback
+ * interface is closed, TLS goes over the connection with the server.
+ */
+async function startTls(
+  outer: PlainConn,
+  hostname: string,
+  tls: TlsFiles,
+): Promise<[far: ClientEnd, near: Deno.TcpConn | null]> {
+  if (tls.client !== null) {
+    const { NodeEnd } = await import("./node_end.ts");
+    return await pairWith((port) => NodeEnd.connect(port, hostname, tls), ({ port }) => port);
+  }
+  const options = { hostname, caCerts: [...tls.caCerts] };
+  using limit = deadline(LOOPBACK_MS);
+  const { signal } = limit;
+  const pair = await pairWith(
+    (port) => Deno.connect({ hostname: LOOPBACK, port, signal }),
+    ({ localAddr }) => (localAddr as Deno.NetAddr).port,
+  ).catch(() => null);
+  if (pair === null) return [await Deno.startTls(outer.release(), options), null];
+  const [own, near] = pair;
+  try {
+    return [await Deno.startTls(own, options), near];
+  } catch (error) {
+    near.close();
+    throw error;
+  }
+}
+
+/** Both ends of a connection of the program with itself. @throws an error of the system. */
+async function pairWith<T extends { close(): void }>(
+  connect: (port: number) => Promise<T>,
+  portOf: (own: T) => number,
+): Promise<[own: T, near: Deno.TcpConn]> {
+  using inside = Deno.listen({ hostname: LOOPBACK, port: 0 });
+  const own = await connect(inside.addr.port);
+  try {
+    return [own, await acceptFrom(inside, portOf(own))];
+  } catch (error) {
+    own.close();
+    throw error;
+  }
 }

@@ -37,7 +37,6 @@ export async function openConnection(options: OpenOptions): Promise<Transport> {
   const isTls = url.protocol === "https:";
   const peer = peerOf(url, proxy);
   const next = proxy ?? peer;
-  const target = isTls ? { hostname: peer.hostname, tls, isDirect: proxy === null } : null;
   let stage: Stage = "lookup";
   let transport: Transport | null = null;
   const stop = () => transport !== null && close(transport);
@@ -48,7 +47,7 @@ export async function openConnection(options: OpenOptions): Promise<Transport> {
     stage = "connect";
     const { address, connection } = await connectFirst(
       addresses,
-      (address, signal) => network.connect(address, next.port, target, signal),
+      (address, signal) => network.connect(address, next.port, signal),
       options,
     );
     transport = connection;

@@ -6,7 +6,8 @@
 // While deliveries succeed and more than one chunk waits, several requests are in flight: a round. They
 // start in the order of time and are settled in the same order, so that a newer chunk is never more than
 // `concurrency` - 1 ahead of an older one. After any other result the round starts no further request and
-// waits for those in flight; then the uploader continues with one chunk at a time.
+// waits for those in flight; then the uploader continues with one chunk at a time. The module is long because the
+// beginning, the landing and the end of a round work on the same state, and are understood only together.
 
 import type { Clock } from "../system/clock.ts";
 import type { Logger } from "../system/log.ts";

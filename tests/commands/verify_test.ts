@@ -1,8 +1,14 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import { join } from "@std/path/join";
 import { runVerify } from "../../src/commands/verify.ts";
 import { readChunkHeader, withTags } from "../../src/chunk/chunk_file.ts";
 import { formatChunkName } from "../../src/chunk/chunk_name.ts";
+import { S3Client } from "../../src/receive/s3_client.ts";
+import { parseS3Access } from "../../src/receive/s3_settings.ts";
+import { S3Store } from "../../src/receive/s3_store.ts";
+import { systemClock } from "../../src/system/clock.ts";
+import { startReceiver } from "../fixtures/receive_rig.ts";
+import { BUCKET, S3Double } from "../fixtures/s3_double.ts";
 import { SimulatedTill } from "../fixtures/simulated_till.ts";
 
 /** What `verify --json` says of a folder. */
@@ -138,10 +144,7 @@ Deno.test("a flipped bit is named with its file, and what the file lost with it"
       folder,
       formatChunkName(till.chunks[1]?.name ?? { key: "", startUnixUs: 0, durationUs: 0 }),
     );
-    const bytes = await Deno.readFile(file);
-    const at = Math.floor(bytes.length / 2);
-    bytes[at] = (bytes[at] ?? 0) ^ 1;
-    await Deno.writeFile(file, bytes);
+    await flipBit(file);
     const { code, missing, fileFaults } = await verdict(folder);
     assertEquals(code, 1);
     assertEquals(fileFaults.length, 1);
@@ -150,6 +153,124 @@ Deno.test("a flipped bit is named with its file, and what the file lost with it"
     assertEquals(missing.map(([, why]: string[]) => why), ["damaged"]);
   });
 });
+
+/** Tills with one fault each, and what `verify` must say of it: seconds, why, cause. */
+const PLANTED: Record<string, {
+  readonly happens: (till: SimulatedTill) => void;
+  /** Indexes of chunks that never arrive. */
+  readonly lost?: readonly number[];
+  /** Index of a chunk of which a bit flips where it is kept. */
+  readonly flipped?: number;
+  readonly missing: readonly (readonly [number, string, string | null])[];
+}> = {
+  "a missing middle": {
+    happens: (till) => till.hear(23),
+    lost: [2],
+    missing: [[5, "not_come", null]],
+  },
+  "a missing last": {
+    happens: (till) => {
+      till.hear(13);
+      till.stop();
+      till.pass(20_000);
+      till.start("microphone_lost");
+      till.hear(6);
+    },
+    lost: [2],
+    missing: [[3, "not_come", null], [20.01, "gap", "microphone_lost"]],
+  },
+  "a gap with a cause": {
+    happens: (till) => {
+      till.hear(40);
+      till.overrun(700);
+      till.hear(20);
+    },
+    missing: [[0.7, "gap", "overrun"]],
+  },
+  "an eviction": {
+    happens: (till) => {
+      till.hear(16);
+      till.waits(till.chunks[2] ?? null);
+      till.hear(16);
+    },
+    lost: [1],
+    missing: [[5, "gone", null]],
+  },
+  "a crash": {
+    happens: (till) => {
+      till.hear(7.9);
+      till.kill();
+      till.pass(3000);
+      till.start();
+      till.hear(5);
+    },
+    missing: [[3.3, "gap", "program_killed"]],
+  },
+  "a flipped bit": {
+    happens: (till) => till.hear(23),
+    flipped: 1,
+    missing: [[3.4, "damaged", null]],
+  },
+};
+
+for (const kind of ["folder", "bucket"] as const) {
+  Deno.test(`each fault that is planted among received chunks is named: a ${kind} of receive`, async () => {
+    await using double = new S3Double();
+    using client = new S3Client({
+      ...{ bucket: BUCKET, access: () => parseS3Access(double.credentials) },
+      ...{ caCerts: [], clock: systemClock },
+    });
+    const bucket = new S3Store({ client, prefix: "", memoryBytes: 1e7, onReady: () => {} });
+    await using rig = await startReceiver(kind === "bucket" ? { wrap: () => bucket } : {});
+    const names = Object.keys(PLANTED);
+    const deviceOf = (index: number) => `aaaaaaaa-0000-4000-8000-00000000000${index}`;
+    const toFlip: string[] = [];
+    for (const [index, { happens, lost = [], flipped }] of Object.values(PLANTED).entries()) {
+      const till = new SimulatedTill({ deviceId: deviceOf(index) });
+      till.start();
+      happens(till);
+      till.stop();
+      for (const [at, { name, bytes }] of till.chunks.entries()) {
+        if (lost.includes(at)) continue;
+        const fields = { device_id: deviceOf(index) };
+        const { status } = await rig.upload({ name, bytes: new Uint8Array(bytes), fields });
+        assertEquals(status, 200);
+        if (at === flipped) toFlip.push(formatChunkName(name));
+      }
+    }
+    // A copy of the bucket, as any S3 client makes it.
+    for (const [name, { bytes }] of kind === "bucket" ? double.objects : []) {
+      await Deno.mkdir(join(rig.dir, name, ".."), { recursive: true });
+      await Deno.writeFile(join(rig.dir, name), bytes);
+    }
+    const damaged = rig.files().filter((path) => toFlip.some((name) => path.endsWith(name)));
+    for (const path of damaged) await flipBit(join(rig.dir, path));
+    const { code, devices, files } = await verdict(rig.dir);
+    assertEquals([code, files], [1, []]);
+    for (const [index, name] of names.entries()) {
+      const device = devices.find((one: { device_id: string }) =>
+        one.device_id === deviceOf(index)
+      );
+      const found = device.missing.map((
+        { seconds, why, cause }: { seconds: number; why: string; cause: string | null },
+      ) => [why, cause, seconds]);
+      const planted = PLANTED[name]?.missing ?? [];
+      assertEquals(found.length, planted.length, `${name}: ${JSON.stringify(found)}`);
+      for (const [at, [seconds, ...words]] of planted.entries()) {
+        assertEquals(found[at].slice(0, 2), words, name);
+        assertAlmostEquals(found[at][2], seconds, 0.3, name);
+      }
+      assertEquals(device.files.length, name === "a flipped bit" ? 1 : 0, name);
+    }
+  });
+}
+
+async function flipBit(path: string): Promise<void> {
+  const bytes = await Deno.readFile(path);
+  const at = Math.floor(bytes.length / 2);
+  bytes[at] = (bytes[at] ?? 0) ^ 1;
+  await Deno.writeFile(path, bytes);
+}
 
 Deno.test("a digest in SHA256SUMS is compared with the file", async () => {
   await withFolder(async (folder) => {

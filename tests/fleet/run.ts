@@ -1,9 +1,11 @@
 // deno-lint-ignore-file no-console -- a person runs this
 // A thousand tills at one real Prometheus with the rules of packaging/monitoring: five kinds of dead tills must raise
-// their alert, and no healthy one any. Each till is a target of its own that answers with the metrics of the
-// program, from one process. The times of the rules are divided by `--speed`, the values are not.
+// their alert, and no healthy one any; and every query of the dashboards must be answered. Each till is a target of its own that answers with the metrics of the
+// program, from one process. The times of the rules are divided by `--speed`, the values are not: the longest, an
+// hour, must be shorter than the run.
 //
-// `deno task test:fleet [--tills N] [--minutes N] [--speed N] [--interval S]`; needs `prometheus`.
+// `deno task test:fleet [--tills N] [--minutes N] [--speed N] [--interval S] [--picture NAME]`; needs `prometheus`.
+// `--picture` saves the page of the alerts as NAME.png in the folder of RECORDER_AGENT_SCREENSHOTS; needs `chromium`.
 
 import { delay } from "@std/async/delay";
 import { join } from "@std/path/join";
@@ -12,9 +14,12 @@ import { systemClock } from "../../src/system/clock.ts";
 import { Status } from "../../src/status/status.ts";
 import { formatMetrics, type MetricFamily, METRICS_TYPE } from "../../src/system/prometheus.ts";
 import { collectMetrics } from "../../src/web/metrics.ts";
-import { fillView } from "../fixtures/fleet_till.ts";
+import { Browser } from "../fixtures/browser.ts";
+import { deliverChunk, fillView } from "../fixtures/fleet_till.ts";
 
-const RULES = new URL("../../packaging/monitoring/rules.yml", import.meta.url);
+const MONITORING = new URL("../../packaging/monitoring/", import.meta.url);
+const RULES = new URL("rules.yml", MONITORING);
+const DASHBOARDS = ["fleet", "till"];
 /** The tills of each dead kind. */
 const OF_EACH = 5;
 
@@ -73,8 +78,9 @@ const { values } = parseArgs({
   options: {
     tills: { type: "string", default: "1000" },
     minutes: { type: "string", default: "10" },
-    speed: { type: "string", default: "6" },
+    speed: { type: "string", default: "8" },
     interval: { type: "string", default: "15" },
+    picture: { type: "string" },
   },
 });
 const [tills, minutes, speed] = [values.tills, values.minutes, values.speed].map(Number) as [
@@ -107,6 +113,7 @@ const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }
   const at = Number(new URL(request.url).pathname.split("/")[2]);
   const own = status[at];
   if (own === undefined) return new Response(null, { status: 404 });
+  deliverChunk(own, 100 + at % 400);
   const families = collectMetrics(fillView(own));
   const changed = kindOf(at)?.change(families, runS());
   if (changed === null) return new Response(null, { status: 503 });
@@ -162,6 +169,40 @@ async function ask(path: string) {
 const query = async (text: string) =>
   Number((await ask(`query?query=${encodeURIComponent(text)}`)).result[0]?.value[1] ?? NaN);
 
+interface Panel {
+  readonly title: string;
+  readonly targets: readonly { readonly expr: string }[];
+}
+
+/** The panels of both dashboards, that of a till for a healthy one: those with an error, and those without data. */
+async function askPanels() {
+  const [failed, empty]: [string[], string[]] = [[], []];
+  for (const name of DASHBOARDS) {
+    const text = await Deno.readTextFile(new URL(`dashboards/${name}.json`, MONITORING));
+    const { panels }: { panels: readonly Panel[] } = JSON.parse(text);
+    for (const { title, targets } of panels) {
+      const results = await Promise.all(targets.map(({ expr }) => {
+        const query = expr.replaceAll("$instance", `till-${tills - 1}`);
+        return ask(`query?query=${encodeURIComponent(query)}`);
+      }));
+      const found: unknown[] = results.flatMap((data) => data?.result ?? []);
+      if (results.includes(undefined)) failed.push(`${name}: ${title}`);
+      else if (found.length === 0) empty.push(`${name}: ${title}`);
+    }
+  }
+  return { failed, empty };
+}
+
+/** A picture of the page of all alerts. */
+async function takePicture(name: string): Promise<void> {
+  await using browser = await Browser.start();
+  // The Prometheus of Debian has only the classic pages.
+  const url = `http://127.0.0.1:${prometheusPort}/classic/alerts`;
+  await using page = await browser.open(url, { width: 1100, height: 700 });
+  await page.until("document.body.innerText.includes('TillGone')");
+  await page.screenshot(name);
+}
+
 interface Alert {
   readonly labels: { readonly alertname: string; readonly instance: string };
   readonly state: string;
@@ -178,7 +219,8 @@ try {
   ).sort();
   const missing = wanted.filter((line) => !firing.includes(line));
   const wrong = firing.filter((line) => !wanted.includes(line));
-  isRight = missing.length === 0 && wrong.length === 0;
+  const panels = await askPanels();
+  isRight = missing.length === 0 && wrong.length === 0 && panels.failed.length === 0;
   console.log(`${tills} tills, ${minutes} min, every ${values.interval} s: ${scrapes} scrapes`);
   for (const { alert } of KINDS) {
     const count = firing.filter((line) => line.endsWith(` ${alert}`)).length;
@@ -186,6 +228,9 @@ try {
   }
   console.log(`  missing alerts: ${missing.join(", ") || "none"}`);
   console.log(`  alerts of healthy tills: ${wrong.join(", ") || "none"}`);
+  console.log(`  panels that Prometheus refuses: ${panels.failed.join(", ") || "none"}`);
+  console.log(`  panels without data: ${panels.empty.join(", ") || "none"}`);
+  if (values.picture !== undefined) await takePicture(values.picture);
   const worst = await query("max(scrape_duration_seconds)");
   const samples = await query("sum(scrape_samples_scraped)");
   console.log(`  ${samples} samples at once, slowest scrape ${(worst * 1000).toFixed(0)} ms`);

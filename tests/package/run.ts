@@ -1,9 +1,10 @@
 // deno-lint-ignore-file no-console -- a person runs this
 // Runs every command of docs/how-to/debian-package.md, except those that need a running systemd or another machine,
-// and the playbook, in a Debian of its own, with a package of this source: installed, removed and purged as a file
-// and from a signed repository; and holds what stays. tests/vm/scenarios/package.ts has what needs a running system.
+// in a Debian 12 and 13 of their own, with a package of this source: installed, upgraded, removed and purged as a file,
+// and installed from a signed repository; and holds what stays. The playbook runs in Debian 12.
+// tests/vm/scenarios/package.ts has what needs a running system.
 //
-// `deno task test:package [DIR]`, as root; DIR keeps the Debian 12 that debootstrap installs there, so that the next
+// `deno task test:package [DIR]`, as root; DIR keeps the systems that debootstrap installs there, so that the next
 // run does not do it again. Nothing outside DIR changes: the mounts are those of a private namespace.
 
 import { assert, assertEquals } from "@std/assert";
@@ -14,9 +15,17 @@ import { run } from "../fixtures/command.ts";
 import { Document } from "../fixtures/documents.ts";
 
 const SOURCE = new URL("../..", import.meta.url).pathname;
-const NEEDED =
-  "ffmpeg,procps,systemd,systemd-sysv,udev,ca-certificates,gnupg,apt-utils,ansible-core,python3-apt";
-const DEB = "recorder-agent_0.9.1_amd64.deb";
+const NEEDED = "ffmpeg,procps,systemd,systemd-sysv,udev,ca-certificates,gnupg,apt-utils";
+/** What is installed; debootstrap cannot order the packages of Ansible in Debian 13. */
+const SYSTEMS = {
+  debian12: { suite: "bookworm", packages: `${NEEDED},ansible-core,python3-apt` },
+  debian13: { suite: "trixie", packages: NEEDED },
+} as const;
+const VERSIONS = ["0.9.1", "0.9.2"] as const;
+const [DEB, NEXT] = VERSIONS.map((version) => `recorder-agent_${version}_amd64.deb`) as [
+  string,
+  string,
+];
 
 /** The commands of the page that need another machine or a running systemd. */
 const ELSEWHERE = /^(scp |sudo recorder-agent |recorder-agent )/;
@@ -30,8 +39,14 @@ cd /work
 cp dist/${DEB} recorder-agent.deb
 `;
 
+/** The folder of a system. */
+interface Place {
+  readonly dir: string;
+  readonly name: keyof typeof SYSTEMS;
+}
+
 /** Runs a script in the system, on a layer that is gone afterwards. Returns its output. */
-async function inSystem(dir: string, script: string): Promise<string> {
+async function inSystem({ dir, name }: Place, script: string): Promise<string> {
   const layer = await Deno.makeTempDir({ prefix: "package-test-" });
   const root = join(layer, "root");
   for (const name of ["root", "upper", "work"]) await Deno.mkdir(join(layer, name));
@@ -39,7 +54,7 @@ async function inSystem(dir: string, script: string): Promise<string> {
   const mounts = [
     `mount -t tmpfs tmpfs ${layer}`,
     `mkdir -p ${root} ${layer}/upper ${layer}/work`,
-    `mount -t overlay overlay -o lowerdir=${dir}/debian12,upperdir=${layer}/upper,workdir=${layer}/work ${root}`,
+    `mount -t overlay overlay -o lowerdir=${dir}/${name},upperdir=${layer}/upper,workdir=${layer}/work ${root}`,
     `mkdir -p ${root}/work ${root}/dev/shm`,
     `cp -r ${dir}/work/. ${root}/work`,
     `mount -t proc proc ${root}/proc`,
@@ -81,13 +96,13 @@ function looks(output: string): string[][] {
   );
 }
 
-async function removed(dir: string): Promise<void> {
+async function removed(place: Place): Promise<void> {
   const [install = "", remove = ""] = blocksOf(new Document("docs/how-to/debian-package.md")).slice(
     1,
   );
   const [toRemove = "", toPurge = ""] = remove.split("\n");
   const script = `${PROLOGUE}${install}\n${USED}${LOOK}${toRemove}\n${LOOK}${toPurge}\n${LOOK}`;
-  const [installed, kept, purged] = looks(await inSystem(dir, script));
+  const [installed, kept, purged] = looks(await inSystem(place, script));
   const [program, config, token, chunk] = [
     "/usr/bin/recorder-agent",
     "/etc/recorder-agent/config.yaml",
@@ -101,22 +116,72 @@ async function removed(dir: string): Promise<void> {
   console.log("✔ installed, removed and purged from a file");
 }
 
-async function fromRepository(dir: string): Promise<void> {
+async function upgraded(place: Place): Promise<void> {
+  const units = ["", "-update", "-setup"].map((part) => `recorder-agent${part}.service`);
+  const said = await inSystem(
+    place,
+    `${PROLOGUE}
+states() {
+  echo "=="; for unit in ${units.join(" ")}; do systemctl is-enabled $unit || true; done
+  [ ! -e /usr/bin/recorder-agent.old ] || echo "previous kept"
+}
+apt-get install --yes ./recorder-agent.deb
+${USED}
+states
+systemctl enable recorder-agent.service recorder-agent-led@ACT.service
+systemctl disable recorder-agent-setup.service
+apt-get install --yes ./dist/${NEXT}
+states
+systemctl disable recorder-agent.service
+systemctl enable recorder-agent-setup.service
+apt-get install --yes --allow-downgrades ./dist/${DEB}
+states
+apt-get remove --yes recorder-agent
+apt-get install --yes ./dist/${NEXT}
+states
+apt-get purge --yes recorder-agent
+echo "=="; find /etc/systemd /var/lib/systemd /usr/lib/systemd /usr/bin -name 'recorder-agent*'
+echo "=="; find /var/lib/recorder-agent -type f
+`,
+  );
+  const [first, second, third, again, left, kept] = said.split("==\n").slice(1)
+    .map((part) =>
+      part.split("\n").filter((line) => /^(enabled|disabled|previous kept|\/.*)$/.test(line))
+    );
+  assertEquals(first, ["disabled", "enabled", "enabled"], said);
+  assertEquals(second, ["enabled", "enabled", "disabled", "previous kept"], "upgrade");
+  assertEquals(third, ["disabled", "enabled", "enabled", "previous kept"], "downgrade");
+  assertEquals(again, ["disabled", "enabled", "enabled"], "removed and installed again");
+  assertEquals(left, [], "purge");
+  assertEquals(kept, ["/var/lib/recorder-agent/spool/outbox/a.ogg"]);
+  console.log(
+    "✔ upgraded and downgraded: what somebody has disabled stays disabled; purged without a rest",
+  );
+}
+
+async function fromRepository(place: Place): Promise<void> {
   const [publish = "", subscribe = ""] = blocksOf(new Document("docs/how-to/debian-package.md"))
     .slice(3);
-  const [found] = looks(await inSystem(dir, `${PROLOGUE}${publish}\n${subscribe}\n${LOOK}`));
+  const [found] = looks(await inSystem(place, `${PROLOGUE}${publish}\n${subscribe}\n${LOOK}`));
   assertEquals(found?.[0], "install ok installed");
   const forged = `${PROLOGUE}${publish}\ngpg --batch --passphrase '' --quick-generate-key other
 gpg --batch --yes -u other --clearsign --output InRelease Release\n${subscribe} && echo accepted || echo refused`;
-  const said = await inSystem(dir, forged).catch(String);
+  const said = await inSystem(place, forged).catch(String);
   assert(!said.includes("accepted"), said);
   console.log("✔ installed from a signed repository; one that another key signed is refused");
 }
 
-async function byPlaybook(dir: string): Promise<void> {
+async function byPlaybook(place: Place): Promise<void> {
   // The service cannot be started without systemd; what its command was given is what counts here.
   const script = `${PROLOGUE}
-printf '[tills]\\nlocalhost ansible_connection=local\\n[tills:vars]\\ningest_base_url=https://ingest.example.com\\ningest_token=a-token\\npackage=/work/dist/${DEB}\\n' > tills.ini
+cat > tills.ini <<'END'
+[tills]
+localhost ansible_connection=local settings="{'opus_bitrate_kbps': 32}"
+[tills:vars]
+ingest_base_url=https://ingest.example.com
+ingest_token=a-token
+package=/work/dist/${DEB}
+END
 cat > /usr/local/bin/recorder-agent <<'END'
 #!/bin/sh
 cat "$3" >> /work/taken; rm "$3"
@@ -128,9 +193,10 @@ ansible-playbook --inventory tills.ini packaging/ansible/tills.yml
 ansible-playbook --inventory tills.ini packaging/ansible/tills.yml -e '{"settings": {"chunk_seconds": 30}}'
 echo "=="; cat taken; ls /root/till.yaml 2>/dev/null || echo wiped
 `;
-  const output = await inSystem(dir, script);
+  const output = await inSystem(place, script);
   const taken = output.split("==\n")[1] ?? "";
   assertEquals(taken.match(/ingest_token: a-token/g)?.length, 2, output);
+  assert(taken.includes("opus_bitrate_kbps: 32"), "the inventory has settings for this till");
   assert(taken.includes("chunk_seconds: 30") && taken.includes("wiped"), output);
   const changed = [...output.matchAll(/changed=(\d+)/g)].map(([, count]) => Number(count));
   assertEquals(changed[1], 0, "a second run changes nothing");
@@ -138,26 +204,26 @@ echo "=="; cat taken; ls /root/till.yaml 2>/dev/null || echo wiped
 }
 
 const dir = Deno.args[0] ?? "/tmp/recorder-agent-package";
-await Deno.mkdir(dir, { recursive: true });
-if (!await exists(join(dir, "debian12/usr/bin/ansible-playbook"))) {
-  console.log("Installing a Debian 12; this takes some minutes.");
-  await run("debootstrap", [
-    "--variant=minbase",
-    `--include=${NEEDED}`,
-    "bookworm",
-    join(dir, "debian12"),
-  ]);
-}
 await Deno.mkdir(join(dir, "work/dist"), { recursive: true });
+for (const [name, { suite, packages }] of Object.entries(SYSTEMS)) {
+  if (await exists(join(dir, name, "installed"))) continue;
+  console.log(`Installing ${name}; this takes some minutes.`);
+  const root = join(dir, name);
+  await run("debootstrap", ["--variant=minbase", `--include=${packages}`, suite, root]);
+  await Deno.writeTextFile(join(root, "installed"), "");
+}
 await run("cp", ["-r", join(SOURCE, "packaging"), join(dir, "work")]);
 const given = Deno.env.get("RECORDER_BINARY");
 const out = join(dir, "work/dist");
-const pack = async (program: string) =>
-  await run(
-    join(SOURCE, ".ci/debian_package"),
-    [SOURCE, program, "x86_64-unknown-linux-gnu", "0.9.1", out],
-    { env: { SOURCE_DATE_EPOCH: "1795000000" } },
-  );
+const pack = async (program: string) => {
+  for (const version of VERSIONS) {
+    await run(
+      join(SOURCE, ".ci/debian_package"),
+      [SOURCE, program, "x86_64-unknown-linux-gnu", version, out],
+      { env: { SOURCE_DATE_EPOCH: "1795000000" } },
+    );
+  }
+};
 if (given !== undefined) await pack(given);
 else {
   await using binaries = await buildBinaries();
@@ -165,6 +231,11 @@ else {
 }
 await run("lintian", ["--allow-root", "--fail-on", "error,warning", join(out, DEB)]);
 console.log("✔ lintian finds no error and no warning");
-await removed(dir);
-await fromRepository(dir);
-await byPlaybook(dir);
+for (const name of Object.keys(SYSTEMS) as (keyof typeof SYSTEMS)[]) {
+  console.log(`${name}:`);
+  const place = { dir, name };
+  await removed(place);
+  await upgraded(place);
+  await fromRepository(place);
+  if (name === "debian12") await byPlaybook(place);
+}

@@ -20,7 +20,7 @@ Deno.test("what comes byte by byte takes little more memory than its bytes, and 
   assert(whole.every((byte, at) => byte === at % 251));
 });
 
-Deno.test("pieces of every length are joined, and what is held is counted until it is cleared", () => {
+Deno.test("pieces of every length are joined, and what is held is counted", () => {
   let count = 0;
   const held = new HeldBytes((bytes) => count += bytes);
   const lengths = [0, 1, 65_535, 65_536, 65_537, 200_000];
@@ -28,9 +28,13 @@ Deno.test("pieces of every length are joined, and what is held is counted until 
   for (const piece of all) held.push(piece);
   const total = lengths.reduce((sum, length) => sum + length, 0);
   assertEquals([held.whole(), count], [concatBytes(all), total]);
+  held.push(new Uint8Array(3));
+  count -= 3;
   held.clear();
   held.clear();
-  assertEquals([held.whole().length, count], [0, 0]);
+  assertEquals(held.whole().length, 0);
+  held.push(new Uint8Array([7]));
+  assertEquals([held.whole(), count], [new Uint8Array([7]), total + 1]);
 });
 
 Deno.test("a piece that may not be held is not held", () => {

@@ -6,7 +6,14 @@ import { retry } from "@std/async/retry";
 import { type IncomingFile, StoreFailure } from "../../src/receive/store.ts";
 import { findGrant, parseTokens } from "../../src/receive/token_file.ts";
 import { RECEIVER_LIMITS } from "../../src/receive/receiver.ts";
-import { DEVICE_UPLOADS } from "../../src/receive/shares.ts";
+import type { Overview } from "../../src/receive/overview.ts";
+import { S3Client } from "../../src/receive/s3_client.ts";
+import { parseS3Access } from "../../src/receive/s3_settings.ts";
+import { S3Store } from "../../src/receive/s3_store.ts";
+import { ADDRESS_PAGES, DEVICE_UPLOADS } from "../../src/receive/shares.ts";
+import { systemClock } from "../../src/system/clock.ts";
+import { concatBytes } from "../../src/system/concat_bytes.ts";
+import { BUCKET, S3Double } from "../fixtures/s3_double.ts";
 import { BODY_IDLE_MS } from "../../src/system/connection_life.ts";
 import { ids, makeChunk, makeName } from "../fixtures/chunks.ts";
 import { readAll, startReceiver, TOKEN } from "../fixtures/receive_rig.ts";
@@ -118,6 +125,52 @@ Deno.test("a till that holds as many uploads as it may keeps no other till from 
   for (const client of held) await client.closeWrite(); // closing waits for uploads in progress
 });
 
+Deno.test("a till that fills the memory for uploads keeps no other till from delivering", async () => {
+  await using double = new S3Double();
+  using client = new S3Client({
+    ...{ bucket: BUCKET, access: () => parseS3Access(double.credentials) },
+    ...{ caCerts: [], clock: systemClock },
+  });
+  const store = new S3Store({ client, prefix: "", memoryBytes: 400_000, onReady: () => {} });
+  const other = "00000000-0000-4000-8000-000000000000";
+  await using rig = await startReceiver({ wrap: () => store });
+  const part = (name: string, value: string, more = "") =>
+    `--b\r\nContent-Disposition: form-data; name="${name}"${more}\r\n\r\n${value}`;
+  // The token is that of all tills, as behind a proxy: the form says whose upload it is.
+  const large = await rig.connect(
+    `${POST}${AUTH}content-length: 900000\r\ncontent-type: multipart/form-data; boundary=b\r\n\r\n` +
+      part("device_id", `${ids.deviceId}\r\n`) + part("chunk_file", "OggS", '; filename="x"'),
+  );
+  const noise = concatBytes([makeChunk(), new Uint8Array(150_000)]);
+  await large.write(new Uint8Array(150_000));
+  await retry(async () => assertEquals((await rig.upload({ bytes: noise })).status, 503), {
+    ...{ minTimeout: 5, maxAttempts: 400, multiplier: 1 },
+  });
+  const theirs = { device_id: other };
+  assertEquals((await rig.upload({ bytes: noise, fields: theirs })).status, 200);
+  assert(rig.lines.some(({ error }) => String(error).startsWith("the uploads of one client fill")));
+  await large.closeWrite();
+});
+
+Deno.test("a reader that takes no page has a few at a time, and tills deliver meanwhile", async () => {
+  const overview = Promise.withResolvers<Overview>();
+  await using rig = await startReceiver({ overview: { read: () => overview.promise } });
+  const get = (path: string, more = "") =>
+    rig.connect(`GET ${path} HTTP/1.1\r\nhost: a\r\n${AUTH}${more}\r\n`);
+  const readers = [];
+  for (let count = 0; count < ADDRESS_PAGES; count++) {
+    readers.push(await get("/", "connection: close\r\n"));
+  }
+  await retry(async () => {
+    const refused = await readAll(await get("/metrics", "connection: close\r\n"));
+    assertMatch(refused, /^HTTP\/1.1 429 [^]*retry-after: 5\r\n/);
+  }, { minTimeout: 5, maxAttempts: 10, multiplier: 1 });
+  assertEquals((await rig.upload()).status, 200);
+  overview.resolve({ tills: [], isCut: false });
+  for (const reader of readers) assertMatch(await readAll(reader), /^HTTP\/1.1 200 /);
+  assertMatch(await readAll(await get("/", "connection: close\r\n")), /^HTTP\/1.1 200 /);
+});
+
 Deno.test("without tokens everybody on the machine delivers, but no page in a browser does", async () => {
   await using rig = await startReceiver({ tokens: null });
   const refused = await rig.upload({ token: null, headers: { origin: "https://evil.example" } });
@@ -141,8 +194,8 @@ Deno.test("a store that is full or gone is an answer to try again, and nothing s
   for (const [isFull, status] of [[true, 507], [false, 503]] as const) {
     await using rig = await startReceiver({
       wrap: (store) => ({
-        async begin() {
-          const file = await store.begin();
+        async begin(client) {
+          const file = await store.begin(client);
           return {
             write: () => Promise.reject(new StoreFailure("it hurts", isFull)),
             keep: (chunk, sha256) => file.keep(chunk, sha256),
@@ -166,8 +219,8 @@ Deno.test("a store that hangs is answered with 503 after a minute, and after man
   await using rig = await startReceiver({
     clock,
     wrap: (store) => ({
-      async begin() {
-        const file = await store.begin();
+      async begin(client) {
+        const file = await store.begin(client);
         begun++;
         return { ...asFile(file), keep: () => forever.promise };
       },

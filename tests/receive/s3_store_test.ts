@@ -38,7 +38,7 @@ function openStore(double: S3Double, options: {
     ready,
     store,
     async put(chunk: ChunkFacts, text: string) {
-      const file = await store.begin();
+      const file = await store.begin(chunk.deviceId);
       try {
         const bytes = new TextEncoder().encode(text);
         for (let at = 0; at < bytes.length; at += 3) await file.write(bytes.subarray(at, at + 3));
@@ -267,25 +267,32 @@ Deno.test("an object that another program brought is compared by its bytes", asy
 
 Deno.test("uploads in progress hold no more memory than they may, and give it back", async () => {
   await using double = new S3Double();
-  using a = openStore(double, { memoryBytes: 10 });
-  const files = [await a.store.begin(), await a.store.begin()];
-  await files[0]?.write(new Uint8Array(6));
-  const failure = await assertRejects(
-    async () => await files[1]?.write(new Uint8Array(5)),
-    StoreFailure,
-  );
-  assertStringIncludes(failure.message, "the uploads in progress fill the");
+  using a = openStore(double, { memoryBytes: 40 });
+  const begin = (client: string) => a.store.begin(client);
+  const files = [await begin("a"), await begin("a"), await begin("b"), await begin("c")];
+  const write = (index: number, bytes: number) => files[index]?.write(new Uint8Array(bytes));
+  const fails = async (work: () => Promise<unknown> | undefined, words: string) => {
+    const failure = await assertRejects(async () => await work(), StoreFailure);
+    assertStringIncludes(failure.message, words);
+  };
+  await write(0, 12);
+  await fails(() => write(1, 9), "the uploads of one client fill the");
+  await write(2, 20);
+  await write(3, 9); // b holds most: it gives way
+  const other = "needed the memory of this one";
+  await fails(() => write(2, 1), other);
+  await fails(() => files[2]?.keep(chunk(), new Uint8Array(32)), other);
   for (const file of files) {
     await file.discard();
     await file.discard();
   }
-  assertEquals((await a.put(chunk(), "0123456789")).outcome, "stored");
-  assertEquals((await a.put(chunk(), "0123456789")).outcome, "stored");
+  assertEquals((await a.put(chunk(), "01234567890123456789")).outcome, "stored");
+  assertEquals((await a.put(chunk(), "01234567890123456789")).outcome, "stored");
 });
 
 Deno.test("an upload that the store is slow to take counts until the store has ended with it", async () => {
   await using double = new S3Double();
-  using a = openStore(double, { memoryBytes: 10 });
+  using a = openStore(double, { memoryBytes: 20 });
   await a.store.tryOut();
   const asked = Promise.withResolvers<void>();
   const slow = Promise.withResolvers<null>();
@@ -293,7 +300,7 @@ Deno.test("an upload that the store is slow to take counts until the store has e
     asked.resolve();
     return slow.promise;
   };
-  const [first, second] = [await a.store.begin(), await a.store.begin()];
+  const [first, second] = [await a.store.begin("a"), await a.store.begin("a")];
   await first.write(new Uint8Array(6));
   const digest = await crypto.subtle.digest("SHA-256", new Uint8Array(6));
   const keeping = first.keep(chunk(), new Uint8Array(digest));

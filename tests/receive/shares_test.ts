@@ -1,7 +1,16 @@
 // Whose uploads are counted together.
 
 import { assertEquals } from "@std/assert";
-import { ADDRESS_UPLOADS, DEVICE_UPLOADS, shareOf, Shares } from "../../src/receive/shares.ts";
+import {
+  ADDRESS_PAGES,
+  ADDRESS_UPLOADS,
+  ALL_PAGES,
+  DEVICE_UPLOADS,
+  ownerOf,
+  pagesOf,
+  shareOf,
+  Shares,
+} from "../../src/receive/shares.ts";
 
 Deno.test("a client has its share, and another upload when one of its own has ended", () => {
   const shares = new Shares();
@@ -32,4 +41,24 @@ Deno.test("a client is the device of its token; with a token of all, its address
   for (const [address, network] of networks) {
     assertEquals(shareOf({ kind: "all" }, address), [`network ${network}`, ADDRESS_UPLOADS]);
   }
+});
+
+Deno.test("the room of an upload is that of the device of its token, or of the one that its form names", () => {
+  const [all, id] = [{ kind: "all" }, "4F6C1C1E-0000-4000-8000-000000000000"] as const;
+  assertEquals(ownerOf({ kind: "device", deviceId: "x" }, id, "192.0.2.1"), "device x");
+  assertEquals(ownerOf(all, id, "192.0.2.1"), `device ${id.toLowerCase()}`);
+  assertEquals(ownerOf(all, "not an id", "192.0.2.1"), "network 192.0.2.1");
+  assertEquals(ownerOf(all, undefined, "2001:db8:1:2::6"), "network 2001:db8:1:2");
+});
+
+Deno.test("readers have a few pages each and more together, and what is refused takes no place", () => {
+  const shares = new Shares();
+  const take = (network: number) => shares.takeAll(pagesOf(`192.0.2.${network}`));
+  const taken = Array.from({ length: ALL_PAGES }, (_, at) => take(Math.floor(at / ADDRESS_PAGES)));
+  assertEquals(taken.includes(null), false);
+  assertEquals([take(0), take(99)], [null, null]);
+  taken[0]?.();
+  assertEquals(take(1), null, "this reader has its pages");
+  assertEquals(take(99) === null, false);
+  assertEquals(take(98), null);
 });

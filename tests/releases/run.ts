@@ -4,8 +4,8 @@
 // refused, and the one that was being written must arrive as well. From each release to this source, and from
 // this source one release back.
 //
-// `deno task test:releases [--only FROM]`; needs the git history, and the packages of the old releases in Deno's cache
-// or a registry.
+// `deno task test:releases`; needs the git history, and the packages of the old releases in Deno's cache or a registry.
+// The updates run side by side.
 
 import { delay } from "@std/async/delay";
 import { join } from "@std/path/join";
@@ -21,19 +21,19 @@ const PAIRS: readonly (readonly [string, string])[] = [
   ["0.2.0", NOW],
   [NOW, "0.2.0"],
 ];
-const WAITING = 8;
+/** Two minutes of chunks. */
+const WAITING = 60;
 const LIMIT_MS = 300_000;
 
 const dir = await Deno.makeTempDir({ prefix: "releases-" });
 
 /** The folder with the source of a release. */
-async function sourceOf(name: string): Promise<string> {
-  const commit = RELEASES[name];
-  if (commit === undefined) return SOURCE;
-  const path = join(dir, name);
-  await Deno.mkdir(path, { recursive: true });
+const sourceOf = (name: string) => name in RELEASES ? join(dir, name) : SOURCE;
+
+async function unpack(name: string, commit: string): Promise<void> {
+  const path = sourceOf(name);
+  await Deno.mkdir(path);
   await run("sh", ["-c", `git -C ${SOURCE} archive ${commit} | tar -x -C ${path}`]);
-  return path;
 }
 
 function start(source: string, config: string): Deno.ChildProcess {
@@ -65,7 +65,7 @@ async function until(what: string, isSo: () => Promise<boolean>): Promise<void> 
 /** What is wrong; empty if nothing is. */
 async function takeOver(from: string, to: string): Promise<string[]> {
   const spool = await Deno.makeTempDir({ dir });
-  const config = join(dir, "config.yaml");
+  const config = `${spool}.yaml`;
   const write = (url: string) =>
     Deno.writeTextFile(
       config,
@@ -84,7 +84,7 @@ health_port: 0
 `,
     );
   await write("http://127.0.0.1:9");
-  const old = start(await sourceOf(from), config);
+  const old = start(sourceOf(from), config);
   const outbox = join(spool, "outbox");
   const recording = join(spool, "recording");
   try {
@@ -101,7 +101,7 @@ health_port: 0
   const parts = await names(recording);
   await using ingest = await IngestServer.start();
   await write(ingest.url);
-  const next = start(await sourceOf(to), config);
+  const next = start(sourceOf(to), config);
   try {
     await until(
       `${to} delivers what waits`,
@@ -125,12 +125,13 @@ health_port: 0
 
 let failed = 0;
 try {
-  for (const [from, to] of PAIRS) {
+  for (const [name, commit] of Object.entries(RELEASES)) await unpack(name, commit);
+  await Promise.all(PAIRS.map(async ([from, to]) => {
     const faults = await takeOver(from, to).catch((error) => [String(error)]);
     failed += faults.length;
     console.log(`${faults.length === 0 ? "✔" : "✘"} ${from} → ${to}`);
     for (const fault of faults) console.log(`    ${fault}`);
-  }
+  }));
 } finally {
   await Deno.remove(dir, { recursive: true });
 }

@@ -9,7 +9,7 @@
 
 import { parseArgs } from "node:util";
 import { join } from "@std/path/join";
-import { measure } from "../../bench/receive.ts";
+import { bucketPlaces, measure } from "../../bench/receive.ts";
 import { toMarkdown } from "../../bench/table.ts";
 import { runConform } from "../../src/commands/conform.ts";
 import { S3Client } from "../../src/receive/s3_client.ts";
@@ -17,7 +17,7 @@ import { parseS3Access } from "../../src/receive/s3_settings.ts";
 import { systemClock } from "../../src/system/clock.ts";
 import { ReceiverProcess } from "../fixtures/receiver_process.ts";
 import { runReceiverKills } from "../receiving/kills.ts";
-import { bucketShelf } from "../receiving/shelf.ts";
+import { bucketShelf, type Shelf } from "../receiving/shelf.ts";
 import { Swift } from "./swift.ts";
 
 const BUCKET = "recordings";
@@ -47,7 +47,7 @@ try {
   const shelf = (prefix: string) => bucketShelf({ client, prefix, credentials });
   await contract(shelf("conform/").args);
   await kills((index) => shelf(`kills/${index}/`));
-  if (seconds !== 0) await load(shelf("load/").args);
+  if (seconds !== 0) await load(bucketPlaces(client, credentials));
 } finally {
   await Deno.remove(dir, { recursive: true });
 }
@@ -86,9 +86,9 @@ async function kills(shelf: (index: number) => ReturnType<typeof bucketShelf>): 
   if (sum.faults > 0) Deno.exitCode = 1;
 }
 
-async function load(args: readonly string[]): Promise<void> {
+async function load(shelf: (dir: string) => Shelf): Promise<void> {
   for (const receivers of [1, 4]) {
-    const one = { tills: tills ?? 0, seconds: seconds ?? 0, everyS: 60 };
-    console.log(toMarkdown(await measure([one], { dir, program: null, receivers, args })));
+    const loads = [60, 0].map((everyS) => ({ tills: tills ?? 0, seconds: seconds ?? 0, everyS }));
+    console.log(toMarkdown(await measure(loads, { dir, program: null, receivers, shelf })));
   }
 }

@@ -71,6 +71,7 @@ function everyWording(): Diagnosis[] {
     ),
     restartNeeded: problems.restartNeeded(["spool_dir", "health_port"]),
     heartbeatFailing: problems.heartbeatFailing("the monitor answered 404"),
+    settingsOnCard: problems.settingsOnCard("/boot/firmware/recorder-agent.yaml"),
     updateRolledBack: problems.updateRolledBack("0.3.1", "it ended 3 times"),
   } satisfies Record<keyof typeof problems, Diagnosis>;
   return [

@@ -197,27 +197,56 @@ Deno.test("who asks without a pause gets a fifth of a processor at most", async 
   await reading;
 });
 
-Deno.test("an error of accept() is logged, and the server accepts again", async () => {
-  const clock = new SimulatedClock(0);
+/** Listeners that are opened meanwhile fail to accept when this returns an error. */
+function failingAccept(failure: () => Error | null): Disposable {
   const real = Deno.listen;
-  let failures = 3;
-  // The kernel refuses a descriptor; a test cannot take them all from its own process.
   Deno.listen = ((options: Deno.TcpListenOptions & { transport?: "tcp" }) => {
     const listener = real(options);
     const accept = listener.accept.bind(listener);
-    listener.accept = () =>
-      failures-- > 0 ? Promise.reject(new Error("Too many open files (os error 24)")) : accept();
+    listener.accept = () => {
+      const error = failure();
+      return error === null ? accept() : Promise.reject(error);
+    };
     return listener;
   }) as typeof Deno.listen;
-  try {
-    await using site = start({ clock });
-    const client = await site.connect(ask("/after", "connection: close"));
-    for (let second = 0; second < 4; second++) await clock.advance(1000);
-    assertMatch(await readAll(client), /\/after$/);
-    assertEquals(site.lines.map(({ message }) => message), [
-      ...Array(3).fill("The health server cannot accept a connection."),
-    ]);
-  } finally {
-    Deno.listen = real;
+  return { [Symbol.dispose]: () => Deno.listen = real };
+}
+
+Deno.test("an error of accept() is logged, and the server accepts again", async () => {
+  const clock = new SimulatedClock(0);
+  let failures = 3;
+  // The kernel refuses a descriptor; a test cannot take them all from its own process.
+  using _failing = failingAccept(() =>
+    failures-- > 0 ? new Error("Too many open files (os error 24)") : null
+  );
+  await using site = start({ clock });
+  const client = await site.connect(ask("/after", "connection: close"));
+  for (let second = 0; second < 4; second++) await clock.advance(1000);
+  assertMatch(await readAll(client), /\/after$/);
+  assertEquals(site.lines.map(({ message }) => message), [
+    ...Array(3).fill("The health server cannot accept a connection."),
+  ]);
+});
+
+Deno.test("a client that leaves before it is accepted costs no other client its connection", async () => {
+  const clock = new SimulatedClock(0);
+  const { NotConnected, ConnectionAborted } = Deno.errors;
+  const gone = [
+    new NotConnected("Transport endpoint is not connected (os error 107)"),
+    new ConnectionAborted("Software caused connection abort (os error 103)"),
+  ];
+  const errors: Error[] = [];
+  using _failing = failingAccept(() => errors.pop() ?? null);
+  await using site = start({ clock });
+  const clients = [];
+  for (let at = 0; at < 12; at++) clients.push(await site.connect());
+  await retry(() => assertEquals(site.server.connections, 12), { minTimeout: 5, maxAttempts: 400 });
+  errors.push(...gone, ...gone);
+  clients.push(await site.connect()); // accepted at once; then accept() fails
+  await retry(() => assertEquals(errors.length, 0), { minTimeout: 5, maxAttempts: 400 });
+  for (const client of clients) {
+    await client.write(new TextEncoder().encode(ask("/still-there", "connection: close")));
+    assertMatch(await readAll(client), /\/still-there$/);
   }
+  assertEquals(site.lines, []);
 });

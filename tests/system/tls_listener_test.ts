@@ -4,6 +4,7 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { type HttpLimits } from "../../src/system/http_connection.ts";
 import { HttpListener } from "../../src/system/http_listener.ts";
+import { HeldSockets } from "../../src/system/plain_conn.ts";
 import { type ServerTls, TlsListener, tryTls } from "../../src/system/tls_listener.ts";
 import { temporaryCertificates } from "../fixtures/certificates.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
@@ -48,7 +49,11 @@ Deno.test("a client that stops in its handshake is disconnected when its time is
 
 Deno.test("what is written arrives before the end, and each side may end first", async () => {
   await using files = await certificates();
-  const listener = new TlsListener({ hostname: "127.0.0.1", port: 0 }, () => files.tls);
+  const listener = new TlsListener(
+    { hostname: "127.0.0.1", port: 0 },
+    () => files.tls,
+    new HeldSockets(),
+  );
   const accepting = listener.accept();
   const options = { hostname: "localhost", port: listener.port, caCerts: files.caCerts };
   const client = await Deno.connectTls(options);
@@ -75,7 +80,11 @@ Deno.test("what is written arrives before the end, and each side may end first",
 
 Deno.test("a client that was told nothing is disconnected without a wait: others need its place", async () => {
   await using files = await certificates();
-  const listener = new TlsListener({ hostname: "127.0.0.1", port: 0 }, () => files.tls);
+  const listener = new TlsListener(
+    { hostname: "127.0.0.1", port: 0 },
+    () => files.tls,
+    new HeldSockets(),
+  );
   const accepting = listener.accept();
   using client = await Deno.connect({ hostname: "127.0.0.1", port: listener.port });
   const server = await accepting;

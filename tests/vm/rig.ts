@@ -54,19 +54,28 @@ export class Rig implements AsyncDisposable {
       token: TOKEN,
     });
     const log = await Deno.create(join(folder, "agent.log"));
+    await Deno.copyFile(binary, join(folder, "share/recorder-agent"));
+    await Deno.copyFile(caFile, join(folder, "share/ca.pem"));
     const rig = new Rig(options, ingest, log);
     try {
-      const [disk, image] = [join(folder, "disk.qcow2"), join(folder, "rootfs.ext4")];
-      await run("qemu-img", ["create", "-q", "-f", "qcow2", "-F", "raw", "-b", image, disk]);
-      const { microphone, service } = await rig.boot();
-      await microphone.atBoot(true);
-      await microphone.plug();
-      await service.install(join(folder, "share"), binary, caFile);
+      await rig.renew();
     } catch (error) {
       await rig[Symbol.asyncDispose]();
       throw error;
     }
     return rig;
+  }
+
+  /** A guest with a new disk, on which the program is installed; the present one, if any, ends. */
+  async renew(): Promise<void> {
+    if (this.#running !== null) await this.switchOff("cut");
+    const { folder } = this.#options;
+    const [disk, image] = [join(folder, "disk.qcow2"), join(folder, "rootfs.ext4")];
+    await run("qemu-img", ["create", "-q", "-f", "qcow2", "-F", "raw", "-b", image, disk]);
+    const { microphone, service } = await this.boot();
+    await microphone.atBoot(true);
+    await microphone.plug();
+    await service.install();
   }
 
   /** Folder that the guest has at /share. */
@@ -162,9 +171,17 @@ export class Rig implements AsyncDisposable {
     return result;
   }
 
-  /** Restores the state that the next scenario expects, after a failed one. */
+  /** Restores the state that the next scenario expects, after a failed one: with a new disk if need be. */
   async restore(): Promise<void> {
     this.ingest.goOnline();
+    this.ingest.violations.splice(0);
+    await this.#putBack().catch(async (error) => {
+      this.note(`A new disk, as the old one cannot be used: ${error}`);
+      await this.renew();
+    });
+  }
+
+  async #putBack(): Promise<void> {
     if (this.#running?.guest.hasEnded) await this.switchOff("cut");
     if (this.#running === null) await this.boot();
     const { guest, microphone, second, service } = this.running;
@@ -176,6 +193,7 @@ export class Rig implements AsyncDisposable {
     await microphone.plug();
     await service.configure({});
     this.expectedRestarts = 0;
+    await this.settled();
   }
 
   note(line: string): void {

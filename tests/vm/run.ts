@@ -19,6 +19,7 @@ import { microphoneScenarios } from "./scenarios/microphone.ts";
 import { packageScenarios } from "./scenarios/package.ts";
 import { sandboxScenarios } from "./scenarios/sandbox.ts";
 import { serviceScenarios } from "./scenarios/service.ts";
+import { settingsScenarios } from "./scenarios/settings.ts";
 import { startScenarios } from "./scenarios/start.ts";
 
 const SCENARIOS: readonly Scenario[] = [
@@ -26,6 +27,7 @@ const SCENARIOS: readonly Scenario[] = [
   ...microphoneScenarios,
   ...hostScenarios,
   ...serviceScenarios,
+  ...settingsScenarios,
   ...sandboxScenarios,
   ...encryptedScenarios,
   ...costScenarios,

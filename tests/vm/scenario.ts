@@ -75,6 +75,7 @@ export async function checkAfter(rig: Rig, report: Report, seenChunks: number): 
     if (fault !== null) faults.push(`${chunk.fileName}: ${fault}`);
   }
   const files = rig.ingest.chunks.length - seenChunks;
-  report.holds(`no orphan, ledger balanced, no restart, ${files} files valid`, faults.length === 0);
+  const what = "no orphan, ledger balanced, no restart, all files valid";
+  report.holds(what, faults.length === 0, `${files} files`);
   for (const fault of faults) report.holds(fault, false);
 }

@@ -1,7 +1,6 @@
 // recorder-agent inside a guest: installs it as a user would, reads its health, and checks what must be
 // true at any time. The scenarios cause the faults.
 
-import { join } from "@std/path/join";
 import type { HealthReport } from "../../src/status/status.ts";
 import { IDS } from "../fixtures/agent_process.ts";
 import { type Guest, INGEST_ADDRESS } from "./guest.ts";
@@ -42,12 +41,10 @@ export class Service {
   }
 
   /**
-   * Installs the program from the shared folder with its own command, as a technician would. The
+   * Installs the program of the shared folder with its own command, as a technician would. The
    * service writes every line of its log, including repeats.
    */
-  async install(share: string, binary: string, caFile: string): Promise<void> {
-    await Deno.copyFile(binary, join(share, "recorder-agent"));
-    await Deno.copyFile(caFile, join(share, "ca.pem"));
+  async install(): Promise<void> {
     const settings = Object.entries(CONFIG).filter(([key]) => key !== "ingest_token")
       .map(([key, value]) => `--set '${key}=${value}'`);
     await this.#guest.run([
@@ -66,6 +63,14 @@ export class Service {
     const text = configText(keys);
     await this.#guest.run(
       `cat > /etc/recorder-agent/config.yaml <<'END'\n${text}END\nsystemctl restart ${UNIT}`,
+    );
+  }
+
+  /** The same without a restart: the service reads the file again. */
+  async reload(keys: Readonly<Record<string, string | number>>): Promise<void> {
+    const text = configText(keys);
+    await this.#guest.run(
+      `cat > /etc/recorder-agent/config.yaml <<'END'\n${text}END\nsystemctl reload ${UNIT}`,
     );
   }
 

@@ -1,7 +1,7 @@
 // Checks the chunks that arrived at the server: whether each is a whole file, which tone it contains, and
 // whether the times of the chunks are consistent.
 
-import { cutToLastPage } from "../../src/chunk/chunk_file.ts";
+import { cutToLastPage, readChunkHeader } from "../../src/chunk/chunk_file.ts";
 import { decodeToPcm } from "../fixtures/audio.ts";
 import type { ReceivedChunk } from "../fixtures/ingest_server.ts";
 
@@ -57,6 +57,55 @@ export async function toneOf(
     return re * re + im * im;
   };
   return frequencies.toSorted((a, b) => power(b) - power(a))[0] ?? 0;
+}
+
+/** A part of a stream: its samples, and the number of the first one in the stream. */
+export interface Part {
+  readonly at: number;
+  readonly samples: Float32Array;
+}
+
+/** The sound of a chunk, at the place in its stream that its tags state. */
+export async function partOf(chunk: ReceivedChunk): Promise<Part> {
+  const at = readChunkHeader(chunk.bytes)?.tags["STREAM_SAMPLE"];
+  return { at: Number(at ?? NaN), samples: await decodeToPcm(chunk.bytes) };
+}
+
+/**
+ * How far a sine of `hz` in the parts of a stream is from one that never paused, in samples at worst. It finds
+ * what was lost or repeated anywhere without a jump in the numbers, except for whole periods. The first second
+ * of a stream does not count: there the phase of the encoder still settles, by 0.4 samples.
+ */
+export function worstShift(parts: readonly Part[], hz: number): number {
+  const omega = 2 * Math.PI * hz / RATE;
+  const window = RATE / 4;
+  const phases: number[] = [];
+  for (const { at, samples } of parts) {
+    for (let from = 0; from + window <= samples.length; from += window) {
+      if (at + from < RATE) continue;
+      let [re, im] = [0, 0];
+      for (let i = 0; i < window; i++) {
+        const weight = (samples[from + i] ?? 0) * (1 - Math.cos(2 * Math.PI * i / window));
+        const angle = omega * (at + from + i);
+        re += weight * Math.cos(angle);
+        im -= weight * Math.sin(angle);
+      }
+      phases.push(Math.atan2(im, re));
+    }
+  }
+  const [reference = NaN] = phases;
+  const shifts = phases.map((phase) => {
+    const turn = phase - reference;
+    return Math.abs(turn - 2 * Math.PI * Math.round(turn / (2 * Math.PI))) / omega;
+  });
+  return Math.max(...shifts);
+}
+
+/** The root of the mean square of the second half of a chunk. */
+export async function levelOf(chunk: ReceivedChunk): Promise<number> {
+  const samples = await decodeToPcm(chunk.bytes);
+  const half = samples.subarray(samples.length >> 1);
+  return Math.sqrt(half.reduce((sum, sample) => sum + sample * sample, 0) / half.length);
 }
 
 /** When at least half a second of silence begins, Unix seconds by the times of the chunk; or null. */

@@ -3,8 +3,10 @@
 
 import { join } from "@std/path/join";
 import { run } from "../../fixtures/command.ts";
+import { SLOWEST } from "../guest.ts";
 import type { Rig } from "../rig.ts";
 import type { Report, Scenario } from "../scenario.ts";
+import type { ReceivedChunk } from "../../fixtures/ingest_server.ts";
 import { endS, inOrder, startS } from "../sound.ts";
 import { TOKEN, UNIT } from "../service.ts";
 
@@ -55,8 +57,15 @@ async function programOf(rig: Rig): Promise<string> {
   return (await guest.run(`readlink /proc/${(await service.state()).pid}/exe`)).trim();
 }
 
-/** The longest pause between two chunks since then, in seconds. */
-function longestPauseS({ ingest }: Rig, sinceUnixS: number): number {
+/** The longest pause between two chunks since then, in seconds, once the sound of now is delivered. */
+async function longestPauseS(rig: Rig, sinceUnixS: number): Promise<number> {
+  const { ingest } = rig;
+  const nowS = await nowUnixS(rig);
+  await ingest.waitUntil(
+    ({ chunks }) => chunks.some((chunk) => endS(chunk) >= nowS),
+    60_000 * SLOWEST,
+    "the chunk of now",
+  );
   const chunks = inOrder(ingest.chunks).filter((chunk) => endS(chunk) > sinceUnixS - 30);
   const pauses = chunks.slice(1).map((chunk, at) => {
     const before = chunks[at];
@@ -83,10 +92,11 @@ async function takeover(rig: Rig, report: Report): Promise<void> {
   await rig.settled();
   report.holds("the package runs", await programOf(rig) === PROGRAM, await programOf(rig));
   const left = await guest.try(
-    "ls /usr/local/bin /etc/systemd/system | grep -x 'recorder-agent.*e\\?'",
+    "ls -d /usr/local/bin/recorder-agent* /usr/local/lib/recorder-agent " +
+      "/etc/systemd/system/recorder-agent*.service",
   );
-  report.holds("nothing of the copied program is left", !left.includes("recorder-agent\n"), left);
-  report.atMost("takeover: sound missing", longestPauseS(rig, unixS), 20);
+  report.holds("nothing of the copied program is left", left === "", left.trim() || "nothing");
+  report.atMost("takeover: sound missing", await longestPauseS(rig, unixS), 20);
 }
 
 async function update(rig: Rig, report: Report): Promise<void> {
@@ -94,9 +104,13 @@ async function update(rig: Rig, report: Report): Promise<void> {
   await unpack(rig, await makePackage(rig, "0.9.2"));
   report.atMost("update → accepted", await decided(rig, TRIAL_LIMIT_S * 2), TRIAL_LIMIT_S * 2);
   rig.expectedRestarts = 0;
-  const health = await rig.settled();
-  report.holds("no problem is reported", health.problems.length === 0);
-  report.atMost("update in mid-chunk: sound missing", longestPauseS(rig, unixS), 20);
+  await rig.settled(); // no problem is reported
+  const version = (await rig.running.guest.run("dpkg-query -Wf '${Version}' recorder-agent"))
+    .trim();
+  report.holds("the new package is installed", version === "0.9.2", version);
+  // That of a replaced file would be "… (deleted)".
+  report.holds("its program runs", await programOf(rig) === PROGRAM, await programOf(rig));
+  report.atMost("update in mid-chunk: sound missing", await longestPauseS(rig, unixS), 20);
 }
 
 /** A release that must not stay. */
@@ -115,8 +129,7 @@ async function wayBack(
   const problem = health.problems.find(({ code }) => code === "update_rolled_back");
   report.holds(`${what}: it is reported`, reason.test(problem?.message ?? ""), problem?.message);
   report.holds(`${what}: the previous program runs`, await programOf(rig) === PROGRAM);
-  await rig.healthy("delivered", ({ queue_size }) => queue_size === 0, 60);
-  report.measured(`${what}: sound missing`, `${longestPauseS(rig, unixS).toFixed(1)} s`);
+  report.measured(`${what}: sound missing`, `${(await longestPauseS(rig, unixS)).toFixed(1)} s`);
   await guest.run(`rm /var/lib/recorder-agent-update/rolled-back; systemctl restart ${UNIT}`);
   await rig.settled();
 }
@@ -139,7 +152,7 @@ async function rollback(rig: Rig, report: Report): Promise<void> {
 }
 
 async function firstBoot(rig: Rig, report: Report): Promise<void> {
-  const { guest, service } = rig.running;
+  const { guest } = rig.running;
   const config = await guest.run("cat /etc/recorder-agent/config.yaml");
   const file = config.split("\n").filter((line) =>
     /^[a-z_]+:/.test(line) && !/^(device_id|ingest_token)/.test(line)
@@ -163,7 +176,12 @@ async function firstBoot(rig: Rig, report: Report): Promise<void> {
     "the card says what was done, without the token",
     said.includes("Running:") && !said.includes(TOKEN),
   );
-  report.holds("the till records", (await service.health().catch(() => null)) !== undefined);
+  const sound = await rig.running.journal.next("Recording.", { sinceS: 0, limitS: 1 });
+  report.measured("boot → first packet", `${sound.atS.toFixed(1)} s`);
+  const isOfIt = (chunk: ReceivedChunk) =>
+    startS(chunk) >= sound.unixS - 1 && id.includes(chunk.fields["device_id"] ?? "none");
+  await rig.ingest.waitUntil(({ chunks }) => chunks.some(isOfIt), 60_000 * SLOWEST, "its chunk");
+  report.holds("its first chunk is delivered under this id", true);
 }
 
 export const packageScenarios: readonly Scenario[] = [
