@@ -15,16 +15,18 @@ const JUDGE = "recorder-agent-update.service";
 
 interface System {
   readonly files: Readonly<Record<string, string>>;
-  /** Whether the service runs. */
-  readonly isActive?: boolean;
+  /** What systemd says of the service. */
+  readonly state?: string;
   /** Units that somebody has disabled. */
   readonly disabled?: readonly string[];
+  /** Whether a judge begins a rollback just before it is stopped. */
+  readonly decidesLate?: boolean;
 }
 
 /** Runs one of the scripts. Returns its calls, and what is then in a file; null: it does not exist. */
 async function runScript(
   [name, ...args]: readonly [string, ...string[]],
-  { files, isActive = false, disabled = [] }: System,
+  { files, state = "inactive", disabled = [], decidesLate = false }: System,
 ) {
   const root = await Deno.makeTempDir({ prefix: "maintainer-script-" });
   try {
@@ -38,8 +40,10 @@ async function runScript(
       `${root}/$1/`,
     ).replaceAll("@VERSION@", "3");
     const calls = `note() { echo "$*" >> ${root}/calls; }
-systemctl() { note systemctl "$@"; if [ "$2" = is-active ]; then ${isActive}; fi; }
-deb-systemd-invoke() { note invoke "$@"; }
+systemctl() { note systemctl "$@"; if [ "$1" = is-active ]; then echo ${state}; false; fi; }
+deb-systemd-invoke() { note invoke "$@"; ${
+      decidesLate ? `: > ${root}/${UPDATES}/rolling-back;` : ""
+    } }
 systemd-sysusers() { :; }
 install() { :; }
 sync() { :; }
@@ -94,26 +98,43 @@ Deno.test("an upgrade during a trial keeps the program that was accepted last", 
 Deno.test("an upgrade asks for the trial before the program is replaced, unless another one is in charge", async () => {
   const files = { [PROGRAM]: "two", ...LIVE };
   const keptBy = async (system: System) => (await runScript(UPGRADE, system)).kept;
-  assertEquals(await keptBy({ files, isActive: true }), ["two", null, "to=3\n"]);
+  assertEquals(await keptBy({ files, state: "active" }), ["two", null, "to=3\n"]);
   assertEquals(await keptBy({ files }), ["two", null, null]);
   const copied = { ...files, "usr/local/bin/recorder-agent": "copied" };
-  assertEquals(await keptBy({ files: copied, isActive: true }), ["two", null, null]);
+  assertEquals(await keptBy({ files: copied, state: "active" }), ["two", null, null]);
 });
 
 Deno.test("an upgrade during a trial stops its judge before files are replaced; a rollback that has begun ends first", async () => {
   const onTrial = { ...TWO, ...LIVE, [TRIAL]: "to=2\n" };
   const stopped = `invoke stop ${JUDGE}`;
-  const [first] = (await runScript(UPGRADE, { files: onTrial, isActive: true })).calls;
+  const [first] = (await runScript(UPGRADE, { files: onTrial, state: "active" })).calls;
   assertEquals(first, stopped);
   const files = { ...onTrial, [`${UPDATES}/rolling-back`]: "" };
-  const { calls } = await runScript(UPGRADE, { files, isActive: true });
-  assertEquals(calls.slice(0, 2), [`systemctl start --wait ${JUDGE}`, stopped]);
+  const { calls } = await runScript(UPGRADE, { files, state: "active" });
+  assertEquals(calls.slice(0, 2), [stopped, `systemctl start --wait ${JUDGE}`]);
+  // The judge may decide until it is stopped.
+  const late = await runScript(UPGRADE, { files: onTrial, state: "active", decidesLate: true });
+  assertEquals(late.calls.slice(0, 2), [stopped, `systemctl start --wait ${JUDGE}`]);
+});
+
+Deno.test("a program that gets ready, or ends again and again, is replaced on trial, too", async () => {
+  const files = { ...TWO, ...LIVE, [CONFIG]: "" };
+  for (const state of ["active", "activating", "deactivating", "reloading"]) {
+    const before = await runScript(UPGRADE, { files, state });
+    assertEquals(before.kept[2], "to=3\n", state);
+    const { calls, kept } = await runScript(CONFIGURE, { files, state });
+    assertEquals([calls.at(-1), kept[2]], [`systemctl start ${JUDGE}`, "to=3\n"], state);
+  }
+  for (const state of ["inactive", "failed", "unknown"]) {
+    assertEquals((await runScript(UPGRADE, { files, state })).kept[2], null, state);
+    assertEquals((await runScript(CONFIGURE, { files, state })).kept[2], null, state);
+  }
 });
 
 Deno.test("an upgrade during a trial is judged by what the last accepted program heard", async () => {
   const trialAfter = async (trial: string) => {
     const files = { ...TWO, ...LIVE, [TRIAL]: trial };
-    return (await runScript(CONFIGURE, { files, isActive: true })).kept[2];
+    return (await runScript(CONFIGURE, { files, state: "active" })).kept[2];
   };
   assertEquals(await trialAfter("to=2\nbefore=a\nheard=yes\n"), "to=3\nheard=yes\n");
   assertEquals(await trialAfter("to=2\nbefore=a\nheard=no\n"), "to=3\n");

@@ -21,6 +21,8 @@ interface Phase {
   readonly for: number;
   /** ActiveState, InvocationID, NRestarts, StatusText; null: systemd does not answer. */
   readonly is: readonly [string, string, number, string] | null;
+  /** The number of what systemd is about to do. */
+  readonly job?: number;
 }
 
 const OLD = (text = "Recording MIC since 11-29"): Phase => ({
@@ -66,14 +68,14 @@ async function judge(
     // Functions come before programs. `sleep` passes the time; `systemctl` runs in a subshell.
     const worldOf = (life: readonly Phase[], cutAt: number) => {
       let endS = 0;
-      const phases = life.map(({ for: seconds, is }, at) => {
+      const phases = life.map(({ for: seconds, is, job = "" }, at) => {
         endS += seconds;
         const isLast = at === life.length - 1;
         const [active, invocation, ends, text] = is ?? [];
         return `${isLast ? "else" : `${at === 0 ? "if" : "elif"} [ $now -lt ${endS} ]; then`}
 ${is === null ? "return 1" : ""}
   echo 'ActiveState=${active}'; echo 'InvocationID=${invocation}'
-  echo 'NRestarts=${ends}'; echo 'StatusText=${text}'`;
+  echo 'NRestarts=${ends}'; echo 'Job=${job}'; echo 'StatusText=${text}'`;
       });
       return `now=0 changes=0
 sleep() { now=$((now + $1)); }
@@ -276,6 +278,15 @@ Deno.test("a trial that a power cut has ended continues with what was known of t
   assertEquals([known.program, known.restarts], ["old program", 1]);
   const unheard = await judge({ life, left: { trial: "to=0.9.9\nbefore=a\nheard=no\n" } });
   assertEquals([unheard.program, unheard.restarts], ["new program", 0]);
+});
+
+Deno.test("a trial continues at a boot at which the service waits for a minute before it starts", async () => {
+  const waits: Phase = { for: 60, is: ["inactive", "", 0, ""], job: 7 };
+  const left = { trial: "to=0.9.9\nbefore=a\nheard=yes\n" };
+  const deaf = await judge({ life: [waits, STARTS, runs(1, "NOT recording")], left });
+  assertEquals([deaf.program, deaf.isOpen], ["old program", false]);
+  const good = await judge({ life: [waits, STARTS, runs(1, "Recording MIC")], left });
+  assertEquals([good.program, good.isOpen], ["new program", false]);
 });
 
 Deno.test("a program that replaces one on trial is measured by what the accepted one heard", async () => {
