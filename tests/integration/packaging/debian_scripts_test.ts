@@ -23,7 +23,10 @@ interface System {
   readonly decidesLate?: boolean;
 }
 
-/** Runs one of the scripts. Returns its calls, and what is then in a file; null: it does not exist. */
+/**
+ * Runs one of the scripts. Returns its calls, which of the files are left, and what is then in those of an update;
+ * null: it does not exist.
+ */
 async function runScript(
   [name, ...args]: readonly [string, ...string[]],
   { files, state = "inactive", disabled = [], decidesLate = false }: System,
@@ -73,6 +76,7 @@ deb-systemd-helper() {
     const paths = [PROGRAM, UNIT].map((path) => `${path}.old`).concat(TRIAL);
     return {
       kept: paths.map(found),
+      left: Object.keys(files).filter((path) => found(path) !== null),
       calls: (found("calls") ?? "").trim().split("\n").filter((call) => call !== ""),
     };
   } finally {
@@ -170,4 +174,17 @@ Deno.test("what is installed again after it was removed is started; an upgrade s
   assert(!upgrade.calls.includes(started));
   const first = await runScript(["postinst", "configure", ""], { files });
   assertEquals(first.calls.slice(-2), ["helper enable recorder-agent.service", started]);
+});
+
+Deno.test("a purge removes the links of LEDs, and leaves what an operator has put beside them", async () => {
+  const wants = "etc/systemd/system/recorder-agent.service.wants";
+  const own = `${wants}/till-display.service`;
+  const drop = "etc/systemd/system/recorder-agent.service.d/nice.conf";
+  const files = {
+    [`${wants}/recorder-agent-led@ACT.service`]: "",
+    [own]: "",
+    [drop]: "",
+    [CONFIG]: "",
+  };
+  assertEquals((await runScript(["postrm", "purge"], { files })).left, [own, drop]);
 });
