@@ -43,7 +43,7 @@ import {
 } from "./install_places.ts";
 import { checkPort, startService } from "./install_start.ts";
 import { SERVICE } from "./service.ts";
-import { printText } from "./terminal.ts";
+import { reportText } from "./terminal.ts";
 import { PROGRAMS } from "../system/programs.ts";
 import { messageOf } from "../system/error_text.ts";
 
@@ -59,7 +59,7 @@ export interface InstallOptions extends PlanOptions {
 
 /** Returns the exit code. Errors are printed as sentences; in that case nothing is changed. */
 export async function runInstall(options: InstallOptions): Promise<number> {
-  const { root, dryRun, print = printText } = options;
+  const { root, dryRun, print = reportText } = options;
   const isLive = root === "/";
   try {
     await checkSystem(root, isLive, options.executable);
