@@ -11,6 +11,7 @@ const UPDATES = "var/lib/recorder-agent-update";
 const TRIAL = `${UPDATES}/trial`;
 const CONFIG = "etc/recorder-agent/config.yaml";
 const LIVE = { "run/systemd/system/x": "" };
+const UNITS = new URL("../../../packaging/debian", import.meta.url);
 const JUDGE = "recorder-agent-update.service";
 
 interface System {
@@ -187,4 +188,14 @@ Deno.test("a purge removes the links of LEDs, and leaves what an operator has pu
     [CONFIG]: "",
   };
   assertEquals((await runScript(["postrm", "purge"], { files })).left, [own, drop]);
+});
+
+Deno.test("before a removal nothing of the package runs any more, a setup that waits included", async () => {
+  const { calls } = await runScript(["prerm", "remove"], { files: LIVE, state: "active" });
+  const services = (await Array.fromAsync(Deno.readDir(UNITS))).map(({ name }) => name)
+    .filter((name) => name.endsWith(".service"));
+  assert(services.length > 0);
+  for (const name of [...services, JUDGE, "recorder-agent.service"]) {
+    assert(calls.some((call) => call.startsWith("invoke stop ") && call.includes(name)), name);
+  }
 });
