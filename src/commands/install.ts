@@ -148,7 +148,8 @@ function takeOverSteps(root: string): Step[] {
   const old = `${PACKAGED_PROGRAM}.old`;
   return [
     programStep(`Keep ${PROGRAM} as ${old}`, root, contentsOf(root, PROGRAM), old),
-    ...[WANTS, UNIT, PROGRAM].map((path) => removeStep(root, path)),
+    // systemd goes by the name of the link WANTS: it starts the unit of the package once that of the copy is gone.
+    ...[UNIT, PROGRAM].map((path) => removeStep(root, path)),
     ...removeJudgeSteps(root, [UNIT, PROGRAM]),
   ];
 }
@@ -217,8 +218,9 @@ async function fileSteps(
   }
   if (hasPackage && facts.hasCopy) steps.push(...takeOverSteps(root));
   if (hasPackage) steps.push(packagedJudgeStep(root));
-  const enabled = hasPackage ? PACKAGED_UNIT : UNIT;
-  steps.push(linkStep(`Enable the start of ${SERVICE} at every boot`, root, WANTS, enabled));
+  const [enabled, replaced] = hasPackage ? [PACKAGED_UNIT, UNIT] : [UNIT, null];
+  const enable = `Enable the start of ${SERVICE} at every boot`;
+  steps.push(linkStep(enable, root, WANTS, enabled, replaced));
   if (isUpdate) steps.push(requestStep(root));
   if (take !== undefined) steps.push(wipeStep(take));
   return steps;
