@@ -85,6 +85,10 @@ deb-systemd-helper() {
   }
 }
 
+const COPIED = {
+  "usr/local/bin/recorder-agent": "copied",
+  "etc/systemd/system/recorder-agent.service": "",
+};
 const UPGRADE = ["preinst", "upgrade", "2"] as const;
 const CONFIGURE = ["postinst", "configure", "2"] as const;
 const TWO = { [PROGRAM]: "two", [`${PROGRAM}.old`]: "one", [UNIT]: "unit two" };
@@ -105,7 +109,7 @@ Deno.test("an upgrade asks for the trial before the program is replaced, unless 
   const keptBy = async (system: System) => (await runScript(UPGRADE, system)).kept;
   assertEquals(await keptBy({ files, state: "active" }), ["two", null, "to=3\n"]);
   assertEquals(await keptBy({ files }), ["two", null, null]);
-  const copied = { ...files, "usr/local/bin/recorder-agent": "copied" };
+  const copied = { ...files, ...COPIED };
   assertEquals(await keptBy({ files: copied, state: "active" }), ["two", null, null]);
 });
 
@@ -197,5 +201,19 @@ Deno.test("before a removal nothing of the package runs any more, a setup that w
   assert(services.length > 0);
   for (const name of [...services, JUDGE, "recorder-agent.service"]) {
     assert(calls.some((call) => call.startsWith("invoke stop ") && call.includes(name)), name);
+  }
+});
+
+Deno.test("a copied program without its unit is in charge of nothing", async () => {
+  const does = async (script: readonly [string, ...string[]], copied: Record<string, string>) => {
+    const files = { [PROGRAM]: "two", ...LIVE, [CONFIG]: "", ...copied };
+    const { kept, calls, left } = await runScript(script, { files, state: "active" });
+    return kept[2] !== null || calls.some((call) => call.includes(" stop ")) ||
+      !left.includes(CONFIG);
+  };
+  const { "usr/local/bin/recorder-agent": program } = COPIED;
+  for (const script of [UPGRADE, ["prerm", "remove"], ["postrm", "purge"]] as const) {
+    assertEquals(await does(script, COPIED), false, script[0]);
+    assert(await does(script, { "usr/local/bin/recorder-agent": program }), script[0]);
   }
 });
