@@ -59,9 +59,8 @@ export function systemNetwork(maxHeld = MAX_HELD): Network {
 
     async secure(transport, hostname, tls, signal) {
       if (!(transport instanceof PlainConn)) throw new TypeError("Cannot secure this connection");
-      const [far, near] = await startTls(transport, hostname, tls);
-      const secured = near === null ? far : new RelayedConn(transport, near, far);
-      using _ = onAbort(signal, () => secured.close());
+      const { far, secured } = await startTls(transport, hostname, tls);
+      using _ = onAbort(signal, () => close(secured));
       try {
         await far.handshake();
         signal.throwIfAborted();
@@ -75,26 +74,37 @@ export function systemNetwork(maxHeld = MAX_HELD): Network {
 }
 
 /**
- * The end of TLS, and the other end of its connection with the program itself; null: where a firewall closes
- * the loopback interface, TLS goes over the connection with the server.
+ * A TLS connection before its handshake, and its end of this program. Where a firewall closes the loopback
+ * interface, that is the connection with the server itself. @throws if there is none: then only `outer` is left.
  */
 async function startTls(
   outer: PlainConn,
   hostname: string,
   tls: TlsFiles,
-): Promise<[far: ClientEnd, near: Deno.TcpConn | null]> {
+): Promise<{ far: ClientEnd; secured: Transport }> {
   using inside = Deno.listen({ hostname: LOOPBACK, port: 0 });
+  using made = new DisposableStack();
   const { port } = inside.addr;
+  const relayed = (near: Deno.TcpConn, far: ClientEnd) => {
+    const secured = new RelayedConn(outer, near, far);
+    made.move(); // the connection is complete, and closes its parts
+    return { far, secured };
+  };
   if (tls.client !== null) {
     const { NodeEnd } = await import("./node_end.ts");
-    const far = await NodeEnd.connect(port, hostname, tls);
-    return [far, await acceptAs(far, inside, far.port)];
+    const far = made.adopt(await NodeEnd.connect(port, hostname, tls), close);
+    return relayed(made.adopt(await acceptFrom(inside, far.port), close), far);
   }
   const options = { hostname, caCerts: [...tls.caCerts] };
   const own = await connectInside(port);
-  if (own === null) return [await Deno.startTls(outer.release(), options), null];
-  const near = await acceptAs(own, inside, (own.localAddr as Deno.NetAddr).port);
-  return [await Deno.startTls(own, options), near];
+  if (own === null) {
+    const far = await Deno.startTls(outer.release(), options);
+    return { far, secured: far };
+  }
+  made.adopt(own, close);
+  const from = (own.localAddr as Deno.NetAddr).port;
+  const near = made.adopt(await acceptFrom(inside, from), close);
+  return relayed(near, made.adopt(await Deno.startTls(own, options), close));
 }
 
 async function connectInside(port: number): Promise<Deno.TcpConn | null> {
@@ -103,15 +113,5 @@ async function connectInside(port: number): Promise<Deno.TcpConn | null> {
     return await Deno.connect({ hostname: LOOPBACK, port, signal: limit.signal });
   } catch {
     return null;
-  }
-}
-
-/** The other end of `own`, which is closed if there is none. */
-async function acceptAs(own: { close(): void }, inside: Deno.TcpListener, port: number) {
-  try {
-    return await acceptFrom(inside, port);
-  } catch (error) {
-    own.close();
-    throw error;
   }
 }

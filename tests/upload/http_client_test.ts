@@ -18,6 +18,7 @@ import {
 } from "../../src/upload/http_client.ts";
 import { type Network, systemNetwork } from "../../src/upload/network.ts";
 import type { Step } from "../../src/upload/open_connection.ts";
+import { close } from "../../src/upload/transport.ts";
 import { temporaryCertificates } from "../fixtures/certificates.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
 import { rawServer } from "../fixtures/tcp_server.ts";
@@ -340,6 +341,30 @@ Deno.test("a server that stays silent in each TLS handshake takes no descriptors
     await until(() => connections === ended.length);
   }
   await until(() => descriptors() <= before);
+});
+
+Deno.test("an attempt that fails before its TLS handshake takes no descriptors", async () => {
+  const descriptors = () => [...Deno.readDirSync("/proc/self/fd")].length;
+  const unusable = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+  const rows: readonly (readonly [hostname: string, caCerts: string[], said: RegExp])[] = [
+    ["ends-.test", [], /Invalid hostname/],
+    ["localhost", [unusable], /BadEncoding/],
+    ["aborted.test", [], /Bad resource ID/],
+  ];
+  await using server = rawServer(() => Promise.resolve());
+  const { port } = new URL(server.url);
+  const network = systemNetwork();
+  const before = descriptors();
+  for (const [hostname, caCerts, said] of rows) {
+    const outer = await network.connect("127.0.0.1", Number(port), never);
+    const tls = { caCerts, isCaOnly: false, client: null };
+    const securing = network.secure(outer, hostname, tls, never);
+    if (hostname === "aborted.test") outer.close(); // as its owner does when it gives up
+    assertMatch((await assertRejects(() => securing, Error)).message, said);
+    close(outer);
+  }
+  // The server's ends are still open.
+  await until(() => descriptors() === before + rows.length);
 });
 
 // ---- names and addresses
