@@ -10,7 +10,7 @@
 import { lookup } from "node:dns/promises";
 import type { TlsFiles } from "../config/tls_files.ts";
 import { deadline } from "../system/clock.ts";
-import { onAbort } from "../system/on_abort.ts";
+import { onAbort, untilAborted } from "../system/on_abort.ts";
 import { HeldSockets, PlainConn } from "../system/plain_conn.ts";
 import { acceptFrom, LOOPBACK, RelayedConn } from "../system/relayed_conn.ts";
 import { TransportFailure } from "./failures.ts";
@@ -52,7 +52,7 @@ export function systemNetwork(maxHeld = MAX_HELD): Network {
           `the server read nothing from ${held.count} connections, which are not free yet`;
         throw new TransportFailure("connection", what, "restart the server, or this program");
       }
-      const connection = await Deno.connect({ hostname: address, port, signal });
+      const connection = await connectTcp(address, port, signal);
       connection.setNoDelay(true);
       return new PlainConn(connection, held);
     },
@@ -110,8 +110,26 @@ async function startTls(
 async function connectInside(port: number): Promise<Deno.TcpConn | null> {
   using limit = deadline(LOOPBACK_MS);
   try {
-    return await Deno.connect({ hostname: LOOPBACK, port, signal: limit.signal });
+    return await connectTcp(LOOPBACK, port, limit.signal);
   } catch {
     return null;
+  }
+}
+
+/**
+ * A connection that comes after the signal has aborted is closed. Deno does not know of the signal, because it
+ * loses a connection that is made at the moment of an abort, and its descriptor with it.
+ */
+async function connectTcp(
+  hostname: string,
+  port: number,
+  signal: AbortSignal,
+): Promise<Deno.TcpConn> {
+  const connecting = Deno.connect({ hostname, port });
+  try {
+    return await untilAborted(connecting, signal);
+  } catch (error) {
+    connecting.then(close, () => {});
+    throw error;
   }
 }

@@ -367,6 +367,31 @@ Deno.test("an attempt that fails before its TLS handshake takes no descriptors",
   await until(() => descriptors() === before + rows.length);
 });
 
+Deno.test("a connection that is made at the moment of an abort is closed", async () => {
+  let ended = 0;
+  await using server = rawServer(async (connection) => {
+    while (await connection.read(new Uint8Array(16)).catch(() => null) !== null);
+    ended++;
+  });
+  const stop = new AbortController();
+  const real = Deno.connect;
+  // As Deno does: what it was told to abort is not returned, even if it has been made.
+  Deno.connect =
+    (({ signal, ...options }: Deno.ConnectOptions) =>
+      real(options).then((connection) => {
+        stop.abort(new Error("stop!"));
+        signal?.throwIfAborted();
+        return connection;
+      })) as typeof Deno.connect;
+  try {
+    using client = makeClient(server.url);
+    await assertRejects(() => post(client, { signal: stop.signal }), Error, "stop!");
+    await until(() => ended === 1);
+  } finally {
+    Deno.connect = real;
+  }
+});
+
 // ---- names and addresses
 
 Deno.test("a name whose first address is dead is reached at its second one, and localhost and ::1 work", async () => {
