@@ -65,11 +65,15 @@ if (import.meta.main) {
   const given = Deno.args.filter((arg) => !paths.includes(arg));
   // The types were checked by `deno check`.
   const options = ["-A", "--no-check", "--parallel", "--sanitize-ops", "--sanitize-resources"];
-  const { code } = await new Deno.Command(Deno.execPath(), {
+  const child = new Deno.Command(Deno.execPath(), {
     args: ["test", "--config", join(root, "deno.json"), ...options, ...given, ...modules],
     env: { DENO_JOBS: String(JOBS) },
     cwd: root,
-  }).spawn().status;
+  }).spawn();
+  // Ctrl-C reaches the child as well, which says what was pending and ends.
+  Deno.addSignalListener("SIGINT", () => {});
+  Deno.addSignalListener("SIGTERM", () => child.kill("SIGTERM"));
+  const { code } = await child.status;
   Deno.removeSync(dir, { recursive: true });
   console.log(`Test files: ${files.length}`);
   Deno.exitCode = code;

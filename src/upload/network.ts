@@ -100,7 +100,8 @@ async function startTls(
     const far = await Deno.startTls(outer.release(), options);
     return { far, secured: far };
   }
-  const [own, near] = pair.map((conn) => made.adopt(conn, close)) as typeof pair;
+  const [own, near] = pair;
+  for (const conn of pair) made.adopt(conn, close);
   return relayed(near, made.adopt(await Deno.startTls(own, options), close));
 }
 
