@@ -3,6 +3,10 @@
 
 import { assertEquals } from "@std/assert";
 import { join } from "@std/path/join";
+import type { Problem } from "../../../src/status/history.ts";
+import type { HealthReport } from "../../../src/status/status.ts";
+import { Supervision } from "../../../src/web/supervision.ts";
+import { SimulatedClock } from "../../fixtures/simulated_clock.ts";
 
 const SCRIPT = new URL("../../../packaging/update/update-trial", import.meta.url).pathname;
 const DIR = "var/lib/recorder-agent-update";
@@ -138,6 +142,32 @@ Deno.test("a new program that records for half a minute stays", async () => {
   });
 });
 
+/** What the program tells systemd about this report. */
+async function statusOf(report: Partial<HealthReport>): Promise<string> {
+  const told: string[] = [];
+  const notifier = { send: (text: string) => Promise.resolve(told.push(text) > 0) };
+  const supervision = new Supervision({ timeZone: "UTC", notifier }, new SimulatedClock(0));
+  const looking = new AbortController();
+  const running = supervision.run(
+    () => ({ recording: true, in_schedule: true, ...report }) as HealthReport,
+    looking.signal,
+    AbortSignal.abort(),
+  );
+  looking.abort();
+  await running;
+  return /^STATUS=(.*)$/m.exec(told[0] ?? "")?.[1] ?? "";
+}
+
+const IDLE = { microphone: "USB: a mic", queue_size: 0, chunks_rejected: 0, last_upload_ts: null };
+const BUSY = { microphone: "MIC", queue_size: 12, chunks_rejected: 3, last_upload_ts: 1e9 };
+const problem = (code: Problem["code"], message: string) => [{ code, message, since: 0 }];
+const SILENT = await statusOf({ ...IDLE, problems: problem("microphone_silent", "only silence") });
+const STUCK = await statusOf({ ...BUSY, problems: problem("microphone_stuck", "one value") });
+const ECHO = await statusOf({
+  ...BUSY,
+  problems: problem("upload_failing", `the server answered 500: ${SILENT}`),
+});
+
 /** Lives of a new program after that of an old one, and why it goes; null: it stays. */
 const LIVES: Readonly<Record<string, readonly [Phase, readonly Phase[], string | null]>> = {
   "cannot be executed": [
@@ -157,8 +187,21 @@ const LIVES: Readonly<Record<string, readonly [Phase, readonly Phase[], string |
   ],
   "records silence, where the old one heard sound": [
     OLD(),
-    [STARTS, runs(20, "Recording MIC"), runs(1, "Recording MIC; microphone_silent: only silence")],
+    [STARTS, runs(20, "Recording MIC"), runs(1, SILENT)],
     "it heard nothing for 120 s, and the previous one did",
+  ],
+  "records silence while chunks wait, where the old one heard sound": [
+    OLD(),
+    [STARTS, runs(1, STUCK)],
+    "it heard nothing for 120 s, and the previous one did",
+  ],
+  "records while a server says what would make it go": [
+    OLD(),
+    [
+      STARTS,
+      runs(1, ECHO),
+    ],
+    null,
   ],
   "never gets ready": [
     OLD(),
@@ -176,7 +219,7 @@ const LIVES: Readonly<Record<string, readonly [Phase, readonly Phase[], string |
     null,
   ],
   "comes after one that heard only silence": [
-    OLD("Recording MIC; microphone_silent: only silence"),
+    OLD(SILENT),
     [STARTS, runs(1, "NOT recording")],
     null,
   ],
