@@ -121,7 +121,8 @@ async function checkSystem(root: string, isLive: boolean, executable: string): P
   }
 }
 
-interface Facts {
+/** What there is before. */
+export interface Facts {
   readonly hasDropIn: boolean;
   /** The Debian package, which brings program, units and user. */
   readonly hasPackage: boolean;
@@ -154,7 +155,8 @@ function takeOverSteps(root: string): Step[] {
   ];
 }
 
-async function fileSteps(
+/** Everything that is written, in order. For tests, too. */
+export async function fileSteps(
   { root, executable, take }: InstallOptions,
   facts: Facts,
   plan: Plan,
@@ -162,6 +164,11 @@ async function fileSteps(
   const encode = (text: string) => new TextEncoder().encode(text);
   const { hasPackage, isUpdate } = facts;
   const own = (...steps: Step[]) => hasPackage ? [] : steps;
+  const request = isUpdate ? [requestStep(root)] : [];
+  const [config, unit] = [
+    encode(plan.configText),
+    encode(await readAsset("recorder-agent.service")),
+  ];
   const steps = [
     ...own(
       fileStep(`Write ${USERS}`, root, USERS, () => encode(USERS_TEXT), { mode: 0o644 }),
@@ -172,9 +179,14 @@ async function fileSteps(
       ], { isDone: async () => await idOf(root, "passwd", USER) !== null }),
     ),
     folderStep(root, CONFIG_DIR, { mode: 0o750, group: USER }),
-    ...own(programStep(`Copy the program to ${PROGRAM}`, root, executable, PROGRAM)),
-    keepStep(root, CONFIG, encode(plan.configText), isUpdate),
-    fileStep(`Write the configuration to ${CONFIG}`, root, CONFIG, () => encode(plan.configText), {
+    // Once the way back is there and before anything is replaced, the trial: a power cut may follow.
+    keepStep(root, CONFIG, config, isUpdate),
+    ...own(
+      keepStep(root, UNIT, unit, isUpdate),
+      ...request,
+      programStep(`Copy the program to ${PROGRAM}`, root, executable, PROGRAM),
+    ),
+    fileStep(`Write the configuration to ${CONFIG}`, root, CONFIG, () => config, {
       mode: 0o640,
       group: USER,
     }),
@@ -193,9 +205,7 @@ async function fileSteps(
       ),
     );
   }
-  const unit = encode(await readAsset("recorder-agent.service"));
   steps.push(...own(
-    keepStep(root, UNIT, unit, isUpdate),
     fileStep(`Write the unit to ${UNIT}`, root, UNIT, () => unit, { mode: 0o644 }),
     ...judgeSteps(root),
   ));
@@ -221,7 +231,8 @@ async function fileSteps(
   const [enabled, replaced] = hasPackage ? [PACKAGED_UNIT, UNIT] : [UNIT, null];
   const enable = `Enable the start of ${SERVICE} at every boot`;
   steps.push(linkStep(enable, root, WANTS, enabled, replaced));
-  if (isUpdate) steps.push(requestStep(root));
+  // A takeover has removed what was open for the copied program.
+  if (hasPackage) steps.push(...request);
   if (take !== undefined) steps.push(wipeStep(take));
   return steps;
 }
