@@ -127,6 +127,12 @@ export class BodyPace {
     this.#bytes += bytes;
   }
 
+  /** The server itself was late by this: what had come meanwhile could not be read. */
+  forgive(lateMs: number, nowMs: number): void {
+    if (this.#waitingSinceMs === null) return;
+    this.#waitingSinceMs = Math.min(nowMs, this.#waitingSinceMs + lateMs);
+  }
+
   /** Whether the body has not moved, or too slowly. */
   isTooSlow(nowMs: number): boolean {
     if (this.#waitingSinceMs === null) return false;

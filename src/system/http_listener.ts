@@ -185,7 +185,7 @@ export class HttpListener {
       await clock.sleep(WATCH_MS, signal);
       const nowMs = clock.monotonicMs();
       if (nowMs > dueMs) {
-        for (const { life } of this.#connections) life.forgive(nowMs - dueMs, nowMs);
+        for (const connection of this.#connections) connection.forgive(nowMs - dueMs, nowMs);
       }
       await Promise.all([...this.#connections].map((connection) => connection.watch()));
     }
