@@ -15,8 +15,8 @@ const JUDGE = "recorder-agent-update.service";
 
 interface System {
   readonly files: Readonly<Record<string, string>>;
-  /** Whether the service runs. */
-  readonly isActive?: boolean;
+  /** The state of the service; by default it is stopped. */
+  readonly state?: "active" | "activating" | "inactive";
   /** Units that somebody has disabled. */
   readonly disabled?: readonly string[];
 }
@@ -24,7 +24,7 @@ interface System {
 /** Runs one of the scripts. Returns its calls, and what is then in a file; null: it does not exist. */
 async function runScript(
   [name, ...args]: readonly [string, ...string[]],
-  { files, isActive = false, disabled = [] }: System,
+  { files, state = "inactive", disabled = [] }: System,
 ) {
   const root = await Deno.makeTempDir({ prefix: "maintainer-script-" });
   try {
@@ -38,7 +38,10 @@ async function runScript(
       `${root}/$1/`,
     ).replaceAll("@VERSION@", "3");
     const calls = `note() { echo "$*" >> ${root}/calls; }
-systemctl() { note systemctl "$@"; if [ "$2" = is-active ]; then ${isActive}; fi; }
+systemctl() {
+  if [ "$1" != is-active ]; then note systemctl "$@"; return; fi
+  echo ${state}; [ ${state} = active ]
+}
 deb-systemd-invoke() { note invoke "$@"; }
 systemd-sysusers() { :; }
 install() { :; }
@@ -94,26 +97,44 @@ Deno.test("an upgrade during a trial keeps the program that was accepted last", 
 Deno.test("an upgrade asks for the trial before the program is replaced, unless another one is in charge", async () => {
   const files = { [PROGRAM]: "two", ...LIVE };
   const keptBy = async (system: System) => (await runScript(UPGRADE, system)).kept;
-  assertEquals(await keptBy({ files, isActive: true }), ["two", null, "to=3\n"]);
+  assertEquals(await keptBy({ files, state: "active" }), ["two", null, "to=3\n"]);
   assertEquals(await keptBy({ files }), ["two", null, null]);
   const copied = { ...files, "usr/local/bin/recorder-agent": "copied" };
-  assertEquals(await keptBy({ files: copied, isActive: true }), ["two", null, null]);
+  assertEquals(await keptBy({ files: copied, state: "active" }), ["two", null, null]);
+});
+
+Deno.test("an upgrade of a program that has not started yet is a trial, too", async () => {
+  const files = { [PROGRAM]: "two", ...LIVE };
+  const { kept } = await runScript(UPGRADE, { files, state: "activating" });
+  assertEquals(kept, ["two", null, "to=3\n"]);
+  const { kept: [, , trial], calls } = await runScript(CONFIGURE, {
+    files: { ...files, ...TWO },
+    state: "activating",
+  });
+  assertEquals([trial, calls.at(-1)], ["to=3\n", `systemctl start ${JUDGE}`]);
+});
+
+Deno.test("a program on trial that is replaced while it is stopped leaves its trial to the new one", async () => {
+  const files = { ...TWO, ...LIVE, [TRIAL]: "to=2\nbefore=a\nheard=yes\n" };
+  const { kept: [, , trial], calls } = await runScript(CONFIGURE, { files });
+  assertEquals(trial, "to=3\nheard=yes\n");
+  assert(!calls.includes(`systemctl start ${JUDGE}`), "nothing that was stopped is started");
 });
 
 Deno.test("an upgrade during a trial stops its judge before files are replaced; a rollback that has begun ends first", async () => {
   const onTrial = { ...TWO, ...LIVE, [TRIAL]: "to=2\n" };
   const stopped = `invoke stop ${JUDGE}`;
-  const [first] = (await runScript(UPGRADE, { files: onTrial, isActive: true })).calls;
+  const [first] = (await runScript(UPGRADE, { files: onTrial, state: "active" })).calls;
   assertEquals(first, stopped);
   const files = { ...onTrial, [`${UPDATES}/rolling-back`]: "" };
-  const { calls } = await runScript(UPGRADE, { files, isActive: true });
+  const { calls } = await runScript(UPGRADE, { files, state: "active" });
   assertEquals(calls.slice(0, 2), [`systemctl start --wait ${JUDGE}`, stopped]);
 });
 
 Deno.test("an upgrade during a trial is judged by what the last accepted program heard", async () => {
   const trialAfter = async (trial: string) => {
     const files = { ...TWO, ...LIVE, [TRIAL]: trial };
-    return (await runScript(CONFIGURE, { files, isActive: true })).kept[2];
+    return (await runScript(CONFIGURE, { files, state: "active" })).kept[2];
   };
   assertEquals(await trialAfter("to=2\nbefore=a\nheard=yes\n"), "to=3\nheard=yes\n");
   assertEquals(await trialAfter("to=2\nbefore=a\nheard=no\n"), "to=3\n");
