@@ -16,7 +16,7 @@ import { Document } from "../fixtures/documents.ts";
 import { DEAF_PROGRAM, live, LIVE_VERSIONS } from "./live.ts";
 
 const SOURCE = new URL("../..", import.meta.url).pathname;
-const NEEDED = "ffmpeg,procps,systemd,systemd-sysv,udev,ca-certificates,gnupg,apt-utils";
+const NEEDED = "dbus,ffmpeg,procps,systemd,systemd-sysv,udev,ca-certificates,gnupg,apt-utils";
 /** What is installed; debootstrap cannot order the packages of Ansible in Debian 13. */
 const SYSTEMS = {
   debian12: { suite: "bookworm", packages: `${NEEDED},ansible-core,python3-apt` },
