@@ -72,7 +72,6 @@ class Till {
 
   /** The beginning of the answer. @throws the error of the network. */
   async #attempt(port: number, start: number, key: string): Promise<string> {
-    const conn = this.#conn ??= await Deno.connect({ hostname: "127.0.0.1", port });
     const fields = {
       ...{ point_id: this.device, register_id: this.device, device_id: this.device },
       ...{ start_ts: `${start}.000000`, end_ts: `${start + 60}.000000`, codec: "opus" },
@@ -94,6 +93,8 @@ class Till {
       `idempotency-key: ${key}\r\ncontent-length: ${body.length}\r\n` +
       "content-type: multipart/form-data; boundary=b\r\n\r\n";
     const bytes = concatBytes([encoder.encode(head), body]);
+    // Not earlier: a receiver waits for the head of a request for some seconds only.
+    const conn = this.#conn ??= await Deno.connect({ hostname: "127.0.0.1", port });
     for (let at = 0; at < bytes.length;) at += await conn.write(bytes.subarray(at));
     const answer = new Uint8Array(1024);
     const count = await conn.read(answer) ?? 0;

@@ -10,6 +10,7 @@ import { runJoin } from "../src/commands/join.ts";
 import { runRequeue } from "../src/commands/requeue.ts";
 import { runVerify } from "../src/commands/verify.ts";
 import { parseSoundSystem } from "../src/microphone/sound_listing.ts";
+import { findAndGrep } from "./fixtures/sound/find_and_grep.ts";
 import { readHolders } from "../src/microphone/sound_system.ts";
 import { writeReason } from "../src/spool/reason_file.ts";
 import { ProblemReport } from "../src/status/problem_report.ts";
@@ -77,7 +78,7 @@ async function fromProcess(dir: string): Promise<string[]> {
     await Deno.mkdir(join(dir, path, ".."), { recursive: true });
     await Deno.writeTextFile(join(dir, path), text);
   }
-  const holders = await readHolders(null, { root: dir });
+  const holders = await readHolders(null, { root: dir, run: findAndGrep });
   return [problems.busy("a", holders).message];
 }
 

@@ -62,8 +62,11 @@ interface Start {
 
 export class ChunkChain {
   readonly #oldestWaiting: () => ChunkName | null | undefined;
-  /** Replaces the cause that the recorder gives for the gap before the next chunk. */
+  /** The cause of the gap before the next chunk, up to `#begunMs`: that before this run or this day. */
   #cause: (() => string) | null;
+  readonly #begunMs: number;
+  /** Parts of that gap which have causes of their own, ms. */
+  readonly #partsMs = new Map<string, number>();
   #last: Link | null;
   readonly #boot: Boot | null;
   /** Chunks whose sound is complete and which are not in outbox/ yet, in order. */
@@ -72,16 +75,19 @@ export class ChunkChain {
   /**
    * @param deps.oldestWaiting the oldest chunk in outbox/; null: there is none; undefined: unknown.
    * @param deps.causeBefore why sound is missing since the last chunk of an earlier run.
+   * @param deps.begunMs when this run began, monotonic.
    */
   constructor(
     before: Pick<Before, "chunk" | "boot"> | null = null,
     deps: {
       oldestWaiting?: () => ChunkName | null | undefined;
       causeBefore?: () => string;
+      begunMs?: number;
     } = {},
   ) {
     this.#oldestWaiting = deps.oldestWaiting ?? (() => undefined);
     this.#cause = deps.causeBefore ?? null;
+    this.#begunMs = deps.begunMs ?? 0;
     const { chunk = null, boot = null } = before ?? {};
     this.#boot = boot;
     this.#last = chunk === null ? null : {
@@ -115,12 +121,32 @@ export class ChunkChain {
     return Math.max(0, startMs + this.#boot.zeroMs - (startBootUs + last.durationUs) / 1000);
   }
 
-  /** The cause of the gap before the next chunk, given the cause that the recorder knows. */
-  causeBefore(cause: string): string {
-    const before = this.#cause?.() ?? cause;
-    // A night does not hide that the day began without sound, nor a restart that somebody paused it.
-    const isNight = before === "outside_schedule" && cause !== "starting";
-    return isNight || cause === "paused" ? cause : before;
+  /** A part of the gap before the next chunk has a cause of its own. */
+  missed(cause: string, ms: number): void {
+    this.#partsMs.set(cause, (this.#partsMs.get(cause) ?? 0) + ms);
+  }
+
+  /**
+   * The cause of the gap before the next chunk: that of its longest part.
+   * @param cause that the recorder knows for the end of the gap.
+   * @param startMs of the next chunk, monotonic. @param gapMs from `gapBefore`.
+   */
+  causeBefore(cause: string, startMs: number, gapMs: number | null): string {
+    let longest = this.#causeOfEnds(cause, startMs, gapMs);
+    let most = (gapMs ?? Infinity) - this.#partsMs.values().reduce((sum, ms) => sum + ms, 0);
+    for (const [part, ms] of this.#partsMs) if (ms > most) [longest, most] = [part, ms];
+    return longest;
+  }
+
+  /** What was before this run, or this day, and what was after it began: one of the two. */
+  #causeOfEnds(cause: string, startMs: number, gapMs: number | null): string {
+    const before = this.#cause?.();
+    if (before === undefined || cause === "paused") return cause; // a restart does not hide a pause
+    if (cause === "starting") return before;
+    // A night does not hide that the day began without sound.
+    if (before === "outside_schedule") return cause;
+    const sinceMs = startMs - this.#begunMs;
+    return gapMs !== null && sinceMs > gapMs - sinceMs ? cause : before;
   }
 
   /** The schedule has ended: the gap before the next chunk is the time until it begins again. */
@@ -134,6 +160,7 @@ export class ChunkChain {
     const durationUs = endUnixUs - startUnixUs;
     this.#last = { key, endUnixUs, endMs, provisional, durationUs };
     this.#cause = null;
+    this.#partsMs.clear();
     this.#unsealed.push({ key, startUnixUs });
   }
 

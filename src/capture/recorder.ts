@@ -154,6 +154,7 @@ export class Recorder {
     this.#begunMs = deps.clock.monotonicMs();
     this.#chain = new ChunkChain(before, {
       oldestWaiting: () => deps.spool.oldestWaitingNow,
+      begunMs: this.#begunMs,
       ...(before === null ? {} : { causeBefore: () => this.#missingBefore(before).cause }),
     });
     this.#sound = new SoundWatch(() => new ProblemReport(deps));
@@ -299,7 +300,7 @@ export class Recorder {
     }
     // The microphone was missing before: that was not the pause.
     if (this.#problem.isLasting && this.#writer.isIdle) {
-      this.#declare(this.#ledger.gapUntil(clock.monotonicMs()), this.#gapCause);
+      this.#declarePart(clock.monotonicMs(), this.#gapCause);
     }
     this.#problem.clear("recording is paused");
     this.#delayMs = RECONNECT_MIN_MS;
@@ -314,8 +315,15 @@ export class Recorder {
   /** After a pause, sound is missing for another cause, or longer than until `endMs`: the pause is declared apart. */
   #declarePause(endMs = Infinity): void {
     if (this.#pausedUntilMs === null) return;
-    this.#declare(this.#ledger.gapUntil(Math.min(this.#pausedUntilMs, endMs)), "paused");
+    this.#declarePart(Math.min(this.#pausedUntilMs, endMs), "paused");
     this.#pausedUntilMs = null;
+  }
+
+  /** Declares the gap up to this time apart; the next chunk's tag names the longest part. */
+  #declarePart(untilMs: number, cause: string): void {
+    const gap = this.#ledger.gapUntil(untilMs);
+    if (gap !== null) this.#chain.missed(cause, gap.endMs - gap.startMs);
+    this.#declare(gap, cause);
   }
 
   /** Resolves when the microphone is to be opened with other options, or on abort. */

@@ -174,6 +174,7 @@ export class StreamCutter {
     const { chain } = this.#deps;
     const provisional = this.#deps.provisional(startMs);
     const isFirst = this.#previousEnd === null;
+    const beforeMs = isFirst ? chain.gapBefore({ startMs, startUnixUs, provisional }) : gapMs;
     return withTags(header, {
       ...this.#tags,
       ...formatChunkTags({
@@ -183,8 +184,8 @@ export class StreamCutter {
         startUnixUs,
         isClockSynchronized: provisional === undefined,
         previousChunkId: chain.previousKey,
-        gapBeforeMs: isFirst ? chain.gapBefore({ startMs, startUnixUs, provisional }) : gapMs,
-        gapCause: isFirst ? chain.causeBefore(this.#gapCause) : this.#gapCause,
+        gapBeforeMs: beforeMs,
+        gapCause: isFirst ? chain.causeBefore(this.#gapCause, startMs, beforeMs) : this.#gapCause,
         waitingFromUs: this.#waitingFromUs,
       }),
     });

@@ -43,7 +43,7 @@ import {
 } from "./install_places.ts";
 import { checkPort, startService } from "./install_start.ts";
 import { SERVICE } from "./service.ts";
-import { printText } from "./terminal.ts";
+import { reportText } from "./terminal.ts";
 import { PROGRAMS } from "../system/programs.ts";
 import { messageOf } from "../system/error_text.ts";
 
@@ -59,7 +59,7 @@ export interface InstallOptions extends PlanOptions {
 
 /** Returns the exit code. Errors are printed as sentences; in that case nothing is changed. */
 export async function runInstall(options: InstallOptions): Promise<number> {
-  const { root, dryRun, print = printText } = options;
+  const { root, dryRun, print = reportText } = options;
   const isLive = root === "/";
   try {
     await checkSystem(root, isLive, options.executable);
@@ -148,7 +148,8 @@ function takeOverSteps(root: string): Step[] {
   const old = `${PACKAGED_PROGRAM}.old`;
   return [
     programStep(`Keep ${PROGRAM} as ${old}`, root, contentsOf(root, PROGRAM), old),
-    ...[WANTS, UNIT, PROGRAM].map((path) => removeStep(root, path)),
+    // systemd goes by the name of the link WANTS: it starts the unit of the package once that of the copy is gone.
+    ...[UNIT, PROGRAM].map((path) => removeStep(root, path)),
     ...removeJudgeSteps(root, [UNIT, PROGRAM]),
   ];
 }
@@ -217,8 +218,9 @@ async function fileSteps(
   }
   if (hasPackage && facts.hasCopy) steps.push(...takeOverSteps(root));
   if (hasPackage) steps.push(packagedJudgeStep(root));
-  const enabled = hasPackage ? PACKAGED_UNIT : UNIT;
-  steps.push(linkStep(`Enable the start of ${SERVICE} at every boot`, root, WANTS, enabled));
+  const [enabled, replaced] = hasPackage ? [PACKAGED_UNIT, UNIT] : [UNIT, null];
+  const enable = `Enable the start of ${SERVICE} at every boot`;
+  steps.push(linkStep(enable, root, WANTS, enabled, replaced));
   if (isUpdate) steps.push(requestStep(root));
   if (take !== undefined) steps.push(wipeStep(take));
   return steps;

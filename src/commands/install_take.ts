@@ -35,8 +35,9 @@ export async function readTaken(path: string): Promise<Map<string, string>> {
   const settings = new Map<string, string>();
   for (const [key, { place, value }] of file.entries) {
     if (value === null) continue;
+    // Never as text: lists within lists, each several times, have no end.
     if (typeof value === "object") problems.push(`${place}: is not a single value`);
-    settings.set(key, `${value}`);
+    else settings.set(key, `${value}`);
   }
   if (problems.length > 0) throw new Error(`Cannot take ${path}:\n${problems.join("\n")}`);
   return settings;

@@ -49,7 +49,10 @@ export async function readHealth(port: number): Promise<Record<string, unknown> 
   using limit = deadline(3000);
   try {
     // Another program may have taken the port.
-    const options: RequestInit = { signal: limit.signal, redirect: "error" };
+    // Straight to it: a proxy of the environment would look for it on its own machine.
+    const proxy = { transport: "tcp", hostname: "127.0.0.1", port } as const;
+    using client = Deno.createHttpClient({ proxy });
+    const options = { signal: limit.signal, redirect: "error", client } as const;
     const response = await fetch(`http://127.0.0.1:${port}/health`, options);
     const value = fromJson(await beginningOf(response.body, MAX_HEALTH_BYTES));
     return typeof value === "object" && value !== null ? { ...value } : null;

@@ -15,9 +15,14 @@ import {
 } from "./sound_listing.ts";
 import { PROGRAMS } from "../system/programs.ts";
 
+/** Runs a program to its end. @returns the lines that it wrote. */
+export type SoundPrograms = (program: string, args: readonly string[]) => Promise<string[]>;
+
 export interface SoundOptions {
   /** Folder that stands for `/`, without a slash at its end; default "", the real one. */
   readonly root?: string;
+  /** Runs `find` and `grep`. @default linesOf */
+  readonly run?: SoundPrograms;
 }
 
 /** A program that has a capture device open. */
@@ -56,18 +61,18 @@ export interface NodeAccess {
  * @throws {HangingError}
  */
 export async function readSoundSystem(options: SoundOptions = {}): Promise<SoundSystem> {
-  const { root = "" } = options;
-  const links = await linesOf(PROGRAMS.find, [
+  const { root = "", run = linesOf } = options;
+  const links = await run(PROGRAMS.find, [
     `${root}/sys/class/sound`,
     ...["-maxdepth", "1", "-name", "card*", "-printf", "%f %l\\n"],
   ]);
   const sockets = parseUsbSockets(links);
   const names = ["cards", "pcm", "usbid", "usbbus", "stream*"];
-  const files = await readFiles(root, "", ["/proc/asound"], names);
+  const files = await readFiles(options, "", ["/proc/asound"], names);
   // The kernel blocks a reader of the serial number while the device is being reset: a faulty device must
   // not hide the others.
   const serials = await Promise.all(
-    [...sockets.keys()].map((card) => readFiles(root, "", [serialPath(card)]).catch(() => null)),
+    [...sockets.keys()].map((card) => readFiles(options, "", [serialPath(card)]).catch(() => null)),
   );
   const read = [files, ...serials.filter((some) => some !== null)];
   const system = parseSoundSystem(new Map(read.flatMap((some) => [...some])), sockets);
@@ -80,8 +85,8 @@ export async function readSoundSystem(options: SoundOptions = {}): Promise<Sound
  * CPU on a PC.
  */
 export async function readSoundNodes(options: SoundOptions = {}): Promise<ReadonlySet<string>> {
-  const { root = "" } = options;
-  const lines = await linesOf(PROGRAMS.find, [
+  const { root = "", run = linesOf } = options;
+  const lines = await run(PROGRAMS.find, [
     ...[`${root}/dev/snd`, `${root}/sys/class/sound`, "-maxdepth", "1"],
     ...["(", "-name", "pcmC*c", "-o", "-name", "card*", ")"],
     ...["-printf", "%f %i %g %m %l\\n"], // a new node has another inode
@@ -95,8 +100,9 @@ export async function readNodeAccess(
   options: SoundOptions = {},
 ): Promise<NodeAccess | null> {
   const path = nodePath(card, device);
-  const [line] = await linesOf(PROGRAMS.find, [
-    `${options.root ?? ""}${path}`,
+  const { root = "", run = linesOf } = options;
+  const [line] = await run(PROGRAMS.find, [
+    `${root}${path}`,
     "-printf",
     "%g %m\\n",
   ]);
@@ -113,21 +119,21 @@ export async function readHolders(
   device: CaptureDevice | null,
   options: SoundOptions = {},
 ): Promise<Holder[]> {
-  const { root = "" } = options;
   const folder = device === null
     ? "/proc/asound"
     : `/proc/asound/card${device.card}/pcm${device.device}c`;
-  const states = await readFiles(root, "^owner_pid", [folder], ["status"]);
+  const states = await readFiles(options, "^owner_pid", [folder], ["status"]);
   const threads = [...states].filter(([path]) => /\/pcm\d+c\/sub\d+\/status$/.test(path))
     .flatMap(([, lines]) => lines.map((line) => line.replace(/\D/g, "")));
-  const opened = threads.length > 0 ? threads : await openersOf(device, root);
-  return await nameProcesses(root, opened);
+  const opened = threads.length > 0 ? threads : await openersOf(device, options);
+  return await nameProcesses(options, opened);
 }
 
 /** Process ids from the links in /proc/PID/fd; only root sees those of other users. */
-async function openersOf(device: CaptureDevice | null, root: string): Promise<string[]> {
+async function openersOf(device: CaptureDevice | null, options: SoundOptions): Promise<string[]> {
+  const { root = "", run = linesOf } = options;
   const node = device === null ? "/dev/snd/pcmC*c" : nodePath(device.card, device.device);
-  const links = await linesOf(PROGRAMS.find, [
+  const links = await run(PROGRAMS.find, [
     ...[`${root}/proc`, "-maxdepth", "3", "-path", `${root}/proc/[0-9]*/fd/*`],
     ...["-lname", node, "-printf", "%P\\n"],
   ]);
@@ -135,17 +141,20 @@ async function openersOf(device: CaptureDevice | null, root: string): Promise<st
 }
 
 /** The process of each thread, with its name; the thread itself if the process is hidden. */
-async function nameProcesses(root: string, threads: readonly string[]): Promise<Holder[]> {
+async function nameProcesses(
+  options: SoundOptions,
+  threads: readonly string[],
+): Promise<Holder[]> {
   if (threads.length === 0) return [];
-  const statuses = await readFiles(root, "^Tgid:", threads.map((id) => `/proc/${id}/status`));
+  const statuses = await readFiles(options, "^Tgid:", threads.map((id) => `/proc/${id}/status`));
   const processOf = (id: string) =>
     statuses.get(`/proc/${id}/status`)?.[0]?.replace(/\D/g, "") ?? id;
   const pids = [...new Set(threads.map(processOf))];
   const files = pids.flatMap((pid) => [`/proc/${pid}/comm`, `/proc/${pid}/cgroup`]);
-  const texts = await readFiles(root, "", files);
+  const texts = await readFiles(options, "", files);
   return await Promise.all(pids.map(async (pid) => {
     const comm = texts.get(`/proc/${pid}/comm`)?.[0];
-    const groups = texts.get(`/proc/${pid}/cgroup`) ?? await groupsOf(pid, root);
+    const groups = texts.get(`/proc/${pid}/cgroup`) ?? await groupsOf(pid, options);
     const told = comm ?? groups[0]?.split("/").at(-1) ?? null;
     const program = told === null ? null : printable(told, MAX_PROGRAM);
     const isOwn = groups.some((group) => group.split("/").includes(OWN_UNIT));
@@ -163,8 +172,9 @@ async function nameProcesses(root: string, threads: readonly string[]): Promise<
  * The control group of a thread, for instance `…/system.slice/pulseaudio.service`, in place of what a hidden
  * process does not say.
  */
-async function groupsOf(thread: string, root: string): Promise<string[]> {
-  const [path] = await linesOf(PROGRAMS.grep, [
+async function groupsOf(thread: string, options: SoundOptions): Promise<string[]> {
+  const { root = "", run = linesOf } = options;
+  const [path] = await run(PROGRAMS.grep, [
     ...["-rslx", "--include=cgroup.threads", "--include=tasks"],
     ...["-e", thread, `${root}/sys/fs/cgroup`],
   ]);
@@ -191,12 +201,12 @@ function nodePath(card: number, device: number): string {
  * are no names.
  */
 async function readFiles(
-  root: string,
+  { root = "", run = linesOf }: SoundOptions,
   pattern: string,
   paths: readonly string[],
   names: readonly string[] = [],
 ): Promise<SoundFiles> {
-  const lines = await linesOf(PROGRAMS.grep, [
+  const lines = await run(PROGRAMS.grep, [
     // Recursive, silent about missing files, all files as text, each line as path NUL line. -r does not
     // follow links below the given paths, so /proc/asound/<id> does not repeat /proc/asound/cardN.
     "-rsaHZ",
@@ -217,9 +227,9 @@ async function readFiles(
 }
 
 /**
- * The lines of standard output, whatever the exit code is: that a folder does not exist is an answer, too.
+ * Runs a program. @returns the lines of its standard output, whatever the exit code is: that a folder does not exist is an answer, too.
  */
-async function linesOf(command: string, args: readonly string[]): Promise<string[]> {
+export async function linesOf(command: string, args: readonly string[]): Promise<string[]> {
   const { stdout } = await outputOf(command, args, { env: { LC_ALL: "C" } });
   return new TextDecoder().decode(stdout).split("\n").filter((line) => line !== "");
 }

@@ -103,8 +103,9 @@ export function parseListing(xml: string): S3Listing {
   const all = (text: string, name: string) =>
     [...text.matchAll(new RegExp(`<${name}>([^<]*)</${name}>`, "g"))]
       .map(([, value = ""]) => unescapeXml(value));
-  const prefixes = [...xml.matchAll(/<CommonPrefixes>([^]*?)<\/CommonPrefixes>/g)]
-    .flatMap(([, inner = ""]) => all(inner, "Prefix"));
+  // Not by an expression over both tags, which would look for the second one again and again.
+  const prefixes = xml.split("<CommonPrefixes>").slice(1)
+    .flatMap((part) => all(part.split("</CommonPrefixes>", 1)[0] ?? "", "Prefix"));
   const isCut = element(xml, "IsTruncated") === "true";
   const next = isCut ? element(xml, "NextContinuationToken") : null;
   return { names: all(xml, "Key"), prefixes, next };

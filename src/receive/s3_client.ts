@@ -16,6 +16,8 @@ const MAX_REQUESTS = 64;
 const PAUSES_MS = [200, 1000];
 /** A listing is not larger: a thousand names of 1024 bytes that XML escapes, and what is around them. */
 const MAX_TEXT_BYTES = 8_000_000;
+/** A day has at most 86,400 chunks: a store that continues with more pages lists without an end. */
+const MAX_PAGES = 200;
 /** An error is not larger. */
 const MAX_ERROR_BYTES = 65_536;
 
@@ -159,7 +161,11 @@ export class S3Client implements Disposable {
    * @throws {S3Failure}
    */
   async *list(prefix: string, delimiter: "" | "/"): AsyncGenerator<S3Listing> {
-    for (let token: string | null = ""; token !== null;) {
+    let token: string | null = "";
+    for (let pages = 0; token !== null; pages++) {
+      if (pages === MAX_PAGES) {
+        throw new S3Failure("the object store lists names without an end", "settings");
+      }
       const query = {
         ...{ "list-type": "2", "max-keys": "1000", prefix },
         ...delimiter === "" ? {} : { delimiter },

@@ -1,6 +1,5 @@
 // The life of a connection to an HTTP/1.1 server: its states, how long each may last, and which connection
-// leaves when another one needs its place. Time in which the server itself was held up does not count. It reads
-// and writes nothing. Pure: times are arguments, monotonic.
+// leaves when another one needs its place. It reads and writes nothing. Pure: times are arguments, monotonic.
 //
 //   reading ──head──► working ──answer──► writing ──keep-alive──► idle ──first byte──► reading
 //      │                 │                   ├──close──► ending ──end of input──► closed
@@ -60,11 +59,6 @@ export class ConnectionLife {
   enter(state: ConnectionState, nowMs: number): void {
     this.#state = state;
     this.#sinceMs = nowMs;
-  }
-
-  /** The server itself was late by this: what had come meanwhile could not be read. */
-  forgive(lateMs: number, nowMs: number): void {
-    this.#sinceMs = Math.min(nowMs, this.#sinceMs + lateMs);
   }
 
   /** Whether its state lasts longer than it may. */

@@ -10,7 +10,9 @@ const TOO_MANY = `more than ${MAX_HEADERS} header lines`;
 
 /** `token` of RFC 9110, section 5.6.2. */
 const TOKEN = "[!#$%&'*+.^_`|~0-9A-Za-z-]+";
-const REQUEST_LINE = new RegExp(`^(${TOKEN}) (/[!-~]*) HTTP/(\\d)\\.(\\d)$`);
+const REQUEST_LINE = new RegExp(`^(${TOKEN}) ([!-~]+) HTTP/(\\d)\\.(\\d)$`);
+/** Origin form, or absolute form with its authority (RFC 9112, section 3.2). */
+const TARGET = /^(?:https?:\/\/(?<host>[\w.:[\]%~-]+)(?=[/?]|$))?(?<path>[/?][!-~]*)?$/i;
 // deno-lint-ignore no-control-regex -- RFC 9110, section 5.5: a value has no control characters but tabs
 const VALUE = /^[^\x00-\x08\x0a-\x1f\x7f]*$/;
 /** Two values of these would be two messages in one. */
@@ -50,8 +52,9 @@ export function parseHead(bytes: Uint8Array): Head {
   // Latin-1, of which every byte is a character: no text is malformed.
   const text = String.fromCharCode(...bytes.subarray(0, length - 4));
   const [requestLine = "", ...lines] = text.split("\r\n");
-  const [, method, target, major, minor] = REQUEST_LINE.exec(requestLine) ?? [];
-  if (method === undefined || target === undefined) {
+  const [, method, form = "", major, minor] = REQUEST_LINE.exec(requestLine) ?? [];
+  const { host, path: target = "/" } = TARGET.exec(form)?.groups ?? {};
+  if (method === undefined || (host === undefined && !form.startsWith("/"))) {
     return / HTTP\/[02-9]\.\d$/.test(requestLine)
       ? refused(505, "only HTTP/1.1 is spoken")
       : refused(400, "malformed request line");
@@ -68,11 +71,13 @@ export function parseHead(bytes: Uint8Array): Head {
     headers.set(key, before === undefined ? value : `${before}, ${value}`);
   }
   if (minor !== "0" && !headers.has("host")) return refused(400, "no host");
+  // The authority of an absolute form replaces it (RFC 9112, section 3.2.2).
+  if (host !== undefined) headers.set("host", host);
   const size = headers.get("content-length") ?? "0";
   if (!/^\d{1,15}$/.test(size)) return refused(400, "malformed content-length");
   const hasBody = headers.has("transfer-encoding") || Number(size) > 0;
   const wishes = listIn(headers.get("connection"));
-  const [path = "/"] = target.split(/[?#]/, 1);
+  const path = target.split(/[?#]/, 1)[0] || "/";
   const isKeptAlive = minor !== "0" && !wishes.includes("close");
   return { kind: "request", request: { method, path, headers, hasBody, isKeptAlive }, length };
 }

@@ -4,6 +4,8 @@
 import { assert, assertEquals } from "@std/assert";
 import { parseChunkName } from "../../src/chunk/chunk_name.ts";
 import { PAGE_MS } from "../../src/capture/ffmpeg_arguments.ts";
+import { join } from "@std/path/join";
+import { readChunkHeader } from "../../src/chunk/chunk_file.ts";
 import { leftMs, pauseFor, type PauseState, RUNNING } from "../../src/capture/pause.ts";
 import type { RecorderOptions } from "../../src/capture/recorder.ts";
 import { problems } from "../../src/status/problems.ts";
@@ -69,6 +71,14 @@ async function rig(options: Partial<RecorderOptions> = {}) {
       setup.ffmpegs.release();
     },
     gaps,
+    /** What the chunks say of the gaps before them, in the order of time. */
+    tagged: () => {
+      const dir = setup.spool.path("outbox", "");
+      return [...Deno.readDirSync(dir)].map(({ name }) => name).sort().flatMap((name) => {
+        const { GAP_CAUSE } = readChunkHeader(Deno.readFileSync(join(dir, name)))?.tags ?? {};
+        return GAP_CAUSE ?? [];
+      });
+    },
     /** While nothing is recorded: waits until the disk, which is real, has what was. */
     disk: () =>
       until("the chunks are sealed", () => {
@@ -142,9 +152,9 @@ const EVENTS: Readonly<Record<string, (till: Till) => Promise<readonly Expected[
     await till.clock.advance(20_000);
     await till.disk();
     till.microphones.plug(null);
-    await till.clock.advance(60_000);
+    await till.clock.advance(45_000);
     till.microphones.plug(named("usb"));
-    return [["paused", 40], [MISSING, 40]];
+    return [["paused", 40], [MISSING, 25]];
   },
   "a pause while the microphone is gone": async (till) => {
     till.unplug();
@@ -163,9 +173,12 @@ Deno.test("each event costs one gap for each of its causes, and the account bala
   till.run();
   await till.records("usb");
   const expected: Expected[] = [];
+  const longest: string[] = [];
   for (const [name, happen] of Object.entries(EVENTS)) {
     await till.clock.advance(25_130); // in the middle of a page, and of a packet
-    expected.push(...await happen(till));
+    const happened = await happen(till);
+    expected.push(...happened);
+    longest.push(happened.toSorted(([, a], [, b]) => b - a)[0]?.[0] ?? "");
     await till.records("usb");
     await till.clock.advance(13_000);
     await until(`${name}: gaps are declared`, () => till.gaps().length >= expected.length);
@@ -179,6 +192,7 @@ Deno.test("each event costs one gap for each of its causes, and the account bala
   }
   await till.stop();
   assertEquals(till.gaps().slice(expected.length).map(({ cause }) => cause), ["stopping"]);
+  assertEquals(till.tagged(), longest, "a chunk names the longest part of the gap before it");
   till.balance("in the end");
 });
 

@@ -22,7 +22,7 @@ Deno.test("each chunk follows the one whose sound was complete before it, over s
   // The system clock was set in between: the monotonic one tells.
   const start = { startMs: 61_500, startUnixUs: 0, provisional: undefined };
   assertEquals(chain.gapBefore(start), 1500);
-  assertEquals(chain.causeBefore("microphone_lost"), "microphone_lost");
+  assertEquals(chain.causeBefore("microphone_lost", 61_500, 1500), "microphone_lost");
 });
 
 Deno.test("the first chunk of a run follows the last one of the run before, with its cause", () => {
@@ -32,9 +32,34 @@ Deno.test("the first chunk of a run follows the last one of the run before, with
   assertEquals(chain.previousKey, name.key);
   const start = { startMs: 5, startUnixUs: NOON_US + 63.2e6, provisional: undefined };
   assertEquals(chain.gapBefore(start), 3200);
-  assertEquals(chain.causeBefore("starting"), "program_killed");
+  assertEquals(chain.causeBefore("starting", 5, 3200), "program_killed");
   chain.closed(KEYS[0] ?? "", times(0), undefined);
-  assertEquals(chain.causeBefore("late"), "late");
+  assertEquals(chain.causeBefore("late", 65_000, 5000), "late");
+});
+
+Deno.test("of several causes in one gap the chunk after it names that of the longest part", () => {
+  const chunk: ChunkName = { ...makeName(), startUnixUs: NOON_US, durationUs: 60e6 };
+  const boot = { id: "b", zeroMs: 0 };
+  const begun = (begunMs: number) =>
+    new ChunkChain({ chunk, boot }, { causeBefore: () => "program_killed", begunMs });
+  const killed = begun(1000);
+  // Killed for 3 s; then the microphone was missing for a second, or for an hour.
+  assertEquals(killed.causeBefore("microphone_missing", 2000, 4000), "program_killed");
+  const hour = killed.causeBefore("microphone_missing", 3_601_000, 3_603_000);
+  assertEquals(hour, "microphone_missing");
+  const unknown = killed.causeBefore("microphone_missing", 3_601_000, null);
+  assertEquals(unknown, "program_killed", "nobody knows how long it was dead");
+  // In this run, a pause after a minute without the microphone, and another one.
+  const chain = new ChunkChain();
+  chain.closed(KEYS[0] ?? "", times(0), undefined);
+  chain.missed("microphone_missing", 60_000);
+  assertEquals(chain.causeBefore("paused", 420_000, 360_000), "paused");
+  assertEquals(chain.causeBefore("paused", 150_000, 90_000), "microphone_missing");
+  chain.missed("paused", 70_000);
+  chain.missed("microphone_missing", 20_000);
+  assertEquals(chain.causeBefore("device_busy", 215_000, 155_000), "microphone_missing");
+  chain.closed(KEYS[1] ?? "", times(5), undefined);
+  assertEquals(chain.causeBefore("late", 400_000, 40_000), "late");
 });
 
 Deno.test("between two runs without the right time only those of one boot have a known distance", () => {
@@ -55,10 +80,12 @@ Deno.test("after the end of the schedule, the gap before the next chunk is the s
   const chain = new ChunkChain();
   chain.closed(KEYS[0] ?? "", times(0), undefined);
   chain.scheduleEnded();
-  assertEquals(chain.causeBefore("starting"), "outside_schedule");
-  assertEquals(chain.causeBefore("microphone_missing"), "microphone_missing", "the day began late");
+  const night = [36e6, 36e6 - 60_000] as const;
+  assertEquals(chain.causeBefore("starting", ...night), "outside_schedule");
+  const late = chain.causeBefore("microphone_missing", ...night);
+  assertEquals(late, "microphone_missing", "the day began late");
   chain.closed(KEYS[1] ?? "", times(1), undefined);
-  assertEquals(chain.causeBefore("late"), "late");
+  assertEquals(chain.causeBefore("late", ...night), "late");
 });
 
 Deno.test("a chunk says since when none before it is on its way, and never too late a time", () => {

@@ -229,6 +229,28 @@ Deno.test("an answer of any size or nonsense is named in one short line", async 
   }
 });
 
+Deno.test("an answer that is packed is not unpacked, and not read beyond a limit", async () => {
+  const packed = await new Response(
+    new Blob([new Uint8Array(50_000_000)]).stream().pipeThrough(new CompressionStream("gzip")),
+  ).bytes();
+  let sent = 0;
+  await using server = serve(async (request) => {
+    assert(!/gzip|deflate|br/.test(request.headers.get("accept-encoding") ?? ""));
+    await request.arrayBuffer();
+    const body = new ReadableStream({
+      pull(controller) {
+        sent += packed.length;
+        controller.enqueue(packed);
+      },
+    }, { highWaterMark: 0 });
+    return new Response(body, { status: 404, headers: { "content-encoding": "gzip" } });
+  });
+  const found = await check(server.url);
+  assert(found.some(({ name, verdict }) => name === "api" && verdict === "failed"));
+  assert(sent < 500 * packed.length, `${sent} bytes`);
+  assert(found.every(({ message }) => message.length < 400));
+});
+
 Deno.test("an http:// server beyond this machine gets nothing: neither the token nor a connection", async () => {
   const [first, ...others] = await check("http://ingest.example.com");
   assertEquals([first?.name, first?.verdict], ["tls", "failed"]);

@@ -28,9 +28,10 @@ async function printed(
     });
   }
   const lines: string[] = [];
-  const { root } = system;
+  const { root, run } = system;
   const code = await runDevices({
     root,
+    run,
     spoolDir: root,
     ...wanted,
     mixerOf: cardOf,
@@ -178,10 +179,10 @@ Deno.test("withMicrophones() adds the present microphones to the problem of a ba
 
 Deno.test("runDevices() says which channel of a microphone with several was found to hear sound", async () => {
   await using system = await soundRoot("stereo_44100_only");
-  const { root } = system;
+  const { root, run } = system;
   const lines: string[] = [];
   const print = (text: string) => lines.push(text);
-  await runDevices({ root, spoolDir: root, print });
+  await runDevices({ root, run, spoolDir: root, print });
   assertEquals(lines.join("\n").includes("audio_channel"), false);
   const microphones = new SystemMicrophones({
     ...system,
@@ -191,7 +192,7 @@ Deno.test("runDevices() says which channel of a microphone with several was foun
   });
   const choice = { channels: [1], reason: "one of 2 channels, which are inverted" };
   await microphones.rememberChannels(await microphones.find(), 2, choice);
-  await runDevices({ root, spoolDir: root, print });
+  await runDevices({ root, run, spoolDir: root, print });
   assertStringIncludes(
     lines.join("\n"),
     "  audio_channel auto: channel 2 of 2, one of 2 channels, which are inverted.\n",

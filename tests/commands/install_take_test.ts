@@ -134,3 +134,15 @@ Deno.test("a wrong value in the file keeps it, and is named", async () => {
   assertStringIncludes(board.system.said(), "chunk_seconds");
   assert((await Deno.stat(board.take)).isFile);
 });
+
+Deno.test("lists within lists, each many times, are refused at once", async () => {
+  const nested = Array.from({ length: 40 }, (_, level) => {
+    const inner = level === 0 ? "x" : `*a${level - 1}`;
+    return `a${level}: &a${level} [${Array(10).fill(inner).join()}]\n`;
+  }).join("");
+  for (const key of ["point_id", "spool_dir", "schedule"]) {
+    await using board = await booted(`${nested}${key}: *a39\n`);
+    assertEquals(await board.setUp(), 1);
+    assertStringIncludes(board.system.said(), `${key}: is not a single value`);
+  }
+});

@@ -335,10 +335,10 @@ for (const row of MACHINES) {
   const { machine, cards, audioDevice = null, last, hasSysfs = true } = row;
   Deno.test(`on ${machine}, the right microphone is recorded and devices says so`, async () => {
     await using system = await machineRoot(cards, hasSysfs);
-    const { root } = system;
+    const { root, run } = system;
     if (last !== undefined) await writeMicrophones(root, { last, standIn: null });
     const { audioChannel = "auto" } = row;
-    const options = { root, audioDevice, audioChannel, sampleRate: 48_000, spoolDir: root };
+    const options = { root, run, audioDevice, audioChannel, sampleRate: 48_000, spoolDir: root };
     const found = await new SystemMicrophones(options).find().catch((error) => {
       if (error instanceof NoMicrophoneError) return error;
       throw error;
@@ -346,7 +346,7 @@ for (const row of MACHINES) {
     const lines: string[] = [];
     const print = (text: string) => lines.push(...text.split("\n"));
     const mixerOf = () => ({ read: () => Promise.resolve([]), set: () => Promise.resolve() });
-    const code = await runDevices({ root, audioDevice, spoolDir: root, mixerOf, print });
+    const code = await runDevices({ root, run, audioDevice, spoolDir: root, mixerOf, print });
     const table = lines.filter((line) => /^[* ]? {2}\d+ {2}/.test(line))
       .map((line) => line.trim().replaceAll(/ {2,}/g, " | "));
     assertEquals(table, [...row.table]);

@@ -77,3 +77,20 @@ Deno.test("a bucket that cannot be listed is an error now, and looked at again b
   double.fault = () => null;
   assertEquals(await overview.read(), { tills: [], isCut: false });
 });
+
+Deno.test("a store that lists without an end is refused, however it names its pages", async () => {
+  let pages = 0;
+  const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, () => {
+    const next = `<NextContinuationToken>${pages++ % 2}</NextContinuationToken>`;
+    return new Response(`<ListBucketResult><IsTruncated>true</IsTruncated>${next}`);
+  });
+  const endpoint = `http://127.0.0.1:${server.addr.port}`;
+  const access = () =>
+    parseS3Access(
+      `endpoint_url = ${endpoint}\nregion = a\naws_access_key_id = a\naws_secret_access_key = b`,
+    );
+  using client = new S3Client({ bucket: BUCKET, access, caCerts: [], clock: systemClock });
+  await assertRejects(() => Array.fromAsync(client.list("", "/")), Error, "without an end");
+  assertEquals(pages, 200);
+  await server.shutdown();
+});

@@ -3,6 +3,7 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { parseListing } from "../../src/receive/s3_answers.ts";
 import { parseS3Access, parseS3Place } from "../../src/receive/s3_settings.ts";
+import { threadMs } from "../fixtures/thread_time.ts";
 
 Deno.test("an address names a bucket and, if wanted, the beginning of all names in it", () => {
   assertEquals(parseS3Place("s3://rec"), { bucket: "rec", prefix: "" });
@@ -69,4 +70,11 @@ Deno.test("a listing has names, prefixes and its next page, and names that XML e
   assertEquals(parseListing(xml), { names: ["a/<'A"], prefixes: ["a/b/"], next: "x&y" });
   const last = xml.replace("true", "false");
   assertEquals(parseListing(last).next, null);
+});
+
+Deno.test("no listing takes long", () => {
+  for (const piece of ["<CommonPrefixes>", "<CommonPrefixes><Prefix>a", "<Key>", "&#x4", "<"]) {
+    const ms = threadMs(() => parseListing(piece.repeat(1_000_000 / piece.length)));
+    assert(ms < 2000, `${piece}: ${ms} ms`);
+  }
 });

@@ -197,20 +197,6 @@ Deno.test("who asks without a pause gets a fifth of a processor at most", async 
   await reading;
 });
 
-Deno.test("a server that is held up does not count that time against its clients", async () => {
-  const clock = new SimulatedClock(0);
-  await using site = start({ clock });
-  const client = await site.connect();
-  await retry(() => assertEquals(site.server.connections, 1), { minTimeout: 5, maxAttempts: 400 });
-  for (let second = 0; second < 2; second++) {
-    clock.holdUp(HEAD_MS);
-    await clock.advance(1000);
-  }
-  assertEquals(site.server.connections, 1);
-  await client.write(new TextEncoder().encode(ask("/patient", "connection: close")));
-  assertMatch(await readAll(client), /\/patient$/);
-});
-
 /** Listeners that are opened meanwhile fail to accept when this returns an error. */
 function failingAccept(failure: () => Error | null): Disposable {
   const real = Deno.listen;

@@ -18,6 +18,21 @@ Deno.test("a head gives method, path, headers and its length", () => {
   assertEquals([...headers], [["host", "localhost"], ["accept", "*/*, a/b"]]);
 });
 
+Deno.test("a whole URL as the target of a request replaces its host", () => {
+  const targets: readonly (readonly [target: string, path: string, host: string])[] = [
+    ["http://localhost:8042/health?x=1", "/health", "localhost:8042"],
+    ["HTTP://[::1]:8042/", "/", "[::1]:8042"],
+    ["https://evil.example", "/", "evil.example"],
+    ["http://evil.example?x", "/", "evil.example"],
+    ["/http://localhost/", "/http://localhost/", "a"],
+  ];
+  for (const [target, path, host] of targets) {
+    const head = parse(`GET ${target} HTTP/1.1\r\nhost: a\r\n\r\n`);
+    assert(head.kind === "request", target);
+    assertEquals([head.request.path, head.request.headers.get("host")], [path, host], target);
+  }
+});
+
 Deno.test("the beginning of a head is incomplete at every length", () => {
   for (let length = 0; length < GOOD.length; length++) {
     assertEquals(parse(GOOD.slice(0, length)).kind, "incomplete", `${length}`);
@@ -30,7 +45,12 @@ Deno.test("what is not well formed is refused, never guessed", () => {
     ["GET / HTTP/1.1\nhost: localhost\n\r\n\r\n", 400],
     ["GET  / HTTP/1.1\r\nhost: a\r\n\r\n", 400],
     ["GET /a b HTTP/1.1\r\nhost: a\r\n\r\n", 400],
-    ["GET http://localhost/ HTTP/1.1\r\nhost: a\r\n\r\n", 400],
+    ["GET localhost/ HTTP/1.1\r\nhost: a\r\n\r\n", 400],
+    ["GET http:///health HTTP/1.1\r\nhost: a\r\n\r\n", 400],
+    ["GET ftp://localhost/ HTTP/1.1\r\nhost: a\r\n\r\n", 400],
+    ["GET http://user@localhost/ HTTP/1.1\r\nhost: a\r\n\r\n", 400],
+    ["GET http://localhost/ HTTP/1.1\r\n\r\n", 400],
+    ["GET ?a HTTP/1.1\r\nhost: a\r\n\r\n", 400],
     ["OPTIONS * HTTP/1.1\r\nhost: a\r\n\r\n", 400],
     ["CONNECT localhost:22 HTTP/1.1\r\nhost: a\r\n\r\n", 400],
     ["GET /\r\n\r\n", 400],

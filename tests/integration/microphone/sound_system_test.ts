@@ -4,14 +4,22 @@ import { assert, assertEquals } from "@std/assert";
 import type { CaptureDevice } from "../../../src/microphone/sound_listing.ts";
 import {
   readHolders,
+  readNodeAccess,
   readSoundNodes,
   readSoundSystem,
+  type SoundOptions,
 } from "../../../src/microphone/sound_system.ts";
 import { soundRoot } from "../../fixtures/sound/root.ts";
 
 async function devicesOf(recording: string): Promise<readonly CaptureDevice[]> {
-  await using system = await soundRoot(recording);
+  await using system = await realRoot(recording);
   return (await readSoundSystem(system)).devices;
+}
+
+/** Without a replacement of `find` and `grep`. */
+async function realRoot(name: string | null) {
+  const { run: _, ...system } = await soundRoot(name);
+  return system;
 }
 
 Deno.test("readSoundSystem() finds one USB microphone among cards that only play", async () => {
@@ -40,7 +48,7 @@ Deno.test("readSoundSystem() distinguishes two equal microphones by path and ser
 });
 
 Deno.test("readSoundSystem() returns nothing before /proc/asound exists", async () => {
-  await using system = await soundRoot(null);
+  await using system = await realRoot(null);
   assertEquals(await readSoundSystem(system), { cards: [], devices: [] });
 });
 
@@ -77,7 +85,7 @@ Deno.test("readSoundSystem() takes the USB path from the long name if there is n
 });
 
 Deno.test("readSoundSystem() lists each card once, even without capture", async () => {
-  await using system = await soundRoot("pi_without_microphone");
+  await using system = await realRoot("pi_without_microphone");
   const { cards } = await readSoundSystem(system);
   assertEquals(cards.map(({ number, id, driver }) => [number, id, driver]), [
     [0, "Headphones", "bcm2835_headpho"],
@@ -87,7 +95,7 @@ Deno.test("readSoundSystem() lists each card once, even without capture", async 
 });
 
 Deno.test("readSoundNodes() returns another line for a node that was created again or given to a group", async () => {
-  await using system = await soundRoot("one_usb_microphone");
+  await using system = await realRoot("one_usb_microphone");
   const snd = `${system.root}/dev/snd`;
   await Deno.mkdir(snd, { recursive: true });
   const isNew = async (change: () => Promise<void>) => {
@@ -117,7 +125,7 @@ async function add(root: string, path: string, text: string): Promise<void> {
 }
 
 Deno.test("readHolders() returns the process of the thread that ALSA names as the owner", async () => {
-  await using system = await soundRoot("two_equal_usb_microphones");
+  await using system = await realRoot("two_equal_usb_microphones");
   const [first, second] = (await readSoundSystem(system)).devices;
   assert(first !== undefined && second !== undefined);
   await add(system.root, "/proc/asound/card0/pcm0c/sub0/status", "closed\n");
@@ -134,7 +142,7 @@ Deno.test("readHolders() returns the process of the thread that ALSA names as th
 });
 
 Deno.test("readHolders() recognizes a process of the service, seen or hidden", async () => {
-  await using system = await soundRoot("one_usb_microphone");
+  await using system = await realRoot("one_usb_microphone");
   const [device] = (await readSoundSystem(system)).devices;
   assert(device !== undefined);
   await add(system.root, "/proc/asound/card1/pcm0c/sub0/status", "owner_pid   : 812\n");
@@ -158,7 +166,7 @@ Deno.test("readHolders() recognizes a process of the service, seen or hidden", a
 });
 
 Deno.test("readHolders() searches the open files if ALSA does not name an owner", async () => {
-  await using system = await soundRoot("one_usb_microphone");
+  await using system = await realRoot("one_usb_microphone");
   const [device] = (await readSoundSystem(system)).devices;
   assert(device !== undefined);
   await add(system.root, "/proc/77/comm", "arecord\n");
@@ -168,4 +176,37 @@ Deno.test("readHolders() searches the open files if ALSA does not name an owner"
   assertEquals(await readHolders(device, system), [{ pid: 77, program: "arecord" }]);
   assertEquals(await readHolders(null, system), [{ pid: 77, program: "arecord" }]);
   assertEquals(await readHolders({ ...device, card: 2 }, system), []);
+});
+
+Deno.test("the find and grep of the unit tests answer as the real ones", async () => {
+  const folder = new URL("../../fixtures/sound/", import.meta.url);
+  const names = [...Deno.readDirSync(folder)].map(({ name }) => name)
+    .filter((name) => name.endsWith(".txt")).map((name) => name.slice(0, -4));
+  assert(names.length > 5);
+  for (const name of [...names, null]) {
+    await using system = await soundRoot(name);
+    const { root } = system;
+    const holder = "/proc/asound/card1/pcm0c/sub0/status";
+    await add(root, holder, "state: RUNNING\nowner_pid   : 812\n");
+    await add(root, "/proc/812/status", "Name:\talsa-source\nTgid:\t640\nPid:\t812\n");
+    await add(root, "/sys/fs/cgroup/a.slice/b.service/cgroup.threads", "639\n640\n");
+    await add(root, "/dev/snd/pcmC1D0c", "");
+    await Deno.mkdir(`${root}/proc/640/fd`, { recursive: true });
+    await Deno.symlink("/dev/snd/pcmC1D0c", `${root}/proc/640/fd/5`);
+    const ask = async (options: SoundOptions) => {
+      const found = await readSoundSystem(options);
+      const holders = [null, ...found.devices].map((device) => readHolders(device, options));
+      const access = found.devices.map((device) => readNodeAccess(device, options));
+      const nodes = [...await readSoundNodes(options)].sort();
+      return {
+        found,
+        nodes,
+        holders: await Promise.all(holders),
+        access: await Promise.all(access),
+      };
+    };
+    assertEquals(await ask(system), await ask({ root }), name ?? "nothing");
+    await Deno.remove(`${root}${holder}`);
+    assertEquals(await ask(system), await ask({ root }), `${name}, by its open files`);
+  }
 });

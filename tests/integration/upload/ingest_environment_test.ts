@@ -126,3 +126,19 @@ Deno.test("with tls_ca_only no other authority is trusted, with and without a cl
     assertMatch(reason, /authority that is not trusted/);
   }
 });
+
+Deno.test("check reads the health of the service on this machine, whatever proxy is set", async () => {
+  const server = Deno.serve(
+    { hostname: "127.0.0.1", port: 0, onListen() {} },
+    () => Response.json({ status: "ok" }),
+  );
+  const root = join(import.meta.dirname ?? ".", "../../..");
+  const code = `import { readHealth } from "${root}/src/commands/service.ts";
+    console.log(JSON.stringify(await readHealth(${server.addr.port})));`;
+  const args = ["eval", "--config", join(root, "deno.json"), code];
+  const dead = "http://127.0.0.1:1";
+  const env = { HTTP_PROXY: dead, http_proxy: dead, NO_PROXY: "", no_proxy: "" };
+  const { stdout } = await run(Deno.execPath(), args, { env });
+  assertEquals(JSON.parse(new TextDecoder().decode(stdout)), { status: "ok" });
+  await server.shutdown();
+});
