@@ -140,6 +140,13 @@ Deno.test("a program that gets ready, or ends again and again, is replaced on tr
   }
 });
 
+Deno.test("a program on trial that is replaced while it is stopped leaves its trial to the new one", async () => {
+  const files = { ...TWO, ...LIVE, [TRIAL]: "to=2\nbefore=a\nheard=yes\n" };
+  const { kept: [, , trial], calls } = await runScript(CONFIGURE, { files });
+  assertEquals(trial, "to=3\nheard=yes\n");
+  assert(!calls.includes(`systemctl start ${JUDGE}`), "nothing that was stopped is started");
+});
+
 Deno.test("an upgrade during a trial is judged by what the last accepted program heard", async () => {
   const trialAfter = async (trial: string) => {
     const files = { ...TWO, ...LIVE, [TRIAL]: trial };
