@@ -18,11 +18,10 @@ import { makeSelfSigned } from "../fixtures/certificates.ts";
 import { makeName } from "../fixtures/chunks.ts";
 import { run } from "../fixtures/command.ts";
 import { type ShellCommand } from "../fixtures/documents.ts";
+import { commandsOf, EXAMPLE, MANUALS } from "../fixtures/manuals.ts";
 import { BUCKET, S3Double } from "../fixtures/s3_double.ts";
 import { SimulatedTill } from "../fixtures/simulated_till.ts";
 import { TempSpool } from "../fixtures/temp_spool.ts";
-
-import { commandsOf, EXAMPLE, MANUALS } from "../fixtures/manuals.ts";
 
 const ROOT = new URL("../..", import.meta.url).pathname;
 

@@ -89,7 +89,7 @@ Deno.test("an outage of many attempts is logged once, and its end once", async (
   assertEquals(rig.said().length, 1);
   assertMatch(rig.said("WARNING")[0] ?? "", /^Chunks wait because delivery fails: /);
 
-  rig.server.goOnline();
+  await rig.server.goOnline();
   await rig.delivered(1);
   await rig.put(1);
   await rig.delivered(2);
