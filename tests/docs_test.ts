@@ -2,27 +2,15 @@
 // run; each list in them is complete.
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { join } from "@std/path/join";
 import { parse as parseYaml } from "@std/yaml/parse";
-import { parseCommandLine } from "../src/commands/command_line.ts";
-import { runCheck } from "../src/commands/check.ts";
+import { join } from "@std/path/join";
 import { CONFORM_TESTS } from "../src/commands/conform_tests.ts";
-import { runDevices } from "../src/commands/devices.ts";
-import { runInstall } from "../src/commands/install.ts";
-import { CONFIG, CONFIG_DIR, PROGRAM } from "../src/commands/install_places.ts";
+import { CONFIG_DIR, PROGRAM } from "../src/commands/install_places.ts";
 import { STATE_DIR } from "../src/config/places.ts";
-import { runJoin } from "../src/commands/join.ts";
-import { runReceive } from "../src/commands/receive.ts";
-import { parsePause } from "../src/commands/pause.ts";
-import { runRequeue } from "../src/commands/requeue.ts";
-import { runVerify } from "../src/commands/verify.ts";
-import { runUninstall } from "../src/commands/uninstall.ts";
-import { loadConfig } from "../src/config/config.ts";
 import { IngestClient } from "../src/upload/ingest_client.ts";
 import { PUBLIC_TLS } from "./fixtures/public_tls.ts";
 import { inMemory } from "../src/upload/upload_file.ts";
 import { judge } from "../src/upload/verdict.ts";
-import { makeSelfSigned } from "./fixtures/certificates.ts";
 import { ids, makeChunk, makeName } from "./fixtures/chunks.ts";
 import {
   checkNames,
@@ -40,26 +28,17 @@ import {
 } from "./fixtures/code_tables.ts";
 import { isSoundMissing, problemCodes } from "../src/status/problems.ts";
 import { run } from "./fixtures/command.ts";
-import { codesIn, Document, documentsBelow, type ShellCommand } from "./fixtures/documents.ts";
+import { codesIn, Document } from "./fixtures/documents.ts";
+import { commandsOf, DOCS, MANUALS, README } from "./fixtures/manuals.ts";
 import { phrasesUsed } from "./fixtures/phrases.ts";
 import { startReceiver, TOKEN } from "./fixtures/receive_rig.ts";
-import { BUCKET, S3Double } from "./fixtures/s3_double.ts";
-import { SimulatedTill } from "./fixtures/simulated_till.ts";
 import { startStatusRig } from "./fixtures/status_rig.ts";
-import { TempSpool } from "./fixtures/temp_spool.ts";
 
 const ROOT = new URL("..", import.meta.url).pathname;
-const README = new Document("README.md");
-const DOCS = documentsBelow("docs");
 const ALL = [
   README,
   ...["CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"].map((path) => new Document(path)),
   ...DOCS,
-];
-/** The documents with commands for a till, or for the way to it. */
-const MANUALS = [
-  README,
-  ...DOCS.filter(({ path }) => /^docs\/(tutorial|how-to|reference|ru)\//.test(path)),
 ];
 /** Pages that are not needed in Russian: they are for people who run a fleet or its server. */
 const ENGLISH_ONLY = [
@@ -71,22 +50,6 @@ const ENGLISH_ONLY = [
 const RUSSIAN_REFERENCE = [
   ...["configuration", "command-line", "exit-codes", "problems", "failures", "storage"],
 ];
-const EXAMPLE = {
-  point_id: "11111111-1111-4111-8111-111111111111",
-  register_id: "22222222-2222-4222-8222-222222222222",
-  device_id: "33333333-3333-4333-8333-333333333333",
-  // No server listens there: nothing is sent.
-  ingest_base_url: "https://127.0.0.1:9",
-};
-
-/** Each command once, by its text. */
-function commandsOf(documents: readonly Document[]): Map<string, ShellCommand> {
-  return new Map(
-    documents.flatMap((document) => document.commands())
-      .map((command) => [JSON.stringify(command), command]),
-  );
-}
-
 const { tasks }: { tasks: Record<string, string> } = JSON.parse(
   Deno.readTextFileSync(join(ROOT, "deno.json")),
 );
@@ -199,159 +162,6 @@ Deno.test("every shell block is valid, and every program in those of the manuals
     assert(Object.hasOwn(KNOWN, program), `${program} ${args.join(" ")} is checked by nothing`);
     KNOWN[program]?.([program, ...args]);
   }
-});
-
-Deno.test("every recorder-agent command of the manuals runs, as far as that is harmless", async () => {
-  const dir = await Deno.makeTempDir({ prefix: "docs-test-" });
-  const root = join(dir, "root");
-  await Deno.mkdir(join(root, "etc/recorder-agent"), { recursive: true });
-  await Deno.writeTextFile(
-    join(root, "etc/recorder-agent/ca.pem"),
-    "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-  );
-  const [cert, key] = ["till.pem", "till.key"].map((name) =>
-    join(root, "etc/recorder-agent", name)
-  );
-  await makeSelfSigned(cert ?? "", key ?? "");
-  await Deno.writeTextFile(join(root, "etc/group"), "root:x:0:\naudio:x:29:\n");
-  await Deno.writeTextFile(join(root, "etc/passwd"), "root:x:0:0:root:/root:/bin/bash\n");
-  const executable = join(dir, "program");
-  await Deno.writeTextFile(executable, "#!/bin/sh\n");
-  const config = join(dir, "config.yaml");
-  const lines = Object.entries(EXAMPLE).map(([key, value]) => `${key}: ${value}\n`);
-  await Deno.writeTextFile(config, `${lines.join("")}spool_dir: ${dir}/spool\n`);
-  let said: string[] = [];
-  const print = (text: string) => said.push(text);
-  const ran = new Set<string>();
-
-  const carryOut = async ({ words, env }: ShellCommand): Promise<number> => {
-    const args = parseCommandLine(words.slice(1));
-    ran.add(args.command);
-    switch (args.command) {
-      case "install": {
-        // Unattended if it gives the token; otherwise a person answers.
-        const ask = Object.hasOwn(env, "RA_INGEST_TOKEN") ? null : (question: string) => {
-          const answers: Record<string, string> = { ...EXAMPLE, ingest_token: "a-token" };
-          return Promise.resolve(answers[question.split(",")[0] ?? ""] ?? null);
-        };
-        const take = args.take && join(dir, args.take);
-        if (take) {
-          const ids = Object.entries(EXAMPLE).map(([key, value]) => `${key}: ${value}\n`);
-          await Deno.writeTextFile(take, `${ids.join("")}ingest_token: a-token\n`);
-        }
-        const token = Object.hasOwn(env, "RA_INGEST_TOKEN") ? { RA_INGEST_TOKEN: "a-token" } : {};
-        return await runInstall({
-          ...{ ...args, take, root, executable, ask, print, env: token, dryRun: true },
-        });
-      }
-      case "uninstall":
-        return await runUninstall({ ...args, root, print, dryRun: true });
-      case "check":
-        return Math.min(
-          0,
-          await runCheck({ ...args, config, env: { RA_INGEST_TOKEN: "a" }, print }),
-        );
-      case "devices":
-        return Math.min(0, await runDevices({ print }));
-      case "requeue":
-        return await requeue(args);
-      case "pause": // these need a service: tests/integration/reload_test.ts runs them
-        print(String(parsePause(args.operands[0] ?? "")));
-        return 0;
-      case "resume":
-        print("resumes");
-        return 0;
-      case "verify":
-      case "join": {
-        const paths = args.operands.map((path) => path === "chunks" ? chunks : chunk);
-        const options = { ...args, paths, zone: "UTC", print, progress: () => {} };
-        if (args.command === "verify") return await runVerify(options);
-        // Decoding needs ffmpeg: tests/integration/how_to_test.ts runs that.
-        const output = join(dir, `${crypto.randomUUID()}-${args.output.replace(".wav", ".ogg")}`);
-        return await runJoin({ ...options, output });
-      }
-      case "conform": // needs a server: tests/commands/conform_test.ts runs it
-        print(args.operands.join());
-        return 0;
-      case "receive": {
-        print("receives");
-        const tokens = join(dir, "tokens");
-        await Deno.writeTextFile(tokens, "a-token\n");
-        const given = { tokens: args.tokens && tokens, tlsCert: undefined, tlsKey: undefined };
-        await using double = new S3Double();
-        const credentials = join(dir, "s3");
-        await Deno.writeTextFile(credentials, double.credentials);
-        const where = args.store === undefined
-          ? { dir: join(dir, "received") }
-          : { store: `s3://${BUCKET}`, s3Credentials: args.s3Credentials && credentials };
-        return await runReceive({
-          ...{ ...args, ...given, ...where, listen: "127.0.0.1:0" },
-          ...{ logLevel: "ERROR", env, tlsCa: undefined },
-        }, AbortSignal.abort());
-      }
-      case "run":
-        loadConfig({
-          path: CONFIG,
-          env: Object.hasOwn(env, "RA_INGEST_TOKEN_FILE")
-            ? env
-            : { ...env, RA_INGEST_TOKEN: "a-token" },
-          readTextFile: (path) => path === CONFIG ? Deno.readTextFileSync(config) : "a-token",
-        });
-        return 0;
-      case "help":
-      case "version": {
-        const { stdout } = await run(Deno.execPath(), [
-          ...["run", "-A", "--no-check", join(ROOT, "main.ts")],
-          ...words.slice(1),
-        ]);
-        print(new TextDecoder().decode(stdout));
-        return 0;
-      }
-      default:
-        throw new Error(`${args.command} is run by nothing here`);
-    }
-  };
-  const requeue = async (args: ReturnType<typeof parseCommandLine>): Promise<number> => {
-    await using temp = await TempSpool.open();
-    const [key = crypto.randomUUID()] = args.operands;
-    const chunk = await temp.store("outbox", { ...makeName(1), key });
-    await temp.spool.reject(chunk, { reason: "the server answered 422" });
-    return await runRequeue({ ...args, spoolDir: temp.dir, wanted: args.operands, print });
-  };
-
-  const chunks = join(dir, "chunks");
-  const till = new SimulatedTill({ startUnixMs: Date.UTC(2026, 10, 23, 14) });
-  till.start();
-  till.hear(20);
-  till.stop();
-  await till.deliver(chunks);
-  const chunk = join(dir, "chunk.ogg");
-  await Deno.writeFile(chunk, till.chunks[2]?.bytes ?? new Uint8Array(0));
-
-  const all = [...commandsOf(MANUALS).values()];
-  for (const command of all.filter(({ words }) => /recorder-agent$/.test(words[0] ?? ""))) {
-    said = [];
-    assertEquals(await carryOut(command), 0, `${command.words.join(" ")}\n${said.join("\n")}`);
-    assert(parseCommandLine(command.words.slice(1)).command === "run" || said.length > 0);
-  }
-  const expected = [
-    "check",
-    "conform",
-    "devices",
-    "help",
-    "install",
-    "join",
-    "pause",
-    "receive",
-    "requeue",
-    "resume",
-    "run",
-    "uninstall",
-    "verify",
-    "version",
-  ];
-  assertEquals([...ran].sort(), expected);
-  await Deno.remove(dir, { recursive: true });
 });
 
 Deno.test("tasks and pages that the documents name exist", async () => {

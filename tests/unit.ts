@@ -1,12 +1,12 @@
 // deno-lint-ignore-file no-console -- a test runner talks to a person
 // Runs the unit tests: all but those in tests/integration. Deno gives each test file an isolate of its own,
 // and one takes 0.07 s of processor time before its first test (2.9.6 also fills 80 MB of memory for
-// `Deno.bench`). So the files are dealt to a few modules that import them. Names and places of tests in
-// the output are those of the files.
+// `Deno.bench`). So the files are dealt to a few modules that import them. The place that the output
+// gives for a failed test is that in its file.
 //
-// `tests/unit.ts [OPTION …]`; the options are those of `deno test`.
+// `tests/unit.ts [OPTION …] [FILE …]`; the options are those of `deno test`. Without files or folders: all.
 
-import { join, relative } from "node:path";
+import { join, relative, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 
 /** Enough that no core is without work at the end. */
@@ -14,30 +14,11 @@ const MODULES = 16;
 /** More than cores: some tests wait for a socket or for a child process. */
 const JOBS = 4;
 /** These take longest, so each is the first of a module. */
-const FIRST = [
-  ...[
-    "bench/fleet",
-    "capture/day",
-    "spool/oldest_names",
-    "spool/spool_backlog",
-    "spool/spool_listing",
-  ],
-  ...[
-    "docs",
-    "chunk/chunk_file",
-    "chunk/chunker",
-    "chunk/ogg",
-    "fuzz/fuzz",
-    "commands/install_paths",
-  ],
-  ...[
-    "commands/conform",
-    "upload/uploader_answers",
-    "upload/uploader_window",
-    "spool/spool_faults",
-  ],
-  ...["microphone/machines", "upload/uploader_rejected", "upload/uploader_order"],
-];
+const FIRST = (
+  "bench/fleet capture/day spool/oldest_names spool/spool_backlog spool/spool_listing docs " +
+  "chunk/chunk_file chunk/chunker chunk/ogg fuzz/fuzz commands/install_paths commands/conform " +
+  "upload/uploader_answers upload/uploader_window spool/spool_faults microphone/machines"
+).split(" ");
 
 const root = join(import.meta.dirname ?? ".", "..");
 
@@ -55,30 +36,38 @@ function rankOf(path: string): number {
   return at < 0 ? FIRST.length : at;
 }
 
-/** All files with unit tests, those that take longest first; absolute paths. */
-export function unitTests(): string[] {
-  return [...testsIn(join(root, "tests"))].sort((a, b) =>
-    rankOf(a) - rankOf(b) || (a < b ? -1 : 1)
+/** The files with unit tests in these files and folders, those that take longest first; absolute paths. */
+export function unitTests(paths: readonly string[] = [join(root, "tests")]): string[] {
+  const files = paths.map((path) => resolve(path)).flatMap((path) =>
+    Deno.statSync(path).isDirectory ? [...testsIn(path)] : [path]
   );
+  return files.sort((a, b) => rankOf(a) - rankOf(b) || (a < b ? -1 : 1));
 }
 
 if (import.meta.main) {
+  // Not whatever exists: `--filter docs` has a value that is a folder, too.
+  const paths = Deno.args.filter((arg) => `${resolve(arg)}/`.startsWith(join(root, "tests/")));
+  const files = paths.length > 0 ? unitTests(paths) : unitTests();
   const dir = Deno.makeTempDirSync({ prefix: "recorder-agent-unit-" });
-  const files = unitTests();
-  const modules = Array.from({ length: MODULES }, (_, at) => {
+  const modules = Array.from({ length: Math.min(MODULES, files.length) }, (_, at) => {
     const path = join(dir, `unit_${String(at + 1).padStart(2, "0")}_test.ts`);
     const own = files.filter((_, index) => index % MODULES === at);
     Deno.writeTextFileSync(path, own.map((file) => `import "${pathToFileURL(file)}";\n`).join(""));
     return path;
   });
+  const given = Deno.args.filter((arg) => !paths.includes(arg));
   // The types were checked by `deno check`.
   const options = ["-A", "--no-check", "--parallel", "--sanitize-ops", "--sanitize-resources"];
-  const { code } = await new Deno.Command(Deno.execPath(), {
-    args: ["test", "--config", join(root, "deno.json"), ...options, ...Deno.args, ...modules],
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["test", "--config", join(root, "deno.json"), ...options, ...given, ...modules],
     env: { DENO_JOBS: String(JOBS) },
     cwd: root,
-  }).spawn().status;
+  }).spawn();
+  // Ctrl-C reaches the child as well, which says what was pending and ends.
+  Deno.addSignalListener("SIGINT", () => {});
+  Deno.addSignalListener("SIGTERM", () => child.kill("SIGTERM"));
+  const { code } = await child.status;
   Deno.removeSync(dir, { recursive: true });
-  console.log(`${files.length} files with unit tests were run.`);
+  console.log(`Test files: ${files.length}`);
   Deno.exitCode = code;
 }

@@ -28,7 +28,8 @@ export const DEFAULT_MAX_MB = 128;
 export const RECEIVER_LIMITS: Omit<HttpLimits, "bodyBytes"> = {
   // Each may also have a file open: the program needs twice as many descriptors.
   connections: 1024,
-  headMs: 10_000,
+  // When 1,000 tills come at once, some are read before others (docs/explanation/findings.md, "Deno and V8").
+  headMs: 60_000,
   // Longer than the two minutes for which an agent keeps a connection.
   idleMs: 150_000,
   // A request at work has shown that it knows what to ask.

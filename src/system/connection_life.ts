@@ -1,6 +1,5 @@
 // The life of a connection to an HTTP/1.1 server: its states, how long each may last, and which connection
-// leaves when another one needs its place. Time in which the server itself was held up does not count. It reads
-// and writes nothing. Pure: times are arguments, monotonic.
+// leaves when another one needs its place. It reads and writes nothing. Pure: times are arguments, monotonic.
 //
 //   reading ──head──► working ──answer──► writing ──keep-alive──► idle ──first byte──► reading
 //      │                 │                   ├──close──► ending ──end of input──► closed
@@ -62,11 +61,6 @@ export class ConnectionLife {
     this.#sinceMs = nowMs;
   }
 
-  /** The server itself was late by this: what had come meanwhile could not be read. */
-  forgive(lateMs: number, nowMs: number): void {
-    this.#sinceMs = Math.min(nowMs, this.#sinceMs + lateMs);
-  }
-
   /** Whether its state lasts longer than it may. */
   isOver(nowMs: number, { headMs, idleMs }: Patience): boolean {
     const limitMs = {
@@ -125,12 +119,6 @@ export class BodyPace {
     this.#waitedMs += nowMs - (this.#waitingSinceMs ?? nowMs);
     this.#waitingSinceMs = null;
     this.#bytes += bytes;
-  }
-
-  /** The server itself was late by this: what had come meanwhile could not be read. */
-  forgive(lateMs: number, nowMs: number): void {
-    if (this.#waitingSinceMs === null) return;
-    this.#waitingSinceMs = Math.min(nowMs, this.#waitingSinceMs + lateMs);
   }
 
   /** Whether the body has not moved, or too slowly. */

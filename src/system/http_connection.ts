@@ -100,12 +100,6 @@ export class HttpConnection {
     this.#gone = this.#conn.close();
   }
 
-  /** The server itself was late by this. */
-  forgive(lateMs: number, nowMs: number): void {
-    this.life.forgive(lateMs, nowMs);
-    this.#pace?.forgive(lateMs, nowMs);
-  }
-
   /** Closes what has exceeded its time. */
   async watch(): Promise<void> {
     const { clock, limits, refuse } = this.#owner;

@@ -179,14 +179,8 @@ export class HttpListener {
   /** Closes what has exceeded its time, while there are connections. Never rejects. */
   async #watch(): Promise<void> {
     const { signal } = this.#closing;
-    const { clock } = this.#options;
     while (this.#connections.size > 0 && !signal.aborted) {
-      const dueMs = clock.monotonicMs() + WATCH_MS;
-      await clock.sleep(WATCH_MS, signal);
-      const nowMs = clock.monotonicMs();
-      if (nowMs > dueMs) {
-        for (const connection of this.#connections) connection.forgive(nowMs - dueMs, nowMs);
-      }
+      await this.#options.clock.sleep(WATCH_MS, signal);
       await Promise.all([...this.#connections].map((connection) => connection.watch()));
     }
     this.#watching = null;

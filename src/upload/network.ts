@@ -74,17 +74,15 @@ export function systemNetwork(maxHeld = MAX_HELD): Network {
 }
 
 /**
- * A TLS connection before its handshake, and its end of this program. Where a firewall closes the loopback
- * interface, that is the connection with the server itself. @throws if there is none: then only `outer` is left.
+ * A TLS connection before its handshake, and its end of this program. Where the loopback interface is closed,
+ * that is the connection with the server itself. @throws if there is none: then only `outer` is left.
  */
 async function startTls(
   outer: PlainConn,
   hostname: string,
   tls: TlsFiles,
 ): Promise<{ far: ClientEnd; secured: Transport }> {
-  using inside = Deno.listen({ hostname: LOOPBACK, port: 0 });
   using made = new DisposableStack();
-  const { port } = inside.addr;
   const relayed = (near: Deno.TcpConn, far: ClientEnd) => {
     const secured = new RelayedConn(outer, near, far);
     made.move(); // the connection is complete, and closes its parts
@@ -92,27 +90,46 @@ async function startTls(
   };
   if (tls.client !== null) {
     const { NodeEnd } = await import("./node_end.ts");
-    const far = made.adopt(await NodeEnd.connect(port, hostname, tls), close);
-    return relayed(made.adopt(await acceptFrom(inside, far.port), close), far);
+    const connect = (port: number) => NodeEnd.connect(port, hostname, tls);
+    const [far, near] = await pairWith(connect, ({ port }) => port);
+    return relayed(made.adopt(near, close), made.adopt(far, close));
   }
   const options = { hostname, caCerts: [...tls.caCerts] };
-  const own = await connectInside(port);
-  if (own === null) {
+  const pair = await loopbackPair();
+  if (pair === null) {
     const far = await Deno.startTls(outer.release(), options);
     return { far, secured: far };
   }
-  made.adopt(own, close);
-  const from = (own.localAddr as Deno.NetAddr).port;
-  const near = made.adopt(await acceptFrom(inside, from), close);
+  const [own, near] = pair;
+  for (const conn of pair) made.adopt(conn, close);
   return relayed(near, made.adopt(await Deno.startTls(own, options), close));
 }
 
-async function connectInside(port: number): Promise<Deno.TcpConn | null> {
+/** Both ends of a TCP connection of the program with itself; null: the loopback interface is closed. */
+async function loopbackPair(): Promise<[own: Deno.TcpConn, near: Deno.TcpConn] | null> {
   using limit = deadline(LOOPBACK_MS);
   try {
-    return await connectTcp(LOOPBACK, port, limit.signal);
+    return await pairWith(
+      (port) => connectTcp(LOOPBACK, port, limit.signal),
+      ({ localAddr }) => (localAddr as Deno.NetAddr).port,
+    );
   } catch {
     return null;
+  }
+}
+
+/** Both ends of a connection of the program with itself. @throws an error of the system. */
+async function pairWith<T extends { close(): void }>(
+  connect: (port: number) => Promise<T>,
+  portOf: (own: T) => number,
+): Promise<[own: T, near: Deno.TcpConn]> {
+  using inside = Deno.listen({ hostname: LOOPBACK, port: 0 });
+  const own = await connect(inside.addr.port);
+  try {
+    return [own, await acceptFrom(inside, portOf(own))];
+  } catch (error) {
+    own.close();
+    throw error;
   }
 }
 

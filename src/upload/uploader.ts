@@ -9,7 +9,6 @@
 // waits for those in flight; then the uploader continues with one chunk at a time. The module is long because the
 // beginning, the landing and the end of a round work on the same state, and are understood only together.
 
-import { delay } from "@std/async/delay";
 import type { Clock } from "../system/clock.ts";
 import type { Logger } from "../system/log.ts";
 import type { ChunkName } from "../chunk/chunk_name.ts";
@@ -145,7 +144,7 @@ export class Uploader {
     while (!signal.aborted) {
       try {
         const backoffMs = await this.#deliverNext(signal);
-        if (backoffMs > 0) await delay(backoffMs, { signal });
+        if (backoffMs > 0) await this.#clock.sleep(backoffMs, signal);
       } catch (error) {
         if (signal.aborted) return;
         this.#status.uploadFailed();

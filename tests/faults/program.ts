@@ -159,7 +159,7 @@ export class Program {
           ? Math.max(0, clockWaitEndsMs - clock.monotonicMs)
           : 0;
       const { concurrency } = this.#options;
-      const options = { retryMinMs: 0.1, retryMaxMs: 1, concurrency, clockWaitMs };
+      const options = { retryMinMs: 0, retryMaxMs: 1, concurrency, clockWaitMs };
       return new Uploader(spool, { upload }, options, deps).run(signal);
     });
     this.#work(

@@ -157,7 +157,7 @@ class Schedule implements Disposable {
   async #drain(): Promise<void> {
     const { server } = this.#surroundings;
     repairDisk(this.#disk);
-    await this.#goOnline();
+    await this.#surroundings.server.goOnline();
     server.script.length = 0;
     if (this.#random() < 0.5) server.byKey.clear();
     server.behaviour = { kind: "ok" };
@@ -253,7 +253,7 @@ class Schedule implements Disposable {
         this.#count("connection refused");
         server.goOffline();
         await program.hear(1000);
-        if (this.#random() < 0.7) await this.#goOnline();
+        if (this.#random() < 0.7) await this.#surroundings.server.goOnline();
         return;
       case "backlog":
         return await this.#drainBacklog(program);
@@ -283,7 +283,7 @@ class Schedule implements Disposable {
     for (let count = 12; count > 0; count--) {
       server.script.push(this.#random() < 0.85 ? { kind: "ok" } : this.#answer());
     }
-    await this.#goOnline();
+    await this.#surroundings.server.goOnline();
     await program.wait(this.#pick([1000, 60_000, 301_000]));
   }
 
@@ -343,18 +343,6 @@ class Schedule implements Disposable {
   #newBoot() {
     const id = Math.floor(this.#random() * 2 ** 32).toString(16).padStart(8, "0");
     return { id, zeroMs: -this.#clock.monotonicMs };
-  }
-
-  /** Retries, as a connection of another process may use the port for a moment. */
-  async #goOnline(): Promise<void> {
-    for (const startMs = performance.now();;) {
-      try {
-        return this.#surroundings.server.goOnline();
-      } catch (error) {
-        if (performance.now() - startMs > 5000) throw error;
-        await new Promise((resolve) => setTimeout(resolve, 5));
-      }
-    }
   }
 
   /** Waits until the connections of a dead client are closed. */

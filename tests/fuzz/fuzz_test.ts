@@ -4,7 +4,7 @@ import { assertEquals } from "@std/assert";
 import { fuzz } from "./fuzz.ts";
 import { TARGETS } from "./targets.ts";
 
-const CASES = 300;
+const CASES = 100;
 /** Of targets that write files. */
 const SLOW_CASES = 10;
 

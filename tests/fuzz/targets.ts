@@ -24,6 +24,8 @@ import { parseMinute } from "../../src/config/schedule.ts";
 import { readChannels } from "../../src/microphone/known_channels.ts";
 import { readMicrophones } from "../../src/microphone/last_microphone.ts";
 import { BodyFault, BodyReader } from "../../src/system/http_body.ts";
+import { failureOf, parseListing } from "../../src/receive/s3_answers.ts";
+import { parseS3Access } from "../../src/receive/s3_settings.ts";
 import { announcedSha256, readChunkForm, uuidOf } from "../../src/receive/chunk_form.ts";
 import { parseTokens } from "../../src/receive/token_file.ts";
 import { recoverRecordings } from "../../src/spool/recovery.ts";
@@ -213,6 +215,7 @@ export const TARGETS: readonly Target[] = [
     name: "request",
     seeds: texts(
       "GET /health?x HTTP/1.1\r\nHost: localhost:8042\r\nAccept: text/html, */*;q=0.8\r\n\r\n",
+      "GET http://localhost:8042/?x HTTP/1.1\r\nHost: a\r\n\r\n",
       "POST / HTTP/1.0\r\nContent-Length: 5\r\nConnection: keep-alive\r\n\r\nabcde",
     ),
     check(input) {
@@ -394,6 +397,33 @@ export const TARGETS: readonly Target[] = [
       } catch (error) {
         if (!(error instanceof FormFault)) throw error;
         assert(isHarmless(error.message) && error.message.length < 300, error.message);
+      }
+    },
+  },
+  {
+    name: "answers of a store",
+    seeds: texts(
+      "<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>x&amp;y" +
+        "</NextContinuationToken><Contents><Key>a/&lt;&#39;&#x41;</Key></Contents><CommonPrefixes>" +
+        "<Prefix>a/b/</Prefix></CommonPrefixes></ListBucketResult>",
+      `<Error><Code>NoSuchKey</Code><Message>${HOSTILE}</Message><Region>${HOSTILE}</Region></Error>`,
+      "[default]\naws_access_key_id = a\naws_secret_access_key = s3cret-key\nregion = eu\n" +
+        "endpoint_url = https://store.test\n",
+    ),
+    check(input) {
+      const text = decode(input);
+      const { names, prefixes } = parseListing(text);
+      assertWithin([...names, ...prefixes].map(({ length }) => length), input);
+      const facts = { text, headers: new Headers(), bucket: "b", region: "r", nowUnixMs: 0 };
+      for (const status of [302, 403, 404, 503]) {
+        const { message } = failureOf({ ...facts, status });
+        assert(isHarmless(message) && message.length < 600, message);
+      }
+      try {
+        parseS3Access(text);
+      } catch (error) {
+        const { message } = error as Error;
+        assert(isHarmless(message) && !message.includes("s3cret-key"), message);
       }
     },
   },

@@ -1,10 +1,11 @@
 // The script that shows the state on an LED, run by a shell in which systemctl shows a given state and sleep counts the
 // seconds. The LED is a folder as the kernel has it.
 
-import { assertEquals, assertMatch } from "@std/assert";
+import { assertEquals, assertMatch, assertNotMatch } from "@std/assert";
 import { join } from "@std/path/join";
 
-const SCRIPT = new URL("../../packaging/led/led", import.meta.url).pathname;
+const FOLDER = new URL("../../packaging/led", import.meta.url).pathname;
+const SCRIPT = `${FOLDER}/led`;
 const SECONDS = 10;
 
 /** The brightness at the end of each second in which systemd shows this, and the trigger before and after the end. */
@@ -90,4 +91,16 @@ Deno.test("an LED that the board does not have is named, with those that it has"
   const { code, said } = await shownBy(says("active", ""), "PWR");
   assertEquals(code, 1);
   assertMatch(said, /^Cannot use the LED PWR as it must be one of \/sys\/class\/leds: ACT\n$/);
+});
+
+Deno.test("an LED that goes away ends the script, with one line", async () => {
+  const { code, said } = await shownBy(`rm -r "$led"; ${says("active", "Recording MIC")}`);
+  assertEquals(code, 1);
+  assertEquals(said.trim().split("\n").length, 1, said);
+});
+
+Deno.test("the unit of the LED does not wait for a start, which takes minutes if the spool is full", async () => {
+  const unit = await Deno.readTextFile(`${FOLDER}/recorder-agent-led@.service`);
+  assertMatch(unit, /^PartOf=recorder-agent\.service$/m);
+  assertNotMatch(unit, /^After=/m);
 });

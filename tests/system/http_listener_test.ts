@@ -4,7 +4,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { retry } from "@std/async/retry";
 import { type Clock, systemClock } from "../../src/system/clock.ts";
-import { BODY_IDLE_MS, WRITE_MS } from "../../src/system/connection_life.ts";
+import { WRITE_MS } from "../../src/system/connection_life.ts";
 import { HttpListener, type HttpListenerOptions } from "../../src/system/http_listener.ts";
 import { MAX_HEAD_BYTES } from "../../src/system/http_request.ts";
 import { WorkBudget } from "../../src/system/work_budget.ts";
@@ -195,37 +195,6 @@ Deno.test("who asks without a pause gets a fifth of a processor at most", async 
   assert(answers <= before + 210, `${answers - before} answers in a second`);
   await site.server.close();
   await reading;
-});
-
-Deno.test("a server that is held up does not count that time against its clients", async () => {
-  const clock = new SimulatedClock(0);
-  await using site = start({ clock });
-  const client = await site.connect();
-  await retry(() => assertEquals(site.server.connections, 1), { minTimeout: 5, maxAttempts: 400 });
-  for (let second = 0; second < 2; second++) {
-    clock.holdUp(HEAD_MS);
-    await clock.advance(1000);
-  }
-  assertEquals(site.server.connections, 1);
-  await client.write(new TextEncoder().encode(ask("/patient", "connection: close")));
-  assertMatch(await readAll(client), /\/patient$/);
-});
-
-Deno.test("a server that is held up does not call a body slow that it could not read", async () => {
-  const clock = new SimulatedClock(0);
-  let read = 0;
-  const answer: HttpListenerOptions["answer"] = async ({ body }) => {
-    for await (const piece of body) read += piece.length;
-    return { status: 200, headers: {}, body: `${read}` };
-  };
-  await using site = start({ clock, answer });
-  const head = "POST / HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 2\r\n\r\n";
-  const client = await site.connect(`${head}a`);
-  await retry(() => assertEquals(read, 1), { minTimeout: 5, maxAttempts: 400 });
-  clock.holdUp(BODY_IDLE_MS);
-  await clock.advance(1000);
-  await client.write(new TextEncoder().encode("b"));
-  assertMatch(await readAll(client), /^HTTP\/1.1 200 [^]*\r\n\r\n2$/);
 });
 
 /** Listeners that are opened meanwhile fail to accept when this returns an error. */

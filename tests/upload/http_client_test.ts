@@ -234,28 +234,38 @@ Deno.test("after a failure the name is looked up again: an address that moved is
   assertEquals([old.seen.requests.length, moved.seen.requests.length], [1, 1]);
 });
 
-Deno.test("where a firewall closes the loopback interface to the program itself, TLS works without it", async () => {
+Deno.test("where the program cannot connect to itself, TLS works over the connection with the server", async () => {
   await using files = await temporaryCertificates();
   const { certPem: cert, keyPem: key, caFile } = files;
   const server = Deno.serve(
     { hostname: "127.0.0.1", port: 0, cert, key, onListen() {} },
     () => new Response("secured"),
   );
-  const real = Deno.connect;
-  const refused: number[] = [];
-  Deno.connect = ((options: Deno.ConnectOptions) => {
-    if (options.port === server.addr.port) return real(options);
-    refused.push(options.port);
-    return Promise.reject(new Deno.errors.ConnectionRefused("a firewall"));
-  }) as typeof Deno.connect;
-  try {
-    const tls = { ...PUBLIC_TLS, tlsCaFile: caFile };
-    using client = makeClient(`https://localhost:${server.addr.port}`, { tls });
-    assertEquals((await post(client)).body, "secured");
-    assertEquals(refused.length, 1);
-  } finally {
-    Deno.connect = real;
+  const { connect, listen } = Deno;
+  let refused = 0;
+  const refuse = () => {
+    refused++;
+    throw new Deno.errors.AddrNotAvailable("there is no loopback interface");
+  };
+  const ways: Partial<typeof Deno>[] = [
+    {
+      connect:
+        ((options: Deno.ConnectOptions) =>
+          options.port === server.addr.port ? connect(options) : refuse()) as typeof Deno.connect,
+    },
+    { listen: refuse as unknown as typeof Deno.listen },
+  ];
+  for (const way of ways) {
+    Object.assign(Deno, way);
+    try {
+      const tls = { ...PUBLIC_TLS, tlsCaFile: caFile };
+      using client = makeClient(`https://localhost:${server.addr.port}`, { tls });
+      assertEquals((await post(client)).body, "secured");
+    } finally {
+      Object.assign(Deno, { connect, listen });
+    }
   }
+  assertEquals(refused, 2);
   await server.shutdown();
 });
 

@@ -178,8 +178,8 @@ for (const scheme of ["http", "https"] as const) {
     assertEquals(server.connections, 1);
 
     server.goOffline();
-    await delay(20); // the end of the connection arrives, and its port is released
-    server.goOnline();
+    await delay(20); // the end of the connection arrives
+    await server.goOnline();
     assertEquals(await upload(), "delivered");
     assertEquals([server.connections, server.requests.length], [2, 21]);
     assertEquals([server.chunks.length, server.violations], [21, []]);

@@ -20,7 +20,7 @@ function order(rig: UploadRig, keys: readonly string[]): string {
   return rig.server.requests.map(({ key }) => "abcdefgh"[keys.indexOf(key ?? "")] ?? "?").join("");
 }
 
-/** A rig with a short backoff in real time, a clock that stands still, and waiting chunks. */
+/** A rig without a backoff, with a clock that stands still, and waiting chunks. */
 async function startRig(minutes: number[], options: RigOptions = {}) {
   const clock = new SimulatedClock(START_MS);
   // The interval of the order is retry_max_s; a random number of nearly one makes the backoff short.
@@ -60,8 +60,8 @@ const poisons: [what: string, Behaviour][] = [
 Deno.test("the probe follows directly after a failure of the oldest, before the backoff", async () => {
   await using setup = await startRig([0, 1], { behaviour: DOWN, retryMinMs: RETRY_MAX_MS });
   const { rig, keys } = setup;
-  // From the failure on that makes the probe, a backoff takes five minutes of real time.
-  Math.random = () => rig.server.requests.length < PROBE_AFTER ? 0.999_999 : 0;
+  // From the failure on that makes the probe, a backoff takes five minutes, and the clock stands still.
+  Math.random = () => rig.server.requests.length < PROBE_AFTER ? 1 : 0;
   await rig.requests(PROBE_AFTER + 1);
   await until(() => rig.report.upload_errors_total === PROBE_AFTER + 1);
   await settled(REQUEST_ROUNDS);

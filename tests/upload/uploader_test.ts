@@ -89,7 +89,7 @@ Deno.test("an outage of many attempts is logged once, and its end once", async (
   assertEquals(rig.said().length, 1);
   assertMatch(rig.said("WARNING")[0] ?? "", /^Chunks wait because delivery fails: /);
 
-  rig.server.goOnline();
+  await rig.server.goOnline();
   await rig.delivered(1);
   await rig.put(1);
   await rig.delivered(2);
@@ -160,10 +160,10 @@ for (const [seconds, waitMs] of [["120", 120_000], ["999999", 3_600_000]] as con
 const waits: [during: string, Behaviour, sleepers: number][] = [
   ["an attempt", { kind: "silence" }, 0],
   ["an answer", { kind: "drip", bytesPerSecond: 1 }, 0],
-  ["a backoff", { kind: "status", status: 500 }, 0],
+  ["a backoff", { kind: "status", status: 500 }, 1],
   ["a wait for Retry-After", { kind: "status", status: 503, headers: { "retry-after": "60" } }, 1],
   ["a wait for another configuration", { kind: "status", status: 401 }, 1],
-  ["the attempts for a refused chunk", { kind: "status", status: 400 }, 0],
+  ["the attempts for a refused chunk", { kind: "status", status: 400 }, 1],
 ];
 
 for (const [during, behaviour, sleepers] of waits) {

@@ -48,7 +48,7 @@ class HeldRig implements AsyncDisposable {
       signal.addEventListener("abort", () => reject(signal.reason));
       return promise;
     };
-    const all = { retryMinMs: 1, retryMaxMs: RETRY_MAX_MS, concurrency: 4, ...options };
+    const all = { retryMinMs: 0, retryMaxMs: RETRY_MAX_MS, concurrency: 4, ...options };
     const deps = { clock: this.clock, status: this.status, log: this.#log.log };
     this.uploader = new Uploader(temp.spool, { upload }, all, deps);
     this.#ended = this.uploader.run(this.#stop.signal);

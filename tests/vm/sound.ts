@@ -73,26 +73,28 @@ export async function partOf(chunk: ReceivedChunk): Promise<Part> {
 
 /**
  * How far a sine of `hz` in the parts of a stream is from one that never paused, in samples at worst. It finds
- * what was lost or repeated anywhere without a jump in the numbers, except for whole periods.
+ * what was lost or repeated anywhere without a jump in the numbers, except for whole periods. The first second
+ * of a stream does not count: there the phase of the encoder still settles, by 0.4 samples.
  */
 export function worstShift(parts: readonly Part[], hz: number): number {
   const omega = 2 * Math.PI * hz / RATE;
-  const window = RATE / 20;
-  const phases = parts.flatMap(({ at, samples }) =>
-    Array.from({ length: Math.floor(samples.length / window) }, (_, no) => {
+  const window = RATE / 4;
+  const phases: number[] = [];
+  for (const { at, samples } of parts) {
+    for (let from = 0; from + window <= samples.length; from += window) {
+      if (at + from < RATE) continue;
       let [re, im] = [0, 0];
       for (let i = 0; i < window; i++) {
-        const weight = (samples[no * window + i] ?? 0) * (1 - Math.cos(2 * Math.PI * i / window));
-        const angle = omega * (at + no * window + i);
+        const weight = (samples[from + i] ?? 0) * (1 - Math.cos(2 * Math.PI * i / window));
+        const angle = omega * (at + from + i);
         re += weight * Math.cos(angle);
         im -= weight * Math.sin(angle);
       }
-      return Math.atan2(im, re);
-    })
-  );
-  // The first window of a stream begins with the start of the encoder.
-  const [, reference = NaN] = phases;
-  const shifts = phases.slice(1).map((phase) => {
+      phases.push(Math.atan2(im, re));
+    }
+  }
+  const [reference = NaN] = phases;
+  const shifts = phases.map((phase) => {
     const turn = phase - reference;
     return Math.abs(turn - 2 * Math.PI * Math.round(turn / (2 * Math.PI))) / omega;
   });

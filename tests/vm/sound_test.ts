@@ -13,15 +13,15 @@ function sine(from: number, to: number): Float32Array {
   );
 }
 
-const first: Part = { at: 24_000, samples: sine(24_000, 48_000) };
+const first: Part = { at: 48_000, samples: sine(48_000, 72_000) };
 const joined = (lost: number): Part => ({
-  at: 48_000,
-  samples: sine(48_000 + lost, 72_000 + lost),
+  at: 72_000,
+  samples: sine(72_000 + lost, 96_000 + lost),
 });
 
 Deno.test("a seam at which nothing is missing has no shift", () => {
   assert(worstShift([first, joined(0)], HZ) < 0.01);
-  const later: Part = { at: 57_600, samples: sine(57_600, 72_000) };
+  const later: Part = { at: 81_600, samples: sine(81_600, 96_000) };
   assert(worstShift([first, later], HZ) < 0.01, "a jump that is declared is not a shift");
 });
 
@@ -32,8 +32,8 @@ Deno.test("a sample, a packet or a second that is missing or repeated at a seam 
 });
 
 Deno.test("samples that are missing within a chunk are a shift", () => {
-  const samples = new Float32Array(47_040);
-  samples.set(sine(48_000, 72_000));
-  samples.set(sine(72_960, 96_000), 24_000);
-  assert(worstShift([first, { at: 48_000, samples }], HZ) > 0.9);
+  const samples = new Float32Array(35_040);
+  samples.set(sine(72_000, 84_000));
+  samples.set(sine(84_960, 108_000), 12_000);
+  assert(worstShift([first, { at: 72_000, samples }], HZ) > 0.9);
 });

@@ -11,20 +11,26 @@ const UPDATES = "var/lib/recorder-agent-update";
 const TRIAL = `${UPDATES}/trial`;
 const CONFIG = "etc/recorder-agent/config.yaml";
 const LIVE = { "run/systemd/system/x": "" };
+const UNITS = new URL("../../../packaging/debian", import.meta.url);
 const JUDGE = "recorder-agent-update.service";
 
 interface System {
   readonly files: Readonly<Record<string, string>>;
-  /** Whether the service runs. */
-  readonly isActive?: boolean;
+  /** What systemd says of the service. */
+  readonly state?: string;
   /** Units that somebody has disabled. */
   readonly disabled?: readonly string[];
+  /** Whether a judge begins a rollback just before it is stopped. */
+  readonly decidesLate?: boolean;
 }
 
-/** Runs one of the scripts. Returns its calls, and what is then in a file; null: it does not exist. */
+/**
+ * Runs one of the scripts. Returns its calls, which of the files are left, and what is then in those of an update;
+ * null: it does not exist.
+ */
 async function runScript(
   [name, ...args]: readonly [string, ...string[]],
-  { files, isActive = false, disabled = [] }: System,
+  { files, state = "inactive", disabled = [], decidesLate = false }: System,
 ) {
   const root = await Deno.makeTempDir({ prefix: "maintainer-script-" });
   try {
@@ -38,8 +44,10 @@ async function runScript(
       `${root}/$1/`,
     ).replaceAll("@VERSION@", "3");
     const calls = `note() { echo "$*" >> ${root}/calls; }
-systemctl() { note systemctl "$@"; if [ "$2" = is-active ]; then ${isActive}; fi; }
-deb-systemd-invoke() { note invoke "$@"; }
+systemctl() { note systemctl "$@"; if [ "$1" = is-active ]; then echo ${state}; false; fi; }
+deb-systemd-invoke() { note invoke "$@"; ${
+      decidesLate ? `: > ${root}/${UPDATES}/rolling-back;` : ""
+    } }
 systemd-sysusers() { :; }
 install() { :; }
 sync() { :; }
@@ -69,6 +77,7 @@ deb-systemd-helper() {
     const paths = [PROGRAM, UNIT].map((path) => `${path}.old`).concat(TRIAL);
     return {
       kept: paths.map(found),
+      left: Object.keys(files).filter((path) => found(path) !== null),
       calls: (found("calls") ?? "").trim().split("\n").filter((call) => call !== ""),
     };
   } finally {
@@ -76,6 +85,10 @@ deb-systemd-helper() {
   }
 }
 
+const COPIED = {
+  "usr/local/bin/recorder-agent": "copied",
+  "etc/systemd/system/recorder-agent.service": "",
+};
 const UPGRADE = ["preinst", "upgrade", "2"] as const;
 const CONFIGURE = ["postinst", "configure", "2"] as const;
 const TWO = { [PROGRAM]: "two", [`${PROGRAM}.old`]: "one", [UNIT]: "unit two" };
@@ -94,26 +107,50 @@ Deno.test("an upgrade during a trial keeps the program that was accepted last", 
 Deno.test("an upgrade asks for the trial before the program is replaced, unless another one is in charge", async () => {
   const files = { [PROGRAM]: "two", ...LIVE };
   const keptBy = async (system: System) => (await runScript(UPGRADE, system)).kept;
-  assertEquals(await keptBy({ files, isActive: true }), ["two", null, "to=3\n"]);
+  assertEquals(await keptBy({ files, state: "active" }), ["two", null, "to=3\n"]);
   assertEquals(await keptBy({ files }), ["two", null, null]);
-  const copied = { ...files, "usr/local/bin/recorder-agent": "copied" };
-  assertEquals(await keptBy({ files: copied, isActive: true }), ["two", null, null]);
+  const copied = { ...files, ...COPIED };
+  assertEquals(await keptBy({ files: copied, state: "active" }), ["two", null, null]);
 });
 
 Deno.test("an upgrade during a trial stops its judge before files are replaced; a rollback that has begun ends first", async () => {
   const onTrial = { ...TWO, ...LIVE, [TRIAL]: "to=2\n" };
   const stopped = `invoke stop ${JUDGE}`;
-  const [first] = (await runScript(UPGRADE, { files: onTrial, isActive: true })).calls;
+  const [first] = (await runScript(UPGRADE, { files: onTrial, state: "active" })).calls;
   assertEquals(first, stopped);
   const files = { ...onTrial, [`${UPDATES}/rolling-back`]: "" };
-  const { calls } = await runScript(UPGRADE, { files, isActive: true });
-  assertEquals(calls.slice(0, 2), [`systemctl start --wait ${JUDGE}`, stopped]);
+  const { calls } = await runScript(UPGRADE, { files, state: "active" });
+  assertEquals(calls.slice(0, 2), [stopped, `systemctl start --wait ${JUDGE}`]);
+  // The judge may decide until it is stopped.
+  const late = await runScript(UPGRADE, { files: onTrial, state: "active", decidesLate: true });
+  assertEquals(late.calls.slice(0, 2), [stopped, `systemctl start --wait ${JUDGE}`]);
+});
+
+Deno.test("a program that gets ready, or ends again and again, is replaced on trial, too", async () => {
+  const files = { ...TWO, ...LIVE, [CONFIG]: "" };
+  for (const state of ["active", "activating", "deactivating", "reloading"]) {
+    const before = await runScript(UPGRADE, { files, state });
+    assertEquals(before.kept[2], "to=3\n", state);
+    const { calls, kept } = await runScript(CONFIGURE, { files, state });
+    assertEquals([calls.at(-1), kept[2]], [`systemctl start ${JUDGE}`, "to=3\n"], state);
+  }
+  for (const state of ["inactive", "failed", "unknown"]) {
+    assertEquals((await runScript(UPGRADE, { files, state })).kept[2], null, state);
+    assertEquals((await runScript(CONFIGURE, { files, state })).kept[2], null, state);
+  }
+});
+
+Deno.test("a program on trial that is replaced while it is stopped leaves its trial to the new one", async () => {
+  const files = { ...TWO, ...LIVE, [TRIAL]: "to=2\nbefore=a\nheard=yes\n" };
+  const { kept: [, , trial], calls } = await runScript(CONFIGURE, { files });
+  assertEquals(trial, "to=3\nheard=yes\n");
+  assert(!calls.includes(`systemctl start ${JUDGE}`), "nothing that was stopped is started");
 });
 
 Deno.test("an upgrade during a trial is judged by what the last accepted program heard", async () => {
   const trialAfter = async (trial: string) => {
     const files = { ...TWO, ...LIVE, [TRIAL]: trial };
-    return (await runScript(CONFIGURE, { files, isActive: true })).kept[2];
+    return (await runScript(CONFIGURE, { files, state: "active" })).kept[2];
   };
   assertEquals(await trialAfter("to=2\nbefore=a\nheard=yes\n"), "to=3\nheard=yes\n");
   assertEquals(await trialAfter("to=2\nbefore=a\nheard=no\n"), "to=3\n");
@@ -149,4 +186,41 @@ Deno.test("what is installed again after it was removed is started; an upgrade s
   assert(!upgrade.calls.includes(started));
   const first = await runScript(["postinst", "configure", ""], { files });
   assertEquals(first.calls.slice(-2), ["helper enable recorder-agent.service", started]);
+});
+
+Deno.test("a purge removes the links of LEDs, and leaves what an operator has put beside them", async () => {
+  const wants = "etc/systemd/system/recorder-agent.service.wants";
+  const own = `${wants}/till-display.service`;
+  const drop = "etc/systemd/system/recorder-agent.service.d/nice.conf";
+  const files = {
+    [`${wants}/recorder-agent-led@ACT.service`]: "",
+    [own]: "",
+    [drop]: "",
+    [CONFIG]: "",
+  };
+  assertEquals((await runScript(["postrm", "purge"], { files })).left, [own, drop]);
+});
+
+Deno.test("before a removal nothing of the package runs any more, a setup that waits included", async () => {
+  const { calls } = await runScript(["prerm", "remove"], { files: LIVE, state: "active" });
+  const services = (await Array.fromAsync(Deno.readDir(UNITS))).map(({ name }) => name)
+    .filter((name) => name.endsWith(".service"));
+  assert(services.length > 0);
+  for (const name of [...services, JUDGE, "recorder-agent.service"]) {
+    assert(calls.some((call) => call.startsWith("invoke stop ") && call.includes(name)), name);
+  }
+});
+
+Deno.test("a copied program without its unit is in charge of nothing", async () => {
+  const does = async (script: readonly [string, ...string[]], copied: Record<string, string>) => {
+    const files = { [PROGRAM]: "two", ...LIVE, [CONFIG]: "", ...copied };
+    const { kept, calls, left } = await runScript(script, { files, state: "active" });
+    return kept[2] !== null || calls.some((call) => call.includes(" stop ")) ||
+      !left.includes(CONFIG);
+  };
+  const { "usr/local/bin/recorder-agent": program } = COPIED;
+  for (const script of [UPGRADE, ["prerm", "remove"], ["postrm", "purge"]] as const) {
+    assertEquals(await does(script, COPIED), false, script[0]);
+    assert(await does(script, { "usr/local/bin/recorder-agent": program }), script[0]);
+  }
 });

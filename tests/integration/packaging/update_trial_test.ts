@@ -3,6 +3,10 @@
 
 import { assertEquals } from "@std/assert";
 import { join } from "@std/path/join";
+import type { Problem } from "../../../src/status/history.ts";
+import type { HealthReport } from "../../../src/status/status.ts";
+import { Supervision } from "../../../src/web/supervision.ts";
+import { SimulatedClock } from "../../fixtures/simulated_clock.ts";
 
 const SCRIPT = new URL("../../../packaging/update/update-trial", import.meta.url).pathname;
 const DIR = "var/lib/recorder-agent-update";
@@ -17,6 +21,8 @@ interface Phase {
   readonly for: number;
   /** ActiveState, InvocationID, NRestarts, StatusText; null: systemd does not answer. */
   readonly is: readonly [string, string, number, string] | null;
+  /** The number of what systemd is about to do. */
+  readonly job?: number;
 }
 
 const OLD = (text = "Recording MIC since 11-29"): Phase => ({
@@ -62,14 +68,14 @@ async function judge(
     // Functions come before programs. `sleep` passes the time; `systemctl` runs in a subshell.
     const worldOf = (life: readonly Phase[], cutAt: number) => {
       let endS = 0;
-      const phases = life.map(({ for: seconds, is }, at) => {
+      const phases = life.map(({ for: seconds, is, job = "" }, at) => {
         endS += seconds;
         const isLast = at === life.length - 1;
         const [active, invocation, ends, text] = is ?? [];
         return `${isLast ? "else" : `${at === 0 ? "if" : "elif"} [ $now -lt ${endS} ]; then`}
 ${is === null ? "return 1" : ""}
   echo 'ActiveState=${active}'; echo 'InvocationID=${invocation}'
-  echo 'NRestarts=${ends}'; echo 'StatusText=${text}'`;
+  echo 'NRestarts=${ends}'; echo 'Job=${job}'; echo 'StatusText=${text}'`;
       });
       return `now=0 changes=0
 sleep() { now=$((now + $1)); }
@@ -136,6 +142,32 @@ Deno.test("a new program that records for half a minute stays", async () => {
   });
 });
 
+/** What the program tells systemd about this report. */
+async function statusOf(report: Partial<HealthReport>): Promise<string> {
+  const told: string[] = [];
+  const notifier = { send: (text: string) => Promise.resolve(told.push(text) > 0) };
+  const supervision = new Supervision({ timeZone: "UTC", notifier }, new SimulatedClock(0));
+  const looking = new AbortController();
+  const running = supervision.run(
+    () => ({ recording: true, in_schedule: true, ...report }) as HealthReport,
+    looking.signal,
+    AbortSignal.abort(),
+  );
+  looking.abort();
+  await running;
+  return /^STATUS=(.*)$/m.exec(told[0] ?? "")?.[1] ?? "";
+}
+
+const IDLE = { microphone: "USB: a mic", queue_size: 0, chunks_rejected: 0, last_upload_ts: null };
+const BUSY = { microphone: "MIC", queue_size: 12, chunks_rejected: 3, last_upload_ts: 1e9 };
+const problem = (code: Problem["code"], message: string) => [{ code, message, since: 0 }];
+const SILENT = await statusOf({ ...IDLE, problems: problem("microphone_silent", "only silence") });
+const STUCK = await statusOf({ ...BUSY, problems: problem("microphone_stuck", "one value") });
+const ECHO = await statusOf({
+  ...BUSY,
+  problems: problem("upload_failing", `the server answered 500: ${SILENT}`),
+});
+
 /** Lives of a new program after that of an old one, and why it goes; null: it stays. */
 const LIVES: Readonly<Record<string, readonly [Phase, readonly Phase[], string | null]>> = {
   "cannot be executed": [
@@ -155,8 +187,21 @@ const LIVES: Readonly<Record<string, readonly [Phase, readonly Phase[], string |
   ],
   "records silence, where the old one heard sound": [
     OLD(),
-    [STARTS, runs(20, "Recording MIC"), runs(1, "Recording MIC; microphone_silent: only silence")],
+    [STARTS, runs(20, "Recording MIC"), runs(1, SILENT)],
     "it heard nothing for 120 s, and the previous one did",
+  ],
+  "records silence while chunks wait, where the old one heard sound": [
+    OLD(),
+    [STARTS, runs(1, STUCK)],
+    "it heard nothing for 120 s, and the previous one did",
+  ],
+  "records while a server says what would make it go": [
+    OLD(),
+    [
+      STARTS,
+      runs(1, ECHO),
+    ],
+    null,
   ],
   "never gets ready": [
     OLD(),
@@ -174,7 +219,7 @@ const LIVES: Readonly<Record<string, readonly [Phase, readonly Phase[], string |
     null,
   ],
   "comes after one that heard only silence": [
-    OLD("Recording MIC; microphone_silent: only silence"),
+    OLD(SILENT),
     [STARTS, runs(1, "NOT recording")],
     null,
   ],
@@ -233,6 +278,15 @@ Deno.test("a trial that a power cut has ended continues with what was known of t
   assertEquals([known.program, known.restarts], ["old program", 1]);
   const unheard = await judge({ life, left: { trial: "to=0.9.9\nbefore=a\nheard=no\n" } });
   assertEquals([unheard.program, unheard.restarts], ["new program", 0]);
+});
+
+Deno.test("a trial continues at a boot at which the service waits for a minute before it starts", async () => {
+  const waits: Phase = { for: 60, is: ["inactive", "", 0, ""], job: 7 };
+  const left = { trial: "to=0.9.9\nbefore=a\nheard=yes\n" };
+  const deaf = await judge({ life: [waits, STARTS, runs(1, "NOT recording")], left });
+  assertEquals([deaf.program, deaf.isOpen], ["old program", false]);
+  const good = await judge({ life: [waits, STARTS, runs(1, "Recording MIC")], left });
+  assertEquals([good.program, good.isOpen], ["new program", false]);
 });
 
 Deno.test("a program that replaces one on trial is measured by what the accepted one heard", async () => {

@@ -16,15 +16,16 @@ async function powerCut(rig: Rig, report: Report): Promise<void> {
   const { guest, service } = rig.running;
   rig.ingest.goOffline(); // so that chunks are waiting when the power fails
   await rig.running.guest.pass(2.5 * CHUNK_SECONDS);
-  const waiting = [...await service.list("outbox"), ...await service.list("uploaded")];
+  const waiting = await service.list("outbox");
+  const finished = [...waiting, ...await service.list("uploaded")];
   const cutUnixS = Number(await guest.run("date +%s.%N"));
   await rig.switchOff("cut");
   rig.ingest.goOnline();
   await rig.boot();
   await rig.settled();
   const arrived = inOrder(rig.ingest.chunks);
-  const missing = waiting.filter((name) => !arrived.some(({ key }) => name.includes(key)));
-  const verdict = missing.length === 0 ? `all ${waiting.length}` : `lost: ${missing.join(", ")}`;
+  const missing = finished.filter((name) => !arrived.some(({ key }) => name.includes(key)));
+  const verdict = missing.length === 0 ? `all ${finished.length}` : `lost: ${missing.join(", ")}`;
   const isKept = waiting.length > 0 && missing.length === 0;
   report.holds("every finished chunk reaches the server", isKept, verdict);
   const last = arrived.findLast((chunk) => startS(chunk) < cutUnixS);
