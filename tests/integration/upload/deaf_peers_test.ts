@@ -8,7 +8,10 @@ import { run } from "../../fixtures/command.ts";
 import type { Left } from "../../fixtures/deaf_peers.ts";
 
 const PROGRAM = join(import.meta.dirname ?? ".", "../../fixtures/deaf_peers.ts");
-/** Of ten peers. Deno 2.7 keeps sockets that are written to; the program then makes no more than four. */
+/**
+ * Of ten peers. Deno 2.7 keeps sockets that are written to; the program then makes no more than four, and one that
+ * is made while the one before is closed.
+ */
 const RUNTIMES: readonly (readonly [name: string, command: readonly string[], most: number])[] = [
   ["this Deno", [Deno.execPath()], 1],
   ["Deno 2.7", ["npx", "-y", "deno@2.7.11"], 5],
@@ -16,7 +19,7 @@ const RUNTIMES: readonly (readonly [name: string, command: readonly string[], mo
 
 const MOVED = "nothing moved for 0.1 s";
 const SAID =
-  /^nothing moved for 0\.1 s$|^the server read nothing from 4 connections, .*: restart the server/;
+  /^nothing moved for 0\.1 s$|^the server read nothing from [45] connections, .*: restart the server/;
 
 for (const [name, [command = "", ...args], most] of RUNTIMES) {
   Deno.test(`peers that do nothing take no descriptors from closed connections: ${name}`, async (t) => {
