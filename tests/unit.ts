@@ -44,18 +44,11 @@ export function unitTests(paths: readonly string[] = [join(root, "tests")]): str
   return files.sort((a, b) => rankOf(a) - rankOf(b) || (a < b ? -1 : 1));
 }
 
-function isThere(path: string): boolean {
-  try {
-    return Deno.statSync(path) !== null;
-  } catch {
-    return false;
-  }
-}
-
 if (import.meta.main) {
-  const dir = Deno.makeTempDirSync({ prefix: "recorder-agent-unit-" });
-  const paths = Deno.args.filter(isThere);
+  // Not whatever exists: `--filter docs` has a value that is a folder, too.
+  const paths = Deno.args.filter((arg) => `${resolve(arg)}/`.startsWith(join(root, "tests/")));
   const files = paths.length > 0 ? unitTests(paths) : unitTests();
+  const dir = Deno.makeTempDirSync({ prefix: "recorder-agent-unit-" });
   const modules = Array.from({ length: Math.min(MODULES, files.length) }, (_, at) => {
     const path = join(dir, `unit_${String(at + 1).padStart(2, "0")}_test.ts`);
     const own = files.filter((_, index) => index % MODULES === at);
@@ -65,11 +58,15 @@ if (import.meta.main) {
   const given = Deno.args.filter((arg) => !paths.includes(arg));
   // The types were checked by `deno check`.
   const options = ["-A", "--no-check", "--parallel", "--sanitize-ops", "--sanitize-resources"];
-  const { code } = await new Deno.Command(Deno.execPath(), {
+  const child = new Deno.Command(Deno.execPath(), {
     args: ["test", "--config", join(root, "deno.json"), ...options, ...given, ...modules],
     env: { DENO_JOBS: String(JOBS) },
     cwd: root,
-  }).spawn().status;
+  }).spawn();
+  // Ctrl-C reaches the child as well, which says what was pending and ends.
+  Deno.addSignalListener("SIGINT", () => {});
+  Deno.addSignalListener("SIGTERM", () => child.kill("SIGTERM"));
+  const { code } = await child.status;
   Deno.removeSync(dir, { recursive: true });
   console.log(`Test files: ${files.length}`);
   Deno.exitCode = code;

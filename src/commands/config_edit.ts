@@ -7,6 +7,9 @@ import { DEFAULT_CONFIG_PATH } from "../config/places.ts";
 import { TOKEN_KEYS } from "../config/token.ts";
 import { type Settings, TOKEN_KEY } from "./install_settings.ts";
 
+/** A value of the configuration has fewer parts. */
+const MAX_PARTS = 10_000;
+
 /**
  * The text with each setting in its line; a setting that has no line gets one at the end. The text never
  * contains the token: a new one empties both keys that could give another one.
@@ -69,8 +72,21 @@ function isMeant(
   if (after === null) return false;
   const wanted: Readonly<Record<string, unknown>> = { ...before, ...parse(line) };
   const names = new Set([...Object.keys(wanted), ...Object.keys(after)]);
-  return Object.hasOwn(after, key) &&
-    [...names].every((name) => JSON.stringify(after[name]) === JSON.stringify(wanted[name]));
+  try {
+    return Object.hasOwn(after, key) &&
+      [...names].every((name) => textOf(after[name]) === textOf(wanted[name]));
+  } catch {
+    return false;
+  }
+}
+
+/** @throws for a list that holds itself, or others without an end. */
+function textOf(value: unknown): string {
+  let left = MAX_PARTS;
+  return JSON.stringify(value, (_, part) => {
+    if (left-- === 0) throw new RangeError("too many parts");
+    return part;
+  });
 }
 
 /** The top-level keys; null if the text is not a YAML mapping. */

@@ -43,7 +43,7 @@ import {
 } from "./install_places.ts";
 import { checkPort, startService } from "./install_start.ts";
 import { SERVICE } from "./service.ts";
-import { printText } from "./terminal.ts";
+import { reportText } from "./terminal.ts";
 import { PROGRAMS } from "../system/programs.ts";
 import { messageOf } from "../system/error_text.ts";
 
@@ -59,7 +59,7 @@ export interface InstallOptions extends PlanOptions {
 
 /** Returns the exit code. Errors are printed as sentences; in that case nothing is changed. */
 export async function runInstall(options: InstallOptions): Promise<number> {
-  const { root, dryRun, print = printText } = options;
+  const { root, dryRun, print = reportText } = options;
   const isLive = root === "/";
   try {
     await checkSystem(root, isLive, options.executable);
@@ -121,7 +121,8 @@ async function checkSystem(root: string, isLive: boolean, executable: string): P
   }
 }
 
-interface Facts {
+/** What there is before. */
+export interface Facts {
   readonly hasDropIn: boolean;
   /** The Debian package, which brings program, units and user. */
   readonly hasPackage: boolean;
@@ -148,12 +149,14 @@ function takeOverSteps(root: string): Step[] {
   const old = `${PACKAGED_PROGRAM}.old`;
   return [
     programStep(`Keep ${PROGRAM} as ${old}`, root, contentsOf(root, PROGRAM), old),
-    ...[WANTS, UNIT, PROGRAM].map((path) => removeStep(root, path)),
+    // systemd goes by the name of the link WANTS: it starts the unit of the package once that of the copy is gone.
+    ...[UNIT, PROGRAM].map((path) => removeStep(root, path)),
     ...removeJudgeSteps(root, [UNIT, PROGRAM]),
   ];
 }
 
-async function fileSteps(
+/** Everything that is written, in order. For tests, too. */
+export async function fileSteps(
   { root, executable, take }: InstallOptions,
   facts: Facts,
   plan: Plan,
@@ -161,6 +164,11 @@ async function fileSteps(
   const encode = (text: string) => new TextEncoder().encode(text);
   const { hasPackage, isUpdate } = facts;
   const own = (...steps: Step[]) => hasPackage ? [] : steps;
+  const request = isUpdate ? [requestStep(root)] : [];
+  const [config, unit] = [
+    encode(plan.configText),
+    encode(await readAsset("recorder-agent.service")),
+  ];
   const steps = [
     ...own(
       fileStep(`Write ${USERS}`, root, USERS, () => encode(USERS_TEXT), { mode: 0o644 }),
@@ -171,9 +179,14 @@ async function fileSteps(
       ], { isDone: async () => await idOf(root, "passwd", USER) !== null }),
     ),
     folderStep(root, CONFIG_DIR, { mode: 0o750, group: USER }),
-    ...own(programStep(`Copy the program to ${PROGRAM}`, root, executable, PROGRAM)),
-    keepStep(root, CONFIG, encode(plan.configText), isUpdate),
-    fileStep(`Write the configuration to ${CONFIG}`, root, CONFIG, () => encode(plan.configText), {
+    // Once the way back is there and before anything is replaced, the trial: a power cut may follow.
+    keepStep(root, CONFIG, config, isUpdate),
+    ...own(
+      keepStep(root, UNIT, unit, isUpdate),
+      ...request,
+      programStep(`Copy the program to ${PROGRAM}`, root, executable, PROGRAM),
+    ),
+    fileStep(`Write the configuration to ${CONFIG}`, root, CONFIG, () => config, {
       mode: 0o640,
       group: USER,
     }),
@@ -192,9 +205,7 @@ async function fileSteps(
       ),
     );
   }
-  const unit = encode(await readAsset("recorder-agent.service"));
   steps.push(...own(
-    keepStep(root, UNIT, unit, isUpdate),
     fileStep(`Write the unit to ${UNIT}`, root, UNIT, () => unit, { mode: 0o644 }),
     ...judgeSteps(root),
   ));
@@ -217,9 +228,11 @@ async function fileSteps(
   }
   if (hasPackage && facts.hasCopy) steps.push(...takeOverSteps(root));
   if (hasPackage) steps.push(packagedJudgeStep(root));
-  const enabled = hasPackage ? PACKAGED_UNIT : UNIT;
-  steps.push(linkStep(`Enable the start of ${SERVICE} at every boot`, root, WANTS, enabled));
-  if (isUpdate) steps.push(requestStep(root));
+  const [enabled, replaced] = hasPackage ? [PACKAGED_UNIT, UNIT] : [UNIT, null];
+  const enable = `Enable the start of ${SERVICE} at every boot`;
+  steps.push(linkStep(enable, root, WANTS, enabled, replaced));
+  // A takeover has removed what was open for the copied program.
+  if (hasPackage) steps.push(...request);
   if (take !== undefined) steps.push(wipeStep(take));
   return steps;
 }

@@ -159,18 +159,38 @@ export function folderStep(root: string, path: string, access: Access): Step {
   };
 }
 
-/** A link; what is there stays. Undoing it removes the link. */
-export function linkStep(what: string, root: string, path: string, to: string): Step {
+/**
+ * A link; what is there stays, except a link to `replaced`, which is there until the new one is. Undoing it restores
+ * what was there.
+ */
+export function linkStep(
+  what: string,
+  root: string,
+  path: string,
+  to: string,
+  replaced: string | null = null,
+): Step {
   const target = under(root, path);
   let madeDir: string | null = null;
+  let isReplaced = false;
+  const leadsToReplaced = async () =>
+    replaced !== null && await Deno.readLink(target).catch(() => null) === replaced;
+  const put = async (to: string) => {
+    const fresh = `${target}.new`;
+    await removeIfThere(fresh);
+    await Deno.symlink(to, fresh);
+    await Deno.rename(fresh, target);
+  };
   return {
     what,
-    isDone: () => exists(target),
+    isDone: async () => await exists(target) && !await leadsToReplaced(),
     async apply() {
       madeDir = await makeParents(target);
-      await Deno.symlink(to, target);
+      isReplaced = await leadsToReplaced();
+      await put(to);
     },
     async undo() {
+      if (isReplaced && replaced !== null) return await put(replaced);
       await Deno.remove(target);
       if (madeDir !== null) await Deno.remove(madeDir, { recursive: true });
     },

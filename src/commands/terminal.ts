@@ -9,6 +9,18 @@ export function printText(text: string): void {
   console.log(visible(text));
 }
 
+/**
+ * Prints what a command changes. A terminal that is gone, a pipe that nobody reads and a full disk do not end it
+ * halfway.
+ */
+export function reportText(text: string): void {
+  try {
+    printText(text);
+  } catch {
+    // Its exit code still says how it ended.
+  }
+}
+
 /** Rows in columns, each as wide as its widest cell. */
 export function formatTable(rows: readonly (readonly string[])[]): string {
   const lengthOf = (text = "") => [...text].length;

@@ -37,7 +37,7 @@ import { SERVICE, serviceState } from "./service.ts";
 import { exists, readNamedTextSync } from "../system/disk.ts";
 import { PROGRAMS } from "../system/programs.ts";
 import { messageOf } from "../system/error_text.ts";
-import { printText } from "./terminal.ts";
+import { reportText } from "./terminal.ts";
 
 export interface UninstallOptions {
   readonly root: string;
@@ -49,7 +49,7 @@ export interface UninstallOptions {
 
 /** Returns the exit code. */
 export async function runUninstall(options: UninstallOptions): Promise<number> {
-  const { root, purge, dryRun, print = printText } = options;
+  const { root, purge, dryRun, print = reportText } = options;
   const isLive = root === "/";
   try {
     if (Deno.uid() !== 0) {

@@ -3,6 +3,11 @@
 
 import { parse as parseYaml } from "@std/yaml/parse";
 
+/** There are fewer keys; the text is searched for each one. */
+const MAX_KEYS = 200;
+/** Of a longer key the place is not searched: an expression has a largest size. */
+const MAX_SOUGHT = 200;
+
 /** A value and where it came from: "file:line:column: key" or a variable. */
 export interface Given {
   readonly place: string;
@@ -41,7 +46,12 @@ export function parseConfigFile(
     return UNREADABLE_FILE;
   }
   const entries = new Map<string, Given>();
-  for (const [name, value] of Object.entries(content)) {
+  const found = Object.entries(content);
+  if (found.length > MAX_KEYS) {
+    problems.push(`${path}: has ${found.length} keys: expected ${MAX_KEYS} at most`);
+    return UNREADABLE_FILE;
+  }
+  for (const [name, value] of found) {
     const at = locate(source, name, isKnown(name) ? "value" : "key");
     entries.set(name, { place: `${path}${at}: ${safeName(name)}`, value });
   }
@@ -59,6 +69,7 @@ function locate(source: string, name: string, part: "key" | "value"): string {
   // The first line that is not blank, a comment, a directive or a document marker.
   const first = /^(?![ \t]*(?:#|$)|%|---|\.\.\.)(?<indent>[ \t]*)(?<brace>\{?)/m.exec(source);
   const { indent = "", brace = "" } = first?.groups ?? {};
+  if (name.length + indent.length > MAX_SOUGHT) return "";
   const before = brace === "" ? `^${indent}` : "[{,]\\s*";
   const pattern = new RegExp(`(?<=${before})${key}[ \\t]*:(?<gap>[ \\t]*)(?<value>[^\\s#]?)`, "m");
   const found = pattern.exec(source);

@@ -39,6 +39,14 @@ export function refuseDamagedCertificates(content: string): string | null {
     : "holds a PEM certificate that is damaged";
 }
 
+/** Whether the first certificate is one of X.509 version 1, which has no extensions. */
+export function isVersion1(content: string): boolean {
+  const first = blocksOf(content).find(({ label }) => label === "CERTIFICATE");
+  const [whole] = first === undefined ? [] : valuesOf(first.bytes);
+  const [signed] = inside(whole, SEQUENCE);
+  return inside(signed, SEQUENCE)[0]?.tag !== VERSION;
+}
+
 /** What is wrong with the content of a file with a private key, or null. */
 export function refusePrivateKey(content: string): string | null {
   const key = blocksOf(content).find(({ label }) => label.endsWith("PRIVATE KEY"));

@@ -8,7 +8,7 @@ import { readNamedText } from "../system/disk.ts";
 import { quote } from "./config_values.ts";
 import { fileFailure, type ReadTextFile } from "./file_failure.ts";
 import type { KeyValues } from "./key_values.ts";
-import { fitsCertificate, refuseDamagedCertificates, refusePrivateKey } from "./pem.ts";
+import { fitsCertificate, isVersion1, refuseDamagedCertificates, refusePrivateKey } from "./pem.ts";
 import type { Sources } from "./sources.ts";
 
 const CA_KEY = "tls_ca_file";
@@ -60,6 +60,10 @@ export function tlsProblems(
   try {
     const [cert, key] = [readTextFile(path(CERTIFICATE_KEY)), readTextFile(path(PRIVATE_KEY))];
     const isUsable = refuseDamagedCertificates(cert) === null && refusePrivateKey(key) === null;
+    const refusal = isUsable ? refuseVersion1(cert) : null;
+    if (refusal !== null) {
+      problems.push(`${place(CERTIFICATE_KEY)}: ${quote(path(CERTIFICATE_KEY))} ${refusal}`);
+    }
     if (isUsable && !fitsCertificate(key, cert)) {
       problems.push(
         `${place(PRIVATE_KEY)}: ${quote(path(PRIVATE_KEY))} does not fit: expected the private ` +
@@ -83,7 +87,8 @@ export async function readTlsFiles(config: TlsConfig): Promise<TlsFiles> {
   if (tlsClientCertFile === null || tlsClientKeyFile === null) {
     return { caCerts, isCaOnly, client: null };
   }
-  const cert = await read(CERTIFICATE_KEY, tlsClientCertFile, refuseDamagedCertificates);
+  const refuse = (cert: string) => refuseDamagedCertificates(cert) ?? refuseVersion1(cert);
+  const cert = await read(CERTIFICATE_KEY, tlsClientCertFile, refuse);
   const key = await read(PRIVATE_KEY, tlsClientKeyFile, refusePrivateKey);
   if (!fitsCertificate(key, cert)) {
     throw new Error(
@@ -92,6 +97,18 @@ export async function readTlsFiles(config: TlsConfig): Promise<TlsFiles> {
     );
   }
   return { caCerts, isCaOnly, client: { cert, key } };
+}
+
+/**
+ * What is wrong with a client certificate, or null.
+ * @param runtime the version of Deno: one before 2.9 ends the whole process with a version 1.
+ */
+export function refuseVersion1(cert: string, runtime = Deno.version.deno): string | null {
+  const [major = 0, minor = 0] = runtime.split(".").map(Number);
+  return (major === 2 && minor < 9 && isVersion1(cert))
+    ? "holds a certificate of X.509 version 1: expected version 3, which openssl x509 makes with " +
+      "-extfile"
+    : null;
 }
 
 async function read(

@@ -10,6 +10,7 @@ import { repeating } from "./held_lines.ts";
 import { HttpConnection, type HttpOwner, LAST_MS } from "./http_connection.ts";
 import { MAX_HEAD_BYTES } from "./http_request.ts";
 import { HeldSockets, PlainConn } from "./plain_conn.ts";
+import { hasLeft } from "./relayed_conn.ts";
 import {
   type ServerConn,
   type ServerListener,
@@ -124,7 +125,7 @@ export class HttpListener {
         else await conn.close();
       } catch (error) {
         if (signal.aborted) return;
-        if (isGone(error)) continue;
+        if (hasLeft(error)) continue;
         const fields = repeating("accept", { server, error: String(error) });
         log.warning("{server} cannot accept a connection.", fields);
         if (OUT_OF_RESOURCES.test(String(error))) await this.#halve();
@@ -184,13 +185,6 @@ export class HttpListener {
     }
     this.#watching = null;
   }
-}
-
-/** Whether a client had left when it was accepted, as load balancers do that look whether a server is there. */
-function isGone(error: unknown): boolean {
-  const { NotConnected, ConnectionAborted, ConnectionReset, BrokenPipe } = Deno.errors;
-  return [NotConnected, ConnectionAborted, ConnectionReset, BrokenPipe]
-    .some((kind) => error instanceof kind);
 }
 
 /** @throws if the address cannot be used. */

@@ -32,6 +32,7 @@ export class PlainConn {
 
   /** @throws {Deno.errors.BadResource} when it is closed; other errors of the network. */
   write(bytes: Uint8Array): Promise<number> {
+    if (this.#isClosed) return Promise.reject(closed());
     const { promise, resolve, reject } = Promise.withResolvers<number>();
     const ended = () => {
       this.#writing.delete(reject);
@@ -56,6 +57,10 @@ export class PlainConn {
     this.#isClosed = true;
     this.#held.count += this.#writing.size;
     this.#conn.close();
-    for (const end of this.#writing) end(new Deno.errors.BadResource("the connection is closed"));
+    for (const end of this.#writing) end(closed());
   }
+}
+
+function closed(): Error {
+  return new Deno.errors.BadResource("the connection is closed");
 }

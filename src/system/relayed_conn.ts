@@ -22,16 +22,28 @@ export interface FarEnd {
   close(): void;
 }
 
-/** The connection to `inside` that came from this port: another program may connect, too. */
+/** The connection to `inside` that this process made from this port: other programs may connect, too. */
 export async function acceptFrom<C extends Deno.Conn>(
   inside: { accept(): Promise<C> },
   port: number,
 ): Promise<C> {
   for (;;) {
-    const conn = await inside.accept();
-    if ((conn.remoteAddr as Deno.NetAddr).port === port) return conn;
-    conn.close();
+    try {
+      const conn = await inside.accept();
+      const from = conn.remoteAddr as Deno.NetAddr;
+      if (from.hostname === LOOPBACK && from.port === port) return conn;
+      conn.close();
+    } catch (error) {
+      if (!hasLeft(error)) throw error;
+    }
   }
+}
+
+/** Whether accept() failed because a client had left by then, as load balancers do that look for a server. */
+export function hasLeft(error: unknown): boolean {
+  const { NotConnected, ConnectionAborted, ConnectionReset, BrokenPipe } = Deno.errors;
+  return [NotConnected, ConnectionAborted, ConnectionReset, BrokenPipe]
+    .some((kind) => error instanceof kind);
 }
 
 export class RelayedConn<Far extends FarEnd = FarEnd> {

@@ -10,7 +10,7 @@
 import { lookup } from "node:dns/promises";
 import type { TlsFiles } from "../config/tls_files.ts";
 import { deadline } from "../system/clock.ts";
-import { onAbort } from "../system/on_abort.ts";
+import { onAbort, untilAborted } from "../system/on_abort.ts";
 import { HeldSockets, PlainConn } from "../system/plain_conn.ts";
 import { acceptFrom, LOOPBACK, RelayedConn } from "../system/relayed_conn.ts";
 import { TransportFailure } from "./failures.ts";
@@ -52,16 +52,15 @@ export function systemNetwork(maxHeld = MAX_HELD): Network {
           `the server read nothing from ${held.count} connections, which are not free yet`;
         throw new TransportFailure("connection", what, "restart the server, or this program");
       }
-      const connection = await Deno.connect({ hostname: address, port, signal });
+      const connection = await connectTcp(address, port, signal);
       connection.setNoDelay(true);
       return new PlainConn(connection, held);
     },
 
     async secure(transport, hostname, tls, signal) {
       if (!(transport instanceof PlainConn)) throw new TypeError("Cannot secure this connection");
-      const [far, near] = await startTls(transport, hostname, tls);
-      const secured = near === null ? far : new RelayedConn(transport, near, far);
-      using _ = onAbort(signal, () => secured.close());
+      const { far, secured } = await startTls(transport, hostname, tls);
+      using _ = onAbort(signal, () => close(secured));
       try {
         await far.handshake();
         signal.throwIfAborted();
@@ -75,32 +74,47 @@ export function systemNetwork(maxHeld = MAX_HELD): Network {
 }
 
 /**
- * The end of TLS, and the other end of its connection with the program itself; null: where the loopback
- * interface is closed, TLS goes over the connection with the server.
+ * A TLS connection before its handshake, and its end of this program. Where the loopback interface is closed,
+ * that is the connection with the server itself. @throws if there is none: then only `outer` is left.
  */
 async function startTls(
   outer: PlainConn,
   hostname: string,
   tls: TlsFiles,
-): Promise<[far: ClientEnd, near: Deno.TcpConn | null]> {
+): Promise<{ far: ClientEnd; secured: Transport }> {
+  using made = new DisposableStack();
+  const relayed = (near: Deno.TcpConn, far: ClientEnd) => {
+    const secured = new RelayedConn(outer, near, far);
+    made.move(); // the connection is complete, and closes its parts
+    return { far, secured };
+  };
   if (tls.client !== null) {
     const { NodeEnd } = await import("./node_end.ts");
-    return await pairWith((port) => NodeEnd.connect(port, hostname, tls), ({ port }) => port);
+    const connect = (port: number) => NodeEnd.connect(port, hostname, tls);
+    const [far, near] = await pairWith(connect, ({ port }) => port);
+    return relayed(made.adopt(near, close), made.adopt(far, close));
   }
   const options = { hostname, caCerts: [...tls.caCerts] };
-  using limit = deadline(LOOPBACK_MS);
-  const { signal } = limit;
-  const pair = await pairWith(
-    (port) => Deno.connect({ hostname: LOOPBACK, port, signal }),
-    ({ localAddr }) => (localAddr as Deno.NetAddr).port,
-  ).catch(() => null);
-  if (pair === null) return [await Deno.startTls(outer.release(), options), null];
+  const pair = await loopbackPair();
+  if (pair === null) {
+    const far = await Deno.startTls(outer.release(), options);
+    return { far, secured: far };
+  }
   const [own, near] = pair;
+  for (const conn of pair) made.adopt(conn, close);
+  return relayed(near, made.adopt(await Deno.startTls(own, options), close));
+}
+
+/** Both ends of a TCP connection of the program with itself; null: the loopback interface is closed. */
+async function loopbackPair(): Promise<[own: Deno.TcpConn, near: Deno.TcpConn] | null> {
+  using limit = deadline(LOOPBACK_MS);
   try {
-    return [await Deno.startTls(own, options), near];
-  } catch (error) {
-    near.close();
-    throw error;
+    return await pairWith(
+      (port) => connectTcp(LOOPBACK, port, limit.signal),
+      ({ localAddr }) => (localAddr as Deno.NetAddr).port,
+    );
+  } catch {
+    return null;
   }
 }
 
@@ -115,6 +129,24 @@ async function pairWith<T extends { close(): void }>(
     return [own, await acceptFrom(inside, portOf(own))];
   } catch (error) {
     own.close();
+    throw error;
+  }
+}
+
+/**
+ * A connection that comes after the signal has aborted is closed. Deno does not know of the signal, because it
+ * loses a connection that is made at the moment of an abort, and its descriptor with it.
+ */
+async function connectTcp(
+  hostname: string,
+  port: number,
+  signal: AbortSignal,
+): Promise<Deno.TcpConn> {
+  const connecting = Deno.connect({ hostname, port });
+  try {
+    return await untilAborted(connecting, signal);
+  } catch (error) {
+    connecting.then(close, () => {});
     throw error;
   }
 }

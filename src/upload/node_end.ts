@@ -15,6 +15,7 @@ export class NodeEnd implements ClientEnd {
   #arrived: Uint8Array | null = null;
   #failure: Error | null = null;
   #isOver = false;
+  #hasShaken = false;
   #wake = () => {};
   readonly #onData = (bytes: Uint8Array) => {
     this.#arrived = this.#arrived === null ? bytes : concatBytes([this.#arrived, bytes]);
@@ -34,7 +35,8 @@ export class NodeEnd implements ClientEnd {
   private constructor(socket: TLSSocket, readonly port: number) {
     this.#socket = socket;
     this.#shaken = shaken(socket);
-    this.#shaken.catch(() => {}); // awaited by handshake(), if nobody closes it before
+    // Awaited by handshake(), if nobody closes it before.
+    this.#shaken.then(() => this.#hasShaken = true, () => {});
     socket.on("error", this.#onError).on("end", this.#onEnd).on("close", this.#onEnd);
   }
 
@@ -97,7 +99,8 @@ export class NodeEnd implements ClientEnd {
   }
 
   close(): void {
-    this.#socket.destroy();
+    // In its handshake it ends with its other end: Deno 2.7 keeps a socket that is destroyed before that.
+    if (this.#hasShaken) this.#socket.destroy();
   }
 }
 

@@ -118,6 +118,7 @@ Deno.test("an amixer that hangs delays neither other settings nor a microphone t
   await setup.clock.advanceUntil("opens it again", () => setup.starts() === 3, 3_000);
   await setup.records("usb");
   const stopped = setup.stop();
+  await until("the chunks are complete", () => setup.lengths().length >= 3);
   await setup.clock.advance(20_000);
   await stopped;
 });

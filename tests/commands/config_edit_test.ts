@@ -84,3 +84,14 @@ Deno.test("a form that cannot be replaced is refused with the key and what to do
     "chunk_seconds",
   );
 });
+
+Deno.test("lists that hold themselves, or others without an end, are refused like any other form", () => {
+  const nested = Array.from({ length: 40 }, (_, level) => {
+    const inner = level === 0 ? "x" : `*a${level - 1}`;
+    return `a${level}: &a${level} [${Array(10).fill(inner).join()}]\n`;
+  }).join("");
+  for (const text of ["point_id: &a\n  b: *a\n", nested]) {
+    const error = assertThrows(() => applySettings(text, new Map([["chunk_seconds", "5"]])), Error);
+    assertEquals(/^Cannot set chunk_seconds in .*by hand/.test(error.message), true);
+  }
+});

@@ -7,6 +7,7 @@ import {
   PACKAGED_UNIT,
   refuseSecond,
 } from "../../src/commands/install_package.ts";
+import { exists } from "../../src/system/disk.ts";
 import { makeRoot, snapshot } from "../fixtures/installed_system.ts";
 
 const WANTS = "/etc/systemd/system/multi-user.target.wants/recorder-agent.service";
@@ -57,6 +58,29 @@ Deno.test("the package takes over from a copied program, which becomes its previ
   assertEquals(left, []);
   const config = await Deno.readTextFile(join(system.root, "etc/recorder-agent/config.yaml"));
   assertMatch(config, /^point_id: 11111111-/m);
+});
+
+Deno.test("a power cut in a takeover leaves a program that starts at the next boot", async () => {
+  for (let cut = 1, isDone = false; !isDone; cut++) {
+    await using system = await makeRoot();
+    assertEquals(await system.install(), 0, system.said());
+    await unpack(system);
+    let steps = 0;
+    const print = (line: string) => {
+      if (!line.startsWith("  ✔ ") || ++steps < cut) return;
+      throw new Error("power");
+    };
+    isDone = await system.install({ set: [], env: {}, print }) === 0;
+    const has = (path: string) => exists(join(system.root, path));
+    const unit = "/etc/systemd/system/recorder-agent.service";
+    assert(
+      await has(WANTS) && (await has("/usr/local/bin/recorder-agent") || !await has(unit)),
+      `${cut}`,
+    );
+    // And it is continued.
+    assertEquals(await system.install({ set: [], env: {} }), 0, system.said());
+    assertEquals(await Deno.readLink(join(system.root, WANTS)), PACKAGED_UNIT, `${cut}`);
+  }
 });
 
 Deno.test("uninstall of a package purges what it is told to, and names the command that removes the package", async () => {

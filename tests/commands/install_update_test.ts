@@ -1,9 +1,12 @@
-// `install` while an earlier update is not decided yet.
+// `install` as an update: what a power cut in the middle of it leaves, and what happens while an earlier update is not
+// decided yet.
 
-import { assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { join } from "@std/path/join";
+import { fileSteps } from "../../src/commands/install.ts";
+import { makePlan } from "../../src/commands/install_plan.ts";
 import { awaitDecision } from "../../src/commands/install_update.ts";
-import { makeRoot } from "../fixtures/installed_system.ts";
+import { ENV, makeRoot, SET } from "../fixtures/installed_system.ts";
 
 /** A system with one of the files of an open update, or none. */
 async function updating(name: string | null) {
@@ -54,4 +57,41 @@ Deno.test("install refuses to replace a program that stays on trial, and says ho
   assertMatch(error.message, /the service is stopped.*systemctl start.*sudo rm .*\/trial$/);
   const failed = () => Promise.reject(new Error("no bus"));
   assertMatch((await assertRejects(() => update.wait(failed), Error)).message, /no bus/);
+});
+
+Deno.test("a power cut in an update is followed by a trial, with what was accepted last as the way back", async () => {
+  await using system = await makeRoot();
+  assertEquals(await system.install(), 0, system.said());
+  const read = (path: string) => Deno.readTextFile(join(system.root, path)).catch(() => null);
+  const paths = [
+    "usr/local/bin/recorder-agent",
+    "etc/recorder-agent/config.yaml",
+    "etc/systemd/system/recorder-agent.service",
+  ];
+  const [program = "", config = "", unit = ""] = paths;
+  // The unit of the release before, and what the update to that one has kept.
+  await Deno.writeTextFile(join(system.root, unit), "[Unit]\n");
+  for (const path of paths) await Deno.writeTextFile(join(system.root, `${path}.old`), "older");
+  const before = await Promise.all(paths.map(read));
+  await Deno.writeTextFile(system.executable, "#!/bin/sh\necho version two\n");
+  const { root, executable } = system;
+  const set = [...SET, "chunk_seconds=30"];
+  const options = { root, set, env: ENV, dryRun: false, executable, ask: null };
+  const plan = await makePlan(options);
+  assert(plan !== null);
+  const facts = { hasDropIn: false, hasPackage: false, hasCopy: true, isUpdate: true };
+  let replaced = 0;
+  for (const { what, isDone, apply } of await fileSteps(options, facts, plan)) {
+    if (await isDone()) continue;
+    await apply();
+    const now = await Promise.all(paths.map(read));
+    if (now.every((text, at) => text === before[at])) continue;
+    replaced++;
+    assert(await read("var/lib/recorder-agent-update/trial") !== null, what);
+    for (const [at, path] of [program, config, unit].entries()) {
+      const back = await read(`${path}.old`) ?? now[at];
+      assertEquals(back, before[at], `${what}: ${path}`);
+    }
+  }
+  assert(replaced >= 3);
 });

@@ -6,6 +6,7 @@ import { KEYS } from "../../src/config/keys.ts";
 import { findConfigPath } from "../../src/config/places.ts";
 import { readToken } from "../../src/config/token.ts";
 import { configurationKeys } from "../fixtures/code_tables.ts";
+import { threadMs } from "../fixtures/thread_time.ts";
 
 const REQUIRED = {
   RA_POINT_ID: "11111111-1111-1111-1111-111111111111",
@@ -55,7 +56,6 @@ const DEFAULTS: Partial<Config> = {
 };
 
 // --- What is accepted ----------------------------------------------------------------------------
-
 Deno.test("loadConfig() returns every default if only the required keys are given", () => {
   assertConfig(fromEnv({}), DEFAULTS);
   assertConfig(fromYaml(REQUIRED_YAML), DEFAULTS);
@@ -319,6 +319,28 @@ Deno.test("a file that is not YAML, or not a mapping, is one clear problem with 
   assertMatch(parts("a: [1\n").join("\n"), /^\S+config.yaml:2:1: is not YAML, .*expected lines/);
   assertMatch(parts("a: 1\n---\nb: 2\n").join("\n"), /^\S+config.yaml:2:1: is not YAML/);
   assertConfig(fromYaml(REQUIRED_YAML.replaceAll(": ", ":\t")), DEFAULTS);
+});
+
+Deno.test("a file of any form costs a moment, and is a problem in one short line each", () => {
+  const times = (count: number, line: (index: number) => string) =>
+    Array.from({ length: count }, (_, index) => line(index)).join("");
+  const files: readonly string[] = [
+    "[".repeat(20_000),
+    "{a: ".repeat(10_000),
+    times(10_000, (index) => `key${index}: 1\n`),
+    times(100, (index) => `key${index}: 1\n${"#\n".repeat(100)}`),
+    `${" ".repeat(900_000)}point_id: b`,
+    "a:".repeat(300_000),
+    `${"a".repeat(300_000)}: b`,
+    `point_id: &a [x]\nspool_dir: [${"*a,".repeat(50_000)}*a]`,
+  ];
+  for (const yaml of files) {
+    let found: readonly string[] = [];
+    const ms = threadMs(() => found = problems({ yaml }));
+    assert(ms < 3000, `${ms} ms: ${yaml.slice(0, 20)}`);
+    assert(found.length > 0);
+    for (const problem of found) assert(problem.length < 500, problem.slice(0, 1000));
+  }
 });
 
 Deno.test("an unreadable file is a problem, listed with those of the environment", () => {

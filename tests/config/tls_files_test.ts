@@ -3,8 +3,9 @@
 import { assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { join } from "@std/path/join";
 import { ConfigError, loadConfig } from "../../src/config/config.ts";
-import { readTlsFiles } from "../../src/config/tls_files.ts";
+import { readTlsFiles, refuseVersion1 } from "../../src/config/tls_files.ts";
 import { makeSelfSigned } from "../fixtures/certificates.ts";
+import { run } from "../fixtures/command.ts";
 
 const ENV = {
   RA_POINT_ID: "11111111-1111-1111-1111-111111111111",
@@ -83,6 +84,24 @@ Deno.test("a client certificate needs its key, a key that fits, and tls_ca_only 
     await assertRejects(() => readTlsFiles(config), Error, "holds no PEM private key");
     await Deno.remove(cert);
     await assertRejects(() => readTlsFiles(config), Error, "Cannot use tls_client_cert_file:");
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});
+
+Deno.test("a client certificate of version 1 is refused where it would end the process", async () => {
+  const dir = await Deno.makeTempDir({ prefix: "tls-version-1-" });
+  try {
+    const file = (name: string) => join(dir, name);
+    await makeSelfSigned(file("v3.pem"), file("a.key"));
+    const [subject, csr] = ["/CN=till", file("a.csr")];
+    await run("openssl", ["req", "-new", "-key", file("a.key"), "-subj", subject, "-out", csr]);
+    const sign = ["-signkey", file("a.key"), "-days", "1", "-out", file("v1.pem")];
+    await run("openssl", ["x509", "-req", "-in", csr, ...sign]);
+    const [v1, v3] = ["v1.pem", "v3.pem"].map((name) => Deno.readTextFileSync(file(name)));
+    assertMatch(refuseVersion1(v1 ?? "", "2.7.11") ?? "", /X\.509 version 1: expected version 3/);
+    assertEquals(refuseVersion1(v1 ?? "", "2.9.6"), null);
+    assertEquals(refuseVersion1(v3 ?? "", "2.7.11"), null);
   } finally {
     await Deno.remove(dir, { recursive: true });
   }

@@ -1,8 +1,8 @@
 // deno-lint-ignore-file no-console -- a person runs this
 // Runs every command of docs/how-to/debian-package.md, except those that need a running systemd or another machine,
 // in a Debian 12 and 13 of their own, with a package of this source: installed, upgraded, removed and purged as a file,
-// and installed from a signed repository; and holds what stays. The playbook runs in Debian 12.
-// tests/vm/scenarios/package.ts has what needs a running system.
+// and installed from a signed repository; and holds what stays. The playbook runs in Debian 12. live.ts has what needs a
+// running systemd, tests/vm/scenarios/package.ts what needs a machine.
 //
 // `deno task test:package [DIR]`, as root; DIR keeps the systems that debootstrap installs there, so that the next
 // run does not do it again. Nothing outside DIR changes: the mounts are those of a private namespace.
@@ -13,9 +13,10 @@ import { exists } from "../../src/system/disk.ts";
 import { buildBinaries } from "../fixtures/binaries.ts";
 import { run } from "../fixtures/command.ts";
 import { Document } from "../fixtures/documents.ts";
+import { DEAF_PROGRAM, live, LIVE_VERSIONS } from "./live.ts";
 
 const SOURCE = new URL("../..", import.meta.url).pathname;
-const NEEDED = "ffmpeg,procps,systemd,systemd-sysv,udev,ca-certificates,gnupg,apt-utils";
+const NEEDED = "dbus,ffmpeg,procps,systemd,systemd-sysv,udev,ca-certificates,gnupg,apt-utils";
 /** What is installed; debootstrap cannot order the packages of Ansible in Debian 13. */
 const SYSTEMS = {
   debian12: { suite: "bookworm", packages: `${NEEDED},ansible-core,python3-apt` },
@@ -214,20 +215,20 @@ for (const [name, { suite, packages }] of Object.entries(SYSTEMS)) {
 }
 await run("cp", ["-r", join(SOURCE, "packaging"), join(dir, "work")]);
 const given = Deno.env.get("RECORDER_BINARY");
-const out = join(dir, "work/dist");
-const pack = async (program: string) => {
-  for (const version of VERSIONS) {
-    await run(
-      join(SOURCE, ".ci/debian_package"),
-      [SOURCE, program, "x86_64-unknown-linux-gnu", version, out],
-      { env: { SOURCE_DATE_EPOCH: "1795000000" } },
-    );
-  }
+const [out, files] = [join(dir, "work/dist"), join(dir, "live")];
+await Deno.mkdir(files, { recursive: true });
+const pack = async (program: string, version: string, out: string) => {
+  const args = [SOURCE, program, "x86_64-unknown-linux-gnu", version, out];
+  const env = { SOURCE_DATE_EPOCH: "1795000000" };
+  await run(join(SOURCE, ".ci/debian_package"), args, { env });
 };
-if (given !== undefined) await pack(given);
-else {
-  await using binaries = await buildBinaries();
-  await pack(binaries.x64);
+{
+  await using binaries = given === undefined ? await buildBinaries() : null;
+  const program = given ?? binaries?.x64 ?? "";
+  for (const version of VERSIONS) await pack(program, version, out);
+  for (const version of LIVE_VERSIONS.good) await pack(program, version, files);
+  await Deno.writeTextFile(join(dir, "deaf"), DEAF_PROGRAM, { mode: 0o755 });
+  await pack(join(dir, "deaf"), LIVE_VERSIONS.deaf, files);
 }
 await run("lintian", ["--allow-root", "--fail-on", "error,warning", join(out, DEB)]);
 console.log("✔ lintian finds no error and no warning");
@@ -237,5 +238,6 @@ for (const name of Object.keys(SYSTEMS) as (keyof typeof SYSTEMS)[]) {
   await removed(place);
   await upgraded(place);
   await fromRepository(place);
+  await live(join(dir, name), files);
   if (name === "debian12") await byPlaybook(place);
 }

@@ -87,8 +87,11 @@ async function kills(shelf: (index: number) => ReturnType<typeof bucketShelf>): 
 }
 
 async function load(shelf: (dir: string) => Shelf): Promise<void> {
-  for (const receivers of [1, 4]) {
-    const loads = [60, 0].map((everyS) => ({ tills: tills ?? 0, seconds: seconds ?? 0, everyS }));
-    console.log(toMarkdown(await measure(loads, { dir, program: null, receivers, shelf })));
+  // A chunk a minute from each till first: that is what shops do.
+  for (const everyS of [60, 0]) {
+    for (const receivers of [1, 4]) {
+      const one = { tills: tills ?? 0, seconds: seconds ?? 0, everyS };
+      console.log(toMarkdown(await measure([one], { dir, program: null, receivers, shelf })));
+    }
   }
 }

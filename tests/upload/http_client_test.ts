@@ -18,6 +18,7 @@ import {
 } from "../../src/upload/http_client.ts";
 import { type Network, systemNetwork } from "../../src/upload/network.ts";
 import type { Step } from "../../src/upload/open_connection.ts";
+import { close } from "../../src/upload/transport.ts";
 import { temporaryCertificates } from "../fixtures/certificates.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
 import { rawServer } from "../fixtures/tcp_server.ts";
@@ -350,6 +351,55 @@ Deno.test("a server that stays silent in each TLS handshake takes no descriptors
     await until(() => connections === ended.length);
   }
   await until(() => descriptors() <= before);
+});
+
+Deno.test("an attempt that fails before its TLS handshake takes no descriptors", async () => {
+  const descriptors = () => [...Deno.readDirSync("/proc/self/fd")].length;
+  const unusable = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+  const rows: readonly (readonly [hostname: string, caCerts: string[], said: RegExp])[] = [
+    ["ends-.test", [], /Invalid hostname/],
+    ["localhost", [unusable], /BadEncoding/],
+    ["aborted.test", [], /Bad resource ID/],
+  ];
+  await using server = rawServer(() => Promise.resolve());
+  const { port } = new URL(server.url);
+  const network = systemNetwork();
+  const before = descriptors();
+  for (const [hostname, caCerts, said] of rows) {
+    const outer = await network.connect("127.0.0.1", Number(port), never);
+    const tls = { caCerts, isCaOnly: false, client: null };
+    const securing = network.secure(outer, hostname, tls, never);
+    if (hostname === "aborted.test") outer.close(); // as its owner does when it gives up
+    assertMatch((await assertRejects(() => securing, Error)).message, said);
+    close(outer);
+  }
+  // The server's ends are still open.
+  await until(() => descriptors() === before + rows.length);
+});
+
+Deno.test("a connection that is made at the moment of an abort is closed", async () => {
+  let ended = 0;
+  await using server = rawServer(async (connection) => {
+    while (await connection.read(new Uint8Array(16)).catch(() => null) !== null);
+    ended++;
+  });
+  const stop = new AbortController();
+  const real = Deno.connect;
+  // As Deno does: what it was told to abort is not returned, even if it has been made.
+  Deno.connect =
+    (({ signal, ...options }: Deno.ConnectOptions) =>
+      real(options).then((connection) => {
+        stop.abort(new Error("stop!"));
+        signal?.throwIfAborted();
+        return connection;
+      })) as typeof Deno.connect;
+  try {
+    using client = makeClient(server.url);
+    await assertRejects(() => post(client, { signal: stop.signal }), Error, "stop!");
+    await until(() => ended === 1);
+  } finally {
+    Deno.connect = real;
+  }
 });
 
 // ---- names and addresses

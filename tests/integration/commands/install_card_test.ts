@@ -28,3 +28,18 @@ Deno.test("a card that cannot be written sets the till up, and keeps the file wi
   assertMatch(config, /^point_id: 11111111-/m);
   assertEquals(await Deno.readTextFile(take), file);
 });
+
+Deno.test("output that cannot be written ends neither an installation nor its removal halfway", async () => {
+  const fixture = new URL("../../fixtures/installed_system.ts", import.meta.url);
+  const script = `import { makeRoot } from "${fixture}";
+await using system = await makeRoot();
+const unit = system.root + "/etc/systemd/system/recorder-agent.service";
+const isThere = () => Deno.stat(unit).then(() => true, () => false);
+const installed = [await system.install({ print: undefined }), await isThere()];
+const removed = [await system.uninstall({ print: undefined }), await isThere()];
+console.error(JSON.stringify([installed, removed]));`;
+  const { stderr } = await new Deno.Command("/bin/sh", {
+    args: ["-c", 'exec "$0" eval --no-check "$1" > /dev/full', Deno.execPath(), script],
+  }).output();
+  assertEquals(new TextDecoder().decode(stderr), "[[0,true],[0,false]]\n");
+});

@@ -11,6 +11,7 @@ const UPDATES = "var/lib/recorder-agent-update";
 const TRIAL = `${UPDATES}/trial`;
 const CONFIG = "etc/recorder-agent/config.yaml";
 const LIVE = { "run/systemd/system/x": "" };
+const UNITS = new URL("../../../packaging/debian", import.meta.url);
 const JUDGE = "recorder-agent-update.service";
 
 interface System {
@@ -23,7 +24,10 @@ interface System {
   readonly decidesLate?: boolean;
 }
 
-/** Runs one of the scripts. Returns its calls, and what is then in a file; null: it does not exist. */
+/**
+ * Runs one of the scripts. Returns its calls, which of the files are left, and what is then in those of an update;
+ * null: it does not exist.
+ */
 async function runScript(
   [name, ...args]: readonly [string, ...string[]],
   { files, state = "inactive", disabled = [], decidesLate = false }: System,
@@ -73,6 +77,7 @@ deb-systemd-helper() {
     const paths = [PROGRAM, UNIT].map((path) => `${path}.old`).concat(TRIAL);
     return {
       kept: paths.map(found),
+      left: Object.keys(files).filter((path) => found(path) !== null),
       calls: (found("calls") ?? "").trim().split("\n").filter((call) => call !== ""),
     };
   } finally {
@@ -80,6 +85,10 @@ deb-systemd-helper() {
   }
 }
 
+const COPIED = {
+  "usr/local/bin/recorder-agent": "copied",
+  "etc/systemd/system/recorder-agent.service": "",
+};
 const UPGRADE = ["preinst", "upgrade", "2"] as const;
 const CONFIGURE = ["postinst", "configure", "2"] as const;
 const TWO = { [PROGRAM]: "two", [`${PROGRAM}.old`]: "one", [UNIT]: "unit two" };
@@ -100,7 +109,7 @@ Deno.test("an upgrade asks for the trial before the program is replaced, unless 
   const keptBy = async (system: System) => (await runScript(UPGRADE, system)).kept;
   assertEquals(await keptBy({ files, state: "active" }), ["two", null, "to=3\n"]);
   assertEquals(await keptBy({ files }), ["two", null, null]);
-  const copied = { ...files, "usr/local/bin/recorder-agent": "copied" };
+  const copied = { ...files, ...COPIED };
   assertEquals(await keptBy({ files: copied, state: "active" }), ["two", null, null]);
 });
 
@@ -129,6 +138,13 @@ Deno.test("a program that gets ready, or ends again and again, is replaced on tr
     assertEquals((await runScript(UPGRADE, { files, state })).kept[2], null, state);
     assertEquals((await runScript(CONFIGURE, { files, state })).kept[2], null, state);
   }
+});
+
+Deno.test("a program on trial that is replaced while it is stopped leaves its trial to the new one", async () => {
+  const files = { ...TWO, ...LIVE, [TRIAL]: "to=2\nbefore=a\nheard=yes\n" };
+  const { kept: [, , trial], calls } = await runScript(CONFIGURE, { files });
+  assertEquals(trial, "to=3\nheard=yes\n");
+  assert(!calls.includes(`systemctl start ${JUDGE}`), "nothing that was stopped is started");
 });
 
 Deno.test("an upgrade during a trial is judged by what the last accepted program heard", async () => {
@@ -170,4 +186,41 @@ Deno.test("what is installed again after it was removed is started; an upgrade s
   assert(!upgrade.calls.includes(started));
   const first = await runScript(["postinst", "configure", ""], { files });
   assertEquals(first.calls.slice(-2), ["helper enable recorder-agent.service", started]);
+});
+
+Deno.test("a purge removes the links of LEDs, and leaves what an operator has put beside them", async () => {
+  const wants = "etc/systemd/system/recorder-agent.service.wants";
+  const own = `${wants}/till-display.service`;
+  const drop = "etc/systemd/system/recorder-agent.service.d/nice.conf";
+  const files = {
+    [`${wants}/recorder-agent-led@ACT.service`]: "",
+    [own]: "",
+    [drop]: "",
+    [CONFIG]: "",
+  };
+  assertEquals((await runScript(["postrm", "purge"], { files })).left, [own, drop]);
+});
+
+Deno.test("before a removal nothing of the package runs any more, a setup that waits included", async () => {
+  const { calls } = await runScript(["prerm", "remove"], { files: LIVE, state: "active" });
+  const services = (await Array.fromAsync(Deno.readDir(UNITS))).map(({ name }) => name)
+    .filter((name) => name.endsWith(".service"));
+  assert(services.length > 0);
+  for (const name of [...services, JUDGE, "recorder-agent.service"]) {
+    assert(calls.some((call) => call.startsWith("invoke stop ") && call.includes(name)), name);
+  }
+});
+
+Deno.test("a copied program without its unit is in charge of nothing", async () => {
+  const does = async (script: readonly [string, ...string[]], copied: Record<string, string>) => {
+    const files = { [PROGRAM]: "two", ...LIVE, [CONFIG]: "", ...copied };
+    const { kept, calls, left } = await runScript(script, { files, state: "active" });
+    return kept[2] !== null || calls.some((call) => call.includes(" stop ")) ||
+      !left.includes(CONFIG);
+  };
+  const { "usr/local/bin/recorder-agent": program } = COPIED;
+  for (const script of [UPGRADE, ["prerm", "remove"], ["postrm", "purge"]] as const) {
+    assertEquals(await does(script, COPIED), false, script[0]);
+    assert(await does(script, { "usr/local/bin/recorder-agent": program }), script[0]);
+  }
 });
