@@ -46,14 +46,18 @@ Deno.test("with a wrong token all chunks stay, one probe is sent every retry_max
 
 Deno.test("an outage that turns into another failure is logged again, and one problem is listed", async () => {
   const clock = new SimulatedClock(START_MS);
-  await using rig = await UploadRig.start([], { clock, retryMaxMs: 300_000 });
+  const options = { clock, retryMinMs: 300_000, retryMaxMs: 300_000 };
+  await using rig = await UploadRig.start([], options);
   rig.server.script.push({ kind: "html200" }, { kind: "redirect", location: "https://x.invalid" });
   rig.server.behaviour = { kind: "status", status: 500, body: `the token ${TOKEN} is fine` };
   await rig.put(0);
-  await until(() => clock.sleepers === 1);
-  assertEquals(rig.problems, ["upload_misconfigured"]);
+  const waitsFor = (code: string) =>
+    until(() => rig.problems.join() === code && clock.sleepers === 1);
+  await waitsFor("upload_failing");
   await clock.advance(300_000);
-  await until(() => rig.problems.join() === "upload_failing");
+  await waitsFor("upload_misconfigured");
+  await clock.advance(300_000);
+  await waitsFor("upload_failing");
   assertEquals(rig.said().map((line) => line.split(":")[0]), [
     "Chunks wait because delivery fails",
     "Nothing can be delivered with these settings",
