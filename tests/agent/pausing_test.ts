@@ -6,7 +6,6 @@ import { Pausing } from "../../src/agent/pausing.ts";
 import { Status } from "../../src/status/status.ts";
 import { ids } from "../fixtures/chunks.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
-import { settled } from "../fixtures/settled.ts";
 import { capturedLog, until } from "../fixtures/temp_spool.ts";
 
 const START = Date.UTC(2026, 10, 29, 12);
@@ -113,7 +112,8 @@ Deno.test("a pause of an earlier run that is over by the synchronized clock ends
   second.pausing.clockTrusted();
   assertEquals([second.pausing.leftMs(), second.changes(), second.problem()], [0, 1, undefined]);
   await until(() => !existsSync(join(first.spoolDir, "pause.json")));
-  await settled(); // the program has heard that the file is gone
+  // The next write waits until that one has ended.
+  await second.pausing.control({ command: "pause", seconds: 60 });
   await Deno.remove(first.spoolDir, { recursive: true });
 });
 
