@@ -5,7 +5,14 @@ import { NoMicrophoneError } from "../../../src/microphone/microphone_choice.ts"
 import { SystemMicrophones } from "../../../src/microphone/microphones.ts";
 import { run } from "../../fixtures/command.ts";
 import { withFakePrograms } from "../../fixtures/fake_programs.ts";
-import { microphonesRig as setUp } from "../../fixtures/microphones_rig.ts";
+import { microphonesRig } from "../../fixtures/microphones_rig.ts";
+
+/** With the real `find` and `grep`: a simulated one never waits. */
+async function setUp(...system: Parameters<typeof microphonesRig>) {
+  const rig = await microphonesRig(...system);
+  const { run: _, ...options } = rig.options;
+  return { ...rig, options, microphones: new SystemMicrophones(options) };
+}
 
 Deno.test("a card whose serial number cannot be read does not hide other cards", async () => {
   await using setup = await setUp("two_equal_usb_microphones", "usb:1-1.3");
