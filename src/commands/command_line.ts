@@ -52,7 +52,7 @@ Options:
       --device ID       join, verify: only chunks of this device
       --gaps MODE       join: what missing sound becomes: silence (default), chain (a new stream in
                         the same file) or split (a new file)
-      --seconds N       demo: end after N seconds (default: 20; 0: at Ctrl-C)
+      --seconds N       demo: end after N seconds of sound (default: 20; 0: at Ctrl-C)
       --dir DIR         demo, receive: folder for the received recordings (default of demo:
                         ./demo-recordings)
       --listen A:PORT   receive: address and port (default: 127.0.0.1:8043)

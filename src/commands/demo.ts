@@ -14,7 +14,7 @@ import { DEFAULT_MAX_MB, Receiver } from "../receive/receiver.ts";
 import { oneToken } from "../receive/token_file.ts";
 import { HeldLines } from "../system/held_lines.ts";
 import { type LevelName, startLog } from "../system/log.ts";
-import { type Clock, deadline, systemClock } from "../system/clock.ts";
+import { type Clock, systemClock } from "../system/clock.ts";
 import { OPUS_RATE } from "../chunk/opus.ts";
 import { runJoin } from "./join.ts";
 import type { HealthReport } from "../status/status.ts";
@@ -29,6 +29,8 @@ export interface DemoOptions {
 
 const TOKEN = "demo-token";
 const CHUNK_SECONDS = 5;
+/** The demo is not longer than this without sound. */
+const START_MS = 60_000;
 /** How long the demo waits for the level of a delivered chunk, and how often the demo looks for it. */
 const LEVEL_WAIT_MS = 1000;
 const LEVEL_LOOK_MS = 50;
@@ -82,7 +84,11 @@ export async function runDemo(options: DemoOptions, stop: AbortSignal): Promise<
   });
   const spoolDir = await Deno.makeTempDir({ prefix: "recorder-agent-demo-" });
   try {
-    using limit = deadline(options.seconds > 0 ? options.seconds * 1000 : 2 ** 31 - 1, stop);
+    const over = new AbortController();
+    const signal = AbortSignal.any([stop, over.signal]);
+    const timing = options.seconds > 0
+      ? recorded(options.seconds, () => agent, signal).then(() => over.abort())
+      : null;
     await runAgent({
       config: demoConfig(spoolDir, `http://127.0.0.1:${receiver.port}`),
       log,
@@ -95,7 +101,9 @@ export async function runDemo(options: DemoOptions, stop: AbortSignal): Promise<
         agent = running;
         printHeader(options, running, dir);
       },
-    }, limit.signal);
+    }, signal);
+    over.abort();
+    await timing;
     await printed;
     return await printSummary(arrived, agent, dir);
   } finally {
@@ -103,6 +111,21 @@ export async function runDemo(options: DemoOptions, stop: AbortSignal): Promise<
     held.flush();
     await Deno.remove(spoolDir, { recursive: true });
   }
+}
+
+/** Resolves when so much sound has been recorded, or has not come at all, or when the signal aborts. */
+async function recorded(
+  seconds: number,
+  agent: () => RunningAgent | undefined,
+  signal: AbortSignal,
+): Promise<void> {
+  const endMs = systemClock.monotonicMs() + START_MS;
+  // A slow machine needs some of this time to start ffmpeg.
+  while (agent()?.report().recording !== true && systemClock.monotonicMs() < endMs) {
+    await systemClock.sleep(100, signal);
+    if (signal.aborted) return;
+  }
+  await systemClock.sleep(seconds * 1000, signal);
 }
 
 /** The defaults, except for values that make a run short and leave no trace. */

@@ -71,7 +71,7 @@ async function checkBinary(t: Deno.TestContext, command: readonly string[]): Pro
 
   await t.step("demo delivers every chunk and misses no sample", async () => {
     const cwd = await Deno.makeTempDir();
-    // On a busy machine, an emulated program needs some seconds to start ffmpeg.
+    // On a busy machine, an emulated program needs some seconds for a chunk.
     const isEmulated = command.length > 1;
     const seconds = isEmulated ? "20" : "6";
     try {
