@@ -9,12 +9,13 @@ import type { Left } from "../../fixtures/deaf_peers.ts";
 
 const PROGRAM = join(import.meta.dirname ?? ".", "../../fixtures/deaf_peers.ts");
 /**
- * Of ten peers. Deno 2.7 keeps sockets that are written to; the program then makes no more than four, and one that
- * is made while the one before is closed.
+ * Of ten peers: a leak costs one for each. On a busy machine the last ones are still being closed. Deno 2.7 keeps
+ * sockets that are written to; the program then makes no more than four, and one that is made while the one before
+ * is closed.
  */
 const RUNTIMES: readonly (readonly [name: string, command: readonly string[], most: number])[] = [
-  ["this Deno", [Deno.execPath()], 1],
-  ["Deno 2.7", ["npx", "-y", "deno@2.7.11"], 5],
+  ["this Deno", [Deno.execPath()], 3],
+  ["Deno 2.7", ["npx", "-y", "deno@2.7.11"], 6],
 ];
 
 const MOVED = "nothing moved for 0.1 s";
