@@ -2,8 +2,8 @@
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path/join";
-import { loadConfig } from "../../src/config/config.ts";
-import { makeRoot } from "../fixtures/installed_system.ts";
+import { loadConfig } from "../../../src/config/config.ts";
+import { makeRoot } from "../../fixtures/installed_system.ts";
 
 const FILE = `point_id: 11111111-1111-4111-8111-111111111111
 ingest_base_url: https://ingest.example.com
