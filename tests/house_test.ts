@@ -60,7 +60,7 @@ const PURE = [
   "src/receive/s3_settings.ts",
   "src/receive/shares.ts",
   "src/receive/store.ts",
-  "src/spool/name_run.ts",
+  "src/spool/name_block.ts",
   "src/spool/oldest_names.ts",
   "src/spool/retention.ts",
   "src/status/ledger.ts",
