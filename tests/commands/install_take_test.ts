@@ -1,7 +1,14 @@
 // Settings that are taken from a file, as at the first boot of a card.
 
-import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertRejects,
+  assertStringIncludes,
+} from "@std/assert";
 import { join } from "@std/path/join";
+import { wipeStep } from "../../src/commands/install_take.ts";
 import { loadConfig } from "../../src/config/config.ts";
 import { makeRoot } from "../fixtures/installed_system.ts";
 
@@ -62,6 +69,23 @@ Deno.test("a file is taken: its settings are in the configuration, its token in 
   assertEquals(await Deno.readTextFile(written), before);
   assertEquals(await Deno.readTextFile(token), "a-secret-token\n");
   assertEquals(await Deno.stat(board.take).catch(() => null), null);
+});
+
+Deno.test("what a link in place of the file leads to is not wiped", async () => {
+  const dir = await Deno.makeTempDir({ prefix: "wipe-" });
+  const [take, other] = [join(dir, "till.yaml"), join(dir, "shadow")];
+  await Deno.writeTextFile(other, "root:secret\n");
+  const { apply } = wipeStep(take);
+  for (const put of [Deno.symlink, Deno.link]) {
+    await put(other, take);
+    await assertRejects(apply, Error, put === Deno.symlink ? "not a regular" : "another file");
+    await Deno.remove(take);
+    assertEquals(await Deno.readTextFile(other), "root:secret\n");
+  }
+  await Deno.rename(other, take);
+  await apply();
+  assertEquals(await Array.fromAsync(Deno.readDir(dir)), []);
+  await Deno.remove(dir);
 });
 
 Deno.test("ids that the file does not give are those of the board: others on another board, the same ones again", async () => {
