@@ -109,6 +109,7 @@ export async function runAgent(options: AgentOptions, stop: AbortSignal): Promis
       wasCutOff: recovered > 0,
       declaredEndsMs: await declaredEnds(config.spoolDir),
       boot,
+      pause: () => pausing.earlier(),
     };
     const { clockProbe: probe, microphone } = options;
     const clockSync = new ClockSync({

@@ -542,6 +542,7 @@ export class Recorder {
     const cause = causeBeforeStart(before, {
       bootUnixMs,
       missingMs: toMs - fromMs,
+      begunMs: this.#begunMs,
       scheduledMs: gaps.reduce((sum, { startMs, endMs }) => sum + endMs - startMs, 0),
     });
     const undeclared = scheduledBetween(
