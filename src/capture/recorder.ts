@@ -19,7 +19,7 @@ import { ChannelKeeper, type OpenChannels } from "./channel_keeper.ts";
 import { type Before, causeBeforeStart, ChunkChain } from "./chunk_chain.ts";
 import { alsaEnvironment } from "./alsa_config.ts";
 import { FfmpegMissingError, type StartFfmpeg } from "./ffmpeg.ts";
-import { appendGap, isNormalEdge } from "../status/gap_log.ts";
+import { isNormalEdge } from "../status/gap_log.ts";
 import { type Gap, Ledger, type LedgerBalance } from "../status/ledger.ts";
 import { NoMicrophoneError } from "../microphone/microphone_choice.ts";
 import { type Mixer, mixerOf } from "../microphone/mixer.ts";
@@ -590,7 +590,7 @@ export class Recorder {
     if (isNormalEdge(record)) log.info("Sound is missing.", record);
     else log.warning("Sound is missing.", record);
     status.gapDeclared({ start: record.start, ms: record.ms, cause });
-    this.#note("gaps.jsonl", () => appendGap(spool.dir, record));
+    this.#note("gaps.jsonl", () => spool.gaps.append(record));
   }
 
   /** Queues a write; writes run one after the other. A failed write is logged and stops nothing else. */
