@@ -56,7 +56,7 @@ export class CaptureOptionsMaker {
         onLevels: (levels) => status.history.heard(levels),
       },
       audioChannel: config.audioChannel,
-      level: { volume: config.captureVolume, agc: config.captureAgc },
+      mixer: { volume: config.captureVolume, agc: config.captureAgc },
       syncIntervalMs: config.syncIntervalS * 1000,
       tags: {
         POINT_ID: config.pointId,

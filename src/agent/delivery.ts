@@ -85,7 +85,7 @@ export class Delivery {
       concurrency: config.uploadConcurrency,
       timeoutMs: config.uploadTimeoutS * 1000,
       maxSpoolBytes: config.maxSpoolGb * BYTES_PER_GB,
-      clockWaitMs: (name: ChunkName) => {
+      deferMs: (name: ChunkName) => {
         const { provisional } = name;
         if (provisional?.bootId === boot.id) return Math.max(0, waitEndsMs - clock.monotonicMs());
         const endMs = (name.startUnixUs + name.durationUs) / 1000;

@@ -26,7 +26,7 @@ import { type Mixer, mixerOf } from "../microphone/mixer.ts";
 import { MicrophoneKeeper } from "../microphone/microphone_keeper.ts";
 import { keyOf, type Microphone, type Microphones } from "../microphone/microphones.ts";
 import { SoundWatch } from "./sound_watch.ts";
-import { type LevelSetting, VolumeKeeper } from "./volume_keeper.ts";
+import { MixerKeeper, type MixerSetting } from "./mixer_keeper.ts";
 import { recordStream, type StreamDeps, type StreamEnd, type StreamOptions } from "./stream.ts";
 
 /** The schedule is checked at least this often, because the clock may be stepped at any time. */
@@ -60,8 +60,8 @@ export interface RecorderOptions {
   readonly stream: Omit<StreamOptions, "tags">;
   /** Which channels of a microphone that has several are recorded. @default "auto" */
   readonly audioChannel?: ChannelSetting;
-  /** Level to set at each microphone; default: none. */
-  readonly level?: LevelSetting;
+  /** What to set at each microphone; default: nothing. */
+  readonly mixer?: MixerSetting;
   /** How much sound a power cut may cost, ms. */
   readonly syncIntervalMs: number;
   /** Comments that every chunk carries, besides those about stream and microphone. */
@@ -118,7 +118,7 @@ export class Recorder {
   #reopen = () => {};
   /** Why: the cause of the gap. */
   #reopenCause = "settings_changed";
-  readonly #volume: VolumeKeeper;
+  readonly #mixer: MixerKeeper;
   /** Ends the wait for the end of a pause. */
   readonly #pauseChanged = new Wakeup();
   /**
@@ -160,8 +160,8 @@ export class Recorder {
     this.#sound = new SoundWatch(() => new ProblemReport(deps));
     this.#keeper = this.#makeKeeper();
     this.#channels = this.#makeChannelKeeper();
-    const noLevel: LevelSetting = { volume: null, agc: null };
-    this.#volume = new VolumeKeeper(() => this.#options.level ?? noLevel, {
+    const asItIs: MixerSetting = { volume: null, agc: null };
+    this.#mixer = new MixerKeeper(() => this.#options.mixer ?? asItIs, {
       ...deps,
       spoolDir: deps.spool.dir,
       mixerOf: deps.mixerOf ??
@@ -231,7 +231,7 @@ export class Recorder {
     try {
       await this.#followSchedule(signal);
     } finally {
-      await Promise.all([this.#writer.finish(), this.#volume.finish()]);
+      await Promise.all([this.#writer.finish(), this.#mixer.finish()]);
       this.#closeBooks("stopping");
       await this.#notes;
     }
@@ -373,14 +373,14 @@ export class Recorder {
         ? openUntil(signal, (signal) => keeper.betterComes(signal))
         : null;
       // Neither is awaited: the level must not delay the sound, nor the next attempt.
-      this.#volume.open(microphone);
+      this.#mixer.open(microphone);
       for (const source of microphone.attempts) {
         end = await this.#recordChannels(source, microphone, better?.signal ?? signal);
         // The next way to open the same microphone can only help if the format was not offered.
         if (end.soundEndMs !== null || end.diagnosis?.code !== problems.format.code) break;
       }
-      if (end.diagnosis === null) this.#volume.close(microphone);
-      else this.#volume.lost(microphone);
+      if (end.diagnosis === null) this.#mixer.close(microphone);
+      else this.#mixer.lost(microphone);
       const isBetter = better?.signal.aborted && !signal.aborted;
       if (isBetter && end.soundEndMs !== null) this.#gapCause = "microphone_changed";
       if (end.diagnosis === null) return end;
@@ -623,9 +623,9 @@ export class Recorder {
 
 /** Whether the microphone must be opened again for these options. */
 export function opensOtherwise(before: RecorderOptions, after: RecorderOptions): boolean {
-  const opening = ({ audioChannel, level, stream }: RecorderOptions) => {
+  const opening = ({ audioChannel, mixer, stream }: RecorderOptions) => {
     const { sampleRate, bitrateKbps, gainDb, highpassHz } = stream;
-    return JSON.stringify([audioChannel, level, sampleRate, bitrateKbps, gainDb, highpassHz]);
+    return JSON.stringify([audioChannel, mixer, sampleRate, bitrateKbps, gainDb, highpassHz]);
   };
   return before.microphones !== after.microphones || opening(before) !== opening(after);
 }
