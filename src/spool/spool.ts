@@ -34,6 +34,7 @@ import {
   syncDirectory,
   writeWhole,
 } from "../system/disk.ts";
+import { GapLog } from "../status/gap_log.ts";
 import type { Tally } from "../status/tally.ts";
 import { DeliveredDeletions } from "./delivered_deletions.ts";
 import { Folder } from "./folder.ts";
@@ -80,6 +81,8 @@ export class Spool {
   keepsDelivered = true;
   /** Delivered chunks that were deleted. */
   readonly deliveredDeletions = new DeliveredDeletions();
+  /** Declared gaps, gaps.jsonl. */
+  readonly gaps: GapLog;
   /** Sound in chunks that another process put into outbox/ since the spool was opened, microseconds. */
   returnedUs = 0;
   /** Called when the number of refused chunks may have changed, by another process, too. */
@@ -99,6 +102,7 @@ export class Spool {
     timing: WatchTiming,
   ) {
     this.dir = dir;
+    this.gaps = new GapLog(dir);
     this.#lock = lock;
     const folder = (sub: ChunkDir) => new Folder(join(dir, sub), heldNames, timing);
     const [outbox, uploaded, rejected] = [folder("outbox"), folder("uploaded"), folder("rejected")];
