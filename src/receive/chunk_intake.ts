@@ -27,7 +27,7 @@ const MAX_FIELD_BYTES = 1024;
 const STORE_MS = 60_000;
 /** While this many operations of the store hang, no others begin. */
 const MAX_HANGING = 16;
-/** When a client may try again. */
+/** When a client may try again, unless the store knows better. */
 const RETRY_S = 30;
 const OGG = [0x4f, 0x67, 0x67, 0x53];
 
@@ -89,7 +89,8 @@ export class ChunkIntake {
       if (error instanceof StoreFailure) {
         const failure = repeating("store", { error: error.message, status, peer });
         log.error("A chunk cannot be kept.", failure);
-        return json(status, { status: "error", error: reason }, { "retry-after": String(RETRY_S) });
+        const retry = { "retry-after": String(error.retryS ?? RETRY_S) };
+        return json(status, { status: "error", error: reason }, retry);
       }
       log.warning(
         "Refused an upload: {reason}",
