@@ -6,8 +6,10 @@ import {
   fromRecord,
   leftMs,
   pauseFor,
+  type PauseSpan,
   type PauseState,
   RUNNING,
+  spanOf,
   toRecord,
   withTrueTime,
 } from "../capture/pause.ts";
@@ -55,6 +57,8 @@ export class Pausing {
   #state: PauseState = RUNNING;
   /** When the last pauses were requested, monotonic ms. */
   #askedMs: readonly number[] = [];
+  /** As it was when this run began. */
+  #takenUp: PauseState = RUNNING;
   /** The last write; the next one waits for it, so that the disk has what was asked for last. */
   #writing: Promise<unknown> = Promise.resolve();
 
@@ -68,7 +72,7 @@ export class Pausing {
   async takeUp(): Promise<void> {
     try {
       const record = JSON.parse(await readWholeText(this.#path, MAX_BYTES));
-      this.#state = fromRecord(record, this.#now(), MAX_PAUSE_S * 1000);
+      this.#state = this.#takenUp = fromRecord(record, this.#now(), MAX_PAUSE_S * 1000);
     } catch {
       return; // there is none
     }
@@ -78,6 +82,11 @@ export class Pausing {
   /** How much longer nothing is recorded, ms; 0: it is not paused. */
   leftMs(): number {
     return leftMs(this.#state, this.#deps.clock.monotonicMs());
+  }
+
+  /** The pause of an earlier run that was taken up; it may be over. */
+  earlier(): PauseSpan | null {
+    return spanOf(this.#takenUp, this.#now(), this.#deps.clockSync.isTrusted);
   }
 
   /** Call this when the system clock has become synchronized: the pause of an earlier run may be over. */

@@ -127,7 +127,8 @@ async function orSay([name, run]: Check): Promise<readonly Finding[]> {
   }
 }
 
-async function checkConfig(
+/** Whether the service can read its configuration, what is wrong with it, and what it sets. It starts no program. */
+export async function checkConfig(
   { config: explicit, executable = "", ...options }: CheckOptions,
 ): Promise<
   { config: Config | null; found: Finding[]; isSetUp: boolean; environment: Environment }

@@ -7,20 +7,14 @@ import { exists } from "../system/disk.ts";
 
 /** The folders of a spool. */
 const SPOOL_FOLDERS = ["recording", "outbox", "uploaded", "rejected"];
+/** Files of this program in spool_dir that are replaced: a power cut leaves NAME.tmp. */
+const REPLACED = "gaps.jsonl microphone.json channels.json mixer.json pause.json last_deleted"
+  .split(" ");
 /** The entries of this program in spool_dir. Other files there are never removed. */
 export const SPOOL_ENTRIES: readonly string[] = [
   ...SPOOL_FOLDERS,
-  ...["lock", "gaps.jsonl", "microphone.json", "channels.json", "mixer.json", "pause.json"],
-  ...["last_deleted", "alsa.conf", "channels.sock", "levels.sock", "sound.sock", "control.sock"],
-  // What a power cut leaves of a file that was being replaced.
-  ...[
-    "gaps.jsonl.tmp",
-    "microphone.json.tmp",
-    "channels.json.tmp",
-    "mixer.json.tmp",
-    "pause.json.tmp",
-    "last_deleted.tmp",
-  ],
+  ...["lock", "alsa.conf", "channels.sock", "levels.sock", "sound.sock", "control.sock"],
+  ...REPLACED.flatMap((name) => [name, `${name}.tmp`]),
 ];
 /** What `check` leaves there if it is killed. */
 const TRIAL = /^\.check-\d+$/;

@@ -129,6 +129,15 @@ Deno.test("an id in the file counts, and a setting of the command line counts mo
   assertEquals(config.chunkSeconds, 20);
 });
 
+Deno.test("the device of the name null is taken as one, and an empty value leaves the key out", async () => {
+  await using board = await booted(`${FILE}audio_device: "null"\n`);
+  assertEquals(await board.setUp(), 0, board.system.said());
+  assertEquals((await board.config()).audioDevice, "null");
+  await Deno.writeTextFile(board.take, 'audio_device: ""\n');
+  assertEquals(await board.setUp(), 0, board.system.said());
+  assertEquals((await board.config()).audioDevice, null);
+});
+
 Deno.test("a file of a text editor of Windows is understood", async () => {
   await using board = await booted(`\uFEFF${FILE.replaceAll("\n", "\r\n")}`);
   assertEquals(await board.setUp(), 0, board.system.said());
