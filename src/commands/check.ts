@@ -107,7 +107,7 @@ function checksOf(
       (config) =>
         Promise.resolve(checkSchedule(config, systemClock.unixMs(), Temporal.Now.timeZoneId())),
     ),
-    ["microphone", () => checkMicrophone(config)],
+    ["microphone", async () => checkMicrophone(config, {}, (await unit)?.UID)],
     ["service", async () => checkService(await unit, config)],
     ["user", async () => checkUser(await unit)],
     withConfig(["spool"], async (config) => checkSpool(config, await unit)),
