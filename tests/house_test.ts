@@ -37,6 +37,7 @@ const PURE = [
   "src/config/sources.ts",
   "src/config/transport.ts",
   "src/config/words.ts",
+  "src/capture/before_start.ts",
   "src/capture/causes.ts",
   "src/capture/channel_meter.ts",
   "src/capture/chunk_chain.ts",

@@ -1,6 +1,6 @@
 // The capture side: the options of the recorder, from the settings in force. It decides nothing.
 
-import type { Before } from "../capture/chunk_chain.ts";
+import type { Before } from "../capture/before_start.ts";
 import type { RecorderOptions } from "../capture/recorder.ts";
 import type { Config } from "../config/config.ts";
 import { phaseOf } from "../config/phase.ts";

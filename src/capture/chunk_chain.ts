@@ -4,63 +4,7 @@
 import type { ChunkName, PartName } from "../chunk/chunk_name.ts";
 import type { ChunkTimes } from "../chunk/chunk_times.ts";
 import type { Boot } from "../system/clock_sync.ts";
-import type { PauseSpan } from "./pause.ts";
-
-/** What the spool says about the time before this start of the program. */
-export interface Before {
-  /** The chunk that was recorded last; null if the spool has none. */
-  readonly chunk: ChunkName | null;
-  /** Whether it was cut off, by a crash or a power cut. */
-  readonly wasCutOff: boolean;
-  /** Unix milliseconds: sound that is missing before each of these times has been declared. */
-  readonly declaredEndsMs: readonly number[];
-  readonly boot: Boot;
-  /** The pause that an earlier run had begun, and this start took up. @default there was none */
-  readonly pause?: () => PauseSpan | null;
-}
-
-/** Causes of a gap before the first chunk of a run, or of a day. */
-type CauseBefore =
-  | "outside_schedule"
-  | "paused"
-  | "machine_restarted"
-  | "program_killed"
-  | "not_running";
-
-/** A gap of less scheduled time than this is the edge of a schedule that ended or began. */
-const EDGE_MS = 3000;
-
-/** Why nothing was recorded between the last chunk and this start. */
-export function causeBeforeStart(
-  { chunk, wasCutOff, boot, pause = () => null }: Before,
-  now: {
-    readonly bootUnixMs: number;
-    readonly missingMs: number;
-    readonly scheduledMs: number;
-    /** Of this start, monotonic. */
-    readonly begunMs: number;
-  },
-): CauseBefore {
-  if (now.scheduledMs < EDGE_MS && now.missingMs > now.scheduledMs + 1000) {
-    return "outside_schedule";
-  }
-  // If the clock went back, nobody knows how long nothing was recorded.
-  const { startMs, endMs } = pause() ?? { startMs: Infinity, endMs: -Infinity };
-  const pausedMs = Math.min(endMs, now.begunMs) - Math.max(startMs, now.begunMs - now.missingMs);
-  if (now.missingMs > 0 ? pausedMs > now.missingMs / 2 : endMs > now.begunMs) return "paused";
-  if (chunk !== null && isOfAnotherBoot(chunk, boot, now)) return "machine_restarted";
-  return wasCutOff ? "program_killed" : "not_running";
-}
-
-function isOfAnotherBoot(
-  { provisional, startUnixUs, durationUs }: ChunkName,
-  boot: Boot,
-  { bootUnixMs, missingMs }: { readonly bootUnixMs: number; readonly missingMs: number },
-): boolean {
-  if (provisional !== undefined) return provisional.bootId !== boot.id;
-  // A chunk from the future: the clock went back, as that of a Pi does when the power fails.
-  return missingMs < -EDGE_MS || (startUnixUs + durationUs) / 1000 < bootUnixMs;
-}
+import type { Before } from "./before_start.ts";
 
 /** The end of the last chunk, on the clocks that are comparable with those of the next one. */
 interface Link {

@@ -1,5 +1,6 @@
 import { assertEquals } from "@std/assert";
-import { type Before, causeBeforeStart, ChunkChain } from "../../src/capture/chunk_chain.ts";
+import { type Before, causeBeforeStart } from "../../src/capture/before_start.ts";
+import { ChunkChain } from "../../src/capture/chunk_chain.ts";
 import type { ChunkName } from "../../src/chunk/chunk_name.ts";
 import { makeName } from "../fixtures/chunks.ts";
 

@@ -1,6 +1,7 @@
 // Simulates a day of 14 h with the real cutter, timeline and ledger. A microphone's clock produces the
 // packets, and two clocks tell the time. Only ffmpeg and the disk are left out.
 
+import type { GapCause } from "../../src/status/ledger.ts";
 import { isSilent } from "../../src/status/levels.ts";
 import { assert, assertEquals } from "@std/assert";
 import { getLogger } from "@logtape/logtape";
@@ -48,7 +49,7 @@ class Day {
   #held: OpusEvent[] = [];
   /** True time of the stream's sample 0, by the microphone's clock. */
   #streamStartMs = MORNING;
-  #cause = "starting";
+  #cause: GapCause = "starting";
   /** When the last sample of each packet of this stream was really heard. */
   #heardMs: number[] = [];
   /** Samples of this stream in sealed chunks, and those of the open chunk that a decoder discards. */

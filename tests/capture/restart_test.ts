@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path/join";
-import type { Before } from "../../src/capture/chunk_chain.ts";
+import type { Before } from "../../src/capture/before_start.ts";
 import { readChunkHeader } from "../../src/chunk/chunk_file.ts";
 import { makeName } from "../fixtures/chunks.ts";
 import { simulatedRecorder } from "../fixtures/simulated_recorder.ts";
