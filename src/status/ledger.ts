@@ -4,11 +4,11 @@
 
 import type { ProblemCode } from "./problems.ts";
 
-/** Why sound is missing, besides the problems in which no sound arrives; the reference says what each means. */
+/** Why sound is missing, besides the codes of problems; the reference says what each means. */
 export const GAP_CAUSES = [
   ...["starting", "stopping", "schedule_end", "outside_schedule", "paused"] as const,
   ...["settings_changed", "microphone_changed", "channel_changed"] as const,
-  ...["overrun", "late", "stream_damaged", "disk_failing", "evicted", "expired"] as const,
+  ...["overrun", "late", "stream_damaged", "evicted", "expired"] as const,
   ...["machine_restarted", "program_killed", "not_running", "unknown"] as const,
 ] as const;
 
