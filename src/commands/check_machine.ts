@@ -14,7 +14,7 @@ import { findOpenFolders } from "../spool/private_folders.ts";
 import { BYTES_PER_GB } from "../spool/retention.ts";
 import { asUser, ROOT, type User } from "../system/users.ts";
 import { failed, type Finding, ok, skipped, skippedAll, warning } from "./finding.ts";
-import { CONFIG_DIR, USER } from "./install_places.ts";
+import { CONFIG_DIR, TOKEN, USER } from "./install_places.ts";
 import { idOf } from "./install_files.ts";
 import { runProgram } from "./install_steps.ts";
 import { readHealth, SERVICE } from "./service.ts";
@@ -56,6 +56,7 @@ async function checkNamedFiles(config: Config, user: User): Promise<Finding[]> {
   for (const [key, { kind }] of Object.entries(table)) {
     const path = values.get(fieldOf(key));
     if (kind.refuseContent === undefined || typeof path !== "string") continue;
+    if (path === TOKEN) continue; // systemd hands it to the service
     const message = `the service cannot read ${path}, which ${key} names`;
     const fix = `sudo install -o root -g ${USER} -m 640 ${path} ${CONFIG_DIR}/`;
     if (HIDDEN.test(path)) {

@@ -370,6 +370,7 @@ Deno.test({
     assertEquals(await found(file), [`${right}; look at its folders, too`], "its folder is closed");
     await Deno.chmod(root, 0o755);
     assertEquals(await found(file), []);
+    assertEquals(await found("/etc/recorder-agent/token"), [], "systemd hands it over");
     const [hidden] = await found("/home/pi/token");
     assertMatch(hidden ?? "", /Files there are hidden from it: .* \/home\/pi\/token \/etc\/rec/);
     await Deno.remove(root, { recursive: true });
