@@ -17,7 +17,7 @@ import { failed, type Finding, ok, skipped, skippedAll, warning } from "./findin
 import { CONFIG_DIR, TOKEN, USER } from "./install_places.ts";
 import { idOf } from "./install_files.ts";
 import { runProgram } from "./install_steps.ts";
-import { readHealth, SERVICE } from "./service.ts";
+import { isForeignPort, readHealth, SERVICE } from "./service.ts";
 import { messageOf } from "../system/error_text.ts";
 import { MAX_TEXT, printable } from "../system/printable.ts";
 import { PROGRAMS } from "../system/programs.ts";
@@ -243,12 +243,18 @@ export async function checkService(unit: Unit | null, config: Config | null): Pr
   }
   found.push(ok(name, `running since ${unit.ActiveEnterTimestamp}: ${unit.StatusText}`));
   if (config === null) return [...found, ...skippedAll(["health"], "configuration")];
-  return [...found, await checkHealth(config)];
+  return [...found, await checkHealth(config, unit)];
 }
 
-async function checkHealth({ healthPort }: Config): Promise<Finding> {
+async function checkHealth({ healthPort }: Config, { UID }: Unit): Promise<Finding> {
   const name = "health";
+  const isForeign = await isForeignPort(healthPort, UID);
   const health = await readHealth(healthPort);
+  if (isForeign && health !== null) {
+    const message =
+      `a program of another user answers on port ${healthPort} in place of the service`;
+    return failed(name, message, `sudo ss -ltnp 'sport = ${healthPort}' names it; end it`);
+  }
   if (health === null) {
     const message = `/health on port ${healthPort} does not answer`;
     return failed(name, message, "Check whether another program uses health_port (ss -ltnp)");
@@ -273,7 +279,7 @@ export type Unit = Readonly<Record<string, string>>;
 /** Null without systemd. */
 export async function readUnit(): Promise<Unit | null> {
   const names =
-    "LoadState,UnitFileState,ActiveState,SubState,NRestarts,ActiveEnterTimestamp,StatusText";
+    "LoadState,UnitFileState,ActiveState,SubState,NRestarts,UID,ActiveEnterTimestamp,StatusText";
   try {
     const { success, stdout } = await outputOf(PROGRAMS.systemctl, [
       "show",

@@ -89,8 +89,8 @@ export function contentProblems(
   });
 }
 
-/** Undefined if the key is required. */
-function defaultValue(key: Key, earlier: KeyValues): unknown {
+/** The value of a key that is left out; undefined if it is required. */
+export function defaultValue(key: Key, earlier: KeyValues): unknown {
   if (key.sameAs !== undefined) return earlier.get(key.sameAs);
   if (key.default !== undefined) return key.kind.read(key.default);
   return key.absent === undefined ? undefined : null;

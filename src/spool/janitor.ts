@@ -22,7 +22,6 @@ import type { Clock } from "../system/clock.ts";
 import { repeating } from "../system/held_lines.ts";
 import type { Logger } from "../system/log.ts";
 import { ProblemReport } from "../status/problem_report.ts";
-import { appendGap } from "../status/gap_log.ts";
 import { problems } from "../status/problems.ts";
 import type { Status } from "../status/status.ts";
 import {
@@ -323,7 +322,7 @@ export class Janitor {
     const [first, last] = [parseChunkName(losses.first), parseChunkName(losses.last)];
     if (first === null || last === null) return;
     try {
-      await appendGap(this.#spool.dir, {
+      await this.#spool.gaps.append({
         start: new Date(first.startUnixUs / 1000).toISOString(),
         end: new Date((last.startUnixUs + last.durationUs) / 1000).toISOString(),
         ms: Math.round(losses.seconds * 1000),

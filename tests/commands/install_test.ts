@@ -110,6 +110,10 @@ Deno.test("--purge removes the secrets first and the program last, and names the
   await file("/etc/recorder-agent/env", "RA_CHUNK_SECONDS=5\n");
   await file("/etc/recorder-agent/token.new", "half a tok");
   await file("/etc/recorder-agent/mine.pem");
+  const named = ["ingest_token_file", "tls_ca_file", "tls_client_cert_file", "tls_client_key_file"];
+  for (const key of named) await file(`/etc/recorder-agent/${key}`);
+  const lines = named.map((key) => `${key}: /etc/recorder-agent/${key}\n`);
+  await file("/etc/recorder-agent/config.yaml", lines.join(""));
   for (
     const path of ["/usr/local/bin/recorder-agent", "/etc/systemd/system/recorder-agent.service"]
   ) {
