@@ -109,7 +109,7 @@ function checksOf(
     ),
     ["microphone", async () => checkMicrophone(config, {}, (await unit)?.UID)],
     ["service", async () => checkService(await unit, config)],
-    ["user", async () => checkUser(await unit)],
+    ["user", async () => checkUser(await unit, config)],
     withConfig(["spool"], async (config) => checkSpool(config, await unit)),
     ["clock", () => checkClock()],
     withConfig(SERVER_CHECKS, (config) => checkServer(config, sendTestChunk, environment)),
