@@ -3,6 +3,9 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path/join";
 import { loadConfig } from "../../src/config/config.ts";
+import { fileSteps } from "../../src/commands/install.ts";
+import { makePlan } from "../../src/commands/install_plan.ts";
+import { carryOut } from "../../src/commands/install_steps.ts";
 import { makeRoot } from "../fixtures/installed_system.ts";
 
 const FILE = `point_id: 11111111-1111-4111-8111-111111111111
@@ -62,6 +65,22 @@ Deno.test("a file is taken: its settings are in the configuration, its token in 
   assertEquals(await Deno.readTextFile(written), before);
   assertEquals(await Deno.readTextFile(token), "a-secret-token\n");
   assertEquals(await Deno.stat(board.take).catch(() => null), null);
+});
+
+Deno.test("a file that is taken again at every boot, as its card cannot be written, changes nothing the second time", async () => {
+  await using board = await booted(FILE);
+  const { root, executable } = board.system;
+  const facts = { hasDropIn: false, hasPackage: false, hasCopy: false, isUpdate: false };
+  const boot = async () => {
+    const options = { root, set: [], env: {}, dryRun: false, executable, take: board.take };
+    const plan = await makePlan(options);
+    assert(plan !== null);
+    const steps = await fileSteps(options, facts, plan);
+    return await carryOut(steps, { dryRun: false, print: () => {} });
+  };
+  assertEquals([await boot(), await boot(), await boot()], [true, false, false]);
+  await Deno.writeTextFile(board.take, FILE.replace("a-secret", "another"));
+  assertEquals(await boot(), true, "a new token");
 });
 
 Deno.test("ids that the file does not give are those of the board: others on another board, the same ones again", async () => {
