@@ -93,7 +93,7 @@ const KNOWN: Record<string, (words: readonly string[]) => void> = {
     if (verb === "daemon-reload") return;
     if (unit === "--now") {
       assertMatch(verb, /^(enable|disable)$/);
-      assertMatch(more ?? "", /^recorder-agent-led@ACT$/);
+      assertMatch(more ?? "", /^recorder-agent-(led@ACT|receive)$/);
       return;
     }
     assertMatch(verb, /^(status|start|stop|restart|reload|mask)$/);
@@ -150,6 +150,25 @@ Deno.test("every program in the shell blocks of the manuals is known", () => {
     assert(Object.hasOwn(KNOWN, program), `${program} ${args.join(" ")} is checked by nothing`);
     KNOWN[program]?.([program, ...args]);
   }
+});
+
+Deno.test("a unit that a page writes for every boot is enabled there, and has the credentials that it names", () => {
+  let enabled = 0;
+  for (const page of DOCS) {
+    const units = page.blocks("ini").join("\n");
+    if (units.includes("[Install]")) {
+      const [, unit = ""] = /`\/etc\/systemd\/system\/([\w-]+)\.service`/.exec(page.text) ?? [];
+      const isEnabled = page.commands().some(({ words }) =>
+        words[0] === "systemctl" && words[1] === "enable" && words.includes(unit)
+      );
+      assert(isEnabled, `${page.path}: ${unit}`);
+      enabled++;
+    }
+    for (const [, name] of units.matchAll(/%d\/([\w-]+)/g)) {
+      assertMatch(units, new RegExp(`^LoadCredential(Encrypted)?=${name}:`, "m"), page.path);
+    }
+  }
+  assert(enabled > 0);
 });
 
 Deno.test("tasks and pages that the documents name exist", async () => {
@@ -493,6 +512,28 @@ Deno.test("what a technician needs exists in Russian, with the same commands and
     assertEquals(russian.entries(), english.entries(), russian.path);
   }
   assertEquals(new Document("docs/ru/README.md").commands(), README.commands());
+});
+
+Deno.test("the promises have the same figures in both languages", () => {
+  const figures = ({ text }: Document) => {
+    const [promises = ""] = /^- \*\*[^]*?(?=\n\n)/m.exec(text) ?? [];
+    const shown = promises.replaceAll(/\]\([^)]*\)/g, "]");
+    const written = shown.match(/\d+(?:[.,\u00a0 ]\d+)*/g) ?? [];
+    const numbers = written.map((figure) => figure.replaceAll(/[,\u00a0 ](?=\d{3})/g, ""));
+    return [...new Set(numbers.map((number) => Number(number.replace(",", "."))))];
+  };
+  const english = figures(README);
+  assert(english.length > 8, String(english));
+  assertEquals(figures(new Document("docs/ru/README.md")).toSorted(), english.toSorted());
+});
+
+Deno.test("comments of commands are in the language of the page", () => {
+  const foreign = DOCS.filter(({ path }) => path.startsWith("docs/ru/")).flatMap((page) =>
+    page.blocks("sh").flatMap((block) => block.match(/(?<=\s)# .*/g) ?? [])
+      .filter((comment) => !/\p{Script=Cyrillic}/u.test(comment))
+      .map((comment) => `${page.path}: ${comment}`)
+  );
+  assertEquals(foreign, []);
 });
 
 Deno.test("no text uses a phrase that the project no longer uses", () => {

@@ -107,9 +107,9 @@ function checksOf(
       (config) =>
         Promise.resolve(checkSchedule(config, systemClock.unixMs(), Temporal.Now.timeZoneId())),
     ),
-    ["microphone", () => checkMicrophone(config)],
+    ["microphone", async () => checkMicrophone(config, {}, (await unit)?.UID)],
     ["service", async () => checkService(await unit, config)],
-    ["user", async () => checkUser(await unit)],
+    ["user", async () => checkUser(await unit, config)],
     withConfig(["spool"], async (config) => checkSpool(config, await unit)),
     ["clock", () => checkClock()],
     withConfig(SERVER_CHECKS, (config) => checkServer(config, sendTestChunk, environment)),
