@@ -3,7 +3,7 @@
 
 import { readEnd } from "../system/disk.ts";
 import { join } from "@std/path/join";
-import { CHUNK_DIRS, type ChunkName, parseChunkName } from "../chunk/chunk_name.ts";
+import { CHUNK_DIRS, type ChunkName } from "../chunk/chunk_name.ts";
 import type { Spool } from "./spool.ts";
 import type { DeclaredGap, Heard, History } from "../status/history.ts";
 
@@ -25,9 +25,7 @@ export async function restoreHistory(
     for (const dir of CHUNK_DIRS) {
       const wanted = (name: ChunkName) =>
         endMs(name) > midnightMs && name.startUnixUs / 1000 < beforeMs;
-      for (const fileName of await spool.recount(dir, wanted)) {
-        const name = parseChunkName(fileName);
-        if (name === null) continue;
+      for (const name of await spool.recount(dir, wanted)) {
         // By the key: a chunk may be delivered between two listings.
         heard.set(name.key, { startMs: name.startUnixUs / 1000, endMs: endMs(name) });
       }

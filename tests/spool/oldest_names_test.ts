@@ -55,6 +55,8 @@ function insert(names: ChunkName[], name: ChunkName): void {
 function drain(oldest: OldestNames): ChunkName[] {
   const held: ChunkName[] = [];
   for (let name = oldest.find(any); name !== null; name = oldest.find(any)) {
+    const last = held.at(-1);
+    assert(last === undefined || textOf(last) < textOf(name), "forgotten, and in order");
     held.push(name);
     oldest.forget(name);
   }
