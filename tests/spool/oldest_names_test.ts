@@ -127,6 +127,25 @@ Deno.test("the held names are always the oldest of a sorted list, whatever comes
   }
 });
 
+Deno.test("among thousands of names each is found and forgotten, whether they came in order or not", () => {
+  const random = seededRandom(3);
+  const names = sorted(Array.from({ length: 7000 }, nameMaker(random, 1e9)));
+  for (const order of [names, names.toReversed(), names.toSorted(() => random() - 0.5)]) {
+    const oldest = new OldestNames(20_000);
+    for (const name of order) oldest.offer(name);
+    for (const name of order.slice(0, 100)) oldest.offer(name); // held already
+    for (const [index, name] of names.entries()) {
+      if (index % 500 !== 3) continue;
+      assertEquals(oldest.findKey(name.key), name);
+      assertEquals(oldest.inOrder(name).next().value, names[index + 1]);
+      oldest.forget(name);
+      assertEquals(oldest.findKey(name.key), null);
+      assertEquals(oldest.inOrder(name).next().value, names[index + 1]);
+    }
+    assertEquals(drain(oldest), names.filter((_, index) => index % 500 !== 3));
+  }
+});
+
 Deno.test("a name after the held ones is not held, even when these are gone: others are between them", () => {
   const at = (minute: number) => ({
     startUnixUs: START_US + minute * 60e6,
