@@ -3,13 +3,14 @@
 // step that it happened in. It sends no chunk unless requested, and takes no longer than 15 s without one.
 
 import { systemClock } from "../system/clock.ts";
+import { TEST_COMMENT } from "../chunk/chunk_tags.ts";
 import type { Config } from "../config/config.ts";
 import { readToken } from "../config/token.ts";
 import { INSECURE_FIX, refuseTransport } from "../config/transport.ts";
-import { type FailureKind, TransportFailure } from "../upload/failures.ts";
+import { type FailureKind, TransportFailure } from "../system/transport_failures.ts";
 import { ingestClientOf } from "../upload/ingest_client.ts";
-import type { Step } from "../upload/open_connection.ts";
-import { proxyFor } from "../upload/proxy.ts";
+import type { Step } from "../system/open_connection.ts";
+import { proxyFor } from "../system/proxy.ts";
 import { inMemory } from "../upload/upload_file.ts";
 import { parseRetryAfter } from "../upload/verdict.ts";
 import { failed, type Finding, hasFailed, ok, sentence, skippedAll, warning } from "./finding.ts";
@@ -236,7 +237,7 @@ async function sendChunk(
     POINT_ID: config.pointId,
     REGISTER_ID: config.registerId,
     DEVICE_ID: config.deviceId,
-    COMMENT: "recorder-agent check --send-test-chunk",
+    COMMENT: TEST_COMMENT,
   }, systemClock.unixMs());
   const never = new AbortController().signal;
   const verdict = await client.upload(chunk.name, inMemory(chunk.bytes), never);

@@ -35,6 +35,7 @@ import {
   syncDirectory,
   writeWhole,
 } from "../system/disk.ts";
+import { GapLog } from "../status/gap_log.ts";
 import type { Tally } from "../status/tally.ts";
 import { DeliveredDeletions } from "./delivered_deletions.ts";
 import { Folder } from "./folder.ts";
@@ -81,6 +82,8 @@ export class Spool {
   keepsDelivered = true;
   /** Delivered chunks that were deleted. */
   readonly deliveredDeletions = new DeliveredDeletions();
+  /** Declared gaps, gaps.jsonl. */
+  readonly gaps: GapLog;
   /** Sound in chunks that another process put into outbox/ since the spool was opened, microseconds. */
   returnedUs = 0;
   /** Called when the number of refused chunks may have changed, by another process, too. */
@@ -100,6 +103,7 @@ export class Spool {
     timing: WatchTiming,
   ) {
     this.dir = dir;
+    this.gaps = new GapLog(dir);
     this.#lock = lock;
     const folder = (sub: ChunkDir) => new Folder(join(dir, sub), heldNames, timing);
     const [outbox, uploaded, rejected] = [folder("outbox"), folder("uploaded"), folder("rejected")];
@@ -365,15 +369,17 @@ export class Spool {
    * @param sizeBytes if it is known.
    */
   async markUploaded(fileName: string, sizeBytes?: number): Promise<boolean> {
-    const isMoved =
-      await (this.keepsDelivered
-        ? this.#move("outbox", fileName, "uploaded", sizeBytes)
-        : this.#deleteDelivered("outbox", fileName));
+    const isMoved = await this.#fileDelivered("outbox", fileName, sizeBytes);
     if (++this.#unsynced >= FILED_AT_ONCE) this.syncUploaded();
     return isMoved;
   }
 
-  async #deleteDelivered(dir: "outbox" | "rejected", fileName: string): Promise<boolean> {
+  async #fileDelivered(
+    dir: "outbox" | "rejected",
+    fileName: string,
+    sizeBytes?: number,
+  ): Promise<boolean> {
+    if (this.keepsDelivered) return await this.#move(dir, fileName, "uploaded", sizeBytes);
     const isDeleted = await this.#inTurn(async () => {
       const folder = this.#folders[dir];
       const path = this.path(dir, fileName);
@@ -407,11 +413,7 @@ export class Spool {
    * chunk was gone already, and is forgotten.
    */
   async markRejectedUploaded(fileName: string, sizeBytes?: number): Promise<boolean> {
-    const isMoved =
-      await (this.keepsDelivered
-        ? this.#move("rejected", fileName, "uploaded", sizeBytes)
-        : this.#deleteDelivered("rejected", fileName));
-    if (!isMoved) return false;
+    if (!await this.#fileDelivered("rejected", fileName, sizeBytes)) return false;
     const reason = reasonPath(this.path("rejected", fileName));
     // A reason that is left is deleted when it expires.
     await this.#syncMove("rejected", this.keepsDelivered ? "uploaded" : "rejected")

@@ -89,7 +89,7 @@ Deno.test("the held names are always the oldest of a sorted list, whatever comes
     const makeName = nameMaker(random, [5, 50, 1e6][seed % 3] ?? 5);
     const oldest = new OldestNames([3, 40, 1e6][Math.floor(seed / 3) % 3] ?? 3);
     const model: ChunkName[] = [];
-    for (let step = 0; step < 150; step++) {
+    for (let step = 0; step < 80; step++) {
       const dice = random();
       if (dice < 0.5) {
         for (let more = random() * 12; more > 0; more--) {
