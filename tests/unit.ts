@@ -15,9 +15,9 @@ const MODULES = 8;
 const JOBS = 4;
 /** These take longest, so each is among the first of a module. */
 const FIRST = (
-  "bench/fleet spool/spool_faults chunk/chunk_file commands/install_paths upload/uploader_answers " +
+  "bench/fleet spool/spool_faults chunk/chunk_file upload/uploader_answers " +
   "commands/conform capture/day upload/uploader_rejected spool/spool_backlog spool/spool_listing " +
-  "config/config spool/chunk_writer spool/spool upload/uploader_window commands/install_package " +
+  "config/config spool/chunk_writer spool/spool upload/uploader_window " +
   "chunk/chunker docs system/http_listener upload/uploader_order capture/account"
 ).split(" ");
 

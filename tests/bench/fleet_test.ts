@@ -35,7 +35,7 @@ Deno.test("a fleet lets a server recover that can take 6 times its normal load",
 });
 
 Deno.test("tills that begin together overrun a limited server, unless their phase spreads them", async () => {
-  const limited = { agents: 400, seed: 1, backoff: BACKOFFS[OURS], capacity: 8, binS: 10 };
+  const limited = { agents: 200, seed: 1, backoff: BACKOFFS[OURS], capacity: 4, binS: 10 };
   const inStep = await simulateFleet({ ...limited, withinS: 3 });
   const spread = await simulateFleet({ ...limited, withinS: 3, hasPhase: true });
   assert(inStep.all.peakToMean > MOST_PEAK_TO_MEAN, `in step: ${inStep.all.peakToMean}`);

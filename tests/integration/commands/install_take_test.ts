@@ -8,12 +8,12 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import { join } from "@std/path/join";
-import { wipeStep } from "../../src/commands/install_take.ts";
-import { loadConfig } from "../../src/config/config.ts";
-import { fileSteps } from "../../src/commands/install.ts";
-import { makePlan } from "../../src/commands/install_plan.ts";
-import { carryOut } from "../../src/commands/install_steps.ts";
-import { makeRoot } from "../fixtures/installed_system.ts";
+import { wipeStep } from "../../../src/commands/install_take.ts";
+import { loadConfig } from "../../../src/config/config.ts";
+import { fileSteps } from "../../../src/commands/install.ts";
+import { makePlan } from "../../../src/commands/install_plan.ts";
+import { carryOut } from "../../../src/commands/install_steps.ts";
+import { makeRoot } from "../../fixtures/installed_system.ts";
 
 const FILE = `point_id: 11111111-1111-4111-8111-111111111111
 ingest_base_url: https://ingest.example.com

@@ -8,12 +8,12 @@ import {
 } from "@std/assert";
 import { dirname } from "node:path";
 import { join } from "@std/path/join";
-import { quoteForUnit } from "../../src/commands/install.ts";
-import { contentsOf, pathIn, under } from "../../src/commands/install_root.ts";
-import { folderStep, removeStep } from "../../src/commands/install_steps.ts";
-import { removeIfThere } from "../../src/system/disk.ts";
-import { run } from "../fixtures/command.ts";
-import { ENV, makeRoot, SET, snapshot } from "../fixtures/installed_system.ts";
+import { quoteForUnit } from "../../../src/commands/install.ts";
+import { contentsOf, pathIn, under } from "../../../src/commands/install_root.ts";
+import { folderStep, removeStep } from "../../../src/commands/install_steps.ts";
+import { removeIfThere } from "../../../src/system/disk.ts";
+import { run } from "../../fixtures/command.ts";
+import { ENV, makeRoot, SET, snapshot } from "../../fixtures/installed_system.ts";
 
 const SPOOL_FOLDERS = ["recording", "outbox", "uploaded", "rejected"];
 const NOBODY = 65534;

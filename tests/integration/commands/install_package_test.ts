@@ -6,9 +6,9 @@ import {
   PACKAGED_PROGRAM,
   PACKAGED_UNIT,
   refuseSecond,
-} from "../../src/commands/install_package.ts";
-import { exists } from "../../src/system/disk.ts";
-import { makeRoot, snapshot } from "../fixtures/installed_system.ts";
+} from "../../../src/commands/install_package.ts";
+import { exists } from "../../../src/system/disk.ts";
+import { makeRoot, snapshot } from "../../fixtures/installed_system.ts";
 
 const WANTS = "/etc/systemd/system/multi-user.target.wants/recorder-agent.service";
 

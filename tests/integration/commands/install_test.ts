@@ -1,12 +1,12 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { dirname } from "node:path";
 import { join } from "@std/path/join";
-import type { InstallOptions } from "../../src/commands/install.ts";
-import { applySettings } from "../../src/commands/config_edit.ts";
-import { type Ask, readSettings } from "../../src/commands/install_settings.ts";
-import { carryOut, type Step } from "../../src/commands/install_steps.ts";
-import { loadConfig } from "../../src/config/config.ts";
-import { makeRoot, SET, snapshot } from "../fixtures/installed_system.ts";
+import type { InstallOptions } from "../../../src/commands/install.ts";
+import { applySettings } from "../../../src/commands/config_edit.ts";
+import { type Ask, readSettings } from "../../../src/commands/install_settings.ts";
+import { carryOut, type Step } from "../../../src/commands/install_steps.ts";
+import { loadConfig } from "../../../src/config/config.ts";
+import { makeRoot, SET, snapshot } from "../../fixtures/installed_system.ts";
 
 Deno.test("install sets up the program, its user, configuration, token and unit", async () => {
   await using system = await makeRoot();
