@@ -3,10 +3,10 @@
 // the same moment, and then deliver their backlog. It compares ways to wait between attempts. It sends
 // nothing, and does not show how long a real server takes.
 //
-// The agent's way is the `retry` of @std/async, unchanged, with the uploader's options, in simulated time:
-// while a simulation runs, the global setTimeout and Math.random, which `retry` uses, are a simulated
-// clock and a seeded generator. An agent is a model of the uploader's loop: the oldest chunk, one attempt
-// at a time, and a new backoff after every success. An agent seals a chunk each minute, at its own moment
+// The agent's way is the uploader's own `Backoff`, in simulated time: while a simulation runs, the global
+// setTimeout and Math.random are a simulated clock and a seeded generator. An agent is a model of the
+// uploader's loop: the oldest chunk, one attempt at a time, and a new backoff after every success. An agent
+// seals a chunk each minute, at its own moment
 // of the minute. With `--within 3`, all agents begin within 3 s of each other, like tills whose schedules
 // start in the same minute; with `--phase` in addition, the first chunk of each is shortened by the phase of
 // its id, as the agent does, and the ids are consecutive.
@@ -16,11 +16,12 @@
 
 import { parseArgs } from "node:util";
 import { delay } from "@std/async/delay";
-import { retry } from "@std/async/retry";
 import { firstInterval, phaseOf } from "../src/config/phase.ts";
+import { Backoff } from "../src/upload/interval.ts";
 import { seededRandom } from "../tests/fixtures/random.ts";
 
-const RETRY = { minTimeout: 2_000, maxTimeout: 300_000, multiplier: 2 };
+const MIN_MS = 2_000;
+const MAX_MS = 300_000;
 const CHUNK_MS = 60_000;
 const OUTAGE_MS = 3_600_000;
 /** How long the server takes to accept a chunk of 60 s; how long a refused connection or a 503 takes. */
@@ -31,32 +32,44 @@ const LIMIT_MS = 3 * 3_600_000;
 export const MOST_PEAK_TO_MEAN = 3;
 
 /** Calls `attempt` until it succeeds. */
-type Backoff = (attempt: () => Promise<void>) => Promise<void>;
+type Way = (attempt: () => Promise<void>) => Promise<void>;
 
-/** Waits `delayMs(exponentialMs)` between attempts; the argument is the backoff before cap and jitter. */
-function backoff(delayMs: (exponentialMs: number) => number): Backoff {
+/** Waits between attempts as the function says that is made for each outage. */
+function waiting(begin: () => () => number): Way {
   return async (attempt) => {
-    for (let exponentialMs = RETRY.minTimeout;; exponentialMs *= RETRY.multiplier) {
+    for (const nextMs = begin();;) {
       try {
         return await attempt();
       } catch {
-        await delay(delayMs(exponentialMs));
+        await delay(nextMs());
       }
     }
   };
 }
 
-const MAX_ATTEMPTS = { maxAttempts: Number.MAX_SAFE_INTEGER };
+/** @param delayMs the delay that follows from the exponential one, before cap and jitter. */
+function doubling(delayMs: (exponentialMs: number) => number): Way {
+  return waiting(() => {
+    let exponentialMs = MIN_MS / 2;
+    return () => delayMs(exponentialMs *= 2);
+  });
+}
+
+function ofAgent(random: () => number): Way {
+  return waiting(() => {
+    const backoff = new Backoff(MIN_MS, MAX_MS);
+    return () => backoff.next(random());
+  });
+}
 
 /** Ways to wait, by name. The first one is the agent's. */
 export const BACKOFFS = {
-  "cap, then full jitter (ours)": (attempt) =>
-    retry(attempt, { ...RETRY, ...MAX_ATTEMPTS, jitter: 1 }),
+  "cap, then full jitter (ours)": ofAgent(() => Math.random()),
   // As many manuals recommend: min(2^n s + a random number of ms up to 1,000, the longest wait).
-  "1 s of jitter, then cap": backoff((ms) => Math.min(RETRY.maxTimeout, ms + Math.random() * 1000)),
-  "full jitter, then cap": backoff((ms) => Math.min(RETRY.maxTimeout, ms * Math.random())),
-  "no jitter": (attempt) => retry(attempt, { ...RETRY, ...MAX_ATTEMPTS, jitter: 0 }),
-} satisfies Record<string, Backoff>;
+  "1 s of jitter, then cap": doubling((ms) => Math.min(MAX_MS, ms + Math.random() * 1000)),
+  "full jitter, then cap": doubling((ms) => Math.min(MAX_MS, ms * Math.random())),
+  "no jitter": ofAgent(() => 0),
+} satisfies Record<string, Way>;
 
 /** The load of the fleet on the server. Seconds count from the server's return. */
 export interface FleetResult {
@@ -81,7 +94,7 @@ export interface Load {
 export interface FleetOptions {
   readonly agents: number;
   readonly seed: number;
-  readonly backoff: Backoff;
+  readonly backoff: Way;
   /** How many requests the server handles at a time. It answers 503 to further ones. */
   readonly capacity: number;
   /** The period of the minute within which all agents seal their chunks; default 60 s. */

@@ -29,7 +29,7 @@ import { restoreHistory } from "./spool/restore_history.ts";
 import { BYTES_PER_GB, estimateChunkBytes, type RetentionLimits } from "./spool/retention.ts";
 import { Spool } from "./spool/spool.ts";
 import { watchBootFile } from "./status/boot_file.ts";
-import { declaredEnds } from "./status/gap_log.ts";
+import { readLastGaps } from "./status/gap_log.ts";
 import { reportRollback } from "./status/rollback.ts";
 import { type HealthReport, Status } from "./status/status.ts";
 import { type Clock, systemClock } from "./system/clock.ts";
@@ -107,8 +107,9 @@ export async function runAgent(options: AgentOptions, stop: AbortSignal): Promis
     const before = {
       chunk: spool.latest(boot.id),
       wasCutOff: recovered > 0,
-      declaredEndsMs: await declaredEnds(config.spoolDir),
+      declaredEndsMs: (await readLastGaps(spool.dir)).map(({ end }) => Date.parse(end)),
       boot,
+      pause: () => pausing.earlier(),
     };
     const { clockProbe: probe, microphone } = options;
     const clockSync = new ClockSync({

@@ -10,7 +10,7 @@ import { readMicrophones } from "../src/microphone/last_microphone.ts";
 import { recoverRecordings } from "../src/spool/recovery.ts";
 import { restoreHistory } from "../src/spool/restore_history.ts";
 import { writeReason } from "../src/spool/reason_file.ts";
-import { appendGap, declaredEnds } from "../src/status/gap_log.ts";
+import { readLastGaps } from "../src/status/gap_log.ts";
 import { History } from "../src/status/history.ts";
 import { systemClock } from "../src/system/clock.ts";
 import { readNamedText, readNamedTextSync, TooLargeError } from "../src/system/disk.ts";
@@ -45,12 +45,12 @@ for (const [what, put] of Object.entries(STRANGE)) {
     for (const name of [...own, join("rejected", `${broken}.reason.json`)]) {
       await put(join(temp.dir, name), precious);
     }
-    assertEquals(await declaredEnds(temp.dir), []);
+    assertEquals(await readLastGaps(temp.dir), []);
     await restoreHistory(new History(systemClock, "UTC"), spool, 0);
     assertEquals(await readChannels(temp.dir, "m", 2), null);
     assertEquals((await readMicrophones(temp.dir)).last, null);
     alsaEnvironment(temp.dir);
-    await appendGap(temp.dir, GAP).catch(() => {});
+    await spool.gaps.append(GAP).catch(() => {});
     await recoverRecordings(spool, captured.log);
     await writeReason(spool.path("rejected", broken), { reason: "again" });
     assertEquals(temp.files("recording"), []);

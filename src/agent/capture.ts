@@ -1,6 +1,6 @@
 // The capture side: the options of the recorder, from the settings in force. It decides nothing.
 
-import type { Before } from "../capture/chunk_chain.ts";
+import type { Before } from "../capture/before_start.ts";
 import type { RecorderOptions } from "../capture/recorder.ts";
 import type { Config } from "../config/config.ts";
 import { phaseOf } from "../config/phase.ts";
@@ -56,7 +56,7 @@ export class CaptureOptionsMaker {
         onLevels: (levels) => status.history.heard(levels),
       },
       audioChannel: config.audioChannel,
-      level: { volume: config.captureVolume, agc: config.captureAgc },
+      mixer: { volume: config.captureVolume, agc: config.captureAgc },
       syncIntervalMs: config.syncIntervalS * 1000,
       tags: {
         POINT_ID: config.pointId,

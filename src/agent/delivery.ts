@@ -16,7 +16,6 @@ import { aborted, openUntil } from "../system/window.ts";
 import { ingestClientOf } from "../upload/ingest_client.ts";
 import { Uploader } from "../upload/uploader.ts";
 import type { Settings } from "./settings.ts";
-import { inTurns } from "./turns.ts";
 
 /** How long requests in flight may take when the settings have changed. */
 const FINISH_MS = 10_000;
@@ -56,12 +55,8 @@ export class Delivery {
   /** Delivers until the signal aborts. Attempts in progress are then abandoned; their chunks stay. */
   async run(signal: AbortSignal): Promise<void> {
     const groups = ["identity", "delivery", "storage"] as const;
-    await inTurns(
-      this.#deps.settings,
-      groups,
-      (config, turn) => this.#turn(config, turn, signal),
-      signal,
-    );
+    const turn = (config: Config, turn: AbortSignal) => this.#turn(config, turn, signal);
+    await this.#deps.settings.runWith(groups, turn, signal);
   }
 
   async #turn(config: Config, turn: AbortSignal, signal: AbortSignal): Promise<void> {
@@ -90,7 +85,7 @@ export class Delivery {
       concurrency: config.uploadConcurrency,
       timeoutMs: config.uploadTimeoutS * 1000,
       maxSpoolBytes: config.maxSpoolGb * BYTES_PER_GB,
-      clockWaitMs: (name: ChunkName) => {
+      deferMs: (name: ChunkName) => {
         const { provisional } = name;
         if (provisional?.bootId === boot.id) return Math.max(0, waitEndsMs - clock.monotonicMs());
         const endMs = (name.startUnixUs + name.durationUs) / 1000;

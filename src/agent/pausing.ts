@@ -6,8 +6,10 @@ import {
   fromRecord,
   leftMs,
   pauseFor,
+  type PauseSpan,
   type PauseState,
   RUNNING,
+  spanOf,
   toRecord,
   withTrueTime,
 } from "../capture/pause.ts";
@@ -28,6 +30,12 @@ import { Wakeup } from "../system/wakeup.ts";
 
 const FILE = "pause.json";
 const MAX_BYTES = 1024;
+/**
+ * The most pauses within this time. Each one ends a chunk, and takes lines of the log and writes to the card: a user
+ * who may pause must not fill the log, or wear the card out. A resume needs a pause before it.
+ */
+const MAX_PAUSES = 10;
+const MAX_PAUSES_MS = 600_000;
 
 export interface PausingDeps {
   readonly clock: Clock;
@@ -47,6 +55,10 @@ export class Pausing {
   readonly #problem: ProblemReport;
   readonly #changed = new Wakeup();
   #state: PauseState = RUNNING;
+  /** When the last pauses were requested, monotonic ms. */
+  #askedMs: readonly number[] = [];
+  /** As it was when this run began. */
+  #takenUp: PauseState = RUNNING;
   /** The last write; the next one waits for it, so that the disk has what was asked for last. */
   #writing: Promise<unknown> = Promise.resolve();
 
@@ -60,7 +72,7 @@ export class Pausing {
   async takeUp(): Promise<void> {
     try {
       const record = JSON.parse(await readWholeText(this.#path, MAX_BYTES));
-      this.#state = fromRecord(record, this.#now(), MAX_PAUSE_S * 1000);
+      this.#state = this.#takenUp = fromRecord(record, this.#now(), MAX_PAUSE_S * 1000);
     } catch {
       return; // there is none
     }
@@ -70,6 +82,11 @@ export class Pausing {
   /** How much longer nothing is recorded, ms; 0: it is not paused. */
   leftMs(): number {
     return leftMs(this.#state, this.#deps.clock.monotonicMs());
+  }
+
+  /** The pause of an earlier run that was taken up; it may be over. */
+  earlier(): PauseSpan | null {
+    return spanOf(this.#takenUp, this.#now(), this.#deps.clockSync.isTrusted);
   }
 
   /** Call this when the system clock has become synchronized: the pause of an earlier run may be over. */
@@ -88,6 +105,14 @@ export class Pausing {
     const wasPaused = this.leftMs() > 0;
     if (request.command === "resume" && !wasPaused) {
       return { ok: true, message: "Recording is not paused" };
+    }
+    if (request.command === "pause") {
+      const waitMs = this.#countPause();
+      if (waitMs > 0) {
+        const message = `Cannot pause: ${MAX_PAUSES} pauses within ${MAX_PAUSES_MS / 60_000} ` +
+          `minutes are the most; try again in ${Math.ceil(waitMs / 1000)} s`;
+        return { ok: false, message };
+      }
     }
     this.#state = request.command === "pause"
       ? pauseFor(request.seconds * 1000, this.#now())
@@ -114,6 +139,15 @@ export class Pausing {
       this.#report();
       await this.#keep();
     }
+  }
+
+  /** Counts a requested pause, and returns 0; or how long to wait until another one is accepted, ms. */
+  #countPause(): number {
+    const nowMs = this.#deps.clock.monotonicMs();
+    const nextMs = (this.#askedMs.at(-MAX_PAUSES) ?? -Infinity) + MAX_PAUSES_MS;
+    if (nowMs < nextMs) return nextMs - nowMs;
+    this.#askedMs = [...this.#askedMs, nowMs].slice(-MAX_PAUSES);
+    return 0;
   }
 
   #report(): void {

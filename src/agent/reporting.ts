@@ -17,7 +17,6 @@ import { MetricsPush } from "../web/metrics_push.ts";
 import { OTLP_TYPE } from "../web/otlp.ts";
 import type { StatusView } from "../web/view.ts";
 import type { Settings } from "./settings.ts";
-import { inTurns } from "./turns.ts";
 
 export interface ReportingDeps {
   readonly settings: Settings;
@@ -38,7 +37,7 @@ export function startReporting(group: TaskGroup, deps: ReportingDeps): void {
   const parts = { "metrics push": pushMetrics, heartbeat };
   for (const [name, run] of Object.entries(parts)) {
     group.start(name, (signal) =>
-      inTurns(settings, GROUPS, async (config, turn) => {
+      settings.runWith(GROUPS, async (config, turn) => {
         const problem = new ProblemReport({ ...deps, log: deps.log.getChild("fleet") });
         await run(config, { ...deps, problem }, turn);
         if (!signal.aborted) problem.clear("the settings were changed");

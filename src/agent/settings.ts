@@ -1,12 +1,13 @@
 // The settings in force: the configuration of the start, replaced while the service runs. It says which
-// keys differ and wakes the parts that use them; keys.ts says when a key applies. It reads no file and
-// starts nothing.
+// keys differ, and runs the parts that use them anew; keys.ts says when a key applies. It reads no file, and
+// does not know the parts.
 
 import type { Config } from "../config/config.ts";
 import { type Applies, fieldOf, type GROUPS, type KeyTable } from "../config/key.ts";
 import { KEYS } from "../config/keys.ts";
 import { encodeValue } from "../config/value_text.ts";
 import { Wakeup } from "../system/wakeup.ts";
+import { aborted, openUntil } from "../system/window.ts";
 
 type Group = keyof typeof GROUPS;
 
@@ -56,8 +57,25 @@ export class Settings {
     return { changed, atRestart: changed.filter((name) => held.includes(name)) };
   }
 
+  /**
+   * Runs `part` until the signal aborts: with the settings, and, each time a key of these groups has changed,
+   * once more. Its signal asks it to end, and it should resolve soon after. @throws the errors of `part`.
+   */
+  async runWith(
+    groups: readonly Group[],
+    part: (config: Config, signal: AbortSignal) => Promise<void>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    while (!signal.aborted) {
+      const { config } = this;
+      await using current = openUntil(signal, (signal) => this.#differs(config, groups, signal));
+      await part(config, current.signal);
+      if (!current.signal.aborted) await aborted(current.signal); // it has nothing to do
+    }
+  }
+
   /** Resolves when a key of these groups differs from `config`, or on abort. */
-  async differs(config: Config, groups: readonly Group[], signal: AbortSignal): Promise<void> {
+  async #differs(config: Config, groups: readonly Group[], signal: AbortSignal): Promise<void> {
     const isNews = () =>
       changedKeys(config, this.#config).some((name) =>
         groups.some((group) => TABLE[name]?.group === group)

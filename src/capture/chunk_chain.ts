@@ -4,45 +4,7 @@
 import type { ChunkName, PartName } from "../chunk/chunk_name.ts";
 import type { ChunkTimes } from "../chunk/chunk_times.ts";
 import type { Boot } from "../system/clock_sync.ts";
-
-/** What the spool says about the time before this start of the program. */
-export interface Before {
-  /** The chunk that was recorded last; null if the spool has none. */
-  readonly chunk: ChunkName | null;
-  /** Whether it was cut off, by a crash or a power cut. */
-  readonly wasCutOff: boolean;
-  /** Unix milliseconds: sound that is missing before each of these times has been declared. */
-  readonly declaredEndsMs: readonly number[];
-  readonly boot: Boot;
-}
-
-/** Causes of a gap before the first chunk of a run, or of a day. */
-type CauseBefore = "outside_schedule" | "machine_restarted" | "program_killed" | "not_running";
-
-/** A gap of less scheduled time than this is the edge of a schedule that ended or began. */
-const EDGE_MS = 3000;
-
-/** Why nothing was recorded between the last chunk and this start. */
-export function causeBeforeStart(
-  { chunk, wasCutOff, boot }: Before,
-  now: { readonly bootUnixMs: number; readonly missingMs: number; readonly scheduledMs: number },
-): CauseBefore {
-  if (now.scheduledMs < EDGE_MS && now.missingMs > now.scheduledMs + 1000) {
-    return "outside_schedule";
-  }
-  if (chunk !== null && isOfAnotherBoot(chunk, boot, now)) return "machine_restarted";
-  return wasCutOff ? "program_killed" : "not_running";
-}
-
-function isOfAnotherBoot(
-  { provisional, startUnixUs, durationUs }: ChunkName,
-  boot: Boot,
-  { bootUnixMs, missingMs }: { readonly bootUnixMs: number; readonly missingMs: number },
-): boolean {
-  if (provisional !== undefined) return provisional.bootId !== boot.id;
-  // A chunk from the future: the clock went back, as that of a Pi does when the power fails.
-  return missingMs < -EDGE_MS || (startUnixUs + durationUs) / 1000 < bootUnixMs;
-}
+import type { Before } from "./before_start.ts";
 
 /** The end of the last chunk, on the clocks that are comparable with those of the next one. */
 interface Link {
@@ -141,7 +103,7 @@ export class ChunkChain {
   /** What was before this run, or this day, and what was after it began: one of the two. */
   #causeOfEnds(cause: string, startMs: number, gapMs: number | null): string {
     const before = this.#cause?.();
-    if (before === undefined || cause === "paused") return cause; // a restart does not hide a pause
+    if (before === undefined) return cause;
     if (cause === "starting") return before;
     // A night does not hide that the day began without sound.
     if (before === "outside_schedule") return cause;

@@ -19,6 +19,12 @@ export type PauseState =
     readonly trueEndMs: number | null;
   };
 
+/** From when until when a pause lasts, or lasted; monotonic ms. */
+export interface PauseSpan {
+  readonly startMs: number;
+  readonly endMs: number;
+}
+
 /** The time on both clocks, ms. */
 export interface Now {
   readonly monotonicMs: number;
@@ -89,4 +95,17 @@ export function withTrueTime(state: PauseState, { monotonicMs, unixMs }: Now): P
   if (state.kind === "running" || state.trueEndMs === null) return state;
   const left = Math.min(leftMs(state, monotonicMs), state.trueEndMs - unixMs);
   return left > 0 ? { ...state, endMs: monotonicMs + left } : RUNNING;
+}
+
+/** When a pause that was taken up from an earlier run began and ends, as far as is known now; null: there was none. */
+export function spanOf(
+  state: PauseState,
+  { monotonicMs, unixMs }: Now,
+  isClockTrusted: boolean,
+): PauseSpan | null {
+  if (state.kind === "running") return null;
+  const { durationMs, trueEndMs } = state;
+  const isTrue = isClockTrusted && trueEndMs !== null;
+  const endMs = isTrue ? monotonicMs + trueEndMs - unixMs : state.endMs;
+  return { startMs: endMs - durationMs, endMs };
 }

@@ -1,13 +1,14 @@
 // Decides when to record, from which microphone, and what to do after a loss. It follows the schedule and
-// reports gaps and problems. stream.ts turns a stream into chunks. The module is long because the schedule,
-// the attempts and the gaps between them share one account of what is missing.
+// reports why no sound arrives. stream.ts turns a stream into chunks; account.ts says what is missing. The module
+// is long because what ends an attempt (the schedule, a pause, other settings, a better microphone, a loss)
+// decides about the next one.
 
 import type { CaptureSource } from "../microphone/capture_attempts.ts";
 import type { ChannelSetting } from "../microphone/channel_choice.ts";
 import type { Clock } from "../system/clock.ts";
 import { repeating } from "../system/held_lines.ts";
 import type { Logger } from "../system/log.ts";
-import { isInSchedule, nextChange, type Schedule, scheduledBetween } from "../config/schedule.ts";
+import { isInSchedule, nextChange } from "../config/schedule.ts";
 import type { Spool } from "../spool/spool.ts";
 import type { Status } from "../status/status.ts";
 import { Wakeup } from "../system/wakeup.ts";
@@ -16,18 +17,18 @@ import { ChunkWriter } from "../spool/chunk_writer.ts";
 import { ProblemReport } from "../status/problem_report.ts";
 import { type Diagnosis, type ProblemCode, problems } from "../status/problems.ts";
 import { ChannelKeeper, type OpenChannels } from "./channel_keeper.ts";
-import { type Before, causeBeforeStart, ChunkChain } from "./chunk_chain.ts";
+import { Account, type AccountOptions } from "./account.ts";
+import type { Before } from "./before_start.ts";
 import { alsaEnvironment } from "./alsa_config.ts";
 import { FfmpegMissingError, type StartFfmpeg } from "./ffmpeg.ts";
-import { appendGap, isNormalEdge } from "../status/gap_log.ts";
-import { type Gap, Ledger, type LedgerBalance } from "../status/ledger.ts";
+import type { GapCause, LedgerBalance } from "../status/ledger.ts";
 import { NoMicrophoneError } from "../microphone/microphone_choice.ts";
 import { type Mixer, mixerOf } from "../microphone/mixer.ts";
 import { MicrophoneKeeper } from "../microphone/microphone_keeper.ts";
 import { keyOf, type Microphone, type Microphones } from "../microphone/microphones.ts";
 import { SoundWatch } from "./sound_watch.ts";
-import { type LevelSetting, VolumeKeeper } from "./volume_keeper.ts";
-import { recordStream, type StreamDeps, type StreamEnd, type StreamOptions } from "./stream.ts";
+import { MixerKeeper, type MixerSetting } from "./mixer_keeper.ts";
+import { recordStream, type StreamEnd, type StreamOptions } from "./stream.ts";
 
 /** The schedule is checked at least this often, because the clock may be stepped at any time. */
 const LOOK_MS = 5_000;
@@ -53,24 +54,16 @@ const SETTLING: readonly ProblemCode[] = [
  */
 const MOST_LEFT_BEHIND = 8;
 
-export interface RecorderOptions {
-  readonly schedule: Schedule;
-  /** IANA name of the zone whose wall clock the schedule means. */
-  readonly timeZone: string;
+export interface RecorderOptions extends AccountOptions {
   readonly stream: Omit<StreamOptions, "tags">;
   /** Which channels of a microphone that has several are recorded. @default "auto" */
   readonly audioChannel?: ChannelSetting;
-  /** Level to set at each microphone; default: none. */
-  readonly level?: LevelSetting;
+  /** What to set at each microphone; default: nothing. */
+  readonly mixer?: MixerSetting;
   /** How much sound a power cut may cost, ms. */
   readonly syncIntervalMs: number;
   /** Comments that every chunk carries, besides those about stream and microphone. */
   readonly tags: Readonly<Record<string, string>>;
-  /**
-   * The provisional part of the name of a chunk that began at this monotonic time; undefined while the
-   * clock is synchronized.
-   */
-  readonly provisional: StreamDeps["provisional"];
   readonly microphones: Microphones;
   /** What is known of the time before this start; default: nothing. */
   readonly before?: Before;
@@ -100,12 +93,10 @@ export class Recorder {
   #options: RecorderOptions;
   readonly #deps: RecorderDeps;
   readonly #writer: ChunkWriter;
-  readonly #ledger = new Ledger();
+  readonly #account: Account;
   #delayMs = RECONNECT_MIN_MS;
   /** Monotonic time at which scheduled sound was lost; null if none is missing now. */
   #lostMs: number | null = null;
-  /** The cause of the gap if no sound arrives at the moment. */
-  #gapCause = "starting";
   /** Writes besides the sound: declared gaps, the microphone recorded last. */
   #notes: Promise<void> = Promise.resolve();
   /** The problem that no sound arrives. */
@@ -117,15 +108,10 @@ export class Recorder {
   /** Ends the recording of now: the microphone is to be opened with other options, or not at all. */
   #reopen = () => {};
   /** Why: the cause of the gap. */
-  #reopenCause = "settings_changed";
-  readonly #volume: VolumeKeeper;
+  #reopenCause: GapCause = "settings_changed";
+  readonly #mixer: MixerKeeper;
   /** Ends the wait for the end of a pause. */
   readonly #pauseChanged = new Wakeup();
-  /**
-   * Up to when the gap of now is a pause, monotonic ms: Infinity while the pause lasts; null if the gap has
-   * another cause.
-   */
-  #pausedUntilMs: number | null = null;
   /**
    * The microphone of each ffmpeg that a driver holds, by process id, until that microphone gives sound
    * again.
@@ -133,35 +119,21 @@ export class Recorder {
   readonly #leftBehind = new Map<number, string>();
   /** How long the first sound of a microphone may take, until it gives one in the usual time. */
   readonly #firstSoundMs = new Map<string, number>();
-  /**
-   * When the schedule ended; null after the ledger is closed. In between, the last chunk may still be
-   * written.
-   */
-  #scheduleEndMs: number | null = null;
-  readonly #chain: ChunkChain;
-  /** What is missing before this start is declared when the clock can be trusted; then this is null. */
-  #before: Before | null;
-  /** When this recorder began, monotonic. */
-  #begunMs: number;
 
   constructor(options: RecorderOptions, deps: RecorderDeps) {
     this.#options = options;
     this.#deps = deps;
     this.#problem = new ProblemReport(deps);
     this.#scheduleProblem = new ProblemReport(deps);
-    const { before = null } = options;
-    this.#before = before;
-    this.#begunMs = deps.clock.monotonicMs();
-    this.#chain = new ChunkChain(before, {
-      oldestWaiting: () => deps.spool.oldestWaitingNow,
-      begunMs: this.#begunMs,
-      ...(before === null ? {} : { causeBefore: () => this.#missingBefore(before).cause }),
+    this.#account = new Account(options.before ?? null, () => this.#options, {
+      ...deps,
+      note: (write) => this.#note("gaps.jsonl", write),
     });
     this.#sound = new SoundWatch(() => new ProblemReport(deps));
     this.#keeper = this.#makeKeeper();
     this.#channels = this.#makeChannelKeeper();
-    const noLevel: LevelSetting = { volume: null, agc: null };
-    this.#volume = new VolumeKeeper(() => this.#options.level ?? noLevel, {
+    const asItIs: MixerSetting = { volume: null, agc: null };
+    this.#mixer = new MixerKeeper(() => this.#options.mixer ?? asItIs, {
       ...deps,
       spoolDir: deps.spool.dir,
       mixerOf: deps.mixerOf ??
@@ -170,11 +142,7 @@ export class Recorder {
     // One writer for all streams: sound that waits for a full disk is kept when a microphone is lost.
     this.#writer = new ChunkWriter(deps.spool, options.syncIntervalMs, {
       ...deps,
-      onSealed: ({ name, times: { startMs, endMs }, gapCause }) => {
-        this.#chain.sealed(name.key);
-        this.#declareBefore();
-        this.#declare(this.#ledger.record(startMs, endMs), gapCause);
-      },
+      onSealed: (chunk) => this.#account.recorded(chunk),
     });
   }
 
@@ -221,18 +189,18 @@ export class Recorder {
 
   /** The ledger of this run: scheduled, recorded and missing time. */
   balance(): LedgerBalance {
-    return this.#ledger.balance(this.#deps.clock.monotonicMs());
+    return this.#account.balance();
   }
 
   /** Works until the signal aborts; the current chunk is then finished and kept. */
   async run(signal: AbortSignal): Promise<void> {
-    this.#begunMs = this.#deps.clock.monotonicMs();
+    this.#account.runBegins();
     this.#checkSchedule();
     try {
       await this.#followSchedule(signal);
     } finally {
-      await Promise.all([this.#writer.finish(), this.#volume.finish()]);
-      this.#closeBooks("stopping");
+      await Promise.all([this.#writer.finish(), this.#mixer.finish()]);
+      this.#account.close("stopping");
       await this.#notes;
     }
   }
@@ -247,13 +215,11 @@ export class Recorder {
         this.#problem.clear("outside the schedule");
         this.#lostMs = null;
         this.#delayMs = RECONNECT_MIN_MS;
-        this.#scheduleEndMs ??= clock.monotonicMs();
-        if (this.#writer.isIdle) this.#closeBooks("schedule_end");
+        this.#account.scheduleEnded(this.#writer.isIdle);
         await clock.sleep(this.#nextLookMs(), signal);
         continue;
       }
-      if (this.#scheduleEndMs !== null) this.#closeBooks("schedule_end");
-      this.#ledger.begin(clock.monotonicMs());
+      this.#account.inSchedule();
       if (await this.#waitWhilePaused(signal)) continue;
       await using hours = openUntil(signal, (signal) => this.#scheduleEnds(signal));
       await using settings = openUntil(hours.signal, (signal) => this.#settingsChange(signal));
@@ -261,7 +227,7 @@ export class Recorder {
       const { diagnosis, soundEndMs, microphone } = await this.#recordOnce(settings.signal);
       status.recording(null);
       if (settings.signal.aborted && !hours.signal.aborted) {
-        if (soundEndMs !== null) this.#gapCause = this.#reopenCause;
+        if (soundEndMs !== null) this.#account.cause = this.#reopenCause;
         continue;
       }
       if (diagnosis === null || hours.signal.aborted) continue;
@@ -271,8 +237,8 @@ export class Recorder {
         continue;
       }
       this.#lostMs ??= clock.monotonicMs();
-      if (this.#writer.isIdle) this.#declarePause(); // the chunk before the pause is accounted for
-      this.#gapCause = diagnosis.code;
+      if (this.#writer.isIdle) this.#account.pauseIsOver(); // the chunk before it is accounted for
+      this.#account.cause = diagnosis.code;
       this.#problem.set(diagnosis);
       if (soundEndMs === null && microphone !== undefined) this.#keeper.gaveNothing(microphone);
       if (diagnosis.code === problems.stalled.code) {
@@ -295,35 +261,16 @@ export class Recorder {
     const { clock, pausedForMs = () => 0 } = this.#deps;
     const pausedMs = pausedForMs();
     if (pausedMs === 0) {
-      if (this.#pausedUntilMs === Infinity) this.#pausedUntilMs = clock.monotonicMs();
+      this.#account.resumed();
       return false;
     }
-    // The microphone was missing before: that was not the pause.
-    if (this.#problem.isLasting && this.#writer.isIdle) {
-      this.#declarePart(clock.monotonicMs(), this.#gapCause);
-    }
+    this.#account.paused(this.#problem.isLasting && this.#writer.isIdle);
     this.#problem.clear("recording is paused");
     this.#delayMs = RECONNECT_MIN_MS;
     this.#lostMs ??= clock.monotonicMs();
-    this.#gapCause = "paused";
-    this.#pausedUntilMs = Infinity;
     const waitMs = Math.min(pausedMs, this.#nextLookMs());
     await this.#pauseChanged.wait(clock, waitMs, signal);
     return true;
-  }
-
-  /** After a pause, sound is missing for another cause, or longer than until `endMs`: the pause is declared apart. */
-  #declarePause(endMs = Infinity): void {
-    if (this.#pausedUntilMs === null) return;
-    this.#declarePart(Math.min(this.#pausedUntilMs, endMs), "paused");
-    this.#pausedUntilMs = null;
-  }
-
-  /** Declares the gap up to this time apart; the next chunk's tag names the longest part. */
-  #declarePart(untilMs: number, cause: string): void {
-    const gap = this.#ledger.gapUntil(untilMs);
-    if (gap !== null) this.#chain.missed(cause, gap.endMs - gap.startMs);
-    this.#declare(gap, cause);
   }
 
   /** Resolves when the microphone is to be opened with other options, or on abort. */
@@ -372,17 +319,17 @@ export class Recorder {
       await using better = keeper.canBeBettered(microphone)
         ? openUntil(signal, (signal) => keeper.betterComes(signal))
         : null;
-      // Neither is awaited: the level must not delay the sound, nor the next attempt.
-      this.#volume.open(microphone);
+      // Not awaited, and neither is its end: the mixer must not delay the sound, nor the next attempt.
+      this.#mixer.open(microphone);
       for (const source of microphone.attempts) {
         end = await this.#recordChannels(source, microphone, better?.signal ?? signal);
         // The next way to open the same microphone can only help if the format was not offered.
         if (end.soundEndMs !== null || end.diagnosis?.code !== problems.format.code) break;
       }
-      if (end.diagnosis === null) this.#volume.close(microphone);
-      else this.#volume.lost(microphone);
+      if (end.diagnosis === null) this.#mixer.close(microphone);
+      else this.#mixer.lost(microphone);
       const isBetter = better?.signal.aborted && !signal.aborted;
-      if (isBetter && end.soundEndMs !== null) this.#gapCause = "microphone_changed";
+      if (isBetter && end.soundEndMs !== null) this.#account.cause = "microphone_changed";
       if (end.diagnosis === null) return end;
       return { ...end, diagnosis: await microphones.explain(end.diagnosis, microphone) };
     } catch (error) {
@@ -410,7 +357,7 @@ export class Recorder {
       await using changed = openUntil(signal, (signal) => channels.change(signal));
       const end = await this.#recordFrom(channels, microphone, changed.signal);
       if (!changed.signal.aborted || signal.aborted) return end;
-      this.#gapCause = "channel_changed";
+      this.#account.cause = "channel_changed";
     }
   }
 
@@ -450,8 +397,8 @@ export class Recorder {
           this.#soundArrived(startMs, microphone);
         },
         provisional: this.#options.provisional,
-        chain: this.#chain,
-        gapCause: this.#gapCause,
+        chain: this.#account.chain,
+        gapCause: this.#account.cause,
         onDropping: (dropping) => status.recording(dropping ? null : microphone.name),
         firstSoundMs: this.#firstSoundMs.get(keyOf(microphone)) ?? FIRST_SOUND_MIN_MS,
       },
@@ -497,7 +444,7 @@ export class Recorder {
     const { status, log } = this.#deps;
     status.recording(microphone.name);
     this.#problem.clear();
-    this.#pausedUntilMs = null;
+    this.#account.soundArrived();
     this.#delayMs = RECONNECT_MIN_MS;
     for (const [pid, key] of this.#leftBehind) {
       if (key === keyOf(microphone)) this.#leftBehind.delete(pid);
@@ -509,87 +456,6 @@ export class Recorder {
       microphone: microphone.name,
       ...(gapMs > 0 ? { gap_ms: Math.round(gapMs) } : {}),
     });
-  }
-
-  /**
-   * Closes the ledger after the end of the schedule or of the program: the rest of the scheduled time is a
-   * gap.
-   */
-  #closeBooks(cause: string): void {
-    this.#declareBefore();
-    if (cause === "schedule_end") this.#chain.scheduleEnded();
-    const endMs = this.#scheduleEndMs ?? this.#deps.clock.monotonicMs();
-    this.#declarePause(endMs);
-    this.#declare(this.#ledger.end(endMs), cause);
-    this.#pausedUntilMs = null;
-    this.#scheduleEndMs = null;
-    this.#gapCause = "starting";
-  }
-
-  /** The scheduled time between the last chunk of an earlier run and this start, and why it is missing. */
-  #missingBefore(before: Before) {
-    const { schedule, timeZone } = this.#options;
-    const { clock } = this.#deps;
-    const offsetMs = clock.unixMs() - clock.monotonicMs();
-    const bootUnixMs = offsetMs - before.boot.zeroMs;
-    const { startUnixUs, durationUs, provisional } = before.chunk ??
-      { startUnixUs: Infinity, durationUs: 0 };
-    const startMs = provisional?.bootId === before.boot.id
-      ? bootUnixMs + provisional.startBootUs / 1000
-      : startUnixUs / 1000;
-    const [fromMs, toMs] = [startMs + durationUs / 1000, this.#begunMs + offsetMs];
-    const gaps = scheduledBetween(fromMs, toMs, schedule, timeZone);
-    const cause = causeBeforeStart(before, {
-      bootUnixMs,
-      missingMs: toMs - fromMs,
-      scheduledMs: gaps.reduce((sum, { startMs, endMs }) => sum + endMs - startMs, 0),
-    });
-    const undeclared = scheduledBetween(
-      // An end in the future was written by a clock that was wrong.
-      Math.max(fromMs, ...before.declaredEndsMs.filter((endMs) => endMs <= toMs)),
-      toMs,
-      schedule,
-      timeZone,
-    );
-    return {
-      cause,
-      gaps: undeclared.map((gap) => ({
-        startMs: gap.startMs - offsetMs,
-        endMs: gap.endMs - offsetMs,
-      })),
-    };
-  }
-
-  /** Declares what is missing before this start, once, when both ends of it have their true time. */
-  #declareBefore(): void {
-    const before = this.#before;
-    if (before === null) return;
-    const { provisional = null } = before.chunk ?? {};
-    if (provisional !== null && provisional.bootId !== before.boot.id) return; // that is never known
-    if (this.#options.provisional(this.#deps.clock.monotonicMs()) !== undefined) return;
-    this.#before = null;
-    const { cause, gaps } = this.#missingBefore(before);
-    for (const gap of gaps) {
-      this.#ledger.missed(gap);
-      this.#declare(gap, cause);
-    }
-  }
-
-  /** Declares a gap, in the log, in /health and in gaps.jsonl; no gap is hidden. */
-  #declare(gap: Gap | null, cause: string): void {
-    if (gap === null) return;
-    const { clock, log, spool, status } = this.#deps;
-    const offsetMs = clock.unixMs() - clock.monotonicMs();
-    const record = {
-      start: new Date(gap.startMs + offsetMs).toISOString(),
-      end: new Date(gap.endMs + offsetMs).toISOString(),
-      ms: Math.round(gap.endMs - gap.startMs),
-      cause,
-    };
-    if (isNormalEdge(record)) log.info("Sound is missing.", record);
-    else log.warning("Sound is missing.", record);
-    status.gapDeclared({ start: record.start, ms: record.ms, cause });
-    this.#note("gaps.jsonl", () => appendGap(spool.dir, record));
   }
 
   /** Queues a write; writes run one after the other. A failed write is logged and stops nothing else. */
@@ -622,9 +488,9 @@ export class Recorder {
 
 /** Whether the microphone must be opened again for these options. */
 export function opensOtherwise(before: RecorderOptions, after: RecorderOptions): boolean {
-  const opening = ({ audioChannel, level, stream }: RecorderOptions) => {
+  const opening = ({ audioChannel, mixer, stream }: RecorderOptions) => {
     const { sampleRate, bitrateKbps, gainDb, highpassHz } = stream;
-    return JSON.stringify([audioChannel, level, sampleRate, bitrateKbps, gainDb, highpassHz]);
+    return JSON.stringify([audioChannel, mixer, sampleRate, bitrateKbps, gainDb, highpassHz]);
   };
   return before.microphones !== after.microphones || opening(before) !== opening(after);
 }

@@ -89,11 +89,18 @@ export function contentProblems(
   });
 }
 
-/** Undefined if the key is required. */
-function defaultValue(key: Key, earlier: KeyValues): unknown {
+/** The value of a key that is left out; undefined if it is required. */
+export function defaultValue(key: Key, earlier: KeyValues): unknown {
   if (key.sameAs !== undefined) return earlier.get(key.sameAs);
   if (key.default !== undefined) return key.kind.read(key.default);
   return key.absent === undefined ? undefined : null;
+}
+
+/** What is wrong with text that a person gives as the value of a key, or null. */
+export function refusalOf(name: string, key: Key, text: string): string | null {
+  const problems: string[] = [];
+  readGiven(key, { place: name, value: text === "" ? null : text }, problems);
+  return problems[0] ?? null;
 }
 
 /** The value of a key, or undefined after saying what is wrong with it. */

@@ -9,6 +9,7 @@ import { readOwnTextSync, writeWhole } from "../system/disk.ts";
 import type { Config } from "./config.ts";
 import { Refusal } from "./config_values.ts";
 import { fieldOf, type Key, type KeyTable } from "./key.ts";
+import { defaultValue } from "./key_values.ts";
 import { KEYS } from "./keys.ts";
 import { decodeValue, encodeValue } from "./value_text.ts";
 
@@ -50,7 +51,7 @@ export function readLastGood(path: string, env: Environment): Config | null {
   const values = new Map<string, unknown>();
   for (const [name, key] of Object.entries(TABLE)) {
     const value = found.get(name);
-    const otherwise = defaultOf(key, values);
+    const otherwise = defaultValue(key, values);
     if (value !== undefined && fits(key, value)) values.set(name, value);
     else if (otherwise !== undefined) values.set(name, otherwise);
     else return null;
@@ -64,13 +65,6 @@ export function readLastGood(path: string, env: Environment): Config | null {
 function tokenIn(env: Environment): string | null {
   const token = (env.RA_INGEST_TOKEN ?? "").trim();
   return token === "" ? null : token;
-}
-
-/** Undefined if the key is required. */
-function defaultOf(key: Key, earlier: ReadonlyMap<string, unknown>): unknown {
-  if (key.sameAs !== undefined) return earlier.get(key.sameAs);
-  if (key.default !== undefined) return key.kind.read(key.default);
-  return key.absent === undefined ? undefined : null;
 }
 
 /** Whether a value has the type of the key; that of one without a default is a text or an object. */

@@ -22,7 +22,6 @@ import type { Clock } from "../system/clock.ts";
 import { repeating } from "../system/held_lines.ts";
 import type { Logger } from "../system/log.ts";
 import { ProblemReport } from "../status/problem_report.ts";
-import { appendGap } from "../status/gap_log.ts";
 import { problems } from "../status/problems.ts";
 import type { Status } from "../status/status.ts";
 import {
@@ -57,9 +56,6 @@ const STEP_MS = 60_000;
 const DISBELIEF_MS = 86_400_000;
 /** After this many files that cannot be deleted a pass gives up: the disk is the problem. */
 const MAX_STUCK = 10;
-
-/** Why an undelivered chunk was removed: causes of gaps, as gaps.jsonl has them. */
-type LossCause = "evicted" | "expired";
 
 interface Losses {
   chunks: number;
@@ -311,7 +307,7 @@ export class Janitor {
   }
 
   /** Counts, logs and declares what was removed: in gaps.jsonl it is one gap, from the first chunk to the last. */
-  async #report(dir: ChunkDir, losses: Losses, cause: LossCause): Promise<void> {
+  async #report(dir: ChunkDir, losses: Losses, cause: "evicted" | "expired"): Promise<void> {
     if (losses.chunks === 0) return;
     this.#status.chunksLost(losses);
     this.#status.evicted(dir, losses.seconds);
@@ -323,7 +319,7 @@ export class Janitor {
     const [first, last] = [parseChunkName(losses.first), parseChunkName(losses.last)];
     if (first === null || last === null) return;
     try {
-      await appendGap(this.#spool.dir, {
+      await this.#spool.gaps.append({
         start: new Date(first.startUnixUs / 1000).toISOString(),
         end: new Date((last.startUnixUs + last.durationUs) / 1000).toISOString(),
         ms: Math.round(losses.seconds * 1000),

@@ -34,6 +34,7 @@ import {
   syncDirectory,
   writeWhole,
 } from "../system/disk.ts";
+import { GapLog } from "../status/gap_log.ts";
 import type { Tally } from "../status/tally.ts";
 import { DeliveredDeletions } from "./delivered_deletions.ts";
 import { Folder } from "./folder.ts";
@@ -47,10 +48,11 @@ import { messageOf } from "../system/error_text.ts";
 export { SpoolLockedError };
 
 /**
- * 20 MB of names at most, in a folder with as many. While a backlog is delivered, its folder is listed
- * again for every 300,000 to 400,000 chunks: a listing takes 4 µs for each name in it.
+ * A week of chunks of 1 s, in 22 MB; at worst, if all are provisional, four sevenths of them. While a larger
+ * backlog is delivered, its folder is listed again each time these have run out: a listing takes 4 µs for
+ * each name in it.
  */
-const HELD_NAMES = 300_000;
+const HELD_NAMES = 610_000;
 /** How many names are checked without a pause. */
 const NAMES_AT_ONCE = 1000;
 /** While a backlog is delivered, this many delivered chunks share the syncs of their folders. */
@@ -79,6 +81,8 @@ export class Spool {
   keepsDelivered = true;
   /** Delivered chunks that were deleted. */
   readonly deliveredDeletions = new DeliveredDeletions();
+  /** Declared gaps, gaps.jsonl. */
+  readonly gaps: GapLog;
   /** Sound in chunks that another process put into outbox/ since the spool was opened, microseconds. */
   returnedUs = 0;
   /** Called when the number of refused chunks may have changed, by another process, too. */
@@ -98,6 +102,7 @@ export class Spool {
     timing: WatchTiming,
   ) {
     this.dir = dir;
+    this.gaps = new GapLog(dir);
     this.#lock = lock;
     const folder = (sub: ChunkDir) => new Folder(join(dir, sub), heldNames, timing);
     const [outbox, uploaded, rejected] = [folder("outbox"), folder("uploaded"), folder("rejected")];
@@ -175,7 +180,7 @@ export class Spool {
     const folder = this.#folders[dir];
     await this.#inTurn(async () => {
       if (folder.watch.isTouched) await folder.watch.settled();
-      await this.#list(dir, false, (fileName, chunk) => {
+      await this.#list(dir, (fileName, chunk) => {
         if (isWanted(chunk)) wanted.push(fileName);
       });
     });
@@ -249,7 +254,7 @@ export class Spool {
       // Another call may have listed it meanwhile.
       const held = folder.oldestHeld(isWanted);
       if (held !== null || this.#isKnown(dir)) return held;
-      if (this.isTouched(dir)) await this.#list(dir, true);
+      if (this.isTouched(dir)) await this.#list(dir);
       else await folder.listOldest();
       return folder.oldestHeld(isWanted);
     });
@@ -266,18 +271,16 @@ export class Spool {
   ): Promise<{ old: ChunkName[]; isCutShort: boolean }> {
     const folder = this.#folders[dir];
     const old: ChunkName[] = [];
-    let behind = await this.oldest(dir); // names are held from here on
-    for (let isFirst = true; behind !== null && old.length < NAMES_AT_ONCE; isFirst = false) {
-      const names: ChunkName[] = [
-        ...isFirst ? [behind] : [],
-        ...folder.take(NAMES_AT_ONCE, behind),
-      ];
+    await this.oldest(dir); // names are held from here on
+    let behind: ChunkName | undefined;
+    while (old.length < NAMES_AT_ONCE) {
+      const names = folder.take(NAMES_AT_ONCE, behind);
       for (const name of names) {
         if (isOld(name)) old.push(name);
         else if (name.provisional === undefined) return { old, isCutShort: false };
       }
       if (names.length < NAMES_AT_ONCE) return { old, isCutShort: !folder.isAllHeld };
-      behind = names.at(-1) ?? null;
+      behind = names.at(-1);
       await delay(0);
     }
     return { old, isCutShort: false };
@@ -365,15 +368,17 @@ export class Spool {
    * @param sizeBytes if it is known.
    */
   async markUploaded(fileName: string, sizeBytes?: number): Promise<boolean> {
-    const isMoved =
-      await (this.keepsDelivered
-        ? this.#move("outbox", fileName, "uploaded", sizeBytes)
-        : this.#deleteDelivered("outbox", fileName));
+    const isMoved = await this.#fileDelivered("outbox", fileName, sizeBytes);
     if (++this.#unsynced >= FILED_AT_ONCE) this.syncUploaded();
     return isMoved;
   }
 
-  async #deleteDelivered(dir: "outbox" | "rejected", fileName: string): Promise<boolean> {
+  async #fileDelivered(
+    dir: "outbox" | "rejected",
+    fileName: string,
+    sizeBytes?: number,
+  ): Promise<boolean> {
+    if (this.keepsDelivered) return await this.#move(dir, fileName, "uploaded", sizeBytes);
     const isDeleted = await this.#inTurn(async () => {
       const folder = this.#folders[dir];
       const path = this.path(dir, fileName);
@@ -407,11 +412,7 @@ export class Spool {
    * chunk was gone already, and is forgotten.
    */
   async markRejectedUploaded(fileName: string, sizeBytes?: number): Promise<boolean> {
-    const isMoved =
-      await (this.keepsDelivered
-        ? this.#move("rejected", fileName, "uploaded", sizeBytes)
-        : this.#deleteDelivered("rejected", fileName));
-    if (!isMoved) return false;
+    if (!await this.#fileDelivered("rejected", fileName, sizeBytes)) return false;
     const reason = reasonPath(this.path("rejected", fileName));
     // A reason that is left is deleted when it expires.
     await this.#syncMove("rejected", this.keepsDelivered ? "uploaded" : "rejected")
@@ -561,10 +562,9 @@ export class Spool {
   /** In turn only. */
   async #list(
     dir: ChunkDir,
-    holdsAnew: boolean,
     visit?: (fileName: string, name: ChunkName) => void,
   ): Promise<void> {
-    const moreUs = await this.#folders[dir].list(visit, holdsAnew);
+    const moreUs = await this.#folders[dir].list(visit);
     if (dir === "outbox") this.returnedUs += Math.max(0, moreUs);
     // Refused chunks that are gone are requeued ones as a rule. A change of our own in outbox/ may have
     // hidden that they came.

@@ -1,13 +1,14 @@
 // Keeps declared gaps on disk, to explain later why sound is missing: one JSON object per line in
-// `gaps.jsonl`. The size of the file is limited. A failed write never stops a recording.
+// `gaps.jsonl`. It alone reads and writes that file, whose size is limited.
 
 import { join } from "@std/path/join";
 import { exists, readEnd, readUpTo, removeIfThere } from "../system/disk.ts";
 
+const FILE = "gaps.jsonl";
 /** A larger file loses its older half; a gap takes about 150 bytes. */
 const MAX_BYTES = 256 * 1024;
 /** The last gaps are within this many bytes at the end of the file. */
-const LAST_BYTES = 4096;
+const LAST_BYTES = 16_384;
 const KEPT_BYTES = MAX_BYTES / 2;
 
 export interface GapRecord {
@@ -28,9 +29,24 @@ export function isNormalEdge({ ms, cause }: Pick<GapRecord, "ms" | "cause">): bo
   return ms < NORMAL_EDGE_MS && EDGE_CAUSES.includes(cause);
 }
 
-/** Appends a gap. @throws the errors of the disk. */
-export async function appendGap(spoolDir: string, gap: GapRecord): Promise<void> {
-  const path = join(spoolDir, "gaps.jsonl");
+/** Writes the file. Everybody who has gaps to declare shares one of these. */
+export class GapLog {
+  readonly #path: string;
+  #lastWrite: Promise<void> = Promise.resolve();
+
+  constructor(spoolDir: string) {
+    this.#path = join(spoolDir, FILE);
+  }
+
+  /** Appends a gap, after those before it. @throws the errors of the disk. */
+  append(gap: GapRecord): Promise<void> {
+    const written = this.#lastWrite.then(() => appendTo(this.#path, gap));
+    this.#lastWrite = written.catch(() => {});
+    return written;
+  }
+}
+
+async function appendTo(path: string, gap: GapRecord): Promise<void> {
   const isThere = await exists(path);
   if (isThere && !(await Deno.lstat(path)).isFile) throw new Error(`${path} is not a regular file`);
   // A power cut may have torn the last line: this one must not become part of it.
@@ -44,20 +60,25 @@ export async function appendGap(spoolDir: string, gap: GapRecord): Promise<void>
   await Deno.rename(`${path}.tmp`, path);
 }
 
-/** The ends of the gaps that were declared last, Unix milliseconds by the clock of then. Never rejects. */
-export async function declaredEnds(spoolDir: string): Promise<number[]> {
+/** The gaps that were declared last, the newest last. Lines that are not gaps are skipped. Never rejects. */
+export async function readLastGaps(spoolDir: string): Promise<GapRecord[]> {
   try {
-    const text = await readEnd(join(spoolDir, "gaps.jsonl"), LAST_BYTES);
-    return text.split("\n").flatMap((line) => endOf(line) ?? []);
+    const text = await readEnd(join(spoolDir, FILE), LAST_BYTES);
+    return text.split("\n").flatMap((line) => parseGap(line) ?? []);
   } catch {
     return []; // the file does not exist yet
   }
 }
 
-function endOf(line: string): number | null {
+function parseGap(line: string): GapRecord | null {
   try {
-    const endMs = Date.parse(JSON.parse(line).end);
-    return Number.isNaN(endMs) ? null : endMs;
+    const { start, end, ms, cause } = JSON.parse(line);
+    const areTimes = [start, end].every((time) =>
+      typeof time === "string" && !Number.isNaN(Date.parse(time))
+    );
+    return areTimes && Number.isFinite(ms) && typeof cause === "string"
+      ? { start, end, ms, cause }
+      : null;
   } catch {
     return null; // a line that was cut off
   }

@@ -23,15 +23,15 @@ export interface Chosen {
 }
 
 export interface QueueOptions {
-  /** How much longer a chunk waits, for its true time or for the turn of this till, ms; 0: it is sent. */
-  readonly clockWaitMs: (name: ChunkName) => number;
+  /** How much longer a chunk is deferred, for its true time or for the turn of this till, ms; 0: it is sent. */
+  readonly deferMs: (name: ChunkName) => number;
 }
 
 export class Queue {
   readonly #spool: Spool;
   readonly #blame: Blame;
   readonly #clock: Pick<Clock, "monotonicMs">;
-  readonly #clockWaitMs: (name: ChunkName) => number;
+  readonly #deferMs: (name: ChunkName) => number;
   readonly #rejected = new Interval(REJECTED_FIRST_MS, REJECTED_MAX_MS);
   /** The chunk that is sent next, in place of the suspect. */
   #probe: Chosen | null = null;
@@ -46,12 +46,12 @@ export class Queue {
       blame: Blame;
       clock: Pick<Clock, "monotonicMs">;
     },
-    { clockWaitMs }: QueueOptions,
+    { deferMs }: QueueOptions,
   ) {
     this.#spool = spool;
     this.#blame = blame;
     this.#clock = clock;
-    this.#clockWaitMs = clockWaitMs;
+    this.#deferMs = deferMs;
     this.#rejected.begin(clock.monotonicMs());
   }
 
@@ -74,7 +74,7 @@ export class Queue {
     const { passedOver } = this.#blame;
     const name = await this.#spool.oldestWaiting(({ key }) => !passedOver.has(key));
     if (name === null) return this.#isRejectedDue ? await this.#nextRejected() : null;
-    const waitMs = this.#clockWaitMs(name);
+    const waitMs = this.#deferMs(name);
     return waitMs > 0 ? { waitMs } : choose("outbox", name);
   }
 
@@ -91,13 +91,12 @@ export class Queue {
     const { sending } = this.#spool;
     const isNext = ({ key }: ChunkName) => !blame.passedOver.has(key) && !sending.has(key);
     const name = await this.#spool.oldestWaiting(isNext);
-    return name === null || this.#clockWaitMs(name) > 0 ? null : choose("outbox", name);
+    return name === null || this.#deferMs(name) > 0 ? null : choose("outbox", name);
   }
 
   /** Chooses a chunk that is sent next, in place of the suspect. False: there is none. */
   async planProbe(): Promise<boolean> {
-    const mayProbe = (name: ChunkName) =>
-      this.#blame.mayProbe(name) && this.#clockWaitMs(name) === 0;
+    const mayProbe = (name: ChunkName) => this.#blame.mayProbe(name) && this.#deferMs(name) === 0;
     let name = await this.#spool.oldestWaiting(mayProbe);
     if (name === null) {
       this.#blame.probesEnded();

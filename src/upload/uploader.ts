@@ -46,8 +46,8 @@ export interface UploaderOptions {
   readonly concurrency?: number;
   /** The client's limit while nothing moves, ms; default 30 s. */
   readonly timeoutMs?: number;
-  /** How much longer a chunk waits, for its true time or for the turn of this till, ms; 0: it is sent. */
-  readonly clockWaitMs?: (name: ChunkName) => number;
+  /** How much longer a chunk is deferred, for its true time or for the turn of this till, ms; 0: it is sent. */
+  readonly deferMs?: (name: ChunkName) => number;
   /** The limit of the spool, for the time until it is full; default none. */
   readonly maxSpoolBytes?: number;
 }
@@ -103,9 +103,9 @@ export class Uploader {
     this.#spool = spool;
     this.#client = client;
     this.#options = options;
-    const { concurrency = 1, timeoutMs = 30_000, clockWaitMs = () => 0 } = options;
+    const { concurrency = 1, timeoutMs = 30_000, deferMs = () => 0 } = options;
     const blame = this.#blame = new Blame(options.retryMaxMs);
-    this.#queue = new Queue({ spool, blame, clock: deps.clock }, { clockWaitMs });
+    this.#queue = new Queue({ spool, blame, clock: deps.clock }, { deferMs });
     this.#report = new DeliveryReport({ ...deps, spool }, options.maxSpoolBytes ?? Infinity);
     this.#window = new SendWindow(concurrency, timeoutMs * SLOW_PART);
     this.#backoff = new Backoff(options.retryMinMs, options.retryMaxMs);

@@ -3,7 +3,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { CaptureOptionsMaker } from "../../src/agent/capture.ts";
 import { changedKeys, Settings } from "../../src/agent/settings.ts";
-import { inTurns } from "../../src/agent/turns.ts";
 import { opensOtherwise } from "../../src/capture/recorder.ts";
 import { type Config, loadConfig } from "../../src/config/config.ts";
 import { fieldOf, type KeyTable } from "../../src/config/key.ts";
@@ -138,7 +137,7 @@ Deno.test("a part is replaced when a key of its groups changes, and not otherwis
   const settings = new Settings(BASE);
   const stop = new AbortController();
   const turns: number[] = [];
-  const running = inTurns(settings, ["delivery"], async (config, signal) => {
+  const running = settings.runWith(["delivery"], async (config, signal) => {
     turns.push(config.retryMaxS);
     await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve()));
   }, stop.signal);

@@ -21,19 +21,9 @@ async function rig(
   options: Partial<RecorderOptions> = {},
   deps: Parameters<typeof simulatedRecorder>[1] = {},
 ) {
-  const all = { microphones, stream: STREAM, ...options };
-  const simulated = await simulatedRecorder(all, deps);
-  const base: RecorderOptions = {
-    schedule: { startMinute: 0, endMinute: 0 },
-    timeZone: "UTC",
-    syncIntervalMs: 5000,
-    tags: {},
-    provisional: () => undefined,
-    ...all,
-  };
+  const simulated = await simulatedRecorder({ microphones, stream: STREAM, ...options }, deps);
   return {
     ...simulated,
-    change: (other: Partial<RecorderOptions>) => simulated.recorder.change({ ...base, ...other }),
     /** Seconds of the chunks that are complete. */
     lengths: () =>
       [...Deno.readDirSync(simulated.spool.path("outbox", ""))]
@@ -104,14 +94,14 @@ Deno.test("an amixer that hangs delays neither other settings nor a microphone t
     ...{ usb, offers: null },
   };
   microphones.plug(named("usb", { device }));
-  const level = { volume: 50, agc: null };
+  const mixer = { volume: 50, agc: null };
   const hangs = new Promise<never>(() => {});
-  await using setup = await rig(microphones, { level }, {
+  await using setup = await rig(microphones, { mixer }, {
     mixerOf: () => ({ read: () => hangs, set: () => hangs }),
   });
   setup.run();
   await setup.records("usb");
-  setup.change({ level: { ...level, volume: 60 } });
+  setup.change({ mixer: { ...mixer, volume: 60 } });
   await setup.clock.advanceUntil("opens it again", () => setup.starts() === 2, 3_000);
   await setup.records("usb");
   setup.ffmpegs.release();

@@ -1,5 +1,6 @@
 import { assertEquals } from "@std/assert";
-import { type Before, causeBeforeStart, ChunkChain } from "../../src/capture/chunk_chain.ts";
+import { type Before, causeBeforeStart } from "../../src/capture/before_start.ts";
+import { ChunkChain } from "../../src/capture/chunk_chain.ts";
 import type { ChunkName } from "../../src/chunk/chunk_name.ts";
 import { makeName } from "../fixtures/chunks.ts";
 
@@ -115,15 +116,23 @@ Deno.test("a start knows whether the program was killed, the machine restarted, 
     boot: { id: "b", zeroMs: 0 },
   };
   const [earlier, later] = [NOON_US / 1000 - 1000, NOON_US / 1000 + 61_000];
-  const short = { bootUnixMs: earlier, missingMs: 1800, scheduledMs: 1800 };
+  const short = { bootUnixMs: earlier, missingMs: 1800, scheduledMs: 1800, begunMs: 5000 };
   assertEquals(causeBeforeStart(before, short), "program_killed");
   assertEquals(causeBeforeStart({ ...before, wasCutOff: false }, short), "not_running");
   assertEquals(causeBeforeStart(before, { ...short, bootUnixMs: later }), "machine_restarted");
-  const past = { bootUnixMs: earlier - 900_000, missingMs: -800_000, scheduledMs: 0 };
+  const past = { ...short, bootUnixMs: earlier - 900_000, missingMs: -800_000, scheduledMs: 0 };
   assertEquals(causeBeforeStart(before, past), "machine_restarted", "the clock went back");
-  const night = { bootUnixMs: later, missingMs: 36e6, scheduledMs: 900 };
+  const night = { ...short, bootUnixMs: later, missingMs: 36e6, scheduledMs: 900 };
   assertEquals(causeBeforeStart(before, night), "outside_schedule");
   const provisional = { bootId: "c", startBootUs: 1, seenUnixS: null };
   const chunk = { ...makeName(), ...before.chunk, provisional };
   assertEquals(causeBeforeStart({ ...before, chunk }, short), "machine_restarted");
+  const paused = (startMs: number, endMs: number, now: typeof short) =>
+    causeBeforeStart({ ...before, pause: () => ({ startMs, endMs }) }, now);
+  assertEquals(paused(3000, 60_000, short), "paused");
+  assertEquals(paused(3000, 4500, short), "paused", "it is over, and was most of that time");
+  assertEquals(paused(4500, 60_000, short), "program_killed", "it began late");
+  assertEquals(paused(1000, 60_000, past), "paused", "the clock went back");
+  assertEquals(paused(1000, 4900, past), "machine_restarted", "it is over");
+  assertEquals(paused(3000, 60_000, night), "outside_schedule");
 });

@@ -7,6 +7,7 @@ import {
   pauseFor,
   type PauseState,
   RUNNING,
+  spanOf,
   toRecord,
   withTrueTime,
 } from "../../src/capture/pause.ts";
@@ -69,6 +70,12 @@ Deno.test("a board that boots with a time in the past ends a pause when its cloc
     "of this run",
   );
   assertEquals(withTrueTime(RUNNING, NOW), RUNNING);
+  const morning = { monotonicMs: 2_000, unixMs: UNIX + 600 * MINUTE };
+  const [startMs, endMs] = [2_000 - 600 * MINUTE, 2_000 - 540 * MINUTE];
+  assertEquals(spanOf(taken(true), morning, true), { startMs, endMs }, "when it was");
+  assertEquals(spanOf(taken(true), morning, false)?.endMs, 1_000 + 59 * MINUTE);
+  assertEquals(spanOf(taken(false), morning, true)?.startMs, 1_000 - MINUTE);
+  assertEquals(spanOf(RUNNING, NOW, true), null);
 });
 
 Deno.test("what is not a record of a pause counts as no pause", () => {

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path/join";
-import type { Before } from "../../src/capture/chunk_chain.ts";
+import type { Before } from "../../src/capture/before_start.ts";
 import { readChunkHeader } from "../../src/chunk/chunk_file.ts";
 import { makeName } from "../fixtures/chunks.ts";
 import { simulatedRecorder } from "../fixtures/simulated_recorder.ts";
@@ -22,8 +22,9 @@ function before(agoMs: number, changes: Partial<Before> = {}): Before {
 }
 
 /** Records some seconds after such a start. */
-async function restarted(options: Partial<RecorderOptions>) {
-  await using rig = await simulatedRecorder(options);
+async function restarted(options: Partial<RecorderOptions>, pausedMs = 0) {
+  const pausedForMs = (): number => Math.max(0, NOON + pausedMs - rig.clock.unixMs());
+  await using rig = await simulatedRecorder(options, { pausedForMs });
   rig.microphones.plug(named("usb"));
   rig.run();
   await rig.records("usb");
@@ -68,6 +69,25 @@ Deno.test("a restart of the machine, and a service that did not run, are causes 
   const stopped = before(90_000, { wasCutOff: false, declaredEndsMs });
   const stop = await restarted({ before: stopped });
   assertEquals([stop.gaps[0]?.ms, stop.gaps[0]?.cause], [60_000, "not_running"]);
+});
+
+Deno.test("a restart does not hide a pause, nor a pause what was missing for longer before it", async () => {
+  const pausedMs = 30_000;
+  const causes = async (last: Before) => {
+    const { gaps, tags } = await restarted({ before: last }, pausedMs);
+    return [...gaps.map(({ cause }) => cause), tags[0]?.["GAP_CAUSE"]];
+  };
+  const down = { wasCutOff: false, boot: { id: "b", zeroMs: 1e9 } };
+  assertEquals(await causes(before(3 * 86_400_000, down)), [
+    "not_running",
+    "paused",
+    "not_running",
+  ]);
+  assertEquals(await causes(before(10_000, down)), ["not_running", "paused", "paused"]);
+  // The monotonic clock began at the start; the pause of an hour was begun 58 minutes before it.
+  const begun = { ...down, pause: () => ({ startMs: -3_480_000, endMs: 120_000 }) };
+  assertEquals(await causes(before(3_500_000, begun)), ["paused", "paused", "paused"]);
+  assertEquals(await causes(before(86_400_000, begun)), ["not_running", "paused", "not_running"]);
 });
 
 Deno.test("outside the schedule nothing is missing, and the next chunk says so", async () => {

@@ -1,8 +1,18 @@
 // Settings that are taken from a file, as at the first boot of a card.
 
-import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertRejects,
+  assertStringIncludes,
+} from "@std/assert";
 import { join } from "@std/path/join";
+import { wipeStep } from "../../src/commands/install_take.ts";
 import { loadConfig } from "../../src/config/config.ts";
+import { fileSteps } from "../../src/commands/install.ts";
+import { makePlan } from "../../src/commands/install_plan.ts";
+import { carryOut } from "../../src/commands/install_steps.ts";
 import { makeRoot } from "../fixtures/installed_system.ts";
 
 const FILE = `point_id: 11111111-1111-4111-8111-111111111111
@@ -64,6 +74,39 @@ Deno.test("a file is taken: its settings are in the configuration, its token in 
   assertEquals(await Deno.stat(board.take).catch(() => null), null);
 });
 
+Deno.test("what a link in place of the file leads to is not wiped", async () => {
+  const dir = await Deno.makeTempDir({ prefix: "wipe-" });
+  const [take, other] = [join(dir, "till.yaml"), join(dir, "shadow")];
+  await Deno.writeTextFile(other, "root:secret\n");
+  const { apply } = wipeStep(take);
+  for (const put of [Deno.symlink, Deno.link]) {
+    await put(other, take);
+    await assertRejects(apply, Error, put === Deno.symlink ? "not a regular" : "another file");
+    await Deno.remove(take);
+    assertEquals(await Deno.readTextFile(other), "root:secret\n");
+  }
+  await Deno.rename(other, take);
+  await apply();
+  assertEquals(await Array.fromAsync(Deno.readDir(dir)), []);
+  await Deno.remove(dir);
+});
+
+Deno.test("a file that is taken again at every boot, as its card cannot be written, changes nothing the second time", async () => {
+  await using board = await booted(FILE);
+  const { root, executable } = board.system;
+  const facts = { hasDropIn: false, hasPackage: false, hasCopy: false, isUpdate: false };
+  const boot = async () => {
+    const options = { root, set: [], env: {}, dryRun: false, executable, take: board.take };
+    const plan = await makePlan(options);
+    assert(plan !== null);
+    const steps = await fileSteps(options, facts, plan);
+    return await carryOut(steps, { dryRun: false, print: () => {} });
+  };
+  assertEquals([await boot(), await boot(), await boot()], [true, false, false]);
+  await Deno.writeTextFile(board.take, FILE.replace("a-secret", "another"));
+  assertEquals(await boot(), true, "a new token");
+});
+
 Deno.test("ids that the file does not give are those of the board: others on another board, the same ones again", async () => {
   const idsOf = async (serial: string) => {
     await using board = await booted(FILE, serial);
@@ -103,6 +146,15 @@ Deno.test("an id in the file counts, and a setting of the command line counts mo
   const config = await board.config();
   assertEquals(config.deviceId, "33333333-3333-4333-8333-333333333333");
   assertEquals(config.chunkSeconds, 20);
+});
+
+Deno.test("the device of the name null is taken as one, and an empty value leaves the key out", async () => {
+  await using board = await booted(`${FILE}audio_device: "null"\n`);
+  assertEquals(await board.setUp(), 0, board.system.said());
+  assertEquals((await board.config()).audioDevice, "null");
+  await Deno.writeTextFile(board.take, 'audio_device: ""\n');
+  assertEquals(await board.setUp(), 0, board.system.said());
+  assertEquals((await board.config()).audioDevice, null);
 });
 
 Deno.test("a file of a text editor of Windows is understood", async () => {

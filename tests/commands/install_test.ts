@@ -110,6 +110,10 @@ Deno.test("--purge removes the secrets first and the program last, and names the
   await file("/etc/recorder-agent/env", "RA_CHUNK_SECONDS=5\n");
   await file("/etc/recorder-agent/token.new", "half a tok");
   await file("/etc/recorder-agent/mine.pem");
+  const named = ["ingest_token_file", "tls_ca_file", "tls_client_cert_file", "tls_client_key_file"];
+  for (const key of named) await file(`/etc/recorder-agent/${key}`);
+  const lines = named.map((key) => `${key}: /etc/recorder-agent/${key}\n`);
+  await file("/etc/recorder-agent/config.yaml", lines.join(""));
   for (
     const path of ["/usr/local/bin/recorder-agent", "/etc/systemd/system/recorder-agent.service"]
   ) {
@@ -239,6 +243,28 @@ Deno.test("on a terminal install asks for missing settings and offers new UUIDs"
   await using other = await makeRoot();
   assertEquals(await other.install({ set: [], ask: () => Promise.resolve(null) }), 1);
   assertMatch(other.said(), /Nothing was changed/);
+});
+
+Deno.test("install asks again after an answer that is not valid, and says what would be right", async () => {
+  await using system = await makeRoot();
+  const asked: string[] = [];
+  const typed = [
+    ...["till 4", SET[0]?.split("=")[1] ?? ""],
+    ...["ingest.example.com", "", "https://ingest.example.com"],
+    ...["two words", "a-secret-token"],
+  ];
+  const ask: Ask = (question, { suggestion }) => {
+    asked.push(question);
+    return Promise.resolve(suggestion ?? typed.shift() ?? null);
+  };
+  assertEquals(await system.install({ set: [], env: {}, ask }), 0, system.said());
+  const again = asked.filter((question) => question.includes("\n"))
+    .map((question) => question.split(/, (?:UUID|base|Bearer)/)[0]);
+  assertEquals(again.length, 4);
+  assertMatch(again[0] ?? "", /^point_id: "till 4" is not a UUID: expected .*\npoint_id$/);
+  assertMatch(again[1] ?? "", /^ingest_base_url: "ingest.example.com" .*\ningest_base_url$/);
+  assertMatch(again[2] ?? "", /^ingest_base_url: has no value: .*\ningest_base_url$/);
+  assertMatch(again[3] ?? "", /^ingest_token: the value \(not shown\) .*\ningest_token$/);
 });
 
 Deno.test("a failed step undoes the earlier steps, in reverse order", async () => {

@@ -50,7 +50,7 @@ export interface ProgramOptions {
   readonly chunkSeconds: number;
   readonly syncIntervalMs: number;
   readonly limits: RetentionLimits;
-  readonly clockWaitMs: number;
+  readonly deferMs: number;
   /** Requests in flight, as configured. */
   readonly concurrency: number;
 }
@@ -153,13 +153,13 @@ export class Program {
     this.#work(clock.worker(), (workerClock, signal) => {
       const deps = { clock: workerClock, status: this.status, log: this.#log };
       const upload = this.#upload.bind(this, workerClock);
-      const clockWaitEndsMs = clock.monotonicMs + this.#options.clockWaitMs;
-      const clockWaitMs = ({ provisional }: ChunkName) =>
+      const clockWaitEndsMs = clock.monotonicMs + this.#options.deferMs;
+      const deferMs = ({ provisional }: ChunkName) =>
         provisional?.bootId === this.#world.boot.id
           ? Math.max(0, clockWaitEndsMs - clock.monotonicMs)
           : 0;
       const { concurrency } = this.#options;
-      const options = { retryMinMs: 0, retryMaxMs: 1, concurrency, clockWaitMs };
+      const options = { retryMinMs: 0, retryMaxMs: 1, concurrency, deferMs };
       return new Uploader(spool, { upload }, options, deps).run(signal);
     });
     this.#work(

@@ -96,7 +96,7 @@ class Schedule implements Disposable {
       chunkSeconds: this.#pick([1, 2, 4, 8]),
       syncIntervalMs: 5000,
       concurrency: this.#pick([1, 2, 3, 4]),
-      clockWaitMs: this.#theme === "refusals" ? 0 : this.#pick([0, 60_000]),
+      deferMs: this.#theme === "refusals" ? 0 : this.#pick([0, 60_000]),
       limits: {
         maxSpoolDays: this.#pick([7, 7, 0.02]),
         maxWaitingDays: this.#pick([7, 7, 0.01]),

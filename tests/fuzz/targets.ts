@@ -30,7 +30,7 @@ import { announcedSha256, readChunkForm, uuidOf } from "../../src/receive/chunk_
 import { parseTokens } from "../../src/receive/token_file.ts";
 import { recoverRecordings } from "../../src/spool/recovery.ts";
 import { restoreHistory } from "../../src/spool/restore_history.ts";
-import { declaredEnds } from "../../src/status/gap_log.ts";
+import { readLastGaps } from "../../src/status/gap_log.ts";
 import { History } from "../../src/status/history.ts";
 import { FLOOR_DBFS } from "../../src/status/levels.ts";
 import { systemClock } from "../../src/system/clock.ts";
@@ -543,7 +543,7 @@ export const TARGETS: readonly Target[] = [
       for (const name of [...names, `rejected/${refused}.reason.json`]) {
         await Deno.writeFile(join(temp.dir, name), input);
       }
-      for (const endMs of await declaredEnds(temp.dir)) assert(Number.isFinite(endMs));
+      for (const { end } of await readLastGaps(temp.dir)) assert(Number.isFinite(Date.parse(end)));
       const history = new History(systemClock, "UTC");
       await restoreHistory(history, temp.spool, Infinity);
       for (const { ms } of history.gaps) assert(Number.isFinite(ms));

@@ -42,11 +42,19 @@ Deno.test("the last gaps are restored, and lines that are not gaps are skipped",
   await using temp = await TempSpool.open();
   const gap = (minute: number) => ({
     start: new Date(MIDNIGHT_MS + minute * MINUTE_MS).toISOString(),
+    end: new Date(MIDNIGHT_MS + minute * MINUTE_MS + 1000).toISOString(),
     ms: 1000 + minute,
     cause: "microphone_lost",
   });
   const lines = Array.from({ length: 200 }, (_, minute) => JSON.stringify(gap(minute)));
-  lines.push("", "{", "null", "7", '{"start":"x","ms":1,"cause":"a"}', JSON.stringify(gap(800)));
+  lines.push(
+    "",
+    "{",
+    "null",
+    "7",
+    JSON.stringify({ ...gap(799), start: "x" }),
+    JSON.stringify(gap(800)),
+  );
   await Deno.writeTextFile(join(temp.dir, "gaps.jsonl"), lines.join("\n") + "\n");
   const history = new History(new SimulatedClock(NOON_MS), "UTC");
   history.gapDeclared({ ...gap(721), cause: "starting" });

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path/join";
-import { appendGap, declaredEnds } from "../../src/status/gap_log.ts";
+import { GapLog, readLastGaps } from "../../src/status/gap_log.ts";
 
 function gap(ms: number) {
   return {
@@ -13,8 +13,8 @@ function gap(ms: number) {
 
 Deno.test("gaps.jsonl has one line per gap, and only its owner can read it", async () => {
   const dir = await Deno.makeTempDir();
-  await appendGap(dir, gap(1000));
-  await appendGap(dir, gap(20));
+  await new GapLog(dir).append(gap(1000));
+  await new GapLog(dir).append(gap(20));
   const path = join(dir, "gaps.jsonl");
   const lines = (await Deno.readTextFile(path)).trimEnd().split("\n").map((line) =>
     JSON.parse(line)
@@ -29,7 +29,7 @@ Deno.test("gaps.jsonl stays small: the older half is deleted, the newest gaps st
   const path = join(dir, "gaps.jsonl");
   const line = JSON.stringify(gap(1)) + "\n";
   await Deno.writeTextFile(path, line.repeat(Math.ceil(262_144 / line.length)));
-  await appendGap(dir, gap(777));
+  await new GapLog(dir).append(gap(777));
   assert((await Deno.stat(path)).size < 140_000);
   const lines = (await Deno.readTextFile(path)).trimEnd().split("\n").map((line) =>
     JSON.parse(line)
@@ -39,13 +39,15 @@ Deno.test("gaps.jsonl stays small: the older half is deleted, the newest gaps st
   await Deno.remove(dir, { recursive: true });
 });
 
-Deno.test("declaredEnds() are the ends of the last gaps, whatever the file looks like", async () => {
+Deno.test("the last gaps are read, whatever the file looks like", async () => {
   const dir = await Deno.makeTempDir();
-  assertEquals(await declaredEnds(dir), []);
-  for (let i = 0; i < 100; i++) await appendGap(dir, gap(i));
+  assertEquals(await readLastGaps(dir), []);
+  const log = new GapLog(dir);
+  for (let i = 0; i < 400; i++) await log.append(gap(i));
   await Deno.writeTextFile(join(dir, "gaps.jsonl"), '{"start":"2026-06', { append: true });
-  const ends = await declaredEnds(dir);
-  assert(ends.length > 20 && ends.every((ms) => ms === Date.parse(gap(0).end)), `${ends}`);
+  const gaps = await readLastGaps(dir);
+  assert(gaps.length > 100);
+  assertEquals(gaps, Array.from(gaps, (_, at) => gap(400 - gaps.length + at)));
   await Deno.remove(dir, { recursive: true });
 });
 
@@ -53,9 +55,19 @@ Deno.test("a line that a power cut has torn costs itself, and not the gap after 
   const dir = await Deno.makeTempDir();
   const path = join(dir, "gaps.jsonl");
   await Deno.writeTextFile(path, JSON.stringify(gap(1)) + '\n{"start":"2026-06');
-  await appendGap(dir, gap(2));
-  await appendGap(dir, gap(3));
+  await new GapLog(dir).append(gap(2));
+  await new GapLog(dir).append(gap(3));
   const lines = (await Deno.readTextFile(path)).trimEnd().split("\n");
   assertEquals(lines.toSpliced(1, 1).map((line) => JSON.parse(line)), [gap(1), gap(2), gap(3)]);
+  await Deno.remove(dir, { recursive: true });
+});
+
+Deno.test("gaps that are declared at once are kept one after the other, also while the file is cut", async () => {
+  const dir = await Deno.makeTempDir();
+  const line = JSON.stringify(gap(1)) + "\n";
+  await Deno.writeTextFile(join(dir, "gaps.jsonl"), line.repeat(Math.ceil(262_144 / line.length)));
+  const log = new GapLog(dir);
+  await Promise.all([10, 11, 12, 13].map((ms) => log.append(gap(ms))));
+  assertEquals((await readLastGaps(dir)).slice(-4).map(({ ms }) => ms), [10, 11, 12, 13]);
   await Deno.remove(dir, { recursive: true });
 });

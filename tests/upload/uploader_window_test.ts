@@ -268,7 +268,7 @@ Deno.test("a file is read when its request starts, not before", async () => {
 
 Deno.test("a chunk that waits for clock sync holds back those after it, even in flight", async () => {
   const waits = (name: ChunkName) => letterOf(name) === "i" ? 60_000 : 0;
-  await using rig = await HeldRig.start(Array(12).fill(100), { clockWaitMs: waits });
+  await using rig = await HeldRig.start(Array(12).fill(100), { deferMs: waits });
   await rig.take("a", "bc", "def");
   await rig.inFlight("gh");
   await rig.answerAll("gh");
@@ -516,7 +516,7 @@ Deno.test("the wait for the true time of a chunk does not make the line slow", a
   let waitMs = 600_000;
   await using rig = await HeldRig.start(Array(5).fill(100), {
     concurrency: 1,
-    clockWaitMs: (name) => "ab".includes(letterOf(name)) ? 0 : waitMs,
+    deferMs: (name) => "ab".includes(letterOf(name)) ? 0 : waitMs,
   });
   for (const letter of "ab") await rig.take(letter);
   await until(() => rig.clock.sleepers === 1);

@@ -30,7 +30,7 @@ Deno.test("a recording sets the capture level, and gives it back when it ends", 
     },
   };
   const recorder = rig.recorder({
-    level: { volume: 80, agc: "off" },
+    mixer: { volume: 80, agc: "off" },
     microphones: singleMicrophone({ ...TONE, device }),
   });
   const stop = new AbortController();

@@ -2,7 +2,7 @@
 // in tests/integration/capture/volume_test.ts.
 
 import { assertEquals, assertMatch } from "@std/assert";
-import { type LevelSetting, VolumeKeeper } from "../../src/capture/volume_keeper.ts";
+import { MixerKeeper, type MixerSetting } from "../../src/capture/mixer_keeper.ts";
 import { AmixerMissingError, type Mixer } from "../../src/microphone/mixer.ts";
 import type { MixerControl } from "../../src/microphone/mixer_listing.ts";
 import type { Microphone } from "../../src/microphone/microphones.ts";
@@ -11,7 +11,7 @@ import { Status } from "../../src/status/status.ts";
 import { named } from "../fixtures/sockets.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
 
-const UNTOUCHED: LevelSetting = { volume: null, agc: null };
+const UNTOUCHED: MixerSetting = { volume: null, agc: null };
 
 function volume(value: number, more: Partial<MixerControl> = {}): MixerControl {
   return {
@@ -76,9 +76,9 @@ async function till(controls: MixerControl[] = card()) {
     state,
     spoolDir,
     clock,
-    keeper: (setting: LevelSetting) => {
+    keeper: (setting: MixerSetting) => {
       status = new Status({ pointId: "p", registerId: "r", deviceId: "d", version: "0" }, clock);
-      return new VolumeKeeper(() => setting, { clock, status, log, spoolDir, mixerOf });
+      return new MixerKeeper(() => setting, { clock, status, log, spoolDir, mixerOf });
     },
     values: () => state.controls.map(({ values }) => values.join()).join(" "),
     problems: () => {
@@ -196,7 +196,7 @@ Deno.test("what a microphone has no control for is a problem, and the rest is se
 
 Deno.test("without amixer, without a card and with a card that fails, the reason is a problem", async () => {
   await using shop = await till();
-  const setting: LevelSetting = { volume: 80, agc: null };
+  const setting: MixerSetting = { volume: 80, agc: null };
   shop.state.error = new AmixerMissingError();
   await shop.keeper(setting).open(microphone());
   assertMatch(shop.problems().join(), /^capture_volume_unavailable: .*amixer is not installed$/);

@@ -23,13 +23,13 @@ import type { Clock } from "../system/clock.ts";
 import { messageOf } from "../system/error_text.ts";
 
 /** What the configuration says; null: leave it as it is. */
-export interface LevelSetting {
+export interface MixerSetting {
   /** Percent of the range of the control. */
   readonly volume: number | null;
   readonly agc: "on" | "off" | null;
 }
 
-export interface VolumeKeeperDeps extends ProblemReportDeps {
+export interface MixerKeeperDeps extends ProblemReportDeps {
   readonly clock: Clock;
   readonly spoolDir: string;
   readonly mixerOf: (card: number) => Mixer;
@@ -44,16 +44,16 @@ interface Change {
   readonly values: readonly number[];
 }
 
-export class VolumeKeeper {
-  readonly #setting: () => LevelSetting;
-  readonly #deps: VolumeKeeperDeps;
+export class MixerKeeper {
+  readonly #setting: () => MixerSetting;
+  readonly #deps: MixerKeeperDeps;
   readonly #problem: ProblemReport;
   /** What is to be done next, by the key of the microphone: only the last request for each of them counts. */
   readonly #wanted = new Map<string, () => Promise<void>>();
   /** Resolves when nothing is left to do. Never rejects. */
   #working: Promise<void> | null = null;
 
-  constructor(setting: () => LevelSetting, deps: VolumeKeeperDeps) {
+  constructor(setting: () => MixerSetting, deps: MixerKeeperDeps) {
     this.#setting = setting;
     this.#deps = deps;
     this.#problem = new ProblemReport(deps);
@@ -197,7 +197,7 @@ export class VolumeKeeper {
 
 /** What has to be changed, and what cannot be, in words. */
 function changesFor(
-  { volume, agc }: LevelSetting,
+  { volume, agc }: MixerSetting,
   controls: readonly MixerControl[],
 ): { changes: Change[]; missing: string | null } {
   const found = captureControls(controls);
