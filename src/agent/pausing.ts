@@ -30,6 +30,12 @@ import { Wakeup } from "../system/wakeup.ts";
 
 const FILE = "pause.json";
 const MAX_BYTES = 1024;
+/**
+ * The most pauses within this time. Each one ends a chunk, and takes lines of the log and writes to the card: a user
+ * who may pause must not fill the log, or wear the card out. A resume needs a pause before it.
+ */
+const MAX_PAUSES = 10;
+const MAX_PAUSES_MS = 600_000;
 
 export interface PausingDeps {
   readonly clock: Clock;
@@ -49,6 +55,8 @@ export class Pausing {
   readonly #problem: ProblemReport;
   readonly #changed = new Wakeup();
   #state: PauseState = RUNNING;
+  /** When the last pauses were requested, monotonic ms. */
+  #askedMs: readonly number[] = [];
   /** As it was when this run began. */
   #takenUp: PauseState = RUNNING;
   /** The last write; the next one waits for it, so that the disk has what was asked for last. */
@@ -98,6 +106,14 @@ export class Pausing {
     if (request.command === "resume" && !wasPaused) {
       return { ok: true, message: "Recording is not paused" };
     }
+    if (request.command === "pause") {
+      const waitMs = this.#countPause();
+      if (waitMs > 0) {
+        const message = `Cannot pause: ${MAX_PAUSES} pauses within ${MAX_PAUSES_MS / 60_000} ` +
+          `minutes are the most; try again in ${Math.ceil(waitMs / 1000)} s`;
+        return { ok: false, message };
+      }
+    }
     this.#state = request.command === "pause"
       ? pauseFor(request.seconds * 1000, this.#now())
       : RUNNING;
@@ -123,6 +139,15 @@ export class Pausing {
       this.#report();
       await this.#keep();
     }
+  }
+
+  /** Counts a requested pause, and returns 0; or how long to wait until another one is accepted, ms. */
+  #countPause(): number {
+    const nowMs = this.#deps.clock.monotonicMs();
+    const nextMs = (this.#askedMs.at(-MAX_PAUSES) ?? -Infinity) + MAX_PAUSES_MS;
+    if (nowMs < nextMs) return nextMs - nowMs;
+    this.#askedMs = [...this.#askedMs, nowMs].slice(-MAX_PAUSES);
+    return 0;
   }
 
   #report(): void {

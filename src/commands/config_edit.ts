@@ -99,8 +99,13 @@ function parse(text: string): Record<string, unknown> | null {
   }
 }
 
-/** YAML as a person would write it: without quotes where that is safe, otherwise in double quotes. */
+/**
+ * YAML as a person would write it: without quotes where that is safe, otherwise in double quotes. Nothing at all
+ * becomes null, which leaves the key out; the text "null", which is the name of a sound device, stays a text.
+ */
 function scalar(value: string): string {
   if (value === "") return "null";
-  return /^[\w/][\w./+-]*(:[\w/][\w./+-]*)*$/.test(value) ? value : JSON.stringify(value);
+  const isPlain = /^[\w/][\w./+-]*(:[\w/][\w./+-]*)*$/.test(value) &&
+    String(parse(`key: ${value}`)?.key ?? "") === value;
+  return isPlain ? value : JSON.stringify(value);
 }

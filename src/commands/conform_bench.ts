@@ -8,13 +8,13 @@ import { concatBytes } from "../system/concat_bytes.ts";
 import { messageOf } from "../system/error_text.ts";
 import { Redactor } from "../system/redact.ts";
 import { VERSION } from "../system/version.ts";
-import type { Answer } from "../upload/answer_reader.ts";
-import { Connection, type Outgoing } from "../upload/connection.ts";
+import type { Answer } from "../system/answer_reader.ts";
+import { Connection, type Outgoing } from "../system/client_connection.ts";
 import { formatTimestamp } from "../upload/ingest_client.ts";
 import { encodeMultipart } from "../upload/multipart.ts";
-import { systemNetwork } from "../upload/network.ts";
-import { openConnection } from "../upload/open_connection.ts";
-import { close, type Transport } from "../upload/transport.ts";
+import { systemNetwork } from "../system/network.ts";
+import { openConnection } from "../system/open_connection.ts";
+import { close, type Transport } from "../system/transport.ts";
 import { judge, type Verdict } from "../upload/verdict.ts";
 import { noisyChunk } from "./probe_chunk.ts";
 

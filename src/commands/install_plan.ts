@@ -10,7 +10,8 @@ import { ENVIRONMENT_PATH, STATE_DIR } from "../config/places.ts";
 import { TOKEN_KEYS } from "../config/token.ts";
 import { refuseTransports } from "../config/transport.ts";
 import { applySettings } from "./config_edit.ts";
-import { CONFIG, TOKEN } from "./install_places.ts";
+import { idOf } from "./install_files.ts";
+import { CONFIG, TOKEN, USER } from "./install_places.ts";
 import { contentsOf, pathIn } from "./install_root.ts";
 import {
   type Ask,
@@ -112,7 +113,10 @@ async function planSpool(
 ): Promise<Pick<Plan, "spoolDir" | "isSpoolOfUnit">> {
   const spoolDir = pathIn(root, config.spoolDir);
   const isSpoolOfUnit = spoolDir.startsWith(`${pathIn(root, STATE_DIR)}/`);
-  const refusal = isSpoolOfUnit ? null : await refuseSpool(spoolDir, contentsOf(root, spoolDir));
+  const user = await idOf(root, "passwd", USER);
+  const refusal = isSpoolOfUnit
+    ? null
+    : await refuseSpool(spoolDir, contentsOf(root, spoolDir), user);
   if (refusal === null) return { spoolDir, isSpoolOfUnit };
   const [named, real] = [quote(config.spoolDir), quote(spoolDir)];
   throw new Error(

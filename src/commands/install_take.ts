@@ -89,8 +89,14 @@ export function wipeStep(path: string): Step {
     isDone: () => Promise.resolve(false),
     async apply() {
       {
+        const there = await Deno.lstat(path);
+        if (!there.isFile) throw new Error("it is not a regular file");
         using file = await Deno.open(path, { write: true });
-        const { size } = await file.stat();
+        const { size, dev, ino, nlink } = await file.stat();
+        // A user to whom the folder belongs may have put a link there since it was read.
+        if (dev !== there.dev || ino !== there.ino || nlink !== 1) {
+          throw new Error("it leads to another file");
+        }
         await writeAll(file, new Uint8Array(size).fill(0x0a));
         await file.sync();
       }

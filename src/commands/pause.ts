@@ -40,7 +40,7 @@ export async function runPause({ request, ...given }: PauseOptions): Promise<num
     return 1;
   }
   try {
-    await connection.write(encodeControl(request));
+    await connection.write(encodeControl(request)).catch(() => {}); // closed: there is no answer
     const line = await readControlLine(connection);
     const answer = line === null ? null : parseAnswer(line);
     if (answer === null) {

@@ -100,13 +100,13 @@ function refuseStores({ dir, store, s3Credentials, tlsCa }: ReceiveOptions): voi
 
 /** Where chunks go, and its name in the log. @throws Error that says why it cannot be used. */
 async function openStore(
-  { dir, store: address, s3Credentials: credentials, tlsCa }: ReceiveOptions,
+  { dir, store: address, s3Credentials: credentials, tlsCa, env }: ReceiveOptions,
   maxBodyBytes: number,
   log: Logger,
 ): Promise<Place> {
   if (address !== undefined) {
     const { openBucket } = await import("./receive_s3.ts");
-    const bucket = await openBucket({ store: address, credentials, tlsCa, maxBodyBytes }, log);
+    const bucket = await openBucket({ store: address, credentials, tlsCa, maxBodyBytes, env }, log);
     return { ...bucket, shown: { store: address } };
   }
   const path = dir ?? "";

@@ -28,6 +28,8 @@ export interface BucketOptions {
   /** Certificates to trust beside the public ones: a PEM file. */
   readonly tlsCa: string | undefined;
   readonly maxBodyBytes: number;
+  /** Environment variables that may name a proxy. */
+  readonly env: Readonly<Record<string, string>>;
 }
 
 export interface Bucket extends Disposable {
@@ -40,7 +42,7 @@ export interface Bucket extends Disposable {
  * @throws {UsageError}; Error if the store refuses what it is asked.
  */
 export async function openBucket(options: BucketOptions, log: Logger): Promise<Bucket> {
-  const { store: address, credentials: path, tlsCa, maxBodyBytes } = options;
+  const { store: address, credentials: path, tlsCa, maxBodyBytes, env } = options;
   const { bucket, prefix } = asUsage(() => parseS3Place(address));
   if (path === undefined) throw new UsageError("--store needs --s3-credentials FILE");
   const caCerts = tlsCa === undefined ? [] : [readCertificates(tlsCa)];
@@ -57,7 +59,13 @@ export async function openBucket(options: BucketOptions, log: Logger): Promise<B
   if (isReadable(file.value.endpoint)) {
     log.warning("Sound crosses the network readable: give an endpoint_url with https://.");
   }
-  const client = new S3Client({ bucket, access: () => file.value, caCerts, clock: systemClock });
+  const client = new S3Client({
+    bucket,
+    access: () => file.value,
+    caCerts,
+    env,
+    clock: systemClock,
+  });
   const store = new S3Store({
     ...{ client, prefix, memoryBytes: Math.max(MEMORY_BYTES, 2 * maxBodyBytes) },
     onReady: (hasConditionalWrites) => {

@@ -4,12 +4,13 @@
 
 import type { Config } from "../config/config.ts";
 import { trustNoPublicAuthority } from "../config/places.ts";
+import { readTlsFiles } from "../config/tls_files.ts";
 import { concatBytes } from "../system/concat_bytes.ts";
 import { Redactor } from "../system/redact.ts";
 import { VERSION } from "../system/version.ts";
-import { HttpClient, type RequestBody } from "../upload/http_client.ts";
+import { HttpClient, type RequestBody } from "../system/http_client.ts";
 import { encodeMultipart } from "../upload/multipart.ts";
-import type { Step } from "../upload/open_connection.ts";
+import type { Step } from "../system/open_connection.ts";
 import type { ProbeAnswer } from "./check_answers.ts";
 
 const PIECE_BYTES = 65_536;
@@ -32,7 +33,7 @@ export class ServerProbe implements Disposable {
   constructor(config: Config, env: Readonly<Record<string, string>>, hidden: string | null) {
     if (config.tlsCaOnly) trustNoPublicAuthority();
     const url = new URL(`${config.ingestBaseUrl}/api/v1/chunks`);
-    this.#http = new HttpClient({ url, tls: config, env });
+    this.#http = new HttpClient({ url, tls: () => readTlsFiles(config), env });
     this.#path = url.pathname;
     this.#redactor = new Redactor(hidden ?? "");
   }
@@ -64,7 +65,7 @@ export class ServerProbe implements Disposable {
       "content-type": form.contentType,
       "user-agent": `recorder-agent/${VERSION}`,
     };
-    const answer = await this.#http.post({ path: this.#path, headers, body }, {
+    const answer = await this.#http.send({ path: this.#path, headers, body }, {
       signal: new AbortController().signal,
       totalMs: limitMs,
       silenceMs: () => limitMs,

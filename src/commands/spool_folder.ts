@@ -1,6 +1,7 @@
 // What a folder is to `install` and `uninstall`: a spool, a folder that may become one, or somebody else's.
 // A spool is recognized by its contents, never by its name. It only looks; it changes nothing.
 
+import { join } from "@std/path/join";
 import { quote } from "../config/config_values.ts";
 import { exists } from "../system/disk.ts";
 
@@ -23,7 +24,8 @@ const OF_THE_DISK = ["lost+found"];
 /** Folders of the system that are never a spool, nor anything in them. */
 const SYSTEM_FOLDERS = [
   ...["/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/run"],
-  ...["/sbin", "/sys", "/usr"],
+  ...["/sbin", "/sys", "/usr", "/var/lib/apt", "/var/lib/dpkg", "/var/lib/systemd"],
+  "/var/spool/cron",
 ];
 /** Folders that the sandbox of the unit hides or replaces: ProtectHome=, PrivateTmp=. */
 const HIDDEN_FOLDERS = ["/home", "/root", "/tmp", "/var/tmp"];
@@ -52,8 +54,13 @@ export function isTrial(name: string): boolean {
  * already is taken over: it then belongs to the service alone.
  * @param path in the system, free of links and "..".
  * @param target the same on this machine.
+ * @param user number of the service's user; null: there is none yet.
  */
-export async function refuseSpool(path: string, target: string): Promise<string | null> {
+export async function refuseSpool(
+  path: string,
+  target: string,
+  user: number | null,
+): Promise<string | null> {
   const isIn = (dir: string) => path === dir || path.startsWith(`${dir}/`);
   if (path === "/" || SYSTEM_FOLDERS.some(isIn)) {
     return `it must not be a folder of the system: ${ACCEPTED}`;
@@ -67,8 +74,22 @@ export async function refuseSpool(path: string, target: string): Promise<string 
     return `it must not be a folder of many programs: ${ACCEPTED}`;
   }
   if (found.kind === "not a folder") return `it must be a folder, and is not: ${ACCEPTED}`;
+  // Many programs have one for what they do not have at the moment: jobs, tables, crashes.
+  const isEmpty = found.kind === "folder" && found.foreign.length === 0;
+  if (isEmpty && isIn("/var") && !await isOwn(target, user)) {
+    return `it must not be an empty folder below /var, which may be that of another program: ${ACCEPTED}`;
+  }
   if (found.foreign.every((name) => OF_THE_DISK.includes(name))) return null;
   return `it must not have files of others, and has ${named(found.foreign)}: ${ACCEPTED}`;
+}
+
+/** Whether an empty folder belongs to this user, or a file system of its own begins there. */
+async function isOwn(target: string, user: number | null): Promise<boolean> {
+  const [{ uid, dev }, above] = await Promise.all([
+    Deno.stat(target),
+    Deno.stat(join(target, "..")),
+  ]);
+  return uid === user || dev !== above.dev;
 }
 
 /** What is at a path of this machine. */

@@ -11,6 +11,15 @@ export type AudioDevice =
   /** Part of the name, in any case; a whole name goes first. */
   | { readonly kind: "name"; readonly text: string };
 
+/**
+ * Whether a PCM name says more than which microphone it is. ALSA takes a whole configuration in place of a name, and
+ * has PCMs that start a program, write a file or connect to a socket. Who writes the settings would act as the user
+ * who opens the microphone, and `check` does so as root.
+ */
+export function isMoreThanName(pcm: string): boolean {
+  return /[{}<>|/\\]|\b(?:tee|file|shm)\s*:/i.test(pcm);
+}
+
 /** What audio_device says (null: nothing); null if a `usb:` or `name:` is not well formed. */
 export function parseAudioDevice(text: string | null): AudioDevice | null {
   if (text === null) return { kind: "any" };

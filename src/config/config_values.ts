@@ -2,7 +2,7 @@
 // may be shown. No token is ever shown. address_values.ts has those of addresses in the network.
 
 import { join } from "@std/path/join";
-import { parseAudioDevice } from "./audio_device.ts";
+import { isMoreThanName, parseAudioDevice } from "./audio_device.ts";
 import { parseMinute } from "./schedule.ts";
 import { type Unit, UNITS, type Words } from "./words.ts";
 
@@ -199,7 +199,11 @@ export const AUDIO_DEVICE = text(
   },
   (value) => {
     if (value === "" || CONTROL.test(value)) return new Refusal("is not a PCM name");
-    if (parseAudioDevice(value) === null) return new Refusal("names no microphone");
+    const wanted = parseAudioDevice(value);
+    if (wanted === null) return new Refusal("names no microphone");
+    if (wanted.kind === "pcm" && isMoreThanName(wanted.pcm)) {
+      return new Refusal("is more than a name, and could start a program or write a file");
+    }
     return value;
   },
 );

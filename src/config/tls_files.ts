@@ -5,6 +5,7 @@
  */
 
 import { readNamedText } from "../system/disk.ts";
+import type { TlsFiles } from "../system/transport.ts";
 import { quote } from "./config_values.ts";
 import { fileFailure, type ReadTextFile } from "./file_failure.ts";
 import type { KeyValues } from "./key_values.ts";
@@ -22,15 +23,6 @@ export interface TlsConfig {
   readonly tlsCaOnly: boolean;
   readonly tlsClientCertFile: string | null;
   readonly tlsClientKeyFile: string | null;
-}
-
-/** What the files hold, in PEM. */
-export interface TlsFiles {
-  readonly caCerts: string[];
-  /** Whether nothing else is trusted. */
-  readonly isCaOnly: boolean;
-  /** Null: the program does not identify itself. */
-  readonly client: { readonly cert: string; readonly key: string } | null;
 }
 
 /**

@@ -1,6 +1,7 @@
 // Whether the configured servers may be sent what is not for everybody: over TLS, or unencrypted where nobody
 // else can listen or where the configuration allows it. Pure: it decides, and sends nothing.
 
+import { isThisMachine } from "../system/proxy.ts";
 import { quote } from "./config_values.ts";
 
 /** Stands for the server while the keys of delivery are wrong (start_config.ts). */
@@ -63,12 +64,6 @@ export function refuseTransports(config: TransportConfig): string[] {
 export function assertTransport(config: TransportConfig, to: Destination): void {
   const refusal = refuseTransport(config, to);
   if (refusal !== null) throw new Error(`Cannot send as ${refusal}`);
-}
-
-/** Whether this host name of a URL can only be this machine. */
-export function isThisMachine(hostname: string): boolean {
-  return hostname === "localhost" || hostname === "[::1]" ||
-    /^127\.\d+\.\d+\.\d+$/.test(hostname);
 }
 
 /** Whether others can read what is sent to this URL. */

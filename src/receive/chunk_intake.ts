@@ -27,6 +27,11 @@ const MAX_FIELD_BYTES = 1024;
 const STORE_MS = 60_000;
 /** While this many operations of the store hang, no others begin. */
 const MAX_HANGING = 16;
+/**
+ * The points and registers for which the token of one device delivers: a till has one, and may be moved. Each is
+ * folders in the store and a till on the page, which shows a limited number.
+ */
+export const MAX_PLACES = 16;
 /** When a client may try again. */
 const RETRY_S = 30;
 const OGG = [0x4f, 0x67, 0x67, 0x53];
@@ -60,6 +65,8 @@ export class ChunkIntake {
   readonly #options: ChunkIntakeOptions;
   /** Operations of the store that took longer than they may, and have not ended. */
   #hanging = 0;
+  /** Points and registers by device, of tokens that are bound to one. */
+  readonly #places = new Map<string, Set<string>>();
 
   constructor(options: ChunkIntakeOptions) {
     this.#options = options;
@@ -128,6 +135,10 @@ export class ChunkIntake {
       if (grant.kind === "device" && grant.deviceId !== chunk.deviceId) {
         throw new Refusal(403, "the token is that of another device_id");
       }
+      if (grant.kind === "device" && !this.#isPlace(chunk)) {
+        const reason = `the token of one device_id delivers for at most ${MAX_PLACES} registers`;
+        throw new Refusal(403, `${reason} until this server starts again`);
+      }
       const key = keyOf(headers.get("idempotency-key"), digest);
       const isProvisional = headers.get("x-clock-synchronized")?.toLowerCase() === "false";
       const facts = { ...chunk, key, isProvisional };
@@ -143,6 +154,14 @@ export class ChunkIntake {
       const discarded = form.discard();
       if (!isStuck) await discarded;
     }
+  }
+
+  /** Whether a device may deliver for this register, which is remembered. */
+  #isPlace({ deviceId, pointId, registerId }: Omit<ChunkFacts, "key" | "isProvisional">): boolean {
+    const places = this.#places.get(deviceId) ?? new Set();
+    this.#places.set(deviceId, places);
+    if (places.size < MAX_PLACES) places.add(`${pointId}/${registerId}`);
+    return places.has(`${pointId}/${registerId}`);
   }
 
   async #begin(client: string): Promise<IncomingFile> {

@@ -2,11 +2,12 @@
 // repeated when the store is not able for a moment. It knows objects by their names, not what they mean.
 
 import { AwsV4Signer } from "aws4fetch";
-import { bytesOf } from "../system/byte_stream.ts";
+import type { Answer } from "../system/answer_reader.ts";
 import { type Clock, deadline } from "../system/clock.ts";
 import { messageOf } from "../system/error_text.ts";
+import { bodyOf, HttpClient } from "../system/http_client.ts";
 import { printable } from "../system/printable.ts";
-import { HeldBytes } from "./held_bytes.ts";
+import { TransportFailure } from "../system/transport_failures.ts";
 import { failureOf, parseListing, S3Failure, type S3Listing } from "./s3_answers.ts";
 import type { S3Access } from "./s3_settings.ts";
 
@@ -37,6 +38,8 @@ export interface S3ClientOptions {
   readonly access: () => S3Access;
   /** Certificates to trust beside the public ones, PEM. */
   readonly caCerts: readonly string[];
+  /** Environment variables that may name a proxy. */
+  readonly env?: Readonly<Record<string, string>>;
   readonly clock: Clock;
   readonly limits?: S3Limits;
 }
@@ -50,14 +53,8 @@ interface S3Request {
   readonly body?: Uint8Array<ArrayBuffer>;
   /** Statuses that are answers, beside 200 to 299. */
   readonly answers?: readonly number[];
-  /** What is read of a body; default: MAX_TEXT_BYTES. */
+  /** What is read of a body, if it is more than an error may have. */
   readonly maxBytes?: number;
-}
-
-interface S3Answer {
-  readonly status: number;
-  readonly headers: Headers;
-  readonly body: Uint8Array<ArrayBuffer>;
 }
 
 /** What is known of an object without reading it. */
@@ -73,7 +70,8 @@ const SHA256_OF_NOTHING = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca4959
 export class S3Client implements Disposable {
   readonly #options: S3ClientOptions;
   readonly #limits: S3Limits;
-  readonly #http: Deno.HttpClient;
+  /** The client of the endpoint that is valid at the moment. */
+  #http: { readonly endpoint: string; readonly client: HttpClient } | null = null;
   /** Keys made from the secret key, which hold for a day; aws4fetch fills it. */
   readonly #signing = new Map<string, ArrayBuffer>();
   #running = 0;
@@ -82,15 +80,10 @@ export class S3Client implements Disposable {
   constructor(options: S3ClientOptions) {
     this.#options = options;
     this.#limits = options.limits ?? LIMITS;
-    this.#http = Deno.createHttpClient({
-      caCerts: [...options.caCerts],
-      poolMaxIdlePerHost: MAX_REQUESTS,
-      http2: false,
-    });
   }
 
   [Symbol.dispose](): void {
-    this.#http.close();
+    this.#http?.client[Symbol.dispose]();
   }
 
   get bucket(): string {
@@ -147,7 +140,7 @@ export class S3Client implements Disposable {
     const request = { method: "GET", name, headers, answers: [404, 416], maxBytes } as const;
     const answer = await this.#request(request);
     if (answer.status === 404) return this.#withoutBucketFault(answer);
-    return answer.status === 416 ? NOTHING : answer.body;
+    return answer.status === 416 ? NOTHING : answer.bytes.subarray(0, maxBytes);
   }
 
   /** Also resolves if the object does not exist. @throws {S3Failure} */
@@ -171,21 +164,22 @@ export class S3Client implements Disposable {
         ...delimiter === "" ? {} : { delimiter },
         ...token === "" ? {} : { "continuation-token": token },
       };
-      const { body } = await this.#request({ method: "GET", name: "", query });
-      const page = parseListing(new TextDecoder().decode(body));
+      const { body } = await this.#request({
+        ...{ method: "GET", name: "", query, maxBytes: MAX_TEXT_BYTES },
+      });
+      const page = parseListing(body);
       yield page;
       token = page.next;
     }
   }
 
   /** A missing object is an answer; a missing bucket is not. */
-  #withoutBucketFault({ status, headers, body }: S3Answer): null {
-    const text = new TextDecoder().decode(body);
-    if (text.includes("<Code>NoSuchBucket</Code>")) throw this.#failure(status, headers, text);
+  #withoutBucketFault({ status, headers, body }: Answer): null {
+    if (body.includes("<Code>NoSuchBucket</Code>")) throw this.#failure(status, headers, body);
     return null;
   }
 
-  async #request(request: S3Request): Promise<S3Answer> {
+  async #request(request: S3Request): Promise<Answer> {
     using over = deadline(this.#limits.requestMs);
     await this.#turn(over.signal);
     try {
@@ -222,8 +216,8 @@ export class S3Client implements Disposable {
     this.#running++;
   }
 
-  async #attempt(request: S3Request, signal: AbortSignal): Promise<S3Answer> {
-    const { method, name, query = {}, body, answers = [], maxBytes = MAX_TEXT_BYTES } = request;
+  async #attempt(request: S3Request, signal: AbortSignal): Promise<Answer> {
+    const { method, name, query = {}, body, answers = [], maxBytes = 0 } = request;
     const { bucket, access, clock } = this.#options;
     const { endpoint, sessionToken, ...keys } = access();
     const url = new URL(`${endpoint}/${bucket}${name === "" ? "" : `/${name}`}`);
@@ -235,27 +229,40 @@ export class S3Client implements Disposable {
       ...sessionToken === null ? {} : { sessionToken },
     }).sign();
     const limitMs = this.#limits.attemptMs + (body?.length ?? 0) / 1000;
-    using late = deadline(limitMs, signal);
-    let answer: S3Answer;
+    const { pathname, search } = signed.url;
+    let answer: Answer;
     try {
-      const response = await fetch(signed.url, {
-        ...{ method, headers: signed.headers, redirect: "manual", client: this.#http },
-        ...{ signal: late.signal, ...body === undefined ? {} : { body } },
-      });
-      const { status, headers } = response;
-      const isGood = response.ok || answers.includes(status);
-      const size = isGood && status !== 404 ? maxBytes : MAX_ERROR_BYTES;
-      answer = { status, headers, body: await beginning(response.body, size) };
+      answer = await this.#client(endpoint).send({
+        ...{ method, path: `${pathname}${search}`, headers: Object.fromEntries(signed.headers) },
+        ...{
+          body: body === undefined ? null : bodyOf(body),
+          maxAnswerBytes: Math.max(maxBytes, MAX_ERROR_BYTES),
+        },
+      }, { signal, totalMs: limitMs, silenceMs: () => limitMs });
     } catch (error) {
-      const why = late.signal.aborted
+      const isLate = signal.aborted ||
+        (error instanceof TransportFailure && error.kind === "timeout");
+      const why = isLate
         ? `does not answer within ${Math.round(limitMs / 1000)} s`
-        : `cannot be reached: ${printable(messageOf(error), 300)}`;
+        : `cannot be reached: ${printable(reasonOf(error), 300)}`;
       throw new S3Failure(`the object store at ${endpoint} ${why}`, "later");
     }
     const { status, headers } = answer;
     if ((status >= 200 && status < 300) || answers.includes(status)) return answer;
-    const text = new TextDecoder().decode(answer.body);
-    throw this.#failure(status, headers, text);
+    throw this.#failure(status, headers, answer.body);
+  }
+
+  /** The client of this endpoint: the file with the credentials may name another one than before. */
+  #client(endpoint: string): HttpClient {
+    if (this.#http?.endpoint === endpoint) return this.#http.client;
+    this.#http?.client[Symbol.dispose]();
+    const { caCerts, env = {} } = this.#options;
+    const client = new HttpClient({
+      ...{ url: new URL(endpoint), env, maxIdle: MAX_REQUESTS },
+      tls: () => Promise.resolve({ caCerts, isCaOnly: false, client: null }),
+    });
+    this.#http = { endpoint, client };
+    return client;
   }
 
   #failure(status: number, headers: Headers, text: string): S3Failure {
@@ -265,17 +272,8 @@ export class S3Client implements Disposable {
   }
 }
 
-/** No more than this of a body; the rest is not read. */
-async function beginning(
-  stream: ReadableStream<Uint8Array<ArrayBuffer>> | null,
-  maxBytes: number,
-): Promise<Uint8Array<ArrayBuffer>> {
-  const held = new HeldBytes(() => {});
-  let left = maxBytes;
-  for await (const piece of stream === null ? [] : bytesOf(stream)) {
-    held.push(piece.subarray(0, left));
-    left -= piece.length;
-    if (left < 0) break; // leaving the loop cancels the stream
-  }
-  return held.whole();
+/** What went wrong, with a fix that names the settings of the receiver. */
+function reasonOf(error: unknown): string {
+  return messageOf(error).replaceAll("ingest_base_url", "endpoint_url")
+    .replaceAll("tls_ca_file", "--tls-ca");
 }

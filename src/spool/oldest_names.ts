@@ -1,37 +1,25 @@
-// The oldest names of a directory that may have far more names than are held in memory. They are kept in
-// sorted runs. New names start a run, and eight short runs merge into one that is eight times as long. So
-// there are never many runs, and no name is moved more than a few times. All names that start before the
-// bound are held; when there are too many, the bound moves down. Pure.
+// The oldest names of a directory that may have far more names than are held in memory. They are held in
+// order, in blocks: a full block is divided, and an empty one is dropped. So a name costs the same to find,
+// to add and to remove, however many there are. All names that start before the bound are held; when there
+// are too many, the newest are dropped, and the bound moves down to them. Pure.
 
-import { type ChunkName, isSameChunkName } from "../chunk/chunk_name.ts";
-import { Heads, NameRun } from "./name_run.ts";
+import type { ChunkName } from "../chunk/chunk_name.ts";
+import { NAME_BYTES, NameBlock } from "./name_block.ts";
 
-/** How many new names are sorted at once: this takes a millisecond. */
-const SORTED_AT_ONCE = 1024;
-/** How many runs of about the same length merge into one. */
-const MERGED_AT_ONCE = 8;
-/** Runs of 8 ** 4 names and more are not merged: that would block the event loop. */
-const MERGED_LEVELS = 4;
-/** How many of the first names are kept ready for repeated calls of `find`. */
-const READY_NAMES = 64;
+/** To add or remove a name, those after it in its block move: 8 kB. */
+const NAMES_IN_BLOCK = 256;
 
 export class OldestNames {
-  readonly #count: number;
-  /** The newest run is the last. */
-  #runs: NameRun[] = [];
-  /** Names that came since the last query, in any order. */
-  #fresh: ChunkName[] = [];
-  /** The first names of all runs, in order; at most READY_NAMES. */
-  #ready: ChunkName[] = [];
+  readonly #limitBytes: number;
+  /** In order. None is empty, unless there is no name. */
+  readonly #blocks = [new NameBlock()];
   #size = 0;
-  /** At this size the bound moves. */
-  #limit: number;
+  #bytes = 0;
   #boundUs = Infinity;
 
-  /** @param count how many names are held if there are that many; at most a third more. */
+  /** @param count how many names are held; if there are provisional ones, as many as need no more memory. */
   constructor(count: number) {
-    this.#count = count;
-    this.#limit = limitOf(count);
+    this.#limitBytes = count * NAME_BYTES;
   }
 
   /** Unix microseconds: names that start then or later are not held. */
@@ -52,41 +40,40 @@ export class OldestNames {
   /** Offers a name, in any order. It is held if it is among the oldest. */
   offer(name: ChunkName): void {
     if (name.startUnixUs >= this.#boundUs) return;
-    this.#fresh.push(name);
+    const at = this.#blockOf(name);
+    let block = this.#block(at);
+    let index = block.indexOf(name);
+    if (block.has(index, name)) return;
+    if (block.size >= NAMES_IN_BLOCK) {
+      // Names often come in order: then a block stays full.
+      const half = index === block.size ? index : block.size >>> 1;
+      const later = block.split(half);
+      this.#blocks.splice(at + 1, 0, later);
+      if (index >= half) [block, index] = [later, index - half];
+    }
+    this.#bytes -= block.bytes;
+    block.insert(index, name);
+    this.#bytes += block.bytes;
     this.#size++;
-    if (this.#fresh.length >= SORTED_AT_ONCE || this.#size >= this.#limit) this.#sort();
-    if (this.#size >= this.#limit) this.#moveBound();
+    while (this.#bytes > this.#limitBytes) if (!this.#dropNewest()) break;
   }
 
   forget(name: ChunkName): void {
-    this.#sort();
-    if (!this.#runs.some((run) => run.forget(name))) return;
-    this.#size--;
-    this.#runs = this.#runs.filter((run) => run.size > 0);
-    if (this.#ready[0] !== undefined && isSameChunkName(this.#ready[0], name)) this.#ready.shift();
-    else this.#ready = this.#ready.filter((ready) => !isSameChunkName(ready, name));
+    const at = this.#blockOf(name);
+    const block = this.#block(at);
+    const index = block.indexOf(name);
+    if (block.has(index, name)) this.#remove(at, index);
   }
 
   /** The oldest held name that is wanted, or null. */
   find(isWanted: (name: ChunkName) => boolean): ChunkName | null {
-    this.#sort();
-    const ready = this.#ready.find(isWanted);
-    if (ready !== undefined) return ready;
-    const more = this.inOrder(this.#ready.at(-1));
-    let found: ChunkName | null = null;
-    for (const name of more) {
-      if (found === null && isWanted(name)) found = name;
-      if (this.#ready.length < READY_NAMES) this.#ready.push(name);
-      else if (found !== null) break;
-    }
-    return found;
+    return this.inOrder().find(isWanted) ?? null;
   }
 
   /** The held name with this key, or null. */
   findKey(key: string): ChunkName | null {
-    this.#sort();
-    for (const run of this.#runs) {
-      const name = run.findKey(key);
+    for (const block of this.#blocks) {
+      const name = block.findKey(key);
       if (name !== null) return name;
     }
     return null;
@@ -94,73 +81,56 @@ export class OldestNames {
 
   /** The held names after `behind`, the oldest first. No name may come or leave meanwhile. */
   *inOrder(behind?: ChunkName): Generator<ChunkName, void> {
-    this.#sort();
-    const heads = new Heads(this.#runs.map((run) => ({
-      run,
-      at: behind === undefined ? run.first : run.behind(behind),
-    })));
-    for (let oldest = heads.oldest(); oldest !== null; oldest = heads.oldest()) {
-      yield oldest.run.nameAt(oldest.at);
-      heads.advance(oldest);
+    let at = behind === undefined ? 0 : this.#blockOf(behind);
+    let index = behind === undefined ? 0 : this.#block(at).indexOf(behind);
+    for (; at < this.#blocks.length; at++, index = 0) {
+      const block = this.#block(at);
+      if (behind !== undefined && block.has(index, behind)) index++;
+      for (; index < block.size; index++) yield block.nameAt(index);
     }
   }
 
-  #sort(): void {
-    if (this.#fresh.length === 0) return;
-    const first = this.#ready.at(-1);
-    // New names usually start later than the ready ones.
-    if (first !== undefined && this.#fresh.some((name) => name.startUnixUs <= first.startUnixUs)) {
-      this.#ready = [];
+  /** Index of the block that has this name, or would have it. */
+  #blockOf(name: ChunkName): number {
+    let [low, high] = [0, this.#blocks.length - 1];
+    while (low < high) {
+      const middle = (low + high + 1) >>> 1;
+      if (this.#block(middle).compare(0, name) <= 0) low = middle;
+      else high = middle - 1;
     }
-    this.#runs.push(NameRun.of(this.#fresh));
-    this.#fresh = [];
-    while (true) {
-      const level = levelOf(this.#runs.at(-1));
-      const longer = this.#runs.findLastIndex((run) => levelOf(run) > level);
-      if (level >= MERGED_LEVELS) break;
-      if (this.#runs.length - longer <= MERGED_AT_ONCE) break;
-      this.#runs.push(NameRun.merge(this.#runs.splice(longer + 1)));
-    }
+    return low;
+  }
+
+  #block(at: number): NameBlock {
+    return this.#blocks[at] ?? new NameBlock();
+  }
+
+  #remove(at: number, index: number): void {
+    const block = this.#block(at);
+    this.#bytes -= block.bytes;
+    block.remove(index);
+    this.#bytes += block.bytes;
+    this.#size--;
+    if (block.size === 0 && this.#blocks.length > 1) this.#blocks.splice(at, 1);
   }
 
   /**
-   * From now on only the oldest `count` names are held, and those that start at the same time as the last
-   * of them.
+   * Drops the names that start last. False: all start in the same microsecond, and cannot be separated by
+   * the bound.
    */
-  #moveBound(): void {
-    let lowUs = -Number.MAX_SAFE_INTEGER;
-    let highUs = Number.MAX_SAFE_INTEGER;
-    // The lowest bound that leaves `count` names. Names that have left count as well, so it is a little
-    // lower.
-    while (lowUs < highUs) {
-      const middleUs = Math.floor(lowUs / 2 + highUs / 2);
-      if (this.#countBefore(middleUs) >= this.#count) highUs = middleUs;
-      else lowUs = middleUs + 1;
+  #dropNewest(): boolean {
+    const newestUs = this.#newestUs;
+    if (this.#block(0).startAt(0) === newestUs) return false;
+    while (this.#newestUs === newestUs) {
+      const last = this.#blocks.length - 1;
+      this.#remove(last, this.#block(last).size - 1);
     }
-    // Names that were not held before start at the old bound; names that are dropped now start at these
-    // times.
-    const goneUs = this.#runs.map((run) => run.startAt(run.from(highUs)));
-    const runs = this.#runs.map((run) => run.before(highUs)).filter(({ size }) => size > 0);
-    const size = runs.reduce((sum, run) => sum + run.size, 0);
-    // More than `count` names that start in the same microsecond cannot be separated.
-    this.#limit = limitOf(size === this.#size ? 2 * size : this.#count);
-    if (size === this.#size) return;
-    this.#boundUs = Math.min(...goneUs);
-    this.#runs = runs;
-    this.#size = size;
-    this.#ready = [];
+    this.#boundUs = newestUs;
+    return true;
   }
 
-  #countBefore(startUnixUs: number): number {
-    return this.#runs.reduce((sum, run) => sum + run.from(startUnixUs) - run.first, 0);
+  get #newestUs(): number {
+    const last = this.#block(this.#blocks.length - 1);
+    return last.startAt(last.size - 1);
   }
-}
-
-function limitOf(count: number): number {
-  return Math.ceil(count * 4 / 3);
-}
-
-/** Runs of the same level have about the same length. */
-function levelOf(run: NameRun | undefined): number {
-  return Math.floor(Math.log(run?.size ?? 1) / Math.log(MERGED_AT_ONCE));
 }

@@ -48,10 +48,11 @@ import { messageOf } from "../system/error_text.ts";
 export { SpoolLockedError };
 
 /**
- * 20 MB of names at most, in a folder with as many. While a backlog is delivered, its folder is listed
- * again for every 300,000 to 400,000 chunks: a listing takes 4 µs for each name in it.
+ * A week of chunks of 1 s, in 22 MB; at worst, if all are provisional, four sevenths of them. While a larger
+ * backlog is delivered, its folder is listed again each time these have run out: a listing takes 4 µs for
+ * each name in it.
  */
-const HELD_NAMES = 300_000;
+const HELD_NAMES = 610_000;
 /** How many names are checked without a pause. */
 const NAMES_AT_ONCE = 1000;
 /** While a backlog is delivered, this many delivered chunks share the syncs of their folders. */

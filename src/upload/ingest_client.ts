@@ -6,7 +6,7 @@ import type { ChunkName } from "../chunk/chunk_name.ts";
 import { OPUS_RATE } from "../chunk/opus.ts";
 import type { Config } from "../config/config.ts";
 import { trustNoPublicAuthority } from "../config/places.ts";
-import type { TlsConfig } from "../config/tls_files.ts";
+import { readTlsFiles, type TlsConfig } from "../config/tls_files.ts";
 import { readTokenToSend } from "../config/token.ts";
 import { type Clock, systemClock } from "../system/clock.ts";
 import { concatBytes } from "../system/concat_bytes.ts";
@@ -14,11 +14,11 @@ import { messageOf } from "../system/error_text.ts";
 import { printable } from "../system/printable.ts";
 import { Redactor } from "../system/redact.ts";
 import { VERSION } from "../system/version.ts";
-import { TransportFailure } from "./failures.ts";
-import { HttpClient, type RequestBody } from "./http_client.ts";
+import { TransportFailure } from "../system/transport_failures.ts";
+import { HttpClient, type RequestBody } from "../system/http_client.ts";
 import { LinePatience } from "./line_patience.ts";
 import { encodeMultipart, type MultipartForm } from "./multipart.ts";
-import type { Network } from "./network.ts";
+import type { Network } from "../system/network.ts";
 import { FileFailure, type UploadFile } from "./upload_file.ts";
 import { judge, type Verdict } from "./verdict.ts";
 
@@ -87,6 +87,7 @@ export class IngestClient implements Disposable {
     this.#http = new HttpClient({
       ...options,
       url: new URL(options.baseUrl),
+      tls: () => readTlsFiles(options.tls),
       maxIdle: concurrency,
     });
   }
@@ -176,7 +177,7 @@ export class IngestClient implements Disposable {
     const durationMs = name.durationUs / 1000;
     let begunMs = this.#clock.monotonicMs();
     try {
-      const answer = await this.#http.post({
+      const answer = await this.#http.send({
         path: new URL(url).pathname,
         headers,
         body: bodyOf(form, file),

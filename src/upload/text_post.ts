@@ -2,9 +2,9 @@
 // with its proxies, addresses and certificates. It does not know what they mean.
 
 import { type Clock, systemClock } from "../system/clock.ts";
-import { TransportFailure } from "./failures.ts";
-import { HttpClient } from "./http_client.ts";
-import type { TlsConfig } from "../config/tls_files.ts";
+import { TransportFailure } from "../system/transport_failures.ts";
+import { bodyOf, HttpClient } from "../system/http_client.ts";
+import { readTlsFiles, type TlsConfig } from "../config/tls_files.ts";
 import { VERSION } from "../system/version.ts";
 
 /** Such a server has little to read and little to say. */
@@ -28,7 +28,7 @@ export class TextPost implements Disposable {
   /** @param url of the server: only its scheme, name and port count. */
   constructor(url: URL, { key, tls, env, clock = systemClock }: TextPostOptions) {
     this.#key = key;
-    this.#http = new HttpClient({ url, tls, env, clock });
+    this.#http = new HttpClient({ url, tls: () => readTlsFiles(tls), env, clock });
   }
 
   [Symbol.dispose](): void {
@@ -48,18 +48,11 @@ export class TextPost implements Disposable {
   ): Promise<number> {
     const { content } = text;
     const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
-    const body = {
-      sizeBytes: bytes.length,
-      async *pieces(before: Uint8Array<ArrayBuffer>) {
-        yield before;
-        yield bytes;
-      },
-    };
     const own = { "content-type": text.type, "user-agent": `recorder-agent/${VERSION}` };
-    const request = { path, headers: { ...headers, ...own }, body };
+    const request = { path, headers: { ...headers, ...own }, body: bodyOf(bytes) };
     const limits = { signal, totalMs: TOTAL_MS, silenceMs: () => SILENCE_MS };
     try {
-      return (await this.#http.post(request, limits)).status;
+      return (await this.#http.send(request, limits)).status;
     } catch (error) {
       if (!(error instanceof TransportFailure)) throw error;
       const { kind, what, fix } = error;

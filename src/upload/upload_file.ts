@@ -5,6 +5,7 @@
 import { createHash } from "node:crypto";
 import { MAX_CHUNK_BYTES } from "../chunk/chunk_file.ts";
 import { TooLargeError } from "../system/disk.ts";
+import { BodyFailure } from "../system/client_connection.ts";
 import { messageOf } from "../system/error_text.ts";
 
 const BUFFER_BYTES = 131_072;
@@ -24,7 +25,7 @@ export interface UploadFile {
 }
 
 /** The file cannot be read to its end, or has changed. */
-export class FileFailure extends Error {
+export class FileFailure extends BodyFailure {
   override readonly name = "FileFailure";
 }
 

@@ -1,5 +1,6 @@
 // The control socket: commands of root and of the group of the service, one per connection. It knows no
-// command itself. A user who may open it can at most fill its few connections for some seconds.
+// command itself. A connection that says nothing gives its place to the next one, so that nobody who may open the
+// socket keeps the others from a command.
 
 import { delay } from "@std/async/delay";
 import { close, readControlLine } from "../system/control_line.ts";
@@ -14,8 +15,8 @@ import { messageOf } from "../system/error_text.ts";
 import { repeating } from "../system/held_lines.ts";
 import type { Logger } from "../system/log.ts";
 
-/** Requests that are read at a time; further connections are closed at once. */
-const MAX_CONNECTIONS = 4;
+/** Each has a buffer of 4 KiB. */
+const MAX_CONNECTIONS = 32;
 const MODE = 0o660;
 /** How long it waits when connections cannot be accepted, for instance without free descriptors. */
 const AGAIN_MS = 1000;
@@ -43,14 +44,24 @@ export async function serveControl(
   signal.addEventListener("abort", stop, { once: true });
   if (signal.aborted) stop();
   const open = new Map<Deno.UnixConn, Promise<void>>();
+  /** Of these, the ones whose request has not come, in the order in which they came. */
+  const silent = new Set<Deno.UnixConn>();
+  const leave = (connection: Deno.UnixConn) => {
+    close(connection);
+    silent.delete(connection);
+    open.delete(connection);
+  };
   try {
     while (!signal.aborted) {
       try {
         const connection = await listener.accept();
+        const [longest] = silent;
+        if (open.size >= MAX_CONNECTIONS && longest !== undefined) leave(longest);
         if (open.size >= MAX_CONNECTIONS) close(connection);
         else {
-          const answered = answer(connection, control, log);
-          open.set(connection, answered.finally(() => open.delete(connection)));
+          silent.add(connection);
+          const answered = answer(connection, control, log, () => silent.delete(connection));
+          open.set(connection, answered.finally(() => leave(connection)));
         }
       } catch (error) {
         if (signal.aborted) break;
@@ -67,11 +78,17 @@ export async function serveControl(
   }
 }
 
-/** Never rejects. */
-async function answer(connection: Deno.UnixConn, control: Control, log: Logger): Promise<void> {
+/** Never rejects. @param onRequest called when a request has come. */
+async function answer(
+  connection: Deno.UnixConn,
+  control: Control,
+  log: Logger,
+  onRequest: () => void,
+): Promise<void> {
   try {
     const line = await readControlLine(connection);
     if (line === null) return;
+    onRequest();
     const request = parseRequest(line);
     const reply = "refused" in request
       ? { ok: false, message: `Cannot do this: ${request.refused}` }

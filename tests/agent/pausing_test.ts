@@ -84,6 +84,28 @@ Deno.test("a pause is answered, reported with its end, kept on the disk, and end
   await Deno.remove(spoolDir, { recursive: true });
 });
 
+Deno.test("a user who may pause can neither fill the log nor wear the card out, and a resume is always possible", async () => {
+  const { clock, pausing, lines, spoolDir } = await rig();
+  const pause = () => pausing.control({ command: "pause", seconds: 60 });
+  const resume = () => pausing.control({ command: "resume" });
+  for (let count = 0; count < 10; count++) {
+    assertEquals((await pause()).ok, true);
+    assertEquals((await resume()).message, "Recording resumes");
+  }
+  const before = lines.length;
+  for (let count = 0; count < 100; count++) {
+    const { ok, message } = await pause();
+    assertEquals([ok, pausing.leftMs()], [false, 0]);
+    assertMatch(message, /^Cannot pause: 10 pauses within 10 minutes .* try again in 600 s$/);
+    await resume();
+  }
+  assertEquals(lines.length, before);
+  await clock.advance(600_000);
+  assertEquals((await pause()).ok, true);
+  assertEquals((await resume()).message, "Recording resumes");
+  await Deno.remove(spoolDir, { recursive: true });
+});
+
 Deno.test("a pause survives a restart; resume ends it for good", async () => {
   const first = await rig();
   await first.pausing.control({ command: "pause", seconds: 3600 });

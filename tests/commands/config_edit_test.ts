@@ -18,6 +18,19 @@ Deno.test("settings replace their lines, comments stay, and the token is never w
   assertEquals(applySettings("", new Map([["chunk_seconds", "5"]])), "chunk_seconds: 5\n");
 });
 
+Deno.test("a text stays this text, also where YAML without quotes would read something else", () => {
+  const texts = ["null", "Null", "NULL", "~", "0x10", "0o17", "1e3", "1.0", "+5", ".inf", "007"];
+  for (const text of [...texts, "true", "60", "08:00", "hw:1,0", "plughw:CARD=Mic", "a: b", "#1"]) {
+    for (const before of ["audio_device: old # by hand\n", ""]) {
+      const written = applySettings(before, new Map([["audio_device", text]]));
+      const { audio_device } = parseYaml(written, { schema: "core" }) as Record<string, unknown>;
+      assertEquals(String(audio_device ?? "nothing"), text, written);
+    }
+  }
+  const emptied = applySettings("audio_device: old\n", new Map([["audio_device", ""]]));
+  assertEquals(emptied, "audio_device: null\n");
+});
+
 Deno.test("an old token is replaced in every form in which YAML may write its line", () => {
   const forms = [
     "ingest_token: old",

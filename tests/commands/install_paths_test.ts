@@ -40,6 +40,7 @@ Deno.test("folders of the system, homes, and folders with files of others are re
   await Deno.symlink("/etc", join(root, "srv/innocent"));
   await Deno.mkdir(join(root, "home"));
   await Deno.symlink("../home/pi", join(root, "srv/relative"));
+  await Deno.mkdir(join(root, "var/lib/shop/jobs"), { recursive: true });
   await makeSpool(root, "/usr/share/spool");
   const before = snapshot(root);
   const refused: [string, RegExp][] = [
@@ -51,6 +52,9 @@ Deno.test("folders of the system, homes, and folders with files of others are re
       .map((dir): [string, RegExp] => [dir, /service can see/]),
     ...["/srv", "/mnt", "/media", "/var", "/var/lib", "/var/lib/recorder-agent/.."]
       .map((dir): [string, RegExp] => [dir, /folder of many programs/]),
+    ...["/var/spool/cron/crontabs", "/var/lib/systemd/linger", "/var/lib/dpkg/updates/new"]
+      .map((dir): [string, RegExp] => [dir, /folder of the system/]),
+    ["/var/lib/shop/jobs", /empty folder below \/var/],
     ["/srv/shop", /has "prices\.db"/],
     ["/mnt/usb", /has "photos"/],
     ["/data", /has "lock"/],
@@ -72,6 +76,8 @@ Deno.test("a new folder, an empty disk, and a spool that is there already are ac
     const [dir, make] of [
       ["/srv/new", () => Promise.resolve()],
       ["/recordings", () => Promise.resolve()],
+      ["/var/lib/recordings", () => Promise.resolve()],
+      ["/srv/empty", (root: string) => Deno.mkdir(join(root, "srv/empty"), ANY)],
       ["/mnt/disk", (root: string) => Deno.mkdir(join(root, "mnt/disk/lost+found"), ANY)],
       ["/mnt", (root: string) => makeSpool(root, "/mnt")],
       ["/mnt/old", async (root: string) => {

@@ -1,7 +1,14 @@
 // Settings that are taken from a file, as at the first boot of a card.
 
-import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertRejects,
+  assertStringIncludes,
+} from "@std/assert";
 import { join } from "@std/path/join";
+import { wipeStep } from "../../src/commands/install_take.ts";
 import { loadConfig } from "../../src/config/config.ts";
 import { makeRoot } from "../fixtures/installed_system.ts";
 
@@ -64,6 +71,23 @@ Deno.test("a file is taken: its settings are in the configuration, its token in 
   assertEquals(await Deno.stat(board.take).catch(() => null), null);
 });
 
+Deno.test("what a link in place of the file leads to is not wiped", async () => {
+  const dir = await Deno.makeTempDir({ prefix: "wipe-" });
+  const [take, other] = [join(dir, "till.yaml"), join(dir, "shadow")];
+  await Deno.writeTextFile(other, "root:secret\n");
+  const { apply } = wipeStep(take);
+  for (const put of [Deno.symlink, Deno.link]) {
+    await put(other, take);
+    await assertRejects(apply, Error, put === Deno.symlink ? "not a regular" : "another file");
+    await Deno.remove(take);
+    assertEquals(await Deno.readTextFile(other), "root:secret\n");
+  }
+  await Deno.rename(other, take);
+  await apply();
+  assertEquals(await Array.fromAsync(Deno.readDir(dir)), []);
+  await Deno.remove(dir);
+});
+
 Deno.test("ids that the file does not give are those of the board: others on another board, the same ones again", async () => {
   const idsOf = async (serial: string) => {
     await using board = await booted(FILE, serial);
@@ -103,6 +127,15 @@ Deno.test("an id in the file counts, and a setting of the command line counts mo
   const config = await board.config();
   assertEquals(config.deviceId, "33333333-3333-4333-8333-333333333333");
   assertEquals(config.chunkSeconds, 20);
+});
+
+Deno.test("the device of the name null is taken as one, and an empty value leaves the key out", async () => {
+  await using board = await booted(`${FILE}audio_device: "null"\n`);
+  assertEquals(await board.setUp(), 0, board.system.said());
+  assertEquals((await board.config()).audioDevice, "null");
+  await Deno.writeTextFile(board.take, 'audio_device: ""\n');
+  assertEquals(await board.setUp(), 0, board.system.said());
+  assertEquals((await board.config()).audioDevice, null);
 });
 
 Deno.test("a file of a text editor of Windows is understood", async () => {

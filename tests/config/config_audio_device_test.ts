@@ -40,3 +40,40 @@ Deno.test("an invalid audio_device is refused with its place and what is accepte
     );
   }
 });
+
+Deno.test("an audio_device cannot make ALSA start a program, write a file or connect to a socket", () => {
+  for (
+    const value of [
+      "tee:null,'|id > /tmp/x',raw",
+      'tee:null,"\\174id > /tmp/x",raw',
+      "plug:{SLAVE {type file slave.pcm null file x format raw}}",
+      "{type file slave.pcm null file x format raw}",
+      "tee:null,x,raw",
+      "pcm.tee:null,x,raw",
+      "plug:'tee:null,x,raw'",
+      "plug:SLAVE='file:x,raw'",
+      "shm:x,null",
+      "oss:/dev/watchdog",
+    ]
+  ) {
+    const { problems } = assertThrows(
+      () => load(`audio_device: ${JSON.stringify(value)}`),
+      ConfigError,
+    );
+    assertEquals(problems.length, 1, value);
+    assertMatch(problems[0] ?? "", /could start a program or write a file/, value);
+  }
+  for (
+    const value of [
+      "default",
+      "null",
+      "hw:0",
+      "plug:'hw:1,0'",
+      'plug:SLAVE="dsnoop:CARD=Mic,DEV=0"',
+      "pulse:alsa_input.usb-046d_C922-02.analog-stereo.monitor",
+      "sysdefault:CARD=tee",
+      "my_tee",
+      "pulse:@DEFAULT_SOURCE@",
+    ]
+  ) assertEquals(load(`audio_device: ${JSON.stringify(value)}`), value);
+});

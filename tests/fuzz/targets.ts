@@ -34,8 +34,8 @@ import { readLastGaps } from "../../src/status/gap_log.ts";
 import { History } from "../../src/status/history.ts";
 import { FLOOR_DBFS } from "../../src/status/levels.ts";
 import { systemClock } from "../../src/system/clock.ts";
-import { AnswerReader, BadAnswer } from "../../src/upload/answer_reader.ts";
-import { proxyFor } from "../../src/upload/proxy.ts";
+import { AnswerReader, BadAnswer } from "../../src/system/answer_reader.ts";
+import { proxyFor } from "../../src/system/proxy.ts";
 import {
   formatChunkName,
   formatPartName,

@@ -67,6 +67,17 @@ const STATES: Readonly<Record<string, readonly [string, readonly number[]]>> = {
     says("active", "Recording MIC since 11-29; microphone_silent: only silence"),
     BLINKS,
   ],
+  "blinks while the name of a microphone that is gone says that it records": [
+    says(
+      "active",
+      "NOT recording since 11-29; microphone_missing: ActiveState=active StatusText=Recording MIC",
+    ),
+    BLINKS,
+  ],
+  "is on while a microphone that records is called like a problem": [
+    says("active", "Recording microphone_silent since 11-29; nothing waits"),
+    always(255),
+  ],
   "blinks while the service starts again and again": [
     says("activating", "Recording MIC since 11-29"),
     BLINKS,

@@ -5,6 +5,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { retry } from "@std/async/retry";
 import { type IncomingFile, StoreFailure } from "../../src/receive/store.ts";
 import { findGrant, parseTokens } from "../../src/receive/token_file.ts";
+import { MAX_PLACES } from "../../src/receive/chunk_intake.ts";
 import { RECEIVER_LIMITS } from "../../src/receive/receiver.ts";
 import type { Overview } from "../../src/receive/overview.ts";
 import { S3Client } from "../../src/receive/s3_client.ts";
@@ -99,6 +100,26 @@ Deno.test("a token of one device delivers only for that device; a token of pages
   assertEquals([answer.status, answer.body.error], [403, "the token is that of another device_id"]);
   assertEquals((await rig.upload({ token: "watch" })).status, 401);
   assertEquals(rig.files().length, 1);
+});
+
+Deno.test("a till cannot fill the page with registers that do not exist", async () => {
+  const entries = parseTokens(`mine ${ids.deviceId}\nall\n`);
+  await using rig = await startReceiver({
+    tokens: { grantOf: (token) => findGrant(entries, token) },
+  });
+  const deliver = (token: string, count: number) => {
+    const point_id = `00000000-0000-4000-8000-${String(count).padStart(12, "0")}`;
+    return rig.upload({ token, name: makeName(), fields: { point_id } });
+  };
+  for (let count = 0; count < MAX_PLACES; count++) {
+    assertEquals((await deliver("mine", count)).status, 200);
+  }
+  const refused = await deliver("mine", MAX_PLACES);
+  assertEquals(refused.status, 403);
+  assertMatch(refused.body.error, /at most 16 registers/);
+  assertEquals((await deliver("mine", 3)).status, 200, "a place that it has");
+  assertEquals((await deliver("all", MAX_PLACES)).status, 200, "a token of all tills");
+  assertEquals(rig.files().length, MAX_PLACES + 2);
 });
 
 Deno.test("a till that holds as many uploads as it may keeps no other till from delivering", async () => {

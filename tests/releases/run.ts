@@ -1,34 +1,68 @@
 // deno-lint-ignore-file no-console -- a person runs this
-// Updates and downgrades over full spools: each release records without a server until chunks wait, is killed in the
-// middle of one, and the next program takes the spool over and delivers it. No chunk that was sealed may be lost or
-// refused, and the one that was being written must arrive as well. From each release to this source, and from
-// this source one release back.
+// Updates and downgrades over full spools. The first program of a chain records until its chunks can be copied. With
+// some thousand of them in its spool, in every state, each program but the last one records, delivers a part, is
+// refused a part, and is killed in the middle of both; the last one delivers everything. Held of every takeover: each
+// chunk arrives once, whole, under its own id and its own time; what was delivered is not sent again; what was
+// refused keeps its reason; no declared gap is lost. stock.ts makes the chunks.
 //
 // `deno task test:releases`; needs the git history, and the packages of the old releases in Deno's cache or a registry.
-// The updates run side by side.
+// The chains run side by side.
 
 import { delay } from "@std/async/delay";
 import { join } from "@std/path/join";
 import { run } from "../fixtures/command.ts";
-import { IngestServer } from "../fixtures/ingest_server.ts";
+import { type Behaviour, IngestServer, type ReceivedChunk } from "../fixtures/ingest_server.ts";
+import { cutToLastPage, samplesToUs } from "../../src/chunk/chunk_file.ts";
+import type { Provisional } from "../../src/chunk/chunk_name.ts";
+import {
+  type Names,
+  type Owed,
+  type Place,
+  putChunks,
+  putParts,
+  putRest,
+  sampleOf,
+} from "./stock.ts";
 
 const SOURCE = new URL("../..", import.meta.url).pathname;
 /** The commit of each release: the last one of 0.1.0, and that which made 0.2.0. */
 const RELEASES: Readonly<Record<string, string>> = { "0.1.0": "f5381e0^", "0.2.0": "f5381e0" };
 const NOW = "this source";
-const PAIRS: readonly (readonly [string, string])[] = [
+/** Each program takes over from the one before it. A downgrade goes one release back. */
+const CHAINS: readonly (readonly string[])[] = [
   ["0.1.0", NOW],
   ["0.2.0", NOW],
   [NOW, "0.2.0"],
+  ["0.1.0", "0.2.0", NOW, "0.2.0", NOW],
 ];
-/** Two minutes of chunks. */
-const WAITING = 60;
-const LIMIT_MS = 300_000;
+
+/** Waiting chunks whose time is known. */
+const WAITING = 3000;
+/** Waiting chunks of a clock that was not set: of this boot, and of another one, seen by a right clock and not. */
+const PROVISIONAL = 100;
+const UPLOADED = 500;
+const REJECTED = 300;
+const PARTS = 20;
+const GAPS = 500;
+/** What each program delivers before it is killed. */
+const DELIVERED = 500;
+/** What each program is refused meanwhile: some of the chunks that it sends first. */
+const REFUSED = 4;
+const CONCURRENCY = 6;
+const REFUSAL: Behaviour = { kind: "status", status: 422, body: '{"error":"the sound is odd"}' };
+/** Each step must take less; it is for runs that hang. */
+const LIMIT_MS = 600_000;
 
 const dir = await Deno.makeTempDir({ prefix: "releases-" });
+const OTHER_BOOT = "00c0ffee";
+const bootId = (await Deno.readTextFile("/proc/sys/kernel/random/boot_id")).slice(0, 8);
 
 /** The folder with the source of a release. */
 const sourceOf = (name: string) => name in RELEASES ? join(dir, name) : SOURCE;
+
+/** What makes and reads names in that release. */
+const namesOf = async (name: string): Promise<Names> =>
+  await import(`file://${join(sourceOf(name), "src/chunk/chunk_name.ts")}`);
 
 async function unpack(name: string, commit: string): Promise<void> {
   const path = sourceOf(name);
@@ -36,39 +70,85 @@ async function unpack(name: string, commit: string): Promise<void> {
   await run("sh", ["-c", `git -C ${SOURCE} archive ${commit} | tar -x -C ${path}`]);
 }
 
-function start(source: string, config: string): Deno.ChildProcess {
-  return new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", "--quiet", "main.ts", "-c", config],
-    cwd: source,
-    stdout: "null",
-    stderr: "null",
-  }).spawn();
-}
-
-async function names(path: string): Promise<string[]> {
+/** The names of the files in a directory of a spool, in order. */
+async function list(spool: string, sub: string): Promise<string[]> {
   try {
-    return (await Array.fromAsync(Deno.readDir(path), ({ name }) => name))
-      .filter((name) => /\.(ogg|part)$/.test(name)).sort();
-  } catch {
-    return [];
+    return (await Array.fromAsync(Deno.readDir(join(spool, sub)), ({ name }) => name)).sort();
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return []; // no program has run yet
+    throw error;
   }
 }
 
-async function until(what: string, isSo: () => Promise<boolean>): Promise<void> {
+/** The key of a chunk in its file name, whatever its state is. */
+const keyIn = (file: string) => /_([0-9a-f]{8}-[0-9a-f-]{27})/.exec(file)?.[1] ?? file;
+
+async function until(what: string, isSo: () => Promise<boolean> | boolean): Promise<void> {
   const endMs = performance.now() + LIMIT_MS;
   while (!await isSo()) {
-    if (performance.now() > endMs) throw new Error(`Not within five minutes: ${what}`);
+    if (performance.now() > endMs) throw new Error(`Not within ten minutes: ${what}`);
     await delay(100);
   }
 }
 
-/** What is wrong; empty if nothing is. */
-async function takeOver(from: string, to: string): Promise<string[]> {
-  const spool = await Deno.makeTempDir({ dir });
-  const config = `${spool}.yaml`;
-  const write = (url: string) =>
-    Deno.writeTextFile(
-      config,
+/** What a spool holds, and how many requests the server had until then. */
+interface State {
+  readonly recording: readonly string[];
+  readonly outbox: readonly string[];
+  readonly uploaded: readonly string[];
+  readonly rejected: readonly string[];
+  readonly gaps: string;
+  readonly requests: number;
+}
+
+class Chain {
+  readonly #programs: readonly string[];
+  readonly #spool: string;
+  readonly #config: string;
+  readonly #ingest: IngestServer;
+  /** What must arrive, by key. */
+  readonly #owed = new Map<string, Owed>();
+  readonly #faults: string[] = [];
+  /** The chunk that is copied. */
+  #place: Place | null = null;
+  /** Recordings of which nothing can be delivered. */
+  #rests: string[] = [];
+  /** How often a program was killed while it delivered. */
+  #kills = 0;
+
+  constructor(programs: readonly string[], spool: string, ingest: IngestServer) {
+    this.#programs = programs;
+    this.#spool = spool;
+    this.#config = `${spool}.yaml`;
+    this.#ingest = ingest;
+  }
+
+  /** What is wrong; empty if nothing is. */
+  async run(): Promise<string[]> {
+    const [first = ""] = this.#programs;
+    await this.#fill(first);
+    for (const [at, program] of this.#programs.slice(0, -1).entries()) {
+      await this.#deliverSome(program);
+      if (at === 0) await this.#addUnfinished();
+    }
+    await this.#deliverAll(this.#programs.at(-1) ?? "");
+    this.#judge();
+    return this.#faults;
+  }
+
+  /** How much arrived, for a person. */
+  get summary(): string {
+    const { chunks, duplicates } = this.#ingest;
+    return `${chunks.length} chunks, ${duplicates} of them sent again after ${this.#kills} kills`;
+  }
+
+  #expect(what: string, holds: boolean): void {
+    if (!holds) this.#faults.push(what);
+  }
+
+  async #configure(url: string): Promise<void> {
+    await Deno.writeTextFile(
+      this.#config,
       `point_id: 11111111-1111-4111-8111-111111111111
 register_id: 22222222-2222-4222-8222-222222222222
 device_id: 33333333-3333-4333-8333-333333333333
@@ -78,59 +158,294 @@ audio_device: "null"
 schedule_start: "00:00"
 schedule_end: "00:00"
 chunk_seconds: 2
-spool_dir: ${spool}
+retry_min_s: 0.2
+upload_concurrency: ${CONCURRENCY}
+spool_dir: ${this.#spool}
 min_free_gb: 0
 health_port: 0
 `,
     );
-  await write("http://127.0.0.1:9");
-  const old = start(sourceOf(from), config);
-  const outbox = join(spool, "outbox");
-  const recording = join(spool, "recording");
-  try {
-    await until(
-      `${from} fills its spool`,
-      async () => (await names(outbox)).length >= WAITING && (await names(recording)).length > 0,
-    );
-  } finally {
-    old.kill("SIGKILL");
-    await old.status;
   }
-  await run("sh", ["-c", "sleep 1"]); // its ffmpeg ends
-  const waiting = await names(outbox);
-  const parts = await names(recording);
-  await using ingest = await IngestServer.start();
-  await write(ingest.url);
-  const next = start(sourceOf(to), config);
-  try {
-    await until(
-      `${to} delivers what waits`,
-      () => Promise.resolve(ingest.chunks.length > waiting.length + parts.length),
-    );
-  } finally {
-    next.kill("SIGTERM");
-    await next.status;
+
+  #command(program: string, ...args: string[]): Deno.Command {
+    return new Deno.Command(Deno.execPath(), {
+      args: ["run", "-A", "--quiet", "main.ts", ...args, "-c", this.#config],
+      cwd: sourceOf(program),
+      stdout: "piped",
+      stderr: "null",
+    });
   }
-  const keys = new Set(ingest.chunks.map(({ key }) => key));
-  /** The key of a chunk is the last part of its name. */
-  const keyOf = (name: string) => name.split("_").at(-1)?.replace(/\..*$/, "") ?? name;
-  return [
-    ...waiting.filter((name) => !keys.has(keyOf(name))).map((name) => `${name} was not delivered`),
-    ...(await names(join(spool, "rejected"))).map((name) => `${name} was refused`),
-    ...(await names(recording)).filter((name) => parts.includes(name))
-      .map((name) => `${name} was not recovered`),
-    ...ingest.violations,
-  ];
+
+  /** Runs a program as the service until `isOver`, and ends it with this signal. */
+  async #serve(program: string, signal: Deno.Signal, isOver: () => Promise<void>): Promise<void> {
+    const child = this.#command(program).spawn();
+    const output = child.stdout.pipeTo(new WritableStream());
+    try {
+      await isOver();
+    } finally {
+      child.kill(signal);
+      await Promise.all([child.status, output]);
+    }
+  }
+
+  /** Whether there is sound in recording/. */
+  async #isRecording(): Promise<boolean> {
+    const { recording } = await this.#state();
+    const parts = recording.filter((file) => !this.#rests.includes(file));
+    return (await Promise.all(parts.map((file) => this.#cutOff(file)))).some((part) =>
+      part !== null && part.samples > 0
+    );
+  }
+
+  /** What can be delivered of a recording; null if it has become a chunk. */
+  async #cutOff(file: string) {
+    const bytes = await Deno.readFile(join(this.#spool, "recording", file)).catch(() => null);
+    return bytes && cutToLastPage(bytes);
+  }
+
+  #owe(owed: readonly Owed[]): void {
+    for (const one of owed) this.#owed.set(one.name.key, one);
+  }
+
+  /** The first program records without a server; its chunks are copied. */
+  async #fill(program: string): Promise<void> {
+    await this.#configure("http://127.0.0.1:9");
+    await this.#serve(program, "SIGKILL", () =>
+      until(`${program} records`, async () => {
+        return (await list(this.#spool, "outbox")).length >= 3 &&
+          await this.#isRecording();
+      }));
+    await this.#oweWhatIsThere(program);
+    const place = await sampleOf(this.#spool, await namesOf(program));
+    this.#place = place;
+    const seconds = place.name.durationUs / 1e6;
+    const beforeS = WAITING * seconds + 100;
+    this.#owe(await putChunks(place, "outbox", WAITING, { beforeS }));
+    await putChunks(place, "uploaded", UPLOADED, { beforeS: 40_000 });
+    const gaps = Array.from({ length: GAPS }, (_, index) => {
+      const startMs = place.name.startUnixUs / 1000 - (GAPS - index) * 100_000;
+      const [start, end] = [startMs, startMs + 5000].map((ms) => new Date(ms).toISOString());
+      return JSON.stringify({ start, end, ms: 5000, cause: "microphone_missing" });
+    });
+    await Deno.writeTextFile(join(this.#spool, "gaps.jsonl"), gaps.join("\n") + "\n", {
+      append: true,
+    });
+    await this.#configure(this.#ingest.url);
+  }
+
+  /** What a program records itself must arrive as well, up to the last page before it was killed. */
+  async #oweWhatIsThere(program: string): Promise<void> {
+    const { parseChunkName, parsePartName } = await namesOf(program);
+    const { recording, outbox } = await this.#state();
+    for (const file of outbox) {
+      const name = parseChunkName(file);
+      this.#expect(`${program} does not read its own name ${file}`, name !== null);
+      if (name === null || this.#owed.has(name.key)) continue;
+      const bytes = await Deno.readFile(join(this.#spool, "outbox", file));
+      this.#owe([{ name, bytes, isTimeRight: name.provisional === undefined }]);
+    }
+    for (const file of recording) {
+      const [name, part] = [parsePartName(file), await this.#cutOff(file)];
+      if (name === null || part === null || part.samples === 0) continue;
+      const durationUs = samplesToUs(part.samples);
+      const isTimeRight = name.provisional === undefined;
+      this.#owe([{ name: { ...name, durationUs }, bytes: part.bytes, isTimeRight }]);
+    }
+  }
+
+  /** Takes over, and is killed while it records and delivers. */
+  async #deliverSome(program: string): Promise<void> {
+    const before = await this.#state();
+    const rejected = new Set(before.rejected);
+    const { parseChunkName } = await namesOf(program);
+    const waiting = before.outbox.filter((file) => parseChunkName(file)?.provisional === undefined);
+    const refused = Array.from({ length: REFUSED }, (_, at) => keyIn(waiting[at * 20 + 10] ?? ""));
+    for (const key of refused) this.#ingest.byKey.set(key, REFUSAL);
+    const goal = this.#ingest.chunks.length + DELIVERED;
+    await this.#serve(
+      program,
+      "SIGKILL",
+      () =>
+        until(`${program} delivers, is refused, and records`, async () => {
+          const now = await list(this.#spool, "rejected");
+          const isRefused = refused.every((key) =>
+            now.some((file) => file.endsWith(".ogg") && keyIn(file) === key)
+          );
+          return isRefused && this.#ingest.chunks.length >= goal && await this.#isRecording();
+        }),
+    );
+    this.#kills++;
+    const after = await this.#state();
+    this.#judgeTakeover(program, before, after);
+    for (const file of after.rejected.filter((file) => !rejected.has(file))) {
+      if (!file.endsWith(".ogg")) continue;
+      const hasReason = after.rejected.includes(`${file}.reason.json`);
+      this.#expect(`${program} refuses ${file} without a reason`, hasReason);
+    }
+    await this.#oweWhatIsThere(program);
+  }
+
+  /**
+   * Adds what the next program must do something about: provisional times, recordings that were cut off, and chunks
+   * that the release was refused, with the reason that it wrote itself.
+   */
+  async #addUnfinished(): Promise<void> {
+    const place = this.#place;
+    if (place === null) return;
+    const rejected = join(this.#spool, "rejected");
+    const written = (await list(this.#spool, "rejected")).find((file) => file.endsWith(".json"));
+    const reason = await Deno.readTextFile(join(rejected, written ?? ""));
+    const refused = await putChunks(place, "rejected", REJECTED, { beforeS: 50_000 });
+    for (const { name } of refused) {
+      const path = join(rejected, `${place.names.formatChunkName(name)}.reason.json`);
+      await Deno.writeTextFile(path, reason.replaceAll(keyIn(written ?? ""), name.key), {
+        mode: 0o600,
+      });
+    }
+    this.#owe([...refused, ...await putParts(place, PARTS, 60_000)]);
+    const seenUnixS = Math.floor(Date.now() / 1000) - 3600;
+    const provisional: ((index: number) => Provisional)[] = [
+      (index) => ({ bootId, startBootUs: (60 + index * 2) * 1e6, seenUnixS: null }),
+      (index) => ({ bootId: OTHER_BOOT, startBootUs: index * 2e6, seenUnixS: null }),
+      (index) => ({ bootId: OTHER_BOOT, startBootUs: index * 2e6, seenUnixS }),
+    ];
+    for (const suffix of provisional) {
+      const options = { beforeS: 20_000, provisional: suffix };
+      this.#owe(await putChunks(place, "outbox", PROVISIONAL, options));
+    }
+    await putRest(place, new Uint8Array(0));
+    this.#rests = [await putRest(place, new TextEncoder().encode("This is not sound. ".repeat(9)))];
+  }
+
+  /** The last program: everything arrives, also what was refused, once a person asks for it. */
+  async #deliverAll(program: string): Promise<void> {
+    const before = await this.#state();
+    this.#ingest.byKey.clear();
+    const parts = new Set(before.recording);
+    await this.#serve(program, "SIGTERM", async () => {
+      const waiting = new Set(before.outbox);
+      await until(`${program} delivers what waits`, async () => {
+        const { outbox, recording } = await this.#state();
+        // Renamed, a chunk keeps its key.
+        return !recording.some((file) => parts.has(file)) &&
+          !outbox.some((file) => waiting.has(file) || this.#owed.has(keyIn(file)));
+      });
+      const listed = await this.#requeue(program);
+      const refused = before.rejected.filter((file) => file.endsWith(".ogg"));
+      for (const file of refused) {
+        const line = listed.split("\n").find((line) => line.includes(keyIn(file))) ?? "";
+        this.#expect(
+          `${program} does not list why ${file} was refused: ${line}`,
+          line.includes("422"),
+        );
+      }
+      const moved = await this.#requeue(program, "--all");
+      this.#expect(
+        `${program} requeues ${moved.trim().split("\n").at(-1)}`,
+        moved.includes(`${refused.length} chunks moved to outbox/.`),
+      );
+      const keys = () => new Set(this.#ingest.chunks.map(({ key }) => key));
+      await until(`${program} delivers what was refused`, () => {
+        const arrived = keys();
+        return refused.every((file) => arrived.has(keyIn(file)));
+      });
+    });
+    const after = await this.#state();
+    this.#judgeTakeover(program, before, after);
+    this.#expect(`recording/ still has ${after.recording}`, after.recording.length === 0);
+    const rest = this.#rests.flatMap((file) => [file, `${file}.reason.json`]);
+    this.#expect(
+      `rejected/ has ${after.rejected}, and must have ${rest}`,
+      after.rejected.join() === rest.join(),
+    );
+    const { parseChunkName } = await namesOf(program);
+    const kept = new Set(after.uploaded.map((file) => parseChunkName(file)?.key));
+    for (const key of this.#owed.keys()) {
+      this.#expect(`uploaded/ does not have ${key}`, kept.has(key));
+    }
+  }
+
+  async #requeue(program: string, ...args: string[]): Promise<string> {
+    const { stdout } = await this.#command(program, "requeue", ...args).output();
+    return new TextDecoder().decode(stdout);
+  }
+
+  async #state(): Promise<State> {
+    const [recording, outbox, uploaded, rejected] = await Promise.all(
+      ["recording", "outbox", "uploaded", "rejected"].map((sub) => list(this.#spool, sub)),
+    ) as [string[], string[], string[], string[]];
+    const gaps = await Deno.readTextFile(join(this.#spool, "gaps.jsonl")).catch(() => "");
+    return { recording, outbox, uploaded, rejected, gaps, requests: this.#ingest.requests.length };
+  }
+
+  /** What every takeover must leave as it was. */
+  #judgeTakeover(
+    program: string,
+    before: State,
+    after: State,
+  ): void {
+    const delivered = new Set(before.uploaded.map(keyIn));
+    for (const { key } of this.#ingest.requests.slice(before.requests)) {
+      this.#expect(
+        `${program} sends ${key} again, which is in uploaded/`,
+        !delivered.has(key ?? ""),
+      );
+    }
+    const kept = new Set(after.uploaded.map(keyIn));
+    for (const key of delivered) this.#expect(`${program} deletes ${key}`, kept.has(key));
+    this.#expect(`${program} loses a declared gap`, after.gaps.startsWith(before.gaps));
+    const there = new Set([...after.recording, ...after.outbox, ...after.rejected].map(keyIn));
+    for (const file of before.recording) {
+      this.#expect(`${program} leaves ${file}`, !after.recording.includes(file));
+    }
+    for (const key of this.#owed.keys()) {
+      this.#expect(`${program} loses ${key}`, kept.has(key) || there.has(key));
+    }
+  }
+
+  #judge(): void {
+    const { chunks, violations, duplicates } = this.#ingest;
+    const arrived = new Map(chunks.map((chunk) => [chunk.key, chunk]));
+    this.#expect("a chunk was accepted twice", arrived.size === chunks.length);
+    for (const owed of this.#owed.values()) {
+      const fault = faultOf(owed, arrived.get(owed.name.key));
+      if (fault !== null) this.#faults.push(`${owed.name.key} ${fault}`);
+    }
+    this.#faults.push(...violations);
+    // The server had them, and the program was killed before it knew.
+    const most = this.#kills * CONCURRENCY;
+    this.#expect(`${duplicates} chunks were sent again, not ${most}`, duplicates <= most);
+  }
+}
+
+function faultOf({ name, bytes, isTimeRight }: Owed, chunk?: ReceivedChunk): string | null {
+  if (chunk === undefined) return "did not arrive";
+  const { start_ts, end_ts } = chunk.fields;
+  const startUs = Math.round(Number(start_ts) * 1e6);
+  const lengthUs = Math.round(Number(end_ts) * 1e6) - startUs;
+  if (Math.abs(lengthUs - name.durationUs) > 1) return `has a length of ${lengthUs} µs`;
+  const isUnsure = chunk.headers["x-clock-synchronized"] === "false";
+  if (isUnsure !== (name.provisional !== undefined && name.provisional.bootId !== bootId)) {
+    return `arrives ${isUnsure ? "as not synchronized" : "as if its clock had been right"}`;
+  }
+  if (!isTimeRight) return null;
+  if (Math.abs(startUs - name.startUnixUs) > 1) return `starts at ${start_ts}`;
+  const isWhole = chunk.bytes.length === bytes.length &&
+    bytes.every((byte, at) => byte === chunk.bytes[at]);
+  return isWhole ? null : "has other bytes";
 }
 
 let failed = 0;
 try {
   for (const [name, commit] of Object.entries(RELEASES)) await unpack(name, commit);
-  await Promise.all(PAIRS.map(async ([from, to]) => {
-    const faults = await takeOver(from, to).catch((error) => [String(error)]);
+  await Promise.all(CHAINS.map(async (programs) => {
+    await using ingest = await IngestServer.start();
+    const chain = new Chain(programs, await Deno.makeTempDir({ dir }), ingest);
+    const faults = await chain.run().catch((error) => [String(error)]);
     failed += faults.length;
-    console.log(`${faults.length === 0 ? "✔" : "✘"} ${from} → ${to}`);
-    for (const fault of faults) console.log(`    ${fault}`);
+    console.log(`${faults.length === 0 ? "✔" : "✘"} ${programs.join(" → ")}: ${chain.summary}`);
+    for (const fault of faults.slice(0, 20)) console.log(`    ${fault}`);
+    if (faults.length > 20) console.log(`    and ${faults.length - 20} more`);
   }));
 } finally {
   await Deno.remove(dir, { recursive: true });

@@ -3,7 +3,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { splitHeaderLine, withoutBlanks } from "../../src/system/header_line.ts";
 import { parseHead } from "../../src/system/http_request.ts";
-import { AnswerReader } from "../../src/upload/answer_reader.ts";
+import { AnswerReader } from "../../src/system/answer_reader.ts";
 
 Deno.test("a header line is a name and a value, without the blanks around it", () => {
   assertEquals(splitHeaderLine("Host: \t a  b\t "), ["Host", "a  b"]);

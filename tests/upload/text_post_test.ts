@@ -3,7 +3,7 @@
 
 import { assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { PUBLIC_TLS } from "../fixtures/public_tls.ts";
-import { TransportFailure } from "../../src/upload/failures.ts";
+import { TransportFailure } from "../../src/system/transport_failures.ts";
 import { TextPost } from "../../src/upload/text_post.ts";
 import { rawServer } from "../fixtures/tcp_server.ts";
 

@@ -14,7 +14,7 @@ import { IDS } from "../fixtures/agent_process.ts";
 import { capturedLog, until } from "../fixtures/temp_spool.ts";
 import { exists } from "../../src/system/disk.ts";
 
-async function rig(answer: ControlAnswer = { ok: true, message: "done" }) {
+async function rig(answer: ControlAnswer | Promise<ControlAnswer> = { ok: true, message: "done" }) {
   const dir = await Deno.makeTempDir({ prefix: "control-" });
   const path = join(dir, "control.sock");
   const requests: ControlRequest[] = [];
@@ -73,17 +73,43 @@ Deno.test("what is not a command is refused, and what is too long or half is not
   assertEquals(service.requests, []);
 });
 
-Deno.test("connections that say nothing take no more than their places, and end with the service", async () => {
+Deno.test("connections that say nothing keep nobody from a command, and end with the service", async () => {
   await using service = await rig();
   const connect = () => Deno.connect({ transport: "unix", path: service.path });
-  const silent = await Promise.all(Array.from({ length: 4 }, connect));
-  const fifth = await connect();
-  assertEquals(await fifth.read(new Uint8Array(1)), null, "closed at once");
-  fifth.close();
-  silent.pop()?.close();
-  let answer = "";
-  while (answer === "") answer = await service.say(encodeControl({ command: "resume" }));
+  const silent = [];
+  for (let count = 0; count < 100; count++) silent.push(await connect());
+  const answer = await service.say(encodeControl({ command: "resume" }));
+  assertEquals(parseAnswer(answer)?.ok, true);
+  const first = silent[0]?.read(new Uint8Array(1)).catch(() => null);
+  assertEquals(await first, null, "it has given its place to another one");
   for (const connection of silent) connection.close();
+});
+
+Deno.test("a connection whose request is carried out keeps its place", async () => {
+  const { promise, resolve } = Promise.withResolvers<ControlAnswer>();
+  await using service = await rig(promise);
+  const connect = () => Deno.connect({ transport: "unix", path: service.path });
+  const waiting = service.say(encodeControl({ command: "resume" }));
+  await until(() => service.requests.length === 1);
+  const silent = [];
+  for (let count = 0; count < 100; count++) silent.push(await connect());
+  const last = await silent.at(-50)?.read(new Uint8Array(1)).catch(() => null);
+  assertEquals(last, null, "it has given its place to another one");
+  resolve({ ok: true, message: "late" });
+  assertEquals(parseAnswer(await waiting)?.message, "late");
+  for (const connection of silent) connection.close();
+});
+
+Deno.test("a command says so if the service closes its connection at once", async () => {
+  const dir = await Deno.makeTempDir({ prefix: "control-" });
+  using listener = Deno.listen({ transport: "unix", path: join(dir, "control.sock") });
+  listener.accept().then((connection) => connection.close());
+  const config = join(dir, "config.yaml");
+  const entries = { ...IDS, ingest_base_url: "https://i.example.com", ingest_token: "t" };
+  await Deno.writeTextFile(config, JSON.stringify({ ...entries, spool_dir: dir }));
+  const options = { config, env: {}, executable: "", request: { command: "resume" } as const };
+  assertEquals(await runPause(options), 1);
+  await Deno.remove(dir, { recursive: true });
 });
 
 Deno.test("an answer of somebody else is shown without its control characters", () => {

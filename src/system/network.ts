@@ -8,13 +8,12 @@
 // The server has a plain connection in each case, so that it ends when it is closed (relayed_conn.ts).
 
 import { lookup } from "node:dns/promises";
-import type { TlsFiles } from "../config/tls_files.ts";
-import { deadline } from "../system/clock.ts";
-import { onAbort, untilAborted } from "../system/on_abort.ts";
-import { HeldSockets, PlainConn } from "../system/plain_conn.ts";
-import { acceptFrom, LOOPBACK, RelayedConn } from "../system/relayed_conn.ts";
-import { TransportFailure } from "./failures.ts";
-import { type ClientEnd, close, type Transport } from "./transport.ts";
+import { deadline } from "./clock.ts";
+import { onAbort, untilAborted } from "./on_abort.ts";
+import { HeldSockets, PlainConn } from "./plain_conn.ts";
+import { acceptFrom, LOOPBACK, RelayedConn } from "./relayed_conn.ts";
+import { TransportFailure } from "./transport_failures.ts";
+import { type ClientEnd, close, type TlsFiles, type Transport } from "./transport.ts";
 
 /**
  * How many sockets of closed connections may wait for servers that read nothing, which Deno 2.7 keeps

@@ -1,4 +1,13 @@
-// A connection of bytes, whatever makes it. It knows no protocol.
+// A connection of bytes, whatever makes it, and what secures one. It knows no protocol.
+
+/** Whom a TLS connection trusts, and how it identifies itself; in PEM. */
+export interface TlsFiles {
+  readonly caCerts: readonly string[];
+  /** Whether nothing else is trusted. */
+  readonly isCaOnly: boolean;
+  /** Null: the program does not identify itself. */
+  readonly client: { readonly cert: string; readonly key: string } | null;
+}
 
 /** A connection of bytes. */
 export interface Transport {

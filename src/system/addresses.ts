@@ -2,8 +2,8 @@
 // turns, the next address begins when the one before has failed or has not answered for a moment, each has
 // a limit of its own, and the losers are closed. It neither looks names up nor knows what a connection is.
 
-import type { Clock } from "../system/clock.ts";
-import { onAbort } from "../system/on_abort.ts";
+import type { Clock } from "./clock.ts";
+import { onAbort } from "./on_abort.ts";
 
 /** RFC 8305, section 5: "Connection Attempt Delay". */
 const STAGGER_MS = 250;

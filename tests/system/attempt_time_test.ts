@@ -2,9 +2,9 @@
 // line: whatever carries 1.25 times the sound arrives, for every length and bitrate.
 
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
-import { AttemptTime } from "../../src/upload/attempt_time.ts";
+import { AttemptTime } from "../../src/system/attempt_time.ts";
 import { LinePatience } from "../../src/upload/line_patience.ts";
-import { RateCap } from "../../src/upload/rate_cap.ts";
+import { RateCap } from "../../src/system/rate_cap.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
 
 const START_MS = Date.UTC(2026, 10, 29);

@@ -2,7 +2,7 @@
 // clear error, and random damage within bounds.
 
 import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
-import { type Answer, AnswerReader, BadAnswer } from "../../src/upload/answer_reader.ts";
+import { type Answer, AnswerReader, BadAnswer } from "../../src/system/answer_reader.ts";
 import { seededRandom } from "../fixtures/random.ts";
 
 const bytesOf = (text: string) => Uint8Array.from(text, (letter) => letter.charCodeAt(0));
@@ -231,7 +231,7 @@ for (const [what, text, ends, status, body, isReusable] of correct) {
   Deno.test(`an answer ${what} is read, whatever the pieces are`, () => {
     for (const size of [1, 2, 3, 7, 50, Infinity]) {
       const found = read(text, { size, ends }).answer;
-      const { headers: _, ...rest } = found ?? { headers: null };
+      const { headers: _, bytes: __, ...rest } = found ?? { headers: null, bytes: null };
       assertEquals(rest, { status, body, isReusable }, `pieces of ${size}`);
     }
   });
@@ -254,6 +254,30 @@ Deno.test("headers of one name are joined, and interim headers are forgotten", (
   );
   const headers = read(text).answer?.headers;
   assertEquals([headers?.get("x-a"), headers?.get("x-b")], ["1, 2", "\xe9"]);
+});
+
+Deno.test("nothing follows the headers of an answer to HEAD, whatever they announce", () => {
+  for (const head of ["Content-Length: 5", "Transfer-Encoding: chunked", "X: y"]) {
+    for (const status of [200, 404]) {
+      const reader = new AnswerReader({ isHead: true });
+      reader.push(bytesOf(answer(`HTTP/1.1 ${status} X`, head, "", "")));
+      assertEquals([reader.answer?.status, reader.answer?.isReusable], [status, true], head);
+      reader.push(bytesOf("HTTP/1.1 200 OK"));
+      assertEquals(reader.answer?.isReusable, false);
+    }
+  }
+});
+
+Deno.test("as much of a body is kept as its owner wants, byte for byte", () => {
+  const body = String.fromCharCode(...Array.from({ length: 256 }, (_, byte) => byte)).repeat(400);
+  const text = answer("HTTP/1.1 200 OK", `Content-Length: ${body.length}`, "", body);
+  for (const [maxBodyBytes, isReusable] of [[10, false], [body.length, true]] as const) {
+    const reader = new AnswerReader({ maxBodyBytes });
+    for (let at = 0; at < text.length; at += 999) reader.push(bytesOf(text.slice(at, at + 999)));
+    const found = reader.answer;
+    assertEquals(found?.bytes, bytesOf(body.slice(0, maxBodyBytes)));
+    assertEquals(found?.isReusable, isReusable);
+  }
 });
 
 Deno.test("what follows a 2xx answer to CONNECT is not a body; a refusal has one", () => {

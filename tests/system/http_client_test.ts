@@ -8,17 +8,18 @@ import {
   assertRejects,
   assertStringIncludes,
 } from "@std/assert";
+import { readTlsFiles } from "../../src/config/tls_files.ts";
 import { concatBytes } from "../../src/system/concat_bytes.ts";
 import { PUBLIC_TLS } from "../fixtures/public_tls.ts";
-import { type FailureKind, TransportFailure } from "../../src/upload/failures.ts";
+import { type FailureKind, TransportFailure } from "../../src/system/transport_failures.ts";
 import {
   HttpClient,
   type HttpClientOptions,
   type RequestBody,
-} from "../../src/upload/http_client.ts";
-import { type Network, systemNetwork } from "../../src/upload/network.ts";
-import type { Step } from "../../src/upload/open_connection.ts";
-import { close } from "../../src/upload/transport.ts";
+} from "../../src/system/http_client.ts";
+import { type Network, systemNetwork } from "../../src/system/network.ts";
+import type { Step } from "../../src/system/open_connection.ts";
+import { close } from "../../src/system/transport.ts";
 import { temporaryCertificates } from "../fixtures/certificates.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
 import { rawServer } from "../fixtures/tcp_server.ts";
@@ -37,14 +38,19 @@ function bodyOf(text: string): RequestBody {
 }
 
 function makeClient(url: string, options: Partial<HttpClientOptions> = {}): HttpClient {
-  return new HttpClient({ url: new URL(url), tls: PUBLIC_TLS, maxIdle: 4, ...options });
+  return new HttpClient({
+    url: new URL(url),
+    tls: () => readTlsFiles(PUBLIC_TLS),
+    maxIdle: 4,
+    ...options,
+  });
 }
 
 function post(
   client: HttpClient,
   { text = BODY, totalMs = 5000, silenceMs = 5000, signal = never, onStep = (_: Step) => {} } = {},
 ) {
-  return client.post({ path: "/p?q", headers: { "x-a": "b" }, body: bodyOf(text) }, {
+  return client.send({ path: "/p?q", headers: { "x-a": "b" }, body: bodyOf(text) }, {
     ...{ signal, totalMs, silenceMs: () => silenceMs, onStep },
   });
 }
@@ -109,7 +115,7 @@ Deno.test("a header that would end the headers is never sent", async () => {
   using client = makeClient(server.url);
   for (const value of ["a\r\nb: c", "a\nb", "é", "\0"]) {
     const headers = { "x-odd": value };
-    const sending = client.post({ path: "/", headers, body: bodyOf("") }, {
+    const sending = client.send({ path: "/", headers, body: bodyOf("") }, {
       ...{ signal: never, totalMs: 1000, silenceMs: () => 1000 },
     });
     assertStringIncludes((await assertRejects(() => sending, TransportFailure)).message, "x-odd");
@@ -259,7 +265,8 @@ Deno.test("where the program cannot connect to itself, TLS works over the connec
     Object.assign(Deno, way);
     try {
       const tls = { ...PUBLIC_TLS, tlsCaFile: caFile };
-      using client = makeClient(`https://localhost:${server.addr.port}`, { tls });
+      const url = `https://localhost:${server.addr.port}`;
+      using client = makeClient(url, { tls: () => readTlsFiles(tls) });
       assertEquals((await post(client)).body, "secured");
     } finally {
       Object.assign(Deno, { connect, listen });

@@ -1,8 +1,6 @@
 // Which proxy stands before a server, by the standard variables HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and
 // NO_PROXY, in capitals or not. It sends nothing, and never shows the password of a proxy. Pure.
 
-import { isThisMachine } from "../config/transport.ts";
-
 /** An HTTP proxy. */
 export interface Proxy {
   /** The name or address, without the brackets of IPv6. */
@@ -43,6 +41,12 @@ export function proxyFor(url: URL, env: Readonly<Record<string, string>>): Proxy
       : `Basic ${encodeBase64(`${decode(username)}:${decode(password)}`)}`,
     shown: `${name} (${proxy.host})`,
   };
+}
+
+/** Whether this host name of a URL can only be this machine. */
+export function isThisMachine(hostname: string): boolean {
+  return hostname === "localhost" || hostname === "[::1]" ||
+    /^127\.\d+\.\d+\.\d+$/.test(hostname);
 }
 
 /** `[::1]` is `::1`. */

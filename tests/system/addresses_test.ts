@@ -1,7 +1,7 @@
 // Happy eyeballs in simulated time: which address is tried when, which one wins, and what is closed.
 
 import { assertEquals, assertRejects } from "@std/assert";
-import { connectFirst, inTurns, NoAddress } from "../../src/upload/addresses.ts";
+import { connectFirst, inTurns, NoAddress } from "../../src/system/addresses.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
 
 const START_MS = Date.UTC(2026, 10, 29);

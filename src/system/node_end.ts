@@ -3,10 +3,9 @@
 
 import { connect as connectTcp, type Socket } from "node:net";
 import { connect as connectTls, rootCertificates, type TLSSocket } from "node:tls";
-import type { TlsFiles } from "../config/tls_files.ts";
-import { concatBytes } from "../system/concat_bytes.ts";
-import { LOOPBACK } from "../system/relayed_conn.ts";
-import type { ClientEnd } from "./transport.ts";
+import { concatBytes } from "./concat_bytes.ts";
+import { LOOPBACK } from "./relayed_conn.ts";
+import type { ClientEnd, TlsFiles } from "./transport.ts";
 
 export class NodeEnd implements ClientEnd {
   readonly #socket: TLSSocket;
@@ -108,7 +107,7 @@ function startTls(socket: Socket, hostname: string, tls: TlsFiles): TLSSocket {
   const { caCerts, isCaOnly, client } = tls;
   // `ca` replaces the public authorities.
   const ca = caCerts.length === 0 ? {} : {
-    ca: isCaOnly ? caCerts : [...rootCertificates, ...caCerts],
+    ca: isCaOnly ? [...caCerts] : [...rootCertificates, ...caCerts],
   };
   const isAddress = /^[\d.]+$|:/.test(hostname);
   return connectTls({

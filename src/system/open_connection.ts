@@ -2,16 +2,15 @@
 // proxy, and shakes hands for TLS. It reports each step, and names the step that failed. It has no limit of
 // time but that of each address.
 
-import type { TlsFiles } from "../config/tls_files.ts";
-import type { Clock } from "../system/clock.ts";
-import { onAbort, untilAborted } from "../system/on_abort.ts";
-import { VERSION } from "../system/version.ts";
+import type { Clock } from "./clock.ts";
+import { onAbort, untilAborted } from "./on_abort.ts";
+import { VERSION } from "./version.ts";
 import { connectFirst } from "./addresses.ts";
 import { AnswerReader } from "./answer_reader.ts";
-import { explainFailure, type Peer, type Stage, TransportFailure } from "./failures.ts";
+import { explainFailure, type Peer, type Stage, TransportFailure } from "./transport_failures.ts";
 import type { Network } from "./network.ts";
 import { type Proxy, withoutBrackets } from "./proxy.ts";
-import { close, type Transport } from "./transport.ts";
+import { close, type TlsFiles, type Transport } from "./transport.ts";
 
 /** A step that was done. */
 export type Step =

@@ -1,7 +1,7 @@
 // Caps the rate at which the requests in flight send together (`upload_max_kbps`): each asks before it
 // sends a piece, and waits for its turn. It counts what the program sends; TLS and TCP add a few percent.
 
-import type { Clock } from "../system/clock.ts";
+import type { Clock } from "./clock.ts";
 
 /** A piece takes at most this long, so that the line is shared evenly with others. */
 const PIECE_MS = 250;

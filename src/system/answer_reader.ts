@@ -8,14 +8,15 @@
 //     └── 1xx ◄──┘     │       └─► trailers ────────────► done
 //                      └─► until the end of the connection ► done
 
-import { chunkSizeIn, listIn, splitHeaderLine } from "../system/header_line.ts";
+import { concatBytes } from "./concat_bytes.ts";
+import { chunkSizeIn, listIn, splitHeaderLine } from "./header_line.ts";
 
 /** Bytes of all status lines, headers and trailers together, and their number. */
 const MAX_HEAD_BYTES = 32_768;
 const MAX_HEADERS = 200;
 /** Interim answers (1xx) before the final one. */
 const MAX_INTERIM = 8;
-/** The reader keeps no more of a body than this. The answers of the Ingest API are shorter. */
+/** The reader keeps no more of a body than this, unless its owner wants more. */
 const MAX_BODY_BYTES = 65_536;
 /** A line of a chunked body: a size with extensions. */
 const MAX_SIZE_LINE = 256;
@@ -30,10 +31,22 @@ const CONTROL = /[\u0000-\u0008\u000a-\u001f\u007f]/;
 export interface Answer {
   readonly status: number;
   readonly headers: Headers;
-  /** As UTF-8, no more than the first 64 KiB. */
+  /** No more than `maxBodyBytes`. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** The same as UTF-8. */
   readonly body: string;
   /** Whether another request may be sent over the same connection. */
   readonly isReusable: boolean;
+}
+
+/** What follows the headers of an answer. */
+export interface AnswerShape {
+  /** The request is CONNECT: what follows a 2xx answer is not a body. */
+  readonly opensTunnel?: boolean;
+  /** The request is HEAD: no body follows, whatever the headers say. */
+  readonly isHead?: boolean;
+  /** What is kept of a body; the rest is not read. */
+  readonly maxBodyBytes?: number;
 }
 
 /** These bytes are not an answer of an HTTP/1.1 server. */
@@ -72,13 +85,14 @@ export class AnswerReader {
   #left = 0;
   #overhead = 0;
   #bodyBytes = 0;
-  readonly #body: Uint8Array[] = [];
+  readonly #body: Uint8Array<ArrayBuffer>[] = [];
   #isReusable = true;
-  readonly #opensTunnel: boolean;
+  readonly #shape: Required<AnswerShape>;
 
-  /** @param opensTunnel the request is CONNECT: what follows a 2xx answer is not a body. */
-  constructor({ opensTunnel = false } = {}) {
-    this.#opensTunnel = opensTunnel;
+  constructor(
+    { opensTunnel = false, isHead = false, maxBodyBytes = MAX_BODY_BYTES }: AnswerShape = {},
+  ) {
+    this.#shape = { opensTunnel, isHead, maxBodyBytes };
   }
 
   /** Whether a byte of an answer has arrived. */
@@ -89,12 +103,14 @@ export class AnswerReader {
   /** The answer once it is complete, or null. */
   get answer(): Answer | null {
     if (this.#state !== "done") return null;
-    const decoder = new TextDecoder();
-    const texts = this.#body.map((part) => decoder.decode(part, { stream: true }));
+    const bytes = concatBytes(this.#body);
     return {
       status: this.#status,
       headers: this.#headers,
-      body: texts.join("") + decoder.decode(),
+      bytes,
+      get body() {
+        return new TextDecoder().decode(bytes);
+      },
       isReusable: this.#isReusable,
     };
   }
@@ -205,7 +221,7 @@ export class AnswerReader {
       this.#state = "status";
       return;
     }
-    if (this.#opensTunnel && this.#status < 300) return this.#finish();
+    if (this.#shape.opensTunnel && this.#status < 300) return this.#finish();
     const connection = listIn(this.#headers.get("connection"));
     const stays = this.#minor === 1
       ? !connection.includes("close")
@@ -213,6 +229,7 @@ export class AnswerReader {
     if (!stays) this.#isReusable = false;
     const coding = this.#headers.get("transfer-encoding");
     const length = this.#contentLength();
+    if (this.#shape.isHead) return this.#finish();
     if (this.#status === 204 || this.#status === 304) {
       if (coding !== null) this.#isReusable = false;
       return this.#finish();
@@ -256,7 +273,7 @@ export class AnswerReader {
   #takeBody(bytes: Uint8Array): Uint8Array {
     const isSized = this.#state !== "until the end";
     const part = isSized ? bytes.subarray(0, this.#left) : bytes;
-    const kept = part.slice(0, MAX_BODY_BYTES - this.#bodyBytes);
+    const kept = part.slice(0, this.#shape.maxBodyBytes - this.#bodyBytes);
     if (kept.length > 0) this.#body.push(kept);
     this.#bodyBytes += kept.length;
     if (kept.length < part.length) {

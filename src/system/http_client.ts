@@ -3,20 +3,18 @@
 // once, without an error, when the server closed an idle one just as a request went out. It never retries
 // anything else, and does not know what an answer means.
 
-import { readTlsFiles, type TlsConfig, type TlsFiles } from "../config/tls_files.ts";
-import { type Clock, deadline, systemClock } from "../system/clock.ts";
-import { messageOf } from "../system/error_text.ts";
-import { onAbort } from "../system/on_abort.ts";
+import { type Clock, deadline, systemClock } from "./clock.ts";
+import { messageOf } from "./error_text.ts";
+import { onAbort } from "./on_abort.ts";
 import type { Answer } from "./answer_reader.ts";
 import { AttemptTime } from "./attempt_time.ts";
-import { Connection } from "./connection.ts";
-import { explainFailure, TransportFailure } from "./failures.ts";
+import { BodyFailure, Connection } from "./client_connection.ts";
+import { explainFailure, TransportFailure } from "./transport_failures.ts";
 import { type Network, systemNetwork } from "./network.ts";
 import { openConnection, peerOf, proxyFailure, type Step } from "./open_connection.ts";
 import { type Proxy, proxyFor } from "./proxy.ts";
 import { RateCap } from "./rate_cap.ts";
-import { close } from "./transport.ts";
-import { FileFailure } from "./upload_file.ts";
+import { close, type TlsFiles } from "./transport.ts";
 
 /** A connection serves no longer than this: an address that moved is found. */
 const MAX_AGE_MS = 600_000;
@@ -34,8 +32,8 @@ const FIX_CLIENT_CERTIFICATE = "if it happens each time, the server does not acc
 export interface HttpClientOptions {
   /** Scheme, name and port of the server. */
   readonly url: URL;
-  /** The files are read for each connection. */
-  readonly tls: TlsConfig;
+  /** Asked for each connection: files may have changed. */
+  readonly tls: () => Promise<TlsFiles>;
   /** Environment variables that may name a proxy. */
   readonly env?: Readonly<Record<string, string>>;
   /** How many idle connections are kept; default 1. */
@@ -47,10 +45,15 @@ export interface HttpClientOptions {
 }
 
 export interface HttpRequest {
+  /** Default: POST. */
+  readonly method?: "GET" | "HEAD" | "POST" | "PUT" | "DELETE";
   /** Path with its query. */
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
-  readonly body: RequestBody;
+  /** Null: none. */
+  readonly body: RequestBody | null;
+  /** What is read of the body of the answer, bytes. @default 64 KiB */
+  readonly maxAnswerBytes?: number;
 }
 
 export interface RequestBody {
@@ -68,6 +71,21 @@ export interface RequestOptions {
   /** Called when the first byte is about to be sent. */
   readonly onBegun?: () => void;
   readonly onStep?: (step: Step) => void;
+}
+
+/** The body of these bytes. */
+export function bodyOf(bytes: Uint8Array<ArrayBuffer>): RequestBody {
+  return {
+    sizeBytes: bytes.length,
+    async *pieces(before) {
+      yield before;
+      yield bytes;
+    },
+  };
+}
+
+async function* only(head: Uint8Array<ArrayBuffer>): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+  yield head;
 }
 
 interface Idle {
@@ -103,10 +121,10 @@ export class HttpClient implements Disposable {
   }
 
   /**
-   * Sends a POST and returns the complete answer, whatever its status is.
-   * @throws {TransportFailure} if there is none; {FileFailure}; the reason of the signal.
+   * Sends a request and returns the complete answer, whatever its status is.
+   * @throws {TransportFailure} if there is none; {BodyFailure}; the reason of the signal.
    */
-  async post(request: HttpRequest, options: RequestOptions): Promise<Answer> {
+  async send(request: HttpRequest, options: RequestOptions): Promise<Answer> {
     let writtenBytes = 0;
     let sendingSinceMs = 0;
     using time = new AttemptTime({
@@ -118,12 +136,16 @@ export class HttpClient implements Disposable {
       writtenBytes = 0;
       sendingSinceMs = time.tookMs;
       options.onBegun?.();
-      return await connection.exchange(request.body.pieces(head), {
+      return await connection.exchange(request.body?.pieces(head) ?? only(head), {
         mayWrite: async (bytes) =>
           this.#cap === null ? bytes : await time.paused(this.#cap.take(bytes, time.signal)),
         onWriting: (bytes) => writtenBytes += bytes,
         onMoved: () => time.moved(),
         signal: time.signal,
+        shape: {
+          isHead: request.method === "HEAD",
+          ...request.maxAnswerBytes === undefined ? {} : { maxBodyBytes: request.maxAnswerBytes },
+        },
       });
     };
     const onStep = (step: Step) => {
@@ -137,14 +159,14 @@ export class HttpClient implements Disposable {
       try {
         return this.#finish(first, await exchange(first), onStep);
       } catch (error) {
-        if (time.signal.aborted || error instanceof FileFailure || !first.wasStale) throw error;
+        if (time.signal.aborted || error instanceof BodyFailure || !first.wasStale) throw error;
       }
       const second = await this.#open(time.signal, onStep);
       return this.#finish(second, await exchange(second), onStep);
     } catch (error) {
       this.#dropIdle();
       if (options.signal.aborted) throw options.signal.reason;
-      if (error instanceof FileFailure) throw error;
+      if (error instanceof BodyFailure) throw error;
       throw await this.#explain(error, options.signal);
     }
   }
@@ -160,7 +182,7 @@ export class HttpClient implements Disposable {
 
   async #tls(): Promise<TlsFiles> {
     try {
-      return await readTlsFiles(this.#options.tls);
+      return await this.#options.tls();
     } catch (error) {
       throw new TransportFailure("misconfigured", messageOf(error));
     }
@@ -204,16 +226,16 @@ export class HttpClient implements Disposable {
     return new Connection(transport, this.#clock.monotonicMs());
   }
 
-  #head({ path, headers, body }: HttpRequest): Uint8Array<ArrayBuffer> {
+  #head({ method = "POST", path, headers, body }: HttpRequest): Uint8Array<ArrayBuffer> {
     const { url } = this.#options;
     const proxy = url.protocol === "http:" ? this.#proxy() : null;
     const lines = [
-      `POST ${proxy === null ? "" : url.origin}${path} HTTP/1.1`,
+      `${method} ${proxy === null ? "" : url.origin}${path} HTTP/1.1`,
       `host: ${url.host}`,
       ...Object.entries({
         ...headers,
         accept: "*/*",
-        "content-length": String(body.sizeBytes),
+        ...(body === null ? {} : { "content-length": String(body.sizeBytes) }),
         ...(proxy?.authorization ? { "proxy-authorization": proxy.authorization } : {}),
       }).map(([name, value]) => `${name}: ${value}`),
     ];
@@ -293,15 +315,16 @@ export class HttpClient implements Disposable {
     if (error instanceof DOMException && error.name === "TimeoutError") {
       return new TransportFailure("timeout", error.message);
     }
-    const { url, tls } = this.#options;
+    const { url } = this.#options;
     const failure = explainFailure(error, "exchange", peerOf(url, null));
     const isUnclear = ["reset", "other", "tls-other", "tls-unknown-issuer"].includes(failure.kind);
-    if (tls.tlsClientCertFile === null || url.protocol !== "https:" || !isUnclear) return failure;
+    if (url.protocol !== "https:" || !isUnclear) return failure;
     using limit = deadline(DIAGNOSIS_MS, signal);
     try {
-      const files = { ...await this.#tls(), client: null };
+      const files = await this.#tls();
+      if (files.client === null) return failure;
       const [network, clock] = [this.#network, this.#clock];
-      const how = { url, proxy: this.#proxy(), tls: files, network, clock };
+      const how = { url, proxy: this.#proxy(), tls: { ...files, client: null }, network, clock };
       close(await openConnection({ ...how, signal: limit.signal, onStep: () => {} }));
     } catch (clearer) {
       if (clearer instanceof TransportFailure && clearer.kind.startsWith("tls-")) return clearer;

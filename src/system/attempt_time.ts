@@ -1,8 +1,8 @@
 // The time limits of one attempt: it ends when it takes too long as a whole, and earlier when nothing moves.
 // Waits of the program's own, for a cap of the rate, do not count. It decides nothing about retries.
 
-import type { Clock } from "../system/clock.ts";
-import { onAbort } from "../system/on_abort.ts";
+import type { Clock } from "./clock.ts";
+import { onAbort } from "./on_abort.ts";
 
 /** A longer wait is rounded up to seconds: Deno keeps a list for each length of a timer (see Wakeup). */
 const LONG_MS = 10_000;

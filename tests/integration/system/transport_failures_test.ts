@@ -3,13 +3,13 @@
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path/join";
-import type { TlsConfig } from "../../../src/config/tls_files.ts";
+import { readTlsFiles, type TlsConfig } from "../../../src/config/tls_files.ts";
 import {
   explainFailure,
   type FailureKind,
   TransportFailure,
-} from "../../../src/upload/failures.ts";
-import { HttpClient } from "../../../src/upload/http_client.ts";
+} from "../../../src/system/transport_failures.ts";
+import { HttpClient } from "../../../src/system/http_client.ts";
 import { PUBLIC_TLS } from "../../fixtures/public_tls.ts";
 import {
   makeAuthority,
@@ -27,10 +27,13 @@ const EMPTY = {
 };
 
 async function get(url: string, tls: Partial<TlsConfig>): Promise<string | TransportFailure> {
-  using client = new HttpClient({ url: new URL(url), tls: { ...PUBLIC_TLS, ...tls } });
+  using client = new HttpClient({
+    url: new URL(url),
+    tls: () => readTlsFiles({ ...PUBLIC_TLS, ...tls }),
+  });
   const signal = new AbortController().signal;
   const options = { signal, totalMs: 10_000, silenceMs: () => 10_000 };
-  return await client.post({ path: "/", headers: {}, body: EMPTY }, options)
+  return await client.send({ path: "/", headers: {}, body: EMPTY }, options)
     .then(({ status }) => String(status), (error) => error);
 }
 

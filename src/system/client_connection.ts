@@ -5,10 +5,9 @@
 //   idle ─► sending and receiving ─► idle
 //     └──────────┴── end, failure, early or unclear answer ─► closed
 
-import { onAbort } from "../system/on_abort.ts";
-import { type Answer, AnswerReader } from "./answer_reader.ts";
+import { onAbort } from "./on_abort.ts";
+import { type Answer, AnswerReader, type AnswerShape } from "./answer_reader.ts";
 import { close, type Transport } from "./transport.ts";
-import { FileFailure } from "./upload_file.ts";
 
 const READ_BYTES = 8192;
 /** The largest part of a request that is written at once: when it was taken, the line moves. */
@@ -16,6 +15,9 @@ const WRITE_BYTES = 65_536;
 
 /** A request in pieces, headers included; the next piece may overwrite each one. */
 export type Outgoing = AsyncIterable<Uint8Array<ArrayBuffer>>;
+
+/** The body of a request cannot be read: that says nothing about the server. */
+export class BodyFailure extends Error {}
 
 /** The owner of an exchange. */
 export interface ExchangeOptions {
@@ -26,6 +28,8 @@ export interface ExchangeOptions {
   /** The connection took bytes, or some came. */
   readonly onMoved: () => void;
   readonly signal: AbortSignal;
+  /** Of the answer. */
+  readonly shape?: AnswerShape;
 }
 
 export class Connection implements Disposable {
@@ -91,7 +95,7 @@ export class Connection implements Disposable {
       const isSent = await Promise.race([
         receiving.then(() => false),
         sending.then(() => true, (error) => {
-          if (error instanceof FileFailure) throw error;
+          if (error instanceof BodyFailure) throw error;
           return false; // what the server said before it closed tells more
         }),
       ]);
@@ -119,8 +123,8 @@ export class Connection implements Disposable {
     }
   }
 
-  async #receive({ onMoved }: ExchangeOptions): Promise<Answer> {
-    const reader = new AnswerReader();
+  async #receive({ onMoved, shape }: ExchangeOptions): Promise<Answer> {
+    const reader = new AnswerReader(shape);
     while (reader.answer === null) {
       const reading = this.#ahead ?? this.#transport.read(this.#buffer);
       this.#ahead = null;

@@ -1,7 +1,7 @@
 // Which proxy stands before a server, for every form of the variables; and that no password is shown.
 
 import { assertEquals, assertMatch, assertThrows } from "@std/assert";
-import { type Proxy, proxyFor } from "../../src/upload/proxy.ts";
+import { type Proxy, proxyFor } from "../../src/system/proxy.ts";
 
 const proxyOf = (url: string, env: Record<string, string>): Proxy | null =>
   proxyFor(new URL(url), env);

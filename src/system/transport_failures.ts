@@ -1,7 +1,8 @@
 // Why no answer came, as one of a few kinds, in words and with a fix: the runtime's wording becomes what a
-// person can act on. The uploader's reasons and `check` use the same words. Pure.
+// person can act on. The uploader's reasons and `check` use the same words. The fixes
+// name keys of the configuration; who has other settings puts its own names in their place. Pure.
 
-import { messageOf } from "../system/error_text.ts";
+import { messageOf } from "./error_text.ts";
 import { NoAddress } from "./addresses.ts";
 import { BadAnswer } from "./answer_reader.ts";
 
