@@ -66,7 +66,9 @@ class Till {
         throw new Error(`not accepted: ${said}`);
       }
       this.close();
-      await new Promise((resolve) => setTimeout(resolve, 1000));
+      // As a till does, which waits for as long as the server asks it to.
+      const [, askedS = "1"] = /\r\nretry-after: (\d+)/i.exec(said) ?? [];
+      await new Promise((resolve) => setTimeout(resolve, Number(askedS) * 1000));
     }
   }
 
@@ -95,9 +97,12 @@ class Till {
     const bytes = concatBytes([encoder.encode(head), body]);
     // Not earlier: a receiver waits for the head of a request for some seconds only.
     const conn = this.#conn ??= await Deno.connect({ hostname: "127.0.0.1", port });
-    for (let at = 0; at < bytes.length;) at += await conn.write(bytes.subarray(at));
     const answer = new Uint8Array(1024);
-    const count = await conn.read(answer) ?? 0;
+    const reading = conn.read(answer); // a receiver may refuse before it has everything
+    const writing = (async () => {
+      for (let at = 0; at < bytes.length;) at += await conn.write(bytes.subarray(at));
+    })();
+    const count = await Promise.race([reading, writing.catch(() => {}).then(() => reading)]) ?? 0;
     return new TextDecoder().decode(answer.subarray(0, count));
   }
 

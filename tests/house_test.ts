@@ -61,6 +61,8 @@ const PURE = [
   "src/receive/s3_settings.ts",
   "src/receive/shares.ts",
   "src/receive/store.ts",
+  "src/receive/store_turns.ts",
+  "src/receive/store_window.ts",
   "src/spool/name_block.ts",
   "src/spool/oldest_names.ts",
   "src/spool/retention.ts",

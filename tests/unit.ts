@@ -10,14 +10,15 @@ import { join, relative, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 
 /** Enough that no core is without work at the end. */
-const MODULES = 16;
+const MODULES = 8;
 /** More than cores: some tests wait for a socket or for a child process. */
 const JOBS = 4;
-/** These take longest, so each is the first of a module. */
+/** These take longest, so each is among the first of a module. */
 const FIRST = (
-  "bench/fleet capture/day spool/oldest_names spool/spool_backlog spool/spool_listing docs " +
-  "chunk/chunk_file chunk/chunker chunk/ogg fuzz/fuzz commands/install_paths commands/conform " +
-  "upload/uploader_answers upload/uploader_window spool/spool_faults microphone/machines"
+  "bench/fleet spool/spool_faults chunk/chunk_file commands/install_paths upload/uploader_answers " +
+  "commands/conform capture/day upload/uploader_rejected spool/spool_backlog spool/spool_listing " +
+  "config/config spool/chunk_writer spool/spool upload/uploader_window commands/install_package " +
+  "chunk/chunker docs system/http_listener upload/uploader_order capture/account"
 ).split(" ");
 
 const root = join(import.meta.dirname ?? ".", "..");
@@ -44,17 +45,22 @@ export function unitTests(paths: readonly string[] = [join(root, "tests")]): str
   return files.sort((a, b) => rankOf(a) - rankOf(b) || (a < b ? -1 : 1));
 }
 
+/** Deals files, absolute paths, to modules in `dir` that import them. Returns the paths of the modules. */
+export function deal(files: readonly string[], dir: string, most: number): string[] {
+  return Array.from({ length: Math.min(most, files.length) }, (_, at) => {
+    const path = join(dir, `unit_${String(at + 1).padStart(2, "0")}_test.ts`);
+    const own = files.filter((_, index) => index % most === at);
+    Deno.writeTextFileSync(path, own.map((file) => `import "${pathToFileURL(file)}";\n`).join(""));
+    return path;
+  });
+}
+
 if (import.meta.main) {
   // Not whatever exists: `--filter docs` has a value that is a folder, too.
   const paths = Deno.args.filter((arg) => `${resolve(arg)}/`.startsWith(join(root, "tests/")));
   const files = paths.length > 0 ? unitTests(paths) : unitTests();
   const dir = Deno.makeTempDirSync({ prefix: "recorder-agent-unit-" });
-  const modules = Array.from({ length: Math.min(MODULES, files.length) }, (_, at) => {
-    const path = join(dir, `unit_${String(at + 1).padStart(2, "0")}_test.ts`);
-    const own = files.filter((_, index) => index % MODULES === at);
-    Deno.writeTextFileSync(path, own.map((file) => `import "${pathToFileURL(file)}";\n`).join(""));
-    return path;
-  });
+  const modules = deal(files, dir, MODULES);
   const given = Deno.args.filter((arg) => !paths.includes(arg));
   // The types were checked by `deno check`.
   const options = ["-A", "--no-check", "--parallel", "--sanitize-ops", "--sanitize-resources"];

@@ -3,7 +3,7 @@
 
 import { cutToLastPage, readChunkHeader } from "./chunk_file.ts";
 import { parseChunkName, parsePartName } from "./chunk_name.ts";
-import { parseChunkTags } from "./chunk_tags.ts";
+import { parseChunkTags, TEST_COMMENT } from "./chunk_tags.ts";
 import type { OpusHead } from "./opus.ts";
 
 /** What a file says of itself. */
@@ -38,6 +38,8 @@ export interface ChunkRecord {
 export interface NoChunk {
   readonly file: string;
   readonly reason: string;
+  /** Whether it belongs there all the same: the test chunk of `check`. */
+  readonly isTest?: boolean;
 }
 
 /** Describes the file with these contents. @param name its path or name, from which a time may be read. */
@@ -46,6 +48,9 @@ export function describeChunk(file: string, bytes: Uint8Array): ChunkRecord | No
   if (header === null) return { file, reason: "is not an Ogg/Opus file that can be read" };
   const tags = parseChunkTags(header.tags);
   const { streamId, streamSample } = tags;
+  if (header.tags["COMMENT"] === TEST_COMMENT) {
+    return { file, reason: `is the silence of ${TEST_COMMENT}`, isTest: true };
+  }
   if (streamId === null || streamSample === null) {
     return {
       file,

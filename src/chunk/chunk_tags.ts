@@ -11,6 +11,9 @@
 //   GAP_CAUSE          why, if that is not 0
 //   WAITING_FROM       UTC: when it began, no earlier chunk was waiting for delivery any more
 
+/** The tag COMMENT of the second of silence with which `check` tests a server. */
+export const TEST_COMMENT = "recorder-agent check --send-test-chunk";
+
 /** What is known of a chunk when its header is written. */
 export interface ChunkPlace {
   readonly chunkId: string;

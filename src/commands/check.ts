@@ -107,9 +107,9 @@ function checksOf(
       (config) =>
         Promise.resolve(checkSchedule(config, systemClock.unixMs(), Temporal.Now.timeZoneId())),
     ),
-    ["microphone", () => checkMicrophone(config)],
+    ["microphone", async () => checkMicrophone(config, {}, (await unit)?.UID)],
     ["service", async () => checkService(await unit, config)],
-    ["user", async () => checkUser(await unit)],
+    ["user", async () => checkUser(await unit, config)],
     withConfig(["spool"], async (config) => checkSpool(config, await unit)),
     ["clock", () => checkClock()],
     withConfig(SERVER_CHECKS, (config) => checkServer(config, sendTestChunk, environment)),
@@ -127,7 +127,8 @@ async function orSay([name, run]: Check): Promise<readonly Finding[]> {
   }
 }
 
-async function checkConfig(
+/** Whether the service can read its configuration, what is wrong with it, and what it sets. It starts no program. */
+export async function checkConfig(
   { config: explicit, executable = "", ...options }: CheckOptions,
 ): Promise<
   { config: Config | null; found: Finding[]; isSetUp: boolean; environment: Environment }

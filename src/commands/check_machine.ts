@@ -5,6 +5,8 @@ import { statfs } from "node:fs/promises";
 import { join } from "@std/path/join";
 import { outputOf } from "../system/child.ts";
 import type { Config } from "../config/config.ts";
+import { fieldOf, type KeyTable } from "../config/key.ts";
+import { KEYS } from "../config/keys.ts";
 import { probeSystem } from "../system/clock_sync.ts";
 import { problems } from "../status/problems.ts";
 import { CHUNK_DIRS } from "../chunk/chunk_name.ts";
@@ -12,26 +14,66 @@ import { findOpenFolders } from "../spool/private_folders.ts";
 import { BYTES_PER_GB } from "../spool/retention.ts";
 import { asUser, ROOT, type User } from "../system/users.ts";
 import { failed, type Finding, ok, skipped, skippedAll, warning } from "./finding.ts";
-import { USER } from "./install_places.ts";
+import { CONFIG_DIR, TOKEN, USER } from "./install_places.ts";
 import { idOf } from "./install_files.ts";
 import { runProgram } from "./install_steps.ts";
-import { readHealth, SERVICE } from "./service.ts";
+import { isForeignPort, readHealth, SERVICE } from "./service.ts";
 import { messageOf } from "../system/error_text.ts";
 import { MAX_TEXT, printable } from "../system/printable.ts";
 import { PROGRAMS } from "../system/programs.ts";
 
-/** The service's user must be in the group that may open sound devices. */
-export async function checkUser(unit: Unit | null, root = "/"): Promise<Finding[]> {
+/** The service's user must be in the group that may open sound devices, and read what the configuration names. */
+export async function checkUser(
+  unit: Unit | null,
+  config: Config | null,
+  root = "/",
+): Promise<Finding[]> {
   const name = "user";
   if (!isInstalled(unit)) return skippedAll([name], "service");
-  if (await idOf(root, "passwd", USER) === null) {
+  const uid = await idOf(root, "passwd", USER);
+  if (uid === null) {
     return [failed(name, `there is no user ${USER}`, "sudo recorder-agent install creates it")];
   }
   const groups = await readNamedText(join(root, "/etc/group"));
   const audio = /^audio:[^:]*:\d+:(.*)$/m.exec(groups)?.[1]?.split(",") ?? [];
-  return audio.includes(USER)
-    ? [ok(name, `${USER} is in the group audio`)]
-    : [failed(name, `${USER} is not in the group audio`, `sudo usermod -aG audio ${USER}`)];
+  const inGroup = audio.includes(USER)
+    ? ok(name, `${USER} is in the group audio`)
+    : failed(name, `${USER} is not in the group audio`, `sudo usermod -aG audio ${USER}`);
+  const gid = await idOf(root, "group", USER);
+  if (config === null || gid === null) return [inGroup];
+  return [inGroup, ...await checkNamedFiles(config, { uid, gid })];
+}
+
+/** What ProtectHome= and PrivateTmp= of the unit hide from the service. */
+const HIDDEN = /^\/(home|root|run\/user|tmp|var\/tmp)\//;
+
+/** Root reads every file: this tries those of the configuration as the user of the service. Only root can. */
+async function checkNamedFiles(config: Config, user: User): Promise<Finding[]> {
+  if (Deno.uid() !== 0) return [];
+  const found: Finding[] = [];
+  const table: KeyTable = KEYS;
+  const values = new Map<string, unknown>(Object.entries(config));
+  for (const [key, { kind }] of Object.entries(table)) {
+    const path = values.get(fieldOf(key));
+    if (kind.refuseContent === undefined || typeof path !== "string") continue;
+    if (path === TOKEN) continue; // systemd hands it to the service
+    const message = `the service cannot read ${path}, which ${key} names`;
+    const fix = `sudo install -o root -g ${USER} -m 640 ${path} ${CONFIG_DIR}/`;
+    if (HIDDEN.test(path)) {
+      const place = `Files there are hidden from it: ${fix}; then name that file in ${key}`;
+      found.push(failed("user", message, place));
+      continue;
+    }
+    try {
+      const dd = [PROGRAMS.dd, `if=${path}`, "of=/dev/null", "count=1", "status=none"];
+      await runProgram(asUser(user, dd));
+    } catch {
+      const rights =
+        `sudo chgrp ${USER} ${path} && sudo chmod g+r ${path}; look at its folders, too`;
+      found.push(failed("user", message, rights));
+    }
+  }
+  return found;
 }
 
 /** Whether the spool can be written, whether there is enough free space, and how many chunks were refused. */
@@ -201,12 +243,18 @@ export async function checkService(unit: Unit | null, config: Config | null): Pr
   }
   found.push(ok(name, `running since ${unit.ActiveEnterTimestamp}: ${unit.StatusText}`));
   if (config === null) return [...found, ...skippedAll(["health"], "configuration")];
-  return [...found, await checkHealth(config)];
+  return [...found, await checkHealth(config, unit)];
 }
 
-async function checkHealth({ healthPort }: Config): Promise<Finding> {
+async function checkHealth({ healthPort }: Config, { UID }: Unit): Promise<Finding> {
   const name = "health";
+  const isForeign = await isForeignPort(healthPort, UID);
   const health = await readHealth(healthPort);
+  if (isForeign && health !== null) {
+    const message =
+      `a program of another user answers on port ${healthPort} in place of the service`;
+    return failed(name, message, `sudo ss -ltnp 'sport = ${healthPort}' names it; end it`);
+  }
   if (health === null) {
     const message = `/health on port ${healthPort} does not answer`;
     return failed(name, message, "Check whether another program uses health_port (ss -ltnp)");
@@ -231,7 +279,7 @@ export type Unit = Readonly<Record<string, string>>;
 /** Null without systemd. */
 export async function readUnit(): Promise<Unit | null> {
   const names =
-    "LoadState,UnitFileState,ActiveState,SubState,NRestarts,ActiveEnterTimestamp,StatusText";
+    "LoadState,UnitFileState,ActiveState,SubState,NRestarts,UID,ActiveEnterTimestamp,StatusText";
   try {
     const { success, stdout } = await outputOf(PROGRAMS.systemctl, [
       "show",

@@ -13,17 +13,21 @@ import { type Microphone, SystemMicrophones } from "../microphone/microphones.ts
 import type { SoundOptions } from "../microphone/sound_system.ts";
 import { isMissing, outputOf } from "../system/child.ts";
 import { failed, type Finding, hasFailed, ok, skippedAll, warning } from "./finding.ts";
-import { readHealth } from "./service.ts";
+import { isForeignPort, readHealth } from "./service.ts";
 import { ffmpegProgram } from "../system/programs.ts";
 
 const LISTEN_MS = 2000;
 /** ffmpeg needs some time to start on a slow board, and some microphones to be opened. */
 const START_MS = 20_000;
 
-/** ffmpeg, the microphone that would be recorded, and its level. */
+/**
+ * ffmpeg, the microphone that would be recorded, and its level.
+ * @param uid of the service that runs; its /health is not asked if another user has its port.
+ */
 export async function checkMicrophone(
   config: Config | null,
   options: SoundOptions = {},
+  uid?: string,
 ): Promise<Finding[]> {
   const ffmpeg = await checkFfmpeg();
   const name = "microphone";
@@ -44,7 +48,8 @@ export async function checkMicrophone(
   const found = ok(name, `${microphone.name}: ${microphone.reason}`);
   // Only the configuration says where to ask the service whether it is recording.
   if (config === null) return [ffmpeg, found, ...skippedAll(["level"], "configuration")];
-  const health = await readHealth(config.healthPort);
+  const isForeign = await isForeignPort(config.healthPort, uid);
+  const health = isForeign ? null : await readHealth(config.healthPort);
   if (health?.recording === true && health.microphone !== microphone.name) {
     const what = `the service records another microphone: ${health.microphone}`;
     const fix = "Restart it so that it uses this configuration: systemctl restart recorder-agent";

@@ -3,6 +3,7 @@
 // step that it happened in. It sends no chunk unless requested, and takes no longer than 15 s without one.
 
 import { systemClock } from "../system/clock.ts";
+import { TEST_COMMENT } from "../chunk/chunk_tags.ts";
 import type { Config } from "../config/config.ts";
 import { readToken } from "../config/token.ts";
 import { INSECURE_FIX, refuseTransport } from "../config/transport.ts";
@@ -236,7 +237,7 @@ async function sendChunk(
     POINT_ID: config.pointId,
     REGISTER_ID: config.registerId,
     DEVICE_ID: config.deviceId,
-    COMMENT: "recorder-agent check --send-test-chunk",
+    COMMENT: TEST_COMMENT,
   }, systemClock.unixMs());
   const never = new AbortController().signal;
   const verdict = await client.upload(chunk.name, inMemory(chunk.bytes), never);

@@ -4,6 +4,7 @@
 
 import { type Key, type KeyTable, shortMeaningOf, variableOf } from "../config/key.ts";
 import { isSecret } from "../config/config_values.ts";
+import { refusalOf } from "../config/key_values.ts";
 import { KEYS } from "../config/keys.ts";
 
 /** Values by key of the configuration, as a person writes them. */
@@ -72,18 +73,24 @@ export function placeholderKeys(): string[] {
   return namesWhere((key) => key.placeholder !== undefined);
 }
 
-/** Asks for each missing key. Null: the person gave up. */
+/** Asks for each missing key, again after an answer that is not valid. Null: the person gave up. */
 export async function askFor(missing: readonly string[], ask: Ask): Promise<Settings | null> {
   const table: KeyTable = KEYS;
   const answers = new Map<string, string>();
   for (const name of missing) {
-    const { install } = table[name] ?? {};
-    const answer = await ask(questionOf(name, table), {
-      ...(install === "suggests_uuid" ? { suggestion: crypto.randomUUID() } : {}),
-      secret: install === "asks_secretly",
-    });
-    if (answer === null) return null;
-    answers.set(name, answer.trim());
+    const key = table[name];
+    const options = {
+      ...(key?.install === "suggests_uuid" ? { suggestion: crypto.randomUUID() } : {}),
+      secret: key?.install === "asks_secretly",
+    };
+    let refusal: string | null = null;
+    do {
+      const before: string = refusal === null ? "" : `${refusal}\n`;
+      const answer = await ask(before + questionOf(name, table), options);
+      if (answer === null) return null;
+      refusal = key === undefined ? null : refusalOf(name, key, answer.trim());
+      answers.set(name, answer.trim());
+    } while (refusal !== null);
   }
   return answers;
 }

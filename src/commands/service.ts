@@ -13,9 +13,9 @@ const MAX_HEALTH_BYTES = 262_144;
 export const SERVICE = "recorder-agent.service";
 
 /** The output of `systemctl is-active`: active, activating, failed, inactive …; null without systemd. */
-export async function serviceState(): Promise<string | null> {
+export async function serviceState(unit = SERVICE): Promise<string | null> {
   try {
-    const { stdout } = await outputOf(PROGRAMS.systemctl, ["is-active", SERVICE]);
+    const { stdout } = await outputOf(PROGRAMS.systemctl, ["is-active", unit]);
     return new TextDecoder().decode(stdout).trim();
   } catch {
     return null;
@@ -41,6 +41,29 @@ export async function lastLines(count: number): Promise<string[]> {
       .map((line) => printable(line, MAX_TEXT));
   } catch {
     return [];
+  }
+}
+
+/** Numbers of the users whose programs listen on this port of 127.0.0.1 (proc(5), /proc/net/tcp). */
+async function listenersOn(port: number): Promise<number[]> {
+  const place = `0100007F:${port.toString(16).toUpperCase().padStart(4, "0")}`;
+  const listening = `^ *[0-9]+: ${place} [0-9A-F]+:0000 0A `;
+  const { stdout } = await outputOf(PROGRAMS.grep, ["-hE", "-e", listening, "/proc/net/tcp"]);
+  return new TextDecoder().decode(stdout).split("\n").filter((line) => line !== "")
+    .map((line) => Number(line.trim().split(/\s+/)[7]));
+}
+
+/**
+ * Whether nobody but a program of another user can answer on the port of the service: a user of this machine may
+ * have taken it, and could say that all is well.
+ * @param uid of the service that runs, as systemd says it; otherwise it is not known.
+ */
+export async function isForeignPort(port: number, uid: string | undefined): Promise<boolean> {
+  if (!/^\d+$/.test(uid ?? "")) return false;
+  try {
+    return !(await listenersOn(port)).includes(Number(uid));
+  } catch {
+    return false;
   }
 }
 

@@ -96,6 +96,13 @@ export function defaultValue(key: Key, earlier: KeyValues): unknown {
   return key.absent === undefined ? undefined : null;
 }
 
+/** What is wrong with text that a person gives as the value of a key, or null. */
+export function refusalOf(name: string, key: Key, text: string): string | null {
+  const problems: string[] = [];
+  readGiven(key, { place: name, value: text === "" ? null : text }, problems);
+  return problems[0] ?? null;
+}
+
 /** The value of a key, or undefined after saying what is wrong with it. */
 function readGiven(key: Key, { place, value }: Given, problems: string[]): unknown {
   const { accepted, read, show = quote } = key.kind;

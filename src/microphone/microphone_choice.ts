@@ -169,7 +169,8 @@ export function deviceOfPcm(pcm: string, devices: readonly CaptureDevice[]): Cap
 }
 
 /** Sound that programs of this machine, or another machine, play: never a microphone. */
-function isVirtual({ card }: CaptureDevice, cards: readonly SoundCard[]): boolean {
+function isVirtual({ card, usb }: CaptureDevice, cards: readonly SoundCard[]): boolean {
+  if (usb !== null) return false; // whatever a name says, which may come from another device
   const driver = cards.find(({ number }) => number === card)?.driver ?? "";
   return ["Loopback", "Dummy", "UAC1_Gadget", "UAC2_Gadget"].includes(driver);
 }

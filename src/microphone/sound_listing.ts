@@ -80,7 +80,7 @@ export type UsbSockets = ReadonlyMap<number, string>;
 
 /** Combines what /proc/asound (`files`) and /sys/class/sound (`sockets`) say. */
 export function parseSoundSystem(files: SoundFiles, sockets: UsbSockets): SoundSystem {
-  const cards = parseCards(files.get("/proc/asound/cards") ?? []);
+  const cards = withoutForgedIds(parseCards(files.get("/proc/asound/cards") ?? []));
   const devices: CaptureDevice[] = [];
   for (const { card: number, device } of parseCapturePcms(files.get("/proc/asound/pcm") ?? [])) {
     const card = cards.find((card) => card.number === number);
@@ -138,6 +138,15 @@ function parseCards(lines: readonly string[]): SoundCard[] {
     });
   });
   return cards;
+}
+
+/**
+ * The name of a USB device may have a line break, and then what looks like the line of another card. Of a number
+ * that has two lines the id is not known: the card is opened by its number.
+ */
+function withoutForgedIds(cards: readonly SoundCard[]): SoundCard[] {
+  const lines = (wanted: number) => cards.filter(({ number }) => number === wanted).length;
+  return cards.map((card) => lines(card.number) > 1 ? { ...card, id: "" } : card);
 }
 
 /** A text that comes from the device, without half a character where Linux cut it. */

@@ -32,7 +32,7 @@ const MAX_HANGING = 16;
  * folders in the store and a till on the page, which shows a limited number.
  */
 export const MAX_PLACES = 16;
-/** When a client may try again. */
+/** When a client may try again, unless the store knows better. */
 const RETRY_S = 30;
 const OGG = [0x4f, 0x67, 0x67, 0x53];
 
@@ -96,7 +96,8 @@ export class ChunkIntake {
       if (error instanceof StoreFailure) {
         const failure = repeating("store", { error: error.message, status, peer });
         log.error("A chunk cannot be kept.", failure);
-        return json(status, { status: "error", error: reason }, { "retry-after": String(RETRY_S) });
+        const retry = { "retry-after": String(error.retryS ?? RETRY_S) };
+        return json(status, { status: "error", error: reason }, retry);
       }
       log.warning(
         "Refused an upload: {reason}",

@@ -2,8 +2,9 @@
 // beginning of the chunks around a hole, keeps what it found until a folder changes, and looks at most every ten
 // seconds. It changes nothing.
 
+import { delay } from "@std/async/delay";
 import { join } from "@std/path/join";
-import { HEAD_BYTES, HoleCauses } from "./hole_causes.ts";
+import { type DayFile, HEAD_BYTES, HoleCauses } from "./hole_causes.ts";
 import { parseChunkName } from "../chunk/chunk_name.ts";
 import type { Clock } from "../system/clock.ts";
 import { uuidOf } from "./chunk_form.ts";
@@ -12,6 +13,11 @@ import { MAX_TILLS, type Overview, type OverviewSource, type Till } from "./over
 
 /** How old an overview may be. */
 export const MAX_AGE_MS = 10_000;
+
+/** A day has at most 86,400 chunks. */
+const MAX_NAMES = 100_000;
+/** Some milliseconds of work. */
+const NAMES_IN_ONE_GO = 1000;
 
 /** File systems have coarse timestamps. */
 const SETTLED_MS = 2000;
@@ -22,6 +28,7 @@ type Known = Map<string, { readonly changed: number; readonly coverage: Coverage
 export class FolderOverview implements OverviewSource {
   readonly #dir: string;
   readonly #clock: Clock;
+  readonly #maxNames: number;
   /** By the path of a day's folder. */
   #known: Known = new Map();
   #latest: { readonly atMs: number; readonly overview: Promise<Overview> } | null = null;
@@ -29,9 +36,11 @@ export class FolderOverview implements OverviewSource {
   readonly #causes = new HoleCauses(headOf);
   #isLooking = false;
 
-  constructor(dir: string, clock: Clock) {
+  /** @param maxNames how many files of a day are looked at. */
+  constructor(dir: string, clock: Clock, maxNames = MAX_NAMES) {
     this.#dir = dir;
     this.#clock = clock;
+    this.#maxNames = maxNames;
   }
 
   /** @throws the error of the file system. */
@@ -78,10 +87,7 @@ export class FolderOverview implements OverviewSource {
       const changed = this.#clock.unixMs() - mtimeMs > SETTLED_MS ? mtimeMs : NaN;
       let known = this.#known.get(path);
       if (known?.changed !== changed) {
-        const files = (await namesIn(path)).flatMap((file) => {
-          const name = parseChunkName(file);
-          return name === null ? [] : [{ name, path: join(path, file) }];
-        });
+        const files = await chunksIn(path, this.#maxNames);
         const coverage = coverageOf(files.map(({ name }) => name));
         known = { changed, coverage: coverage && await this.#causes.explain(coverage, files) };
       }
@@ -94,6 +100,19 @@ export class FolderOverview implements OverviewSource {
 
 async function uuidsIn(dir: string): Promise<string[]> {
   return (await namesIn(dir)).filter((name) => uuidOf(name) === name).sort();
+}
+
+/** The chunks of a day, without blocking uploads: a till may have sent any number of them. */
+async function chunksIn(path: string, maxNames: number): Promise<DayFile[]> {
+  const files: DayFile[] = [];
+  let names = 0;
+  for await (const { name: file } of Deno.readDir(path)) {
+    if (++names > maxNames) break;
+    if (names % NAMES_IN_ONE_GO === 0) await delay(0);
+    const name = parseChunkName(file);
+    if (name !== null) files.push({ name, path: join(path, file) });
+  }
+  return files;
 }
 
 /** A folder that was removed meanwhile is empty. */

@@ -10,9 +10,9 @@ import { printable } from "../system/printable.ts";
 import { TransportFailure } from "../system/transport_failures.ts";
 import { failureOf, parseListing, S3Failure, type S3Listing } from "./s3_answers.ts";
 import type { S3Access } from "./s3_settings.ts";
+import { StoreTurns } from "./store_turns.ts";
+import { MOST, type Outcome } from "./store_window.ts";
 
-/** Requests at a time; others wait for their turn. */
-const MAX_REQUESTS = 64;
 /** Before the second and the third attempt, ms. */
 const PAUSES_MS = [200, 1000];
 /** A listing is not larger: a thousand names of 1024 bytes that XML escapes, and what is around them. */
@@ -25,7 +25,7 @@ const MAX_ERROR_BYTES = 65_536;
 export interface S3Limits {
   /** One attempt may take this long, ms, and as much as its body needs at a megabyte per second. */
   readonly attemptMs: number;
-  /** All attempts of a request together, with waiting for a turn, ms. */
+  /** All attempts of a request together, ms. */
   readonly requestMs: number;
 }
 
@@ -70,16 +70,17 @@ const SHA256_OF_NOTHING = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca4959
 export class S3Client implements Disposable {
   readonly #options: S3ClientOptions;
   readonly #limits: S3Limits;
+  /** Whose work may be done now. Requests outside of a turn are sent at once. */
+  readonly turns: StoreTurns;
   /** The client of the endpoint that is valid at the moment. */
   #http: { readonly endpoint: string; readonly client: HttpClient } | null = null;
   /** Keys made from the secret key, which hold for a day; aws4fetch fills it. */
   readonly #signing = new Map<string, ArrayBuffer>();
-  #running = 0;
-  readonly #waiting: (() => void)[] = [];
 
   constructor(options: S3ClientOptions) {
     this.#options = options;
     this.#limits = options.limits ?? LIMITS;
+    this.turns = new StoreTurns(options.clock);
   }
 
   [Symbol.dispose](): void {
@@ -181,39 +182,23 @@ export class S3Client implements Disposable {
 
   async #request(request: S3Request): Promise<Answer> {
     using over = deadline(this.#limits.requestMs);
-    await this.#turn(over.signal);
-    try {
-      for (const pauseMs of [...PAUSES_MS, null]) {
-        try {
-          return await this.#attempt(request, over.signal);
-        } catch (error) {
-          const isOver = over.signal.aborted || pauseMs === null;
-          if (isOver || !(error instanceof S3Failure) || error.kind !== "later") throw error;
-          if (error.isFull) throw error;
-          await this.#options.clock.sleep(pauseMs, over.signal);
-        }
+    const { clock } = this.#options;
+    for (const pauseMs of [...PAUSES_MS, null]) {
+      const begunMs = clock.monotonicMs();
+      const ended = (kind: Outcome["kind"]) =>
+        this.turns.ended({ kind, begunMs, endedMs: clock.monotonicMs() });
+      try {
+        const answer = await this.#attempt(request, over.signal);
+        ended("done");
+        return answer;
+      } catch (error) {
+        const isLater = error instanceof S3Failure && error.kind === "later" && !error.isFull;
+        ended(isLater ? "failed" : "other");
+        if (!isLater || over.signal.aborted || pauseMs === null) throw error;
+        await clock.sleep(pauseMs, over.signal);
       }
-      throw new S3Failure("the object store does not answer", "later");
-    } finally {
-      this.#running--;
-      this.#waiting.shift()?.();
     }
-  }
-
-  /** Waits until fewer requests run than may. */
-  async #turn(signal: AbortSignal): Promise<void> {
-    while (this.#running >= MAX_REQUESTS) {
-      const { promise, resolve } = Promise.withResolvers<void>();
-      this.#waiting.push(resolve);
-      signal.addEventListener("abort", () => resolve(), { once: true });
-      await promise;
-      if (!signal.aborted) continue;
-      const at = this.#waiting.indexOf(resolve);
-      if (at >= 0) this.#waiting.splice(at, 1);
-      else this.#waiting.shift()?.(); // it was my turn: the next one takes it
-      throw new S3Failure("the object store is too slow: other requests still wait", "later");
-    }
-    this.#running++;
+    throw new S3Failure("the object store does not answer", "later");
   }
 
   async #attempt(request: S3Request, signal: AbortSignal): Promise<Answer> {
@@ -258,7 +243,7 @@ export class S3Client implements Disposable {
     this.#http?.client[Symbol.dispose]();
     const { caCerts, env = {} } = this.#options;
     const client = new HttpClient({
-      ...{ url: new URL(endpoint), env, maxIdle: MAX_REQUESTS },
+      ...{ url: new URL(endpoint), env, maxIdle: MOST },
       tls: () => Promise.resolve({ caCerts, isCaOnly: false, client: null }),
     });
     this.#http = { endpoint, client };

@@ -66,7 +66,7 @@ export class S3Overview implements OverviewSource {
     const wanted = devices.slice(0, MAX_TILLS);
     for (let at = 0; at < wanted.length; at += TOGETHER) {
       const found = await Promise.all(
-        wanted.slice(at, at + TOGETHER).map((device) => this.#till(device)),
+        wanted.slice(at, at + TOGETHER).map((device) => this.#turn(() => this.#till(device))),
       );
       tills.push(...found.filter((till) => till !== null));
     }
@@ -80,13 +80,18 @@ export class S3Overview implements OverviewSource {
       const below: string[] = [];
       for (let at = 0; at < level.length && below.length <= MAX_TILLS; at += TOGETHER) {
         const found = await Promise.all(
-          level.slice(at, at + TOGETHER).map((prefix) => this.#below(prefix)),
+          level.slice(at, at + TOGETHER).map((prefix) => this.#turn(() => this.#below(prefix))),
         );
         below.push(...found.flat().filter((prefix) => uuidOf(lastOf(prefix)) === lastOf(prefix)));
       }
       level = below;
     }
     return level;
+  }
+
+  /** Uploads of tills and what is looked at for pages take turns. */
+  #turn<T>(work: () => Promise<T>): Promise<T> {
+    return this.#options.client.turns.take("pages", work);
   }
 
   async #till(device: string): Promise<Till | null> {

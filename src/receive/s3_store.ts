@@ -44,7 +44,7 @@ export interface S3StoreOptions {
 
 export class S3Store implements Store {
   readonly #options: S3StoreOptions;
-  readonly #turns = new KeyTurns();
+  readonly #keyTurns = new KeyTurns();
   readonly #memory: UploadMemory;
   #isConditional: Promise<boolean> | null = null;
 
@@ -67,11 +67,14 @@ export class S3Store implements Store {
     }
   }
 
-  begin(client: string): Promise<IncomingFile> {
+  async begin(client: string): Promise<IncomingFile> {
+    await Promise.resolve(); // what is thrown below is a rejection
+    const { turns } = this.#options.client;
+    turns.admit(client);
     const share = this.#memory.begin(client, () => held.clear());
     const held = new HeldBytes(share.hold);
     let keeping: Promise<unknown> = Promise.resolve();
-    return Promise.resolve({
+    return {
       write: async (bytes) => {
         await Promise.resolve(); // what is thrown below is a rejection
         held.push(bytes);
@@ -79,7 +82,10 @@ export class S3Store implements Store {
       keep: async (chunk, sha256) => {
         share.settle();
         const upload = { chunk, bytes: held.whole(), sha256: sha256.toHex() };
-        const kept = this.#turns.take(chunk.key, () => this.#keep(upload));
+        const kept = this.#keyTurns.take(
+          chunk.key,
+          () => turns.take(client, () => this.#keep(upload)),
+        );
         keeping = kept.catch(() => {});
         return await kept;
       },
@@ -88,7 +94,7 @@ export class S3Store implements Store {
         share.release();
         held.clear();
       },
-    });
+    };
   }
 
   async #probe(): Promise<boolean> {

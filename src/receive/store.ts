@@ -51,8 +51,8 @@ export interface IncomingFile {
 
 /** The store cannot work now; nothing of the upload is kept. */
 export class StoreFailure extends Error {
-  /** @param isFull it has no space. */
-  constructor(message: string, readonly isFull = false) {
+  /** @param isFull it has no space. @param retryS when the sender may come again, if that is known. */
+  constructor(message: string, readonly isFull = false, readonly retryS: number | null = null) {
     super(message);
   }
 }

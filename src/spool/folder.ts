@@ -111,14 +111,11 @@ export class Folder {
 
   /**
    * Visits every chunk in the folder once, in any order, and corrects the tally; sizes may have to be
-   * counted after that. Returns how much more sound there is than was known, microseconds.
-   * @param holdsAnew default true; false: the held names are kept if they can be right.
+   * counted after that. The held names are kept if they can be right. Returns how much more sound there is
+   * than was known, microseconds.
    */
-  async list(
-    visit: (fileName: string, name: ChunkName) => void = () => {},
-    holdsAnew = true,
-  ): Promise<number> {
-    const held = holdsAnew || this.watch.isTouched ? new OldestNames(this.#heldNames) : null;
+  async list(visit: (fileName: string, name: ChunkName) => void = () => {}): Promise<number> {
+    const held = this.watch.isTouched ? new OldestNames(this.#heldNames) : null;
     this.watch.listingBegins();
     let [files, durationUs] = [0, 0];
     const add = (fileName: string, name: ChunkName) => {

@@ -13,7 +13,6 @@ export class OldestNames {
   readonly #limitBytes: number;
   /** In order. None is empty, unless there is no name. */
   readonly #blocks = [new NameBlock()];
-  #size = 0;
   #bytes = 0;
   #boundUs = Infinity;
 
@@ -25,11 +24,6 @@ export class OldestNames {
   /** Unix microseconds: names that start then or later are not held. */
   get boundUs(): number {
     return this.#boundUs;
-  }
-
-  /** How many names are held. */
-  get size(): number {
-    return this.#size;
   }
 
   /** Whether all names that were offered and not forgotten are held. */
@@ -54,7 +48,6 @@ export class OldestNames {
     this.#bytes -= block.bytes;
     block.insert(index, name);
     this.#bytes += block.bytes;
-    this.#size++;
     while (this.#bytes > this.#limitBytes) if (!this.#dropNewest()) break;
   }
 
@@ -110,7 +103,6 @@ export class OldestNames {
     this.#bytes -= block.bytes;
     block.remove(index);
     this.#bytes += block.bytes;
-    this.#size--;
     if (block.size === 0 && this.#blocks.length > 1) this.#blocks.splice(at, 1);
   }
 

@@ -180,7 +180,7 @@ export class Spool {
     const folder = this.#folders[dir];
     await this.#inTurn(async () => {
       if (folder.watch.isTouched) await folder.watch.settled();
-      await this.#list(dir, false, (fileName, chunk) => {
+      await this.#list(dir, (fileName, chunk) => {
         if (isWanted(chunk)) wanted.push(fileName);
       });
     });
@@ -254,7 +254,7 @@ export class Spool {
       // Another call may have listed it meanwhile.
       const held = folder.oldestHeld(isWanted);
       if (held !== null || this.#isKnown(dir)) return held;
-      if (this.isTouched(dir)) await this.#list(dir, true);
+      if (this.isTouched(dir)) await this.#list(dir);
       else await folder.listOldest();
       return folder.oldestHeld(isWanted);
     });
@@ -271,18 +271,16 @@ export class Spool {
   ): Promise<{ old: ChunkName[]; isCutShort: boolean }> {
     const folder = this.#folders[dir];
     const old: ChunkName[] = [];
-    let behind = await this.oldest(dir); // names are held from here on
-    for (let isFirst = true; behind !== null && old.length < NAMES_AT_ONCE; isFirst = false) {
-      const names: ChunkName[] = [
-        ...isFirst ? [behind] : [],
-        ...folder.take(NAMES_AT_ONCE, behind),
-      ];
+    await this.oldest(dir); // names are held from here on
+    let behind: ChunkName | undefined;
+    while (old.length < NAMES_AT_ONCE) {
+      const names = folder.take(NAMES_AT_ONCE, behind);
       for (const name of names) {
         if (isOld(name)) old.push(name);
         else if (name.provisional === undefined) return { old, isCutShort: false };
       }
       if (names.length < NAMES_AT_ONCE) return { old, isCutShort: !folder.isAllHeld };
-      behind = names.at(-1) ?? null;
+      behind = names.at(-1);
       await delay(0);
     }
     return { old, isCutShort: false };
@@ -564,10 +562,9 @@ export class Spool {
   /** In turn only. */
   async #list(
     dir: ChunkDir,
-    holdsAnew: boolean,
     visit?: (fileName: string, name: ChunkName) => void,
   ): Promise<void> {
-    const moreUs = await this.#folders[dir].list(visit, holdsAnew);
+    const moreUs = await this.#folders[dir].list(visit);
     if (dir === "outbox") this.returnedUs += Math.max(0, moreUs);
     // Refused chunks that are gone are requeued ones as a rule. A change of our own in outbox/ may have
     // hidden that they came.

@@ -12,12 +12,10 @@ function fleet(wait: Wait, capacity = Infinity, seed = 1, agents = 400): Promise
 }
 
 Deno.test("the peak load of a fleet whose server returns is at most 3 times the average", async () => {
-  for (const seed of [1, 2]) {
-    const { first, all, allBackS } = await fleet(OURS, Infinity, seed);
-    assert(first.peakToMean <= MOST_PEAK_TO_MEAN, `first attempts: ${first.peakToMean}`);
-    assert(all.peakToMean <= MOST_PEAK_TO_MEAN, `all requests: ${all.peakToMean}`);
-    assert(allBackS !== null && allBackS <= 301, `all back after ${allBackS} s`);
-  }
+  const { first, all, allBackS } = await fleet(OURS);
+  assert(first.peakToMean <= MOST_PEAK_TO_MEAN, `first attempts: ${first.peakToMean}`);
+  assert(all.peakToMean <= MOST_PEAK_TO_MEAN, `all requests: ${all.peakToMean}`);
+  assert(allBackS !== null && allBackS <= 301, `all back after ${allBackS} s`);
 });
 
 Deno.test("the peak load is higher without jitter, or with a second of jitter that the cap removes", async () => {
@@ -37,7 +35,7 @@ Deno.test("a fleet lets a server recover that can take 6 times its normal load",
 });
 
 Deno.test("tills that begin together overrun a limited server, unless their phase spreads them", async () => {
-  const limited = { agents: 1000, seed: 1, backoff: BACKOFFS[OURS], capacity: 20, binS: 10 };
+  const limited = { agents: 400, seed: 1, backoff: BACKOFFS[OURS], capacity: 8, binS: 10 };
   const inStep = await simulateFleet({ ...limited, withinS: 3 });
   const spread = await simulateFleet({ ...limited, withinS: 3, hasPhase: true });
   assert(inStep.all.peakToMean > MOST_PEAK_TO_MEAN, `in step: ${inStep.all.peakToMean}`);
@@ -47,7 +45,7 @@ Deno.test("tills that begin together overrun a limited server, unless their phas
 Deno.test("a simulation gives the same result every time, and restores the real timers and random numbers", async () => {
   const { setTimeout } = globalThis;
   const { random } = Math;
-  const small = () => fleet(OURS, Infinity, 1, 100);
+  const small = () => fleet(OURS, Infinity, 1, 50);
   assertEquals(await small(), await small());
   assert(globalThis.setTimeout === setTimeout && Math.random === random);
 });

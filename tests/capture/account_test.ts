@@ -30,16 +30,8 @@ async function rig(options: Partial<RecorderOptions> = {}) {
   const pausedForMs = (): number => leftMs(state, setup.clock.monotonicMs());
   const microphones = new Sockets();
   microphones.plug(named("usb"));
-  const all = { microphones, stream: STREAM, ...options };
-  const setup = await simulatedRecorder(all, { pausedForMs });
-  const base: RecorderOptions = {
-    schedule: { startMinute: 0, endMinute: 0 },
-    timeZone: "UTC",
-    syncIntervalMs: 5000,
-    tags: {},
-    provisional: () => undefined,
-    ...all,
-  };
+  const own = { microphones, stream: STREAM, ...options };
+  const setup = await simulatedRecorder(own, { pausedForMs });
   const beginMs = setup.clock.unixMs();
   let gainDb = 0;
   const chunks = () =>
@@ -65,7 +57,7 @@ async function rig(options: Partial<RecorderOptions> = {}) {
         : pauseFor(ms, { monotonicMs: clock.monotonicMs(), unixMs: clock.unixMs() });
       setup.recorder.pauseChanged();
     },
-    reload: () => setup.recorder.change({ ...base, stream: { ...STREAM, gainDb: ++gainDb } }),
+    reload: () => setup.change({ stream: { ...STREAM, gainDb: ++gainDb } }),
     unplug: () => {
       microphones.plug(null);
       setup.ffmpegs.release();

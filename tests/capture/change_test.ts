@@ -21,19 +21,9 @@ async function rig(
   options: Partial<RecorderOptions> = {},
   deps: Parameters<typeof simulatedRecorder>[1] = {},
 ) {
-  const all = { microphones, stream: STREAM, ...options };
-  const simulated = await simulatedRecorder(all, deps);
-  const base: RecorderOptions = {
-    schedule: { startMinute: 0, endMinute: 0 },
-    timeZone: "UTC",
-    syncIntervalMs: 5000,
-    tags: {},
-    provisional: () => undefined,
-    ...all,
-  };
+  const simulated = await simulatedRecorder({ microphones, stream: STREAM, ...options }, deps);
   return {
     ...simulated,
-    change: (other: Partial<RecorderOptions>) => simulated.recorder.change({ ...base, ...other }),
     /** Seconds of the chunks that are complete. */
     lengths: () =>
       [...Deno.readDirSync(simulated.spool.path("outbox", ""))]

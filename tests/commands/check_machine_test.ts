@@ -1,6 +1,6 @@
 // What `check` reports about the service and the checks that depend on it, for given answers of systemd.
 
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertMatch } from "@std/assert";
 import {
   checkService,
   checkSpool,
@@ -42,7 +42,7 @@ function inShort(findings: readonly Finding[]): string[] {
 Deno.test("a service that is not installed fails once; checks of what install would create are skipped", async () => {
   const found = [
     ...await checkService(ABSENT, CONFIG),
-    ...await checkUser(ABSENT),
+    ...await checkUser(ABSENT, CONFIG),
     ...await checkSpool(CONFIG, ABSENT),
   ];
   assertEquals(inShort(found), [
@@ -86,10 +86,25 @@ Deno.test("without systemd, and for an installed service, user and spool have ch
   await Deno.mkdir(`${root}/etc`);
   await Deno.writeTextFile(`${root}/etc/passwd`, "root:x:0:0:root:/root:/bin/bash\n");
   for (const unit of [null, RUNNING]) {
-    assertEquals(inShort(await checkUser(unit, root)), ["user failed"]);
+    assertEquals(inShort(await checkUser(unit, CONFIG, root)), ["user failed"]);
     assertEquals(inShort(await checkSpool(CONFIG, unit)), ["spool warning"]);
   }
   assertEquals(inShort(await checkService(null, CONFIG)), ["service warning"]);
   assertEquals(inShort(await checkService(RUNNING, CONFIG)), ["service ok", "health failed"]);
   await Deno.remove(root, { recursive: true });
+});
+
+Deno.test("another user who answers on the port of the service is not believed", async () => {
+  const answer = () => Response.json({ status: "ok", recording: true, problems: [] });
+  await using server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, answer);
+  const config = { ...CONFIG, healthPort: server.addr.port };
+  const own = Deno.uid() ?? 0;
+  const health = async (uid: string) =>
+    (await checkService({ ...RUNNING, UID: uid }, config)).find(({ name }) => name === "health");
+  for (const uid of [String(own), "[not set]"]) {
+    assertEquals((await health(uid))?.verdict, "ok", uid);
+  }
+  const foreign = await health(String(own + 1));
+  assertEquals(foreign?.verdict, "failed");
+  assertMatch(foreign?.message ?? "", /another user answers on port \d+ in place of the service/);
 });

@@ -245,6 +245,28 @@ Deno.test("on a terminal install asks for missing settings and offers new UUIDs"
   assertMatch(other.said(), /Nothing was changed/);
 });
 
+Deno.test("install asks again after an answer that is not valid, and says what would be right", async () => {
+  await using system = await makeRoot();
+  const asked: string[] = [];
+  const typed = [
+    ...["till 4", SET[0]?.split("=")[1] ?? ""],
+    ...["ingest.example.com", "", "https://ingest.example.com"],
+    ...["two words", "a-secret-token"],
+  ];
+  const ask: Ask = (question, { suggestion }) => {
+    asked.push(question);
+    return Promise.resolve(suggestion ?? typed.shift() ?? null);
+  };
+  assertEquals(await system.install({ set: [], env: {}, ask }), 0, system.said());
+  const again = asked.filter((question) => question.includes("\n"))
+    .map((question) => question.split(/, (?:UUID|base|Bearer)/)[0]);
+  assertEquals(again.length, 4);
+  assertMatch(again[0] ?? "", /^point_id: "till 4" is not a UUID: expected .*\npoint_id$/);
+  assertMatch(again[1] ?? "", /^ingest_base_url: "ingest.example.com" .*\ningest_base_url$/);
+  assertMatch(again[2] ?? "", /^ingest_base_url: has no value: .*\ningest_base_url$/);
+  assertMatch(again[3] ?? "", /^ingest_token: the value \(not shown\) .*\ningest_token$/);
+});
+
 Deno.test("a failed step undoes the earlier steps, in reverse order", async () => {
   await using system = await makeRoot();
   const before = [...snapshot(system.root).keys()].sort();

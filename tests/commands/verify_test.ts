@@ -3,6 +3,8 @@ import { join } from "@std/path/join";
 import { runVerify } from "../../src/commands/verify.ts";
 import { readChunkHeader, withTags } from "../../src/chunk/chunk_file.ts";
 import { formatChunkName } from "../../src/chunk/chunk_name.ts";
+import { TEST_COMMENT } from "../../src/chunk/chunk_tags.ts";
+import { silentChunk } from "../../src/commands/probe_chunk.ts";
 import { S3Client } from "../../src/receive/s3_client.ts";
 import { parseS3Access } from "../../src/receive/s3_settings.ts";
 import { S3Store } from "../../src/receive/s3_store.ts";
@@ -64,6 +66,24 @@ Deno.test("chunks that all came are complete, from the first sample to the last"
     assertEquals([code, complete, missing], [0, true, []]);
     assertEquals(seconds, 23 - 312 / 48_000);
     assert(from.startsWith("2026-11-23T12:00:00") && to.startsWith("2026-11-23T12:00:22.99"), to);
+  });
+});
+
+Deno.test("the test chunk of check is named, and makes nothing incomplete", async () => {
+  await withFolder(async (folder) => {
+    const till = recorded(23);
+    till.stop();
+    await till.deliver(folder);
+    const { name, bytes } = silentChunk({ COMMENT: TEST_COMMENT }, Date.UTC(2026, 10, 23, 12));
+    const file = join(folder, formatChunkName(name));
+    await Deno.writeFile(file, bytes);
+    const { code, complete, files } = await verdict(folder);
+    const reason = "is the silence of recorder-agent check --send-test-chunk";
+    assertEquals([code, complete, files], [0, true, [{ file, reason }]]);
+    const said: string[] = [];
+    const options = { paths: [folder], device: undefined, zone: "UTC", json: false };
+    await runVerify({ ...options, print: (text) => said.push(text) });
+    assert(said.includes(`- ${file} ${reason}; it is not needed`), said.join("\n"));
   });
 });
 

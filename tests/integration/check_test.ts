@@ -3,6 +3,8 @@
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path/join";
+import { checkUser } from "../../src/commands/check_machine.ts";
+import { loadConfig } from "../../src/config/config.ts";
 import { DEFAULT_CONFIG_PATH } from "../../src/config/places.ts";
 import { IDS } from "../fixtures/agent_process.ts";
 import { makeCertificates } from "../fixtures/certificates.ts";
@@ -332,5 +334,45 @@ Deno.test({
         because: null,
       }],
     }]);
+  },
+});
+
+Deno.test({
+  name: "check as root names a file of the configuration that only root, not the service, can read",
+  ignore: Deno.uid() !== 0,
+  async fn() {
+    const root = await Deno.makeTempDir({ dir: "/dev/shm" });
+    const file = join(root, "token");
+    await Deno.mkdir(join(root, "etc"));
+    await Deno.writeTextFile(join(root, "etc/passwd"), "recorder-agent:x:65534:65534::/:/bin/sh\n");
+    await Deno.writeTextFile(
+      join(root, "etc/group"),
+      "audio:x:29:recorder-agent\nrecorder-agent:x:65534:\n",
+    );
+    await Deno.writeTextFile(file, "a-token\n", { mode: 0o600 });
+    const found = async (path: string) => {
+      const lines = Object.entries({
+        ...IDS,
+        ingest_base_url: "https://ingest.example.com",
+        ingest_token_file: path,
+      });
+      const text = lines.map(([key, value]) => `${key}: ${JSON.stringify(value)}\n`).join("");
+      const readTextFile = (name: string) => name === "config.yaml" ? text : "a-token";
+      const config = loadConfig({ path: "config.yaml", env: {}, readTextFile });
+      const unit = { LoadState: "loaded" };
+      return (await checkUser(unit, config, root)).filter(({ verdict }) => verdict === "failed")
+        .map(({ message, fix }) => `${message} → ${fix}`);
+    };
+    const what = `the service cannot read ${file}, which ingest_token_file names → `;
+    const right = `${what}sudo chgrp recorder-agent ${file} && sudo chmod g+r ${file}`;
+    assertEquals(await found(file), [`${right}; look at its folders, too`]);
+    await Deno.chmod(file, 0o644);
+    assertEquals(await found(file), [`${right}; look at its folders, too`], "its folder is closed");
+    await Deno.chmod(root, 0o755);
+    assertEquals(await found(file), []);
+    assertEquals(await found("/etc/recorder-agent/token"), [], "systemd hands it over");
+    const [hidden] = await found("/home/pi/token");
+    assertMatch(hidden ?? "", /Files there are hidden from it: .* \/home\/pi\/token \/etc\/rec/);
+    await Deno.remove(root, { recursive: true });
   },
 });

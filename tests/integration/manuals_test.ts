@@ -18,12 +18,20 @@ import { makeSelfSigned } from "../fixtures/certificates.ts";
 import { makeName } from "../fixtures/chunks.ts";
 import { run } from "../fixtures/command.ts";
 import { type ShellCommand } from "../fixtures/documents.ts";
-import { commandsOf, EXAMPLE, MANUALS } from "../fixtures/manuals.ts";
+import { ALL, commandsOf, EXAMPLE, MANUALS } from "../fixtures/manuals.ts";
 import { BUCKET, S3Double } from "../fixtures/s3_double.ts";
 import { SimulatedTill } from "../fixtures/simulated_till.ts";
 import { TempSpool } from "../fixtures/temp_spool.ts";
 
 const ROOT = new URL("../..", import.meta.url).pathname;
+
+Deno.test("every shell block of the documents is valid", async () => {
+  const blocks = ALL.flatMap((document) => document.blocks("sh"));
+  assert(blocks.length > 0);
+  // One bash for all: to fork this large process for each takes long.
+  const each = 'for block; do bash -n -c "$block" || { echo "$block" >&2; exit 1; }; done';
+  await run("bash", ["-c", each, "bash", ...blocks]);
+});
 
 Deno.test("every recorder-agent command of the manuals runs, as far as that is harmless", async () => {
   const dir = await Deno.makeTempDir({ prefix: "docs-test-" });

@@ -11,7 +11,12 @@ import {
   type MicrophoneIdentity,
   NoMicrophoneError,
 } from "../../src/microphone/microphone_choice.ts";
-import type { CaptureDevice, SoundSystem } from "../../src/microphone/sound_listing.ts";
+import {
+  type CaptureDevice,
+  parseSoundSystem,
+  parseUsbSockets,
+  type SoundSystem,
+} from "../../src/microphone/sound_listing.ts";
 import { readSoundSystem } from "../../src/microphone/sound_system.ts";
 import { soundRoot } from "../fixtures/sound/root.ts";
 
@@ -279,4 +284,24 @@ Deno.test("deviceOfPcm() finds the device behind hw: and plughw:", async () => {
   for (const pcm of ["hw:3", "hw:CARD=Bar", "default", "usbmic", "hw:7,0"]) {
     assertEquals(deviceOfPcm(pcm, devices), null, pcm);
   }
+});
+
+Deno.test("the name of one device cannot hide the microphone on another socket", () => {
+  const cards = [
+    " 1 [Evil           ]: USB-Audio - x",
+    " 2 [gone           ]: Loopback - y", // still the name of the first card
+    "                      at usb-3f980000.usb-1.1, full speed",
+    " 2 [Device         ]: USB-Audio - USB PnP Sound Device",
+    "                      USB PnP Sound Device at usb-3f980000.usb-1.2, full speed",
+  ];
+  const system = parseSoundSystem(
+    new Map([
+      ["/proc/asound/cards", cards],
+      ["/proc/asound/pcm", ["02-00: USB Audio : USB Audio : capture 1"]],
+      ["/proc/asound/card2/usbid", ["0d8c:0014"]],
+    ]),
+    parseUsbSockets(["card2 ../../devices/platform/usb1/1-1/1-1.2/1-1.2:1.0/sound/card2"]),
+  );
+  const { device } = chooseMicrophone({ kind: "any" }, system);
+  assertEquals([device.alsaName, device.usb?.path], ["hw:2,0", "1-1.2"]);
 });

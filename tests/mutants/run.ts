@@ -5,13 +5,16 @@
 //   deno task test:mutants --count 200 --seed 7         200 of all faults, drawn by the seed
 //   deno task test:mutants --only spool/recovery.ts     all of one module, or folder
 //
-// `--jobs 4`: so many at a time. `--limit-s 120`: a fault that keeps a run of tests busy for longer has been
-// noticed. It ends with 1 if fewer than 95 % were noticed.
+// `--jobs 4`: so many at a time. `--limit-s 120`: a fault that keeps a run of tests at work or asleep for longer
+// has been noticed; waiting for a processor does not count. On a machine that others load, tests with a time
+// limit may fail without a fault: where a run took long, the tests that failed must fail twice. It ends with 1
+// if fewer than 95 % were noticed.
 
 import { relative } from "node:path";
 import { join } from "@std/path/join";
 import { seededRandom } from "../fixtures/random.ts";
-import { unitTests } from "../unit.ts";
+import { deal, unitTests } from "../unit.ts";
+import { limitActiveTime } from "./active_time.ts";
 import { findMutants, type Mutant } from "./mutants.ts";
 
 const ROOT = join(import.meta.dirname ?? ".", "../..");
@@ -41,6 +44,10 @@ const COPIED = [
   ...["config.yaml.example", ".env.example", "recorder-agent.service", "README.md"],
 ];
 const ENOUGH = 0.95;
+/** The tests of a stage are dealt to so many isolates: each takes a while to start. */
+const ISOLATES = 4;
+/** After a run that takes longer, a failure is checked. */
+const LONG_MS = 20_000;
 
 interface Options {
   readonly seed: number;
@@ -130,6 +137,17 @@ function drawMutants({ seed, count, only }: Options): Mutant[] {
     .map(({ mutant }) => mutant);
 }
 
+/** How a run of tests ended. */
+type Outcome =
+  | { readonly kind: "passed" }
+  | { readonly kind: "hung" }
+  | {
+    readonly kind: "failed";
+    /** From the project's root. */
+    readonly files: readonly string[];
+    readonly tookMs: number;
+  };
+
 /** A copy of the source in which faults are planted. */
 class Nursery implements Disposable {
   readonly #dir = Deno.makeTempDirSync({ prefix: "recorder-agent-mutants-" });
@@ -151,7 +169,13 @@ class Nursery implements Disposable {
     Deno.writeTextFileSync(path, text);
     try {
       for (const { files, what } of stagesFor(file)) {
-        if (!await this.passes(files)) return what;
+        const outcome = await this.run(files);
+        if (outcome.kind === "passed") continue;
+        if (outcome.kind === "failed" && outcome.tookMs > LONG_MS) {
+          const again = outcome.files.length > 0 ? outcome.files : files;
+          if ((await this.run(again)).kind === "passed") continue;
+        }
+        return outcome.kind === "hung" ? `${what} (it hung)` : what;
       }
       return null;
     } finally {
@@ -159,23 +183,38 @@ class Nursery implements Disposable {
     }
   }
 
-  /** Whether all of these tests pass in time. */
-  async passes(files: readonly string[]): Promise<boolean> {
+  async run(files: readonly string[]): Promise<Outcome> {
+    const startMs = performance.now();
+    const dealt = join(this.#dir, "dealt");
+    Deno.mkdirSync(dealt);
+    const modules = deal(files.map((file) => join(this.#dir, file)), dealt, ISOLATES);
     const child = new Deno.Command(Deno.execPath(), {
-      args: ["test", "-A", "--no-check", "--fail-fast", "--parallel", ...files],
+      args: ["test", "-A", "--no-check", "--fail-fast", "--parallel", ...modules],
       cwd: this.#dir,
       stdin: "null",
       stdout: "piped",
       stderr: "piped",
       env: { NO_COLOR: "1" },
     }).spawn();
-    const timer = setTimeout(() => child.kill("SIGKILL"), this.#limitMs);
+    let hasHung = false;
+    using _limit = limitActiveTime(child.pid, this.#limitMs, () => {
+      hasHung = true;
+      child.kill("SIGKILL");
+    });
     const { success, stdout } = await child.output();
-    clearTimeout(timer);
-    this.failed = new TextDecoder().decode(stdout).split("\n").filter((line) =>
-      /FAILED/.test(line)
+    Deno.removeSync(dealt, { recursive: true });
+    const text = new TextDecoder().decode(stdout);
+    this.failed = text.split("\n").filter((line) => /FAILED/.test(line));
+    if (success) return { kind: "passed" };
+    if (hasHung) return { kind: "hung" };
+    const found = [...text.matchAll(/ => \S*?(tests\/\S+?_test\.ts):/g)].map(([, file = ""]) =>
+      file
     );
-    return success;
+    return {
+      kind: "failed",
+      files: [...new Set(found)].filter((file) => files.includes(file)),
+      tookMs: performance.now() - startMs,
+    };
   }
 
   [Symbol.dispose](): void {
@@ -196,20 +235,22 @@ const mutants = drawMutants(options);
 const survivors: Mutant[] = [];
 const noticedBy: Record<string, number> = {};
 let next = 0;
+let done = 0;
 const startMs = performance.now();
 
 async function passWithoutFault(): Promise<boolean> {
   using nursery = new Nursery(options.limitMs * 5);
   const files = mutants.flatMap(({ file }) => stagesFor(file)).flatMap(({ files }) => files);
-  const passes = await nursery.passes([...new Set(files)]);
-  if (!passes) console.error(nursery.failed.join("\n") || "The tests took too long.");
-  return passes;
+  const { kind } = await nursery.run([...new Set(files)]);
+  if (kind !== "passed") console.error(nursery.failed.join("\n") || "The tests took too long.");
+  return kind === "passed";
 }
 
 async function work(): Promise<void> {
   using nursery = new Nursery(options.limitMs);
   for (let mutant = mutants[next++]; mutant !== undefined; mutant = mutants[next++]) {
     const by = await nursery.notice(mutant);
+    if (++done % 10 === 0) console.error(`${done} of ${mutants.length}`);
     if (by !== null) {
       noticedBy[by] = (noticedBy[by] ?? 0) + 1;
       continue;

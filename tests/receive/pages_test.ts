@@ -2,6 +2,7 @@
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path/join";
+import { formatChunkName } from "../../src/chunk/chunk_name.ts";
 import { coverageOf, missingUs } from "../../src/receive/day_coverage.ts";
 import { FolderOverview, MAX_AGE_MS } from "../../src/receive/folder_overview.ts";
 import { HoleCauses } from "../../src/receive/hole_causes.ts";
@@ -59,6 +60,20 @@ Deno.test("the page has each till with its last chunk and what is missing; the m
   const sorted = (found: Iterable<RegExpMatchArray>) =>
     [...found].map(([, name = ""]) => name).sort();
   assertEquals(sorted(listed), sorted(described), "the reference has every metric");
+});
+
+Deno.test("a till that sends more chunks than a day can have does not occupy the receiver with them", async () => {
+  const clock = new SimulatedClock(Date.UTC(2026, 10, 23, 9));
+  const dir = await Deno.makeTempDir({ prefix: "overview-" });
+  const day = join(dir, ids.pointId, ids.registerId, ids.deviceId, "2026-11-23");
+  await Deno.mkdir(day, { recursive: true });
+  for (let minute = 0; minute < 5; minute++) {
+    await Deno.writeTextFile(join(day, formatChunkName(makeName(minute))), "");
+  }
+  const chunks = async (maxNames?: number) =>
+    (await new FolderOverview(dir, clock, maxNames).read()).tills[0]?.coverage.chunks;
+  assertEquals([await chunks(), await chunks(3)], [5, 3]);
+  await Deno.remove(dir, { recursive: true });
 });
 
 Deno.test("the longest holes of a day have their causes, as far as the chunks around them say them", async () => {

@@ -212,13 +212,19 @@ Deno.test("duplicates at the same time get one answer and leave one file, also a
 });
 
 Deno.test("a store that is full or gone is an answer to try again, and nothing stays of the upload", async () => {
-  for (const [isFull, status] of [[true, 507], [false, 503]] as const) {
+  const cases = [[true, 507, null, "30"], [false, 503, null, "30"], [
+    false,
+    503,
+    17,
+    "17",
+  ]] as const;
+  for (const [isFull, status, retryS, asked] of cases) {
     await using rig = await startReceiver({
       wrap: (store) => ({
         async begin(client) {
           const file = await store.begin(client);
           return {
-            write: () => Promise.reject(new StoreFailure("it hurts", isFull)),
+            write: () => Promise.reject(new StoreFailure("it hurts", isFull, retryS)),
             keep: (chunk, sha256) => file.keep(chunk, sha256),
             discard: () => file.discard(),
           };
@@ -226,7 +232,7 @@ Deno.test("a store that is full or gone is an answer to try again, and nothing s
       }),
     });
     const answer = await rig.upload();
-    assertEquals([answer.status, answer.headers.get("retry-after")], [status, "30"]);
+    assertEquals([answer.status, answer.headers.get("retry-after")], [status, asked]);
     assertEquals(rig.files(), []);
     assert(!answer.body.error.includes("it hurts"), "details stay in the log");
     assert(rig.lines.some(({ error }) => error === "it hurts"));

@@ -11,6 +11,7 @@ import type { Clock } from "../../src/system/clock.ts";
 import { systemClock } from "../../src/system/clock.ts";
 import { ids, makeName } from "../fixtures/chunks.ts";
 import { BUCKET, problem, S3Double } from "../fixtures/s3_double.ts";
+import { until } from "../fixtures/temp_spool.ts";
 
 const PREFIX = "shop/7/";
 const DEVICE = `${PREFIX}${ids.pointId}/${ids.registerId}/${ids.deviceId}`;
@@ -37,6 +38,7 @@ function openStore(double: S3Double, options: {
   return {
     ready,
     store,
+    turns: client.turns,
     async put(chunk: ChunkFacts, text: string) {
       const file = await store.begin(chunk.deviceId);
       try {
@@ -176,6 +178,69 @@ Deno.test("a store that fails for a moment is tried again; one that fails for lo
     assertEquals(kept(double), before, "nothing of it is kept");
     double.fault = () => null;
   }
+});
+
+Deno.test("a store that cannot do it now gets fewer requests at a time; a wrong key changes nothing", async () => {
+  const faults: [string, S3Double["fault"], boolean][] = [
+    ["503", () => problem(503, "SlowDown", "Please reduce your request rate."), true],
+    ["500", () => problem(500, "InternalError", "We encountered an internal error."), true],
+    ["429", () => problem(429, "TooManyRequests", "Slow down."), true],
+    ["reset", () => "reset", true],
+    ["hang", () => "hang", true],
+    ["403", () => problem(403, "AccessDenied", "No."), false],
+    ["507", () => problem(507, "XMinioStorageFull", "No space"), false],
+  ];
+  for (const [what, fault, shrinks] of faults) {
+    await using double = new S3Double();
+    const limits = { attemptMs: 1000, requestMs: 1000 };
+    using one = openStore(double, { limits });
+    const { limit } = one.turns.state;
+    double.fault = fault;
+    await assertRejects(() => one.put(chunk(), "sound"), S3Failure);
+    const { state } = one.turns;
+    assertEquals([state.running, state.waiting, state.limit < limit], [0, 0, shrinks], what);
+    double.fault = () => null;
+    assertEquals((await one.put(chunk(), "sound")).outcome, "stored", what);
+  }
+});
+
+Deno.test("as many uploads as the window permits are in the store, and the others follow", async () => {
+  await using double = new S3Double();
+  using one = openStore(double, { clock: systemClock });
+  await one.store.tryOut();
+  const { limit } = one.turns.state;
+  const open = Promise.withResolvers<null>();
+  const waiting = new Set<string>();
+  let most = 0;
+  double.fault = async ({ name }) => {
+    waiting.add(name);
+    most = Math.max(most, waiting.size);
+    await open.promise;
+    waiting.delete(name);
+    return null;
+  };
+  const puts = Array.from(
+    { length: 3 * limit },
+    () => one.put(chunk({ key: crypto.randomUUID() }), "a"),
+  );
+  await until(() => waiting.size === limit && one.turns.state.waiting === 2 * limit);
+  open.resolve(null);
+  for (const { outcome } of await Promise.all(puts)) assertEquals(outcome, "stored");
+  assertEquals(kept(double).length, 3 * limit);
+  assert(most >= limit);
+});
+
+Deno.test("a new endpoint in the credentials is where the next request goes", async () => {
+  await using before = new S3Double();
+  await using after = new S3Double();
+  let { credentials } = before;
+  const access = () => parseS3Access(credentials);
+  using client = new S3Client({ bucket: BUCKET, access, caCerts: [], clock });
+  await client.look("a");
+  ({ credentials } = after);
+  await client.look("b");
+  assertEquals(before.requests.map(({ name }) => name), ["a"]);
+  assertEquals(after.requests.map(({ name }) => name), ["b"]);
 });
 
 Deno.test("each failure of a store has a sentence that says what to do", async () => {

@@ -4,8 +4,10 @@
 // at one and at four receivers. Prints a table for docs/performance.md. Exit code 1 if a chunk was lost,
 // doubled or torn, or if a test of the contract failed.
 //
-// `tests/s3/run.ts [--minutes N] [--seed S] [--seconds N] [--tills N]`: kills for N minutes (default 2), load for
-// N seconds (default 60; 0: none) from N tills (default 1000).
+// `tests/s3/run.ts [--minutes N] [--seed S] [--seconds N] [--tills N]
+// [--every S,S] [--receivers N,N]`: kills for N minutes (default 2), load for
+// N seconds (default 60; 0: none) from N tills (default 1000), each with a chunk in so many seconds (--every 60,0),
+// at so many receivers (--receivers 1,4).
 
 import { parseArgs } from "node:util";
 import { join } from "@std/path/join";
@@ -29,6 +31,8 @@ const { values } = parseArgs({
     seed: { type: "string", default: String(Date.now() % 1_000_000) },
     seconds: { type: "string", default: "60" },
     tills: { type: "string", default: "1000" },
+    receivers: { type: "string", default: "1,4" },
+    every: { type: "string", default: "60,0" },
   },
 });
 const [minutes, seed, seconds, tills] = [values.minutes, values.seed, values.seconds, values.tills]
@@ -88,8 +92,8 @@ async function kills(shelf: (index: number) => ReturnType<typeof bucketShelf>): 
 
 async function load(shelf: (dir: string) => Shelf): Promise<void> {
   // A chunk a minute from each till first: that is what shops do.
-  for (const everyS of [60, 0]) {
-    for (const receivers of [1, 4]) {
+  for (const everyS of values.every.split(",").map(Number)) {
+    for (const receivers of values.receivers.split(",").map(Number)) {
       const one = { tills: tills ?? 0, seconds: seconds ?? 0, everyS };
       console.log(toMarkdown(await measure([one], { dir, program: null, receivers, shelf })));
     }

@@ -71,10 +71,7 @@ Deno.test("of names in any order the oldest are held unchanged, as many plain on
     const makeName = nameMaker(seededRandom(count), 1e9, provisional);
     const names = Array.from({ length: offered }, makeName);
     const oldest = new OldestNames(count);
-    for (const name of names) {
-      oldest.offer(name);
-      assert(oldest.size <= count);
-    }
+    for (const name of names) oldest.offer(name);
     assertEquals(oldest.isComplete, count === offered);
     const held = drain(oldest);
     // Provisional names need 56 bytes each instead of 32, and those beside them do, too.
@@ -90,7 +87,7 @@ Deno.test("the held names are always the oldest of a sorted list, whatever comes
     const makeName = nameMaker(random, [5, 50, 1e6][seed % 3] ?? 5);
     const oldest = new OldestNames([3, 40, 1e6][Math.floor(seed / 3) % 3] ?? 3);
     const model: ChunkName[] = [];
-    for (let step = 0; step < 150; step++) {
+    for (let step = 0; step < 80; step++) {
       const dice = random();
       if (dice < 0.5) {
         for (let more = random() * 12; more > 0; more--) {
@@ -113,7 +110,6 @@ Deno.test("the held names are always the oldest of a sorted list, whatever comes
       const names = held.map(formatChunkName).join("\n");
       const expected = model.slice(0, held.length).map(textOf).join("\n");
       assert(names === expected, `seed ${seed}, step ${step}`);
-      assertEquals(oldest.size, held.length);
       if (oldest.isComplete) assertEquals(held.length, model.length);
       const wanted = model[Math.floor(random() * Math.min(model.length, 90))];
       const isHeld = held.some((name) => name === wanted || name.key === wanted?.key);

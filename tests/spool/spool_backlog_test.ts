@@ -55,16 +55,16 @@ async function janitorOf(temp: TempSpool, maxSpoolBytes: number) {
 }
 
 Deno.test("the event loop keeps running while a directory is listed", async () => {
-  await using temp = await TempSpool.open((dir) => void putByHand(dir, "outbox", 5000));
+  await using temp = await TempSpool.open((dir) => void putByHand(dir, "outbox", 2000));
   let turns = 0;
   const heart = setInterval(() => turns++, 0);
-  for (let pass = 0; pass < 5; pass++) await temp.spool.recount("outbox", () => false);
+  for (let pass = 0; pass < 3; pass++) await temp.spool.recount("outbox", () => false);
   clearInterval(heart);
   assert(turns > 10, `${turns} turns`);
 });
 
 Deno.test("a chunk is admitted while a directory is listed, without a wait and without a wrong count", async () => {
-  await using temp = await TempSpool.open((dir) => void putByHand(dir, "outbox", 5000));
+  await using temp = await TempSpool.open((dir) => void putByHand(dir, "outbox", 2000));
   const { spool } = temp;
   let listings = 0;
   const listing = (async () => {
@@ -99,11 +99,11 @@ Deno.test("sizes are counted after open(), while chunks come and go, and are nev
   };
   for (let round = 0; round < 3; round++) {
     await using temp = await TempSpool.open((dir) => {
-      for (const sub of CHUNK_DIRS) putByHand(dir, sub, 300);
+      for (const sub of CHUNK_DIRS) putByHand(dir, sub, 120);
     });
     temp.spool.close();
-    const spool = temp.spool = await Spool.open(temp.dir, 50);
-    assertEquals(spool.tally.outbox, { files: 300, bytes: 0, durationUs: 300e6 });
+    const spool = temp.spool = await Spool.open(temp.dir, 20);
+    assertEquals(spool.tally.outbox, { files: 120, bytes: 0, durationUs: 120e6 });
     let isCounted = false;
     let counting: Promise<unknown> | null = null;
     for (let step = 0; !isCounted; step++) {

@@ -240,10 +240,10 @@ Deno.test("expired chunks after more provisional names than are held are found o
   assertEquals(listings.take().filter((dir) => dir === "uploaded"), ["uploaded"]);
 });
 
-Deno.test("a backlog of 3000 chunks with 300 held names is listed ten times while it is delivered", async () => {
+Deno.test("a backlog of 1200 chunks with 120 held names is listed ten times while it is delivered", async () => {
   const random = seededRandom(5);
-  const names = chunks(3000).sort(() => random() - 0.5);
-  await using rig = await rigAtNoon((dir) => put(dir, "outbox", names), 300);
+  const names = chunks(1200).sort(() => random() - 0.5);
+  await using rig = await rigAtNoon((dir) => put(dir, "outbox", names), 120);
   const { spool, listings } = rig;
   await spool.recount("outbox");
   listings.take();

@@ -167,9 +167,9 @@ Deno.test("files that other processes delete or add are found, and counted again
   assertEquals(await spool.remove("uploaded", third), null);
 });
 
-Deno.test("oldestWaiting() is always the oldest of 1200 chunks with 50 held names, whatever comes and goes", async () => {
+Deno.test("oldestWaiting() is always the oldest of 500 chunks with 50 held names, whatever comes and goes", async () => {
   const random = seededRandom(3);
-  const names = Array.from({ length: 1200 }, () => formatChunkName(chunkAt(NOON + random() * 1e7)));
+  const names = Array.from({ length: 500 }, () => formatChunkName(chunkAt(NOON + random() * 1e7)));
   await using temp = await TempSpool.open((dir) => putByHand(dir, "outbox", names), 50);
   const { spool } = temp;
   const model = names.toSorted();

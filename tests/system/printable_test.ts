@@ -57,7 +57,7 @@ Deno.test("no text takes long, and no mutation of a hostile one comes through", 
     });
     assert(tookMs < 500, JSON.stringify(unit));
   }
-  for (let run = 0; run < 20_000; run++) {
+  for (let run = 0; run < 6000; run++) {
     const text = mutateText(HOSTILE, random);
     const shown = printable(text, 1 + run % 60);
     assert(shown.length <= 1 + run % 60 + 1 && isHarmless(shown) && shown.isWellFormed());

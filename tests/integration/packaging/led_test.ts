@@ -4,7 +4,7 @@
 import { assertEquals, assertMatch, assertNotMatch } from "@std/assert";
 import { join } from "@std/path/join";
 
-const FOLDER = new URL("../../packaging/led", import.meta.url).pathname;
+const FOLDER = new URL("../../../packaging/led", import.meta.url).pathname;
 const SCRIPT = `${FOLDER}/led`;
 const SECONDS = 10;
 

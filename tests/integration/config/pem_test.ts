@@ -7,10 +7,10 @@ import {
   fitsCertificate,
   refuseDamagedCertificates,
   refusePrivateKey,
-} from "../../src/config/pem.ts";
-import { makeSelfSigned } from "../fixtures/certificates.ts";
-import { run } from "../fixtures/command.ts";
-import { seededRandom } from "../fixtures/random.ts";
+} from "../../../src/config/pem.ts";
+import { makeSelfSigned } from "../../fixtures/certificates.ts";
+import { run } from "../../fixtures/command.ts";
+import { seededRandom } from "../../fixtures/random.ts";
 
 async function output(...args: string[]): Promise<string> {
   return new TextDecoder().decode((await run("openssl", args)).stdout);

@@ -4,7 +4,7 @@
 import { assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path/join";
 
-const UNIT = new URL("../../packaging/debian/recorder-agent-setup.service", import.meta.url);
+const UNIT = new URL("../../../packaging/debian/recorder-agent-setup.service", import.meta.url);
 
 /** What the command prints, its exit code, and the report beside the settings. */
 async function setUp(partition: "writable" | "full" | "missing", exitCode = 0) {

@@ -1,9 +1,9 @@
 import { assert, assertEquals } from "@std/assert";
 import { getLogger } from "@logtape/logtape";
-import { type Sighting, SoundEvents } from "../../src/microphone/sound_events.ts";
-import { systemClock } from "../../src/system/clock.ts";
-import { SimulatedClock } from "../fixtures/simulated_clock.ts";
-import { until } from "../fixtures/sockets.ts";
+import { type Sighting, SoundEvents } from "../../../src/microphone/sound_events.ts";
+import { systemClock } from "../../../src/system/clock.ts";
+import { SimulatedClock } from "../../fixtures/simulated_clock.ts";
+import { until } from "../../fixtures/sockets.ts";
 
 const log = getLogger("test");
 const HEADING = "monitor will print the received events for:\nKERNEL - the kernel uevent\n\n";
