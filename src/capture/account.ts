@@ -6,7 +6,7 @@ import type { Schedule } from "../config/schedule.ts";
 import type { SealedChunk } from "../spool/chunk_writer.ts";
 import type { Spool } from "../spool/spool.ts";
 import { isNormalEdge } from "../status/gap_log.ts";
-import { type Gap, Ledger, type LedgerBalance } from "../status/ledger.ts";
+import { type Gap, type GapCause, Ledger, type LedgerBalance } from "../status/ledger.ts";
 import type { Status } from "../status/status.ts";
 import type { Clock } from "../system/clock.ts";
 import type { Logger } from "../system/log.ts";
@@ -32,7 +32,7 @@ export interface AccountDeps {
 
 export class Account {
   /** The cause of the gap if no sound arrives at the moment. */
-  cause = "starting";
+  cause: GapCause = "starting";
   /** Links the chunks. */
   readonly chain: ChunkChain;
   readonly #deps: AccountDeps;
@@ -147,7 +147,7 @@ export class Account {
   }
 
   /** Declares the gap up to this time apart; the next chunk's tag names the longest part. */
-  #declarePart(untilMs: number, cause: string): void {
+  #declarePart(untilMs: number, cause: GapCause): void {
     const gap = this.#ledger.gapUntil(untilMs);
     if (gap !== null) this.chain.missed(cause, gap.endMs - gap.startMs);
     this.#declare(gap, cause);

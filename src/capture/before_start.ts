@@ -3,7 +3,7 @@
 
 import type { ChunkName } from "../chunk/chunk_name.ts";
 import { type Schedule, scheduledBetween } from "../config/schedule.ts";
-import type { Gap } from "../status/ledger.ts";
+import type { Gap, GapCause } from "../status/ledger.ts";
 import type { Boot } from "../system/clock_sync.ts";
 import type { PauseSpan } from "./pause.ts";
 
@@ -19,14 +19,6 @@ export interface Before {
   /** The pause that an earlier run had begun, and this start took up. @default there was none */
   readonly pause?: () => PauseSpan | null;
 }
-
-/** Causes of a gap before the first chunk of a run, or of a day. */
-type CauseBefore =
-  | "outside_schedule"
-  | "paused"
-  | "machine_restarted"
-  | "program_killed"
-  | "not_running";
 
 /** A gap of less scheduled time than this is the edge of a schedule that ended or began. */
 const EDGE_MS = 3000;
@@ -46,7 +38,7 @@ interface Start {
 export function causeBeforeStart(
   { chunk, wasCutOff, boot, pause = () => null }: Before,
   now: Start,
-): CauseBefore {
+): GapCause {
   if (now.scheduledMs < EDGE_MS && now.missingMs > now.scheduledMs + 1000) {
     return "outside_schedule";
   }
@@ -76,7 +68,7 @@ export function missingBefore(
   before: Before,
   { schedule, timeZone }: { readonly schedule: Schedule; readonly timeZone: string },
   { begunMs, offsetMs }: { readonly begunMs: number; readonly offsetMs: number },
-): { cause: CauseBefore; gaps: Gap[] } {
+): { cause: GapCause; gaps: Gap[] } {
   const bootUnixMs = offsetMs - before.boot.zeroMs;
   const { startUnixUs, durationUs, provisional } = before.chunk ??
     { startUnixUs: Infinity, durationUs: 0 };

@@ -21,7 +21,7 @@ import { Account, type AccountOptions } from "./account.ts";
 import type { Before } from "./before_start.ts";
 import { alsaEnvironment } from "./alsa_config.ts";
 import { FfmpegMissingError, type StartFfmpeg } from "./ffmpeg.ts";
-import type { LedgerBalance } from "../status/ledger.ts";
+import type { GapCause, LedgerBalance } from "../status/ledger.ts";
 import { NoMicrophoneError } from "../microphone/microphone_choice.ts";
 import { type Mixer, mixerOf } from "../microphone/mixer.ts";
 import { MicrophoneKeeper } from "../microphone/microphone_keeper.ts";
@@ -108,7 +108,7 @@ export class Recorder {
   /** Ends the recording of now: the microphone is to be opened with other options, or not at all. */
   #reopen = () => {};
   /** Why: the cause of the gap. */
-  #reopenCause = "settings_changed";
+  #reopenCause: GapCause = "settings_changed";
   readonly #mixer: MixerKeeper;
   /** Ends the wait for the end of a pause. */
   readonly #pauseChanged = new Wakeup();

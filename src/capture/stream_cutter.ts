@@ -12,6 +12,7 @@ import { formatChunkTags } from "../chunk/chunk_tags.ts";
 import type { ChunkTimes } from "../chunk/chunk_times.ts";
 import { Chunker, type ChunkEvent } from "../chunk/chunker.ts";
 import type { ChunkWriter } from "../spool/chunk_writer.ts";
+import type { GapCause } from "../status/ledger.ts";
 import { problems } from "../status/problems.ts";
 import type { ChunkChain } from "./chunk_chain.ts";
 import type { LevelMeter } from "./level_meter.ts";
@@ -46,7 +47,7 @@ export interface StreamCutterDeps {
    */
   readonly provisional: (startMs: number) => Provisional | undefined;
   /** The cause of a gap before the stream's first chunk, if there is a gap. */
-  readonly gapCause: string;
+  readonly gapCause: GapCause;
   /** Knows the chunks before those of this stream. */
   readonly chain: ChunkChain;
   /** Called with true when arriving sound begins to be discarded, and with false when that ends. */
@@ -90,7 +91,7 @@ export class StreamCutter {
   /** Position of a loss that was noticed before the packets reached it, counted as `endPosition` is. */
   #lossAt = Infinity;
   /** The cause of a gap before the open chunk, if there is a gap. */
-  #gapCause: string;
+  #gapCause: GapCause;
 
   constructor(
     levels: Pick<LevelMeter, "take"> | null,

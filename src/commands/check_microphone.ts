@@ -11,7 +11,7 @@ import { Ffmpeg, FfmpegMissingError } from "../capture/ffmpeg.ts";
 import { NoMicrophoneError } from "../microphone/microphone_choice.ts";
 import { type Microphone, SystemMicrophones } from "../microphone/microphones.ts";
 import type { SoundOptions } from "../microphone/sound_system.ts";
-import { outputOf } from "../system/child.ts";
+import { isMissing, outputOf } from "../system/child.ts";
 import { failed, type Finding, hasFailed, ok, skippedAll, warning } from "./finding.ts";
 import { isForeignPort, readHealth } from "./service.ts";
 import { ffmpegProgram } from "../system/programs.ts";
@@ -74,9 +74,7 @@ async function checkFfmpeg(): Promise<Finding> {
     }
     return ok(name, "is installed and can encode Opus");
   } catch (error) {
-    const missing = error instanceof Deno.errors.NotFound ||
-      error instanceof Deno.errors.NotCapable;
-    if (!missing) throw error;
+    if (!isMissing(error)) throw error;
     return inWords(name, problems.ffmpegMissing());
   }
 }

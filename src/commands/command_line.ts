@@ -87,6 +87,15 @@ export type GapMode = typeof GAP_MODES[number];
 /** The command line is wrong; the message says what is expected. */
 export class UsageError extends Error {}
 
+/** The result of `work`. @throws {UsageError} what is wrong with an option, or with a file that it names. */
+export function asUsage<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    throw new UsageError(messageOf(error));
+  }
+}
+
 const OPTIONS = {
   config: { type: "string", short: "c" },
   "log-level": { type: "string" },

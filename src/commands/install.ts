@@ -75,10 +75,19 @@ export async function runInstall(options: InstallOptions): Promise<number> {
         `${isLive ? "" : ` into ${root}`}:`,
     );
     const facts = await readFacts(options, isLive);
-    await carryOut(await fileSteps(options, facts, plan), { dryRun, print });
+    const isChanged = await carryOut(await fileSteps(options, facts, plan), { dryRun, print });
+    const { take } = options;
+    if (take !== undefined) await carryOut([wipeStep(take)], { dryRun, print });
     if (dryRun) print("\nNothing was changed (--dry-run).");
-    else if (isLive) return await startService(plan.healthPort, facts.isUpdate, print);
-    else print(`\nInstalled into ${root}; the service starts when that system boots.`);
+    else if (isLive) {
+      // A file on a card that cannot be written is taken at every boot: a restart would cost sound each time.
+      const start = facts.isUpdate
+        ? "on trial"
+        : isChanged || take === undefined
+        ? "again"
+        : "once";
+      return await startService(plan.healthPort, start, print);
+    } else print(`\nInstalled into ${root}; the service starts when that system boots.`);
     return 0;
   } catch (error) {
     print(messageOf(error));
@@ -157,7 +166,7 @@ function takeOverSteps(root: string): Step[] {
 
 /** Everything that is written, in order. For tests, too. */
 export async function fileSteps(
-  { root, executable, take }: InstallOptions,
+  { root, executable }: InstallOptions,
   facts: Facts,
   plan: Plan,
 ): Promise<Step[]> {
@@ -233,7 +242,6 @@ export async function fileSteps(
   steps.push(linkStep(enable, root, WANTS, enabled, replaced));
   // A takeover has removed what was open for the copied program.
   if (hasPackage) steps.push(...request);
-  if (take !== undefined) steps.push(wipeStep(take));
   return steps;
 }
 

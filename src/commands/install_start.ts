@@ -19,22 +19,30 @@ export async function checkPort(port: number): Promise<void> {
   );
 }
 
+/** How the service is started: `once` leaves one that runs alone, as nothing has changed. */
+export type Start = "on trial" | "again" | "once";
+
+const STARTING: Readonly<Record<Start, string>> = {
+  "on trial":
+    "The new program is on trial: it must record for half a minute, or the previous one returns …",
+  again: "Starting the service; this takes a few seconds …",
+  once: "The settings are those that it has. The service is started only if it does not run …",
+};
+
 /** Starts the service, waits until it is ready or judged, and prints its state and the next commands. */
 export async function startService(
   healthPort: number,
-  isUpdate: boolean,
+  start: Start,
   print: (line: string) => void,
 ): Promise<number> {
-  print(
-    isUpdate
-      ? "\nThe new program is on trial: it must record for half a minute, or the previous one returns …"
-      : "\nStarting the service; this takes a few seconds …",
-  );
+  const isUpdate = start === "on trial";
+  print(`\n${STARTING[start]}`);
   try {
     if (isUpdate) await putOnTrial();
     else {
       await runProgram([PROGRAMS.systemctl, "daemon-reload"]);
-      await runProgram([PROGRAMS.systemctl, "restart", SERVICE], START_MS);
+      const verb = start === "again" ? "restart" : "start";
+      await runProgram([PROGRAMS.systemctl, verb, SERVICE], START_MS);
     }
   } catch (error) {
     print(`${messageOf(error)}\nThe last log lines of the service:`);

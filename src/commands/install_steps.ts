@@ -45,12 +45,12 @@ export class StepError extends Error {}
 /**
  * Carries out the steps in order and prints the result of each. When a step fails, the steps before it are
  * undone, the last one first, unless the step itself says what its failure means.
- * @throws {StepError}
+ * @returns whether a step has changed something. @throws {StepError}
  */
 export async function carryOut(
   steps: readonly Step[],
   options: { readonly dryRun: boolean; readonly print: (line: string) => void },
-): Promise<void> {
+): Promise<boolean> {
   const { dryRun, print } = options;
   const done: Step[] = [];
   for (const step of steps) {
@@ -77,6 +77,7 @@ export async function carryOut(
     print(`  ✔ ${step.what}`);
     done.push(step);
   }
+  return done.length > 0;
 }
 
 async function undo(done: readonly Step[], print: (line: string) => void): Promise<void> {

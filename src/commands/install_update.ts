@@ -3,9 +3,11 @@
 // recorder-agent-update.service runs, because neither program can be trusted with it. This module
 // brings both, keeps the previous files, and asks for the trial.
 
+import { delay } from "@std/async/delay";
 import { equalBytes } from "./install_files.ts";
 import { contentsOf } from "./install_root.ts";
 import { fileStep, linkStep, removeStep, runProgram, type Step } from "./install_steps.ts";
+import { SERVICE as RECORDER, serviceState } from "./service.ts";
 import { readRollback, ROLLED_BACK, UPDATE_DIR } from "../status/rollback.ts";
 import { exists, readWhole, removeIfThere } from "../system/disk.ts";
 import { messageOf } from "../system/error_text.ts";
@@ -23,6 +25,8 @@ const TRIAL = `${UPDATE_DIR}/trial`;
 const OPEN = [TRIAL, `${UPDATE_DIR}/rolling-back`];
 /** The script decides within 15 minutes. */
 const TRIAL_MS = 20 * 60_000;
+/** An upgrade of the package that has stopped the judge starts it again within this time. */
+const UPGRADE_S = 600;
 
 /** The judge of later programs: script, unit, and its start at each boot. */
 export function judgeSteps(root: string): Step[] {
@@ -77,15 +81,23 @@ export function keepStep(root: string, path: string, wanted: Uint8Array, isUpdat
   };
 }
 
+/** How `awaitDecision` reaches the system. */
+export interface Deciding {
+  readonly run: (command: readonly string[], limitMs: number) => Promise<void>;
+  readonly stateOf: (unit: string) => Promise<string | null>;
+  readonly second: () => Promise<void>;
+}
+
 /**
  * Waits for the decision about an earlier update. What is on trial must not be replaced: its way back would be lost,
  * and its judge would restore files over those of the new program.
- * @param run for tests. @throws if it is not decided.
+ * An upgrade of the package stops the judge, and starts it when its files are in place; until then this waits.
+ * @param deciding for tests. @throws if it is not decided.
  */
 export async function awaitDecision(
   root: string,
   print: (line: string) => void,
-  run: (command: readonly string[], limitMs: number) => Promise<void> = runProgram,
+  deciding: Deciding = { run: runProgram, stateOf: serviceState, second: () => delay(1000) },
 ): Promise<void> {
   const isOpen = async () =>
     (await Promise.all(OPEN.map((path) => exists(contentsOf(root, path))))).includes(true);
@@ -93,10 +105,20 @@ export async function awaitDecision(
   print(
     "An earlier update is on trial. Waiting for its end, up to 15 minutes; nothing is changed …",
   );
-  // It is an error, too, if the program on trial fails and there is none before it.
-  const failure = await run([PROGRAMS.systemctl, "start", "--wait", SERVICE], TRIAL_MS)
-    .then(() => null, messageOf);
-  if (!await isOpen()) return;
+  const isUp = async (unit: string) =>
+    ["active", "activating"].includes(await deciding.stateOf(unit) ?? "");
+  let failure: string | null;
+  do {
+    // It is an error, too, if the program on trial fails and there is none before it.
+    failure = await deciding.run([PROGRAMS.systemctl, "start", "--wait", SERVICE], TRIAL_MS)
+      .then(() => null, messageOf);
+    if (!await isOpen()) return;
+    // Started here, the judge could restore files while the upgrade replaces them.
+    for (let s = 0; s < UPGRADE_S && await isUp(RECORDER) && !await isUp(SERVICE); s++) {
+      await deciding.second();
+      if (!await isOpen()) return;
+    }
+  } while (await isUp(SERVICE));
   throw new Error(
     `Cannot install as the earlier update must be decided first: ${
       failure ?? "the service is stopped"

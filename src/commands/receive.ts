@@ -2,7 +2,7 @@
 // folder or in a bucket of an object store. It reads options and files, and runs until a signal; what a
 // request gets, src/receive decides.
 
-import { type CommandLine, UsageError } from "./command_line.ts";
+import { asUsage, type CommandLine, UsageError } from "./command_line.ts";
 import { refuseToken } from "../config/config_values.ts";
 import { CertificateFiles } from "../receive/certificate_files.ts";
 import { Receiver, type ReceiverOptions } from "../receive/receiver.ts";
@@ -144,7 +144,7 @@ function readTokens(options: ReceiveOptions, isLocal: boolean, log: Logger): Tok
     throw new UsageError("--no-token is possible only if --listen is an address of this machine");
   }
   if (tokens !== undefined) {
-    return telling(() => new TokenFile(tokens, { clock: systemClock, log }));
+    return asUsage(() => new TokenFile(tokens, { clock: systemClock, log }));
   }
   if (one === "") {
     throw new UsageError(
@@ -161,17 +161,8 @@ function readTls({ tlsCert: cert, tlsKey: key }: ReceiveOptions): CertificateFil
     throw new UsageError("--tls-cert and --tls-key belong together");
   }
   const files = new CertificateFiles({ cert, key });
-  telling(() => files.read());
+  asUsage(() => files.read());
   return files;
-}
-
-/** What is wrong with a file that an option names is wrong with the command line. */
-function telling<T>(work: () => T): T {
-  try {
-    return work();
-  } catch (error) {
-    throw new UsageError(messageOf(error));
-  }
 }
 
 /** A server that anybody can reach starts no programs and reads no environment. From source, it could. */

@@ -16,7 +16,7 @@ import { systemClock } from "../system/clock.ts";
 import { messageOf } from "../system/error_text.ts";
 import { repeating } from "../system/held_lines.ts";
 import type { Logger } from "../system/log.ts";
-import { UsageError } from "./command_line.ts";
+import { asUsage, UsageError } from "./command_line.ts";
 
 /** Uploads in progress may hold this much memory together, or twice the largest one. */
 const MEMORY_BYTES = 256e6;
@@ -43,10 +43,10 @@ export interface Bucket extends Disposable {
  */
 export async function openBucket(options: BucketOptions, log: Logger): Promise<Bucket> {
   const { store: address, credentials: path, tlsCa, maxBodyBytes, env } = options;
-  const { bucket, prefix } = telling(() => parseS3Place(address));
+  const { bucket, prefix } = asUsage(() => parseS3Place(address));
   if (path === undefined) throw new UsageError("--store needs --s3-credentials FILE");
   const caCerts = tlsCa === undefined ? [] : [readCertificates(tlsCa)];
-  const file = telling(() =>
+  const file = asUsage(() =>
     new WatchedFile<S3Access>({
       ...{ path, what: "the S3 credentials", parse: parseS3Access, clock: systemClock },
       onRead: () => log.info("The S3 credentials were read again."),
@@ -85,15 +85,6 @@ export async function openBucket(options: BucketOptions, log: Logger): Promise<B
   }
   const overview = new S3Overview({ client, prefix, clock: systemClock });
   return { store, overview, [Symbol.dispose]: () => client[Symbol.dispose]() };
-}
-
-/** What is wrong with an option, or a file that it names, is wrong with the command line. */
-function telling<T>(work: () => T): T {
-  try {
-    return work();
-  } catch (error) {
-    throw new UsageError(messageOf(error));
-  }
 }
 
 /** @throws {UsageError} */

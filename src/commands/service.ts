@@ -13,9 +13,9 @@ const MAX_HEALTH_BYTES = 262_144;
 export const SERVICE = "recorder-agent.service";
 
 /** The output of `systemctl is-active`: active, activating, failed, inactive …; null without systemd. */
-export async function serviceState(): Promise<string | null> {
+export async function serviceState(unit = SERVICE): Promise<string | null> {
   try {
-    const { stdout } = await outputOf(PROGRAMS.systemctl, ["is-active", SERVICE]);
+    const { stdout } = await outputOf(PROGRAMS.systemctl, ["is-active", unit]);
     return new TextDecoder().decode(stdout).trim();
   } catch {
     return null;

@@ -3,6 +3,7 @@
 // program read those folders itself only with all permissions. It never opens a sound device.
 // sound_listing.ts parses the text.
 
+import type { Holder } from "../status/problems.ts";
 import { outputOf } from "../system/child.ts";
 import { printable } from "../system/printable.ts";
 import {
@@ -21,22 +22,8 @@ export type SoundPrograms = (program: string, args: readonly string[]) => Promis
 export interface SoundOptions {
   /** Folder that stands for `/`, without a slash at its end; default "", the real one. */
   readonly root?: string;
-  /** Runs `find` and `grep`. @default linesOf */
+  /** Runs `find` and `grep`. @default outputLines */
   readonly run?: SoundPrograms;
-}
-
-/** A program that has a capture device open. */
-export interface Holder {
-  readonly pid: number;
-  /**
-   * Its short name from /proc/PID/comm; if that is hidden (ProtectProc= of systemd), the unit that it
-   * belongs to; null if this user may see neither.
-   */
-  readonly program: string | null;
-  /** It belongs to the unit of this program. */
-  readonly isOwn?: true;
-  /** The service of systemd that starts it, of the system or of a user. */
-  readonly service?: { readonly name: string; readonly isUsers: boolean };
 }
 
 /** The unit of this program. */
@@ -61,7 +48,7 @@ export interface NodeAccess {
  * @throws {HangingError}
  */
 export async function readSoundSystem(options: SoundOptions = {}): Promise<SoundSystem> {
-  const { root = "", run = linesOf } = options;
+  const { root = "", run = outputLines } = options;
   const links = await run(PROGRAMS.find, [
     `${root}/sys/class/sound`,
     ...["-maxdepth", "1", "-name", "card*", "-printf", "%f %l\\n"],
@@ -85,7 +72,7 @@ export async function readSoundSystem(options: SoundOptions = {}): Promise<Sound
  * CPU on a PC.
  */
 export async function readSoundNodes(options: SoundOptions = {}): Promise<ReadonlySet<string>> {
-  const { root = "", run = linesOf } = options;
+  const { root = "", run = outputLines } = options;
   const lines = await run(PROGRAMS.find, [
     ...[`${root}/dev/snd`, `${root}/sys/class/sound`, "-maxdepth", "1"],
     ...["(", "-name", "pcmC*c", "-o", "-name", "card*", ")"],
@@ -100,7 +87,7 @@ export async function readNodeAccess(
   options: SoundOptions = {},
 ): Promise<NodeAccess | null> {
   const path = nodePath(card, device);
-  const { root = "", run = linesOf } = options;
+  const { root = "", run = outputLines } = options;
   const [line] = await run(PROGRAMS.find, [
     `${root}${path}`,
     "-printf",
@@ -131,7 +118,7 @@ export async function readHolders(
 
 /** Process ids from the links in /proc/PID/fd; only root sees those of other users. */
 async function openersOf(device: CaptureDevice | null, options: SoundOptions): Promise<string[]> {
-  const { root = "", run = linesOf } = options;
+  const { root = "", run = outputLines } = options;
   const node = device === null ? "/dev/snd/pcmC*c" : nodePath(device.card, device.device);
   const links = await run(PROGRAMS.find, [
     ...[`${root}/proc`, "-maxdepth", "3", "-path", `${root}/proc/[0-9]*/fd/*`],
@@ -173,7 +160,7 @@ async function nameProcesses(
  * process does not say.
  */
 async function groupsOf(thread: string, options: SoundOptions): Promise<string[]> {
-  const { root = "", run = linesOf } = options;
+  const { root = "", run = outputLines } = options;
   const [path] = await run(PROGRAMS.grep, [
     ...["-rslx", "--include=cgroup.threads", "--include=tasks"],
     ...["-e", thread, `${root}/sys/fs/cgroup`],
@@ -201,7 +188,7 @@ function nodePath(card: number, device: number): string {
  * are no names.
  */
 async function readFiles(
-  { root = "", run = linesOf }: SoundOptions,
+  { root = "", run = outputLines }: SoundOptions,
   pattern: string,
   paths: readonly string[],
   names: readonly string[] = [],
@@ -229,7 +216,7 @@ async function readFiles(
 /**
  * Runs a program. @returns the lines of its standard output, whatever the exit code is: that a folder does not exist is an answer, too.
  */
-export async function linesOf(command: string, args: readonly string[]): Promise<string[]> {
+export async function outputLines(command: string, args: readonly string[]): Promise<string[]> {
   const { stdout } = await outputOf(command, args, { env: { LC_ALL: "C" } });
   return new TextDecoder().decode(stdout).split("\n").filter((line) => line !== "");
 }

@@ -81,8 +81,6 @@ export class ChunkWriter {
   #pageMs = 0;
   /** Sound that was pushed until then is synced, or a sync for it has been requested. */
   #syncedMs = 0;
-  /** A step that hangs on a dead disk when the service ends. Nothing waits for it any longer. */
-  #abandoned: Promise<unknown> | null = null;
 
   constructor(
     spool: Spool,
@@ -139,7 +137,7 @@ export class ChunkWriter {
   async finish(): Promise<void> {
     const giveUpMs = this.#clock.monotonicMs() + LAST_TRIES_MS;
     const finished = new AbortController();
-    const work = this.#writes.finish(giveUpMs)
+    this.#writes.finish(giveUpMs)
       .then(() => this.#syncs.finish(giveUpMs))
       .then(() => {
         this.#abandonParts();
@@ -147,7 +145,6 @@ export class ChunkWriter {
       });
     // The writer waits no longer for a disk that is slow or hangs than for one that fails.
     await this.#clock.sleep(LAST_TRIES_MS + 500, finished.signal);
-    if (!finished.signal.aborted) this.#abandoned = work;
     if (this.#writes.waiting.length > 0) this.#lost();
   }
 

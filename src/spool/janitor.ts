@@ -57,9 +57,6 @@ const DISBELIEF_MS = 86_400_000;
 /** After this many files that cannot be deleted a pass gives up: the disk is the problem. */
 const MAX_STUCK = 10;
 
-/** Why an undelivered chunk was removed: causes of gaps, as gaps.jsonl has them. */
-type LossCause = "evicted" | "expired";
-
 interface Losses {
   chunks: number;
   bytes: number;
@@ -310,7 +307,7 @@ export class Janitor {
   }
 
   /** Counts, logs and declares what was removed: in gaps.jsonl it is one gap, from the first chunk to the last. */
-  async #report(dir: ChunkDir, losses: Losses, cause: LossCause): Promise<void> {
+  async #report(dir: ChunkDir, losses: Losses, cause: "evicted" | "expired"): Promise<void> {
     if (losses.chunks === 0) return;
     this.#status.chunksLost(losses);
     this.#status.evicted(dir, losses.seconds);

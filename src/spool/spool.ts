@@ -368,15 +368,17 @@ export class Spool {
    * @param sizeBytes if it is known.
    */
   async markUploaded(fileName: string, sizeBytes?: number): Promise<boolean> {
-    const isMoved =
-      await (this.keepsDelivered
-        ? this.#move("outbox", fileName, "uploaded", sizeBytes)
-        : this.#deleteDelivered("outbox", fileName));
+    const isMoved = await this.#fileDelivered("outbox", fileName, sizeBytes);
     if (++this.#unsynced >= FILED_AT_ONCE) this.syncUploaded();
     return isMoved;
   }
 
-  async #deleteDelivered(dir: "outbox" | "rejected", fileName: string): Promise<boolean> {
+  async #fileDelivered(
+    dir: "outbox" | "rejected",
+    fileName: string,
+    sizeBytes?: number,
+  ): Promise<boolean> {
+    if (this.keepsDelivered) return await this.#move(dir, fileName, "uploaded", sizeBytes);
     const isDeleted = await this.#inTurn(async () => {
       const folder = this.#folders[dir];
       const path = this.path(dir, fileName);
@@ -410,11 +412,7 @@ export class Spool {
    * chunk was gone already, and is forgotten.
    */
   async markRejectedUploaded(fileName: string, sizeBytes?: number): Promise<boolean> {
-    const isMoved =
-      await (this.keepsDelivered
-        ? this.#move("rejected", fileName, "uploaded", sizeBytes)
-        : this.#deleteDelivered("rejected", fileName));
-    if (!isMoved) return false;
+    if (!await this.#fileDelivered("rejected", fileName, sizeBytes)) return false;
     const reason = reasonPath(this.path("rejected", fileName));
     // A reason that is left is deleted when it expires.
     await this.#syncMove("rejected", this.keepsDelivered ? "uploaded" : "rejected")

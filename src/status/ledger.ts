@@ -2,6 +2,18 @@
 // gap. Pure: it receives the times of recorded sound and returns the gaps. It counts whole microseconds, so
 // that rounding loses nothing.
 
+import type { ProblemCode } from "./problems.ts";
+
+/** Why sound is missing, besides the codes of problems; the reference says what each means. */
+export const GAP_CAUSES = [
+  ...["starting", "stopping", "schedule_end", "outside_schedule", "paused"] as const,
+  ...["settings_changed", "microphone_changed", "channel_changed"] as const,
+  ...["overrun", "late", "stream_damaged", "evicted", "expired"] as const,
+  ...["machine_restarted", "program_killed", "not_running", "unknown"] as const,
+] as const;
+
+export type GapCause = typeof GAP_CAUSES[number] | ProblemCode;
+
 export interface Gap {
   /** Monotonic milliseconds. */
   readonly startMs: number;

@@ -154,7 +154,7 @@ export const problems = {
     "microphone_busy",
     (
       name: string,
-      holders: readonly HolderFacts[] = [],
+      holders: readonly Holder[] = [],
     ) => ({
       message: `The microphone ${name} is in use by ` +
         (holders.length === 0
@@ -482,11 +482,17 @@ function roughly(ms: number): string {
   return hours < 48 ? `about ${Math.round(hours)} hours` : `about ${Math.round(hours / 24)} days`;
 }
 
-/** A process that has a microphone open, and the service of systemd that starts it. */
-interface HolderFacts {
+/** A process that has a microphone open. */
+export interface Holder {
   readonly pid: number;
+  /**
+   * Its short name from /proc/PID/comm; if that is hidden (ProtectProc= of systemd), the unit that it
+   * belongs to; null if this user may see neither.
+   */
   readonly program: string | null;
+  /** It belongs to the unit of this program. */
   readonly isOwn?: true;
+  /** The service of systemd that starts it, of the system or of a user. */
   readonly service?: { readonly name: string; readonly isUsers: boolean };
 }
 
@@ -497,7 +503,7 @@ const SOUND_SERVERS: readonly (readonly [RegExp, string])[] = [
 ];
 
 /** How to get a microphone back from the processes that have it open, for good. */
-function stopHolders(holders: readonly HolderFacts[]): string {
+function stopHolders(holders: readonly Holder[]): string {
   if (holders.length === 0) return "Find it with sudo fuser -v /dev/snd/* and stop it";
   const foreign = holders.filter(({ isOwn }) => isOwn !== true);
   return foreign.length === 0
@@ -506,7 +512,7 @@ function stopHolders(holders: readonly HolderFacts[]): string {
     : foreign.map(stopHolder).filter((fix, i, all) => all.indexOf(fix) === i).join("; ");
 }
 
-function stopHolder({ pid, program, service }: HolderFacts): string {
+function stopHolder({ pid, program, service }: Holder): string {
   const known = [program ?? "", service?.name ?? ""];
   const [, server] = SOUND_SERVERS.find(([name]) => known.some((text) => name.test(text))) ?? [];
   const isUsers = service?.isUsers ?? server !== undefined;

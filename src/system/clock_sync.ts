@@ -2,7 +2,7 @@
 // time in the past, and its UTC is wrong until a time server answers. This module waits for that. It
 // never acts on it: others correct the times of waiting chunks and decide what has expired.
 
-import { outputOf } from "./child.ts";
+import { isMissing, outputOf } from "./child.ts";
 import type { Clock } from "./clock.ts";
 import type { Logger } from "./log.ts";
 import { exists } from "./disk.ts";
@@ -104,9 +104,7 @@ export async function probeSystem(): Promise<boolean | null> {
     const { stdout } = await outputOf(PROGRAMS.timedatectl, args);
     return new TextDecoder().decode(stdout).trim() === "yes";
   } catch (error) {
-    const missing = error instanceof Deno.errors.NotFound ||
-      error instanceof Deno.errors.NotCapable;
-    return missing ? null : false;
+    return isMissing(error) ? null : false;
   }
 }
 

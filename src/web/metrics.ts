@@ -55,17 +55,14 @@ export function collectMetrics(view: StatusView): MetricFamily[] {
     "How often a connected microphone delivered no sound for 10 s.",
     report.microphone_stalls_total,
   );
-  const levels: [number, Labels][] = [];
-  if (typeof chunk?.peak_dbfs === "number") levels.push([chunk.peak_dbfs, { measure: "peak" }]);
-  if (typeof chunk?.rms_dbfs === "number") levels.push([chunk.rms_dbfs, { measure: "rms" }]);
-  if (typeof chunk?.noise_floor_dbfs === "number") {
-    levels.push([chunk.noise_floor_dbfs, { measure: "noise_floor" }]);
-  }
-  const clipped = chunk?.clipped_share;
+  const levels = (["peak", "rms", "noise_floor"] as const).flatMap((measure) => {
+    const dbfs = chunk?.[`${measure}_dbfs`] ?? null;
+    return dbfs === null ? [] : [[dbfs, { measure }] satisfies [number, Labels]];
+  });
   metrics.gauge(
     "last_chunk_clipped_ratio",
     "Share of the samples of the last chunk at full scale.",
-    typeof clipped === "number" ? [[clipped]] : [],
+    chunk?.clipped_share ?? [],
   );
   metrics.gauge("last_chunk_level_dbfs", "Loudness of the last chunk, dB of full scale.", levels);
 

@@ -10,6 +10,9 @@ import {
 import { join } from "@std/path/join";
 import { wipeStep } from "../../src/commands/install_take.ts";
 import { loadConfig } from "../../src/config/config.ts";
+import { fileSteps } from "../../src/commands/install.ts";
+import { makePlan } from "../../src/commands/install_plan.ts";
+import { carryOut } from "../../src/commands/install_steps.ts";
 import { makeRoot } from "../fixtures/installed_system.ts";
 
 const FILE = `point_id: 11111111-1111-4111-8111-111111111111
@@ -86,6 +89,22 @@ Deno.test("what a link in place of the file leads to is not wiped", async () => 
   await apply();
   assertEquals(await Array.fromAsync(Deno.readDir(dir)), []);
   await Deno.remove(dir);
+});
+
+Deno.test("a file that is taken again at every boot, as its card cannot be written, changes nothing the second time", async () => {
+  await using board = await booted(FILE);
+  const { root, executable } = board.system;
+  const facts = { hasDropIn: false, hasPackage: false, hasCopy: false, isUpdate: false };
+  const boot = async () => {
+    const options = { root, set: [], env: {}, dryRun: false, executable, take: board.take };
+    const plan = await makePlan(options);
+    assert(plan !== null);
+    const steps = await fileSteps(options, facts, plan);
+    return await carryOut(steps, { dryRun: false, print: () => {} });
+  };
+  assertEquals([await boot(), await boot(), await boot()], [true, false, false]);
+  await Deno.writeTextFile(board.take, FILE.replace("a-secret", "another"));
+  assertEquals(await boot(), true, "a new token");
 });
 
 Deno.test("ids that the file does not give are those of the board: others on another board, the same ones again", async () => {

@@ -17,10 +17,22 @@ async function updating(name: string | null) {
   const ran: string[] = [];
   return {
     ran,
-    wait: (decide: () => Promise<void>) =>
-      awaitDecision(system.root, () => {}, async (command) => {
-        ran.push(command.slice(1).join(" "));
-        await decide();
+    /** @param states of the service and of the judge, second by second; the last ones stay. */
+    wait: (decide: () => Promise<void>, states: (readonly [string, string])[] = []) =>
+      awaitDecision(system.root, () => {}, {
+        run: async (command) => {
+          ran.push(command.slice(1).join(" "));
+          await decide();
+        },
+        stateOf: (unit) => {
+          const [service, judge] = states[0] ?? ["inactive", "inactive"];
+          return Promise.resolve(unit === "recorder-agent.service" ? service : judge);
+        },
+        second: () => {
+          ran.push("a second");
+          if (states.length > 1) states.shift();
+          return Promise.resolve();
+        },
       }),
     decide: () => Deno.remove(path),
     [Symbol.asyncDispose]: () => system[Symbol.asyncDispose](),
@@ -57,6 +69,27 @@ Deno.test("install refuses to replace a program that stays on trial, and says ho
   assertMatch(error.message, /the service is stopped.*systemctl start.*sudo rm .*\/trial$/);
   const failed = () => Promise.reject(new Error("no bus"));
   assertMatch((await assertRejects(() => update.wait(failed), Error)).message, /no bus/);
+});
+
+Deno.test("install waits while an upgrade has stopped the judge, starts it not itself, and waits for what is on trial then", async () => {
+  await using update = await updating("trial");
+  let left = 2;
+  const decide = () => --left === 0 ? update.decide() : Promise.reject(new Error("canceled"));
+  const upgrading = ["active", "inactive"] as const;
+  await update.wait(decide, [upgrading, upgrading, ["activating", "activating"]]);
+  assertEquals(update.ran, [STARTED, "a second", "a second", STARTED]);
+});
+
+Deno.test("an upgrade that never ends, or that ends the trial, does not hold install", async () => {
+  await using update = await updating("trial");
+  const canceled = () => Promise.reject(new Error("canceled"));
+  const error = await assertRejects(() => update.wait(canceled, [["active", "inactive"]]), Error);
+  assertMatch(error.message, /must be decided first: canceled/);
+  assertEquals(update.ran.filter((command) => command === STARTED).length, 1);
+  await update.wait(async () => {
+    await update.decide();
+    throw new Error("canceled");
+  }, [["active", "inactive"]]);
 });
 
 Deno.test("a power cut in an update is followed by a trial, with what was accepted last as the way back", async () => {

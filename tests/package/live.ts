@@ -67,17 +67,28 @@ ${RECORDS}`);
 }
 
 async function replaceDuringTrial(till: LiveSystem): Promise<void> {
+  // A setup that waits for the end of the trial waits for that of the package that replaces the one on trial, too.
   const said = await till.run(`${install(DEAF)}
 ${until("NOT recording")}
+rm -f ${BOOT}/*
+echo 'chunk_seconds: 50' > ${BOOT}/recorder-agent.yaml
+systemctl start --no-block recorder-agent-setup
+${untilIs(`${BOOT}/recorder-agent.txt`, "An earlier update is on trial.*")}
 ${install(THIRD)}
 ${untilIs(`${UPDATES}/trial`, "before=.*")}
 cat ${UPDATES}/trial
 head -c 4 /usr/bin/recorder-agent.old | tail -c 3; echo
 systemctl start --wait recorder-agent-update
 ls ${UPDATES}
+timeout 300 sh -c 'until systemctl show recorder-agent-setup -P ActiveState | grep -qx inactive; do sleep 0.2; done'
+grep '^chunk_seconds' /etc/recorder-agent/config.yaml
 ${RECORDS}`);
-  assertMatch(said, new RegExp(`to=${THIRD}\nheard=yes\nbefore=.+\nheard=yes\nELF\n$`));
+  assertMatch(
+    said,
+    new RegExp(`to=${THIRD}\nheard=yes\nbefore=.+\nheard=yes\nELF\nchunk_seconds: 50\n$`),
+  );
   console.log("✔ a package that replaces one on trial: the accepted program stays the way back");
+  console.log("✔ a setup that waits for the end of a trial is not ended by that package");
 }
 
 async function installAgain(till: LiveSystem): Promise<void> {
@@ -108,13 +119,19 @@ printf '%s\\n' 'chunk_seconds: 40' 'ingest_token: another-token' > ${BOOT}/recor
 mount --bind ${BOOT} ${BOOT}
 mount -o remount,bind,ro ${BOOT}
 systemctl start recorder-agent-setup
+first=$(systemctl show recorder-agent -P InvocationID)
+systemctl start recorder-agent-setup
+[ "$(systemctl show recorder-agent -P InvocationID)" = "$first" ]
+systemctl stop recorder-agent
+systemctl start recorder-agent-setup
+systemctl is-active -q recorder-agent
 ls ${BOOT}
 cat /etc/recorder-agent/token
 grep '^chunk_seconds' /etc/recorder-agent/config.yaml
 umount ${BOOT}
 rm ${BOOT}/*`);
   assertEquals(left, "recorder-agent.yaml\nanother-token\nchunk_seconds: 40\n");
-  console.log("✔ a card that cannot be written: the settings are taken, the file stays");
+  console.log("✔ a card that cannot be written: the settings are taken once, the file stays");
 }
 
 /** The kernel has no LED here: a folder stands in for it. */

@@ -17,9 +17,15 @@ import { DEAF_PROGRAM, live, LIVE_VERSIONS } from "./live.ts";
 
 const SOURCE = new URL("../..", import.meta.url).pathname;
 const NEEDED = "dbus,ffmpeg,procps,systemd,systemd-sysv,udev,ca-certificates,gnupg,apt-utils";
-/** What is installed; debootstrap cannot order the packages of Ansible in Debian 13. */
+/**
+ * What is installed; debootstrap cannot order the packages of Ansible in Debian 13, and does not find
+ * python3-cffi-backend, which others need under another name.
+ */
 const SYSTEMS = {
-  debian12: { suite: "bookworm", packages: `${NEEDED},ansible-core,python3-apt` },
+  debian12: {
+    suite: "bookworm",
+    packages: `${NEEDED},ansible-core,python3-apt,python3-cffi-backend`,
+  },
   debian13: { suite: "trixie", packages: NEEDED },
 } as const;
 const VERSIONS = ["0.9.1", "0.9.2"] as const;

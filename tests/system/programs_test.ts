@@ -5,7 +5,7 @@ import { PROGRAMS } from "../../src/system/programs.ts";
 Deno.test("no program is looked up in PATH: each is started by the path that the table names", async () => {
   for (const [name, path] of Object.entries(PROGRAMS)) assertMatch(path, /^\/usr\//, name);
   const sources = new URL("../../src/", import.meta.url);
-  const starts = /\b(?:outputOf|spawnBound|linesOf|runProgram|Deno\.Command)\(\s*\[?"(?!\/)/;
+  const starts = /\b(?:outputOf|spawnBound|outputLines|runProgram|Deno\.Command)\(\s*\[?"(?!\/)/;
   for await (const folder of Deno.readDir(sources)) {
     if (!folder.isDirectory) continue;
     for await (const { name } of Deno.readDir(new URL(`${folder.name}/`, sources))) {
