@@ -231,6 +231,11 @@ export async function checkService(unit: Unit | null, config: Config | null): Pr
       failed(name, "does not start at boot", `sudo systemctl enable ${SERVICE}`),
     );
   }
+  if (unit.SubState === "start" && unit.NRestarts === "0") {
+    const fix = "Wait and repeat the check: it reads all recordings when it starts";
+    found.push(warning(name, "is starting", fix));
+    return [...found, ...skippedAll(["health"], config === null ? "configuration" : name)];
+  }
   if (unit.ActiveState !== "active") {
     found.push(
       failed(

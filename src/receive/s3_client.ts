@@ -183,13 +183,14 @@ export class S3Client implements Disposable {
   async #request(request: S3Request): Promise<Answer> {
     using over = deadline(this.#limits.requestMs);
     const { clock } = this.#options;
+    const sizeBytes = request.body?.length ?? 0;
     for (const pauseMs of [...PAUSES_MS, null]) {
       const begunMs = clock.monotonicMs();
       const ended = (kind: Outcome["kind"]) =>
-        this.turns.ended({ kind, begunMs, endedMs: clock.monotonicMs() });
+        this.turns.ended({ kind, begunMs, endedMs: clock.monotonicMs(), sizeBytes });
       try {
         const answer = await this.#attempt(request, over.signal);
-        ended("done");
+        ended(request.name === "" ? "other" : "done"); // a listing takes long in any store
         return answer;
       } catch (error) {
         const isLater = error instanceof S3Failure && error.kind === "later" && !error.isFull;

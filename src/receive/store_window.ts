@@ -14,6 +14,8 @@ const FIRST = 8;
 export const MOST = 64;
 /** A chunk takes three requests: with the wait for a turn, its sender must have an answer within 30 s. */
 const SLOW_MS = 3000;
+/** What the line takes of a large chunk is not slow. */
+const BYTES_PER_MS = 1000;
 
 /** What became of a request. */
 export interface Outcome {
@@ -22,6 +24,8 @@ export interface Outcome {
   /** Monotonic, ms. */
   readonly begunMs: number;
   readonly endedMs: number;
+  /** What was sent; default 0. */
+  readonly sizeBytes?: number;
 }
 
 export class StoreWindow {
@@ -35,10 +39,10 @@ export class StoreWindow {
   }
 
   /** @param inFlight with this request: a window that is not used up does not grow. */
-  ended({ kind, begunMs, endedMs }: Outcome, inFlight: number): void {
+  ended({ kind, begunMs, endedMs, sizeBytes = 0 }: Outcome, inFlight: number): void {
     if (kind === "other" || begunMs < this.#shrunkMs) return;
     if (kind === "failed") this.#shrink(1 / 2, endedMs);
-    else if (endedMs - begunMs > SLOW_MS) this.#shrink(3 / 4, endedMs);
+    else if (endedMs - begunMs > SLOW_MS + sizeBytes / BYTES_PER_MS) this.#shrink(3 / 4, endedMs);
     else if (inFlight >= this.limit) {
       const step = this.#state === "opening" ? 1 : 1 / this.#limit;
       this.#limit = Math.min(MOST, this.#limit + step);

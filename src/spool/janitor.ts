@@ -193,9 +193,8 @@ export class Janitor {
       : Math.max(this.#oldSoughtMs[dir], this.#startedMs) + COUNT_ALL_MS;
     if (nowMs < dueMs) return;
     this.#oldSoughtMs[dir] = nowMs;
-    for (const fileName of await this.#spool.recount(dir, isOld)) {
-      const name = parseChunkName(fileName);
-      if (name !== null) await this.#remove(dir, name, losses);
+    for (const name of await this.#spool.recount(dir, isOld)) {
+      await this.#remove(dir, name, losses);
     }
   }
 

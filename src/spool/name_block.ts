@@ -1,6 +1,5 @@
-// A block: chunk names in order, in one piece of memory: 32 bytes for each, or 56 in a block with a
-// provisional name. The memory is never much larger than the names in it. Its owner says when a block is
-// divided. Pure.
+// A block: up to 2048 chunk names in order, in one piece of memory: 32 bytes for each, or 56 in a block
+// with a provisional name. Its owner divides a block that is full. Pure.
 
 import { type ChunkName, compareChunkNames } from "../chunk/chunk_name.ts";
 
@@ -14,22 +13,29 @@ const [START, DURATION, BOOT_US, SEEN, BOOT_ID] = [0, 1, 4, 5, 6] as const;
 const [KEY, KEY_END] = [16, 32];
 /** Means "none" as a number that is never negative. */
 const NONE = -1;
-/** The memory grows by this many names. */
-const GROWS_BY = 32;
+/**
+ * A block has memory for this many: 64 kB, which glibc takes from the system and returns by itself (under
+ * the thresholds of the unit). What no name has used yet takes no real memory.
+ */
+const NAMES_IN_BLOCK = 2048;
 
 export class NameBlock {
   #size = 0;
   #nameBytes = NAME_BYTES;
-  #bytes = new Uint8Array(0);
+  #bytes = new Uint8Array(NAMES_IN_BLOCK * NAME_BYTES);
   /** The same memory. */
-  #numbers = new Float64Array(0);
+  #numbers = new Float64Array(this.#bytes.buffer);
 
   /** How many names there are. */
   get size(): number {
     return this.#size;
   }
 
-  /** What the names need, without the little memory that is kept free for more. */
+  get isFull(): boolean {
+    return this.#size === NAMES_IN_BLOCK;
+  }
+
+  /** What the names need. */
   get bytes(): number {
     return this.#size * this.#nameBytes;
   }
@@ -89,9 +95,9 @@ export class NameBlock {
     return null;
   }
 
+  /** Inserts a name into a block that is not full. */
   insert(index: number, name: ChunkName): void {
     if (name.provisional !== undefined) this.#widen();
-    if (this.bytes === this.#bytes.length) this.#store(this.#bytes, GROWS_BY);
     this.#bytes.copyWithin(this.#at(index + 1), this.#at(index), this.bytes);
     this.#size++;
     const at = this.#at(index) / NUMBER_BYTES;
@@ -107,7 +113,6 @@ export class NameBlock {
   remove(index: number): void {
     this.#bytes.copyWithin(this.#at(index), this.#at(index + 1), this.bytes);
     this.#size--;
-    if (this.bytes < this.#bytes.length / 2) this.#store(this.#bytes.subarray(0, this.bytes));
   }
 
   /** Moves the names from this index on into a new block. */
@@ -121,9 +126,9 @@ export class NameBlock {
     return later;
   }
 
-  /** Moves the names into new memory, with room for more. */
-  #store(names: Uint8Array, more = 0): void {
-    this.#bytes = new Uint8Array(names.length + more * this.#nameBytes);
+  /** Moves names into new memory. */
+  #store(names: Uint8Array): void {
+    this.#bytes = new Uint8Array(NAMES_IN_BLOCK * this.#nameBytes);
     this.#bytes.set(names);
     this.#numbers = new Float64Array(this.#bytes.buffer);
   }
@@ -132,7 +137,7 @@ export class NameBlock {
     if (this.#nameBytes === WIDE_BYTES) return;
     const plain = this.#bytes;
     this.#nameBytes = WIDE_BYTES;
-    this.#store(new Uint8Array(0), this.#size);
+    this.#store(new Uint8Array(0));
     this.#numbers.fill(NONE);
     for (let index = 0; index < this.#size; index++) {
       const at = index * NAME_BYTES;

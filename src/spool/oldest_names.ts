@@ -6,9 +6,6 @@
 import type { ChunkName } from "../chunk/chunk_name.ts";
 import { NAME_BYTES, NameBlock } from "./name_block.ts";
 
-/** To add or remove a name, those after it in its block move: 8 kB. */
-const NAMES_IN_BLOCK = 256;
-
 export class OldestNames {
   readonly #limitBytes: number;
   /** In order. None is empty, unless there is no name. */
@@ -38,7 +35,7 @@ export class OldestNames {
     let block = this.#block(at);
     let index = block.indexOf(name);
     if (block.has(index, name)) return;
-    if (block.size >= NAMES_IN_BLOCK) {
+    if (block.isFull) {
       // Names often come in order: then a block stays full.
       const half = index === block.size ? index : block.size >>> 1;
       const later = block.split(half);

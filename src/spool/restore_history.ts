@@ -1,7 +1,7 @@
 // Restores today's history from before this start out of the spool: chunks by their names, and the
 // declared gaps. Nothing depends on it: what cannot be read is not shown.
 
-import { CHUNK_DIRS, type ChunkName, parseChunkName } from "../chunk/chunk_name.ts";
+import { CHUNK_DIRS, type ChunkName } from "../chunk/chunk_name.ts";
 import type { Spool } from "./spool.ts";
 import { readLastGaps } from "../status/gap_log.ts";
 import type { Heard, History } from "../status/history.ts";
@@ -21,9 +21,7 @@ export async function restoreHistory(
     for (const dir of CHUNK_DIRS) {
       const wanted = (name: ChunkName) =>
         endMs(name) > midnightMs && name.startUnixUs / 1000 < beforeMs;
-      for (const fileName of await spool.recount(dir, wanted)) {
-        const name = parseChunkName(fileName);
-        if (name === null) continue;
+      for (const name of await spool.recount(dir, wanted)) {
         // By the key: a chunk may be delivered between two listings.
         heard.set(name.key, { startMs: name.startUnixUs / 1000, endMs: endMs(name) });
       }

@@ -3,7 +3,7 @@
 
 import type { Boot } from "../system/clock_sync.ts";
 import type { Clock } from "../system/clock.ts";
-import { CHUNK_DIRS, type ChunkDir, type ChunkName, parseChunkName } from "../chunk/chunk_name.ts";
+import { CHUNK_DIRS, type ChunkDir, type ChunkName, formatChunkName } from "../chunk/chunk_name.ts";
 import type { Spool } from "./spool.ts";
 
 /**
@@ -57,15 +57,14 @@ export async function retimeChunks(
   const count = { retimed: 0, busy: 0 };
   for (const dir of CHUNK_DIRS) {
     let endUnixUs = -Infinity;
-    for (const fileName of await spool.recount(dir, (name) => retimed(name, now) !== null)) {
-      const name = parseChunkName(fileName);
-      let better = name === null ? null : retimed(name, now);
+    for (const name of await spool.recount(dir, (name) => retimed(name, now) !== null)) {
+      let better = retimed(name, now);
       if (better === null) continue;
       if (Math.abs(better.startUnixUs - endUnixUs) < JOIN_US) {
         better = { ...better, startUnixUs: endUnixUs };
       }
       endUnixUs = better.startUnixUs + better.durationUs;
-      if (!await renameIfPossible(spool, dir, fileName, better)) count.busy++;
+      if (!await renameIfPossible(spool, dir, formatChunkName(name), better)) count.busy++;
       else if (better.provisional === undefined) count.retimed++;
     }
   }

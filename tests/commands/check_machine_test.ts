@@ -60,6 +60,14 @@ Deno.test("a service that does not run fails once, and its health is skipped", a
   ]);
 });
 
+Deno.test("a service that starts for the first time has not failed; one that was restarted has", async () => {
+  const starting = { ...STOPPED, SubState: "start", NRestarts: "0" };
+  const health = "health skipped because of service";
+  assertEquals(inShort(await checkService(starting, CONFIG)), ["service warning", health]);
+  const again = { ...starting, NRestarts: "1" };
+  assertEquals(inShort(await checkService(again, CONFIG)), ["service failed", health]);
+});
+
 Deno.test("the state of the unit is reported without a configuration, too; only its health is skipped", async () => {
   const dead = { ...STOPPED, ActiveState: "failed", SubState: "failed", NRestarts: "12" };
   const [service] = await checkService(dead, null);

@@ -67,28 +67,17 @@ ${RECORDS}`);
 }
 
 async function replaceDuringTrial(till: LiveSystem): Promise<void> {
-  // A setup that waits for the end of the trial waits for that of the package that replaces the one on trial, too.
   const said = await till.run(`${install(DEAF)}
 ${until("NOT recording")}
-rm -f ${BOOT}/*
-echo 'chunk_seconds: 50' > ${BOOT}/recorder-agent.yaml
-systemctl start --no-block recorder-agent-setup
-${untilIs(`${BOOT}/recorder-agent.txt`, "An earlier update is on trial.*")}
 ${install(THIRD)}
 ${untilIs(`${UPDATES}/trial`, "before=.*")}
 cat ${UPDATES}/trial
 head -c 4 /usr/bin/recorder-agent.old | tail -c 3; echo
 systemctl start --wait recorder-agent-update
 ls ${UPDATES}
-timeout 300 sh -c 'until systemctl show recorder-agent-setup -P ActiveState | grep -qx inactive; do sleep 0.2; done'
-grep '^chunk_seconds' /etc/recorder-agent/config.yaml
 ${RECORDS}`);
-  assertMatch(
-    said,
-    new RegExp(`to=${THIRD}\nheard=yes\nbefore=.+\nheard=yes\nELF\nchunk_seconds: 50\n$`),
-  );
+  assertMatch(said, new RegExp(`to=${THIRD}\nheard=yes\nbefore=.+\nheard=yes\nELF\n$`));
   console.log("✔ a package that replaces one on trial: the accepted program stays the way back");
-  console.log("✔ a setup that waits for the end of a trial is not ended by that package");
 }
 
 async function installAgain(till: LiveSystem): Promise<void> {

@@ -89,6 +89,8 @@ Deno.test("a failure halves the window once a round, a slow answer takes a quart
   assertEquals(window.limit, 4, "a wrong key says nothing about the load");
   window.ended({ kind: "done", begunMs: 130, endedMs: 3200 }, 4);
   assertEquals(window.limit, 3);
+  window.ended({ kind: "done", begunMs: 3300, endedMs: 15_000, sizeBytes: 9_000_000 }, 1);
+  assertEquals(window.limit, 3, "a large chunk takes its time");
   for (let request = 0; request < 20; request++) fail(4000 + request, 4000 + request);
   assertEquals(window.limit, 1);
   // Now it grows by one a round.

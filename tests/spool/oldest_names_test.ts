@@ -55,6 +55,8 @@ function insert(names: ChunkName[], name: ChunkName): void {
 function drain(oldest: OldestNames): ChunkName[] {
   const held: ChunkName[] = [];
   for (let name = oldest.find(any); name !== null; name = oldest.find(any)) {
+    const last = held.at(-1);
+    assert(last === undefined || textOf(last) < textOf(name), "forgotten, and in order");
     held.push(name);
     oldest.forget(name);
   }
@@ -122,6 +124,27 @@ Deno.test("the held names are always the oldest of a sorted list, whatever comes
         assertEquals(found.map(formatChunkName), behind.map(formatChunkName));
       }
     }
+  }
+});
+
+Deno.test("among thousands of names each is found and forgotten, whether they came in order or not", () => {
+  const random = seededRandom(3);
+  const names = sorted(Array.from({ length: 7000 }, nameMaker(random, 1e9)));
+  for (const order of [names, names.toReversed(), names.toSorted(() => random() - 0.5)]) {
+    const oldest = new OldestNames(20_000);
+    for (const name of order) oldest.offer(name);
+    for (const name of order.slice(0, 100)) oldest.offer(name); // held already
+    for (const [index, name] of names.entries()) {
+      if (index % 500 !== 3) continue;
+      assertEquals(oldest.findKey(name.key), name);
+      assertEquals(oldest.inOrder(name).next().value, names[index + 1]);
+      oldest.forget(name);
+      assertEquals(oldest.findKey(name.key), null);
+      assertEquals(oldest.inOrder(name).next().value, names[index + 1]);
+    }
+    const left = names.filter((_, index) => index % 500 !== 3);
+    assertEquals(oldest.inOrder().map(textOf).toArray(), left.map(textOf));
+    assertEquals(drain(oldest), left);
   }
 });
 

@@ -140,8 +140,8 @@ Deno.test("a chunk that a person replaced with another is noticed, although the 
   const { spool } = temp;
   const [first = ""] = chunksIn(spool, "uploaded");
   await Deno.remove(spool.path("uploaded", first));
-  const name = formatChunkName(chunkAt(NOON, 60));
-  await Deno.writeFile(spool.path("uploaded", name), new Uint8Array(1000));
+  const name = chunkAt(NOON, 60);
+  await Deno.writeFile(spool.path("uploaded", formatChunkName(name)), new Uint8Array(1000));
   assertEquals(await spool.recount("uploaded", ({ durationUs }) => durationUs === 60e6), [name]);
   assertEquals(spool.tally.uploaded, { files: 3, bytes: 1200, durationUs: 62e6 });
 });

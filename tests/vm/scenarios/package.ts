@@ -66,10 +66,10 @@ async function longestPauseS(rig: Rig, sinceUnixS: number): Promise<number> {
     60_000 * SLOWEST,
     "the chunk of now",
   );
-  const chunks = inOrder(ingest.chunks).filter((chunk) => endS(chunk) > sinceUnixS - 30);
-  const pauses = chunks.slice(1).map((chunk, at) => {
-    const before = chunks[at];
-    return before === undefined ? 0 : startS(chunk) - endS(before);
+  const chunks = inOrder(ingest.chunks);
+  const pauses = chunks.flatMap((chunk, at) => {
+    const before = chunks[at - 1];
+    return before === undefined || startS(chunk) < sinceUnixS ? [] : [startS(chunk) - endS(before)];
   });
   return Math.max(0, ...pauses);
 }

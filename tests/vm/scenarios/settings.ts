@@ -63,7 +63,8 @@ async function reload(rig: Rig, report: Report): Promise<void> {
     "the chunk of now",
   );
 
-  const chunks = inOrder(rig.ingest.chunks).filter((chunk) => startS(chunk) >= first.unixS - 5);
+  // What was recorded before the replug ended before it.
+  const chunks = inOrder(rig.ingest.chunks).filter((chunk) => endS(chunk) > first.unixS);
   const streams = [...new Set(chunks.map((chunk) => tagOf(chunk, "STREAM_ID")))];
   const [one = [], other = []] = streams.map((id) =>
     chunks.filter((chunk) => tagOf(chunk, "STREAM_ID") === id)
