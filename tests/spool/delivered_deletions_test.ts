@@ -67,3 +67,12 @@ Deno.test("with keep_delivered_days 0 the next start knows the last chunk, thoug
   await Deno.writeTextFile(`${temp.dir}/last_deleted`, "nonsense");
   assertEquals((await temp.reopen()).latest("boot")?.key, next.key);
 });
+
+Deno.test("only the deletion of a delivered chunk is counted as one", async () => {
+  await using temp = await TempSpool.open();
+  const { spool } = temp;
+  for (const [dir, counted] of [["outbox", 0], ["rejected", 0], ["uploaded", 1]] as const) {
+    await spool.remove(dir, await temp.store(dir, chunkAt(NOON)));
+    assertEquals(spool.deliveredDeletions.chunks, counted, dir);
+  }
+});
