@@ -145,6 +145,9 @@ Deno.test("among thousands of names each is found and forgotten, whether they ca
     const left = names.filter((_, index) => index % 500 !== 3);
     assertEquals(oldest.inOrder().map(textOf).toArray(), left.map(textOf));
     assertEquals(drain(oldest), left);
+    for (const name of names) oldest.offer(name);
+    for (const name of order) oldest.forget(name);
+    assertEquals(oldest.find(any), null);
   }
 });
 
