@@ -5,6 +5,7 @@ import { delay } from "@std/async/delay";
 import type { HealthServer } from "../../src/web/health_server.ts";
 import { MAX_CLIENTS } from "../../src/web/page_events.ts";
 import type { HealthReport } from "../../src/status/status.ts";
+import { listenAgain } from "../fixtures/ingest_server.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
 import { startStatusRig } from "../fixtures/status_rig.ts";
 
@@ -224,7 +225,7 @@ Deno.test("close() frees the port without waiting for open or silent connections
   const tookMs = performance.now() - started;
   assert(tookMs < 800, `it took ${tookMs} ms`);
   for (const connection of open) connection.close();
-  Deno.listen({ hostname: "127.0.0.1", port }).close();
+  (await listenAgain(port)).close();
 });
 
 Deno.test("close() lets an answer in progress finish", async () => {
