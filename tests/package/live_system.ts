@@ -1,5 +1,5 @@
 // A Debian whose systemd runs, in namespaces and a control group of its own, so that units and maintainer scripts are
-// tried without a virtual machine. It has no network and no devices of its own. Needs root.
+// tried without a virtual machine. It has no network and no devices of its own, and cannot set the clock. Needs root.
 
 import { delay } from "@std/async/delay";
 import { run } from "../fixtures/command.ts";
@@ -30,7 +30,9 @@ exec unshare --mount --pid --net --uts --ipc --cgroup --fork --kill-child sh -ec
   pivot_root . old
   mount --make-rprivate /old
   umount -l /old
-  exec env -i container=other PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --log-target=null --show-status=0
+  export PATH=/usr/sbin:/usr/bin:/sbin:/bin
+  exec setpriv --bounding-set=-sys_time --inh-caps=-sys_time \\
+    env -i container=other PATH=$PATH /lib/systemd/systemd --log-target=null --show-status=0
 '`;
 
 export class LiveSystem implements AsyncDisposable {
