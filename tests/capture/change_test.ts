@@ -109,6 +109,7 @@ Deno.test("an amixer that hangs delays neither other settings nor a microphone t
   await setup.records("usb");
   const stopped = setup.stop();
   await until("the chunks are complete", () => setup.lengths().length >= 3);
+  await until("only the amixer is waited for", () => setup.clock.sleepers === 1);
   await setup.clock.advance(20_000);
   await stopped;
 });
