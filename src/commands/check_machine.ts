@@ -267,7 +267,8 @@ async function checkHealth({ healthPort }: Config, { UID }: Unit): Promise<Findi
   const problems: readonly unknown[] = Array.isArray(health.problems) ? health.problems : [];
   if (health.status === "ok" && problems.length === 0) return ok(name, "ok");
   const told = health.status === "error" ? failed : warning;
-  return told(name, sayProblems(problems), "docs/reference/problems.md describes each code");
+  const page = `http://127.0.0.1:${healthPort}/ on this machine says how to fix each`;
+  return told(name, sayProblems(problems), page);
 }
 
 /** Another program may answer on the port. */

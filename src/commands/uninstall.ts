@@ -180,12 +180,14 @@ async function planPurge(root: string, spoolDir: string): Promise<Plan> {
   const state = await planFolder(root, stateDir, ours, inner);
   const plans = [...(other === null ? [] : [other]), usual, state];
   const config = await planConfig(root, spoolDir);
+  const steps = [
+    ...config.secrets,
+    ...state.steps.slice(0, lastGood.length),
+    ...[...plans, config.plan].flatMap(({ steps }) => steps),
+  ];
   return {
-    steps: [
-      ...config.secrets,
-      ...state.steps.slice(0, lastGood.length),
-      ...[...plans, config.plan].flatMap(({ steps }) => steps),
-    ],
+    // What is secret is in its folder, too.
+    steps: steps.filter(({ what }, at) => steps.findIndex((step) => step.what === what) === at),
     stays: [...plans, config.plan].flatMap(({ stays }) => stays),
   };
 }

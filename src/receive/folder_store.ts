@@ -64,9 +64,17 @@ export class FolderStore implements Store, Disposable {
    */
   static async open(dir: string): Promise<FolderStore> {
     const incoming = join(dir, INCOMING);
-    for (const path of [dir, incoming]) await makeDir(path);
     const options = { create: true, read: true, write: true, mode: FILE_MODE };
-    const lock = await Deno.open(join(incoming, "lock"), options);
+    let lock: Deno.FsFile;
+    try {
+      for (const path of [dir, incoming]) await makeDir(path);
+      lock = await Deno.open(join(incoming, "lock"), options);
+    } catch (error) {
+      throw new Error(
+        `Cannot use ${dir} as this user must be able to create it and write in it: ` +
+          messageOf(error),
+      );
+    }
     if (!await takeLock(lock)) {
       lock.close();
       throw new FolderLockedError(

@@ -162,6 +162,14 @@ Deno.test("a folder has one receiver", async () => {
   assertStringIncludes(error.message, `Cannot use ${temp.dir} as another recorder-agent`);
 });
 
+Deno.test("a folder that cannot be created is named, with what is needed", async () => {
+  await using temp = await openStore();
+  await Deno.writeTextFile(`${temp.dir}/file`, "");
+  const dir = `${temp.dir}/file/store`;
+  const message = `Cannot use ${dir} as this user must be able to create it and write in it: `;
+  assertStringIncludes((await assertRejects(() => FolderStore.open(dir))).message, message);
+});
+
 Deno.test("folders that are removed while the receiver runs are made again", async () => {
   await using temp = await openStore();
   await temp.put(chunk(), "sound");

@@ -132,6 +132,9 @@ Deno.test("--purge removes the secrets first and the program last, and names the
     "  /etc/systemd/system/recorder-agent.service.d: override.conf",
   ];
   assertEquals(system.said().split("This stays:\n")[1]?.split("\n"), stays);
+  const removed = system.said().split("\n").filter((line) => /Remove /.test(line));
+  assertEquals(removed, [...new Set(removed)], "each is named once");
+  assert(removed.length > 10, system.said());
   assertEquals(snapshot(system.root), before);
   assertEquals(await system.uninstall({ purge: true }), 0, system.said());
   const steps = system.lines.filter((line) => line.startsWith("  ✔ "));
