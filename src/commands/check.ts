@@ -30,6 +30,7 @@ import {
 } from "./finding.ts";
 import {
   checkClock,
+  checkFiles,
   checkPower,
   checkService,
   checkSpool,
@@ -101,6 +102,7 @@ function checksOf(
     () => config === null ? Promise.resolve(skippedAll(names, "configuration")) : run(config),
   ];
   const unit = readUnit();
+  const files = config === null ? Promise.resolve([]) : checkFiles(config);
   return [
     withConfig(
       ["schedule"],
@@ -109,10 +111,14 @@ function checksOf(
     ),
     ["microphone", async () => checkMicrophone(config, {}, (await unit)?.UID)],
     ["service", async () => checkService(await unit, config)],
-    ["user", async () => checkUser(await unit, config)],
+    ["user", async () => checkUser(await unit)],
+    ["files", () => files],
     withConfig(["spool"], async (config) => checkSpool(config, await unit)),
     ["clock", () => checkClock()],
-    withConfig(SERVER_CHECKS, (config) => checkServer(config, sendTestChunk, environment)),
+    withConfig(
+      SERVER_CHECKS,
+      async (config) => checkServer(config, sendTestChunk, environment, await files),
+    ),
     ["power", () => checkPower()],
   ];
 }

@@ -22,34 +22,32 @@ import { messageOf } from "../system/error_text.ts";
 import { MAX_TEXT, printable } from "../system/printable.ts";
 import { PROGRAMS } from "../system/programs.ts";
 
-/** The service's user must be in the group that may open sound devices, and read what the configuration names. */
-export async function checkUser(
-  unit: Unit | null,
-  config: Config | null,
-  root = "/",
-): Promise<Finding[]> {
+/** The service's user must be in the group that may open sound devices. */
+export async function checkUser(unit: Unit | null, root = "/"): Promise<Finding[]> {
   const name = "user";
   if (!isInstalled(unit)) return skippedAll([name], "service");
-  const uid = await idOf(root, "passwd", USER);
-  if (uid === null) {
+  if (await idOf(root, "passwd", USER) === null) {
     return [failed(name, `there is no user ${USER}`, "sudo recorder-agent install creates it")];
   }
   const groups = await readNamedText(join(root, "/etc/group"));
   const audio = /^audio:[^:]*:\d+:(.*)$/m.exec(groups)?.[1]?.split(",") ?? [];
-  const inGroup = audio.includes(USER)
-    ? ok(name, `${USER} is in the group audio`)
-    : failed(name, `${USER} is not in the group audio`, `sudo usermod -aG audio ${USER}`);
-  const gid = await idOf(root, "group", USER);
-  if (config === null || gid === null) return [inGroup];
-  return [inGroup, ...await checkNamedFiles(config, { uid, gid })];
+  return audio.includes(USER)
+    ? [ok(name, `${USER} is in the group audio`)]
+    : [failed(name, `${USER} is not in the group audio`, `sudo usermod -aG audio ${USER}`)];
 }
 
 /** What ProtectHome= and PrivateTmp= of the unit hide from the service. */
 const HIDDEN = /^\/(home|root|run\/user|tmp|var\/tmp)\//;
 
-/** Root reads every file: this tries those of the configuration as the user of the service. Only root can. */
-async function checkNamedFiles(config: Config, user: User): Promise<Finding[]> {
-  if (Deno.uid() !== 0) return [];
+/**
+ * Root reads every file: this tries those that the configuration names as the user of the service, which only root can.
+ * A file that the service cannot read fails.
+ */
+export async function checkFiles(config: Config, root = "/"): Promise<Finding[]> {
+  const name = "files";
+  const [uid, gid] = await Promise.all([idOf(root, "passwd", USER), idOf(root, "group", USER)]);
+  if (Deno.uid() !== 0 || uid === null || gid === null) return [];
+  const user: User = { uid, gid };
   const found: Finding[] = [];
   const table: KeyTable = KEYS;
   const values = new Map<string, unknown>(Object.entries(config));
@@ -61,7 +59,7 @@ async function checkNamedFiles(config: Config, user: User): Promise<Finding[]> {
     const fix = `sudo install -o root -g ${USER} -m 640 ${path} ${CONFIG_DIR}/`;
     if (HIDDEN.test(path)) {
       const place = `Files there are hidden from it: ${fix}; then name that file in ${key}`;
-      found.push(failed("user", message, place));
+      found.push(failed(name, message, place));
       continue;
     }
     try {
@@ -70,7 +68,7 @@ async function checkNamedFiles(config: Config, user: User): Promise<Finding[]> {
     } catch {
       const rights =
         `sudo chgrp ${USER} ${path} && sudo chmod g+r ${path}; look at its folders, too`;
-      found.push(failed("user", message, rights));
+      found.push(failed(name, message, rights));
     }
   }
   return found;

@@ -40,24 +40,29 @@ const MAX_PROBE_BYTES = 16 * 1024 * 1024;
 /** Pages and the pre-roll; libopus varies the bitrate around its mean. */
 const OVERHEAD = 1.1;
 
-/** Each check only if the one before it succeeded. @param env variables that may name a proxy */
+/**
+ * Each check only if the one before it succeeded.
+ * @param env variables that may name a proxy @param files what the check of the files has found
+ */
 export async function checkServer(
   config: Config,
   sendTestChunk: boolean,
   env: Readonly<Record<string, string>> = {},
+  files: readonly Finding[] = [],
 ): Promise<Finding[]> {
+  const all: string[] = [...SERVER_CHECKS, ...(sendTestChunk ? ["test chunk"] : [])];
+  // What the service cannot read, a token for instance, root must not send in its place.
+  if (hasFailed(files)) return skippedAll(all, "files");
   const refusal = refuseTransport(config, "ingest_base_url");
   // The token must not be sent there, and without it nothing more can be found out.
   if (refusal !== null) {
-    const others = [...SERVER_CHECKS, ...(sendTestChunk ? ["test chunk"] : [])]
-      .filter((name) => name !== "tls");
+    const others = all.filter((name) => name !== "tls");
     const message = `nothing is sent: ${refusal.split(";")[0]}`;
     return [failed("tls", message, sentence(INSECURE_FIX)), ...skippedAll(others, "tls")];
   }
   const found = await probe(config, env);
   const cause = found.find(({ verdict }) => verdict === "failed")?.name;
   if (cause === undefined) return sendTestChunk ? [...found, await sendChunk(config, env)] : found;
-  const all: string[] = [...SERVER_CHECKS, ...(sendTestChunk ? ["test chunk"] : [])];
   const seen = found.map(({ name }) => name);
   // What a proxy does in place of the program is not left out.
   const from = cause === "proxy"

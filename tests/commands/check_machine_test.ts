@@ -42,7 +42,7 @@ function inShort(findings: readonly Finding[]): string[] {
 Deno.test("a service that is not installed fails once; checks of what install would create are skipped", async () => {
   const found = [
     ...await checkService(ABSENT, CONFIG),
-    ...await checkUser(ABSENT, CONFIG),
+    ...await checkUser(ABSENT),
     ...await checkSpool(CONFIG, ABSENT),
   ];
   assertEquals(inShort(found), [
@@ -94,7 +94,7 @@ Deno.test("without systemd, and for an installed service, user and spool have ch
   await Deno.mkdir(`${root}/etc`);
   await Deno.writeTextFile(`${root}/etc/passwd`, "root:x:0:0:root:/root:/bin/bash\n");
   for (const unit of [null, RUNNING]) {
-    assertEquals(inShort(await checkUser(unit, CONFIG, root)), ["user failed"]);
+    assertEquals(inShort(await checkUser(unit, root)), ["user failed"]);
     assertEquals(inShort(await checkSpool(CONFIG, unit)), ["spool warning"]);
   }
   assertEquals(inShort(await checkService(null, CONFIG)), ["service warning"]);

@@ -4,8 +4,8 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path/join";
 import { runCheck } from "../../src/commands/check.ts";
-import { checkServer, probeBytes } from "../../src/commands/check_server.ts";
-import type { Finding } from "../../src/commands/finding.ts";
+import { checkServer, probeBytes, SERVER_CHECKS } from "../../src/commands/check_server.ts";
+import { failed, type Finding } from "../../src/commands/finding.ts";
 import { loadConfig } from "../../src/config/config.ts";
 import { IDS } from "../fixtures/agent_process.ts";
 import { IngestServer } from "../fixtures/ingest_server.ts";
@@ -13,15 +13,19 @@ import { rawServer } from "../fixtures/tcp_server.ts";
 
 const TOKEN = "t0ken-that-nobody-may-see";
 
+function configOf(url: string, keys: Readonly<Record<string, string>> = {}) {
+  const all = { ...IDS, ingest_base_url: url, ingest_token: TOKEN, ...keys };
+  const variables = Object.entries(all).map(([name, value]) => [`RA_${name.toUpperCase()}`, value]);
+  return loadConfig({ path: null, env: Object.fromEntries(variables) });
+}
+
 /** What is found about a server with these settings; the token never shows. */
 async function check(
   url: string,
   keys: Readonly<Record<string, string>> = {},
   env: Readonly<Record<string, string>> = {},
 ): Promise<Finding[]> {
-  const all = { ...IDS, ingest_base_url: url, ingest_token: TOKEN, ...keys };
-  const variables = Object.entries(all).map(([name, value]) => [`RA_${name.toUpperCase()}`, value]);
-  const config = loadConfig({ path: null, env: Object.fromEntries(variables) });
+  const config = configOf(url, keys);
   const found = await checkServer(config, false, env);
   assert(!JSON.stringify(found).includes(TOKEN), "the token is shown");
   return found;
@@ -67,6 +71,15 @@ Deno.test("check is satisfied by an API that knows the token, and no probe is st
     size: "ok",
   });
   assertEquals(server.chunks, []);
+});
+
+Deno.test("nothing is sent if the service cannot read a file that the configuration names", async () => {
+  await using server = serve(asApi);
+  const files = [failed("files", "the service cannot read /root/secret", "chgrp")];
+  const found = await checkServer(configOf(server.url), true, {}, files);
+  assertEquals(new Set(found.map(({ because }) => because)), new Set(["files"]));
+  assertEquals(found.map(({ name }) => name), [...SERVER_CHECKS, "test chunk"]);
+  assertEquals(server.requests, []);
 });
 
 Deno.test("the probes differ in the token and in the size only; the last one is as large as a chunk", async () => {

@@ -3,7 +3,7 @@
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path/join";
-import { checkUser } from "../../src/commands/check_machine.ts";
+import { checkFiles } from "../../src/commands/check_machine.ts";
 import { loadConfig } from "../../src/config/config.ts";
 import { DEFAULT_CONFIG_PATH } from "../../src/config/places.ts";
 import { IDS } from "../fixtures/agent_process.ts";
@@ -359,9 +359,7 @@ Deno.test({
       const text = lines.map(([key, value]) => `${key}: ${JSON.stringify(value)}\n`).join("");
       const readTextFile = (name: string) => name === "config.yaml" ? text : "a-token";
       const config = loadConfig({ path: "config.yaml", env: {}, readTextFile });
-      const unit = { LoadState: "loaded" };
-      return (await checkUser(unit, config, root)).filter(({ verdict }) => verdict === "failed")
-        .map(({ message, fix }) => `${message} → ${fix}`);
+      return (await checkFiles(config, root)).map(({ message, fix }) => `${message} → ${fix}`);
     };
     const what = `the service cannot read ${file}, which ingest_token_file names → `;
     const right = `${what}sudo chgrp recorder-agent ${file} && sudo chmod g+r ${file}`;
