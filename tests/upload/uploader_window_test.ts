@@ -2,7 +2,7 @@
 // and when answers are acted on, and what a failure in the middle, a stop, the janitor and the disk do to
 // the others. Chunks are letters in the order of time; digits are the chunks that open the window.
 
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { type ChunkName, parseChunkName } from "../../src/chunk/chunk_name.ts";
 import { Status } from "../../src/status/status.ts";
 import type { UploadFile } from "../../src/upload/upload_file.ts";
@@ -555,4 +555,21 @@ Deno.test("a chunk that cannot be read among others goes to rejected/ alone", as
   await rig.answerAll("jkl");
   await until(() => rig.uploaded === 11);
   assertEquals(rig.files("rejected"), "h");
+});
+
+Deno.test("a line that takes longer than the sound lasts is a problem with both rates, until nothing waits", async () => {
+  await using rig = await HeldRig.start(Array(8).fill(150_000), { concurrency: 1 });
+  for (const letter of "abcdef") {
+    await rig.inFlight(letter);
+    assertEquals(rig.problems, []);
+    await rig.clock.advance(75_000); // for a minute of sound
+    rig.answer(letter);
+    await until(() => rig.delivered.endsWith(letter));
+    if (rig.problems.length > 0) break;
+  }
+  const [problem] = rig.report.problems;
+  assertEquals(problem?.code, "upload_too_slow");
+  assertStringIncludes(problem?.message ?? "", "delivers 16 kbit/s and the recording produces 20 ");
+  await rig.answerAll("abcdefgh".slice(rig.delivered.length));
+  await until(() => rig.problems.length === 0);
 });
