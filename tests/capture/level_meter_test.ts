@@ -119,6 +119,9 @@ Deno.test("LevelMeter measures without the mean: a constant with one bit of nois
 Deno.test("LevelMeter counts the samples at full scale", () => {
   assertEquals(measure(samples(32767, 0, 0, -32768), SECOND)?.clippedShare, 0.5);
   assertEquals(measure(samples(32700, -32700), SECOND)?.clippedShare, 0);
+  for (const oneSide of [32767, -32768]) {
+    assertEquals(measure(samples(oneSide, 0), SECOND)?.clippedShare, 0.5);
+  }
 });
 
 Deno.test("LevelMeter reports the noise floor: the level of the quietest tenth", () => {
