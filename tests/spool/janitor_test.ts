@@ -222,6 +222,9 @@ Deno.test("a file that cannot be deleted is skipped and reported, and the others
   assertEquals(chunksIn(spool, "uploaded"), []);
   stop.abort();
   await running;
+  const said = setup.messages("INFO")
+    .filter(({ message }) => message === "Delivered recordings were deleted.");
+  assertEquals(said.map(({ chunks }) => chunks), [3]);
 });
 
 Deno.test("a failed pass ends neither the janitor nor the search for space", async () => {
