@@ -64,6 +64,12 @@ Deno.test("a gap whose length nobody knows is named", () => {
   assertEquals([why, cause, samples], ["gap", "machine_restarted", 0]);
 });
 
+Deno.test("two clocks may differ by less than 50 ms between chunks that name none before them", () => {
+  for (const [laterS, expected] of [[0.049, "a b"], [0.051, "a unknown b"]] as const) {
+    assertEquals(order([minute("a", NOON_S), minute("b", NOON_S + 60 + laterS)]), expected);
+  }
+});
+
 Deno.test("a chunk that did not come is named even if the clock was set back behind it", () => {
   const last = minute("a", NOON_S);
   const next = (previousChunkId: string) =>
