@@ -20,7 +20,6 @@ export class OpusWriter {
   #sequence = 0;
   #granule = 0;
   #held: Packet[] = [];
-  #heldSegments = 0;
 
   constructor(file: OpusFile) {
     this.#file = file;
@@ -42,21 +41,20 @@ export class OpusWriter {
   }
 
   /** Whether the page has no segments left for this packet. */
-  isFullWith({ data }: Packet): boolean {
-    return this.#heldSegments + segmentCount(data.length) > 255;
+  isFullWith(packet: Packet): boolean {
+    let segments = segmentCount(packet.data.length);
+    for (const { data } of this.#held) segments += segmentCount(data.length);
+    return segments > 255;
   }
 
   /** Adds a packet to the next page, which must have room for it. */
   hold(packet: Packet): void {
     this.#held.push(packet);
-    this.#heldSegments += segmentCount(packet.data.length);
   }
 
   /** Takes the packet back that was held last. */
   release(): Packet | undefined {
-    const packet = this.#held.pop();
-    this.#heldSegments -= packet === undefined ? 0 : segmentCount(packet.data.length);
-    return packet;
+    return this.#held.pop();
   }
 
   /**
@@ -68,7 +66,6 @@ export class OpusWriter {
     this.#granule += this.#held.reduce((sum, { samples }) => sum + samples, 0) - trimSamples;
     const bytes = this.#page(this.#held.map(({ data }) => data), flags);
     this.#held = [];
-    this.#heldSegments = 0;
     return bytes;
   }
 

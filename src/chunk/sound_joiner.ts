@@ -14,12 +14,12 @@ const PAGE_PACKETS = 50;
  * Packets of digital silence (RFC 6716): CELT, full band, mono, of 20, 10, 5 and 2.5 ms. A hole is as long
  * as they can make it, to 1.25 ms; the rest is made up for in the next hole.
  */
-const SILENCE: readonly { readonly data: Uint8Array; readonly samples: number }[] = [
+const SILENCE: readonly { readonly data: Uint8Array; readonly samples: number }[] = ([
   [0xf8, 960],
   [0xf0, 480],
   [0xe8, 240],
   [0xe0, 120],
-].map(([toc = 0, samples = 0]) => ({ data: new Uint8Array([toc, 0xff, 0xfe]), samples }));
+] as const).map(([toc, samples]) => ({ data: new Uint8Array([toc, 0xff, 0xfe]), samples }));
 const SHORTEST_SILENCE = 120;
 
 /** The part of a chunk to join: audible samples at 48 kHz from its start. */

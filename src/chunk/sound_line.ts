@@ -154,12 +154,9 @@ function place(
     }
     const anchorUs = anchor.startUnixUs;
     const placed = stream.map((chunk) => {
-      const isOwn = chunk.startUnixUs !== null && chunk.isTimeSure === anchor.isTimeSure;
+      const ownUs = chunk.isTimeSure === anchor.isTimeSure ? chunk.startUnixUs : null;
       const samples = chunk.streamSample - anchor.streamSample;
-      return {
-        chunk,
-        startUnixUs: isOwn ? chunk.startUnixUs ?? 0 : anchorUs + samplesToUs(samples),
-      };
+      return { chunk, startUnixUs: ownUs ?? anchorUs + samplesToUs(samples) };
     });
     groups.push({ placed, isSure: sure !== undefined, before: first?.previousChunkId ?? null });
   }

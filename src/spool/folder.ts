@@ -159,7 +159,7 @@ export class Folder {
     const moreUs = durationUs - tally.durationUs;
     Object.assign(tally, { files, bytes: 0, durationUs });
     this.#sizedTo = files === 0 ? "all" : null;
-    this.#isCorrected = files > 0 && !isFirst;
+    this.#isCorrected = !isFirst;
     this.#toSize = null;
     this.#unsized.clear();
     return moreUs;

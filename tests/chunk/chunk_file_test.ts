@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
 import {
   cutToLastPage,
+  MAX_CHUNK_BYTES,
   readChunkHeader,
   repairedHeader,
   samplesToUs,
@@ -41,6 +42,12 @@ function wholePackets(pages: OggPage[], sizeBytes: number): number {
   }
   return count;
 }
+
+Deno.test("a chunk may be as large as an hour at 256 kbit/s with a third for peaks, and little larger", () => {
+  const bytes = 3600 * 256_000 / 8;
+  assert(MAX_CHUNK_BYTES > 1.3 * bytes, `${MAX_CHUNK_BYTES}`);
+  assert(MAX_CHUNK_BYTES < 1.5 * bytes, `${MAX_CHUNK_BYTES}: a chunk is read as a whole`);
+});
 
 Deno.test("readChunkHeader() reads head and tags from the beginning of a file", () => {
   const chunk = makeSecondChunk(TAGS);

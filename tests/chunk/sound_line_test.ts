@@ -64,6 +64,28 @@ Deno.test("a gap whose length nobody knows is named", () => {
   assertEquals([why, cause, samples], ["gap", "machine_restarted", 0]);
 });
 
+Deno.test("a chunk has its own time if that is right, and otherwise one counted from a right one", () => {
+  const nth = (index: number, startUnixS: number | null, isTimeSure: boolean) =>
+    minute(`${index}`, NOON_S, {
+      streamId: "s",
+      streamSample: index * 2_880_000,
+      startUnixUs: startUnixS === null ? null : startUnixS * 1e6,
+      isTimeSure,
+    });
+  const startsS = (...chunks: ChunkRecord[]) =>
+    layOut(chunks).items.map(({ startUnixUs }) => startUnixUs / 1e6 - NOON_S);
+  // The clock of the first said 1970. That of the last two drifts by a second in a minute.
+  const sure = [nth(1, NOON_S + 60, true), nth(2, NOON_S + 121, true)];
+  assertEquals(startsS(nth(0, 5, false), ...sure), [0, 60, 121]);
+  assertEquals(startsS(nth(0, null, true), ...sure), [0, 60, 121]);
+});
+
+Deno.test("two clocks may differ by less than 50 ms between chunks that name none before them", () => {
+  for (const [laterS, expected] of [[0.049, "a b"], [0.051, "a unknown b"]] as const) {
+    assertEquals(order([minute("a", NOON_S), minute("b", NOON_S + 60 + laterS)]), expected);
+  }
+});
+
 Deno.test("a chunk that did not come is named even if the clock was set back behind it", () => {
   const last = minute("a", NOON_S);
   const next = (previousChunkId: string) =>

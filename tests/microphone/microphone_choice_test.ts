@@ -276,6 +276,17 @@ Deno.test("audioDeviceTexts() returns only values that match this microphone and
   }
 });
 
+Deno.test("a microphone without a name is not selected by its name", async () => {
+  const [device] = (await systemOf("one_usb_microphone")).devices;
+  assert(device !== undefined);
+  const nameless = { ...device, name: " " };
+  assertEquals(audioDeviceTexts(nameless, [nameless]), [
+    "usb:1-1.2",
+    "usb:0d8c:013c",
+    "hw:CARD=Device,DEV=0",
+  ]);
+});
+
 Deno.test("deviceOfPcm() finds the device behind hw: and plughw:", async () => {
   const { devices } = await systemOf("capture_at_device_1");
   for (const pcm of ["hw:3,1", "plughw:CARD=Bar,DEV=1", "hw:Bar,1", "hw:3,1,0"]) {

@@ -199,7 +199,7 @@ function closing(tokens: readonly Token[], index: number): number {
   return tokens.length - 1;
 }
 
-/** Indexes of the tokens in imports, interfaces and type aliases. */
+/** Indexes of the tokens in imports, interfaces and type aliases, and in unions of values. */
 function typeTokens(tokens: readonly Token[]): Set<number> {
   const within = new Set<number>();
   for (let index = 0; index < tokens.length; index++) {
@@ -218,7 +218,23 @@ function typeTokens(tokens: readonly Token[]): Set<number> {
     for (let at = index; at <= end; at++) within.add(at);
     index = end;
   }
+  for (let index = 0; index < tokens.length; index++) {
+    const end = endOfUnion(tokens, index);
+    for (; index < end; index++) within.add(index);
+  }
   return within;
+}
+
+/** Where a union of values ends that begins at `index`, as in `readonly status: 400 | 413`; else `index`. */
+function endOfUnion(tokens: readonly Token[], index: number): number {
+  const isValue = (at: number) => {
+    const { kind, text = "" } = tokens[at] ?? {};
+    return kind === "number" || kind === "string" || /^(?:true|false|null|undefined)$/.test(text);
+  };
+  if (![":", "as", "<"].includes(tokens[index - 1]?.text ?? "") || !isValue(index)) return index;
+  let end = index + 1;
+  while (tokens[end]?.text === "|" && isValue(end + 1)) end += 2;
+  return end > index + 1 ? end : index;
 }
 
 /** Statements that can be left out: calls, assignments, jumps. */

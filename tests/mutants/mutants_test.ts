@@ -45,13 +45,20 @@ Deno.test("comments, text, types, imports and regular expressions have no faults
     "// 7 + 8",
     "export class Box {",
     "  readonly #text: string;",
+    "  constructor(readonly status: 400 | 413, name: string) {}",
     "}",
+    "function sizeOf(side: null | 1): true | 2 {}",
+    "const five = side as 5 | 6;",
     "const text = `${1 + 2} < ${`3`}`;",
     "const pattern = /[/5] + 6/g;",
     "const other = 'a + 1';",
     "",
   ].join("\n");
   assertEquals(faultsOf(source), []);
+});
+
+Deno.test("a value of an object or of a condition is not a type", () => {
+  assertEquals(faultsOf("const a = { b: 3, c: d ? e : 4 };\n"), ["3 → 4", "4 → 5"]);
 });
 
 Deno.test("a fault changes its place in the file and nothing else, and tells its line", () => {

@@ -39,6 +39,12 @@ Deno.test("every microsecond that the agent sends comes back, in both forms", ()
   }
 });
 
+Deno.test("times are read as long as their microseconds are exact numbers", () => {
+  for (const [text, us] of [["9007199253.999999", 9_007_199_253_999_999], ["9007199254", null]]) {
+    assertEquals(parseTimestamp(`${text}`), us);
+  }
+});
+
 Deno.test("times that are none are refused, and short ones are read", () => {
   assertEquals(parseTimestamp("1795420800"), 1_795_420_800_000_000);
   assertEquals(parseTimestamp("1795420800.5"), 1_795_420_800_500_000);

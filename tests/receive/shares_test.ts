@@ -35,6 +35,7 @@ Deno.test("a client is the device of its token; with a token of all, its address
     ["2001:db8:1:2::6", "2001:db8:1:2"],
     ["2001:db8::6", "2001:db8:0:0"],
     ["2001:db8::4:5:6", "2001:db8:0:0"],
+    ["2001:db8::4:5:6:7:8", "2001:db8:0:4"],
     ["::1", "0:0:0:0"],
     ["", ""],
   ];

@@ -463,6 +463,26 @@ Deno.test("finish() on a dead disk ends within 3 s and counts the loss", async (
   assertEquals(clock.sleepers, 0);
 });
 
+Deno.test("finish() on a dead disk counts a single page that could not be written", async () => {
+  await using setup = await writerAtNoon();
+  const { writer, clock } = setup;
+  const [open, append] = chunkSteps(0, [bytes(1), bytes(2, 3), bytes(4)]);
+  assert(open && append);
+  interceptParts(setup.temp, (part) => {
+    const { append } = part;
+    part.append = (page) =>
+      page.length === 1 ? append.call(part, page) : Promise.reject(new Error("the disk is dead"));
+  });
+  pushAll(writer, [open, append]);
+  await until(() => setup.problems().length > 0);
+  let ended = false;
+  const finished = writer.finish().then(() => ended = true);
+  while (!ended) await clock.advance(100);
+  await finished;
+  assertEquals(setup.report().bytes_lost_total, 2);
+  assertEquals(setup.lines.at(-1)?.message, "The end of the recording could not be written.");
+});
+
 Deno.test("bytes after a synced block go into their own chunk, although it is closed at once", async () => {
   await using setup = await writerAtNoon(5000);
   const { clock, writer } = setup;

@@ -243,6 +243,18 @@ Deno.test("a failed pass ends neither the janitor nor the search for space", asy
   await running;
 });
 
+Deno.test("the log tells how many expired files were not chunks, and names the first", async () => {
+  await using setup = await janitorAtNoon();
+  for (const name of ["b.part", "a.part"]) {
+    const path = setup.spool.path("rejected", name);
+    await Deno.writeTextFile(path, "x");
+    await Deno.utime(path, new Date(0), new Date(0));
+  }
+  await setup.janitor.removeExpired();
+  const said = setup.messages("WARNING").map(({ files, first }) => [files, first]);
+  assertEquals<unknown>(said, [[2, "a.part"]]);
+});
+
 Deno.test("run() makes a pass at the start, every 5 min, and at once when space is needed, until abort", async () => {
   await using setup = await janitorAtNoon({ maxSpoolBytes: 250 });
   const { spool, clock } = setup;

@@ -210,6 +210,17 @@ Deno.test("a refused chunk that gets its true time keeps its reason after a cras
   }
 });
 
+Deno.test("nothing is synced unless a chunk was filed as delivered since the last sync", async () => {
+  using rig = new Rig();
+  const { spool, names: [name = ""] } = await rig.spool(NOON);
+  await rig.run(() => spool.markUploaded(name));
+  await rig.run(() => spool.uploadedSynced());
+  const calls: string[] = [];
+  rig.disk.onCall = (call) => void calls.push(call);
+  await rig.run(() => spool.uploadedSynced());
+  assertEquals(calls, []);
+});
+
 Deno.test("the reason of a chunk that is still there is not a stray, however old it is", async () => {
   using rig = new Rig();
   const { spool, names: [kept = "", gone = ""] } = await rig.spool(NOON - DAY_MS, NOON - DAY_MS);
