@@ -197,6 +197,21 @@ Deno.test("with established connections, each answer for the oldest lets the nex
   await rig.inFlight("mnop");
 });
 
+Deno.test("the uploader sleeps until the next request is due, at even intervals of an answer's time", async () => {
+  await using rig = await HeldRig.start(Array(18).fill(100));
+  for (const letters of ["a", "bc", "def", "ghij"]) await rig.take(letters);
+  await rig.inFlight("klmn");
+  await rig.clock.advance(100);
+  await rig.answerAll("klmn");
+  for (const letters of ["o", "op"]) {
+    await until(() => rig.open === letters && rig.clock.sleepers === 1);
+    await rig.clock.advance(15);
+    await rig.inFlight(letters);
+    await rig.clock.advance(10); // a quarter of 100 ms, for a window of four
+  }
+  await rig.inFlight("opq");
+});
+
 Deno.test("an early answer waits for the older ones: chunks are moved, counted and logged in order", async () => {
   await using rig = await HeldRig.open();
   const { uploaded } = rig;
