@@ -507,6 +507,19 @@ Deno.test("a chunk that another process removes while it is in flight does not d
   assertEquals([rig.files("uploaded"), rig.problems], ["abcdefgijl", []]);
 });
 
+Deno.test("a chunk in doubt that another process removes is forgotten: the next one has all its tries", async () => {
+  await using rig = await HeldRig.start(Array(5).fill(100));
+  await rig.answerAll("a", REFUSED);
+  await rig.inFlight("a");
+  for (const letter of "ab") {
+    await Deno.remove(rig.temp.spool.path("outbox", rig.fileName(letter)));
+  }
+  rig.answer("a", REFUSED); // b is next in its place, and then a itself
+  await rig.answerAll("cc", REFUSED);
+  await rig.inFlight("d");
+  assertEquals(rig.sent, "aaccd");
+});
+
 Deno.test("chunks that cannot be moved stay, the others are moved, and those are sent again under the same key", async () => {
   await using rig = await HeldRig.open();
   const { spool } = rig.temp;
