@@ -507,7 +507,7 @@ Deno.test("a chunk that another process removes while it is in flight does not d
   assertEquals([rig.files("uploaded"), rig.problems], ["abcdefgijl", []]);
 });
 
-Deno.test("a chunk in doubt that another process removes is forgotten: the next one has all its tries", async () => {
+Deno.test("a chunk in doubt that another process removes is forgotten, so that the next one can be in doubt", async () => {
   await using rig = await HeldRig.start(Array(5).fill(100));
   await rig.answerAll("a", REFUSED);
   await rig.inFlight("a");
