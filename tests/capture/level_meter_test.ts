@@ -119,9 +119,10 @@ Deno.test("LevelMeter measures without the mean: a constant with one bit of nois
 Deno.test("LevelMeter counts the samples at full scale", () => {
   assertEquals(measure(samples(32767, 0, 0, -32768), SECOND)?.clippedShare, 0.5);
   assertEquals(measure(samples(32700, -32700), SECOND)?.clippedShare, 0);
-  for (const oneSide of [32767, -32768]) {
-    assertEquals(measure(samples(oneSide, 0), SECOND)?.clippedShare, 0.5);
+  for (const oneSide of [32767, 32_760, -32_760, -32768]) {
+    assertEquals(measure(samples(oneSide, 0), SECOND)?.clippedShare, 0.5, `${oneSide}`);
   }
+  assertEquals(measure(samples(32_759, -32_759), SECOND)?.clippedShare, 0);
 });
 
 Deno.test("LevelMeter reports the noise floor: the level of the quietest tenth", () => {

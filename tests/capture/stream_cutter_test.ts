@@ -193,6 +193,31 @@ Deno.test("a chunk is as long as chunk_seconds says, and the next begins where i
   }
 });
 
+for (
+  const [what, isFlushing, trimSamples] of [
+    ["ffmpeg writes after it was asked to end", true, 0],
+    ["end the stream", false, 312],
+  ] as const
+) {
+  Deno.test(`packets that ${what} arrive early, and do not tell the time`, () => {
+    const rig = cutterRig();
+    rig.read([HEAD]);
+    for (let page = 0; page < 10; page++) rig.read(rig.packets(20));
+    rig.cutter.isFlushing = isFlushing;
+    const rest = rig.packets(20);
+    const last = rest.at(-1);
+    assert(last?.kind === "packet");
+    rest[19] = { kind: "packet", packet: { ...last.packet, trimSamples } };
+    rig.read(rest, -20 * PACKET_MS);
+    rig.cutter.finish();
+    const [chunk] = rig.chunks().closed;
+    const startMs = NOON + 5000;
+    assertEquals(chunk?.times.startUnixUs, startMs * 1000);
+    const endUs = (startMs + 220 * PACKET_MS - trimSamples / 48) * 1000;
+    assertEquals(chunk?.times.endUnixUs, endUs);
+  });
+}
+
 Deno.test("each chunk names the one before it, and says when it began", () => {
   const rig = cutterRig();
   rig.read([HEAD]);

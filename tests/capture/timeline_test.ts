@@ -264,6 +264,16 @@ Deno.test("A second loss right after the first is cut at its own place", () => {
   assertJoined(chunks);
 });
 
+Deno.test("A short loss soon after a long one counts, too, wherever it is", () => {
+  for (let betweenMs = 400; betweenMs <= 4000; betweenMs += 400) {
+    const recording = new Recording().record(100_000).lose(1000).record(betweenMs).lose(200);
+    const chunks = recording.record(150_000).end();
+    assertAlmostEquals(totalGapMs(chunks), 1200, 60, `${betweenMs} ms later`);
+    const endUnixUs = unixUs(recording.nowMs);
+    assertAlmostEquals(chunks.at(-1)?.times.endUnixUs ?? 0, endUnixUs, 20_000);
+  }
+});
+
 Deno.test("A loss about as long as the limit does not cut the sound into many small chunks", () => {
   for (let lostMs = 200; lostMs <= 280; lostMs += 10) {
     const recording = new Recording().record(100_000).lose(lostMs).record(120_000);

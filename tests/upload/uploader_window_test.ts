@@ -197,6 +197,21 @@ Deno.test("with established connections, each answer for the oldest lets the nex
   await rig.inFlight("mnop");
 });
 
+Deno.test("the uploader sleeps until the next request is due, at even intervals of an answer's time", async () => {
+  await using rig = await HeldRig.start(Array(18).fill(100));
+  for (const letters of ["a", "bc", "def", "ghij"]) await rig.take(letters);
+  await rig.inFlight("klmn");
+  await rig.clock.advance(100);
+  await rig.answerAll("klmn");
+  for (const letters of ["o", "op"]) {
+    await until(() => rig.open === letters && rig.clock.sleepers === 1);
+    await rig.clock.advance(15);
+    await rig.inFlight(letters);
+    await rig.clock.advance(10); // a quarter of 100 ms, for a window of four
+  }
+  await rig.inFlight("opq");
+});
+
 Deno.test("an early answer waits for the older ones: chunks are moved, counted and logged in order", async () => {
   await using rig = await HeldRig.open();
   const { uploaded } = rig;
@@ -492,6 +507,19 @@ Deno.test("a chunk that another process removes while it is in flight does not d
   assertEquals([rig.files("uploaded"), rig.problems], ["abcdefgijl", []]);
 });
 
+Deno.test("a chunk in doubt that another process removes is forgotten, so that the next one can be in doubt", async () => {
+  await using rig = await HeldRig.start(Array(5).fill(100));
+  await rig.answerAll("a", REFUSED);
+  await rig.inFlight("a");
+  for (const letter of "ab") {
+    await Deno.remove(rig.temp.spool.path("outbox", rig.fileName(letter)));
+  }
+  rig.answer("a", REFUSED); // b is next in its place, and then a itself
+  await rig.answerAll("cc", REFUSED);
+  await rig.inFlight("d");
+  assertEquals(rig.sent, "aaccd");
+});
+
 Deno.test("chunks that cannot be moved stay, the others are moved, and those are sent again under the same key", async () => {
   await using rig = await HeldRig.open();
   const { spool } = rig.temp;
@@ -527,17 +555,19 @@ Deno.test("the wait for the true time of a chunk does not make the line slow", a
   assertEquals(rig.problems, []);
 });
 
-Deno.test("a folder that cannot be listed for the next chunk does not lose the answers to those in flight", async () => {
+Deno.test("a folder that cannot be listed for the next chunk is a problem, and does not lose the answers to those in flight", async () => {
   await using rig = await HeldRig.open();
   const { spool } = rig.temp;
   const { oldestWaiting } = spool;
-  spool.oldestWaiting = () => Promise.reject(new Error("Input/output error"));
+  spool.oldestWaiting = () => {
+    spool.oldestWaiting = oldestWaiting; // it fails once: nothing else can report it
+    return Promise.reject(new Error("Input/output error"));
+  };
   await rig.answerAll("g");
   await rig.inFlight("hij");
   await rig.answerAll("hij");
   await until(() => rig.problems.includes("spool_failed") && rig.clock.sleepers === 1);
   assertEquals([rig.files("uploaded"), rig.files("outbox")], ["abcdefghij", "kl"]);
-  spool.oldestWaiting = oldestWaiting;
   await rig.clock.advance(RETRY_MAX_MS);
   await rig.inFlight("k");
   assertEquals(rig.sent, "abcdefghijk");
