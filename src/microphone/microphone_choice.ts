@@ -147,16 +147,17 @@ export function audioDeviceTexts(
   const microphones = firstOfEachCard(devices);
   const { path, vendorProduct, serial } = device.usb ?? {};
   const id = serial === null ? vendorProduct : `${vendorProduct}:${serial}`;
-  const texts = [path && `usb:${path}`, vendorProduct && `usb:${id}`, `name:${device.name}`];
+  const texts = [path && `usb:${path}`, vendorProduct && `usb:${id}`, `name:${device.name}`]
+    .filter((text) => typeof text === "string");
   const sure = texts.filter((text) => {
-    const wanted = parseAudioDevice(text || null);
-    if (!text || wanted === null || wanted.kind === "pcm" || wanted.kind === "any") return false;
+    const wanted = parseAudioDevice(text);
+    if (wanted === null || wanted.kind === "pcm" || wanted.kind === "any") return false;
     const fitting = microphones.filter((other) =>
       wanted.kind === "name" ? sameText(other.name, wanted.text) : fits(identify(other), wanted)
     );
     return fitting.length === 1 && fitting[0] === device;
   });
-  return [...sure.filter((text) => typeof text === "string"), device.alsaName];
+  return [...sure, device.alsaName];
 }
 
 /** The device of a PCM name of the form hw:… or plughw:…; null for any other name. */
