@@ -3,13 +3,17 @@
 
 import { Html, markup } from "../../src/web/page_html.ts";
 
-/** A time series: its labels, and pairs of Unix time in seconds and value. */
+type Texts = Readonly<Record<string, string>>;
+/** Unix time in seconds, and a value. */
+type Point = readonly [number, number];
+
+/** A time series, or one value of it. */
 export interface Series {
-  readonly metric: Readonly<Record<string, string>>;
-  readonly points: readonly (readonly [number, number])[];
+  readonly metric: Texts;
+  readonly points: readonly Point[];
 }
 
-/** Answers queries. It throws if Prometheus refuses one. */
+/** Answers queries. Both functions throw if Prometheus refuses one. */
 export interface Source {
   readonly fromS: number;
   readonly toS: number;
@@ -19,26 +23,15 @@ export interface Source {
   range(query: string): Promise<Series[]>;
 }
 
-interface Step {
-  readonly color: string;
-  readonly value: number | null;
-}
-
 interface Field {
   readonly unit?: string;
   readonly min?: number;
-  readonly max?: number;
   readonly noValue?: string;
+  readonly links?: unknown;
   readonly color?: { readonly mode: string; readonly fixedColor?: string };
-  readonly thresholds?: { readonly steps: readonly Step[] };
-  readonly mappings?: readonly {
-    readonly type: string;
-    readonly options: Readonly<Record<string, { text?: string; color?: string }>>;
-  }[];
-  readonly custom?: {
-    readonly cellOptions?: { readonly type: string };
-    readonly fillOpacity?: number;
-  };
+  readonly thresholds?: { readonly steps: readonly { color: string; value: number | null }[] };
+  readonly mappings?: readonly { options: Record<string, { text: string; color?: string }> }[];
+  readonly custom?: { readonly cellOptions?: { readonly type: "color-text" } };
 }
 
 interface Panel {
@@ -48,324 +41,308 @@ interface Panel {
   readonly gridPos: { readonly x: number; readonly y: number; readonly w: number; h: number };
   readonly targets: readonly { expr: string; legendFormat: string; instant?: boolean }[];
   readonly fieldConfig: { readonly defaults: Field; readonly overrides: readonly unknown[] };
-  readonly transformations?: readonly {
+  readonly options?: { readonly sortBy?: readonly [{ displayName: string; desc: boolean }] };
+  readonly transformations?: readonly [{
     readonly id: string;
-    readonly options: {
-      readonly excludeByName?: Readonly<Record<string, boolean>>;
-      readonly renameByName?: Readonly<Record<string, string>>;
-    };
-  }[];
+    readonly options: { excludeByName?: Record<string, boolean>; renameByName?: Texts };
+  }];
 }
 
-interface Line extends Series {
-  readonly name: string;
-}
-
-export interface Drawing {
-  readonly html: string;
-  readonly width: number;
-  readonly height: number;
-  /** Panels that Prometheus gives no data, or refuses. */
-  readonly faults: readonly { readonly panel: string; readonly reason: string }[];
-}
-
-const COLUMN_PX = 50;
-const ROW_PX = 33;
-const HEADER_PX = 44;
-const TABLE_ROW_PX = 21;
-const COLORS: Readonly<Record<string, string>> = {
-  green: "#2f8f4e",
-  red: "#d0283c",
-  orange: "#d9730d",
-  blue: "#2a6fdb",
-  text: "#24292e",
-};
-const PALETTE = [
-  ...["#4c9a5b", "#c9971c", "#3f7fc4", "#d9730d", "#c4314b", "#3aa6b9", "#8e5bbf", "#7a6a4f"],
-  ...["#e377a2", "#5b6b7a", "#9bbf3b", "#1f4e79"],
-];
-/** What Grafana assumes of a field without thresholds. */
-const DEFAULT_STEPS: readonly Step[] = [{ color: "green", value: null }, {
-  color: "red",
-  value: 80,
-}];
-const STYLE = `body{margin:0;background:#eceef1;font:13px/1.35 sans-serif;color:#24292e}
-h1{font-size:17px;margin:0;padding:11px 10px}h1 small{font-weight:normal;color:#6a737d;margin-left:12px}
-section{position:absolute;box-sizing:border-box;background:#fff;border:1px solid #d5d9de;border-radius:3px;overflow:hidden;
-display:flex;flex-direction:column;padding:4px 8px}h2{font-size:13px;margin:0 0 3px;white-space:nowrap}
-h2 small{font-weight:normal;color:#6a737d}.stat{flex:1;display:flex;align-items:center;justify-content:center;font-weight:bold}
-.none{color:#6a737d;font-weight:normal;font-size:15px}table{border-collapse:collapse;width:100%}
-th{text-align:left;color:#2a6fdb}th,td{padding:0 8px 0 0;height:${TABLE_ROW_PX}px;white-space:nowrap;border-bottom:1px solid #eceef1}
-footer{display:flex;flex-wrap:wrap;gap:0 12px;font-size:12px}i{display:inline-block;width:14px;height:4px;margin-right:4px;vertical-align:middle}
-svg{flex:1;min-height:0;display:block}text{font:11px sans-serif;fill:#57606a}`;
-
-/** @param variables of the dashboard, `$name` in its queries. */
-export async function drawDashboard(
-  file: string,
-  source: Source,
-  variables: Readonly<Record<string, string>>,
-): Promise<Drawing> {
-  const { title, panels }: { title: string; panels: readonly Panel[] } = JSON.parse(file);
-  const faults: { panel: string; reason: string }[] = [];
-  const sections: Html[] = [];
-  for (const panel of panels) {
-    const draw = DRAW[panel.type];
-    if (draw === undefined) throw new Error(`${panel.title}: unknown panel type ${panel.type}`);
-    checkKnown(panel);
-    const lines: Line[] = [];
-    for (const { expr, legendFormat, instant } of panel.targets) {
-      const query = expr.replace(/\$(\w+)/g, (text, name) => variables[name] ?? text);
-      try {
-        const series = await (instant ? source.instant(query) : source.range(query));
-        const isCurrent = series.some(({ points }) =>
-          (points.at(-1)?.[0] ?? 0) > source.toS - 2 * source.stepS
-        );
-        if (!isCurrent) faults.push({ panel: panel.title, reason: `no data: ${query}` });
-        lines.push(...series.map((one) => ({ ...one, name: nameOf(legendFormat, one) })));
-      } catch (error) {
-        faults.push({ panel: panel.title, reason: String(error) });
-      }
-    }
-    const { x, y, w, h } = panel.gridPos;
-    const [widthPx, heightPx] = [w * COLUMN_PX - 6, h * ROW_PX - 6];
-    const body = lines.length === 0
-      ? markup`<div class="stat none">${panel.fieldConfig.defaults.noValue ?? "No data"}</div>`
-      : draw(lines, panel, { source, widthPx: widthPx - 18, heightPx: heightPx - 34 });
-    const place = `left:${x * COLUMN_PX + 3}px;top:${
-      HEADER_PX + y * ROW_PX + 3
-    }px;width:${widthPx}px;height:${heightPx}px`;
-    const note = panel.description ?? "";
-    sections.push(
-      markup`<section style="${place}"><h2>${panel.title} <small>${note}</small></h2>${body}</section>`,
-    );
-  }
-  const till = Object.entries(variables).map(([name, value]) => `${name} = ${value}`).join(", ");
-  const bottom = Math.max(...panels.map(({ gridPos }) => gridPos.y + gridPos.h));
-  return {
-    html: markup`<!doctype html><meta charset="utf-8"><title>${title}</title><style>${new Html(
-      STYLE,
-    )}</style><h1>${title}<small>${till}</small></h1>${sections}`.text,
-    width: 24 * COLUMN_PX,
-    height: HEADER_PX + bottom * ROW_PX + 3,
-    faults,
-  };
-}
-
-/** Throws if a panel has a setting that would be drawn wrongly. */
-function checkKnown({ title, fieldConfig, transformations = [] }: Panel): void {
-  const { custom = {}, ...field } = fieldConfig.defaults;
-  const known = [
-    [field, ["unit", "min", "max", "noValue", "color", "thresholds", "mappings"]],
-    [custom, ["cellOptions", "fillOpacity"]],
-    ...transformations.map(({ options }) => [options, ["excludeByName", "renameByName"]] as const),
-    [Object.fromEntries(transformations.map(({ id }) => [id, true])), ["organize"]],
-    [Object.fromEntries(fieldConfig.overrides.map((_, at) => [`override ${at}`, true])), []],
-  ] as const;
-  for (const [settings, names] of known) {
-    for (const name of Object.keys(settings)) {
-      if (!(names as readonly string[]).includes(name)) {
-        throw new Error(`${title}: unknown setting ${name}`);
-      }
-    }
-  }
-}
-
-interface Space {
+/** What a panel shows: its series with their names, its settings, and the space for it. */
+interface Shown extends Field {
+  readonly lines: readonly (Series & { readonly name: string })[];
+  readonly panel: Panel;
   readonly source: Source;
   readonly widthPx: number;
   readonly heightPx: number;
 }
 
-const DRAW: Readonly<Record<string, (lines: Line[], panel: Panel, space: Space) => Html>> = {
-  stat(lines, { fieldConfig: { defaults } }, { widthPx, heightPx }) {
-    return markup`${
-      lines.map(({ points }) => {
-        const value = points.at(-1)?.[1] ?? NaN;
-        const text = format(value, defaults);
-        const size = Math.min(heightPx * 0.6, widthPx / text.length * 1.6);
-        return markup`<div class="stat" style="font-size:${size}px;color:${
-          colorOf(value, defaults)
-        }">${text}</div>`;
-      })
-    }`;
-  },
+export interface Drawing {
+  readonly html: string;
+  readonly widthPx: number;
+  readonly heightPx: number;
+  /** The panels for which Prometheus has no data, or refuses a query. */
+  readonly faults: readonly { readonly panel: string; readonly reason: string }[];
+}
 
-  table(lines, { fieldConfig: { defaults }, transformations = [] }, { heightPx }) {
-    const [{ excludeByName = {}, renameByName = {} } = {}] = transformations.map((one) =>
-      one.options
-    );
-    const labels = [...new Set(lines.flatMap(({ metric }) => Object.keys(metric)))].sort();
-    const columns = [...labels, "Value"].filter((name) => !excludeByName[name]);
-    const fits = Math.floor(heightPx / TABLE_ROW_PX) - 1;
-    const shown = lines.length <= fits ? lines : lines.slice(0, fits - 1);
-    const cell = (line: Line, column: string) => {
-      if (column !== "Value") return markup`<td>${line.metric[column] ?? ""}</td>`;
-      const value = line.points.at(-1)?.[1] ?? NaN;
-      const isColored = defaults.custom?.cellOptions?.type === "color-text";
-      const color = isColored ? colorOf(value, defaults) : COLORS.text;
-      return markup`<td style="color:${color ?? ""}">${format(value, defaults)}</td>`;
+const [COLUMN_PX, ROW_PX, TITLE_PX, TABLE_ROW_PX] = [46, 32, 40, 20];
+const AXIS_PX = { left: 62, top: 8, bottom: 18 };
+const COLORS: Texts = { green: "#2f8f4e", red: "#d0283c", orange: "#d9730d", text: "#24292e" };
+const PALETTE = ["#2f8f4e", "#c9971c", "#2a6fdb", "#d9730d", "#c4314b", "#3aa6b9", "#8e5bbf"];
+/** What Grafana assumes if a panel has no thresholds. */
+const DEFAULT_STEPS = [{ color: "green", value: null }, { color: "red", value: 80 }];
+const STYLE = new Html(`body{margin:0;background:#eceef1;font:12px/1.35 sans-serif;color:#24292e}
+h1{font-size:16px;margin:0;padding:9px}small{font-weight:normal;color:#6a737d;margin-left:6px}
+section{position:absolute;box-sizing:border-box;background:#fff;border:1px solid #d5d9de;overflow:hidden;padding:4px 8px}
+h2{font-size:12px;margin:0;white-space:nowrap;height:20px}div{display:flex;flex-wrap:wrap;gap:0 12px}
+.stat{height:80%;align-items:center;justify-content:center;font-weight:bold}
+i{width:14px;height:4px;display:inline-block;margin:0 4px 3px 0}svg{display:block}text{font-size:11px}
+table{border-collapse:collapse;width:100%}th{color:#2a6fdb}
+th,td{text-align:left;padding:0;height:${
+  TABLE_ROW_PX - 1
+}px;white-space:nowrap;border-bottom:1px solid #eceef1}`);
+
+/** @param variables of the dashboard, `$name` in its queries. */
+export async function drawDashboard(
+  file: string,
+  source: Source,
+  variables: Texts,
+): Promise<Drawing> {
+  const { title, panels }: { title: string; panels: readonly Panel[] } = JSON.parse(file);
+  const faults: { panel: string; reason: string }[] = [];
+  const sections: Html[] = [];
+  for (const panel of panels) {
+    const draw = PANELS[panel.type];
+    if (draw === undefined) throw new Error(`${panel.title}: unknown panel type ${panel.type}`);
+    checkKnown(panel);
+    const lines = [];
+    for (const { expr, legendFormat, instant } of panel.targets) {
+      const query = expr.replace(/\$(\w+)/g, (text, name) => variables[name] ?? text);
+      try {
+        const found = await (instant ? source.instant(query) : source.range(query));
+        const lastS = Math.max(...found.map(({ points }) => points.at(-1)?.[0] ?? 0));
+        if (lastS < source.toS - 2 * source.stepS) throw new Error(`no data: ${query}`);
+        const nameOf = ({ metric }: Series) =>
+          legendFormat.replace(/\{\{(\w+)\}\}/g, (_, label) => metric[label] ?? "");
+        lines.push(...found.map((one) => ({ ...one, name: nameOf(one) })));
+      } catch (error) {
+        faults.push({ panel: panel.title, reason: String(error) });
+      }
+    }
+    const { gridPos: { x, y, w, h }, fieldConfig: { defaults } } = panel;
+    const [widthPx, heightPx] = [w * COLUMN_PX - 6, h * ROW_PX - 6];
+    const shown = {
+      ...defaults,
+      ...{ lines, panel, source, widthPx: widthPx - 18, heightPx: heightPx - 30 },
     };
-    const more = lines.length - shown.length;
-    return markup`<table><tr>${
-      columns.map((name) => markup`<th>${renameByName[name] ?? name}</th>`)
-    }</tr>${
-      shown.map((line) => markup`<tr>${columns.map((column) => cell(line, column))}</tr>`)
-    }</table>${more > 0 ? markup`<div class="none">${more} more below</div>` : ""}`;
+    const [leftPx, topPx] = [x * COLUMN_PX + 3, TITLE_PX + y * ROW_PX];
+    sections.push(
+      markup`<section style="left:${leftPx}px;top:${topPx}px;width:${widthPx}px;height:${heightPx}px">
+<h2>${panel.title}<small>${panel.description ?? ""}</small></h2>${
+        lines.length > 0
+          ? draw(shown)
+          : markup`<div class="stat"><small>${defaults.noValue ?? "No data"}</small></div>`
+      }</section>`,
+    );
+  }
+  const chosen = Object.entries(variables).map(([name, value]) => `${name} = ${value}`).join(", ");
+  return {
+    html: markup`<!doctype html><meta charset="utf-8"><title>${title}</title><style>${STYLE}</style>
+<h1>${title}<small>${chosen}</small></h1>${sections}`.text,
+    widthPx: 24 * COLUMN_PX,
+    heightPx: TITLE_PX + Math.max(...panels.map(({ gridPos: { y, h } }) => y + h)) * ROW_PX,
+    faults,
+  };
+}
+
+/** Throws at a setting of a panel that would be drawn wrongly. */
+function checkKnown({ title, fieldConfig, options = {}, transformations }: Panel): void {
+  const { custom = {}, ...field } = fieldConfig.defaults;
+  const [{ id, options: organize } = { id: "organize", options: {} }] = transformations ?? [];
+  const known: [object, string][] = [
+    [field, "unit min noValue links color thresholds mappings"],
+    [custom, "cellOptions"],
+    [options, "sortBy"],
+    [organize, "excludeByName renameByName"],
+    [{ [id]: true }, "organize"],
+    [fieldConfig.overrides, "no override"],
+  ];
+  for (const [settings, names] of known) {
+    const unknown = Object.keys(settings).filter((name) => !names.split(" ").includes(name));
+    if (unknown.length > 0) throw new Error(`${title}: unknown settings: ${unknown.join(", ")}`);
+  }
+}
+
+const PANELS: Readonly<Record<string, (shown: Shown) => Html>> = {
+  stat(shown) {
+    const [value, ...more] = shown.lines.map(lastOf);
+    if (value === undefined || more.length > 0) throw new Error("a stat shows one value");
+    const text = format(value, shown);
+    const sizePx = Math.min(shown.heightPx * 0.6, shown.widthPx / text.length * 1.6);
+    return markup`<div class="stat" style="font-size:${sizePx}px;color:${
+      colorOf(value, shown)
+    }">${text}</div>`;
   },
 
-  timeseries(lines, { fieldConfig: { defaults } }, { source, widthPx, heightPx }) {
+  table(shown) {
+    const { lines, custom, heightPx, panel: { options, transformations } } = shown;
+    const { excludeByName = {}, renameByName = {} } = transformations?.[0].options ?? {};
+    const labels = new Set(lines.flatMap(({ metric }) => Object.keys(metric)));
+    const columns = [...[...labels].sort(), "Value"].filter((name) => !excludeByName[name]);
+    const headings = columns.map((name) => renameByName[name] ?? name);
+    const rows = lines.map((line) => ({
+      value: lastOf(line),
+      texts: columns.map((name) =>
+        name === "Value" ? format(lastOf(line), shown) : line.metric[name] ?? ""
+      ),
+    }));
+    for (const { displayName, desc } of options?.sortBy ?? []) {
+      const at = headings.indexOf(displayName);
+      if (at < 0) throw new Error(`no column ${displayName}`);
+      const compare = (one: string = "", other: string = "") =>
+        one.localeCompare(other, "en", { numeric: true });
+      rows.sort((one, other) =>
+        (desc ? -1 : 1) *
+        (columns[at] === "Value"
+          ? one.value - other.value
+          : compare(one.texts[at], other.texts[at]))
+      );
+    }
+    const fitting = Math.floor(heightPx / TABLE_ROW_PX) - 1;
+    const count = rows.length <= fitting ? rows.length : fitting - 1;
+    const more = rows.length - count;
+    return markup`<table><tr>${headings.map((name) => markup`<th>${name}</th>`)}</tr>${
+      rows.slice(0, count).map(({ value, texts }) =>
+        markup`<tr>${
+          texts.map((text, at) => {
+            const isColored = columns[at] === "Value" && custom?.cellOptions !== undefined;
+            return markup`<td style="color:${isColored ? colorOf(value, shown) : ""}">${text}</td>`;
+          })
+        }</tr>`
+      )
+    }</table><small>${more > 0 ? `and ${more} more` : ""}</small>`;
+  },
+
+  timeseries(shown) {
+    const { lines, min, widthPx, source: { stepS } } = shown;
     const values = lines.flatMap(({ points }) => points.map(([, value]) => value))
       .filter(Number.isFinite);
-    const low = defaults.min ?? Math.min(...values);
-    const high = Math.max(defaults.max ?? Math.max(...values), low);
-    const stepV = niceStep((high > low ? high - low : Math.abs(high) || 1) / 4);
-    const [bottomV, topV] = [
-      Math.floor(low / stepV) * stepV,
-      (Math.ceil(high / stepV + 1e-9)) * stepV,
-    ];
-    const ticks = Array.from(
-      { length: Math.round((topV - bottomV) / stepV) + 1 },
-      (_, at) => bottomV + at * stepV,
-    );
-    const legendPx = 17 * Math.ceil(
-      lines.reduce((sum, { name }) => sum + 34 + name.length * 6.4, 0) / widthPx,
-    );
-    const plot = plotOf(source, widthPx, Math.max(40, heightPx - Math.min(legendPx, heightPx / 2)));
-    const yOf = (value: number) => plot.height - (value - bottomV) / (topV - bottomV) * plot.height;
-    return markup`<svg viewBox="0 0 ${widthPx} ${plot.height + 26}">${plot.axis}${
-      ticks.map((tick) =>
-        markup`<path d="M${plot.left} ${
-          yOf(tick) + 8
-        }H${widthPx}" stroke="#e3e6ea"/><text text-anchor="end" x="${plot.left - 6}" y="${
-          yOf(tick) + 12
-        }">${format(tick, defaults)}</text>`
-      )
-    }${
-      lines.map(({ points }, at) =>
-        markup`<path fill="none" stroke="${
-          PALETTE[at % PALETTE.length] ?? ""
-        }" stroke-width="1.6" stroke-linecap="round" d="${
-          stretches(points, source.stepS).map((stretch) =>
-            `M${
-              stretch.map(([atS, value]) =>
-                `${plot.xOf(atS).toFixed(1)} ${(yOf(value) + 8).toFixed(1)}`
-              )
-                .join("L")
-            }${stretch.length === 1 ? "h2" : ""}`
-          ).join("")
-        }"/>`
-      )
-    }</svg><footer>${
+    const low = min ?? Math.min(...values);
+    const high = Math.max(...values, low);
+    const tick = tickStep((high - low || Math.abs(high) || 4) / 4, shown.unit);
+    const [bottom, top] = [Math.floor(low / tick), Math.floor(high / tick) + 1];
+    const namesPx = lines.reduce((sum, { name }) => sum + 34 + name.length * 6.2, 0);
+    const plotPx = shown.heightPx - AXIS_PX.bottom - 17 * Math.ceil(namesPx / widthPx);
+    const yOf = (value: number) =>
+      AXIS_PX.top + (top - value / tick) / (top - bottom) * (plotPx - AXIS_PX.top);
+    const ticks = Array.from({ length: top - bottom + 1 }, (_, at) => (bottom + at) * tick);
+    const color = (at: number) => PALETTE[at % PALETTE.length] ?? "";
+    return markup`${
+      plot(shown, plotPx, (xOf) => [
+        ...ticks.map((value) =>
+          markup`<path d="M${AXIS_PX.left} ${yOf(value)}H${widthPx}" stroke="#e3e6ea"/>
+<text text-anchor="end" x="${AXIS_PX.left - 6}" y="${yOf(value) + 4}">${
+            format(value, shown)
+          }</text>`
+        ),
+        ...lines.flatMap(({ points }, at) =>
+          stretches(points, stepS).map((stretch) => {
+            const corners = stretch.map(([atS, value]) =>
+              `${xOf(atS).toFixed(1)} ${yOf(value).toFixed(1)}`
+            );
+            return markup`<path fill="none" stroke="${color(at)}" stroke-width="1.6" d="M${
+              corners.join("L")
+            }h1"/>`;
+          })
+        ),
+      ])
+    }<div>${
       lines.map(({ name }, at) =>
-        markup`<span><i style="background:${PALETTE[at % PALETTE.length] ?? ""}"></i>${name}</span>`
+        markup`<span><i style="background:${color(at)}"></i>${name}</span>`
       )
-    }</footer>`;
+    }</div>`;
   },
 
-  "state-timeline"(lines, { fieldConfig: { defaults } }, { source, widthPx, heightPx }) {
-    const plot = plotOf(source, widthPx, heightPx, 150);
-    const rowPx = Math.min(30, plot.height / lines.length);
-    return markup`<svg viewBox="0 0 ${widthPx} ${plot.height + 26}">${plot.axis}${
-      lines.map(({ name, points }, row) =>
-        markup`<text text-anchor="end" x="${plot.left - 6}" y="${
-          8 + row * rowPx + rowPx / 2 + 4
-        }">${name}</text>${
-          stretches(points, source.stepS).map((stretch) => {
-            const [[startS, value] = [0, NaN], [endS] = [0]] = [stretch[0], stretch.at(-1)];
-            return markup`<rect x="${plot.xOf(startS)}" y="${8 + row * rowPx + 2}" width="${
-              Math.max(2, plot.xOf(endS) - plot.xOf(startS))
-            }" height="${rowPx - 4}" fill="${colorOf(value, defaults)}"/><text x="${
-              plot.xOf(startS) + 5
-            }" y="${8 + row * rowPx + rowPx / 2 + 4}" style="fill:#fff">${
-              format(value, defaults)
-            }</text>`;
+  "state-timeline"(shown) {
+    const { lines, heightPx, source: { stepS } } = shown;
+    const plotPx = heightPx - AXIS_PX.bottom;
+    const rowPx = Math.min(30, (plotPx - AXIS_PX.top) / lines.length);
+    return plot(
+      shown,
+      plotPx,
+      (xOf) =>
+        lines.flatMap(({ name, points }, row) =>
+          stretches(points, stepS).map((stretch) => {
+            const [[fromS, value], [toS]] = [stretch[0] ?? [0, NaN], stretch.at(-1) ?? [0]];
+            const [x, y] = [xOf(fromS), AXIS_PX.top + row * rowPx];
+            return markup`<rect x="${x}" y="${y + 2}" width="${xOf(toS) - x + 2}" height="${
+              rowPx - 4
+            }" fill="${colorOf(value, shown)}"/><text fill="#fff" x="${x + 5}" y="${
+              y + rowPx / 2 + 4
+            }">${name}: ${format(value, shown)}</text>`;
           })
-        }`
-      )
-    }</svg>`;
+        ),
+    );
   },
 };
 
-/** The area of a plot with the axis of the time. */
-function plotOf({ fromS, toS }: Source, widthPx: number, heightPx: number, left = 62) {
-  const height = heightPx - 26;
-  const xOf = (atS: number) => left + (atS - fromS) / (toS - fromS) * (widthPx - left);
-  const everyS = [10, 30, 60, 120, 300].find((step) => (toS - fromS) / step <= 8) ?? 600;
+/** The picture of a plot of this height above the axis of the time. */
+function plot(
+  { source: { fromS, toS }, widthPx }: Shown,
+  plotPx: number,
+  draw: (xOf: (atS: number) => number) => Html[],
+): Html {
+  const xOf = (atS: number) =>
+    AXIS_PX.left + (atS - fromS) / (toS - fromS) * (widthPx - AXIS_PX.left);
+  const everyS = [10, 30, 60, 120].find((step) => (toS - fromS) / step <= 6) ?? 600;
   const first = Math.ceil(fromS / everyS);
-  const axis = Array.from({ length: Math.floor(toS / everyS) - first + 1 }, (_, at) => {
-    const atS = (first + at) * everyS;
-    const label = new Date(atS * 1000).toISOString().slice(11, everyS < 60 ? 19 : 16);
-    return markup`<path d="M${xOf(atS)} 8V${height + 8}" stroke="#e3e6ea"/><text x="${
-      Math.min(xOf(atS), widthPx - 30)
-    }" y="${height + 22}" text-anchor="middle">${label}</text>`;
-  });
-  return { left, height, xOf, axis };
+  const times = Array.from({ length: Math.floor(toS / everyS) - first + 1 }, (_, at) => first + at);
+  return markup`<svg width="${widthPx}" height="${plotPx + AXIS_PX.bottom}">${
+    times.map((time) => {
+      const x = xOf(time * everyS);
+      const text = new Date(time * everyS * 1000).toISOString().slice(11, 19);
+      return markup`<path d="M${x} ${AXIS_PX.top}V${plotPx}" stroke="#e3e6ea"/>
+<text text-anchor="middle" x="${Math.min(x, widthPx - 26)}" y="${plotPx + 14}">${text}</text>`;
+    })
+  }${draw(xOf)}</svg>`;
 }
 
-/** The points without NaN, in stretches without a hole. */
-function stretches(points: Series["points"], stepS: number): (readonly [number, number])[][] {
-  const found: (readonly [number, number])[][] = [];
+/** The points that are numbers, in stretches without a hole. */
+function stretches(points: readonly Point[], stepS: number): Point[][] {
+  const found: Point[][] = [];
   for (const point of points.filter(([, value]) => Number.isFinite(value))) {
     const last = found.at(-1);
-    const isNext = point[0] - (last?.at(-1)?.[0] ?? -Infinity) < 1.5 * stepS;
-    if (last !== undefined && isNext) last.push(point);
+    if (point[0] - (last?.at(-1)?.[0] ?? -Infinity) < 1.5 * stepS) last?.push(point);
     else found.push([point]);
   }
   return found;
 }
 
-function nameOf(legendFormat: string, { metric }: Series): string {
-  return legendFormat.replace(/\{\{(\w+)\}\}/g, (_, label) => metric[label] ?? "");
-}
+const lastOf = ({ points }: Series) => points.at(-1)?.[1] ?? NaN;
+const mappingOf = (value: number, { mappings = [] }: Field) => mappings[0]?.options[String(value)];
 
-function niceStep(rough: number): number {
-  const power = 10 ** Math.floor(Math.log10(rough));
-  return power * ([1, 2, 5, 10].find((factor) => factor * power >= rough) ?? 10);
-}
-
-function mapped(value: number, { mappings = [] }: Field) {
-  return mappings.map(({ options }) => options[String(value)]).find((one) => one !== undefined);
-}
-
-/** As Grafana colors a value: by its mapping, by one color for all, or by the thresholds. */
+/** As Grafana chooses it: by the mapping, one color for all, or by the thresholds. */
 function colorOf(value: number, field: Field): string {
   const { steps } = field.thresholds ?? { steps: DEFAULT_STEPS };
-  const reached = steps.findLast((step) => step.value === null || value >= step.value);
-  const fixed = field.color?.mode === "fixed" ? field.color.fixedColor : undefined;
-  const name = mapped(value, field)?.color ?? fixed ?? reached?.color ?? "text";
+  const reached = steps.findLast((step) => step.value === null || value >= step.value)?.color;
+  const name = mappingOf(value, field)?.color ?? field.color?.fixedColor ?? reached ?? "text";
   const color = COLORS[name];
   if (color === undefined) throw new Error(`unknown color ${name}`);
   return color;
 }
 
-/** As Grafana writes a value of a field, in its unit. */
+/** As Grafana writes it: by the mapping, or in the unit. */
 function format(value: number, field: Field): string {
-  const text = mapped(value, field)?.text;
-  if (text !== undefined) return text;
-  if (Number.isNaN(value)) return "NaN";
   const unit = UNITS[field.unit ?? "none"];
   if (unit === undefined) throw new Error(`unknown unit ${field.unit}`);
-  return unit(value);
+  return mappingOf(value, field)?.text ?? (Number.isFinite(value) ? unit(value) : String(value));
 }
 
-/** At most three digits after the point, as many as are seen. */
 const short = (value: number) => String(Number(value.toPrecision(value >= 1000 ? 6 : 3)));
 
-/** The largest of these units in which a value is 1 or more. */
+/** In the largest of these units of which it is 1 or more. */
 function scaled(value: number, units: readonly (readonly [number, string])[]): string {
   const [size, name] = units.find(([size]) => Math.abs(value) >= size) ?? units.at(-1) ?? [1, ""];
   return `${short(value / size)} ${name}`;
 }
 
+const TIMES = [[86_400, "days"], [3600, "hours"], [60, "min"], [1, "s"]] as const;
+const SIZES = [[2 ** 30, "GiB"], [2 ** 20, "MiB"], [2 ** 10, "KiB"], [1, "B"]] as const;
 const UNITS: Readonly<Record<string, (value: number) => string>> = {
   none: short,
-  s: (value) =>
-    value === 0
-      ? "0 s"
-      : scaled(value, [[86_400, "days"], [3600, "hours"], [60, "min"], [1, "s"], [1e-3, "ms"]]),
+  s: (value) => value > 0 && value < 1 ? `${short(value * 1000)} ms` : scaled(value, TIMES),
   percentunit: (value) => `${short(value * 100)}%`,
   reqps: (value) => `${short(value)} req/s`,
   dB: (value) => `${short(value)} dB`,
-  bytes: (value) => scaled(value, [[2 ** 30, "GiB"], [2 ** 20, "MiB"], [2 ** 10, "KiB"], [1, "B"]]),
+  bytes: (value) => scaled(value, SIZES),
   dateTimeAsIso: (value) => new Date(value).toISOString().slice(0, 19).replace("T", " "),
 };
+
+/** A distance between ticks that is round in the unit, at least `least`. */
+function tickStep(least: number, unit = "none"): number {
+  if (unit === "bytes") return 2 ** Math.ceil(Math.log2(least));
+  const round = [1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21_600, 43_200, 86_400];
+  const time = unit === "s" && least > 0.5 ? round.find((step) => step >= least) : undefined;
+  const power = 10 ** Math.floor(Math.log10(least));
+  return time ?? power * ([1, 2, 5].find((factor) => factor * power >= least) ?? 10);
+}

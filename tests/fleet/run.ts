@@ -177,7 +177,7 @@ async function takePictures(drawings: Awaited<ReturnType<typeof drawDashboards>>
   await page.until("document.body.innerText.includes('TillGone')");
   await page.screenshot("alerts");
   for (const { name, url, size } of drawings) {
-    await using page = await browser.open(url, { width: size.width, height: size.height });
+    await using page = await browser.open(url, { width: size.widthPx, height: size.heightPx });
     await page.screenshot(`dashboard-${name}`);
   }
 }
