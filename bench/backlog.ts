@@ -136,7 +136,7 @@ async function makePasses(spoolDir: string): Promise<void> {
   console.log(JSON.stringify({ port: health.port }));
   await clock.sleep(300);
   const limits = {
-    maxSpoolDays: 7,
+    keepDeliveredDays: 7,
     maxWaitingDays: 7,
     maxSpoolBytes: 20e9,
     minFreeBytes: 0,

@@ -6,19 +6,17 @@
 import { messageOf } from "../system/error_text.ts";
 import { MAX_TEXT, printable } from "../system/printable.ts";
 
-/** What a problem concerns, and whether sound is missing while it lasts. */
-export const PROBLEM_KINDS = {
-  recording: { isSoundMissing: true },
+/** What a problem concerns. */
+export type ProblemKind =
+  /** Sound is missing. */
+  | "recording"
   /** Sound is recorded, but it may not be the sound that is wanted. */
-  sound: { isSoundMissing: false },
-  delivery: { isSoundMissing: false },
-  storage: { isSoundMissing: false },
-  clock: { isSoundMissing: false },
-  health: { isSoundMissing: false },
-  settings: { isSoundMissing: false },
-} as const;
-
-export type ProblemKind = keyof typeof PROBLEM_KINDS;
+  | "sound"
+  | "delivery"
+  | "storage"
+  | "clock"
+  | "health"
+  | "settings";
 
 /** Every code, as `/health`, the log and gaps.jsonl show it, with its kind. */
 const KIND_OF = {
@@ -89,7 +87,7 @@ export function kindOf(code: ProblemCode): ProblemKind {
 
 /** Whether sound is missing while this problem lasts. */
 export function isSoundMissing(code: ProblemCode): boolean {
-  return PROBLEM_KINDS[kindOf(code)].isSoundMissing;
+  return kindOf(code) === "recording";
 }
 
 /** Whether the log shows the beginning as an ERROR. */
