@@ -182,7 +182,7 @@ async function drain(spoolDir: string): Promise<number> {
   let choosingMs = 0;
   while (true) {
     const startMs = performance.now();
-    const name = await spool.oldestWaiting();
+    const name = await spool.oldest("outbox");
     choosingMs += performance.now() - startMs;
     if (name === null) break;
     await spool.remove("outbox", formatChunkName(name));

@@ -2,7 +2,7 @@
 // `gaps.jsonl`. It alone reads and writes that file, whose size is limited.
 
 import { join } from "@std/path/join";
-import { exists, PRIVATE_FILE, readEnd, readUpTo, writeWhole } from "../system/disk.ts";
+import { ifThere, PRIVATE_FILE, readEnd, readUpTo, writeWhole } from "../system/disk.ts";
 
 const FILE = "gaps.jsonl";
 /** A larger file loses its older half; a gap takes about 150 bytes. */
@@ -47,10 +47,10 @@ export class GapLog {
 }
 
 async function appendTo(path: string, gap: GapRecord): Promise<void> {
-  const isThere = await exists(path);
-  if (isThere && !(await Deno.lstat(path)).isFile) throw new Error(`${path} is not a regular file`);
+  const info = await ifThere(Deno.lstat(path));
+  if (info?.isFile === false) throw new Error(`${path} is not a regular file`);
   // A power cut may have torn the last line: this one must not become part of it.
-  const start = isThere && !await endsWithLine(path) ? "\n" : "";
+  const start = info !== null && !await endsWithLine(path) ? "\n" : "";
   await Deno.writeTextFile(path, `${start}${JSON.stringify(gap)}\n`, {
     append: true,
     mode: PRIVATE_FILE,
