@@ -37,7 +37,7 @@ import {
 } from "../system/disk.ts";
 import { GapLog } from "../status/gap_log.ts";
 import type { Tally } from "../status/tally.ts";
-import { DeliveredDeletions } from "./delivered_deletions.ts";
+import { DeliveredDeletions } from "./deletions.ts";
 import { Folder } from "./folder.ts";
 import { LatestChunk } from "./latest_chunk.ts";
 import { SYSTEM_TIMING, type WatchTiming } from "./folder_watch.ts";
