@@ -1,6 +1,6 @@
 // The checks of the machine: the service's user, the spool, the clock, the unit, the power supply.
 
-import { readNamedText } from "../system/disk.ts";
+import { ifThere, readNamedText } from "../system/disk.ts";
 import { statfs } from "node:fs/promises";
 import { join } from "@std/path/join";
 import { outputOf } from "../system/child.ts";
@@ -12,7 +12,7 @@ import { problems } from "../status/problems.ts";
 import { CHUNK_DIRS } from "../chunk/chunk_name.ts";
 import { findOpenFolders } from "../spool/private_folders.ts";
 import { BYTES_PER_GB } from "../spool/retention.ts";
-import { asUser, ROOT, type User } from "../system/users.ts";
+import { asUser, ownerIn, ROOT, type User } from "../system/users.ts";
 import { failed, type Finding, ok, skipped, skippedAll, warning } from "./finding.ts";
 import { CONFIG_DIR, TOKEN, USER } from "./install_places.ts";
 import { idOf } from "./install_files.ts";
@@ -123,7 +123,7 @@ interface Trial {
 
 /** A small file. It is the user of the spool who must be able to write it, so root lets that user do it. */
 async function makeTrial(path: string): Promise<Trial> {
-  const user = Deno.uid() === 0 ? await ownerIn(join(path, "..")) : ROOT;
+  const user = Deno.uid() === 0 ? await ownerOf(join(path, "..")) : ROOT;
   if (user.uid !== 0) {
     const dd = [PROGRAMS.dd, "if=/dev/zero", `of=${path}`, "bs=4096", "count=1", "status=none"];
     return {
@@ -142,13 +142,8 @@ async function makeTrial(path: string): Promise<Trial> {
 }
 
 /** Root if there is nothing: writing there says so. */
-async function ownerIn(dir: string): Promise<User> {
-  try {
-    const { uid, gid } = await Deno.stat(dir);
-    return { uid: uid ?? 0, gid: gid ?? 0 };
-  } catch {
-    return ROOT;
-  }
+async function ownerOf(dir: string): Promise<User> {
+  return await Deno.stat(dir).then(ownerIn, () => ROOT);
 }
 
 /** Whether only the user of the service can reach the recordings. */
@@ -180,13 +175,8 @@ async function checkAccess(spoolDir: string, unit: Unit | null): Promise<Finding
 }
 
 async function countChunks(dir: string): Promise<number> {
-  let count = 0;
-  try {
-    for await (const { name } of Deno.readDir(dir)) if (name.endsWith(".ogg")) count++;
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-  }
-  return count;
+  const entries = await ifThere(Array.fromAsync(Deno.readDir(dir))) ?? [];
+  return entries.filter(({ name }) => name.endsWith(".ogg")).length;
 }
 
 /** Without a synchronized clock chunks wait for their true time. */

@@ -263,19 +263,9 @@ export function removeStep(
 export function runStep(
   what: string,
   command: readonly string[],
-  options: {
-    readonly isDone?: () => Promise<boolean>;
-    readonly undo?: readonly string[];
-    readonly limitMs?: number;
-  } = {},
+  isDone: () => Promise<boolean>,
 ): Step {
-  const { isDone = () => Promise.resolve(false), undo, limitMs = 60_000 } = options;
-  return {
-    what,
-    isDone,
-    apply: () => runProgram(command, limitMs),
-    undo: undo === undefined ? null : () => runProgram(undo, limitMs),
-  };
+  return { what, isDone, apply: () => runProgram(command), undo: null };
 }
 
 /** @throws an error with the output of the program if it fails. */

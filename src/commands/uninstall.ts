@@ -71,9 +71,7 @@ export async function runUninstall(options: UninstallOptions): Promise<number> {
             PROGRAMS.systemctl,
             "stop",
             SERVICE,
-          ], {
-            isDone: async () => ["inactive", "unknown", null].includes(await serviceState()),
-          }),
+          ], async () => ["inactive", "unknown", null].includes(await serviceState())),
         ]
         : []),
       ...purged.steps,
@@ -121,9 +119,7 @@ function userStep(root: string, isLive: boolean): Step {
     PROGRAMS.userdel,
     ...(isLive ? [] : ["--prefix", root]),
     USER,
-  ], {
-    isDone: async () => await idOf(root, "passwd", USER) === null,
-  });
+  ], async () => await idOf(root, "passwd", USER) === null);
   const linked = linkedAccounts(root);
   if (linked === null) return step;
   const refuse = () => {

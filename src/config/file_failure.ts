@@ -1,7 +1,6 @@
-// Whether a file that the configuration needs is there, and why it could not be read, in the words of its
-// messages. It reads nothing itself.
+// Whether a file that a person has named is there, and why it could not be read, in the words of the messages.
 
-import { TooLargeError } from "../system/disk.ts";
+import { readNamedTextSync, TooLargeError } from "../system/disk.ts";
 
 /** Reads a text file; throws as `Deno.readTextFileSync` does. */
 export type ReadTextFile = (path: string) => string;
@@ -21,6 +20,15 @@ export function fileFailure(error: unknown): string {
   if (error instanceof Deno.errors.PermissionDenied) return FORBIDDEN;
   if (error instanceof Deno.errors.NotCapable) return "may not be read with Deno's permissions";
   return `cannot be read (${error instanceof Error ? error.name : "unknown error"})`;
+}
+
+/** The text of a file that an option of the command line names. @throws Error that names both. */
+export function readOptionFile(option: string, path: string): string {
+  try {
+    return readNamedTextSync(path);
+  } catch (error) {
+    throw new Error(`${option}: the file ${path} ${fileFailure(error)}`);
+  }
 }
 
 /** Whether this user can see the file. */

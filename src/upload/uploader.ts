@@ -105,12 +105,11 @@ export class Uploader {
     this.#options = options;
     const { concurrency = 1, timeoutMs = 30_000, deferMs = () => 0 } = options;
     const blame = this.#blame = new Blame(options.retryMaxMs);
-    this.#queue = new Queue({ spool, blame, clock: deps.clock }, { deferMs });
+    this.#queue = new Queue({ spool, blame, clock: deps.clock }, deferMs);
     this.#report = new DeliveryReport({ ...deps, spool }, options.maxSpoolBytes ?? Infinity);
     this.#window = new SendWindow(concurrency, timeoutMs * SLOW_PART);
     this.#backoff = new Backoff(options.retryMinMs, options.retryMaxMs);
-    const { retryMaxMs } = options;
-    this.#settlement = new Settlement(retryMaxMs, {
+    this.#settlement = new Settlement(options.retryMaxMs, {
       ...deps,
       spool,
       blame,

@@ -1,7 +1,7 @@
 // Computes how a day is shown: which parts of it were recorded, are missing, are planned, or are outside
 // the schedule. Pure.
 
-import { isInSchedule, nextChange, type Schedule } from "../config/schedule.ts";
+import { type Schedule, scheduledBetween } from "../config/schedule.ts";
 import { type Day, MINUTE_MS } from "../status/history.ts";
 
 /** A minute that misses no more than this is not marked: starting and stopping take a moment. */
@@ -81,15 +81,8 @@ export function viewDay(facts: DayFacts): DayView {
 /** The scheduled hours of the day, as far back as the history is known. */
 function scheduledWindows(facts: DayFacts): [fromMs: number, toMs: number][] {
   const { day, schedule, timeZone, knownSinceMs } = facts;
-  const windows: [number, number][] = [];
-  for (let fromMs = day.startMs; fromMs < day.endMs;) {
-    const toMs = Math.min(nextChange(fromMs, schedule, timeZone) ?? day.endMs, day.endMs);
-    if (isInSchedule(fromMs, schedule, timeZone)) {
-      windows.push([Math.max(fromMs, knownSinceMs), toMs]);
-    }
-    fromMs = toMs;
-  }
-  return windows;
+  return scheduledBetween(day.startMs, day.endMs, schedule, timeZone)
+    .map(({ startMs, endMs }) => [Math.max(startMs, knownSinceMs), endMs]);
 }
 
 function overlap(startMs: number, endMs: number, fromMs: number, toMs: number): number {

@@ -7,6 +7,7 @@ import type { HealthReport } from "../status/status.ts";
 import type { Clock } from "../system/clock.ts";
 import { printable } from "../system/printable.ts";
 import type { Notifier } from "../system/notify_socket.ts";
+import { wallTime } from "../system/wall_time.ts";
 
 /** How often it polls for changes; less often while the manager does not take messages. */
 const LOOK_MS = 2_000;
@@ -147,9 +148,7 @@ export class Supervision {
 
   /** "11-23 08:00:01" */
   #wallTime(unixMs: number): string {
-    return Temporal.Instant.fromEpochMilliseconds(Math.round(unixMs))
-      .toZonedDateTimeISO(this.#timeZone)
-      .toPlainDateTime().toString({ smallestUnit: "second" }).slice(5).replace("T", " ");
+    return wallTime(unixMs, this.#timeZone).slice(5);
   }
 }
 

@@ -2,7 +2,7 @@
 
 import { assertEquals, assertRejects } from "@std/assert";
 import { HeldSockets, PlainConn } from "../../src/system/plain_conn.ts";
-import { acceptFrom, LOOPBACK } from "../../src/system/relayed_conn.ts";
+import { acceptFrom, LOOPBACK } from "../../src/system/loopback.ts";
 
 Deno.test("what is written after a close fails, and counts as no socket that is held", async () => {
   using listener = Deno.listen({ hostname: LOOPBACK, port: 0 });
