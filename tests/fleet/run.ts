@@ -123,10 +123,9 @@ const prometheus = new Deno.Command("prometheus", {
 const logged = prometheus.stderr.pipeTo(log.writable);
 
 async function ask(path: string, parameters: Record<string, string> = {}) {
-  const url = `http://127.0.0.1:${prometheusPort}/api/v1/${path}?${new URLSearchParams(
-    parameters,
-  )}`;
-  const { data, error } = await (await fetch(url)).json();
+  const search = new URLSearchParams(parameters);
+  const response = await fetch(`http://127.0.0.1:${prometheusPort}/api/v1/${path}?${search}`);
+  const { data, error } = await response.json();
   if (data === undefined) throw new Error(`Prometheus refuses ${parameters.query}: ${error}`);
   return data;
 }
