@@ -274,7 +274,8 @@ function plot(
 ): Html {
   const xOf = (atS: number) =>
     AXIS_PX.left + (atS - fromS) / (toS - fromS) * (widthPx - AXIS_PX.left);
-  const everyS = [10, 30, 60, 120].find((step) => (toS - fromS) / step <= 6) ?? 600;
+  const most = widthPx / 75;
+  const everyS = [10, 30, 60, 120, 300].find((step) => (toS - fromS) / step <= most) ?? 600;
   const first = Math.ceil(fromS / everyS);
   const times = Array.from({ length: Math.floor(toS / everyS) - first + 1 }, (_, at) => first + at);
   return markup`<svg width="${widthPx}" height="${plotPx + AXIS_PX.bottom}">${
