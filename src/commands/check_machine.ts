@@ -219,24 +219,23 @@ export async function checkService(unit: Unit | null, config: Config | null): Pr
       failed(name, "does not start at boot", `sudo systemctl enable ${SERVICE}`),
     );
   }
-  if (unit.SubState === "start" && unit.NRestarts === "0") {
+  const isStarting = unit.SubState === "start" && unit.NRestarts === "0";
+  const isActive = !isStarting && unit.ActiveState === "active";
+  if (isStarting) {
     const fix = "Wait and repeat the check: it reads all recordings when it starts";
     found.push(warning(name, "is starting", fix));
-    return [...found, ...skippedAll(["health"], config === null ? "configuration" : name)];
+  } else if (isActive) {
+    found.push(ok(name, `running since ${unit.ActiveEnterTimestamp}: ${unit.StatusText}`));
+  } else {
+    const state = `is ${unit.ActiveState} (${unit.SubState}) after ${unit.NRestarts} restarts`;
+    const fix =
+      `sudo systemctl restart ${SERVICE}; journalctl -u ${SERVICE} -n 20 shows why it ended`;
+    found.push(failed(name, state, fix));
   }
-  if (unit.ActiveState !== "active") {
-    found.push(
-      failed(
-        name,
-        `is ${unit.ActiveState} (${unit.SubState}) after ${unit.NRestarts} restarts`,
-        `sudo systemctl restart ${SERVICE}; journalctl -u ${SERVICE} -n 20 shows why it ended`,
-      ),
-    );
-    return [...found, ...skippedAll(["health"], config === null ? "configuration" : name)];
-  }
-  found.push(ok(name, `running since ${unit.ActiveEnterTimestamp}: ${unit.StatusText}`));
   if (config === null) return [...found, ...skippedAll(["health"], "configuration")];
-  return [...found, await checkHealth(config, unit)];
+  return isActive
+    ? [...found, await checkHealth(config, unit)]
+    : [...found, ...skippedAll(["health"], name)];
 }
 
 async function checkHealth({ healthPort }: Config, { UID }: Unit): Promise<Finding> {
