@@ -15,7 +15,7 @@ import {
   drawWave,
   LOWEST_DBFS,
 } from "./page_charts.ts";
-import { Html, markup } from "./page_html.ts";
+import { Html, markup } from "../system/html.ts";
 import { PAGE_SCRIPT } from "./page_script.ts";
 import { PAGE_STYLE } from "./page_style.ts";
 import * as words from "./page_words.ts";
