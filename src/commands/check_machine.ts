@@ -5,8 +5,8 @@ import { statfs } from "node:fs/promises";
 import { join } from "@std/path/join";
 import { outputOf } from "../system/child.ts";
 import type { Config } from "../config/config.ts";
-import { fieldOf, type KeyTable } from "../config/key.ts";
-import { KEYS } from "../config/keys.ts";
+import { valueOf } from "../config/key.ts";
+import { KEY_TABLE } from "../config/keys.ts";
 import { probeSystem } from "../system/clock_sync.ts";
 import { problems } from "../status/problems.ts";
 import { CHUNK_DIRS } from "../chunk/chunk_name.ts";
@@ -49,10 +49,8 @@ export async function checkFiles(config: Config, root = "/"): Promise<Finding[]>
   if (Deno.uid() !== 0 || uid === null || gid === null) return [];
   const user: User = { uid, gid };
   const found: Finding[] = [];
-  const table: KeyTable = KEYS;
-  const values = new Map<string, unknown>(Object.entries(config));
-  for (const [key, { kind }] of Object.entries(table)) {
-    const path = values.get(fieldOf(key));
+  for (const [key, { kind }] of Object.entries(KEY_TABLE)) {
+    const path = valueOf(config, key);
     if (kind.refuseContent === undefined || typeof path !== "string") continue;
     if (path === TOKEN) continue; // systemd hands it to the service
     const message = `the service cannot read ${path}, which ${key} names`;
