@@ -278,7 +278,7 @@ export async function readUnit(): Promise<Unit | null> {
       `--property=${names}`,
     ]);
     if (!success) return null;
-    const lines = new TextDecoder().decode(stdout).trim().split("\n");
+    const lines = stdout.trim().split("\n");
     return Object.fromEntries(lines.map((line) => {
       const at = line.indexOf("=");
       return [line.slice(0, at), printable(line.slice(at + 1), MAX_TEXT)];
@@ -303,7 +303,7 @@ export async function checkPower(): Promise<Finding[]> {
   let flags: number;
   try {
     const { stdout } = await outputOf(PROGRAMS.vcgencmd, ["get_throttled"]);
-    flags = Number(/0x[0-9a-f]+/i.exec(new TextDecoder().decode(stdout))?.[0] ?? NaN);
+    flags = Number(/0x[0-9a-f]+/i.exec(stdout)?.[0] ?? NaN);
   } catch {
     return [skipped(name, "can be checked only on a Raspberry Pi (vcgencmd)")];
   }

@@ -218,5 +218,5 @@ async function readFiles(
  */
 export async function outputLines(command: string, args: readonly string[]): Promise<string[]> {
   const { stdout } = await outputOf(command, args, { env: { LC_ALL: "C" } });
-  return new TextDecoder().decode(stdout).split("\n").filter((line) => line !== "");
+  return stdout.split("\n").filter((line) => line !== "");
 }

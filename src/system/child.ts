@@ -29,7 +29,7 @@ export async function outputOf(
   program: string,
   args: readonly string[],
   options: { env?: Record<string, string>; limitMs?: number } = {},
-): Promise<{ success: boolean; stdout: Uint8Array<ArrayBuffer>; stderr: Uint8Array<ArrayBuffer> }> {
+): Promise<{ success: boolean; stdout: string; stderr: string }> {
   const { env = {}, limitMs = LIMIT_MS } = options;
   const child = new Deno.Command(program, {
     args: [...args],
@@ -111,15 +111,15 @@ async function outputOfChild(child: Deno.ChildProcess) {
   return { success, signal, stdout, stderr };
 }
 
-/** The first megabyte of what a program writes. It is read to its end, so that the program is never blocked. */
+/** The first megabyte of what a program writes, as text. It is read to its end, so that the program is never blocked. */
 export async function beginningKept(
   stream: ReadableStream<Uint8Array<ArrayBuffer>>,
-): Promise<Uint8Array<ArrayBuffer>> {
+): Promise<string> {
   const parts: Uint8Array<ArrayBuffer>[] = [];
   let left = MAX_OUTPUT_BYTES;
   for await (const bytes of bytesOf(stream)) {
     if (left > 0) parts.push(bytes.slice(0, left));
     left -= bytes.length;
   }
-  return concatBytes(parts);
+  return new TextDecoder().decode(concatBytes(parts));
 }
