@@ -31,15 +31,7 @@ export async function outputOf(
   options: { env?: Record<string, string>; limitMs?: number } = {},
 ): Promise<{ success: boolean; stdout: string; stderr: string }> {
   const { env = {}, limitMs = LIMIT_MS } = options;
-  const child = new Deno.Command(program, {
-    args: [...args],
-    env: { ...CHILD_ENV, ...env },
-    stdin: "null",
-    stdout: "piped",
-    stderr: "piped",
-    // Without the terminal of this process: when root starts it as another user, that user could type there.
-    detached: true,
-  }).spawn();
+  const child = spawn(program, args, { stdout: "piped", stderr: "piped", env });
   const output = outputOfChild(child);
   const answer = await within(limitMs, output);
   if (answer !== null) {
@@ -63,27 +55,35 @@ export async function outputOf(
 export function spawnBound(
   program: string,
   args: readonly string[],
-  { stdout, stderr, env = {} }: {
-    stdout: "null" | "piped";
-    stderr: "null" | "piped";
-    env?: Readonly<Record<string, string>>;
-  },
+  how: Spawning,
 ): Deno.ChildProcess {
-  const spawn = (program: string, args: readonly string[]) =>
-    new Deno.Command(program, {
-      args: [...args],
-      env: { ...CHILD_ENV, ...env },
-      stdin: "null",
-      stdout,
-      stderr,
-      detached: true,
-    }).spawn();
   try {
-    return spawn(PROGRAMS.setpriv, ["--pdeathsig", "KILL", "--", program, ...args]);
+    return spawn(PROGRAMS.setpriv, ["--pdeathsig", "KILL", "--", program, ...args], how);
   } catch (error) {
     if (!isMissing(error)) throw error;
   }
-  return spawn(program, args);
+  return spawn(program, args, how);
+}
+
+interface Spawning {
+  readonly stdout: "null" | "piped";
+  readonly stderr: "null" | "piped";
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+function spawn(
+  program: string,
+  args: readonly string[],
+  { env = {}, ...streams }: Spawning,
+): Deno.ChildProcess {
+  return new Deno.Command(program, {
+    ...streams,
+    args: [...args],
+    env: { ...CHILD_ENV, ...env },
+    stdin: "null",
+    // Without the terminal of this process: when root starts it as another user, that user could type there.
+    detached: true,
+  }).spawn();
 }
 
 /** SIGKILL for a child that may have ended already: Deno throws for one that has. */
