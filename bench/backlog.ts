@@ -136,7 +136,7 @@ async function makePasses(spoolDir: string): Promise<void> {
   console.log(JSON.stringify({ port: health.port }));
   await clock.sleep(300);
   const limits = {
-    maxSpoolDays: 7,
+    keepDeliveredDays: 7,
     maxWaitingDays: 7,
     maxSpoolBytes: 20e9,
     minFreeBytes: 0,
@@ -182,7 +182,7 @@ async function drain(spoolDir: string): Promise<number> {
   let choosingMs = 0;
   while (true) {
     const startMs = performance.now();
-    const name = await spool.oldestWaiting();
+    const name = await spool.oldest("outbox");
     choosingMs += performance.now() - startMs;
     if (name === null) break;
     await spool.remove("outbox", formatChunkName(name));

@@ -66,6 +66,7 @@ const PURE = [
   "src/spool/name_block.ts",
   "src/spool/oldest_names.ts",
   "src/spool/retention.ts",
+  "src/status/holders.ts",
   "src/status/ledger.ts",
   "src/status/levels.ts",
   "src/status/problems.ts",

@@ -88,12 +88,9 @@ export class ChannelKeeper {
         if (!isSame(before, state)) wake();
       },
       change: async (signal) => {
-        if (signal.aborted) return;
         const changed = Promise.withResolvers<void>();
         wake = changed.resolve;
-        signal.addEventListener("abort", wake, { once: true });
-        await changed.promise;
-        signal.removeEventListener("abort", wake);
+        await Promise.race([changed.promise, aborted(signal)]);
       },
     };
   }

@@ -38,20 +38,12 @@ export class ChannelMeter {
     }
     const channels = columns.map(levelOf);
     // Of more than two channels no pair is averaged: the first one stands for it.
-    const pair = columns.length === 2 ? levelOf(average(columns)) : channels[0];
+    const [left, right] = columns.length === 2 ? columns : [];
+    const pair = left && right
+      ? levelOf(left.map((value, frame) => (value + (right[frame] ?? 0)) / 2))
+      : channels[0];
     return { channels, pairRmsDbfs: pair?.rmsDbfs ?? 0 };
   }
-}
-
-/** The average of channels of one length. */
-function average(columns: readonly Float64Array[]): Float64Array {
-  const sum = new Float64Array(columns[0]?.length ?? 0);
-  for (const column of columns) {
-    for (let frame = 0; frame < sum.length; frame++) {
-      sum[frame] = (sum[frame] ?? 0) + (column[frame] ?? 0) / columns.length;
-    }
-  }
-  return sum;
 }
 
 /** Peak and RMS of 16-bit values, without their mean. */

@@ -174,7 +174,7 @@ export class Ffmpeg {
     if (gone.signal.aborted) return true;
     this.#child.unref();
     await Promise.all([
-      closeSound(this.#sound),
+      this.#sound instanceof FfmpegSocket ? this.#sound.close() : this.#sound.cancel(),
       this.#stderr.cancel(),
       this.#levelsReader?.close(),
       this.#channelsReader?.close(),
@@ -226,11 +226,4 @@ function spawnFfmpeg(
     if (!isMissing(error)) throw error;
     throw new FfmpegMissingError("ffmpeg cannot be started", { cause: error });
   }
-}
-
-async function closeSound(
-  sound: FfmpegSocket | ReadableStreamBYOBReader,
-): Promise<void> {
-  if (sound instanceof FfmpegSocket) await sound.close();
-  else await sound.cancel();
 }

@@ -9,7 +9,7 @@ import { concatBytes } from "../system/concat_bytes.ts";
 const BIN_SAMPLES = 960;
 /** Bins of 20 ms in one live level; there are ten levels per second. */
 const LIVE_BINS = 5;
-/** A sample beyond this is at full scale: rounding by a filter may have taken a few steps off. */
+/** A sample at or beyond this is at full scale: rounding by a filter may have taken a few steps off. */
 const CLIPPED = 32_760;
 
 /** What is known of 20 ms; in units of a sample, peak and variance without the mean. */

@@ -103,15 +103,14 @@ export class MixerKeeper {
     const setting = this.#setting();
     const { volume, agc } = setting;
     const isWanted = volume !== null || agc !== null;
-    if (!isWanted && !hasMixerMemory(this.#deps.spoolDir)) {
+    if (!isWanted) {
       this.#problem.clear("the level is no longer configured");
-      return;
+      if (!hasMixerMemory(this.#deps.spoolDir)) return;
     }
     const { name, device } = microphone;
     const { noLevelControl } = problems;
     if (device === undefined) {
       if (isWanted) this.#problem.set(noLevelControl(name, "only ALSA knows which card it is"));
-      else this.#problem.clear("the level is no longer configured");
       return;
     }
     try {
@@ -136,7 +135,7 @@ export class MixerKeeper {
       if (missing === null) this.#problem.clear();
       else this.#problem.set(noLevelControl(name, missing));
     } catch (error) {
-      if (!isWanted) return this.#problem.clear("the level is no longer configured");
+      if (!isWanted) return;
       this.#problem.set(
         error instanceof AmixerMissingError
           ? problems.amixerMissing()

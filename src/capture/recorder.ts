@@ -12,7 +12,7 @@ import { isInSchedule, nextChange } from "../config/schedule.ts";
 import type { Spool } from "../spool/spool.ts";
 import type { Status } from "../status/status.ts";
 import { Wakeup } from "../system/wakeup.ts";
-import { openUntil } from "../system/window.ts";
+import { aborted, openUntil } from "../system/window.ts";
 import { ChunkWriter } from "../spool/chunk_writer.ts";
 import { ProblemReport } from "../status/problem_report.ts";
 import { type Diagnosis, type ProblemCode, problems } from "../status/problems.ts";
@@ -275,11 +275,9 @@ export class Recorder {
 
   /** Resolves when the microphone is to be opened with other options, or on abort. */
   async #settingsChange(signal: AbortSignal): Promise<void> {
-    if (signal.aborted) return;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#reopen = resolve;
-    signal.addEventListener("abort", () => resolve(), { once: true });
-    await promise;
+    await Promise.race([promise, aborted(signal)]);
   }
 
   /**

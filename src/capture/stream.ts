@@ -14,7 +14,7 @@ import { OpusStreamReader } from "../chunk/opus.ts";
 import { StreamCutter, type StreamCutterDeps, type StreamCutterOptions } from "./stream_cutter.ts";
 
 /** An ffmpeg that has delivered sound, and delivers no more for this long, is hanging. */
-export const STALL_MS = 10_000;
+const STALL_MS = 10_000;
 /** If a timer fires later than this, this process itself was suspended or had no processor time. */
 const HELD_UP_MS = 2_000;
 /** Sound that waits in the pipe is read within this time. */

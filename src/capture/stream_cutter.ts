@@ -132,7 +132,7 @@ export class StreamCutter {
   }
 
   #begin(head: OpusHead): void {
-    if (this.#stream !== null) this.#apply(this.#stream.chunker.cut());
+    this.finish();
     const id = crypto.randomUUID();
     const options = this.#options;
     const chunker = new Chunker(head, {
@@ -275,11 +275,10 @@ export class StreamCutter {
    * time in the name of this file is the only one that is left.
    */
   #open(): void {
-    if (this.#opening === null) return;
+    if (this.#opening === null || this.#stream === null) return;
     const { startSample, bytes } = this.#opening;
     this.#opening = null;
-    const start = this.#stream?.timeline.startOf(startSample, this.#utcOffsetMs()) ??
-      { startMs: 0, startUnixUs: 0, gapMs: 0 };
+    const start = this.#stream.timeline.startOf(startSample, this.#utcOffsetMs());
     const { startMs, startUnixUs, gapMs } = start;
     const isSure = this.#deps.provisional(startMs) === undefined;
     this.#waitingFromUs = isSure ? this.#deps.chain.waitingFromUs(startUnixUs) : null;

@@ -16,6 +16,7 @@ import {
   encodeOpusTags,
   OPUS_RATE,
   type OpusHead,
+  paddedTo,
   parseOpusHead,
   parseOpusTags,
   parseOpusVendor,
@@ -50,14 +51,10 @@ export function withTags(
   const [headPage, tagsPage] = wholePages(file.subarray(0, HEADER_READ_BYTES));
   if (headPage === undefined || tagsPage === undefined) return null;
   const { offset, byteLength, flags, serial, sequence, granulePosition, body } = tagsPage;
-  try {
-    const packet = encodeOpusTags(parseOpusVendor(body), tags, body.length);
-    const page = encodePage({ flags, serial, sequence, granulePosition, packets: [packet] });
-    return page.length === byteLength ? concatBytes([file.subarray(0, offset), page]) : null;
-  } catch (error) {
-    if (error instanceof RangeError) return null;
-    throw error;
-  }
+  const packet = paddedTo(body.length, encodeOpusTags(parseOpusVendor(body), tags));
+  if (packet === null) return null;
+  const page = encodePage({ flags, serial, sequence, granulePosition, packets: [packet] });
+  return page.length === byteLength ? concatBytes([file.subarray(0, offset), page]) : null;
 }
 
 /**
@@ -80,14 +77,10 @@ export function repairedHeader(
   const repaired = file.slice(0, end);
   repaired.set(withFlags(repaired.subarray(start), 0), start);
   if (wholePages(repaired).length !== 2) return null;
-  const tags = parseOpusTags(repaired.subarray(segmentsEnd));
-  if (tags !== null) return repaired;
-  try {
-    repaired.set(encodeOpusTags("", substitute, end - segmentsEnd), segmentsEnd);
-  } catch (error) {
-    if (error instanceof RangeError) return null; // too short to be the page of this program
-    throw error;
-  }
+  if (parseOpusTags(repaired.subarray(segmentsEnd)) !== null) return repaired;
+  const tags = paddedTo(end - segmentsEnd, encodeOpusTags("", substitute));
+  if (tags === null) return null; // too short to be the page of this program
+  repaired.set(tags, segmentsEnd);
   repaired.set(withFlags(repaired.subarray(start), 0), start);
   return repaired;
 }

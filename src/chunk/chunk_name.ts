@@ -10,6 +10,8 @@
 // time of a chunk from an earlier boot cannot be found any more. Such a chunk gets a third number: when a
 // synchronized clock first saw it, Unix seconds. Its age counts from then.
 
+import { formatUtc } from "./chunk_tags.ts";
+
 /** The directories of sealed chunks: waiting, delivered, refused by the server. */
 export const CHUNK_DIRS = ["outbox", "uploaded", "rejected"] as const;
 export type ChunkDir = typeof CHUNK_DIRS[number];
@@ -54,22 +56,9 @@ export function formatPartName(name: PartName): string {
   return `${formatTime(name.startUnixUs)}_${name.key}${suffix(name)}.part`;
 }
 
-/** A text that sorts before the names of all chunks from this time on, and after all earlier names. */
-export function firstTextOf(startUnixUs: number): string {
-  return formatTime(startUnixUs);
-}
-
-/** Whether both names are those of the same file. */
-export function isSameChunkName(a: ChunkName, b: ChunkName): boolean {
-  const [p, q] = [a.provisional, b.provisional];
-  return a.startUnixUs === b.startUnixUs && a.key === b.key && a.durationUs === b.durationUs &&
-    p?.bootId === q?.bootId && p?.startBootUs === q?.startBootUs && p?.seenUnixS === q?.seenUnixS;
-}
-
 /** Compares in the order of file names, which is the order of time: negative if `a` is first. */
 export function compareChunkNames(a: ChunkName, b: ChunkName): number {
   if (a.startUnixUs !== b.startUnixUs) return a.startUnixUs - b.startUnixUs;
-  if (isSameChunkName(a, b)) return 0;
   const [textA, textB] = [formatChunkName(a), formatChunkName(b)];
   return textA < textB ? -1 : textA > textB ? 1 : 0;
 }
@@ -106,13 +95,12 @@ function provisional(
 }
 
 /**
- * UTC in the basic format of ISO 8601, with microseconds. It sorts by time in all years whose
- * microseconds a number represents exactly: 1684 to 2255.
+ * With what a name begins: UTC in the basic format of ISO 8601, with microseconds. It sorts before the names of
+ * all chunks from this time on, and after all earlier names, in all years whose microseconds a number represents
+ * exactly: 1684 to 2255.
  */
-function formatTime(unixUs: number): string {
-  const seconds = Math.floor(unixUs / 1e6);
-  const basic = new Date(seconds * 1000).toISOString().slice(0, 19).replaceAll(/[-:]/g, "");
-  return `${basic}.${String(unixUs - seconds * 1e6).padStart(6, "0")}Z`;
+export function formatTime(unixUs: number): string {
+  return formatUtc(unixUs).replaceAll(/[-:]/g, "");
 }
 
 /** Cheap, because it runs for every name of a backlog. The pattern has checked all ranges but the day's. */

@@ -106,7 +106,7 @@ export class Chunker {
     const event = this.#open?.finish() ?? null;
     this.#isFirst &&= event === null;
     this.#open = null;
-    if (options.lost) this.#forget();
+    if (options.lost) [this.#preroll, this.#prerollSamples] = [[], 0];
     return event === null ? [] : [event];
   }
 
@@ -120,11 +120,6 @@ export class Chunker {
       this.#preroll.shift();
       this.#prerollSamples = surplus;
     }
-  }
-
-  #forget(): void {
-    this.#preroll = [];
-    this.#prerollSamples = 0;
   }
 
   #begin(packet: OpusPacket): { chunk: OpenChunk; event: ChunkEvent } {

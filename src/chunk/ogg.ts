@@ -126,7 +126,7 @@ export class OggPageReader {
 
   /** The pages and the stretches of damage that are complete with these bytes. */
   *push(bytes: Uint8Array): Generator<OggPage | OggDamage> {
-    this.#append(bytes);
+    this.#buffer = concatBytes([this.#buffer, bytes]);
     let position = 0;
     while (true) {
       const found = this.#findPattern(position);
@@ -161,10 +161,6 @@ export class OggPageReader {
     }
     const damage = this.#takeDamage(this.#bufferOffset);
     if (damage !== null) yield damage;
-  }
-
-  #append(bytes: Uint8Array): void {
-    this.#buffer = concatBytes([this.#buffer, bytes]);
   }
 
   #markDamage(position: number, reason: string): void {

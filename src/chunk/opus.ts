@@ -52,26 +52,15 @@ export function parseOpusHead(packet: Uint8Array): OpusHead | null {
   };
 }
 
-/**
- * The comment header (RFC 7845, section 5.2). Names are ASCII without "=".
- * @param sizeBytes of the packet, which is filled up with zeros (the same section); default: no padding.
- * @throws {RangeError} if the comments need more.
- */
+/** The comment header (RFC 7845, section 5.2). Names are ASCII without "=". */
 export function encodeOpusTags(
   vendor: string,
   comments: Readonly<Record<string, string>>,
-  sizeBytes?: number,
 ): Uint8Array {
   const encoder = new TextEncoder();
   const texts = [vendor, ...Object.entries(comments).map(([name, value]) => `${name}=${value}`)]
     .map((text) => encoder.encode(text));
-  const neededBytes = 8 + 4 + texts.reduce((sum, text) => sum + 4 + text.length, 0);
-  if (neededBytes > (sizeBytes ?? neededBytes)) {
-    throw new RangeError(
-      `Cannot encode tags as they must fit into ${sizeBytes} bytes: they need ${neededBytes}`,
-    );
-  }
-  const packet = new Uint8Array(sizeBytes ?? neededBytes);
+  const packet = new Uint8Array(8 + 4 + texts.reduce((sum, text) => sum + 4 + text.length, 0));
   const view = new DataView(packet.buffer);
   packet.set(encoder.encode("OpusTags"));
   let at = 8;
@@ -85,6 +74,14 @@ export function encodeOpusTags(
     }
   });
   return packet;
+}
+
+/** A comment header filled up with zeros to this size (RFC 7845, section 5.2); null if it is longer. */
+export function paddedTo(sizeBytes: number, packet: Uint8Array): Uint8Array | null {
+  if (packet.length > sizeBytes) return null;
+  const padded = new Uint8Array(sizeBytes);
+  padded.set(packet);
+  return padded;
 }
 
 /** The text that names the encoder in a comment header; "" if it cannot be read. */

@@ -32,11 +32,10 @@ export class OpusWriter {
 
   /** The two header pages. @param roomBytes zeros behind the tags, for other tags later. */
   header(head: OpusHead, roomBytes = 0): Uint8Array {
-    const { vendor, comments } = this.#file;
-    const tagsBytes = encodeOpusTags(vendor, comments).length + roomBytes;
+    const tags = encodeOpusTags(this.#file.vendor, this.#file.comments);
     return concatBytes([
       this.#page([encodeOpusHead(head)], BEGIN_OF_STREAM),
-      this.#page([encodeOpusTags(vendor, comments, tagsBytes)], 0),
+      this.#page([concatBytes([tags, new Uint8Array(roomBytes)])], 0),
     ]);
   }
 

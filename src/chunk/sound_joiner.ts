@@ -14,12 +14,12 @@ const PAGE_PACKETS = 50;
  * Packets of digital silence (RFC 6716): CELT, full band, mono, of 20, 10, 5 and 2.5 ms. A hole is as long
  * as they can make it, to 1.25 ms; the rest is made up for in the next hole.
  */
-const SILENCE: readonly { readonly data: Uint8Array; readonly samples: number }[] = ([
-  [0xf8, 960],
-  [0xf0, 480],
-  [0xe8, 240],
-  [0xe0, 120],
-] as const).map(([toc, samples]) => ({ data: new Uint8Array([toc, 0xff, 0xfe]), samples }));
+const SILENCE = [
+  silence(0xf8, 960),
+  silence(0xf0, 480),
+  silence(0xe8, 240),
+  silence(0xe0, 120),
+] as const;
 const SHORTEST_SILENCE = 120;
 
 /** The part of a chunk to join: audible samples at 48 kHz from its start. */
@@ -79,9 +79,7 @@ export class SoundJoiner {
   /** Ends the stream: the last page, which trims it to its length. */
   *end(): Generator<Uint8Array> {
     if (this.#writer === null) return;
-    while (this.#heard < this.#wanted) {
-      yield* this.#push(SILENCE[0] ?? { data: NOTHING, samples: 0 });
-    }
+    while (this.#heard < this.#wanted) yield* this.#push(SILENCE[0]);
     const surplus = Math.min(this.#heard - this.#wanted, this.#lastSamples - 1);
     yield this.#writer.page(END_OF_STREAM, Math.max(0, surplus));
   }
@@ -115,7 +113,10 @@ export class SoundJoiner {
   }
 }
 
-const NOTHING = new Uint8Array(0);
+function silence(toc: number, samples: number) {
+  return { data: new Uint8Array([toc, 0xff, 0xfe]), samples };
+}
+
 /** More than the lead of any part: the longest packet and the pre-skip of a stream. */
 const SILENCE_KEPT = 9600;
 

@@ -91,8 +91,6 @@ interface MakingDo {
   readonly heardMs: number;
 }
 
-export type ActivityName = Activity["name"];
-
 export type Trust = "trusted" | "replaced" | "on_trial";
 
 /** Between these monotonic times another one is recorded, if there is one. */
@@ -178,7 +176,9 @@ export function step(state: KeeperState, event: KeeperEvent, nowMs: number): Ste
     case "search":
       return search(state, nowMs);
     case "found":
-      return event.isPast ? foundPast(state, event.microphone, nowMs) : found(state, event, nowMs);
+      return event.isPast
+        ? foundPast(state, event.microphone, nowMs)
+        : found(state, event.microphone, nowMs);
     case "nothing_found":
       return nothingFound(state, event.isPast);
     case "plugged":
@@ -227,14 +227,10 @@ function look({ pass }: KeeperState, nowMs: number): Order {
 function foundPast(state: KeeperState, microphone: Microphone, nowMs: number): Step {
   if (rank(microphone) === 0) return nothingFound(state, true);
   const reason = `${microphone.reason}, or back without a sound`;
-  return found(replaced(state), { microphone: { ...microphone, reason } }, nowMs);
+  return found(replaced(state), { ...microphone, reason }, nowMs);
 }
 
-function found(
-  state: KeeperState,
-  { microphone }: { readonly microphone: Microphone },
-  nowMs: number,
-): Step {
+function found(state: KeeperState, microphone: Microphone, nowMs: number): Step {
   const { activity } = state;
   switch (activity.name) {
     case "searching":

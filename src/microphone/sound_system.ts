@@ -3,7 +3,7 @@
 // program read those folders itself only with all permissions. It never opens a sound device.
 // sound_listing.ts parses the text.
 
-import type { Holder } from "../status/problems.ts";
+import type { Holder } from "../status/holders.ts";
 import { outputOf } from "../system/child.ts";
 import { printable } from "../system/printable.ts";
 import {
@@ -48,11 +48,8 @@ export interface NodeAccess {
  * @throws {HangingError}
  */
 export async function readSoundSystem(options: SoundOptions = {}): Promise<SoundSystem> {
-  const { root = "", run = outputLines } = options;
-  const links = await run(PROGRAMS.find, [
-    `${root}/sys/class/sound`,
-    ...["-maxdepth", "1", "-name", "card*", "-printf", "%f %l\\n"],
-  ]);
+  const cards = ["-maxdepth", "1", "-name", "card*", "-printf", "%f %l\\n"];
+  const links = await find(options, ["/sys/class/sound"], cards);
   const sockets = parseUsbSockets(links);
   const names = ["cards", "pcm", "usbid", "usbbus", "stream*"];
   const files = await readFiles(options, "", ["/proc/asound"], names);
@@ -72,10 +69,8 @@ export async function readSoundSystem(options: SoundOptions = {}): Promise<Sound
  * CPU on a PC.
  */
 export async function readSoundNodes(options: SoundOptions = {}): Promise<ReadonlySet<string>> {
-  const { root = "", run = outputLines } = options;
-  const lines = await run(PROGRAMS.find, [
-    ...[`${root}/dev/snd`, `${root}/sys/class/sound`, "-maxdepth", "1"],
-    ...["(", "-name", "pcmC*c", "-o", "-name", "card*", ")"],
+  const lines = await find(options, ["/dev/snd", "/sys/class/sound"], [
+    ...["-maxdepth", "1", "(", "-name", "pcmC*c", "-o", "-name", "card*", ")"],
     ...["-printf", "%f %i %g %m %l\\n"], // a new node has another inode
   ]);
   return new Set(lines);
@@ -87,12 +82,7 @@ export async function readNodeAccess(
   options: SoundOptions = {},
 ): Promise<NodeAccess | null> {
   const path = nodePath(card, device);
-  const { root = "", run = outputLines } = options;
-  const [line] = await run(PROGRAMS.find, [
-    `${root}${path}`,
-    "-printf",
-    "%g %m\\n",
-  ]);
+  const [line] = await find(options, [path], ["-printf", "%g %m\\n"]);
   const [group, mode] = line?.split(" ") ?? [];
   if (group === undefined || mode === undefined || group === "nogroup") return null;
   return { path, group, mode };
@@ -118,10 +108,9 @@ export async function readHolders(
 
 /** Process ids from the links in /proc/PID/fd; only root sees those of other users. */
 async function openersOf(device: CaptureDevice | null, options: SoundOptions): Promise<string[]> {
-  const { root = "", run = outputLines } = options;
   const node = device === null ? "/dev/snd/pcmC*c" : nodePath(device.card, device.device);
-  const links = await run(PROGRAMS.find, [
-    ...[`${root}/proc`, "-maxdepth", "3", "-path", `${root}/proc/[0-9]*/fd/*`],
+  const links = await find(options, ["/proc"], [
+    ...["-maxdepth", "3", "-path", `${options.root ?? ""}/proc/[0-9]*/fd/*`],
     ...["-lname", node, "-printf", "%P\\n"],
   ]);
   return links.map((link) => link.slice(0, link.indexOf("/")));
@@ -183,6 +172,15 @@ function nodePath(card: number, device: number): string {
   return `/dev/snd/pcmC${card}D${device}c`;
 }
 
+/** The lines that `find` writes about what passes these tests. */
+function find(
+  { root = "", run = outputLines }: SoundOptions,
+  paths: readonly string[],
+  tests: readonly string[],
+): Promise<string[]> {
+  return run(PROGRAMS.find, [...paths.map((path) => `${root}${path}`), ...tests]);
+}
+
 /**
  * The lines that match, by file. In a folder only files with these names are read, or all files if there
  * are no names.
@@ -213,9 +211,7 @@ async function readFiles(
   return files;
 }
 
-/**
- * Runs a program. @returns the lines of its standard output, whatever the exit code is: that a folder does not exist is an answer, too.
- */
+/** The lines that a program writes, whatever its exit code is: that a folder does not exist is an answer, too. */
 export async function outputLines(command: string, args: readonly string[]): Promise<string[]> {
   const { stdout } = await outputOf(command, args, { env: { LC_ALL: "C" } });
   return stdout.split("\n").filter((line) => line !== "");

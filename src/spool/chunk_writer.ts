@@ -63,13 +63,18 @@ interface QueuedStep {
   readonly sinceMs: number;
 }
 
+export interface ChunkWriterDeps {
+  readonly clock: Clock;
+  readonly status: Status;
+  readonly log: Logger;
+  /** Called for every chunk that has become visible in outbox/. */
+  readonly onSealed?: (chunk: SealedChunk) => void;
+}
+
 export class ChunkWriter {
   readonly #spool: Spool;
+  readonly #deps: ChunkWriterDeps;
   #syncIntervalMs = 0;
-  readonly #clock: Clock;
-  readonly #status: Status;
-  readonly #log: Logger;
-  readonly #onSealed: (chunk: SealedChunk) => void;
   readonly #problem: ProblemReport;
   readonly #writes: DiskLane<QueuedStep>;
   readonly #syncs: DiskLane<SyncStep>;
@@ -82,25 +87,12 @@ export class ChunkWriter {
   /** Sound that was pushed until then is synced, or a sync for it has been requested. */
   #syncedMs = 0;
 
-  constructor(
-    spool: Spool,
-    syncIntervalMs: number,
-    deps: {
-      clock: Clock;
-      status: Status;
-      log: Logger;
-      /** Called for every chunk that has become visible in outbox/. */
-      onSealed?: (chunk: SealedChunk) => void;
-    },
-  ) {
-    const { clock, status, log } = deps;
+  constructor(spool: Spool, syncIntervalMs: number, deps: ChunkWriterDeps) {
     this.#spool = spool;
+    this.#deps = deps;
     this.syncEvery(syncIntervalMs);
-    this.#clock = clock;
-    this.#status = status;
-    this.#log = log;
-    this.#problem = new ProblemReport({ clock, status, log });
-    this.#onSealed = deps.onSealed ?? (() => {});
+    this.#problem = new ProblemReport(deps);
+    const { clock } = deps;
     const onTrouble = (error: unknown) => error === null ? this.#recovered() : this.#failed(error);
     this.#writes = new DiskLane({
       apply: ({ step, sinceMs }) => this.#write(step, sinceMs),
@@ -130,12 +122,13 @@ export class ChunkWriter {
   push(step: WriteStep): void {
     const sizeBytes = step.kind === "discard" ? 0 : step.bytes.length;
     this.#pendingBytes += sizeBytes;
-    this.#writes.push({ step, sizeBytes, sinceMs: this.#clock.monotonicMs() });
+    this.#writes.push({ step, sizeBytes, sinceMs: this.#deps.clock.monotonicMs() });
   }
 
   /** Resolves when everything has been written, or after the last tries on a failing disk. */
   async finish(): Promise<void> {
-    const giveUpMs = this.#clock.monotonicMs() + LAST_TRIES_MS;
+    const { clock } = this.#deps;
+    const giveUpMs = clock.monotonicMs() + LAST_TRIES_MS;
     const finished = new AbortController();
     this.#writes.finish(giveUpMs)
       .then(() => this.#syncs.finish(giveUpMs))
@@ -144,7 +137,7 @@ export class ChunkWriter {
         finished.abort();
       });
     // The writer waits no longer for a disk that is slow or hangs than for one that fails.
-    await this.#clock.sleep(LAST_TRIES_MS + 500, finished.signal);
+    await clock.sleep(LAST_TRIES_MS + 500, finished.signal);
     if (this.#writes.waiting.length > 0) this.#lost();
   }
 
@@ -190,7 +183,7 @@ export class ChunkWriter {
    */
   async #append(part: PartFile, page: Uint8Array, sinceMs: number): Promise<void> {
     const bytes = concatBytes([this.#rest, page]);
-    const agoMs = this.#clock.monotonicMs() - this.#syncedMs;
+    const agoMs = this.#deps.clock.monotonicMs() - this.#syncedMs;
     const beyond = (part.sizeBytes + bytes.length) % BLOCK_BYTES;
     const fillsBlock = beyond < bytes.length && this.#syncIntervalMs > EARLY_SYNC_MS;
     // While a sync is under way, no other is requested: the next page tries again.
@@ -220,34 +213,29 @@ export class ChunkWriter {
     const done = new AbortController();
     const syncing = part.sync().finally(() => done.abort());
     syncing.catch(() => {}); // it is awaited below
-    await this.#clock.sleep(SYNC_BEGINS_MS, done.signal);
+    await this.#deps.clock.sleep(SYNC_BEGINS_MS, done.signal);
     if (this.#rest.length > 0) this.push({ kind: "append", bytes: NOTHING });
     await syncing;
   }
 
   #sealed(name: string, step: SealedChunk, sizeBytes: number): void {
     const seconds = durationOf(step.times) / 1e6;
-    this.#onSealed(step);
+    this.#deps.onSealed?.(step);
     const levels = {
       peak_dbfs: step.levels?.peakDbfs ?? null,
       rms_dbfs: step.levels?.rmsDbfs ?? null,
       noise_floor_dbfs: step.levels?.floorDbfs ?? null,
       clipped_share: step.levels === null ? null : roundShare(step.levels.clippedShare),
     };
-    this.#status.chunkRecorded({ name, seconds, bytes: sizeBytes, ...levels });
-    this.#log.info("Recorded.", {
-      chunk: name,
-      seconds,
-      bytes: sizeBytes,
-      ...levels,
-    });
+    this.#deps.status.chunkRecorded({ name, seconds, bytes: sizeBytes, ...levels });
+    this.#deps.log.info("Recorded.", { chunk: name, seconds, bytes: sizeBytes, ...levels });
   }
 
   /** The file was deleted while it was being recorded: it is useless to try again. */
   #vanished({ times }: SealedChunk, bytes: number): void {
     const seconds = durationOf(times) / 1e6;
-    this.#status.chunksLost({ chunks: 1, bytes, seconds });
-    this.#log.error("The file of a recording was deleted before it was finished.", {
+    this.#deps.status.chunksLost({ chunks: 1, bytes, seconds });
+    this.#deps.log.error("The file of a recording was deleted before it was finished.", {
       bytes,
       seconds,
     });
@@ -266,8 +254,8 @@ export class ChunkWriter {
       bytes: this.#pendingBytes,
       seconds: closed.reduce((sum, step) => sum + durationOf(step.times) / 1e6, 0),
     };
-    this.#status.chunksLost(losses);
-    this.#log.error("The end of the recording could not be written.", losses);
+    this.#deps.status.chunksLost(losses);
+    this.#deps.log.error("The end of the recording could not be written.", losses);
   }
 
   #failed(error: unknown): void {

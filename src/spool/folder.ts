@@ -13,8 +13,8 @@ import { join } from "@std/path/join";
 import {
   type ChunkName,
   compareChunkNames,
-  firstTextOf,
   formatChunkName,
+  formatTime,
   parseChunkName,
 } from "../chunk/chunk_name.ts";
 import { sizeOf } from "../system/disk.ts";
@@ -145,7 +145,7 @@ export class Folder {
     let bound = "";
     const isAmongThem = (fileName: string) => {
       // Most names need not be parsed.
-      if (held.boundUs !== boundUs) bound = firstTextOf(boundUs = held.boundUs);
+      if (held.boundUs !== boundUs) bound = formatTime(boundUs = held.boundUs);
       return boundUs === Infinity || fileName < bound;
     };
     await this.#scan((_, name) => held.offer(name), () => this.#held = held, isAmongThem);

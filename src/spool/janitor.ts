@@ -40,6 +40,7 @@ import {
   keptSinceMs,
   type RetentionLimits,
 } from "./retention.ts";
+import { Deletions } from "./deletions.ts";
 import type { Spool } from "./spool.ts";
 
 const PASS_INTERVAL_MS = 300_000;
@@ -56,14 +57,6 @@ const STEP_MS = 60_000;
 const DISBELIEF_MS = 86_400_000;
 /** After this many files that cannot be deleted a pass gives up: the disk is the problem. */
 const MAX_STUCK = 10;
-
-interface Losses {
-  chunks: number;
-  bytes: number;
-  seconds: number;
-  first: string;
-  last: string;
-}
 
 export class Janitor {
   readonly #spool: Spool;
@@ -162,7 +155,7 @@ export class Janitor {
     await this.#attempt(() => this.#spool.countSizes(CHUNK_DIRS, this.#signal));
     if (!isTrusted) return;
     for (const dir of CHUNK_DIRS) {
-      const losses = noLosses();
+      const losses = new Deletions();
       const isOld = (name: ChunkName) => isExpired(name, dir, unixMs, this.#limits);
       await this.#attempt(() => this.#removeOld(dir, isOld, losses));
       await this.#report(dir, losses, "expired");
@@ -173,7 +166,7 @@ export class Janitor {
   async #removeOld(
     dir: ChunkDir,
     isTooOld: (name: ChunkName) => boolean,
-    losses: Losses,
+    losses: Deletions,
   ): Promise<void> {
     const stays = new Set<string>();
     const isOld = (name: ChunkName) => isTooOld(name) && !stays.has(name.key);
@@ -226,7 +219,7 @@ export class Janitor {
   async makeRoom(): Promise<void> {
     let freeBytes = await this.#spool.freeBytes();
     for (const dirs of EVICTION_ORDER) {
-      const losses = new Map(dirs.map((dir) => [dir, noLosses()]));
+      const losses = new Map(dirs.map((dir) => [dir, new Deletions()]));
       const stays = new Set<string>();
       const [first] = dirs;
       if (first === undefined) continue;
@@ -238,7 +231,7 @@ export class Janitor {
           const next = await this.#oldestOf(dirs, stays);
           if (next === null) break;
           const { dir, name } = next;
-          const bytes = await this.#remove(dir, name, losses.get(dir) ?? noLosses());
+          const bytes = await this.#remove(dir, name, losses.get(dir) ?? new Deletions());
           freeBytes += bytes ?? 0;
           if (bytes !== null) continue;
           stays.add(name.key);
@@ -286,7 +279,7 @@ export class Janitor {
   }
 
   /** Returns the bytes that became free; null: the chunk is still there, or was gone already. */
-  async #remove(dir: ChunkDir, name: ChunkName, losses: Losses): Promise<number | null> {
+  async #remove(dir: ChunkDir, name: ChunkName, losses: Deletions): Promise<number | null> {
     if (this.#stuck.length >= MAX_STUCK) return null;
     const fileName = formatChunkName(name);
     let size: number | null = null;
@@ -295,18 +288,12 @@ export class Janitor {
     } catch (error) {
       this.#stuck.push(`${fileName}: ${error}`);
     }
-    if (size !== null && !isDelivered(dir)) {
-      losses.chunks++;
-      losses.bytes += size;
-      losses.seconds += name.durationUs / 1e6;
-      losses.first ||= fileName;
-      losses.last = fileName;
-    }
+    if (size !== null && !isDelivered(dir)) losses.add(name, size);
     return size;
   }
 
   /** Counts, logs and declares what was removed: in gaps.jsonl it is one gap, from the first chunk to the last. */
-  async #report(dir: ChunkDir, losses: Losses, cause: "evicted" | "expired"): Promise<void> {
+  async #report(dir: ChunkDir, losses: Deletions, cause: "evicted" | "expired"): Promise<void> {
     if (losses.chunks === 0) return;
     this.#status.chunksLost(losses);
     this.#status.evicted(dir, losses.seconds);
@@ -329,8 +316,4 @@ export class Janitor {
       this.#log.warning("{file} cannot be written.", fields);
     }
   }
-}
-
-function noLosses(): Losses {
-  return { chunks: 0, bytes: 0, seconds: 0, first: "", last: "" };
 }

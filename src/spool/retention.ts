@@ -20,17 +20,16 @@ export function isDelivered(dir: ChunkDir): boolean {
 }
 
 /** Which of these directories loses its oldest chunk next; null: none has a chunk. */
-export function evictedNext<Dir extends ChunkDir>(
-  oldest: readonly { readonly dir: Dir; readonly name: ChunkName | null }[],
-): { readonly dir: Dir; readonly name: ChunkName } | null {
+export function evictedNext(
+  oldest: readonly { readonly dir: ChunkDir; readonly name: ChunkName | null }[],
+): { readonly dir: ChunkDir; readonly name: ChunkName } | null {
   const present = oldest.flatMap(({ dir, name }) => name === null ? [] : [{ dir, name }]);
   return present.toSorted((a, b) => compareChunkNames(a.name, b.name))[0] ?? null;
 }
 
 export interface RetentionLimits {
-  readonly maxSpoolDays: number;
-  /** Of delivered chunks; default: as the others. */
-  readonly keepDeliveredDays?: number;
+  readonly keepDeliveredDays: number;
+  /** Of chunks that are not delivered. */
   readonly maxWaitingDays: number;
   readonly maxSpoolBytes: number;
   readonly minFreeBytes: number;
@@ -39,22 +38,14 @@ export interface RetentionLimits {
 }
 
 /** How long each directory keeps chunks. */
-export type AgeLimits = Pick<
-  RetentionLimits,
-  "maxSpoolDays" | "keepDeliveredDays" | "maxWaitingDays"
->;
+export type AgeLimits = Pick<RetentionLimits, "keepDeliveredDays" | "maxWaitingDays">;
 
 /**
  * Chunks that ended before this time, Unix milliseconds, have been kept in their directory for long
  * enough.
  */
-export function keptSinceMs(
-  dir: ChunkDir,
-  unixMs: number,
-  limits: AgeLimits,
-): number {
-  const { maxSpoolDays, maxWaitingDays, keepDeliveredDays = maxSpoolDays } = limits;
-  const days = isDelivered(dir) ? keepDeliveredDays : maxWaitingDays;
+export function keptSinceMs(dir: ChunkDir, unixMs: number, limits: AgeLimits): number {
+  const days = isDelivered(dir) ? limits.keepDeliveredDays : limits.maxWaitingDays;
   return unixMs - days * MS_PER_DAY;
 }
 

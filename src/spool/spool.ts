@@ -37,7 +37,7 @@ import {
 } from "../system/disk.ts";
 import { GapLog } from "../status/gap_log.ts";
 import type { Tally } from "../status/tally.ts";
-import { DeliveredDeletions } from "./delivered_deletions.ts";
+import { DeliveredDeletions } from "./deletions.ts";
 import { Folder } from "./folder.ts";
 import { LatestChunk } from "./latest_chunk.ts";
 import { SYSTEM_TIMING, type WatchTiming } from "./folder_watch.ts";
@@ -45,8 +45,6 @@ import { PartFile } from "./part_file.ts";
 import { copyReason, reasonPath, removeOldReason, writeReason } from "./reason_file.ts";
 import { lockSpool, SpoolLockedError } from "./spool_lock.ts";
 import { messageOf } from "../system/error_text.ts";
-
-export { SpoolLockedError };
 
 /**
  * A week of chunks of 1 s, in 21 MB; if all are provisional, four sevenths of them in the same memory. While
@@ -127,9 +125,7 @@ export class Spool {
     let lock: Deno.FsFile | null = null;
     try {
       await Deno.mkdir(join(dir, ".."), { recursive: true });
-      for (const sub of ["", "recording", ...CHUNK_DIRS]) {
-        await Deno.mkdir(join(dir, sub), { recursive: true, mode: PRIVATE_DIR });
-      }
+      await makeDirectories(dir);
       lock = await lockSpool(dir);
       const spool = new Spool(dir, lock, heldNames, timing);
       for (const sub of CHUNK_DIRS) {
@@ -216,13 +212,6 @@ export class Spool {
     }
   }
 
-  /** The wanted chunk that has waited longest, or null. */
-  async oldestWaiting(
-    isWanted: (name: ChunkName) => boolean = () => true,
-  ): Promise<ChunkName | null> {
-    return await this.oldest("outbox", isWanted);
-  }
-
   /** The chunk that has waited longest, if that is known without a listing; else undefined. */
   get oldestWaitingNow(): ChunkName | null | undefined {
     const oldest = this.#folders.outbox.oldestHeld(() => true);
@@ -289,9 +278,7 @@ export class Spool {
 
   /** Creates the directories that somebody has deleted: without one nothing could be filed there. */
   async ensureDirectories(): Promise<void> {
-    for (const sub of ["recording", ...CHUNK_DIRS]) {
-      await Deno.mkdir(join(this.dir, sub), { recursive: true, mode: PRIVATE_DIR });
-    }
+    await makeDirectories(this.dir);
   }
 
   /** Creates a file in recording/. */
@@ -583,6 +570,12 @@ export class Spool {
     const done = this.#lastTurn.then(change);
     this.#lastTurn = done.catch(() => {});
     return done;
+  }
+}
+
+async function makeDirectories(dir: string): Promise<void> {
+  for (const sub of ["", "recording", ...CHUNK_DIRS]) {
+    await Deno.mkdir(join(dir, sub), { recursive: true, mode: PRIVATE_DIR });
   }
 }
 

@@ -2,7 +2,7 @@
 // `gaps.jsonl`. It alone reads and writes that file, whose size is limited.
 
 import { join } from "@std/path/join";
-import { exists, readEnd, readUpTo, removeIfThere } from "../system/disk.ts";
+import { ifThere, PRIVATE_FILE, readEnd, readUpTo, writeWhole } from "../system/disk.ts";
 
 const FILE = "gaps.jsonl";
 /** A larger file loses its older half; a gap takes about 150 bytes. */
@@ -47,17 +47,17 @@ export class GapLog {
 }
 
 async function appendTo(path: string, gap: GapRecord): Promise<void> {
-  const isThere = await exists(path);
-  if (isThere && !(await Deno.lstat(path)).isFile) throw new Error(`${path} is not a regular file`);
+  const info = await ifThere(Deno.lstat(path));
+  if (info?.isFile === false) throw new Error(`${path} is not a regular file`);
   // A power cut may have torn the last line: this one must not become part of it.
-  const start = isThere && !await endsWithLine(path) ? "\n" : "";
-  await Deno.writeTextFile(path, `${start}${JSON.stringify(gap)}\n`, { append: true, mode: 0o600 });
+  const start = info !== null && !await endsWithLine(path) ? "\n" : "";
+  await Deno.writeTextFile(path, `${start}${JSON.stringify(gap)}\n`, {
+    append: true,
+    mode: PRIVATE_FILE,
+  });
   const { size } = await Deno.stat(path);
   if (size <= MAX_BYTES) return;
-  const kept = await readFrom(path, size - KEPT_BYTES);
-  await removeIfThere(`${path}.tmp`); // never written through a link
-  await Deno.writeTextFile(`${path}.tmp`, kept, { mode: 0o600, createNew: true });
-  await Deno.rename(`${path}.tmp`, path);
+  await writeWhole(path, await readFrom(path, size - KEPT_BYTES));
 }
 
 /** The gaps that were declared last, the newest last. Lines that are not gaps are skipped. Never rejects. */

@@ -5,20 +5,19 @@
 
 import { messageOf } from "../system/error_text.ts";
 import { MAX_TEXT, printable } from "../system/printable.ts";
+import { type Holder, stopHolders } from "./holders.ts";
 
-/** What a problem concerns, and whether sound is missing while it lasts. */
-export const PROBLEM_KINDS = {
-  recording: { isSoundMissing: true },
+/** What a problem concerns. */
+export type ProblemKind =
+  /** Sound is missing. */
+  | "recording"
   /** Sound is recorded, but it may not be the sound that is wanted. */
-  sound: { isSoundMissing: false },
-  delivery: { isSoundMissing: false },
-  storage: { isSoundMissing: false },
-  clock: { isSoundMissing: false },
-  health: { isSoundMissing: false },
-  settings: { isSoundMissing: false },
-} as const;
-
-export type ProblemKind = keyof typeof PROBLEM_KINDS;
+  | "sound"
+  | "delivery"
+  | "storage"
+  | "clock"
+  | "health"
+  | "settings";
 
 /** Every code, as `/health`, the log and gaps.jsonl show it, with its kind. */
 const KIND_OF = {
@@ -89,7 +88,7 @@ export function kindOf(code: ProblemCode): ProblemKind {
 
 /** Whether sound is missing while this problem lasts. */
 export function isSoundMissing(code: ProblemCode): boolean {
-  return PROBLEM_KINDS[kindOf(code)].isSoundMissing;
+  return kindOf(code) === "recording";
 }
 
 /** Whether the log shows the beginning as an ERROR. */
@@ -152,10 +151,7 @@ export const problems = {
    */
   busy: define(
     "microphone_busy",
-    (
-      name: string,
-      holders: readonly Holder[] = [],
-    ) => ({
+    (name: string, holders: readonly Holder[] = []) => ({
       message: `The microphone ${name} is in use by ` +
         (holders.length === 0
           ? "another program, which this user may not see"
@@ -480,48 +476,4 @@ function roughly(ms: number): string {
   const hours = ms / 3_600_000;
   if (hours < 1.5) return "about an hour";
   return hours < 48 ? `about ${Math.round(hours)} hours` : `about ${Math.round(hours / 24)} days`;
-}
-
-/** A process that has a microphone open. */
-export interface Holder {
-  readonly pid: number;
-  /**
-   * Its short name from /proc/PID/comm; if that is hidden (ProtectProc= of systemd), the unit that it
-   * belongs to; null if this user may see neither.
-   */
-  readonly program: string | null;
-  /** It belongs to the unit of this program. */
-  readonly isOwn?: true;
-  /** The service of systemd that starts it, of the system or of a user. */
-  readonly service?: { readonly name: string; readonly isUsers: boolean };
-}
-
-/** The units of each sound server: one alone would be started again by another. */
-const SOUND_SERVERS: readonly (readonly [RegExp, string])[] = [
-  [/^(pipewire|wireplumber)/, "pipewire.socket pipewire.service wireplumber.service"],
-  [/^pulseaudio/, "pulseaudio.socket pulseaudio.service"],
-];
-
-/** How to get a microphone back from the processes that have it open, for good. */
-function stopHolders(holders: readonly Holder[]): string {
-  if (holders.length === 0) return "Find it with sudo fuser -v /dev/snd/* and stop it";
-  const foreign = holders.filter(({ isOwn }) => isOwn !== true);
-  return foreign.length === 0
-    ? "Check whether the service is recording (systemctl status recorder-agent); if it is not, " +
-      "restart it: sudo systemctl restart recorder-agent"
-    : foreign.map(stopHolder).filter((fix, i, all) => all.indexOf(fix) === i).join("; ");
-}
-
-function stopHolder({ pid, program, service }: Holder): string {
-  const known = [program ?? "", service?.name ?? ""];
-  const [, server] = SOUND_SERVERS.find(([name]) => known.some((text) => name.test(text))) ?? [];
-  const isUsers = service?.isUsers ?? server !== undefined;
-  if (service !== undefined && !isUsers) {
-    return `Stop it for good: sudo systemctl disable --now ${service.name}`;
-  }
-  const units = server ?? service?.name;
-  // Without a restart, the running session of the user would start it again.
-  return units === undefined
-    ? `Stop it: sudo kill ${pid}`
-    : `Stop it for good: sudo systemctl --global mask ${units}, then restart the machine`;
 }

@@ -10,8 +10,6 @@ import { type DeclaredGap, History, type Problem } from "./history.ts";
 import { type ProblemCode, problems } from "./problems.ts";
 import { MAX_TEXT, printable } from "../system/printable.ts";
 
-export type { DeclaredGap, Problem };
-
 /** How long the microphone may take to start, or be silent, before that is an error. */
 export const STARTING_MS = 10_000;
 
@@ -166,15 +164,14 @@ export class Status {
     this.#problems.set(code, { code, message: printable(message, MAX_TEXT), since, ...retry });
   }
 
-  clearProblem(...codes: ProblemCode[]): void {
-    for (const code of codes) {
-      const problem = this.#problems.get(code);
-      if (problem !== undefined && code === problems.paused.code) {
-        this.#scheduleSinceMs = this.#clock.monotonicMs(); // the microphone has its time to start
-      }
-      if (problem !== undefined) this.history.problemEnded(problem);
-      this.#problems.delete(code);
+  clearProblem(code: ProblemCode): void {
+    const problem = this.#problems.get(code);
+    if (problem === undefined) return;
+    if (code === problems.paused.code) {
+      this.#scheduleSinceMs = this.#clock.monotonicMs(); // the microphone has its time to start
     }
+    this.history.problemEnded(problem);
+    this.#problems.delete(code);
   }
 
   hasProblem(code: ProblemCode): boolean {
@@ -213,7 +210,7 @@ export class Status {
   }
 
   /** Counts the sound that waits, and the sound in rejected/, when the program starts. */
-  carriedOver(waitingUs: number, refusedUs = 0): void {
+  carriedOver(waitingUs: number, refusedUs: number): void {
     this.#us.carriedOver += waitingUs + refusedUs;
     this.#us.refused += refusedUs;
   }

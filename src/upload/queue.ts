@@ -68,7 +68,7 @@ export class Queue {
     }
     this.#wasRejected = false;
     const { passedOver } = this.#blame;
-    const name = await this.#spool.oldestWaiting(({ key }) => !passedOver.has(key));
+    const name = await this.#spool.oldest("outbox", ({ key }) => !passedOver.has(key));
     if (name === null) return this.#isRejectedDue ? await this.#nextRejected() : null;
     const waitMs = this.#deferMs(name);
     return waitMs > 0 ? { waitMs } : choose("outbox", name);
@@ -86,19 +86,19 @@ export class Queue {
     if (isOther || inFlight.some(({ dir }) => dir === "rejected")) return null;
     const { sending } = this.#spool;
     const isNext = ({ key }: ChunkName) => !blame.passedOver.has(key) && !sending.has(key);
-    const name = await this.#spool.oldestWaiting(isNext);
+    const name = await this.#spool.oldest("outbox", isNext);
     return name === null || this.#deferMs(name) > 0 ? null : choose("outbox", name);
   }
 
   /** Chooses a chunk that is sent next, in place of the suspect. False: there is none. */
   async planProbe(): Promise<boolean> {
     const mayProbe = (name: ChunkName) => this.#blame.mayProbe(name) && this.#deferMs(name) === 0;
-    let name = await this.#spool.oldestWaiting(mayProbe);
+    let name = await this.#spool.oldest("outbox", mayProbe);
     if (name === null) {
       this.#blame.probesEnded();
       const [key] = this.#blame.passedOver.keys();
       if (key !== undefined) name = await this.#spool.waitingWithKey(key);
-      name ??= await this.#spool.oldestWaiting(mayProbe);
+      name ??= await this.#spool.oldest("outbox", mayProbe);
     }
     this.#probe = name === null ? null : choose("outbox", name);
     return name !== null;

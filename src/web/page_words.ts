@@ -3,7 +3,7 @@
 
 import { isSoundMissing, problems } from "../status/problems.ts";
 import { nextChange } from "../config/schedule.ts";
-import type { Problem } from "../status/status.ts";
+import type { Problem } from "../status/history.ts";
 import type { StatusView } from "./view.ts";
 
 export type Mood = "recording" | "starting" | "paused" | "trouble" | "failure";

@@ -98,7 +98,7 @@ class Schedule implements Disposable {
       concurrency: this.#pick([1, 2, 3, 4]),
       deferMs: this.#theme === "refusals" ? 0 : this.#pick([0, 60_000]),
       limits: {
-        maxSpoolDays: this.#pick([7, 7, 0.02]),
+        keepDeliveredDays: this.#pick([7, 7, 0.02]),
         maxWaitingDays: this.#pick([7, 7, 0.01]),
         maxSpoolBytes: this.#pick(isTight ? [9000, 12_000] : [1e9, 1e9, 12_000, 40_000]),
         minFreeBytes: this.#pick([0, 5000]),

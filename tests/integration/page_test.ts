@@ -87,7 +87,8 @@ Deno.test("a problem and its end appear without a reload, in text, symbols and t
     assertEquals(await page.evaluate("document.querySelectorAll('#now .failure').length"), 1);
     assertEquals(page.errors, []);
     await page.screenshot(`problem-${name}`);
-    status.clearProblem("microphone_lost", "upload_failing");
+    status.clearProblem("microphone_lost");
+    status.clearProblem("upload_failing");
     status.recording("microphone");
     tally.outbox.files = 0;
     await page.until("/Recording from microphone/.test(document.body.innerText)");

@@ -4,7 +4,6 @@
 import { assert, assertEquals } from "@std/assert";
 import {
   type Activity,
-  type ActivityName,
   BETTER_LOOK_MS,
   COUNT_MS,
   GRACE_MS,
@@ -264,7 +263,7 @@ function checkStep(before: KeeperState, event: KeeperEvent, after: ReturnType<ty
   }
   assertEquals(isSettling(state, NOW), event.kind === "plugged", where);
 
-  function isEntered(name: ActivityName): boolean {
+  function isEntered(name: Activity["name"]): boolean {
     return state.activity.name === name && before.activity.name !== name;
   }
 }

@@ -19,7 +19,7 @@ const NOON = Date.UTC(2026, 5, 15, 12);
 const DAY_MS = 86_400_000;
 const IDENTITY = { pointId: "p", registerId: "r", deviceId: "d", version: "0" };
 const LIMITS: RetentionLimits = {
-  maxSpoolDays: 7,
+  keepDeliveredDays: 7,
   maxWaitingDays: 7,
   maxSpoolBytes: 1e9,
   minFreeBytes: 0,

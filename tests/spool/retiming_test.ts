@@ -36,7 +36,7 @@ Deno.test("a chunk of this boot gets its true time: now minus its age on the mon
 Deno.test("a chunk of an earlier boot keeps its time, and its age counts from when it was first seen", async () => {
   const clock = new SimulatedClock(NOW);
   const name = provisional(0, "ffffffff", 31_000);
-  const limits = { maxSpoolDays: 7, maxWaitingDays: 7 };
+  const limits = { keepDeliveredDays: 7, maxWaitingDays: 7 };
   assertEquals(isExpired(name, "outbox", NOW, limits), false);
   const seen = retimed(name, readTrueTime(BOOT, clock));
   assertEquals(seen?.provisional?.seenUnixS, NOW / 1000);

@@ -17,7 +17,7 @@ import { capturedLog, chunkAt, chunksIn, oldestIn, TempSpool } from "../fixtures
 
 const NOON = Date.UTC(2026, 5, 15, 12);
 const LIMITS = {
-  maxSpoolDays: 7,
+  keepDeliveredDays: 7,
   maxWaitingDays: 7,
   maxSpoolBytes: 1e9,
   minFreeBytes: 0,

@@ -16,7 +16,7 @@ import { capturedLog, chunkAt } from "../fixtures/temp_spool.ts";
 const NOON = Date.UTC(2026, 5, 15, 12);
 const DAY_MS = 86_400_000;
 const LIMITS = {
-  maxSpoolDays: 7,
+  keepDeliveredDays: 7,
   maxWaitingDays: 7,
   maxSpoolBytes: 1e9,
   minFreeBytes: 0,

@@ -23,7 +23,7 @@ const NOON = Date.UTC(2026, 5, 15, 12);
 const DAY_MS = 86_400_000;
 const HOUR_MS = 3_600_000;
 const LIMITS = {
-  maxSpoolDays: 7,
+  keepDeliveredDays: 7,
   maxWaitingDays: 7,
   maxSpoolBytes: 1e9,
   minFreeBytes: 0,
@@ -265,7 +265,7 @@ Deno.test("an empty queue that no other process changes is not listed again", as
   for (const name of chunksIn(spool, "outbox")) await spool.markUploaded(name);
   for (let count = 0; count < 5; count++) {
     await spool.noticeReturned();
-    assertEquals(await spool.oldestWaiting(), null);
+    assertEquals(await spool.oldest("outbox"), null);
   }
   assertEquals(listings.take().filter((dir) => dir === "outbox"), []);
 });
@@ -278,7 +278,7 @@ Deno.test("chunks that another process puts into outbox/ from elsewhere are noti
   await byHand(() => put(rig.temp.dir, "outbox", [name]));
   await spool.noticeReturned();
   assertEquals([spool.tally.outbox.files, spool.returnedUs], [1, 60e6]);
-  assertEquals(await spool.oldestWaiting(), name);
+  assertEquals(await spool.oldest("outbox"), name);
 });
 
 Deno.test("a requeued chunk is noticed even if a change of our own hides that it came", async () => {

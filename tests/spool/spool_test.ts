@@ -6,7 +6,8 @@ import {
   formatChunkName,
   parseChunkName,
 } from "../../src/chunk/chunk_name.ts";
-import { Spool, SpoolLockedError } from "../../src/spool/spool.ts";
+import { Spool } from "../../src/spool/spool.ts";
+import { SpoolLockedError } from "../../src/spool/spool_lock.ts";
 import { seededRandom } from "../fixtures/random.ts";
 import { chunkAt, chunksIn, oldestIn, TempSpool } from "../fixtures/temp_spool.ts";
 
@@ -167,7 +168,7 @@ Deno.test("files that other processes delete or add are found, and counted again
   assertEquals(await spool.remove("uploaded", third), null);
 });
 
-Deno.test("oldestWaiting() is always the oldest of 500 chunks with 50 held names, whatever comes and goes", async () => {
+Deno.test("oldest() is always the oldest of 500 chunks with 50 held names, whatever comes and goes", async () => {
   const random = seededRandom(3);
   const names = Array.from({ length: 500 }, () => formatChunkName(chunkAt(NOON + random() * 1e7)));
   await using temp = await TempSpool.open((dir) => putByHand(dir, "outbox", names), 50);

@@ -87,7 +87,7 @@ Deno.test("chunks, losses and gaps add up", async () => {
   const { clock, status } = start();
   const books = { scheduledUs: 130e6, recordedUs: 120e6, gapUs: 1.25e6, openUs: 8.75e6, gaps: 2 };
   const report = () => status.report(spool, books);
-  status.carriedOver(299.5e6);
+  status.carriedOver(299.5e6, 0);
   const chunk = { name: "a.ogg", seconds: 60, bytes: 180_000 };
   status.chunkRecorded({ ...chunk, ...NOT_MEASURED });
   status.chunkRecorded({ ...chunk, ...NOT_MEASURED, peak_dbfs: -3, rms_dbfs: -20.5 });
@@ -121,7 +121,8 @@ Deno.test("a problem keeps its start time while its message changes, until it is
     { code: "disk_low", message: "1 MB", since: START_MS / 1000 + 5 },
   ]);
   assertEquals(report().status, "degraded");
-  status.clearProblem("upload_failing", "disk_failing");
+  status.clearProblem("upload_failing");
+  status.clearProblem("disk_failing");
   assertEquals([status.hasProblem("upload_failing"), status.hasProblem("disk_low")], [false, true]);
   status.clearProblem("disk_low");
   status.setProblem("upload_failing", "again");

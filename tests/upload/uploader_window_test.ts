@@ -558,9 +558,9 @@ Deno.test("the wait for the true time of a chunk does not make the line slow", a
 Deno.test("a folder that cannot be listed for the next chunk is a problem, and does not lose the answers to those in flight", async () => {
   await using rig = await HeldRig.open();
   const { spool } = rig.temp;
-  const { oldestWaiting } = spool;
-  spool.oldestWaiting = () => {
-    spool.oldestWaiting = oldestWaiting; // it fails once: nothing else can report it
+  const { oldest } = spool;
+  spool.oldest = () => {
+    spool.oldest = oldest; // it fails once: nothing else can report it
     return Promise.reject(new Error("Input/output error"));
   };
   await rig.answerAll("g");

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import type { Problem } from "../../src/status/status.ts";
+import type { Problem } from "../../src/status/history.ts";
 import { heartbeatOf, sendHeartbeats } from "../../src/web/heartbeat.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
 

@@ -22,7 +22,7 @@ const CHUNK_BYTES = 120_000;
 /** Twice as many chunks as fit. */
 const CHUNKS = 15;
 const LIMITS = {
-  maxSpoolDays: 7,
+  keepDeliveredDays: 7,
   maxWaitingDays: 7,
   maxSpoolBytes: 1e9,
   minFreeBytes: 3e6,

@@ -1,7 +1,8 @@
 // The lock of a spool against other processes, and the free space of a real disk.
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { Spool, SpoolLockedError } from "../../../src/spool/spool.ts";
+import { Spool } from "../../../src/spool/spool.ts";
+import { SpoolLockedError } from "../../../src/spool/spool_lock.ts";
 import { TempSpool } from "../../fixtures/temp_spool.ts";
 
 async function holdElsewhere(dir: string) {

@@ -215,7 +215,7 @@ Deno.test("a day with a disk that fills up and empties every few seconds: a line
   let looks = 0;
   temp.spool.freeBytes = () => Promise.resolve(looks++ % 2 === 0 ? 1e6 : 1e12);
   const janitor = new Janitor(temp.spool, {
-    maxSpoolDays: 7,
+    keepDeliveredDays: 7,
     maxWaitingDays: 7,
     maxSpoolBytes: 20e9,
     minFreeBytes: 1e9,

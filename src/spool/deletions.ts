@@ -1,38 +1,40 @@
-// Counts the delivered recordings that were deleted, by the day of the deletion, so that an operator can show
+// Counts recordings that were deleted, and delivered ones by the day of the deletion, so that an operator can show
 // when recordings left the till. Pure: it deletes nothing, and its owner says the time.
 
 import { type ChunkName, formatChunkName } from "../chunk/chunk_name.ts";
 
-/** What was deleted on one day. */
-export interface DayOfDeletions {
-  /** UTC, `2026-11-29`. */
-  readonly day: string;
-  readonly chunks: number;
-  readonly bytes: number;
-  readonly seconds: number;
-  /** File names of the first and the last deleted chunk. */
-  readonly first: string;
-  readonly last: string;
+/** Chunks that were deleted. */
+export class Deletions {
+  chunks = 0;
+  bytes = 0;
+  seconds = 0;
+  /** File names of the first and the last of them. */
+  first = "";
+  last = "";
+
+  add(name: ChunkName, bytes: number): void {
+    this.chunks++;
+    this.bytes += bytes;
+    this.seconds += name.durationUs / 1e6;
+    this.last = formatChunkName(name);
+    this.first ||= this.last;
+  }
 }
+
+/** What was deleted on one day: UTC, `2026-11-29`. */
+export type DayOfDeletions = { readonly day: string } & Omit<Deletions, "add">;
 
 export class DeliveredDeletions {
   /** Since the start of the program. */
   chunks = 0;
-  #pending: Omit<DayOfDeletions, "day"> | null = null;
+  #pending: Deletions | null = null;
   #day: string | null = null;
 
   /** A delivered chunk was deleted. */
   add(name: ChunkName, bytes: number): void {
-    const before = this.#pending;
-    const fileName = formatChunkName(name);
     this.chunks++;
-    this.#pending = {
-      chunks: (before?.chunks ?? 0) + 1,
-      bytes: (before?.bytes ?? 0) + bytes,
-      seconds: (before?.seconds ?? 0) + name.durationUs / 1e6,
-      first: before?.first ?? fileName,
-      last: fileName,
-    };
+    this.#pending ??= new Deletions();
+    this.#pending.add(name, bytes);
   }
 
   /**

@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { formatChunkName } from "../../src/chunk/chunk_name.ts";
-import { DeliveredDeletions } from "../../src/spool/delivered_deletions.ts";
+import { DeliveredDeletions } from "../../src/spool/deletions.ts";
 import { chunkAt, chunksIn, TempSpool } from "../fixtures/temp_spool.ts";
 
 const NOON = Date.UTC(2026, 5, 15, 12);
