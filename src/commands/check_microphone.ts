@@ -144,7 +144,7 @@ async function listen(
     if (!await (stopped ?? ffmpeg.stop(systemClock))) return problems.ffmpegStuck(ffmpeg.pid);
     const levels = ffmpeg.levels?.take(Number.MAX_SAFE_INTEGER) ?? null;
     if (levels !== null) return levels;
-    const { diagnosis } = await ffmpeg.ended;
+    const diagnosis = await ffmpeg.ended;
     return isStopping ? problems.stalled(START_MS / 1000) : diagnosis;
   } catch (error) {
     if (error instanceof FfmpegMissingError) return error.diagnosis;

@@ -24,7 +24,8 @@ Deno.test("deletions of delivered chunks are reported once for each day, and at 
   });
   assertEquals(deletions.takeDay(NOON + DAY_MS), null);
   deletions.add(third, 7);
-  assertEquals(deletions.takeDay(NOON + DAY_MS + 5, true)?.day, "2026-06-16");
+  const { day, chunks } = deletions.takeDay(NOON + DAY_MS + 5, true) ?? {};
+  assertEquals([day, chunks], ["2026-06-16", 1]);
   assertEquals(deletions.chunks, 3);
 });
 
