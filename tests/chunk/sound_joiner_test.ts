@@ -1,6 +1,7 @@
 // The silence that takes the place of missing sound: what its packets are, and how exactly it is as long.
 
 import { assert, assertEquals } from "@std/assert";
+import { OggPageReader } from "../../src/chunk/ogg.ts";
 import { type OpusHead, type OpusPacket, OpusStreamReader } from "../../src/chunk/opus.ts";
 import { SoundJoiner } from "../../src/chunk/sound_joiner.ts";
 import { join, makePacket, makeStreamPages } from "../fixtures/ogg_stream.ts";
@@ -45,5 +46,22 @@ Deno.test("silence is as long as what is missing, to 1.25 ms", () => {
     const sound = joinedAround(hole).filter(({ data }) => data[0] === SOUND_TOC);
     const offset = (sound[50]?.endPosition ?? 0) - 960 - 48_000 - (hole - 312);
     assert(Math.abs(offset) <= 60, `${hole}: ${offset}`);
+  }
+});
+
+Deno.test("a page of joined sound holds a second, and less where its packets are large", () => {
+  for (const [packetBytes, most] of [[40, 50], [1275, 42]] as const) {
+    const random = seededRandom(5);
+    const packets = Array.from({ length: 120 }, () => makePacket(packetBytes, random));
+    const chunk = join(...makeStreamPages(packets));
+    const joiner = new SoundJoiner({ serial: 1, vendor: "test", comments: {} });
+    const part = { fromSample: 0, toSample: 120 * 960 - 312, isJoined: false };
+    const pages = [...joiner.add(chunk, part), ...joiner.end()].slice(1);
+    const counts = pages.map((page) => {
+      const [found] = new OggPageReader().push(page);
+      assert(found?.kind === "page");
+      return found.segments.filter((lacing) => lacing < 255).length;
+    });
+    assertEquals(counts, [most, most, 120 - 2 * most], `packets of ${packetBytes} bytes`);
   }
 });
