@@ -269,6 +269,16 @@ Deno.test("the reference says what each key accepts, in the words of the program
   assertEquals(points.toSorted(), expected.toSorted());
 });
 
+Deno.test("each key has a reason in the page that explains them, in the order of the table", () => {
+  const page = new Document("docs/explanation/configuration.md");
+  const rows = page.rows("# Why each key exists");
+  assertEquals(
+    rows.map(([name = ""]) => codesIn(name)[0]),
+    configurationKeys().map(({ name }) => name),
+  );
+  assertEquals(rows.filter(([, reason = ""]) => reason === ""), []);
+});
+
 Deno.test("the reference has every command, every option and every check", () => {
   const page = reference("command-line");
   const headings = page.headingCodes("## Commands").map((code) => code.split(" ").at(-1) ?? "");

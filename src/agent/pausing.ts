@@ -27,6 +27,7 @@ import { readWholeText, removeIfThere, writeWhole } from "../system/disk.ts";
 import { repeating } from "../system/held_lines.ts";
 import type { Logger } from "../system/log.ts";
 import { Wakeup } from "../system/wakeup.ts";
+import { wallTime } from "../system/wall_time.ts";
 
 const FILE = "pause.json";
 const MAX_BYTES = 1024;
@@ -181,11 +182,8 @@ export class Pausing {
     return { monotonicMs: clock.monotonicMs(), unixMs: clock.unixMs() };
   }
 
-  /** "2026-11-29 15:40:00" */
   #untilText(): string {
     const { clock, timeZone } = this.#deps;
-    return Temporal.Instant.fromEpochMilliseconds(Math.round(clock.unixMs() + this.leftMs()))
-      .toZonedDateTimeISO(timeZone).toPlainDateTime().toString({ smallestUnit: "second" })
-      .replace("T", " ");
+    return wallTime(clock.unixMs() + this.leftMs(), timeZone);
   }
 }

@@ -7,6 +7,7 @@
 // or 403, the right one is not. Without that difference, only an answer in JSON counts. docs/reference/
 // command-line.md has the rule.
 
+import { objectInJson, printable } from "../system/printable.ts";
 import { judge } from "../upload/verdict.ts";
 import { failed, type Finding, ok, warning } from "./finding.ts";
 
@@ -88,7 +89,7 @@ export function judgeToken(wrong: ProbeAnswer, right: ProbeAnswer): Finding[] {
     )];
   }
   const same = `the server answers ${right.status} to any token${quote(right)}`;
-  if (!isJsonObject(right.body)) {
+  if (objectInJson(right.body) === null) {
     return [warning("api", `who answers is not certain: ${same}`, `${SEND_A_CHUNK} it`)];
   }
   return [
@@ -208,17 +209,7 @@ function isPage(body: string): boolean {
   return /^\s*</.test(body);
 }
 
-function isJsonObject(body: string): boolean {
-  try {
-    const value: unknown = JSON.parse(body);
-    return typeof value === "object" && value !== null;
-  } catch {
-    return false;
-  }
-}
-
-/** The beginning, on one line, without control and format characters: a terminal shows it. */
+/** The beginning, on one line: a terminal shows it. */
 function excerpt(text: string): string {
-  const line = text.replaceAll(/[\s\p{C}]+/gu, " ").trim();
-  return `${line.slice(0, MAX_QUOTE)}${line.length > MAX_QUOTE ? "…" : ""}`;
+  return printable(text.replaceAll(/\s+/g, " "), MAX_QUOTE);
 }

@@ -68,8 +68,7 @@ async function checkFfmpeg(): Promise<Finding> {
     const { success, stdout } = await outputOf(ffmpegProgram(), ["-hide_banner", "-encoders"], {
       limitMs: START_MS,
     });
-    const encoders = new TextDecoder().decode(stdout);
-    if (!success || !/\blibopus\b/.test(encoders)) {
+    if (!success || !/\blibopus\b/.test(stdout)) {
       return inWords(name, problems.ffmpegIncomplete("libopus encoder"));
     }
     return ok(name, "is installed and can encode Opus");

@@ -4,6 +4,7 @@ import type { Config } from "../config/config.ts";
 import { isInSchedule, nextChange, scheduleOf } from "../config/schedule.ts";
 import { formatSchedule } from "../config/schedule_text.ts";
 import { problems } from "../status/problems.ts";
+import { wallTime } from "../system/wall_time.ts";
 import { type Finding, ok, warning } from "./finding.ts";
 
 /** @param nowMs Unix ms. @param timeZone an IANA name. */
@@ -11,12 +12,7 @@ export function checkSchedule(config: Config, nowMs: number, timeZone: string): 
   const schedule = scheduleOf(config);
   const change = nextChange(nowMs, schedule, timeZone);
   const now = isInSchedule(nowMs, schedule, timeZone) ? "on" : "off";
-  const until = change === null
-    ? change
-    : Temporal.Instant.fromEpochMilliseconds(change).toZonedDateTimeISO(timeZone);
-  const when = until === null
-    ? "always"
-    : `until ${until.toPlainDate()} ${until.toPlainTime().toString({ smallestUnit: "minute" })}`;
+  const when = change === null ? "always" : `until ${wallTime(change, timeZone, "minute")}`;
   const found = [ok("schedule", `${formatSchedule(schedule)}; now ${now}, ${when} (${timeZone})`)];
   const overlaps = "week" in schedule ? schedule.overlaps : [];
   if (overlaps.length === 0) return found;

@@ -187,10 +187,8 @@ export class WallClock {
   format(unixUs: number): string {
     const at = Temporal.Instant.fromEpochMilliseconds(Math.round(unixUs / 1000))
       .toZonedDateTimeISO(this.#zone);
-    const [date = "", time = ""] = at.toPlainDateTime().toString().split("T");
-    const [hms = "", fraction = ""] = time.split(".");
-    const clock = `${hms.length === 5 ? `${hms}:00` : hms}.${fraction.padEnd(3, "0")}`;
-    return `${date} ${clock} ${at.offset}`;
+    const clock = at.toPlainDateTime().toString({ smallestUnit: "millisecond" });
+    return `${clock.replace("T", " ")} ${at.offset}`;
   }
 
   /**

@@ -1,13 +1,12 @@
 // The command `recorder-agent conform`: tests somebody's server against the protocol and prints a table
 // with what to change. It sends test chunks, which the server keeps; conform_tests.ts has the tests.
 
-import { readNamedTextSync } from "../system/disk.ts";
 import { refuseToken } from "../config/config_values.ts";
-import { fileFailure } from "../config/file_failure.ts";
+import { readOptionFile } from "../config/file_failure.ts";
 import { printable, toJson } from "../system/printable.ts";
-import { type CommandLine, UsageError } from "./command_line.ts";
+import { asUsage, type CommandLine, UsageError } from "./command_line.ts";
 import { conform } from "./conform_tests.ts";
-import { formatFinding, hasFailed, MARKS } from "./finding.ts";
+import { formatFinding, MARKS } from "./finding.ts";
 import { printText } from "./terminal.ts";
 
 const SLOW_MS = 10_000;
@@ -59,7 +58,7 @@ export async function runConform(options: ConformOptions): Promise<number> {
     }
     print(broken === 0 ? "\nNo test failed." : `\n${broken} failed.`);
   }
-  return hasFailed(findings) ? 1 : 0;
+  return broken === 0 ? 0 : 1;
 }
 
 function readToken({ tokenFile, env }: ConformOptions): string {
@@ -91,10 +90,7 @@ function readIds(set: readonly string[]): Record<(typeof ID_KEYS)[number], strin
   return ids;
 }
 
+/** @throws {UsageError} */
 function readFile(option: string, path: string): string {
-  try {
-    return readNamedTextSync(path);
-  } catch (error) {
-    throw new UsageError(`${option}: the file ${path} ${fileFailure(error)}`);
-  }
+  return asUsage(() => readOptionFile(option, path));
 }

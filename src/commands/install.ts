@@ -185,7 +185,7 @@ export async function fileSteps(
         PROGRAMS.systemdSysusers,
         `--root=${root}`,
         under(root, USERS),
-      ], { isDone: async () => await idOf(root, "passwd", USER) !== null }),
+      ], async () => await idOf(root, "passwd", USER) !== null),
     ),
     folderStep(root, CONFIG_DIR, { mode: 0o750, group: USER }),
     // Once the way back is there and before anything is replaced, the trial: a power cut may follow.

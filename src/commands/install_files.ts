@@ -2,8 +2,8 @@
 // their mode, and compared with what is wanted. It knows neither steps nor what the files are for.
 
 import { join } from "@std/path/join";
-import { exists, readNamedText, readWhole, removeIfThere } from "../system/disk.ts";
-import type { User } from "../system/users.ts";
+import { exists, ifThere, readNamedText, readWhole, removeIfThere } from "../system/disk.ts";
+import { ownerIn, type User } from "../system/users.ts";
 import { contentsOf } from "./install_root.ts";
 
 /** The files that `fileStep` writes are far smaller. */
@@ -20,8 +20,7 @@ export interface Access {
 
 /** The owner of what is there. */
 export async function ownerOf(path: string): Promise<User> {
-  const { uid, gid } = rightsIn(await Deno.lstat(path));
-  return { uid, gid };
+  return ownerIn(await Deno.lstat(path));
 }
 
 /** The id of a user or group in /etc/passwd or /etc/group of the root; null if it has none. */
@@ -30,14 +29,9 @@ export async function idOf(
   file: "passwd" | "group",
   name: string,
 ): Promise<number | null> {
-  try {
-    const lines = (await readNamedText(contentsOf(root, `/etc/${file}`))).split("\n");
-    const id = lines.find((line) => line.startsWith(`${name}:`))?.split(":")[2];
-    return id === undefined ? null : Number(id);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return null;
-    throw error;
-  }
+  const text = await ifThere(readNamedText(contentsOf(root, `/etc/${file}`))) ?? "";
+  const id = text.split("\n").find((line) => line.startsWith(`${name}:`))?.split(":")[2];
+  return id === undefined ? null : Number(id);
 }
 
 /**
@@ -88,20 +82,16 @@ export type Before =
 
 /** What is at a path; null: nothing. @throws if it is something else. */
 export async function readBefore(path: string): Promise<Before | null> {
-  try {
-    const info = await Deno.lstat(path);
-    if (info.isSymlink) return { kind: "link", to: await Deno.readLink(path) };
-    if (!info.isFile) throw new Error(`${path} is not a file`);
-    return { kind: "file", bytes: await readWhole(path, MAX_FILE_BYTES), rights: rightsIn(info) };
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return null;
-    throw error;
-  }
+  const info = await ifThere(Deno.lstat(path));
+  if (info === null) return null;
+  if (info.isSymlink) return { kind: "link", to: await Deno.readLink(path) };
+  if (!info.isFile) throw new Error(`${path} is not a file`);
+  return { kind: "file", bytes: await readWhole(path, MAX_FILE_BYTES), rights: rightsIn(info) };
 }
 
 /** The rights in what stat() said. */
-export function rightsIn({ mode, uid, gid }: Deno.FileInfo): Rights {
-  return { mode: (mode ?? 0) & 0o7777, uid: uid ?? 0, gid: gid ?? 0 };
+export function rightsIn(info: Deno.FileInfo): Rights {
+  return { mode: (info.mode ?? 0) & 0o7777, ...ownerIn(info) };
 }
 
 /** Whether a path has this owner, group and mode. */

@@ -263,19 +263,9 @@ export function removeStep(
 export function runStep(
   what: string,
   command: readonly string[],
-  options: {
-    readonly isDone?: () => Promise<boolean>;
-    readonly undo?: readonly string[];
-    readonly limitMs?: number;
-  } = {},
+  isDone: () => Promise<boolean>,
 ): Step {
-  const { isDone = () => Promise.resolve(false), undo, limitMs = 60_000 } = options;
-  return {
-    what,
-    isDone,
-    apply: () => runProgram(command, limitMs),
-    undo: undo === undefined ? null : () => runProgram(undo, limitMs),
-  };
+  return { what, isDone, apply: () => runProgram(command), undo: null };
 }
 
 /** @throws an error with the output of the program if it fails. */
@@ -285,7 +275,7 @@ export async function runProgram(
 ): Promise<void> {
   const { success, stderr } = await outputOf(program, args, { limitMs });
   if (success) return;
-  const said = printable(new TextDecoder().decode(stderr), MAX_TEXT);
+  const said = printable(stderr, MAX_TEXT);
   throw new Error(`${program} ${args.join(" ")} failed${said === "" ? "" : `: ${said}`}`);
 }
 

@@ -3,7 +3,7 @@
 
 import { join } from "@std/path/join";
 import { loadGivenConfig } from "../config/first_run.ts";
-import { close, readControlLine } from "../system/control_line.ts";
+import { readControlLine } from "../system/control_line.ts";
 import {
   CONTROL_SOCKET,
   type ControlRequest,
@@ -13,6 +13,7 @@ import {
   parseAnswer,
 } from "../system/control_protocol.ts";
 import { messageOf } from "../system/error_text.ts";
+import { close } from "../system/transport.ts";
 import { UsageError } from "./command_line.ts";
 import { printError, printText } from "./terminal.ts";
 

@@ -15,6 +15,8 @@ import { systemClock } from "../system/clock.ts";
 import { messageOf } from "../system/error_text.ts";
 import { HeldLines } from "../system/held_lines.ts";
 import { type Logger, startLog, StderrQueue } from "../system/log.ts";
+import { isThisMachine } from "../system/proxy.ts";
+import { aborted } from "../system/window.ts";
 
 type Given =
   | ("dir" | "store" | "s3Credentials" | "tlsCa" | "listen" | "tokens" | "noToken")
@@ -41,7 +43,8 @@ export async function runReceive(options: ReceiveOptions, stop: AbortSignal): Pr
   const { maxMb, env } = options;
   refuseStores(options);
   const address = readAddress(options.listen);
-  const isLocal = isLoopback(address.hostname);
+  const shown = address.hostname.includes(":") ? `[${address.hostname}]` : address.hostname;
+  const isLocal = isThisMachine(shown);
   const stderr = new StderrQueue();
   const held = new HeldLines(systemClock);
   const log = startLog({
@@ -55,21 +58,18 @@ export async function runReceive(options: ReceiveOptions, stop: AbortSignal): Pr
     const tls = readTls(options);
     const maxBodyBytes = maxMb * 1e6;
     using kept = await openStore(options, maxBodyBytes, log);
-    const { store, overview, shown: where } = kept;
+    const { store, overview } = kept;
     const receiver = startAt(options.listen, {
       ...{ ...address, tls, tokens, store, overview, log, maxBodyBytes, clock: systemClock },
     });
     const scheme = tls === null ? "http" : "https";
-    const shown = address.hostname.includes(":") ? `[${address.hostname}]` : address.hostname;
     const url = `${scheme}://${shown}:${receiver.port}`;
-    log.info("Receiving chunks at {url}/api/v1/chunks.", { url, ...where });
+    log.info("Receiving chunks at {url}/api/v1/chunks.", { url, ...kept.shown });
     if (!isLocal && tls === null) {
       log.warning("Tokens and sound cross the network readable: give --tls-cert and --tls-key.");
     }
     await dropPermissions();
-    if (!stop.aborted) {
-      await new Promise((resolve) => stop.addEventListener("abort", resolve, { once: true }));
-    }
+    await aborted(stop);
     await receiver.close();
     log.info("Stopped receiving.");
     return 0;
@@ -129,10 +129,6 @@ function readAddress(text: string): Address {
   const [hostname, port] = [match?.[1] ?? match?.[2], Number(match?.[3])];
   if (hostname !== undefined && port <= 65_535) return { hostname, port };
   throw new UsageError(`--listen "${text}" is not ADDRESS:PORT, such as 0.0.0.0:8043 or [::]:8043`);
-}
-
-function isLoopback(hostname: string): boolean {
-  return hostname === "localhost" || hostname === "::1" || /^127(\.\d+){3}$/.test(hostname);
 }
 
 function readTokens(options: ReceiveOptions, isLocal: boolean, log: Logger): Tokens | null {

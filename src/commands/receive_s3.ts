@@ -1,9 +1,9 @@
 // The bucket of `receive --store s3://…`: reads its credentials, builds what keeps and lists chunks there, and
 // tries it. Loaded only with --store.
 
-import { readNamedTextSync } from "../system/disk.ts";
-import { fileFailure } from "../config/file_failure.ts";
+import { readOptionFile } from "../config/file_failure.ts";
 import { refuseDamagedCertificates } from "../config/pem.ts";
+import { isReadable } from "../config/transport.ts";
 import type { OverviewSource } from "../receive/overview.ts";
 import { S3Failure } from "../receive/s3_answers.ts";
 import { S3Client } from "../receive/s3_client.ts";
@@ -89,19 +89,8 @@ export async function openBucket(options: BucketOptions, log: Logger): Promise<B
 
 /** @throws {UsageError} */
 function readCertificates(path: string): string {
-  let text: string;
-  try {
-    text = readNamedTextSync(path);
-  } catch (error) {
-    throw new UsageError(`--tls-ca: the file ${path} ${fileFailure(error)}`);
-  }
+  const text = asUsage(() => readOptionFile("--tls-ca", path));
   const reason = refuseDamagedCertificates(text);
   if (reason !== null) throw new UsageError(`--tls-ca: the file ${path} ${reason}`);
   return text;
-}
-
-/** Whether what is sent to the store can be read on the way. */
-function isReadable(endpoint: string): boolean {
-  const { protocol, hostname } = new URL(endpoint);
-  return protocol === "http:" && !/^(localhost|\[::1\]|127(\.\d+){3})$/.test(hostname);
 }

@@ -5,9 +5,9 @@
 
 import { join } from "@std/path/join";
 import { type ChunkName, parseChunkName } from "../chunk/chunk_name.ts";
-import { modifiedMs, readWholeText, removeIfThere, sizeOf, syncDirectory } from "../system/disk.ts";
+import { exists, modifiedMs, readWholeText, removeIfThere, syncDirectory } from "../system/disk.ts";
 import { MAX_REASON_BYTES, reasonPath } from "../spool/reason_file.ts";
-import { asUser, type User } from "../system/users.ts";
+import { asUser, ownerIn, type User } from "../system/users.ts";
 import { bytesOf } from "../system/byte_stream.ts";
 import { fromJson, MAX_TEXT, printable, visible } from "../system/printable.ts";
 import { messageOf } from "../system/error_text.ts";
@@ -59,7 +59,7 @@ export async function runRequeue(options: RequeueOptions): Promise<number> {
   let rejected: Rejected;
   try {
     const owner = await Deno.stat(spoolDir);
-    if (Deno.uid() === 0 && owner.uid !== 0) return await runAs(userIn(owner), options);
+    if (Deno.uid() === 0 && owner.uid !== 0) return await runAs(ownerIn(owner), options);
     for (const dir of ["rejected", "outbox"]) await refuseLink(join(spoolDir, dir));
     rejected = await readRejected(join(spoolDir, "rejected"));
   } catch (error) {
@@ -87,10 +87,6 @@ export async function runRequeue(options: RequeueOptions): Promise<number> {
   for (const { fileName, problem } of failed) print(`Cannot requeue ${fileName}: ${problem}`);
   showOthers(rejected, print);
   return failed.length === 0 ? 0 : 1;
-}
-
-function userIn({ uid, gid }: Deno.FileInfo): User {
-  return { uid: uid ?? 0, gid: gid ?? 0 };
 }
 
 /** Runs the same command as another user, who can move files only where he may anyway. */
@@ -204,7 +200,7 @@ async function moveToOutbox(
   for (const chunk of chunks) {
     const { fileName } = chunk;
     try {
-      if (await sizeOf(join(outbox, fileName)) !== null) {
+      if (await exists(join(outbox, fileName))) {
         throw new Error("it is already in outbox/");
       }
       await Deno.rename(join(rejected, fileName), join(outbox, fileName));

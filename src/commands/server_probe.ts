@@ -21,7 +21,7 @@ export interface ProbeOptions {
   readonly sizeBytes: number;
   /** Of everything: looking up, connecting, sending, the answer. */
   readonly limitMs: number;
-  readonly onStep?: (step: Step) => void;
+  readonly onStep: (step: Step) => void;
 }
 
 export class ServerProbe implements Disposable {
@@ -69,7 +69,7 @@ export class ServerProbe implements Disposable {
       signal: new AbortController().signal,
       totalMs: limitMs,
       silenceMs: () => limitMs,
-      ...(onStep === undefined ? {} : { onStep }),
+      onStep,
     });
     // A server may echo what it was sent.
     const { hide } = this.#redactor;

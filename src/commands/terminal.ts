@@ -1,6 +1,7 @@
 // deno-lint-ignore-file no-console -- this is where the commands talk to a person
 // Prints for the person at the terminal, and asks. It neither knows the questions nor checks the answers.
 
+import { writeAll } from "../system/disk.ts";
 import { visible } from "../system/printable.ts";
 import type { Ask } from "./install_settings.ts";
 
@@ -45,19 +46,13 @@ export function askOnTerminal(): Ask | null {
   return async (question, { suggestion, secret = false }) => {
     const hint = suggestion === undefined ? "" : ` [${suggestion}]`;
     await write(`${question}${hint}: `);
-    const answer = secret ? await readHidden() : await readLine();
+    const answer = secret ? await readHidden() : await readUntilReturn(null);
     return answer === "" && suggestion !== undefined ? suggestion : answer;
   };
 }
 
 async function write(text: string): Promise<void> {
-  const bytes = new TextEncoder().encode(text);
-  for (let at = 0; at < bytes.length;) at += await Deno.stdout.write(bytes.subarray(at));
-}
-
-/** One line, without its end; null at the end of the input. */
-async function readLine(): Promise<string | null> {
-  return await readUntilReturn(null);
+  await writeAll(Deno.stdout, new TextEncoder().encode(text));
 }
 
 /** One line that is not shown while it is typed; null at Ctrl-C, Ctrl-D or the end of the input. */
@@ -71,7 +66,10 @@ async function readHidden(): Promise<string | null> {
   }
 }
 
-/** In raw mode the keys that a terminal otherwise handles itself arrive as bytes; `keys` lists them. */
+/**
+ * One line, without its end; null at the end of the input. In raw mode the keys that a terminal otherwise handles
+ * itself arrive as bytes; `keys` lists them.
+ */
 async function readUntilReturn(
   keys: { backspace: readonly number[]; cancel: readonly number[] } | null,
 ): Promise<string | null> {

@@ -5,8 +5,7 @@ import { basename, dirname } from "node:path";
 import { parseConfigFile } from "../config/config_file.ts";
 import { Refusal, type Scalar } from "../config/config_values.ts";
 import { parseEnvironmentFile } from "../config/environment_file.ts";
-import type { KeyTable } from "../config/key.ts";
-import { KEYS } from "../config/keys.ts";
+import { KEY_TABLE, KEYS } from "../config/keys.ts";
 import { LAST_GOOD_FILE } from "../config/last_good.ts";
 import { ENVIRONMENT_PATH, STATE_DIR } from "../config/places.ts";
 import {
@@ -71,9 +70,7 @@ export async function runUninstall(options: UninstallOptions): Promise<number> {
             PROGRAMS.systemctl,
             "stop",
             SERVICE,
-          ], {
-            isDone: async () => ["inactive", "unknown", null].includes(await serviceState()),
-          }),
+          ], async () => ["inactive", "unknown", null].includes(await serviceState())),
         ]
         : []),
       ...purged.steps,
@@ -121,9 +118,7 @@ function userStep(root: string, isLive: boolean): Step {
     PROGRAMS.userdel,
     ...(isLive ? [] : ["--prefix", root]),
     USER,
-  ], {
-    isDone: async () => await idOf(root, "passwd", USER) === null,
-  });
+  ], async () => await idOf(root, "passwd", USER) === null);
   const linked = linkedAccounts(root);
   if (linked === null) return step;
   const refuse = () => {
@@ -211,7 +206,7 @@ async function planConfig(
   spoolDir: string,
 ): Promise<{ secrets: readonly Step[]; plan: FolderPlan }> {
   const { entries } = parseConfigFile(CONFIG, readText(root, CONFIG) ?? "", () => true, []);
-  const named = Object.entries(KEYS as KeyTable)
+  const named = Object.entries(KEY_TABLE)
     .filter(([, { kind }]) => kind.refuseContent !== undefined)
     .map(([name]) => entries.get(name)?.value)
     .filter((value) => typeof value === "string")

@@ -67,7 +67,7 @@ export function assertTransport(config: TransportConfig, to: Destination): void 
 }
 
 /** Whether others can read what is sent to this URL. */
-function isReadable(url: string): boolean {
+export function isReadable(url: string): boolean {
   const { protocol, hostname } = new URL(url);
   return protocol !== "https:" && !isThisMachine(hostname);
 }

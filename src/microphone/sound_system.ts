@@ -214,5 +214,5 @@ async function readFiles(
 /** The lines that a program writes, whatever its exit code is: that a folder does not exist is an answer, too. */
 export async function outputLines(command: string, args: readonly string[]): Promise<string[]> {
   const { stdout } = await outputOf(command, args, { env: { LC_ALL: "C" } });
-  return new TextDecoder().decode(stdout).split("\n").filter((line) => line !== "");
+  return stdout.split("\n").filter((line) => line !== "");
 }

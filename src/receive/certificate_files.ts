@@ -1,8 +1,7 @@
 // The certificate of the receiver and its key, as files that are renewed while it runs. Whether the two fit is
 // seen where they are used. No key is ever shown.
 
-import { readNamedTextSync } from "../system/disk.ts";
-import { fileFailure } from "../config/file_failure.ts";
+import { readOptionFile } from "../config/file_failure.ts";
 import type { ServerTls } from "../system/tls_listener.ts";
 import { FileWatch } from "./file_watch.ts";
 
@@ -24,14 +23,6 @@ export class CertificateFiles {
   /** @throws Error that names the option and the file. */
   read(): ServerTls {
     const { cert, key } = this.#paths;
-    return { cert: read("--tls-cert", cert), key: read("--tls-key", key) };
-  }
-}
-
-function read(option: string, path: string): string {
-  try {
-    return readNamedTextSync(path);
-  } catch (error) {
-    throw new Error(`${option}: the file ${path} ${fileFailure(error)}`);
+    return { cert: readOptionFile("--tls-cert", cert), key: readOptionFile("--tls-key", key) };
   }
 }

@@ -62,20 +62,14 @@ function microseconds(seconds: number, fraction = ""): number | null {
  * @throws {FormFault} if it is not well formed.
  */
 export function announcedSha256(headers: ReadonlyMap<string, string>): string | null {
-  const base64 = "([A-Za-z0-9+/]{43}=)";
-  for (
-    const [name, key, value] of [
-      [
-        "repr-digest",
-        /(?:^|,)\s*sha-256=/i,
-        new RegExp(`(?:^|,)\\s*sha-256=:${base64}:\\s*(?:,|$)`, "i"),
-      ],
-      ["digest", /(?:^|,)\s*sha-256=/i, new RegExp(`(?:^|,)\\s*sha-256=${base64}\\s*(?:,|$)`, "i")],
-    ] as const
-  ) {
-    const header = headers.get(name);
-    if (header === undefined || !key.test(header)) continue;
-    const sha256 = value.exec(header)?.[1];
+  const patterns = {
+    "repr-digest": /(?:^|,)\s*sha-256=:([A-Za-z0-9+/]{43}=):\s*(?:,|$)/i,
+    digest: /(?:^|,)\s*sha-256=([A-Za-z0-9+/]{43}=)\s*(?:,|$)/i,
+  };
+  for (const [name, pattern] of Object.entries(patterns)) {
+    const header = headers.get(name) ?? "";
+    if (!/(?:^|,)\s*sha-256=/i.test(header)) continue;
+    const sha256 = pattern.exec(header)?.[1];
     if (sha256 === undefined) throw new FormFault(`the header ${name} has no valid SHA-256`);
     return sha256;
   }

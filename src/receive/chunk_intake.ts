@@ -6,6 +6,7 @@ import { createHash } from "node:crypto";
 import type { Clock } from "../system/clock.ts";
 import { printable } from "../system/printable.ts";
 import { repeating } from "../system/held_lines.ts";
+import { within } from "../system/within.ts";
 import type { Logger } from "../system/log.ts";
 import { announcedSha256, readChunkForm, uuidOf } from "./chunk_form.ts";
 import type { HttpAnswer } from "../system/http_answer.ts";
@@ -172,11 +173,11 @@ export class ChunkIntake {
 
   /** @throws {StoreFailure} if the store takes too long. Its operation is counted until it ends. */
   async #within<T>(work: Promise<T>): Promise<T> {
-    const { clock } = this.#options;
-    const over = new AbortController();
-    const late = clock.sleep(STORE_MS, over.signal).then(() => null);
-    const ended = await Promise.race([work.then((value) => ({ value })), late])
-      .finally(() => over.abort());
+    const ended = await within(
+      STORE_MS,
+      work.then((value) => ({ value })),
+      this.#options.clock,
+    );
     if (ended !== null) return ended.value;
     this.#hanging++;
     const count = () => this.#hanging--;

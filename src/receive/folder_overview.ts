@@ -7,6 +7,7 @@ import { join } from "@std/path/join";
 import { type DayFile, HEAD_BYTES, HoleCauses } from "./hole_causes.ts";
 import { parseChunkName } from "../chunk/chunk_name.ts";
 import type { Clock } from "../system/clock.ts";
+import { readUpTo } from "../system/disk.ts";
 import { uuidOf } from "./chunk_form.ts";
 import { type Coverage, coverageOf } from "./day_coverage.ts";
 import { MAX_TILLS, type Overview, type OverviewSource, type Till } from "./overview.ts";
@@ -130,6 +131,5 @@ async function namesIn(dir: string): Promise<string[]> {
 /** The beginning of a file. */
 async function headOf(path: string): Promise<Uint8Array> {
   using file = await Deno.open(path, { read: true });
-  const head = new Uint8Array(HEAD_BYTES);
-  return head.subarray(0, await file.read(head) ?? 0);
+  return await readUpTo(file, HEAD_BYTES);
 }

@@ -161,8 +161,7 @@ export class FolderStore implements Store, Disposable {
   async #ensureDir(path: string): Promise<void> {
     if (this.#known.has(path) && !await exists(path)) this.#known.clear();
     if (this.#known.size > MAX_KNOWN_DIRS) this.#known.clear();
-    const isRoot = path === this.#dir;
-    if (isRoot) return;
+    if (path === this.#dir) return;
     let known = this.#known.get(path);
     if (known === undefined) {
       const parent = join(path, "..");

@@ -195,26 +195,23 @@ export class Receiver {
   }
 
   async #page(path: string, from: OverviewSource): Promise<HttpAnswer<string>> {
+    const { clock, log } = this.#options;
     let overview: Overview;
     try {
       overview = await from.read();
     } catch (error) {
       const fields = repeating("overview", { error: messageOf(error) });
-      this.#options.log.error("The store cannot be listed.", fields);
+      log.error("The store cannot be listed.", fields);
       return json(503, { status: "error", error: "the store cannot be listed" });
     }
     if (path === "/") {
-      return page("text/html; charset=utf-8", renderTills(overview, this.#unixMs()));
+      return page("text/html; charset=utf-8", renderTills(overview, clock.unixMs()));
     }
     const counts = {
       ...{ answers: this.#answers, stored: this.#stored, repeated: this.#repeated },
       ...{ storedBytes: this.#storedBytes, connections: this.#server.connections },
     };
     return page(METRICS_TYPE, formatReceiverMetrics(overview, counts));
-  }
-
-  #unixMs(): number {
-    return this.#options.clock.unixMs();
   }
 
   #count(status: number, received: Received | null): void {

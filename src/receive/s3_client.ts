@@ -140,7 +140,12 @@ export class S3Client implements Disposable {
     const headers = { range: `bytes=0-${maxBytes - 1}` };
     const request = { method: "GET", name, headers, answers: [404, 416], maxBytes } as const;
     const answer = await this.#request(request);
-    if (answer.status === 404) return this.#withoutBucketFault(answer);
+    if (answer.status === 404) {
+      // A missing object is an answer; a missing bucket is not.
+      const { status, headers, body } = answer;
+      if (body.includes("<Code>NoSuchBucket</Code>")) throw this.#failure(status, headers, body);
+      return null;
+    }
     return answer.status === 416 ? NOTHING : answer.bytes.subarray(0, maxBytes);
   }
 
@@ -172,12 +177,6 @@ export class S3Client implements Disposable {
       yield page;
       token = page.next;
     }
-  }
-
-  /** A missing object is an answer; a missing bucket is not. */
-  #withoutBucketFault({ status, headers, body }: Answer): null {
-    if (body.includes("<Code>NoSuchBucket</Code>")) throw this.#failure(status, headers, body);
-    return null;
   }
 
   async #request(request: S3Request): Promise<Answer> {

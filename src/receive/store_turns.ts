@@ -4,6 +4,7 @@
 // not know what is done in a turn.
 
 import { type Clock } from "../system/clock.ts";
+import { within } from "../system/within.ts";
 import { StoreFailure } from "./store.ts";
 import { type Outcome, StoreWindow } from "./store_window.ts";
 
@@ -73,15 +74,13 @@ export class StoreTurns {
   }
 
   async #turn(client: string): Promise<void> {
-    const over = new AbortController();
     const begun = Promise.withResolvers<true>();
     const waiting = { client, begin: () => begun.resolve(true) };
     this.#waiting.add(waiting);
     this.#next();
     if (!this.#waiting.has(waiting)) return;
-    const late = this.#clock.sleep(WAIT_MS, over.signal).then(() => false);
-    const isMine = await Promise.race([begun.promise, late]).finally(() => over.abort());
-    if (isMine || !this.#waiting.delete(waiting)) return;
+    const isMine = await within(WAIT_MS, begun.promise, this.#clock);
+    if (isMine !== null || !this.#waiting.delete(waiting)) return;
     throw this.#busy(client);
   }
 

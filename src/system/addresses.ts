@@ -3,7 +3,8 @@
 // a limit of its own, and the losers are closed. It neither looks names up nor knows what a connection is.
 
 import type { Clock } from "./clock.ts";
-import { onAbort } from "./on_abort.ts";
+import { onAbort, untilAborted } from "./on_abort.ts";
+import { aborted } from "./window.ts";
 
 /** RFC 8305, section 5: "Connection Attempt Delay". */
 const STAGGER_MS = 250;
@@ -44,7 +45,7 @@ export function inTurns(addresses: readonly string[]): string[] {
 export async function connectFirst<T extends { close(): void }>(
   addresses: readonly string[],
   connect: (address: string, signal: AbortSignal) => Promise<T>,
-  { clock, signal, limitMs = LIMIT_MS }: { clock: Clock; signal: AbortSignal; limitMs?: number },
+  { clock, signal }: { clock: Clock; signal: AbortSignal },
 ): Promise<{ readonly address: string; readonly connection: T }> {
   signal.throwIfAborted();
   const failures: AddressFailure[] = [];
@@ -57,14 +58,14 @@ export async function connectFirst<T extends { close(): void }>(
   const attempt = async (address: string) => {
     const own = new AbortController();
     using _ = onAbort(over.signal, () => own.abort(over.signal.reason));
-    const limit = clock.sleep(limitMs, own.signal).then(() =>
-      own.abort(new DOMException(`no answer for ${limitMs / 1000} s`, "TimeoutError"))
+    const limit = clock.sleep(LIMIT_MS, own.signal).then(() =>
+      own.abort(new DOMException(`no answer for ${LIMIT_MS / 1000} s`, "TimeoutError"))
     );
     const connecting = connect(address, own.signal);
     // The limit holds even for a `connect` that does not heed its signal.
     connecting.then((late) => own.signal.aborted && late.close(), () => {});
     try {
-      const connection = await Promise.race([connecting, aborted(own.signal)]);
+      const connection = await untilAborted(connecting, own.signal);
       if (won.length === 0 && !own.signal.aborted) won.push({ address, connection });
       else connection.close();
     } catch (error) {
@@ -85,7 +86,7 @@ export async function connectFirst<T extends { close(): void }>(
       }
       const pause = new AbortController();
       const rest = waiting.length > 0 ? [clock.sleep(STAGGER_MS, pause.signal)] : [];
-      await Promise.race([...running, ...rest, aborted(over.signal).catch(() => {})]);
+      await Promise.race([...running, ...rest, aborted(over.signal)]);
       pause.abort();
     }
     signal.throwIfAborted();
@@ -95,11 +96,4 @@ export async function connectFirst<T extends { close(): void }>(
   } finally {
     over.abort();
   }
-}
-
-function aborted(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    if (signal.aborted) reject(signal.reason);
-    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
-  });
 }

@@ -1,6 +1,7 @@
 // Reads one line from a connection of the control socket, within a bound of bytes and of time.
 
 import { CONTROL_LIMIT_MS, MAX_CONTROL_BYTES } from "./control_protocol.ts";
+import { close } from "./transport.ts";
 
 /**
  * The first line without its end; null if the other side sends none, sends too much, or takes too long. The
@@ -24,11 +25,4 @@ export async function readControlLine(connection: Deno.UnixConn): Promise<string
     clearTimeout(limit);
   }
   return null;
-}
-
-/** Closes a connection, which may be closed already. */
-export function close(connection: Deno.UnixConn): void {
-  try {
-    connection.close();
-  } catch { /* it is closed already */ }
 }

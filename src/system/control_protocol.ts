@@ -1,7 +1,7 @@
 // What a command says to the running service over its control socket, and the answer: one JSON object in one
 // line each way. Pure: it neither opens nor reads a socket.
 
-import { MAX_TEXT, printable } from "./printable.ts";
+import { MAX_TEXT, objectInJson, printable } from "./printable.ts";
 
 /** The name of the socket, in the runtime folder of the service or, without one, in its spool. */
 export const CONTROL_SOCKET = "control.sock";
@@ -26,7 +26,7 @@ export interface ControlAnswer {
 
 /** The request in a line, or why it is not valid. */
 export function parseRequest(line: string): ControlRequest | { readonly refused: string } {
-  const value = parse(line);
+  const value = objectInJson(line);
   if (value?.command === "resume") return { command: "resume" };
   if (value?.command !== "pause") return { refused: "expected the command pause or resume" };
   const seconds = value.seconds;
@@ -37,7 +37,7 @@ export function parseRequest(line: string): ControlRequest | { readonly refused:
 
 /** The answer in a line, with foreign text made printable; null if it is not valid. */
 export function parseAnswer(line: string): ControlAnswer | null {
-  const value = parse(line);
+  const value = objectInJson(line);
   if (typeof value?.ok !== "boolean" || typeof value.message !== "string") return null;
   return { ok: value.ok, message: printable(value.message, MAX_TEXT) };
 }
@@ -45,13 +45,4 @@ export function parseAnswer(line: string): ControlAnswer | null {
 /** A line. */
 export function encodeControl(value: ControlRequest | ControlAnswer): Uint8Array<ArrayBuffer> {
   return new TextEncoder().encode(`${JSON.stringify(value)}\n`);
-}
-
-function parse(line: string): Record<string, unknown> | null {
-  try {
-    const value = JSON.parse(line);
-    return typeof value === "object" ? value : null;
-  } catch {
-    return null;
-  }
 }

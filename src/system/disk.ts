@@ -6,8 +6,8 @@ import { delay } from "@std/async/delay";
 /** Mode of files that only the service's user may read. */
 export const PRIVATE_FILE = 0o600;
 
-/** Writes all bytes at the file's position. */
-export async function writeAll(file: Deno.FsFile, bytes: Uint8Array): Promise<void> {
+/** Writes all bytes, of a file at its position. */
+export async function writeAll(file: Pick<Deno.FsFile, "write">, bytes: Uint8Array): Promise<void> {
   for (let written = 0; written < bytes.length;) {
     written += await file.write(bytes.subarray(written));
   }
@@ -192,7 +192,7 @@ export async function renameIfThere(from: string, to: string): Promise<boolean> 
     return true;
   } catch (error) {
     // The missing part may also be the target's directory.
-    if (!(error instanceof Deno.errors.NotFound) || await sizeOf(from) !== null) throw error;
+    if (!(error instanceof Deno.errors.NotFound) || await exists(from)) throw error;
     return false;
   }
 }

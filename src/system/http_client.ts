@@ -265,16 +265,10 @@ export class HttpClient implements Disposable {
 
   #keep(connection: Connection): void {
     const { maxIdle = 1 } = this.#options;
-    const waiting = connection.isClosed || this.#isOld(connection)
-      ? undefined
-      : this.#waiting.shift();
+    const isUsable = this.#isUsable(connection);
+    const waiting = isUsable ? this.#waiting.shift() : undefined;
     if (waiting !== undefined) return waiting.resolve(connection);
-    if (
-      connection.isClosed || this.#isDisposed || this.#idle.length >= maxIdle ||
-      this.#isOld(connection)
-    ) {
-      return connection.close();
-    }
+    if (!isUsable || this.#isDisposed || this.#idle.length >= maxIdle) return connection.close();
     const remove = () => {
       const at = this.#idle.findIndex((idle) => idle.connection === connection);
       if (at >= 0) clearTimeout(this.#idle.splice(at, 1)[0]?.timer);
@@ -290,7 +284,7 @@ export class HttpClient implements Disposable {
   #takeIdle(): Connection | null {
     for (let idle = this.#idle.pop(); idle !== undefined; idle = this.#idle.pop()) {
       clearTimeout(idle.timer);
-      if (!idle.connection.isClosed && !this.#isOld(idle.connection)) return idle.connection;
+      if (this.#isUsable(idle.connection)) return idle.connection;
       idle.connection.close();
     }
     return null;
@@ -303,8 +297,8 @@ export class HttpClient implements Disposable {
     }
   }
 
-  #isOld({ openedMs }: Connection): boolean {
-    return this.#clock.monotonicMs() - openedMs > MAX_AGE_MS;
+  #isUsable({ isClosed, openedMs }: Connection): boolean {
+    return !isClosed && this.#clock.monotonicMs() - openedMs <= MAX_AGE_MS;
   }
 
   /**

@@ -9,8 +9,8 @@ import { type ConnectionState, firstToLeave } from "./connection_life.ts";
 import { repeating } from "./held_lines.ts";
 import { HttpConnection, type HttpOwner, LAST_MS } from "./http_connection.ts";
 import { MAX_HEAD_BYTES } from "./http_request.ts";
+import { hasLeft } from "./loopback.ts";
 import { HeldSockets, PlainConn } from "./plain_conn.ts";
-import { hasLeft } from "./relayed_conn.ts";
 import {
   type ServerConn,
   type ServerListener,

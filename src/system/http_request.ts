@@ -25,8 +25,6 @@ export interface HttpRequest {
   readonly path: string;
   /** By lower-case name; values of one name are joined with commas. */
   readonly headers: ReadonlyMap<string, string>;
-  /** Whether a body follows. Unless it is read to its end, the connection cannot be used again. */
-  readonly hasBody: boolean;
   /** Whether the client may send another request over this connection. */
   readonly isKeptAlive: boolean;
 }
@@ -75,11 +73,10 @@ export function parseHead(bytes: Uint8Array): Head {
   if (host !== undefined) headers.set("host", host);
   const size = headers.get("content-length") ?? "0";
   if (!/^\d{1,15}$/.test(size)) return refused(400, "malformed content-length");
-  const hasBody = headers.has("transfer-encoding") || Number(size) > 0;
   const wishes = listIn(headers.get("connection"));
   const path = target.split(/[?#]/, 1)[0] || "/";
   const isKeptAlive = minor !== "0" && !wishes.includes("close");
-  return { kind: "request", request: { method, path, headers, hasBody, isKeptAlive }, length };
+  return { kind: "request", request: { method, path, headers, isKeptAlive }, length };
 }
 
 /**

@@ -9,9 +9,10 @@
 
 import { lookup } from "node:dns/promises";
 import { deadline } from "./clock.ts";
-import { onAbort, untilAborted } from "./on_abort.ts";
+import { LOOPBACK, loopbackPair, pairWith } from "./loopback.ts";
+import { onAbort, openedInTime } from "./on_abort.ts";
 import { HeldSockets, PlainConn } from "./plain_conn.ts";
-import { acceptFrom, LOOPBACK, RelayedConn } from "./relayed_conn.ts";
+import { RelayedConn } from "./relayed_conn.ts";
 import { TransportFailure } from "./transport_failures.ts";
 import { type ClientEnd, close, type TlsFiles, type Transport } from "./transport.ts";
 
@@ -51,14 +52,16 @@ export function systemNetwork(maxHeld = MAX_HELD): Network {
           `the server read nothing from ${held.count} connections, which are not free yet`;
         throw new TransportFailure("connection", what, "restart the server, or this program");
       }
-      const connection = await connectTcp(address, port, signal);
+      // Deno does not know of the signal: it loses a connection that is made at the moment of an abort, and
+      // its descriptor with it.
+      const connection = await openedInTime(Deno.connect({ hostname: address, port }), signal);
       connection.setNoDelay(true);
       return new PlainConn(connection, held);
     },
 
     async secure(transport, hostname, tls, signal) {
       if (!(transport instanceof PlainConn)) throw new TypeError("Cannot secure this connection");
-      const { far, secured } = await startTls(transport, hostname, tls);
+      const { far, secured } = await startTls(transport, hostname, tls, signal);
       using _ = onAbort(signal, () => close(secured));
       try {
         await far.handshake();
@@ -80,6 +83,7 @@ async function startTls(
   outer: PlainConn,
   hostname: string,
   tls: TlsFiles,
+  signal: AbortSignal,
 ): Promise<{ far: ClientEnd; secured: Transport }> {
   using made = new DisposableStack();
   const relayed = (near: Deno.TcpConn, far: ClientEnd) => {
@@ -90,11 +94,11 @@ async function startTls(
   if (tls.client !== null) {
     const { NodeEnd } = await import("./node_end.ts");
     const connect = (port: number) => NodeEnd.connect(port, hostname, tls);
-    const [far, near] = await pairWith(connect, ({ port }) => port);
+    const [far, near] = await pairWith(listenInside(), connect, ({ port }) => port, signal);
     return relayed(made.adopt(near, close), made.adopt(far, close));
   }
   const options = { hostname, caCerts: [...tls.caCerts] };
-  const pair = await loopbackPair();
+  const pair = await ownPair();
   if (pair === null) {
     const far = await Deno.startTls(outer.release(), options);
     return { far, secured: far };
@@ -105,47 +109,15 @@ async function startTls(
 }
 
 /** Both ends of a TCP connection of the program with itself; null: the loopback interface is closed. */
-async function loopbackPair(): Promise<[own: Deno.TcpConn, near: Deno.TcpConn] | null> {
+async function ownPair(): Promise<[own: Deno.TcpConn, near: Deno.TcpConn] | null> {
   using limit = deadline(LOOPBACK_MS);
   try {
-    return await pairWith(
-      (port) => connectTcp(LOOPBACK, port, limit.signal),
-      ({ localAddr }) => (localAddr as Deno.NetAddr).port,
-    );
+    return await loopbackPair(listenInside(), limit.signal);
   } catch {
     return null;
   }
 }
 
-/** Both ends of a connection of the program with itself. @throws an error of the system. */
-async function pairWith<T extends { close(): void }>(
-  connect: (port: number) => Promise<T>,
-  portOf: (own: T) => number,
-): Promise<[own: T, near: Deno.TcpConn]> {
-  using inside = Deno.listen({ hostname: LOOPBACK, port: 0 });
-  const own = await connect(inside.addr.port);
-  try {
-    return [own, await acceptFrom(inside, portOf(own))];
-  } catch (error) {
-    own.close();
-    throw error;
-  }
-}
-
-/**
- * A connection that comes after the signal has aborted is closed. Deno does not know of the signal, because it
- * loses a connection that is made at the moment of an abort, and its descriptor with it.
- */
-async function connectTcp(
-  hostname: string,
-  port: number,
-  signal: AbortSignal,
-): Promise<Deno.TcpConn> {
-  const connecting = Deno.connect({ hostname, port });
-  try {
-    return await untilAborted(connecting, signal);
-  } catch (error) {
-    connecting.then(close, () => {});
-    throw error;
-  }
+function listenInside(): Deno.TcpListener {
+  return Deno.listen({ hostname: LOOPBACK, port: 0 });
 }

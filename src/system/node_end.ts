@@ -4,7 +4,7 @@
 import { connect as connectTcp, type Socket } from "node:net";
 import { connect as connectTls, rootCertificates, type TLSSocket } from "node:tls";
 import { concatBytes } from "./concat_bytes.ts";
-import { LOOPBACK } from "./relayed_conn.ts";
+import { LOOPBACK } from "./loopback.ts";
 import type { ClientEnd, TlsFiles } from "./transport.ts";
 
 export class NodeEnd implements ClientEnd {

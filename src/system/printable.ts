@@ -39,6 +39,16 @@ export function fromJson(text: string): unknown {
   );
 }
 
+/** The object in a JSON text from outside, as it came; null if there is none. */
+export function objectInJson(text: string): Record<string, unknown> | null {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === "object" && value !== null ? { ...value } : null;
+  } catch {
+    return null;
+  }
+}
+
 /** At most `maxLength` UTF-16 units and "…"; a character is never split. */
 export function cut(text: string, maxLength: number): string {
   if (text.length <= maxLength) return text;

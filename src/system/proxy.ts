@@ -33,12 +33,13 @@ export function proxyFor(url: URL, env: Readonly<Record<string, string>>): Proxy
     );
   }
   const { username, password } = proxy;
+  const encoder = new TextEncoder();
   return {
     hostname: withoutBrackets(proxy.hostname),
     port: Number(proxy.port) || 80,
     authorization: username === "" && password === ""
       ? null
-      : `Basic ${encodeBase64(`${decode(username)}:${decode(password)}`)}`,
+      : `Basic ${encoder.encode(`${decode(username)}:${decode(password)}`).toBase64()}`,
     shown: `${name} (${proxy.host})`,
   };
 }
@@ -109,10 +110,6 @@ function decode(part: string): string {
   } catch {
     return part;
   }
-}
-
-function encodeBase64(text: string): string {
-  return new TextEncoder().encode(text).toBase64();
 }
 
 /** Whatever stands where a user and a password would is left out. */

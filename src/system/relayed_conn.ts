@@ -8,45 +8,14 @@
 // It reads and changes no byte, and has no limits of time but that of the last bytes.
 
 import type { PlainConn } from "./plain_conn.ts";
+import type { Transport } from "./transport.ts";
 import { within } from "./within.ts";
 
-export const LOOPBACK = "127.0.0.1";
 /** What was written before a connection is closed has this long on its way. */
 const LAST_MS = 50;
 const RELAY_BYTES = 8192;
 
-/** The end of the owner, secured. */
-export interface FarEnd {
-  read(buffer: Uint8Array): Promise<number | null>;
-  write(bytes: Uint8Array): Promise<number>;
-  close(): void;
-}
-
-/** The connection to `inside` that this process made from this port: other programs may connect, too. */
-export async function acceptFrom<C extends Deno.Conn>(
-  inside: { accept(): Promise<C> },
-  port: number,
-): Promise<C> {
-  for (;;) {
-    try {
-      const conn = await inside.accept();
-      const from = conn.remoteAddr as Deno.NetAddr;
-      if (from.hostname === LOOPBACK && from.port === port) return conn;
-      conn.close();
-    } catch (error) {
-      if (!hasLeft(error)) throw error;
-    }
-  }
-}
-
-/** Whether accept() failed because a client had left by then, as load balancers do that look for a server. */
-export function hasLeft(error: unknown): boolean {
-  const { NotConnected, ConnectionAborted, ConnectionReset, BrokenPipe } = Deno.errors;
-  return [NotConnected, ConnectionAborted, ConnectionReset, BrokenPipe]
-    .some((kind) => error instanceof kind);
-}
-
-export class RelayedConn<Far extends FarEnd = FarEnd> {
+export class RelayedConn<Far extends Transport = Transport> implements Transport {
   readonly far: Far;
   readonly #outer: PlainConn;
   readonly #near: Deno.TcpConn;
@@ -66,7 +35,7 @@ export class RelayedConn<Far extends FarEnd = FarEnd> {
     return this.#outer.remoteAddr;
   }
 
-  read(buffer: Uint8Array): Promise<number | null> {
+  read(buffer: Uint8Array<ArrayBuffer>): Promise<number | null> {
     return this.far.read(buffer);
   }
 
@@ -75,7 +44,6 @@ export class RelayedConn<Far extends FarEnd = FarEnd> {
     return this.far.write(bytes);
   }
 
-  /** Ends what is read or written now. What is returned resolves when its descriptors are free. */
   close(): Promise<void> {
     return this.#gone ??= this.#end();
   }
@@ -89,11 +57,7 @@ export class RelayedConn<Far extends FarEnd = FarEnd> {
   }
 }
 
-interface End {
-  read(buffer: Uint8Array): Promise<number | null>;
-  write(bytes: Uint8Array): Promise<number>;
-  closeWrite(): Promise<void>;
-}
+type End = Transport & { closeWrite(): Promise<void> };
 
 /** Passes on what comes, to its end. Never rejects: when one side has gone, so has the other. */
 async function relay(from: End, to: End): Promise<void> {

@@ -1,7 +1,13 @@
 // A TLS server whose connections end when they are closed (relayed_conn.ts). It reads nothing.
 
+import { deadline } from "./clock.ts";
+import { LOOPBACK, loopbackPair } from "./loopback.ts";
 import { type HeldSockets, PlainConn } from "./plain_conn.ts";
-import { acceptFrom, LOOPBACK, RelayedConn } from "./relayed_conn.ts";
+import { RelayedConn } from "./relayed_conn.ts";
+import type { Transport } from "./transport.ts";
+
+/** A connection of the program with itself is there at once; one that is lost must not stop all others. */
+const PAIR_MS = 5_000;
 
 /** PEM. */
 export interface ServerTls {
@@ -10,13 +16,9 @@ export interface ServerTls {
 }
 
 /** What the owner of a connection needs of it. */
-export interface ServerConn {
+export interface ServerConn extends Transport {
   readonly remoteAddr: Deno.Addr;
-  read(buffer: Uint8Array): Promise<number | null>;
-  write(bytes: Uint8Array): Promise<number>;
   closeWrite(): Promise<void>;
-  /** Ends what is read or written now. What is returned resolves when its descriptors are free. */
-  close(): void | Promise<void>;
 }
 
 export interface ServerListener {
@@ -58,22 +60,11 @@ export class TlsListener implements ServerListener {
   async accept(): Promise<ServerConn> {
     const outer = new PlainConn(await this.#outer.accept(), this.#held);
     try {
-      const [near, far] = await this.#pair();
+      using limit = deadline(PAIR_MS);
+      const [near, far] = await loopbackPair(listenInside(this.#tls()), limit.signal);
       return new SecuredConn(outer, near, far);
     } catch (error) {
       outer.close();
-      throw error;
-    }
-  }
-
-  /** Both ends of a TLS connection with itself, before its handshake. */
-  async #pair(): Promise<[near: Deno.TcpConn, far: Deno.TlsConn]> {
-    using inside = listenInside(this.#tls());
-    const near = await Deno.connect({ hostname: LOOPBACK, port: inside.addr.port });
-    try {
-      return [near, await acceptFrom(inside, (near.localAddr as Deno.NetAddr).port)];
-    } catch (error) {
-      near.close();
       throw error;
     }
   }

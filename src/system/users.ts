@@ -11,6 +11,11 @@ export interface User {
 
 export const ROOT: User = { uid: 0, gid: 0 };
 
+/** Who owns what stat() has told of. */
+export function ownerIn({ uid, gid }: Pick<Deno.FileInfo, "uid" | "gid">): User {
+  return { uid: uid ?? 0, gid: gid ?? 0 };
+}
+
 /**
  * The command as this user, in this group alone and without a way to more rights (setpriv(1)). It ends with the
  * thread that starts it. Start it without a terminal: the user could type there.

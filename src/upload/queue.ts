@@ -22,11 +22,6 @@ export interface Chosen {
   readonly name: ChunkName;
 }
 
-export interface QueueOptions {
-  /** How much longer a chunk is deferred, for its true time or for the turn of this till, ms; 0: it is sent. */
-  readonly deferMs: (name: ChunkName) => number;
-}
-
 export class Queue {
   readonly #spool: Spool;
   readonly #blame: Blame;
@@ -40,13 +35,14 @@ export class Queue {
   /** Whether the last chunk came from rejected/: then it is the turn of the waiting ones. */
   #wasRejected = false;
 
+  /** @param deferMs how much longer a chunk is deferred, for its true time or its turn, ms; 0: it is sent. */
   constructor(
     { spool, blame, clock }: {
       spool: Spool;
       blame: Blame;
       clock: Pick<Clock, "monotonicMs">;
     },
-    { deferMs }: QueueOptions,
+    deferMs: (name: ChunkName) => number,
   ) {
     this.#spool = spool;
     this.#blame = blame;

@@ -105,12 +105,11 @@ export class Uploader {
     this.#options = options;
     const { concurrency = 1, timeoutMs = 30_000, deferMs = () => 0 } = options;
     const blame = this.#blame = new Blame(options.retryMaxMs);
-    this.#queue = new Queue({ spool, blame, clock: deps.clock }, { deferMs });
+    this.#queue = new Queue({ spool, blame, clock: deps.clock }, deferMs);
     this.#report = new DeliveryReport({ ...deps, spool }, options.maxSpoolBytes ?? Infinity);
     this.#window = new SendWindow(concurrency, timeoutMs * SLOW_PART);
     this.#backoff = new Backoff(options.retryMinMs, options.retryMaxMs);
-    const { retryMaxMs } = options;
-    this.#settlement = new Settlement(retryMaxMs, {
+    this.#settlement = new Settlement(options.retryMaxMs, {
       ...deps,
       spool,
       blame,
@@ -299,7 +298,8 @@ export class Uploader {
     const outcome = await flight.outcome;
     const { dir, fileName, name, sizeBytes, isConnecting, tookMs } = flight;
     if (outcome.kind === "gone") {
-      this.#forget(name.key);
+      this.#blame.forget(name.key);
+      this.#report.tellPassedOver(this.#blame.passedOver);
       this.#spool.forgetMissing(dir, fileName);
       return;
     }
@@ -340,12 +340,6 @@ export class Uploader {
       // The chunks in outbox/ are delivered all the same.
       this.#log.debug("rejected/ cannot be read.", { error: String(error) });
     }
-  }
-
-  /** This chunk is gone. */
-  #forget(key: string): void {
-    this.#blame.forget(key);
-    this.#report.tellPassedOver(this.#blame.passedOver);
   }
 }
 

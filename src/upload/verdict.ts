@@ -1,7 +1,7 @@
 // What an answer of the Ingest API means for the chunk that was sent (docs/reference/protocol.md). Pure: it
 // sends nothing, and decides neither when to try again nor where a chunk goes.
 
-import { printable } from "../system/printable.ts";
+import { objectInJson, printable } from "../system/printable.ts";
 
 /** How much of an answer a reason quotes, characters. */
 const MAX_EXCERPT = 200;
@@ -42,7 +42,7 @@ export function judge(
   body: string,
   hide = (text: string): string => text,
 ): Verdict {
-  const content = parseObject(body);
+  const content = objectInJson(body) ?? {};
   const chunkId = chunkIdOf(content, hide);
   const said = `the server answered ${status}${excerpt(hide(body))}`;
   const isOk = content["status"] === "ok";
@@ -91,15 +91,6 @@ export function parseRetryAfter(headers: Headers): number | null {
 function parseHttpDate(text: string): number {
   if (!HTTP_DATE.test(text)) return NaN;
   return Date.parse(text.endsWith("GMT") ? text : `${text} GMT`);
-}
-
-function parseObject(body: string): Record<string, unknown> {
-  try {
-    const value: unknown = JSON.parse(body);
-    return typeof value === "object" && value !== null ? { ...value } : {};
-  } catch {
-    return {};
-  }
 }
 
 function chunkIdOf(

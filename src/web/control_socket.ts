@@ -3,7 +3,7 @@
 // socket keeps the others from a command.
 
 import { delay } from "@std/async/delay";
-import { close, readControlLine } from "../system/control_line.ts";
+import { readControlLine } from "../system/control_line.ts";
 import {
   type ControlAnswer,
   type ControlRequest,
@@ -14,6 +14,8 @@ import { removeIfThereSync } from "../system/disk.ts";
 import { messageOf } from "../system/error_text.ts";
 import { repeating } from "../system/held_lines.ts";
 import type { Logger } from "../system/log.ts";
+import { onAbort } from "../system/on_abort.ts";
+import { close } from "../system/transport.ts";
 
 /** Each has a buffer of 4 KiB. */
 const MAX_CONNECTIONS = 32;
@@ -40,9 +42,7 @@ export async function serveControl(
     log.warning("Commands cannot reach the service.", { path, error: String(error) });
     return;
   }
-  const stop = () => listener.close();
-  signal.addEventListener("abort", stop, { once: true });
-  if (signal.aborted) stop();
+  using _ = onAbort(signal, () => listener.close());
   const open = new Map<Deno.UnixConn, Promise<void>>();
   /** Of these, the ones whose request has not come, in the order in which they came. */
   const silent = new Set<Deno.UnixConn>();
@@ -73,7 +73,6 @@ export async function serveControl(
   } finally {
     for (const connection of open.keys()) close(connection);
     await Promise.all(open.values());
-    signal.removeEventListener("abort", stop);
     removeIfThereSync(path);
   }
 }

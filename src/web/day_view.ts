@@ -1,7 +1,7 @@
 // Computes how a day is shown: which parts of it were recorded, are missing, are planned, or are outside
 // the schedule. Pure.
 
-import { isInSchedule, nextChange, type Schedule } from "../config/schedule.ts";
+import { type Schedule, scheduledBetween } from "../config/schedule.ts";
 import { type Day, MINUTE_MS } from "../status/history.ts";
 
 /** A minute that misses no more than this is not marked: starting and stopping take a moment. */
@@ -52,14 +52,12 @@ export function viewDay(facts: DayFacts): DayView {
     const inDay = day.recordedMs[minute] ?? 0;
     // Sound of the chunk that is still open counts as recorded.
     const openInMinute = facts.soundSinceMs === null ? 0 : overlap(startMs, endMs, openMs, nowMs);
-    const asked = windows.reduce(
-      (sum, [fromMs, toMs]) => sum + overlap(startMs, endMs, fromMs, toMs),
-      0,
-    );
-    const due = windows.reduce(
-      (sum, [fromMs, toMs]) => sum + overlap(startMs, endMs, fromMs, Math.min(toMs, nowMs)),
-      0,
-    );
+    const askedUntil = (ms: number) =>
+      windows.reduce(
+        (sum, [fromMs, toMs]) => sum + overlap(startMs, endMs, fromMs, Math.min(toMs, ms)),
+        0,
+      );
+    const due = askedUntil(nowMs);
     const heard = inDay + openInMinute;
     const lost = Math.max(0, due - heard);
     recordedMs += heard;
@@ -68,7 +66,7 @@ export function viewDay(facts: DayFacts): DayView {
       ? "missing"
       : heard > 0
       ? "recorded"
-      : asked > 0
+      : askedUntil(endMs) > 0
       ? "planned"
       : "unasked";
     const last = stretches.at(-1);
@@ -81,15 +79,8 @@ export function viewDay(facts: DayFacts): DayView {
 /** The scheduled hours of the day, as far back as the history is known. */
 function scheduledWindows(facts: DayFacts): [fromMs: number, toMs: number][] {
   const { day, schedule, timeZone, knownSinceMs } = facts;
-  const windows: [number, number][] = [];
-  for (let fromMs = day.startMs; fromMs < day.endMs;) {
-    const toMs = Math.min(nextChange(fromMs, schedule, timeZone) ?? day.endMs, day.endMs);
-    if (isInSchedule(fromMs, schedule, timeZone)) {
-      windows.push([Math.max(fromMs, knownSinceMs), toMs]);
-    }
-    fromMs = toMs;
-  }
-  return windows;
+  return scheduledBetween(day.startMs, day.endMs, schedule, timeZone)
+    .map(({ startMs, endMs }) => [Math.max(startMs, knownSinceMs), endMs]);
 }
 
 function overlap(startMs: number, endMs: number, fromMs: number, toMs: number): number {

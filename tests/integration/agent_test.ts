@@ -183,7 +183,7 @@ function secondsIn(recording: string): number {
   }
 }
 
-Deno.test("after kill -9 during a chunk a restart delivers the sound up to at most 1 s before the kill, and declares the rest", async () => {
+Deno.test("after kill -9 during a chunk a restart delivers the sound that had arrived, and declares the rest", async () => {
   await using setup = await rig({ chunk_seconds: 4 });
   {
     await using killed = await setup.start();
@@ -201,7 +201,8 @@ Deno.test("after kill -9 during a chunk a restart delivers the sound up to at mo
     const [before, chunk, next] = setup.ingest.chunks;
     assert(before !== undefined && chunk !== undefined && next !== undefined);
     const lostMs = killedMs - Number(chunk.fields["end_ts"]) * 1000;
-    assert(lostMs < 1000, `lost ${lostMs} ms`);
+    // kill_test.ts holds 1 s; here, sound may have waited for a processor.
+    assert(lostMs > 0 && lostMs < 4000, `lost ${lostMs} ms`);
     assert(part?.includes(chunk.key), "the key is that of the start of the chunk");
     const file = join(setup.dir, "recovered.ogg");
     await Deno.writeFile(file, chunk.bytes);

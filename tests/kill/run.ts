@@ -5,7 +5,7 @@
 // the timing within the machine differs.
 
 import { parseArgs } from "node:util";
-import { faultsOf, judge, type Verdict } from "./judge.ts";
+import { defectsOf, excessesOf, judge, type Verdict } from "./judge.ts";
 import { type KillRecord, type Life, runKills } from "./kill_runs.ts";
 
 const COLUMNS = ["killed at   ", "kills", "while recording", "median loss, ms", "largest, ms"];
@@ -89,6 +89,6 @@ console.log("comparing the received sound\n");
 const verdict = await judge(record);
 printTable(record.lives, verdict);
 printCounts(record, verdict);
-const faults = faultsOf(verdict);
+const faults = [...excessesOf(verdict), ...defectsOf(verdict)];
 for (const fault of faults) console.error(fault);
 if (faults.length > 0) Deno.exitCode = 1;

@@ -32,9 +32,11 @@ export class Witness implements AsyncDisposable {
 
   private constructor(microphone: PulseMicrophone, seed: number) {
     this.#noise = microphone.playNoise(seed);
-    this.#child = new Deno.Command("parec", {
+    // As nice as the player: what it hears must not depend on how busy the machine is.
+    this.#child = new Deno.Command("nice", {
       args: [
-        ...["--device", "mic.monitor", "--raw", "--format=s16le", `--rate=${WITNESS_RATE}`],
+        ...["-n", "-10", "parec", "--device", "mic.monitor", "--raw", "--format=s16le"],
+        `--rate=${WITNESS_RATE}`,
         ...["--channels=1", "--latency-msec=10"],
       ],
       env: microphone.env,

@@ -162,3 +162,21 @@ Deno.test("the first sync makes the file's name durable too, and is tried again 
   assertEquals(opened, 2, "the directory is synced once");
   part.abandon();
 });
+
+Deno.test("a sync of a file that was sealed, dropped or deleted meanwhile succeeds", async () => {
+  const ways = {
+    sealed: (part: PartFile) => part.seal(TIMES),
+    dropped: (part: PartFile) => part.discard(),
+    deleted: async (part: PartFile, path: string) => {
+      await Deno.remove(path);
+      part.abandon();
+    },
+  };
+  for (const end of Object.values(ways)) {
+    await using temp = await TempSpool.open();
+    const { path, part } = await openPart(temp);
+    await part.append(bytes(10, 1));
+    await end(part, path);
+    await part.sync();
+  }
+});

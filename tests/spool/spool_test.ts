@@ -238,6 +238,17 @@ Deno.test("sealed rings when a chunk is admitted", async () => {
   assertEquals(rings, 1);
 });
 
+Deno.test("provisional rings for a chunk whose time is provisional, and for no other", async () => {
+  await using temp = await TempSpool.open();
+  let rings = 0;
+  temp.spool.provisional.ring = () => rings++;
+  await temp.store("outbox", chunkAt(NOON));
+  assertEquals(rings, 0);
+  const provisional = { bootId: "0a1b2c3d", startBootUs: 61_000_000, seenUnixS: null };
+  await temp.store("outbox", { ...chunkAt(NOON + 60_000), provisional });
+  assertEquals(rings, 1);
+});
+
 Deno.test("a waiting chunk that is being sent is not removed until the attempt has ended", async () => {
   await using temp = await TempSpool.open();
   const name = await temp.store("outbox", chunkAt(NOON));

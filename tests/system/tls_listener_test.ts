@@ -7,6 +7,7 @@ import { HttpListener } from "../../src/system/http_listener.ts";
 import { HeldSockets } from "../../src/system/plain_conn.ts";
 import { type ServerTls, TlsListener, tryTls } from "../../src/system/tls_listener.ts";
 import { temporaryCertificates } from "../fixtures/certificates.ts";
+import { shortTimers } from "../fixtures/short_timers.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
 import { settled } from "../fixtures/settled.ts";
 import { capturedLog } from "../fixtures/temp_spool.ts";
@@ -98,6 +99,27 @@ Deno.test("a client that was told nothing is disconnected without a wait: others
     globalThis.setTimeout = real;
   }
   assertEquals(await client.read(new Uint8Array(1)).catch(() => null), null);
+  listener.close();
+});
+
+Deno.test("a connection that is lost inside the program does not stop the others from being accepted", async () => {
+  await using files = await certificates();
+  const address = { hostname: "127.0.0.1", port: 0 };
+  const listener = new TlsListener(address, () => files.tls, new HeldSockets());
+  using elsewhere = Deno.listen(address);
+  using first = await Deno.connect({ ...address, port: listener.port });
+  const { connect } = Deno;
+  Object.assign(Deno, { connect: () => connect({ ...address, port: elsewhere.addr.port }) });
+  try {
+    using _ = shortTimers([5000]);
+    await assertRejects(() => listener.accept(), DOMException, "timed out");
+  } finally {
+    Object.assign(Deno, { connect });
+  }
+  assertEquals(await first.read(new Uint8Array(1)).catch(() => null), null);
+  using _second = await Deno.connect({ ...address, port: listener.port });
+  const accepted = await listener.accept();
+  await accepted.close();
   listener.close();
 });
 

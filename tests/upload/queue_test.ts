@@ -18,7 +18,7 @@ async function startQueue(waiting: number[], refused: number[]) {
   const time = { nowMs: 1000 };
   const clock = { monotonicMs: () => time.nowMs };
   const blame = new Blame(300_000);
-  const queue = new Queue({ spool: temp.spool, blame, clock }, { deferMs: () => 0 });
+  const queue = new Queue({ spool: temp.spool, blame, clock }, () => 0);
   const next = async (): Promise<Chosen | null> => {
     const chosen = await queue.next();
     return chosen !== null && "name" in chosen ? chosen : null;

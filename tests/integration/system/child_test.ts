@@ -4,13 +4,13 @@ import { HangingError, killIfRunning, outputOf, spawnBound } from "../../../src/
 
 Deno.test("outputOf() returns what a program writes, and whether it succeeded", async () => {
   const { success, stdout } = await outputOf("sh", ["-c", "printf hello; exit 3"]);
-  assertEquals([success, new TextDecoder().decode(stdout)], [false, "hello"]);
+  assertEquals([success, stdout], [false, "hello"]);
   await assertRejects(() => outputOf("no-such-program", []), Deno.errors.NotFound);
 });
 
 Deno.test("outputOf() gives a program no terminal: root may start it as another user, who could type there", async () => {
   const { stdout } = await outputOf("cat", ["/proc/self/stat"]);
-  const [pid, , , , , session] = new TextDecoder().decode(stdout).split(" ");
+  const [pid, , , , , session] = stdout.split(" ");
   assertEquals(session, pid, "a session of its own");
 });
 
