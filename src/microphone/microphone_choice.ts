@@ -45,7 +45,7 @@ export class NoMicrophoneError extends Error {
 export function chooseMicrophone(
   wanted: Exclude<AudioDevice, { kind: "pcm" }>,
   { cards, devices }: SoundSystem,
-  { last, standIn = null }: Known = { last: null },
+  { last, standIn = null }: Known,
 ): Choice {
   const microphones = firstOfEachCard(devices);
   if (wanted.kind === "any") return chooseAny(microphones, cards, { last, standIn });
