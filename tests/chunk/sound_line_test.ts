@@ -201,6 +201,7 @@ Deno.test("within a stream the numbers of the samples say what is missing, doubl
   };
   const first = nth("a", 0);
   assertEquals(laidOut(first, nth("b", 1000)), "a 0+1000, b 0+1000 joined");
+  assertEquals(laidOut(first, nth("b", 1001)), "a 0+1000, unknown 1, b 0+1000");
   assertEquals(laidOut(first, nth("b", 999)), "a 0+1000, b 1+999 joined");
   assertEquals(
     laidOut(first, nth("b", 1097, { previousChunkId: "x" })),

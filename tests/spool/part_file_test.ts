@@ -180,3 +180,47 @@ Deno.test("a sync of a file that was sealed, dropped or deleted meanwhile succee
     await part.sync();
   }
 });
+
+Deno.test("the start is replaced, again if that failed half-way, and what is appended goes to the end", async () => {
+  await using temp = await TempSpool.open();
+  const { path, file, part } = await openPart(temp);
+  await part.append(bytes(10, 1));
+  const write = file.write.bind(file);
+  file.write = async (data) => {
+    await write(data.subarray(0, 3));
+    throw new Error("Input/output error (os error 5)");
+  };
+  await assertRejects(() => part.replaceStart(bytes(6, 2)), Error, "Input/output");
+  file.write = (data) => write(data.subarray(0, 4));
+  await part.replaceStart(bytes(6, 2));
+  await part.append(bytes(5, 3));
+  assertEquals([...await Deno.readFile(path)], [...bytes(6, 2), ...bytes(4, 1), ...bytes(5, 3)]);
+  assertEquals(part.sizeBytes, 15);
+  part.abandon();
+});
+
+Deno.test("every sync makes the appended bytes durable, and the first one the file's name after them", async () => {
+  await using temp = await TempSpool.open();
+  const { part } = await openPart(temp);
+  const calls: string[] = [];
+  const { prototype } = Deno.FsFile;
+  const { sync, syncData } = prototype;
+  try {
+    prototype.sync = function () {
+      calls.push("fsync");
+      return sync.call(this);
+    };
+    prototype.syncData = function () {
+      calls.push("fdatasync");
+      return syncData.call(this);
+    };
+    await part.append(bytes(10, 1));
+    await part.sync();
+    await part.append(bytes(10, 1));
+    await part.sync();
+  } finally {
+    Object.assign(prototype, { sync, syncData });
+  }
+  assertEquals(calls, ["fdatasync", "fsync", "fdatasync"]);
+  part.abandon();
+});
