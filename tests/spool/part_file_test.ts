@@ -1,4 +1,4 @@
-import { assertEquals, assertRejects } from "@std/assert";
+import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { join } from "@std/path/join";
 import { type Outbox, PartFile } from "../../src/spool/part_file.ts";
 import { chunkAt, chunksIn, TempSpool } from "../fixtures/temp_spool.ts";
@@ -163,20 +163,31 @@ Deno.test("the first sync makes the file's name durable too, and is tried again 
   part.abandon();
 });
 
-Deno.test("a sync of a file that was sealed, dropped or deleted meanwhile succeeds", async () => {
-  const ways = {
-    sealed: (part: PartFile) => part.seal(TIMES),
-    dropped: (part: PartFile) => part.discard(),
-    deleted: async (part: PartFile, path: string) => {
+Deno.test("however a chunk ends, its file is closed, and a sync that comes later succeeds", async () => {
+  type End = (part: PartFile, path: string, outbox: TempSpool["spool"]) => unknown;
+  const ends: Record<string, End> = {
+    sealed: (part) => part.seal(TIMES),
+    "sealed at the second try": async (part, _, outbox) => {
+      failing(outbox, "syncAdmitted", 1);
+      await assertRejects(() => part.seal(TIMES));
+      await part.seal(TIMES);
+    },
+    "deleted before its seal": async (part, path) => {
+      await Deno.remove(path);
+      await part.seal(TIMES);
+    },
+    dropped: (part) => part.discard(),
+    "deleted and left": async (part, path) => {
       await Deno.remove(path);
       part.abandon();
     },
   };
-  for (const end of Object.values(ways)) {
+  for (const end of Object.values(ends)) {
     await using temp = await TempSpool.open();
-    const { path, part } = await openPart(temp);
+    const { path, file, part } = await openPart(temp);
     await part.append(bytes(10, 1));
-    await end(part, path);
+    await end(part, path, temp.spool);
+    assertThrows(() => file.statSync(), Deno.errors.BadResource);
     await part.sync();
   }
 });
