@@ -143,6 +143,15 @@ Deno.test("what is missing between two streams is divided into lost chunks and t
   }
 });
 
+Deno.test("a chunk that names a known one, which is not the one before it, does not say what is missing", () => {
+  const chunks = [
+    minute("a", NOON_S),
+    minute("b", NOON_S + 60, { previousChunkId: "a", gapBeforeMs: 0 }),
+    minute("c", NOON_S + 130, { previousChunkId: "a", gapBeforeMs: 0 }),
+  ];
+  assertEquals(order(chunks), "a b unknown c");
+});
+
 Deno.test("a missing chunk is gone if nothing so old was waiting any more, and may still come otherwise", () => {
   const last = minute("a", NOON_S);
   // The missing chunk was recorded until 63 s. The oldest that waited began then, to the rounding of 20 ms.
@@ -196,7 +205,7 @@ Deno.test("within a stream the numbers of the samples say what is missing, doubl
             item.isJoined ? " joined" : ""
           }`
       ),
-      ...unused.map(({ file, reason }) => `${file} ${reason}`),
+      ...unused.map(({ file, reason, isHarmless }) => `${file} ${reason}: ${isHarmless}`),
     ].join(", ");
   };
   const first = nth("a", 0);
@@ -209,7 +218,7 @@ Deno.test("within a stream the numbers of the samples say what is missing, doubl
   );
   assertEquals(
     laidOut(first, nth("b", 500, { samples: 500 })),
-    "a 0+1000, b.ogg holds sound that a.ogg holds",
+    "a 0+1000, b.ogg holds sound that a.ogg holds: true",
   );
   assertEquals(laidOut(first, nth("b", 500, { samples: 501 })), "a 0+1000, b 500+1 joined");
 });
