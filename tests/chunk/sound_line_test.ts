@@ -220,6 +220,8 @@ Deno.test("within a stream the numbers of the samples say what is missing, doubl
     laidOut(first, nth("b", 500, { samples: 500 })),
     "a 0+1000, b.ogg holds sound that a.ogg holds: true",
   );
+  const [, overlapping] = layOut([first, nth("b", 480)]).items;
+  assertEquals(overlapping?.startUnixUs, NOON_S * 1e6 + Math.round(1000 / 0.048));
   assertEquals(laidOut(first, nth("b", 500, { samples: 501 })), "a 0+1000, b 500+1 joined");
 });
 
