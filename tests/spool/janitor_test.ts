@@ -118,6 +118,12 @@ Deno.test("what is deleted undelivered is declared in gaps.jsonl: one gap for ea
   await janitor.makeRoom();
   const evicted = [gap(4, 4, 60_000, "evicted"), gap(5, 5, 60_000, "evicted")];
   assertEquals((await declared()).slice(2), evicted);
+  const { lost_s, refused_s } = setup.report().ledger;
+  assertEquals(
+    [lost_s, refused_s],
+    [300, -120],
+    "what was refused is not refused any more, but lost",
+  );
 });
 
 Deno.test("a gaps.jsonl that cannot be written is a warning, and what is deleted is still counted", async () => {
