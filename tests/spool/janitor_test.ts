@@ -86,6 +86,52 @@ Deno.test("chunks older than max_spool_days are deleted, delivered or not; undel
   assertEquals(others.map(({ dir, chunks }) => [dir, chunks]), [["rejected", 1]]);
 });
 
+Deno.test("what is deleted undelivered is declared in gaps.jsonl: one gap for each folder, with its cause", async () => {
+  await using setup = await janitorAtNoon({ maxSpoolBytes: 450 });
+  const { janitor, temp } = setup;
+  const declared = async () => {
+    const text = await Deno.readTextFile(join(temp.dir, "gaps.jsonl")).catch(() => "");
+    return text.split("\n").filter((line) => line !== "").map((line) => JSON.parse(line));
+  };
+  const gap = (fromDays: number, toDays: number, ms: number, cause: string) => ({
+    start: new Date(NOON - fromDays * DAY_MS - 60_000).toISOString(),
+    end: new Date(NOON - toDays * DAY_MS).toISOString(),
+    ms,
+    cause,
+  });
+  await setup.aged("uploaded", [9]);
+  await janitor.removeExpired();
+  assertEquals(await declared(), [], "a delivered chunk is not lost");
+  await setup.aged("outbox", [9, 8]);
+  await setup.aged("rejected", [7.5]);
+  await janitor.removeExpired();
+  const expired = [gap(9, 8, 120_000, "expired"), gap(7.5, 7.5, 60_000, "expired")];
+  assertEquals(await declared(), expired);
+  await setup.aged("outbox", [5, 3, 2]);
+  await setup.aged("rejected", [4, 1]);
+  await janitor.makeRoom();
+  const evicted = [gap(4, 4, 60_000, "evicted"), gap(5, 5, 60_000, "evicted")];
+  assertEquals((await declared()).slice(2), evicted);
+  const { lost_s, refused_s } = setup.report().ledger;
+  assertEquals(
+    [lost_s, refused_s],
+    [300, -120],
+    "what was refused is not refused any more, but lost",
+  );
+});
+
+Deno.test("a gaps.jsonl that cannot be written is a warning, and what is deleted is still counted", async () => {
+  await using setup = await janitorAtNoon();
+  await Deno.mkdir(join(setup.temp.dir, "gaps.jsonl"));
+  await setup.aged("outbox", [9, 8]);
+  await setup.janitor.removeExpired();
+  assertEquals(setup.report().chunks_lost_total, 2);
+  assertEquals(setup.messages("ERROR").length, 1);
+  const [{ file, error } = {}, ...others] = setup.messages("WARNING");
+  assertEquals([file, others.length], ["gaps.jsonl", 0]);
+  assertMatch(String(error), /is not a regular file/);
+});
+
 Deno.test("max_waiting_days keeps waiting chunks for a longer or a shorter time", async () => {
   for (const [maxWaitingDays, outbox, uploaded] of [[30, 1, 0], [2, 0, 0]] as const) {
     await using setup = await janitorAtNoon({ maxWaitingDays });
