@@ -9,6 +9,7 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import { delay } from "@std/async/delay";
+import { retry } from "@std/async/retry";
 import { IngestClient, type IngestClientOptions } from "../../src/upload/ingest_client.ts";
 import { PUBLIC_TLS } from "../fixtures/public_tls.ts";
 import { inMemory } from "../../src/upload/upload_file.ts";
@@ -210,6 +211,39 @@ Deno.test("a CA file that cannot be used is a failure of the configuration that 
     reason: 'Cannot use tls_ca_file: "/nowhere/ca.pem" does not exist',
   });
   assertEquals(server.requests, []);
+});
+
+Deno.test("with tls_ca_only the runtime is told to trust no public authority, before any connection", () => {
+  const name = "DENO_TLS_CA_STORE";
+  const before = Deno.env.get(name);
+  try {
+    for (const tlsCaOnly of [false, true]) {
+      Deno.env.set(name, "mozilla");
+      // No request is made: the runtime reads the variable once, with the first connection.
+      using _ = makeClient("https://ingest.invalid", { tls: { ...PUBLIC_TLS, tlsCaOnly } });
+      assertEquals(Deno.env.get(name), tlsCaOnly ? "" : "mozilla");
+    }
+  } finally {
+    if (before === undefined) Deno.env.delete(name);
+    else Deno.env.set(name, before);
+  }
+});
+
+Deno.test("a client that is not needed any longer closes the connections that it has kept", async () => {
+  await using server = await IngestServer.start({ token: TOKEN });
+  {
+    using client = makeClient(server.url, { concurrency: 2 });
+    const uploads = [makeName(), makeName()].map((name) =>
+      client.upload(name, inMemory(makeChunk()), never)
+    );
+    assertEquals((await Promise.all(uploads)).map(({ kind }) => kind), ["delivered", "delivered"]);
+    assertEquals(server.openConnections, server.connections, "they are kept");
+  }
+  await retry(() => assertEquals(server.openConnections, 0), {
+    maxAttempts: 400,
+    minTimeout: 5,
+    maxTimeout: 25,
+  });
 });
 
 // ---- answers
