@@ -17,6 +17,7 @@ import type { Verdict } from "../../src/upload/verdict.ts";
 import { temporaryCertificates } from "../fixtures/certificates.ts";
 import { ids, makeChunk, makeName } from "../fixtures/chunks.ts";
 import { type Behaviour, IngestServer } from "../fixtures/ingest_server.ts";
+import { variablesSetBy } from "../fixtures/set_variables.ts";
 import { rawServer } from "../fixtures/tcp_server.ts";
 import { TOKEN } from "../fixtures/upload_rig.ts";
 
@@ -214,19 +215,12 @@ Deno.test("a CA file that cannot be used is a failure of the configuration that 
 });
 
 Deno.test("with tls_ca_only the runtime is told to trust no public authority, before any connection", () => {
-  const name = "DENO_TLS_CA_STORE";
-  const before = Deno.env.get(name);
-  try {
-    for (const tlsCaOnly of [false, true]) {
-      Deno.env.set(name, "mozilla");
-      // No request is made: the runtime reads the variable once, with the first connection.
-      using _ = makeClient("https://ingest.invalid", { tls: { ...PUBLIC_TLS, tlsCaOnly } });
-      assertEquals(Deno.env.get(name), tlsCaOnly ? "" : "mozilla");
-    }
-  } finally {
-    if (before === undefined) Deno.env.delete(name);
-    else Deno.env.set(name, before);
-  }
+  // It reads the variable once, with the first connection.
+  const setBy = (tlsCaOnly: boolean) => {
+    const tls = { ...PUBLIC_TLS, tlsCaOnly };
+    return variablesSetBy(() => makeClient("https://ingest.invalid", { tls })[Symbol.dispose]());
+  };
+  assertEquals([setBy(false), setBy(true)], [[], ["DENO_TLS_CA_STORE="]]);
 });
 
 Deno.test("a client that is not needed any longer closes the connections that it has kept", async () => {
