@@ -95,6 +95,14 @@ Deno.test("a chunk has its own time if that is right, and otherwise one counted 
   assertEquals(startsS(nth(0, null, true), ...sure), [0, 60, 121]);
 });
 
+Deno.test("of a chunk of another stream every sample is used, and it continues nothing", () => {
+  const { items } = layOut([minute("a", NOON_S), minute("b", NOON_S + 60)]);
+  const pieces = items.flatMap((item) =>
+    item.kind === "piece" ? [[item.skipSamples, item.samples, item.isJoined]] : []
+  );
+  assertEquals(pieces, [[0, 2_880_000, false], [0, 2_880_000, false]]);
+});
+
 Deno.test("two clocks may differ by less than 50 ms between chunks that name none before them", () => {
   for (const [laterS, expected] of [[0.049, "a b"], [0.051, "a unknown b"]] as const) {
     assertEquals(order([minute("a", NOON_S), minute("b", NOON_S + 60 + laterS)]), expected);
