@@ -54,6 +54,21 @@ Deno.test("starts that had no right time follow each other as the chain says, wh
   assertEquals(order([unsure("x", "y", 60), unsure("y", "x", 30)]), "y x", "nothing is lost");
 });
 
+Deno.test("a start with a right time, and one that names no chunk, have their place by their times", () => {
+  const [first, last] = [minute("a", NOON_S), minute("b", NOON_S + 300)];
+  const named = minute("c", NOON_S + 120, { previousChunkId: "b" });
+  assert(/^a \S+ c \S+ b$/.test(order([first, last, named])));
+  // An older release wrote no CHUNK_ID.
+  const [nameless, another] = [
+    minute("x", NOON_S + 60, { chunkId: null }),
+    minute("u", NOON_S - 60, { isTimeSure: false }),
+  ];
+  const files = layOut([first, nameless, another]).items.flatMap((item) =>
+    item.kind === "piece" ? [item.chunk.file] : []
+  );
+  assertEquals(files, ["u.ogg", "a.ogg", "x.ogg"]);
+});
+
 Deno.test("a gap whose length nobody knows is named", () => {
   const more = { previousChunkId: "a", gapCause: "machine_restarted", isTimeSure: false };
   const { items } = layOut([minute("a", NOON_S), minute("b", 60, more)]);
@@ -77,6 +92,14 @@ Deno.test("a chunk has its own time if that is right, and otherwise one counted 
   const sure = [nth(1, NOON_S + 60, true), nth(2, NOON_S + 121, true)];
   assertEquals(startsS(nth(0, 5, false), ...sure), [0, 60, 121]);
   assertEquals(startsS(nth(0, null, true), ...sure), [0, 60, 121]);
+});
+
+Deno.test("of a chunk of another stream every sample is used, and it continues nothing", () => {
+  const { items } = layOut([minute("a", NOON_S), minute("b", NOON_S + 60)]);
+  const pieces = items.flatMap((item) =>
+    item.kind === "piece" ? [[item.skipSamples, item.samples, item.isJoined]] : []
+  );
+  assertEquals(pieces, [[0, 2_880_000, false], [0, 2_880_000, false]]);
 });
 
 Deno.test("two clocks may differ by less than 50 ms between chunks that name none before them", () => {

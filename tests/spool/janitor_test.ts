@@ -321,6 +321,27 @@ Deno.test("run() makes a pass at the start, every 5 min, and at once when space 
   assertEquals(clock.sleepers, 0);
 });
 
+Deno.test("space is made before anything else after the start, and expiry waits its five minutes", async () => {
+  await using setup = await janitorAtNoon();
+  const { janitor, spool, clock } = setup;
+  const did: string[] = [];
+  janitor.makeRoom = () => Promise.resolve(void did.push("room"));
+  janitor.removeExpired = () => Promise.resolve(void did.push("expiry"));
+  const stop = new AbortController();
+  const running = janitor.run(stop.signal);
+  const didAfter = async (count: number) => {
+    await until(() => did.length === count && clock.sleepers === 1);
+    return did.splice(0);
+  };
+  assertEquals(await didAfter(3), ["room", "expiry", "room"]);
+  spool.roomWanted.ring();
+  assertEquals(await didAfter(1), ["room"]);
+  await clock.advance(300_000);
+  assertEquals(await didAfter(2), ["expiry", "room"]);
+  stop.abort();
+  await running;
+});
+
 Deno.test("a file that is being recorded is kept, however old its name and however full the disk", async () => {
   await using setup = await janitorAtNoon({ maxSpoolBytes: 0 });
   setup.disk.freeBytes = 0;
