@@ -1,7 +1,7 @@
 // Draws a dashboard from its file for Grafana and the answers of a Prometheus, as a page of HTML with SVG. It is a
 // drawing, not a Grafana: it knows what the dashboards of packaging/monitoring use, and throws at everything else.
 
-import { Html, markup } from "../../src/web/page_html.ts";
+import { Html, markup } from "../../src/system/html.ts";
 
 type Texts = Readonly<Record<string, string>>;
 /** Unix time in seconds, and a value. */
