@@ -42,6 +42,13 @@ export function collectMetrics(view: StatusView): MetricFamily[] {
     "Scheduled sound that is missing, by cause.",
     [...counters.missingMs].map(([cause, ms]) => [ms / 1000, { cause }]),
   );
+  // A label is exported with its first value, which increase() does not see: an alert needs one series from the start.
+  const missed = [...counters.missingMs].filter(([cause]) => cause !== "paused");
+  metrics.counter(
+    "unrecorded_seconds_total",
+    "Scheduled sound that is missing, without what somebody paused.",
+    missed.reduce((sum, [, ms]) => sum + ms, 0) / 1000,
+  );
   metrics.counter("gaps_total", "Declared gaps.", report.gaps_total);
   metrics.counter("chunks_recorded_total", "Chunks recorded.", report.chunks_recorded_total);
   metrics.counter("capture_starts_total", "Starts of ffmpeg.", counters.captureStarts);

@@ -70,6 +70,16 @@ Deno.test("rules and dashboards use only metrics that the program has", async ()
   assertEquals([...new Set(used)].filter((name) => !known.has(name)), []);
 });
 
+Deno.test("what an alert takes the increase of is exported from the start: the first step counts, too", async () => {
+  await using rig = startStatusRig();
+  const families = new Map(collectMetrics(rig.view()).map((family) => [family.name, family]));
+  const increased = (await rules()).flatMap(({ expr }) =>
+    [...expr.matchAll(/(?:increase|rate)\((\w+)/g)].map(([, name = ""]) => name)
+  );
+  assert(increased.length > 0);
+  for (const name of increased) assertEquals(families.get(name)?.samples.length, 1, name);
+});
+
 Deno.test("an alert about problems matches codes that exist", async () => {
   const patterns = (await expressions()).flatMap((expr) =>
     [...expr.matchAll(/code=~"([^"]+)"/g)].flatMap(([, codes = ""]) => codes.split("|"))

@@ -44,6 +44,7 @@ Deno.test("the metrics answer the questions of the operator of a fleet", async (
     'recorder_agent_status{status="ok"}': 0,
     'recorder_agent_problem{code="upload_failing"}': 1,
     recorder_agent_clock_synchronized: 1,
+    recorder_agent_unrecorded_seconds_total: 702,
     'recorder_agent_missing_seconds_total{cause="microphone_lost"}': 42,
     'recorder_agent_missing_seconds_total{cause="microphone_missing"}': 660,
     recorder_agent_capture_starts_total: 3,
