@@ -101,7 +101,8 @@ Deno.test("a finished recording that was not moved yet is delivered unchanged", 
   await using result = await recovered({ [formatPartName(name)]: whole });
   const [file = ""] = chunksIn(result.spool, "outbox");
   assertEquals(await Deno.readFile(result.spool.path("outbox", file)), whole);
-  assertEquals(result.messages("WARNING").map(({ bytes_cut }) => bytes_cut), [0]);
+  const [{ bytes_cut, seconds, chunk } = {}] = result.messages("WARNING");
+  assertEquals([bytes_cut, seconds, chunk], [0, 1.1935, file]);
 });
 
 Deno.test("damage in the middle ends a recording at the last whole page before it", async () => {
