@@ -32,7 +32,6 @@ Deno.test("a chunk is described by its tags, with what its file holds", () => {
   assertEquals(head.inputSampleRate, 16_000);
   assertEquals(chunk, {
     file: "folder/a.ogg",
-    sizeBytes: bytes.length,
     deviceId: "d",
     chunkId: "k",
     previousChunkId: "j",

@@ -6,7 +6,6 @@ import { layOut } from "../../src/chunk/sound_line.ts";
 function minute(chunkId: string, startUnixS: number, more: Partial<ChunkRecord> = {}): ChunkRecord {
   return {
     file: `${chunkId}.ogg`,
-    sizeBytes: 1,
     deviceId: "d",
     chunkId,
     previousChunkId: null,

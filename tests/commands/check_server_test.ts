@@ -6,9 +6,11 @@ import { join } from "@std/path/join";
 import { runCheck } from "../../src/commands/check.ts";
 import { checkServer, probeBytes, SERVER_CHECKS } from "../../src/commands/check_server.ts";
 import { failed, type Finding } from "../../src/commands/finding.ts";
+import { ServerProbe } from "../../src/commands/server_probe.ts";
 import { loadConfig } from "../../src/config/config.ts";
 import { IDS } from "../fixtures/agent_process.ts";
 import { IngestServer } from "../fixtures/ingest_server.ts";
+import { variablesSetBy } from "../fixtures/set_variables.ts";
 import { rawServer } from "../fixtures/tcp_server.ts";
 
 const TOKEN = "t0ken-that-nobody-may-see";
@@ -271,4 +273,11 @@ Deno.test("an http:// server beyond this machine gets nothing: neither the token
   assertMatch(first?.fix ?? "", /allow_insecure_http: true/);
   assertEquals(others.map(({ name }) => name), ["dns", "connection", "api", "token", "size"]);
   assertEquals(new Set(others.map(({ verdict }) => verdict)), new Set(["skipped"]));
+});
+
+Deno.test("with tls_ca_only the probes of check trust no public authority, as the uploads", async () => {
+  const config = await configOf("https://ingest.invalid");
+  const setBy = (tlsCaOnly: boolean) =>
+    variablesSetBy(() => new ServerProbe({ ...config, tlsCaOnly }, {}, null)[Symbol.dispose]());
+  assertEquals([setBy(false), setBy(true)], [[], ["DENO_TLS_CA_STORE="]]);
 });

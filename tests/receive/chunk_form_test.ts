@@ -45,6 +45,31 @@ Deno.test("times are read as long as their microseconds are exact numbers", () =
   }
 });
 
+Deno.test("times begin with 1970, and what is finer than a microsecond is left out", () => {
+  const read: readonly (readonly [text: string, us: number | null])[] = [
+    ["0", 0],
+    ["0.000001", 1],
+    ["1970-01-01T00:00:00Z", 0],
+    ["1969-12-31T23:59:59Z", null],
+    ["1795420800.1234567", 1_795_420_800_123_456],
+    ["1795420800.123456789", 1_795_420_800_123_456],
+    ["2026-11-23T08:00:00.000000999Z", 1_795_420_800_000_000],
+    ["2026-11-23T08:00:00.25Z", 1_795_420_800_250_000],
+  ];
+  for (const [text, us] of read) assertEquals(parseTimestamp(text), us, text);
+});
+
+Deno.test("a chunk lasts from a microsecond to a day", () => {
+  const durations = [
+    ["1795420800.250001", 1],
+    ["1795507200.250000", 86_400e6],
+  ] as const;
+  for (const [end_ts, us] of durations) assertEquals(read({ end_ts }).durationUs, us);
+  for (const end_ts of ["1795420800.250000", "1795420800.249999", "1795507200.250001"]) {
+    assertThrows(() => read({ end_ts }), FormFault, "end_ts must be after start_ts");
+  }
+});
+
 Deno.test("times that are none are refused, and short ones are read", () => {
   assertEquals(parseTimestamp("1795420800"), 1_795_420_800_000_000);
   assertEquals(parseTimestamp("1795420800.5"), 1_795_420_800_500_000);

@@ -60,11 +60,19 @@ Deno.test("a form that is not well formed is refused with what is wrong", () => 
     ["x".repeat(5000) + FORM, /does not begin with the boundary/],
     [FORM.replace("--b--\r\n", ""), /cut short/],
     [FORM.slice(0, 30), /cut short/],
-    ["--bc\r\n", /something other than a line end/],
+    ...["c\r\n", "\rX", "X\n", "\n\r", "-X", "X-", " --", "\t\r\r"].map((
+      behind,
+    ): [string, RegExp] => [`--b${behind}`, /something other than a line end/]),
     ["--b\r\n\r\n1\r\n--b--", /no Content-Disposition/],
     [part("a", "1").replace("form-data", "attachment") + "--b--", /no Content-Disposition/],
     [part("a", "1").replace('; name="a"', "") + "--b--", /no Content-Disposition/],
     ["--b\r\nno colon\r\n\r\n1\r\n--b--", /header line without a name/],
+    ["--b\r\n: no name\r\n\r\n1\r\n--b--", /part 1 has a header line without a name/],
+    // Only an empty line ends a head.
+    [part("a", "1", "\nX: y\n").replace("\n\r\n\r\n", "\n\r\n") + "--b--", /cut short/],
+    [part("a", "1").replace("\r\n\r\n", "\r\nX\n\r\n") + "--b--", /cut short/],
+    [part("a", "1").replace("\r\n\r\n", "\r\nX: y\r\r\n") + "--b--", /cut short/],
+    [part("a", "1").replace("\r\n\r\n", "\n\n") + "--b--", /cut short/],
     [part("a", "1", `\r\nX: ${"y".repeat(5000)}`) + "--b--", /longer than 4096 bytes/],
     // Not complete, and looked at again with every byte that comes.
     [`--b\r\n${"\n".repeat(33)}`, /head of part 1 has more than 32 lines/],
@@ -76,6 +84,36 @@ Deno.test("a form that is not well formed is refused with what is wrong", () => 
     for (const size of [1, 7, 1_000_000]) {
       const error = assertThrows(() => read(bytes(text), size), FormFault);
       assert(message.test(error.message), `${JSON.stringify(text.slice(0, 80))}: ${error.message}`);
+    }
+  }
+});
+
+Deno.test("a form is read up to its limits: parts, bytes and lines of a head, spaces, text before it", () => {
+  // docs/reference/receive.md, "Limits".
+  const headOf = (bytes: number) => {
+    const around = part("a", "", "\r\nX: ").length - "--b\r\n".length - "\r\n".length;
+    return part("a", "1", `\r\nX: ${"y".repeat(bytes - around)}`);
+  };
+  const lines = (count: number) => part("a", "1", "\r\nX: y".repeat(count - 2));
+  const accepted = [
+    headOf(4096),
+    lines(32),
+    part("a", "1").replace("--b", `--b${" ".repeat(64)}`),
+    part("a", "1").repeat(32),
+    "x".repeat(4000) + "\r\n" + part("a", "1"),
+  ];
+  const refused: [string, RegExp][] = [
+    [headOf(4097), /the head of part 1 is longer than 4096 bytes/],
+    [lines(33), /the head of part 1 has more than 32 lines/],
+    [part("a", "1").replace("--b", `--b${" ".repeat(65)}`), /too many spaces/],
+    [part("a", "1").repeat(33), /it has more than 32 parts/],
+    ["x".repeat(4200) + "\r\n" + part("a", "1"), /does not begin with the boundary/],
+  ];
+  for (const size of [3, 1_000_000]) {
+    for (const text of accepted) assertEquals(read(bytes(`${text}--b--`), size), { a: "1" });
+    for (const [text, message] of refused) {
+      const error = assertThrows(() => read(bytes(`${text}--b--`), size), FormFault);
+      assert(message.test(error.message), error.message);
     }
   }
 });

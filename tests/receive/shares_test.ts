@@ -23,6 +23,12 @@ Deno.test("a client has its share, and another upload when one of its own has en
   assertEquals([three === null, shares.take("a", 2)], [false, null]);
   for (const giveBack of [two, three]) giveBack?.();
   assertEquals(shares.take("a", 1) === null, false);
+  assertEquals(shares.take("a", 1), null, "the one that had another share counts");
+});
+
+Deno.test("the shares are those of the reference", () => {
+  // docs/reference/receive.md, "Limits".
+  assertEquals([DEVICE_UPLOADS, ADDRESS_UPLOADS, ADDRESS_PAGES, ALL_PAGES], [16, 512, 4, 16]);
 });
 
 Deno.test("a client is the device of its token; with a token of all, its address or its network of IPv6", () => {
@@ -36,6 +42,11 @@ Deno.test("a client is the device of its token; with a token of all, its address
     ["2001:db8::6", "2001:db8:0:0"],
     ["2001:db8::4:5:6", "2001:db8:0:0"],
     ["2001:db8::4:5:6:7:8", "2001:db8:0:4"],
+    ["2001:0:0:1::", "2001:0:0:1"],
+    ["2001:db8:0:1:0:4:5:6", "2001:db8:0:1"],
+    ["1::4:5:6:7", "1:0:0:0"],
+    ["1::3:4:5:6:7:8", "1:0:3:4"],
+    ["::2:3:4:5:6:7:8", "0:2:3:4"],
     ["::1", "0:0:0:0"],
     ["", ""],
   ];
@@ -57,7 +68,10 @@ Deno.test("readers have a few pages each and more together, and what is refused 
   const take = (network: number) => shares.takeAll(pagesOf(`192.0.2.${network}`));
   const taken = Array.from({ length: ALL_PAGES }, (_, at) => take(Math.floor(at / ADDRESS_PAGES)));
   assertEquals(taken.includes(null), false);
-  assertEquals([take(0), take(99)], [null, null]);
+  // Each that is refused: the pages of its own network are counted first, those of all then.
+  for (let tries = 0; tries < 2 * ADDRESS_PAGES; tries++) {
+    assertEquals([take(0), take(99)], [null, null]);
+  }
   taken[0]?.();
   assertEquals(take(1), null, "this reader has its pages");
   assertEquals(take(99) === null, false);

@@ -11,6 +11,7 @@ import {
   capturedLog,
   chunkAt,
   chunksIn,
+  LIMITS,
   TempSpool,
   until,
 } from "../fixtures/temp_spool.ts";
@@ -18,13 +19,6 @@ import {
 const NOON = Date.UTC(2026, 5, 15, 12);
 const DAY_MS = 86_400_000;
 const IDENTITY = { pointId: "p", registerId: "r", deviceId: "d", version: "0" };
-const LIMITS: RetentionLimits = {
-  keepDeliveredDays: 7,
-  maxWaitingDays: 7,
-  maxSpoolBytes: 1e9,
-  minFreeBytes: 0,
-  chunkBytes: 100,
-};
 
 /** A janitor at noon, on a disk with as much free space as the test says. */
 async function janitorAtNoon(limits: Partial<RetentionLimits> = {}) {

@@ -49,7 +49,12 @@ Deno.test("a body that two readers could read in two ways, or that is too large,
     [["content-length: 1001"], "", 413],
     [[CHUNKED], "3e9\r\n", 413],
     [[CHUNKED], "5\r\nhello0\r\n\r\n", 400],
+    [[CHUNKED], "5\r\nhello\rX0\r\n\r\n", 400],
+    [[CHUNKED], "5\r\nhelloX\n0\r\n\r\n", 400],
+    [[CHUNKED], "5\r\nhello\n\r0\r\n\r\n", 400],
     [[CHUNKED], "5\nhello", 400],
+    [[CHUNKED], "\n", 400],
+    [[CHUNKED], "0\r\n\n", 400],
     [[CHUNKED], "0x5\r\nhello\r\n", 400],
     [[CHUNKED], "-5\r\n", 400],
     [[CHUNKED], "\r\n", 400],
@@ -61,6 +66,34 @@ Deno.test("a body that two readers could read in two ways, or that is too large,
     for (const size of [1, 1_000_000]) {
       const error = assertThrows(() => read(lines, input, size), BodyFault);
       assertEquals(error.status, status, input.slice(0, 40));
+    }
+  }
+});
+
+Deno.test("a body may be as large as the limit, and not a byte larger, by its length or by all its chunks", () => {
+  const body = "x".repeat(1000);
+  const max = `3e7\r\n${body.slice(1)}\r\n1\r\nx\r\n0\r\n\r\n`;
+  for (const size of [7, 10_000]) {
+    assertEquals(read(["content-length: 1000"], `${body}GET`, size), [body, "GET"]);
+    assertEquals(read([CHUNKED], `3e8\r\n${body}\r\n0\r\n\r\nGET`, size), [body, "GET"]);
+    assertEquals(read([CHUNKED], `${max}GET`, size), [body, "GET"]);
+    const larger = max.replace("\r\n1\r\nx", "\r\n2\r\nxx");
+    const error = assertThrows(() => read([CHUNKED], larger, size), BodyFault);
+    assertEquals([error.status, error.message], [413, "the body is larger than 1000 bytes"]);
+    assertEquals(read(["content-length: 0"], "GET", size, 0), ["", "GET"]);
+    assertEquals(read([CHUNKED], "0\r\n\r\nGET", size, 0), ["", "GET"]);
+  }
+});
+
+Deno.test("the line before a chunk with its end, and all trailers together, have at most 1024 bytes", () => {
+  const line = (length: number) => `5;${"x".repeat(length - 4)}\r\n`;
+  const trailers = (length: number) =>
+    `${`X: ${"y".repeat(253)}\r\n`.repeat(3)}${"z".repeat(length)}\r\n`;
+  for (const size of [5, 10_000]) {
+    assertEquals(read([CHUNKED], `${line(1024)}hello\r\n0\r\n\r\n`, size), ["hello", ""]);
+    assertEquals(read([CHUNKED], `0\r\n${trailers(256)}\r\nGET`, size), ["", "GET"]);
+    for (const input of [line(1025), line(1024).slice(0, -1) + "x", `0\r\n${trailers(257)}`]) {
+      assertEquals(assertThrows(() => read([CHUNKED], input, size), BodyFault).status, 400);
     }
   }
 });

@@ -9,6 +9,7 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import { delay } from "@std/async/delay";
+import { retry } from "@std/async/retry";
 import { IngestClient, type IngestClientOptions } from "../../src/upload/ingest_client.ts";
 import { PUBLIC_TLS } from "../fixtures/public_tls.ts";
 import { inMemory } from "../../src/upload/upload_file.ts";
@@ -16,6 +17,7 @@ import type { Verdict } from "../../src/upload/verdict.ts";
 import { temporaryCertificates } from "../fixtures/certificates.ts";
 import { ids, makeChunk, makeName } from "../fixtures/chunks.ts";
 import { type Behaviour, IngestServer } from "../fixtures/ingest_server.ts";
+import { variablesSetBy } from "../fixtures/set_variables.ts";
 import { rawServer } from "../fixtures/tcp_server.ts";
 import { TOKEN } from "../fixtures/upload_rig.ts";
 
@@ -210,6 +212,32 @@ Deno.test("a CA file that cannot be used is a failure of the configuration that 
     reason: 'Cannot use tls_ca_file: "/nowhere/ca.pem" does not exist',
   });
   assertEquals(server.requests, []);
+});
+
+Deno.test("with tls_ca_only the runtime is told to trust no public authority, before any connection", () => {
+  // It reads the variable once, with the first connection.
+  const setBy = (tlsCaOnly: boolean) => {
+    const tls = { ...PUBLIC_TLS, tlsCaOnly };
+    return variablesSetBy(() => makeClient("https://ingest.invalid", { tls })[Symbol.dispose]());
+  };
+  assertEquals([setBy(false), setBy(true)], [[], ["DENO_TLS_CA_STORE="]]);
+});
+
+Deno.test("a client that is not needed any longer closes the connections that it has kept", async () => {
+  await using server = await IngestServer.start({ token: TOKEN });
+  {
+    using client = makeClient(server.url, { concurrency: 2 });
+    const uploads = [makeName(), makeName()].map((name) =>
+      client.upload(name, inMemory(makeChunk()), never)
+    );
+    assertEquals((await Promise.all(uploads)).map(({ kind }) => kind), ["delivered", "delivered"]);
+    assertEquals(server.openConnections, server.connections, "they are kept");
+  }
+  await retry(() => assertEquals(server.openConnections, 0), {
+    maxAttempts: 400,
+    minTimeout: 5,
+    maxTimeout: 25,
+  });
 });
 
 // ---- answers

@@ -26,13 +26,6 @@ Deno.test("the window opens by one with each acceptance, up to its maximum", () 
   assertEquals(limits, [1, 2, 3, 3, 3]);
 });
 
-Deno.test("a window of one never opens", () => {
-  const window = new SendWindow(1, 5000);
-  for (let accepted = 0; accepted < 4; accepted++) window.accepted(10, false, 0);
-  const waits = [window.waitMs(flying(0), 0), window.waitMs(flying(1), 1e9)];
-  assertEquals([window.limit, ...waits], [1, 0, null]);
-});
-
 Deno.test("anything but an acceptance closes the window to one", () => {
   const window = openWindow(4);
   window.failed();
@@ -77,10 +70,12 @@ Deno.test("the window measures the time of answers, without that of making conne
   assertEquals(Math.round(window.waitMs(flying(1), 1000) ?? 0), 125);
 });
 
-Deno.test("requests are not delayed by less than the resolution of a timer", () => {
-  const window = openWindow(4, 7);
-  window.begun(flying(0), 1000);
-  assertEquals(window.waitMs(flying(1), 1000), 0);
+Deno.test("requests are delayed by the resolution of a timer, 2 ms, and never by less", () => {
+  for (const [answerMs, waitMs] of [[7, 0], [7.99, 0], [8, 2], [9, 2.25], [12, 3]] as const) {
+    const window = openWindow(4, answerMs);
+    window.begun(flying(0), 1000);
+    assertEquals(window.waitMs(flying(1), 1000), waitMs, `an answer takes ${answerMs} ms`);
+  }
 });
 
 Deno.test("a request that needs a new connection starts at once, and no other starts behind it", () => {
@@ -112,9 +107,20 @@ Deno.test("idle connections, and those that a failure may have closed, count as 
     assertEquals(window.waitMs(flying(1), 6000), null, breaks);
   }
   const window = openWindow(4);
-  assertEquals([0, 1, 2].map((inFlight) => window.begun(flying(inFlight), 4999)), [
+  assertEquals([0, 1, 2].map((inFlight) => window.begun(flying(inFlight), 5000)), [
     false,
     false,
     false,
   ]);
+});
+
+Deno.test("a connection is idle since its last request or answer, however late on the clock that is", () => {
+  const window = new SendWindow(4, 5000);
+  assertEquals(window.begun(flying(0), 1e9), true);
+  window.accepted(10, true, 1e9 + 10);
+  const begun = [1e9 + 10, 1e9 + 5010, 1e9 + 10_010].map((nowMs) => window.begun(flying(0), nowMs));
+  assertEquals(begun, [false, false, false], "each request uses it");
+  window.accepted(10, false, 1e9 + 12_000);
+  assertEquals(window.begun(flying(0), 1e9 + 17_000), false, "an answer uses it");
+  assertEquals(window.begun(flying(0), 1e9 + 22_001), true);
 });
