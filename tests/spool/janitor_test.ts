@@ -321,6 +321,31 @@ Deno.test("run() makes a pass at the start, every 5 min, and at once when space 
   assertEquals(clock.sleepers, 0);
 });
 
+Deno.test("the log tells for each day how many delivered chunks were deleted, and the counter at once", async () => {
+  await using setup = await janitorAtNoon();
+  const { janitor, clock, status } = setup;
+  const [first, last] = await setup.aged("uploaded", [9, 8]);
+  const stop = new AbortController();
+  const running = janitor.run(stop.signal);
+  const told = () =>
+    setup.messages("INFO").map((
+      { message, day, chunks, bytes, seconds, ...names },
+    ) => [message, day, chunks, bytes, seconds, names["first"], names["last"]]);
+  const text = "Delivered recordings were deleted.";
+  await until(() => status.counters.deliveredDeleted === 2 && clock.sleepers === 1);
+  assertEquals(told(), []);
+  await clock.advance(DAY_MS);
+  await until(() => told().length > 0 && clock.sleepers === 1);
+  assertEquals(told(), [[text, "2026-06-15", 2, 200, 120, first, last]]);
+  await setup.aged("uploaded", [8]);
+  await clock.advance(300_000);
+  await until(() => status.counters.deliveredDeleted === 3 && clock.sleepers === 1);
+  assertEquals(told().length, 1, "the day is not over");
+  stop.abort();
+  await running;
+  assertEquals(told().slice(1).map(([, day, chunks]) => [day, chunks]), [["2026-06-16", 1]]);
+});
+
 Deno.test("space is made before anything else after the start, and expiry waits its five minutes", async () => {
   await using setup = await janitorAtNoon();
   const { janitor, spool, clock } = setup;

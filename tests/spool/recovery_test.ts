@@ -2,7 +2,9 @@ import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path/join";
 import { END_OF_STREAM, type OggPage, OggPageReader } from "../../src/chunk/ogg.ts";
 import { formatPartName, parseChunkName } from "../../src/chunk/chunk_name.ts";
+import { readChunkHeader, withTags } from "../../src/chunk/chunk_file.ts";
 import { recoverRecordings } from "../../src/spool/recovery.ts";
+import { makeSecondChunk } from "../fixtures/second_chunk.ts";
 import { makePacket, makeStreamPages } from "../fixtures/ogg_stream.ts";
 import { seededRandom } from "../fixtures/random.ts";
 import { capturedLog, chunkAt, chunksIn, TempSpool } from "../fixtures/temp_spool.ts";
@@ -99,7 +101,8 @@ Deno.test("a finished recording that was not moved yet is delivered unchanged", 
   await using result = await recovered({ [formatPartName(name)]: whole });
   const [file = ""] = chunksIn(result.spool, "outbox");
   assertEquals(await Deno.readFile(result.spool.path("outbox", file)), whole);
-  assertEquals(result.messages("WARNING").map(({ bytes_cut }) => bytes_cut), [0]);
+  const [{ bytes_cut, seconds, chunk } = {}] = result.messages("WARNING");
+  assertEquals([bytes_cut, seconds, chunk], [0, 1.1935, file]);
 });
 
 Deno.test("damage in the middle ends a recording at the last whole page before it", async () => {
@@ -110,6 +113,34 @@ Deno.test("damage in the middle ends a recording at the last whole page before i
   await using result = await recovered({ [formatPartName(chunkAt(NOON))]: damaged });
   const [file = ""] = chunksIn(result.spool, "outbox");
   assertEquals(readPages(await Deno.readFile(result.spool.path("outbox", file))).length, 7);
+});
+
+Deno.test("a recording whose tags were being replaced keeps all its sound, and its key if they cannot be read", async () => {
+  const chunk = makeSecondChunk({ POINT_ID: "p", STREAM_SAMPLE: "47688" });
+  const header = withTags(chunk, { POINT_ID: "p", STREAM_SAMPLE: "4768800" });
+  assert(header !== null);
+  const sizes = Array.from(header, (_, size) => size);
+  const tornAt = sizes.find((size) =>
+    readChunkHeader(concat([header.subarray(0, size), chunk.subarray(size)])) === null
+  );
+  assert(tornAt !== undefined);
+  const torn = concat([header.subarray(0, tornAt), chunk.subarray(tornAt)]);
+  const unreadable = chunk.slice();
+  unreadable[new TextDecoder("latin1").decode(chunk).indexOf("OpusTags")] = 0;
+  const names = [chunkAt(NOON), chunkAt(NOON + 60_000)] as const;
+  await using result = await recovered({
+    [formatPartName(names[0])]: torn,
+    [formatPartName(names[1])]: unreadable,
+  });
+  assertEquals(result.count, 2);
+  const files = chunksIn(result.spool, "outbox").map((file) =>
+    Deno.readFileSync(result.spool.path("outbox", file))
+  );
+  assertEquals(files.map((file) => file.length), [chunk.length, chunk.length]);
+  const [kept, replaced] = files.map((file) => readChunkHeader(file)?.tags);
+  assertEquals(kept?.["POINT_ID"], "p");
+  assertEquals(replaced, { CHUNK_ID: names[1].key });
+  for (const file of files) assertEquals(readPages(file).at(-1)?.flags, END_OF_STREAM);
 });
 
 Deno.test("a file without sound is deleted; a file that is not a recording is set aside with its reason", async () => {
