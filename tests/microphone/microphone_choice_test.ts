@@ -404,7 +404,10 @@ Deno.test("the reason of a choice says what else could be recorded, and how", ()
     describePresent({ cards: [a.card, b.card], devices: [second] }),
     'there is "A" (card 0, device 2, usb:1-1.2); without capture: "B" (card 1)',
   );
-  assertEquals(describePresent(systemWith(a)), 'there is "A" (card 0, usb:1-1.2)');
+  assertEquals(
+    describePresent(systemWith(a, b)),
+    'there is "A" (card 0, usb:1-1.2), "B" (card 1, usb:1-1.3)',
+  );
 });
 
 Deno.test("a microphone is the same in its socket, unless its name, model or serial number is another", () => {
