@@ -37,6 +37,7 @@ import { type Boot, ClockSync, readBoot, type SyncProbe } from "./system/clock_s
 import { collectGarbage } from "./system/garbage.ts";
 import type { Logger } from "./system/log.ts";
 import { CONTROL_SOCKET, type ControlRequest } from "./system/control_protocol.ts";
+import { onAbort } from "./system/on_abort.ts";
 import { connectServiceManager, runtimeDirectory } from "./system/notify_socket.ts";
 import { TaskGroup } from "./system/task_group.ts";
 import { VERSION } from "./system/version.ts";
@@ -226,8 +227,8 @@ async function runWorkers(parts: Workers, stop: AbortSignal): Promise<void> {
   parts.onRunning?.({ healthPort: parts.health.port, report: parts.report });
 
   const stopCapture = () => capture.stop();
-  for (const signal of [stop, others.signal]) signal.addEventListener("abort", stopCapture);
-  if (stop.aborted) stopCapture();
+  using _ = onAbort(stop, stopCapture);
+  others.signal.addEventListener("abort", stopCapture);
   try {
     await capture.join();
     const giveUpMs = clock.monotonicMs() + LAST_DELIVERY_MS;
@@ -235,7 +236,6 @@ async function runWorkers(parts: Workers, stop: AbortSignal): Promise<void> {
       await clock.sleep(20);
     }
   } finally {
-    stop.removeEventListener("abort", stopCapture);
     others.stop();
     await others.join();
   }

@@ -57,12 +57,11 @@ function fromDevice(): string[] {
       ["/proc/asound/pcm", ["01-00: USB Audio : USB Audio : capture 1"]],
       ["/sys/class/sound/card1/device/../serial", [LONG]],
       ["/proc/asound/card1/usbid", [line]],
-      ["/proc/asound/card1/usbbus", [line]],
     ]),
     new Map(),
   );
   const usb = devices[0]?.usb;
-  return [devices[0]?.name, cards[0]?.longName, usb?.serial, usb?.vendorProduct, usb?.bus]
+  return [devices[0]?.name, cards[0]?.longName, usb?.serial, usb?.vendorProduct]
     .map((text) => text ?? "");
 }
 
@@ -95,7 +94,7 @@ async function fromFfmpeg(dir: string): Promise<string[]> {
       (_, text) => said.push(text),
     );
     for await (const _ of ffmpeg.sound());
-    said.push((await ffmpeg.ended).diagnosis.message);
+    said.push((await ffmpeg.ended).message);
   });
   return said;
 }

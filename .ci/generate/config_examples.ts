@@ -2,16 +2,15 @@
 // accepted and its default. Pure.
 
 import {
-  defaultOf,
   GROUPS,
   type Key,
   type KeyTable,
-  meaningOf,
   variableOf,
   withoutMarkup,
 } from "../../src/config/key.ts";
 import { isRequired } from "../../src/config/key_values.ts";
 import { wrap } from "./markdown.ts";
+import { defaultOf, meaningOf } from "./key_words.ts";
 
 /** How a file writes a key. */
 interface Notation {

@@ -1,15 +1,9 @@
 // What the reference says of the keys of the configuration, in both languages: their tables by group,
 // and what is accepted. Everything comes from the table of keys. Pure.
 
-import {
-  APPLIES,
-  defaultOf,
-  GROUPS,
-  type KeyTable,
-  meaningOf,
-  variableOf,
-} from "../../src/config/key.ts";
+import { APPLIES, GROUPS, type KeyTable, variableOf } from "../../src/config/key.ts";
 import type { Language } from "../../src/config/words.ts";
+import { defaultOf, meaningOf } from "./key_words.ts";
 import { table, wrap } from "./markdown.ts";
 
 const HEADER: Readonly<Record<Language, readonly string[]>> = {

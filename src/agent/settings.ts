@@ -3,8 +3,8 @@
 // does not know the parts.
 
 import type { Config } from "../config/config.ts";
-import { type Applies, fieldOf, type GROUPS, type KeyTable } from "../config/key.ts";
-import { KEYS } from "../config/keys.ts";
+import { fieldOf, type GROUPS, valueOf } from "../config/key.ts";
+import { KEY_TABLE } from "../config/keys.ts";
 import { encodeValue } from "../config/value_text.ts";
 import { Wakeup } from "../system/wakeup.ts";
 import { aborted, openUntil } from "../system/window.ts";
@@ -18,7 +18,6 @@ export interface Applied {
   readonly atRestart: readonly string[];
 }
 
-const TABLE: KeyTable = KEYS;
 /**
  * A key that waits for a restart keeps these with it: a CA that nobody but it may vouch for must not be
  * removed before the public ones are trusted again.
@@ -46,12 +45,10 @@ export class Settings {
   /** Puts another configuration in force, except for what only a restart can change. */
   replace(next: Config): Applied {
     const changed = changedKeys(this.#config, next);
-    const applies = (name: string): Applies | undefined => TABLE[name]?.applies;
-    const waiting = changed.filter((name) => applies(name) === "restart");
+    const waiting = changed.filter((name) => KEY_TABLE[name]?.applies === "restart");
     const held = [...waiting, ...waiting.flatMap((name) => HELD_WITH[name] ?? [])]
       .filter((name) => changed.includes(name));
-    const old = new Map(Object.entries(this.#config));
-    const kept = held.map((name) => [fieldOf(name), old.get(fieldOf(name))]);
+    const kept = held.map((name) => [fieldOf(name), valueOf(this.#config, name)]);
     this.#config = { ...next, ...Object.fromEntries(kept) };
     this.#replaced.ring();
     return { changed, atRestart: changed.filter((name) => held.includes(name)) };
@@ -78,7 +75,7 @@ export class Settings {
   async #differs(config: Config, groups: readonly Group[], signal: AbortSignal): Promise<void> {
     const isNews = () =>
       changedKeys(config, this.#config).some((name) =>
-        groups.some((group) => TABLE[name]?.group === group)
+        groups.some((group) => KEY_TABLE[name]?.group === group)
       );
     while (!signal.aborted && !isNews()) await this.#replaced.rung(signal);
   }
@@ -86,8 +83,6 @@ export class Settings {
 
 /** The keys whose values differ, in the order of the table. */
 export function changedKeys(before: Config, after: Config): string[] {
-  const [one, other] = [new Map(Object.entries(before)), new Map(Object.entries(after))];
-  const valueIn = (values: ReadonlyMap<string, unknown>, name: string) =>
-    encodeValue(values.get(fieldOf(name)));
-  return Object.keys(TABLE).filter((name) => valueIn(one, name) !== valueIn(other, name));
+  const valueIn = (config: Config, name: string) => encodeValue(valueOf(config, name));
+  return Object.keys(KEY_TABLE).filter((name) => valueIn(before, name) !== valueIn(after, name));
 }

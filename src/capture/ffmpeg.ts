@@ -33,12 +33,6 @@ export interface CaptureOptions extends EncodingOptions {
   readonly onChannels?: (levels: ChannelLevels) => void;
 }
 
-export interface FfmpegEnd {
-  readonly exitCode: number;
-  /** The cause, as far as ffmpeg reported it; it has no meaning if the end was requested. */
-  readonly diagnosis: Diagnosis;
-}
-
 /** The most bytes in one read: a page at 320 kbit/s. */
 const SOUND_BUFFER_BYTES = 16_384;
 
@@ -79,8 +73,11 @@ export class Ffmpeg {
   /** Null if levels are not measured. */
   readonly levels: LevelMeter | null;
   readonly pid: number;
-  /** Never rejects; may never resolve after `stop()` has given up. */
-  readonly ended: Promise<FfmpegEnd>;
+  /**
+   * The cause of the end, as far as ffmpeg reported it; it has no meaning if the end was requested. Never rejects;
+   * may never resolve after `stop()` has given up.
+   */
+  readonly ended: Promise<Diagnosis>;
   readonly #child: Deno.ChildProcess;
   readonly #sound: FfmpegSocket | ReadableStreamBYOBReader;
   readonly #levelsReader: LevelsReader | null;
@@ -193,7 +190,7 @@ export class Ffmpeg {
     } catch { /* it has already ended */ }
   }
 
-  async #watch(onLine: (level: FfmpegLogLevel, text: string) => void): Promise<FfmpegEnd> {
+  async #watch(onLine: (level: FfmpegLogLevel, text: string) => void): Promise<Diagnosis> {
     for await (const line of linesOf(readAll(this.#stderr), MAX_LINE)) {
       const parsed = parseLine(line);
       this.#causes.take(parsed);
@@ -203,7 +200,7 @@ export class Ffmpeg {
     if (this.#sound instanceof FfmpegSocket) await this.#sound.ended();
     await this.#levelsReader?.end();
     await this.#channelsReader?.end();
-    return { exitCode: code, diagnosis: this.#causes.diagnose(code) };
+    return this.#causes.diagnose(code);
   }
 }
 

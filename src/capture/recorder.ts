@@ -25,16 +25,14 @@ import type { GapCause, LedgerBalance } from "../status/ledger.ts";
 import { NoMicrophoneError } from "../microphone/microphone_choice.ts";
 import { type Mixer, mixerOf } from "../microphone/mixer.ts";
 import { MicrophoneKeeper } from "../microphone/microphone_keeper.ts";
-import { keyOf, type Microphone, type Microphones } from "../microphone/microphones.ts";
+import type { Microphone, Microphones } from "../microphone/microphones.ts";
+import { MicrophonePatience } from "./microphone_patience.ts";
 import { SoundWatch } from "./sound_watch.ts";
 import { MixerKeeper, type MixerSetting } from "./mixer_keeper.ts";
 import { recordStream, type StreamEnd, type StreamOptions } from "./stream.ts";
 
 /** The schedule is checked at least this often, because the clock may be stepped at any time. */
 const LOOK_MS = 5_000;
-/** How long the first sound of a microphone may take, ms; twice as long after each start without sound. */
-const FIRST_SOUND_MIN_MS = 20_000;
-const FIRST_SOUND_MAX_MS = 80_000;
 const RECONNECT_MIN_MS = 2_000;
 const RECONNECT_MAX_MS = 60_000;
 /**
@@ -48,11 +46,6 @@ const SETTLING: readonly ProblemCode[] = [
   problems.busy.code,
   problems.lost.code,
 ];
-/**
- * If drivers hold this many ffmpeg processes with one microphone, the next one waits until one of them
- * ends.
- */
-const MOST_LEFT_BEHIND = 8;
 
 export interface RecorderOptions extends AccountOptions {
   readonly stream: Omit<StreamOptions, "tags">;
@@ -112,13 +105,7 @@ export class Recorder {
   readonly #mixer: MixerKeeper;
   /** Ends the wait for the end of a pause. */
   readonly #pauseChanged = new Wakeup();
-  /**
-   * The microphone of each ffmpeg that a driver holds, by process id, until that microphone gives sound
-   * again.
-   */
-  readonly #leftBehind = new Map<number, string>();
-  /** How long the first sound of a microphone may take, until it gives one in the usual time. */
-  readonly #firstSoundMs = new Map<string, number>();
+  readonly #patience = new MicrophonePatience();
 
   constructor(options: RecorderOptions, deps: RecorderDeps) {
     this.#options = options;
@@ -288,8 +275,8 @@ export class Recorder {
     const { clock, log } = this.#deps;
     log.debug("Trying the microphone again.", { delay_s: this.#delayMs / 1000 });
     this.#deps.onAlive?.();
-    const [endMs, held] = [clock.monotonicMs() + this.#delayMs, this.#leftBehind.size];
-    while (!signal.aborted && clock.monotonicMs() < endMs && this.#leftBehind.size >= held) {
+    const [endMs, held] = [clock.monotonicMs() + this.#delayMs, this.#patience.leftBehind];
+    while (!signal.aborted && clock.monotonicMs() < endMs && this.#patience.leftBehind >= held) {
       const leftMs = endMs - clock.monotonicMs();
       if (await this.#keeper.waitForPlug(Math.min(leftMs, RECONNECT_MIN_MS), signal)) {
         this.#delayMs = RECONNECT_MIN_MS;
@@ -310,7 +297,8 @@ export class Recorder {
     try {
       const microphone = await keeper.find(signal);
       if (microphone === null) return end;
-      const held = this.#heldFrom(microphone);
+      const isPlugged = keeper.isSettling(this.#deps.clock.monotonicMs());
+      const held = this.#patience.heldFrom(microphone, isPlugged);
       if (held !== null) {
         return { diagnosis: problems.ffmpegStuck(held), soundEndMs: null, microphone };
       }
@@ -389,8 +377,7 @@ export class Recorder {
         ...this.#deps,
         writer: this.#writer,
         onSound: (startMs) => {
-          const tookMs = clock.monotonicMs() - startedMs;
-          if (tookMs < FIRST_SOUND_MIN_MS) this.#firstSoundMs.delete(keyOf(microphone));
+          this.#patience.gaveSound(microphone, clock.monotonicMs() - startedMs);
           channels.onSound();
           this.#soundArrived(startMs, microphone);
         },
@@ -398,44 +385,18 @@ export class Recorder {
         chain: this.#account.chain,
         gapCause: this.#account.cause,
         onDropping: (dropping) => status.recording(dropping ? null : microphone.name),
-        firstSoundMs: this.#firstSoundMs.get(keyOf(microphone)) ?? FIRST_SOUND_MIN_MS,
+        firstSoundMs: this.#patience.firstSoundMs(microphone),
       },
       signal,
     );
-    if (end.leftBehind !== undefined) this.#leaveBehind(end.leftBehind, microphone);
+    if (end.leftBehind !== undefined) this.#patience.leaveBehind(end.leftBehind, microphone);
     if (end.diagnosis?.code === problems.stalled.code && end.soundEndMs === null) {
-      this.#giveMoreTime(microphone);
+      this.#patience.gaveNoSound(microphone);
     }
     status.counters.captureEnded(end.diagnosis?.code ?? "asked");
     if (end.soundEndMs !== null) this.#lostMs = end.soundEndMs;
     status.recording(null);
     return { ...end, microphone };
-  }
-
-  /** A microphone that gave no sound in its time gets more the next time: it may only be slow. */
-  #giveMoreTime(microphone: Microphone): void {
-    const key = keyOf(microphone);
-    const givenMs = this.#firstSoundMs.get(key) ?? FIRST_SOUND_MIN_MS;
-    this.#firstSoundMs.set(key, Math.min(givenMs * 2, FIRST_SOUND_MAX_MS));
-  }
-
-  #leaveBehind(
-    { pid, ended }: NonNullable<StreamEnd["leftBehind"]>,
-    microphone: Microphone,
-  ): void {
-    this.#leftBehind.set(pid, keyOf(microphone));
-    ended.then(() => this.#leftBehind.delete(pid)); // it never rejects
-  }
-
-  /**
-   * The process id of an ffmpeg that a driver holds with this microphone; null if the microphone may be
-   * tried. Another ffmpeg would hang as well, unless something was plugged in.
-   */
-  #heldFrom(microphone: Microphone): number | null {
-    const key = keyOf(microphone);
-    const pids = [...this.#leftBehind].filter(([, held]) => held === key).map(([pid]) => pid);
-    const isPlugged = this.#keeper.isSettling(this.#deps.clock.monotonicMs());
-    return isPlugged && pids.length < MOST_LEFT_BEHIND ? null : pids[0] ?? null;
   }
 
   #soundArrived(startMs: number, microphone: Microphone): void {
@@ -444,9 +405,6 @@ export class Recorder {
     this.#problem.clear();
     this.#account.soundArrived();
     this.#delayMs = RECONNECT_MIN_MS;
-    for (const [pid, key] of this.#leftBehind) {
-      if (key === keyOf(microphone)) this.#leftBehind.delete(pid);
-    }
     this.#keeper.heard();
     const gapMs = this.#lostMs === null ? 0 : Math.max(0, startMs - this.#lostMs);
     this.#lostMs = null;

@@ -102,7 +102,7 @@ async function endOf(ffmpeg: RunningFfmpeg, clock: Clock): Promise<Diagnosis | n
   const end = ffmpeg.ended.finally(() => ended.abort());
   await clock.sleep(1000, ended.signal);
   if (!ended.signal.aborted && !await ffmpeg.stop(clock)) return null;
-  return (await end).diagnosis;
+  return await end;
 }
 
 /**

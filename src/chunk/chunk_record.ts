@@ -10,7 +10,6 @@ import type { OpusHead } from "./opus.ts";
 export interface ChunkRecord {
   /** As the caller names it. */
   readonly file: string;
-  readonly sizeBytes: number;
   /** Lower-case hex SHA-256 of the file, if the caller knows it: it tells doubled files from different ones. */
   readonly digest?: string;
   readonly deviceId: string;
@@ -62,7 +61,6 @@ export function describeChunk(file: string, bytes: Uint8Array): ChunkRecord | No
   const isClockRight = tags.isClockSynchronized ?? true;
   return {
     file,
-    sizeBytes: bytes.length,
     deviceId: header.tags["DEVICE_ID"] ?? "",
     chunkId: tags.chunkId,
     previousChunkId: tags.previousChunkId,

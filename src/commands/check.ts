@@ -140,6 +140,7 @@ export async function checkConfig(
   { config: Config | null; found: Finding[]; isSetUp: boolean; environment: Environment }
 > {
   const name = "configuration";
+  const nothing = { config: null, environment: {} };
   try {
     const { paths, config, environment } = loadGivenConfig({ ...options, explicit, executable });
     const found = [ok(name, paths.join(" and ") || "from environment variables")];
@@ -162,23 +163,17 @@ export async function checkConfig(
   } catch (error) {
     if (error instanceof NotSetUpError) {
       const found = [failed(name, "recorder-agent is not set up yet", error.command)];
-      return { config: null, found, isSetUp: false, environment: {} };
+      return { ...nothing, found, isSetUp: false };
     }
     if (error instanceof NoConfigError) {
-      return {
-        config: null,
-        found: [failed(name, error.reason, error.fix)],
-        isSetUp: true,
-        environment: {},
-      };
+      return { ...nothing, found: [failed(name, error.reason, error.fix)], isSetUp: true };
     }
     if (!(error instanceof ConfigError)) throw error;
     const again = commandLine(executable, explicit ? `check -c ${explicit}` : "check");
     const problems = await withMicrophones(error.problems);
     const found = problems.map((problem) => failed(name, problem, fixOf(problem, again)));
-    const isService = explicit === undefined;
-    if (isService) found.push(...inForce({ ...options, explicit, executable }));
-    return { config: null, found, isSetUp: true, environment: {} };
+    if (explicit === undefined) found.push(...inForce({ ...options, explicit, executable }));
+    return { ...nothing, found, isSetUp: true };
   }
 }
 

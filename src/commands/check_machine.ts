@@ -5,8 +5,8 @@ import { statfs } from "node:fs/promises";
 import { join } from "@std/path/join";
 import { outputOf } from "../system/child.ts";
 import type { Config } from "../config/config.ts";
-import { fieldOf, type KeyTable } from "../config/key.ts";
-import { KEYS } from "../config/keys.ts";
+import { valueOf } from "../config/key.ts";
+import { KEY_TABLE } from "../config/keys.ts";
 import { probeSystem } from "../system/clock_sync.ts";
 import { problems } from "../status/problems.ts";
 import { CHUNK_DIRS } from "../chunk/chunk_name.ts";
@@ -49,10 +49,8 @@ export async function checkFiles(config: Config, root = "/"): Promise<Finding[]>
   if (Deno.uid() !== 0 || uid === null || gid === null) return [];
   const user: User = { uid, gid };
   const found: Finding[] = [];
-  const table: KeyTable = KEYS;
-  const values = new Map<string, unknown>(Object.entries(config));
-  for (const [key, { kind }] of Object.entries(table)) {
-    const path = values.get(fieldOf(key));
+  for (const [key, { kind }] of Object.entries(KEY_TABLE)) {
+    const path = valueOf(config, key);
     if (kind.refuseContent === undefined || typeof path !== "string") continue;
     if (path === TOKEN) continue; // systemd hands it to the service
     const message = `the service cannot read ${path}, which ${key} names`;
@@ -219,24 +217,23 @@ export async function checkService(unit: Unit | null, config: Config | null): Pr
       failed(name, "does not start at boot", `sudo systemctl enable ${SERVICE}`),
     );
   }
-  if (unit.SubState === "start" && unit.NRestarts === "0") {
+  const isStarting = unit.SubState === "start" && unit.NRestarts === "0";
+  const isActive = !isStarting && unit.ActiveState === "active";
+  if (isStarting) {
     const fix = "Wait and repeat the check: it reads all recordings when it starts";
     found.push(warning(name, "is starting", fix));
-    return [...found, ...skippedAll(["health"], config === null ? "configuration" : name)];
+  } else if (isActive) {
+    found.push(ok(name, `running since ${unit.ActiveEnterTimestamp}: ${unit.StatusText}`));
+  } else {
+    const state = `is ${unit.ActiveState} (${unit.SubState}) after ${unit.NRestarts} restarts`;
+    const fix =
+      `sudo systemctl restart ${SERVICE}; journalctl -u ${SERVICE} -n 20 shows why it ended`;
+    found.push(failed(name, state, fix));
   }
-  if (unit.ActiveState !== "active") {
-    found.push(
-      failed(
-        name,
-        `is ${unit.ActiveState} (${unit.SubState}) after ${unit.NRestarts} restarts`,
-        `sudo systemctl restart ${SERVICE}; journalctl -u ${SERVICE} -n 20 shows why it ended`,
-      ),
-    );
-    return [...found, ...skippedAll(["health"], config === null ? "configuration" : name)];
-  }
-  found.push(ok(name, `running since ${unit.ActiveEnterTimestamp}: ${unit.StatusText}`));
   if (config === null) return [...found, ...skippedAll(["health"], "configuration")];
-  return [...found, await checkHealth(config, unit)];
+  return isActive
+    ? [...found, await checkHealth(config, unit)]
+    : [...found, ...skippedAll(["health"], name)];
 }
 
 async function checkHealth({ healthPort }: Config, { UID }: Unit): Promise<Finding> {
@@ -281,7 +278,7 @@ export async function readUnit(): Promise<Unit | null> {
       `--property=${names}`,
     ]);
     if (!success) return null;
-    const lines = new TextDecoder().decode(stdout).trim().split("\n");
+    const lines = stdout.trim().split("\n");
     return Object.fromEntries(lines.map((line) => {
       const at = line.indexOf("=");
       return [line.slice(0, at), printable(line.slice(at + 1), MAX_TEXT)];
@@ -306,7 +303,7 @@ export async function checkPower(): Promise<Finding[]> {
   let flags: number;
   try {
     const { stdout } = await outputOf(PROGRAMS.vcgencmd, ["get_throttled"]);
-    flags = Number(/0x[0-9a-f]+/i.exec(new TextDecoder().decode(stdout))?.[0] ?? NaN);
+    flags = Number(/0x[0-9a-f]+/i.exec(stdout)?.[0] ?? NaN);
   } catch {
     return [skipped(name, "can be checked only on a Raspberry Pi (vcgencmd)")];
   }

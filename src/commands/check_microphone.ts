@@ -68,8 +68,7 @@ async function checkFfmpeg(): Promise<Finding> {
     const { success, stdout } = await outputOf(ffmpegProgram(), ["-hide_banner", "-encoders"], {
       limitMs: START_MS,
     });
-    const encoders = new TextDecoder().decode(stdout);
-    if (!success || !/\blibopus\b/.test(encoders)) {
+    if (!success || !/\blibopus\b/.test(stdout)) {
       return inWords(name, problems.ffmpegIncomplete("libopus encoder"));
     }
     return ok(name, "is installed and can encode Opus");
@@ -145,7 +144,7 @@ async function listen(
     if (!await (stopped ?? ffmpeg.stop(systemClock))) return problems.ffmpegStuck(ffmpeg.pid);
     const levels = ffmpeg.levels?.take(Number.MAX_SAFE_INTEGER) ?? null;
     if (levels !== null) return levels;
-    const { diagnosis } = await ffmpeg.ended;
+    const diagnosis = await ffmpeg.ended;
     return isStopping ? problems.stalled(START_MS / 1000) : diagnosis;
   } catch (error) {
     if (error instanceof FfmpegMissingError) return error.diagnosis;

@@ -154,20 +154,15 @@ function wayTo(steps: readonly Step[], { host, protocol }: URL, proxy: string | 
           ? ok("connection", `${place} answers`)
           : ok("proxy", `${proxy} answers at ${place}`),
       );
-      if (protocol === "http:") add(notEncrypted());
+      if (protocol === "http:") {
+        const fix = "Use an https:// URL in ingest_base_url";
+        add(warning("tls", "the connection is not encrypted", fix));
+      }
     } else if (step.kind === "passed the proxy") {
       add(ok("proxy", `${proxy} connects to ${host}`));
     } else if (step.kind === "secured") add(ok("tls", "the server's certificate is valid"));
   }
   return [...found.values()];
-}
-
-function notEncrypted(): Finding {
-  return warning(
-    "tls",
-    "the connection is not encrypted",
-    "Use an https:// URL in ingest_base_url",
-  );
 }
 
 /** The failure under the name of the check that it belongs to. */

@@ -28,7 +28,7 @@ export interface ConformOptions extends Pick<CommandLine, Given> {
 
 /** Returns the exit code: 0, or 1 if a test failed. @throws {UsageError} */
 export async function runConform(options: ConformOptions): Promise<number> {
-  const { json, print = printText, slowMs = SLOW_MS } = options;
+  const { json, tlsCa, print = printText, slowMs = SLOW_MS } = options;
   const [text, ...more] = options.operands;
   const url = text === undefined ? null : URL.parse(text);
   if (url === null || more.length > 0 || !/^https?:$/.test(url.protocol)) {
@@ -37,7 +37,7 @@ export async function runConform(options: ConformOptions): Promise<number> {
   const target = {
     ...{ url, slowMs, token: readToken(options), ids: readIds(options.set) },
     largeSeconds: LARGE_SECONDS,
-    caCerts: options.tlsCa === undefined ? [] : [readFile("--tls-ca", options.tlsCa)],
+    caCerts: tlsCa === undefined ? [] : [asUsage(() => readOptionFile("--tls-ca", tlsCa))],
   };
   if (!json) {
     print(`Testing ${url.host}, which keeps the test chunks of this device:`);
@@ -64,7 +64,7 @@ export async function runConform(options: ConformOptions): Promise<number> {
 function readToken({ tokenFile, env }: ConformOptions): string {
   const content = tokenFile === undefined
     ? env["RA_INGEST_TOKEN"] ?? ""
-    : readFile("--token-file", tokenFile);
+    : asUsage(() => readOptionFile("--token-file", tokenFile));
   if (refuseToken(content) === null) return content.trim();
   throw new UsageError(
     tokenFile === undefined
@@ -88,9 +88,4 @@ function readIds(set: readonly string[]): Record<(typeof ID_KEYS)[number], strin
     ids[key] = value;
   }
   return ids;
-}
-
-/** @throws {UsageError} */
-function readFile(option: string, path: string): string {
-  return asUsage(() => readOptionFile(option, path));
 }

@@ -50,8 +50,6 @@ const WHOLE = {
 interface Arrived {
   /** Path of the file. */
   readonly path: string;
-  /** The same that the agent gave it. */
-  readonly key: string;
   readonly startUnixMs: number;
   readonly seconds: number;
   readonly bytes: number;
@@ -73,7 +71,7 @@ export async function runDemo(options: DemoOptions, stop: AbortSignal): Promise<
     onChunk: ({ outcome, place, key, startUnixUs, durationUs, sizeBytes }) => {
       if (outcome === "repeated") return;
       const chunk = {
-        ...{ path: join(dir, place), key, bytes: sizeBytes },
+        ...{ path: join(dir, place), bytes: sizeBytes },
         ...{ startUnixMs: startUnixUs / 1000, seconds: durationUs / 1e6 },
       };
       arrived.push(chunk);

@@ -2,10 +2,10 @@
 // for the questions, which it asks through the caller. The table of keys defines what to ask; loadConfig
 // decides whether a value is valid; config_edit.ts writes them into a file.
 
-import { type Key, type KeyTable, shortMeaningOf, variableOf } from "../config/key.ts";
+import { type Key, shortMeaningOf, variableOf } from "../config/key.ts";
 import { isSecret } from "../config/config_values.ts";
 import { refusalOf } from "../config/key_values.ts";
-import { KEYS } from "../config/keys.ts";
+import { KEY_TABLE } from "../config/keys.ts";
 
 /** Values by key of the configuration, as a person writes them. */
 export type Settings = ReadonlyMap<string, string>;
@@ -28,8 +28,7 @@ export function readSettings(
   env: Readonly<Record<string, string>>,
 ): Map<string, string> {
   const settings = new Map<string, string>();
-  const table: KeyTable = KEYS;
-  const keys = Object.keys(table);
+  const keys = Object.keys(KEY_TABLE);
   for (const name of keys) {
     const value = env[variableOf(name)]?.trim() ?? "";
     if (value !== "") settings.set(name, value);
@@ -46,7 +45,7 @@ export function readSettings(
           keys.join(", "),
       );
     }
-    const key = table[name];
+    const key = KEY_TABLE[name];
     if (key !== undefined && isSecret(key.kind)) throw new Error(sayExposed(name, key));
     settings.set(name, pair.slice(at + 1));
   }
@@ -75,30 +74,27 @@ export function placeholderKeys(): string[] {
 
 /** Asks for each missing key, again after an answer that is not valid. Null: the person gave up. */
 export async function askFor(missing: readonly string[], ask: Ask): Promise<Settings | null> {
-  const table: KeyTable = KEYS;
   const answers = new Map<string, string>();
-  for (const name of missing) {
-    const key = table[name];
+  for (const [name, key] of Object.entries(KEY_TABLE)) {
+    if (!missing.includes(name)) continue;
     const options = {
-      ...(key?.install === "suggests_uuid" ? { suggestion: crypto.randomUUID() } : {}),
-      secret: key?.install === "asks_secretly",
+      ...(key.install === "suggests_uuid" ? { suggestion: crypto.randomUUID() } : {}),
+      secret: key.install === "asks_secretly",
     };
     let refusal: string | null = null;
     do {
       const before: string = refusal === null ? "" : `${refusal}\n`;
-      const answer = await ask(before + questionOf(name, table), options);
+      const answer = await ask(before + questionOf(name, key), options);
       if (answer === null) return null;
-      refusal = key === undefined ? null : refusalOf(name, key, answer.trim());
+      refusal = refusalOf(name, key, answer.trim());
       answers.set(name, answer.trim());
     } while (refusal !== null);
   }
   return answers;
 }
 
-/** The question for a key of the table. */
-export function questionOf(name: string, table: KeyTable): string {
-  const key = table[name];
-  if (key === undefined) return name;
+/** The question for a key. */
+export function questionOf(name: string, key: Key): string {
   const hint = key.install === "asks_secretly"
     ? " (not shown)"
     : key.install === "asks_with_example"
@@ -108,5 +104,5 @@ export function questionOf(name: string, table: KeyTable): string {
 }
 
 function namesWhere(isWanted: (key: Key) => boolean): string[] {
-  return Object.entries(KEYS).filter(([, key]) => isWanted(key)).map(([name]) => name);
+  return Object.entries(KEY_TABLE).filter(([, key]) => isWanted(key)).map(([name]) => name);
 }

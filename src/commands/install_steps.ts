@@ -275,7 +275,7 @@ export async function runProgram(
 ): Promise<void> {
   const { success, stderr } = await outputOf(program, args, { limitMs });
   if (success) return;
-  const said = printable(new TextDecoder().decode(stderr), MAX_TEXT);
+  const said = printable(stderr, MAX_TEXT);
   throw new Error(`${program} ${args.join(" ")} failed${said === "" ? "" : `: ${said}`}`);
 }
 

@@ -5,6 +5,7 @@
 
 import { delay } from "@std/async/delay";
 import { equalBytes } from "./install_files.ts";
+import { isPackaged } from "./install_package.ts";
 import { contentsOf } from "./install_root.ts";
 import { fileStep, linkStep, removeStep, runProgram, type Step } from "./install_steps.ts";
 import { SERVICE as RECORDER, serviceState } from "./service.ts";
@@ -107,18 +108,21 @@ export async function awaitDecision(
   );
   const isUp = async (unit: string) =>
     ["active", "activating"].includes(await deciding.stateOf(unit) ?? "");
+  const isJudged = async () => {
+    // Started here, the judge could restore files while the upgrade replaces them.
+    const waits = async () => await isOpen() && await isUp(RECORDER) && !await isUp(SERVICE);
+    for (let s = 0; s < UPGRADE_S && await waits(); s++) await deciding.second();
+    return await isUp(SERVICE);
+  };
+  if (await isPackaged(root)) await isJudged();
   let failure: string | null;
   do {
+    if (!await isOpen()) return;
     // It is an error, too, if the program on trial fails and there is none before it.
     failure = await deciding.run([PROGRAMS.systemctl, "start", "--wait", SERVICE], TRIAL_MS)
       .then(() => null, messageOf);
-    if (!await isOpen()) return;
-    // Started here, the judge could restore files while the upgrade replaces them.
-    for (let s = 0; s < UPGRADE_S && await isUp(RECORDER) && !await isUp(SERVICE); s++) {
-      await deciding.second();
-      if (!await isOpen()) return;
-    }
-  } while (await isUp(SERVICE));
+  } while (await isJudged());
+  if (!await isOpen()) return;
   throw new Error(
     `Cannot install as the earlier update must be decided first: ${
       failure ?? "the service is stopped"

@@ -277,7 +277,7 @@ async function writeWav(
     if (!success) {
       await Deno.remove(path).catch(() => {}); // a half of a file is not left behind
       throw new ChunksError(
-        `ffmpeg cannot write ${shown(path)}: ${shown(new TextDecoder().decode(stderr))}`,
+        `ffmpeg cannot write ${shown(path)}: ${shown(stderr)}`,
       );
     }
   } catch (error) {

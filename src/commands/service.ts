@@ -16,7 +16,7 @@ export const SERVICE = "recorder-agent.service";
 export async function serviceState(unit = SERVICE): Promise<string | null> {
   try {
     const { stdout } = await outputOf(PROGRAMS.systemctl, ["is-active", unit]);
-    return new TextDecoder().decode(stdout).trim();
+    return stdout.trim();
   } catch {
     return null;
   }
@@ -37,7 +37,7 @@ export async function lastLines(count: number): Promise<string[]> {
   try {
     const args = ["-u", SERVICE, "-n", String(count), "-o", "cat", "--no-pager"];
     const { stdout } = await outputOf(PROGRAMS.journalctl, args);
-    return new TextDecoder().decode(stdout).trim().split("\n").filter((line) => line !== "")
+    return stdout.trim().split("\n").filter((line) => line !== "")
       .map((line) => printable(line, MAX_TEXT));
   } catch {
     return [];
@@ -49,7 +49,7 @@ async function listenersOn(port: number): Promise<number[]> {
   const place = `0100007F:${port.toString(16).toUpperCase().padStart(4, "0")}`;
   const listening = `^ *[0-9]+: ${place} [0-9A-F]+:0000 0A `;
   const { stdout } = await outputOf(PROGRAMS.grep, ["-hE", "-e", listening, "/proc/net/tcp"]);
-  return new TextDecoder().decode(stdout).split("\n").filter((line) => line !== "")
+  return stdout.split("\n").filter((line) => line !== "")
     .map((line) => Number(line.trim().split(/\s+/)[7]));
 }
 

@@ -39,11 +39,6 @@ const ACCEPTED =
   "choose a new or empty folder of its own, such as /srv/recorder-agent, or a spool " +
   "of this program";
 
-/** Whether an entry of a spool belongs to this program. */
-function isSpoolEntry(name: string): boolean {
-  return SPOOL_ENTRIES.includes(name) || isTrial(name);
-}
-
 /** Whether this is the name of a file that `check` writes for a moment. */
 export function isTrial(name: string): boolean {
   return TRIAL.test(name);
@@ -104,14 +99,15 @@ export async function lookAt(target: string): Promise<Found> {
   if (!await exists(target)) return { kind: "nothing", foreign: [] };
   if (!(await Deno.lstat(target)).isDirectory) return { kind: "not a folder", foreign: [] };
   const entries = await Array.fromAsync(Deno.readDir(target));
-  const foreign = entries.map(({ name }) => name).filter((name) => !isSpoolEntry(name)).sort();
+  const names = entries.map(({ name }) => name).sort();
+  const foreign = names.filter((name) => !SPOOL_ENTRIES.includes(name) && !isTrial(name));
   const folders = entries.filter(({ isDirectory }) => isDirectory).map(({ name }) => name);
   const own = SPOOL_FOLDERS.filter((name) => folders.includes(name));
   const isAlone = foreign.every((name) => OF_THE_DISK.includes(name));
   const isSpool = own.length === SPOOL_FOLDERS.length || (own.length > 0 && isAlone);
   if (isSpool) return { kind: "spool", foreign };
   // A file named "lock" alone may be anybody's.
-  return { kind: "folder", foreign: entries.map(({ name }) => name).sort() };
+  return { kind: "folder", foreign: names };
 }
 
 /** A few of many names. */

@@ -5,8 +5,7 @@ import { basename, dirname } from "node:path";
 import { parseConfigFile } from "../config/config_file.ts";
 import { Refusal, type Scalar } from "../config/config_values.ts";
 import { parseEnvironmentFile } from "../config/environment_file.ts";
-import type { KeyTable } from "../config/key.ts";
-import { KEYS } from "../config/keys.ts";
+import { KEY_TABLE, KEYS } from "../config/keys.ts";
 import { LAST_GOOD_FILE } from "../config/last_good.ts";
 import { ENVIRONMENT_PATH, STATE_DIR } from "../config/places.ts";
 import {
@@ -207,7 +206,7 @@ async function planConfig(
   spoolDir: string,
 ): Promise<{ secrets: readonly Step[]; plan: FolderPlan }> {
   const { entries } = parseConfigFile(CONFIG, readText(root, CONFIG) ?? "", () => true, []);
-  const named = Object.entries(KEYS as KeyTable)
+  const named = Object.entries(KEY_TABLE)
     .filter(([, { kind }]) => kind.refuseContent !== undefined)
     .map(([name]) => entries.get(name)?.value)
     .filter((value) => typeof value === "string")

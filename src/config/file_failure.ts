@@ -1,6 +1,7 @@
 // Whether a file that a person has named is there, and why it could not be read, in the words of the messages.
 
-import { readNamedTextSync, TooLargeError } from "../system/disk.ts";
+import { readNamedText, readNamedTextSync, TooLargeError } from "../system/disk.ts";
+import { quote } from "./config_values.ts";
 
 /** Reads a text file; throws as `Deno.readTextFileSync` does. */
 export type ReadTextFile = (path: string) => string;
@@ -20,6 +21,25 @@ export function fileFailure(error: unknown): string {
   if (error instanceof Deno.errors.PermissionDenied) return FORBIDDEN;
   if (error instanceof Deno.errors.NotCapable) return "may not be read with Deno's permissions";
   return `cannot be read (${error instanceof Error ? error.name : "unknown error"})`;
+}
+
+/**
+ * The text of a file that a key names, as it is now.
+ * @param intro of the message; the path follows. @param refuse what is wrong with the text, or null.
+ * @throws Error that names the file and what is wrong with it.
+ */
+export async function readKeyFile(
+  intro: string,
+  path: string,
+  refuse: (content: string) => string | null,
+): Promise<string> {
+  const refused = (reason: string) => new Error(`${intro} ${quote(path)} ${reason}`);
+  const content = await readNamedText(path).catch((error) => {
+    throw refused(fileFailure(error));
+  });
+  const refusal = refuse(content);
+  if (refusal === null) return content;
+  throw refused(refusal);
 }
 
 /** The text of a file that an option of the command line names. @throws Error that names both. */

@@ -5,7 +5,7 @@
  */
 
 import type { Kind } from "./config_values.ts";
-import { type Language, UNITS, type Words } from "./words.ts";
+import type { Words } from "./words.ts";
 
 /** The sections of the documentation and of the examples, in their order. */
 export const GROUPS = {
@@ -106,6 +106,11 @@ export function fieldOf(name: string): string {
   return name.replaceAll(/_(.)/g, (_, letter: string) => letter.toUpperCase());
 }
 
+/** The value of a key in a configuration. */
+export function valueOf(config: object, name: string): unknown {
+  return Reflect.get(config, fieldOf(name));
+}
+
 /** The environment variable that overrides a key. */
 export function variableOf(name: string): string {
   return `RA_${name.toUpperCase()}`;
@@ -116,26 +121,9 @@ export function mayBeEmpty(key: Key): boolean {
   return key.absent !== undefined || key.sameAs !== undefined;
 }
 
-/** The meaning of a key with its unit and, unless that is the first, its version; in Markdown. */
-export function meaningOf(key: Key, language: Language): string {
-  const [short, ...details] = key.meaning[language].split(";");
-  const unit = key.kind.unit === undefined ? "" : `, ${UNITS[key.kind.unit].inThem[language]}`;
-  const since = { en: ` since ${key.since}`, ru: ` начиная с версии ${key.since}` }[language];
-  return [`${short}${unit}`, ...details, ...(key.since === undefined ? [] : [since])]
-    .join(";");
-}
-
 /** The meaning of a key in a few words, without details and markup. */
 export function shortMeaningOf(key: Key): string {
   return withoutMarkup(key.meaning.en.split(";")[0] ?? "");
-}
-
-/** What leaving a key out means: its default or words in Markdown; null if it is required. */
-export function defaultOf(key: Key, language: Language): string | null {
-  if (key.sameAs !== undefined) {
-    return { en: `same as \`${key.sameAs}\``, ru: `как \`${key.sameAs}\`` }[language];
-  }
-  return key.default ?? key.absent?.[language] ?? null;
 }
 
 /** Markdown as a person reads it in a terminal or a comment. */

@@ -517,3 +517,6 @@ export const KEYS = {
     },
   },
 } satisfies KeyTable;
+
+/** The same, for what goes through all keys. */
+export const KEY_TABLE: KeyTable = KEYS;

@@ -8,15 +8,14 @@ import { join } from "@std/path/join";
 import { readOwnTextSync, writeWhole } from "../system/disk.ts";
 import type { Config } from "./config.ts";
 import { Refusal } from "./config_values.ts";
-import { fieldOf, type Key, type KeyTable } from "./key.ts";
+import { fieldOf, type Key, valueOf } from "./key.ts";
 import { defaultValue } from "./key_values.ts";
-import { KEYS } from "./keys.ts";
+import { KEY_TABLE } from "./keys.ts";
 import { decodeValue, encodeValue } from "./value_text.ts";
 
 type Environment = Readonly<Record<string, string>>;
 
 export const LAST_GOOD_FILE = "last_good_config.json";
-const TABLE: KeyTable = KEYS;
 /** Its variable is still there when the file is wrong: the token need not be in two places. */
 const TOKEN_KEY = "ingest_token";
 
@@ -28,9 +27,8 @@ export function lastGoodPath(env: Environment): string | null {
 
 /** Keeps settings, readable by the service alone. @throws the errors of the disk. */
 export async function saveLastGood(path: string, config: Config, env: Environment): Promise<void> {
-  const values = new Map(Object.entries(config));
-  if (tokenIn(env) !== null) values.set(fieldOf(TOKEN_KEY), null);
-  const entries = Object.keys(TABLE).map((name) => [name, values.get(fieldOf(name))]);
+  const kept = tokenIn(env) === null ? config : { ...config, [fieldOf(TOKEN_KEY)]: null };
+  const entries = Object.keys(KEY_TABLE).map((name) => [name, valueOf(kept, name)]);
   await writeWhole(path, `${encodeValue(Object.fromEntries(entries), 2)}\n`);
 }
 
@@ -49,7 +47,7 @@ export function readLastGood(path: string, env: Environment): Config | null {
   const found = new Map<string, unknown>(Object.entries(kept));
   if (tokenIn(env) !== null) found.set(TOKEN_KEY, tokenIn(env));
   const values = new Map<string, unknown>();
-  for (const [name, key] of Object.entries(TABLE)) {
+  for (const [name, key] of Object.entries(KEY_TABLE)) {
     const value = found.get(name);
     const otherwise = defaultValue(key, values);
     if (value !== undefined && fits(key, value)) values.set(name, value);

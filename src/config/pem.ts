@@ -43,8 +43,8 @@ export function refuseDamagedCertificates(content: string): string | null {
 export function isVersion1(content: string): boolean {
   const first = blocksOf(content).find(({ label }) => label === "CERTIFICATE");
   const [whole] = first === undefined ? [] : valuesOf(first.bytes);
-  const [signed] = inside(whole, SEQUENCE);
-  return inside(signed, SEQUENCE)[0]?.tag !== VERSION;
+  const [signed] = inside(whole);
+  return inside(signed)[0]?.tag !== VERSION;
 }
 
 /** What is wrong with the content of a file with a private key, or null. */
@@ -93,9 +93,9 @@ interface PublicKey {
 /** The public key in a certificate (RFC 5280, section 4.1), or null. */
 function publicKeyOf(certificate: Uint8Array): PublicKey | null {
   const [whole] = valuesOf(certificate);
-  const [signed] = inside(whole, SEQUENCE);
-  const fields = inside(signed, SEQUENCE);
-  const info = inside(fields[fields[0]?.tag === VERSION ? 6 : 5], SEQUENCE);
+  const [signed] = inside(whole);
+  const fields = inside(signed);
+  const info = inside(fields[fields[0]?.tag === VERSION ? 6 : 5]);
   const algorithm = objectOf(info[0]);
   const bits = info[1];
   if (bits?.tag !== BIT_STRING || algorithm === null) return null;
@@ -110,7 +110,7 @@ function publicOfPrivate({ label, bytes }: Block): PublicKey | null {
   const [whole] = valuesOf(bytes);
   if (label === "RSA PRIVATE KEY") return ofRsa(whole);
   if (label === "EC PRIVATE KEY") return ofEc(whole);
-  const fields = inside(whole, SEQUENCE); // PKCS #8 (RFC 5208)
+  const fields = inside(whole); // PKCS #8 (RFC 5208)
   const algorithm = objectOf(fields[1]);
   const [inner] = fields[2]?.tag === OCTET_STRING ? valuesOf(fields[2].bytes) : [];
   if (algorithm === RSA) return ofRsa(inner);
@@ -125,7 +125,7 @@ function ofRsa(key: Value | undefined): PublicKey | null {
 
 /** RFC 5915, section 3. */
 function ofEc(key: Value | undefined): PublicKey | null {
-  const held = inside(key, SEQUENCE).find(({ tag }) => tag === PUBLIC_KEY);
+  const held = inside(key).find(({ tag }) => tag === PUBLIC_KEY);
   const [point] = held === undefined ? [] : valuesOf(held.bytes);
   const isUsable = point?.tag === BIT_STRING && POINT_BYTES.includes(point.bytes.length);
   return isUsable ? { kind: "EC", bytes: point.bytes } : null;
@@ -133,7 +133,7 @@ function ofEc(key: Value | undefined): PublicKey | null {
 
 /** A whole number without leading zeros. */
 function numberIn(sequence: Value | undefined, index: number): Uint8Array | null {
-  const value = inside(sequence, SEQUENCE)[index];
+  const value = inside(sequence)[index];
   if (value?.tag !== INTEGER) return null;
   const start = value.bytes.findIndex((byte) => byte !== 0);
   return start < 0 ? null : value.bytes.subarray(start);
@@ -141,12 +141,13 @@ function numberIn(sequence: Value | undefined, index: number): Uint8Array | null
 
 /** The object identifier at the beginning of an algorithm, in hexadecimal. */
 function objectOf(algorithm: Value | undefined): string | null {
-  const [object] = inside(algorithm, SEQUENCE);
+  const [object] = inside(algorithm);
   return object?.tag === 0x06 ? object.bytes.toHex() : null;
 }
 
-function inside(value: Value | undefined, tag: number): Value[] {
-  return value?.tag === tag ? valuesOf(value.bytes) : [];
+/** The values in a SEQUENCE; none in anything else. */
+function inside(value: Value | undefined): Value[] {
+  return value?.tag === SEQUENCE ? valuesOf(value.bytes) : [];
 }
 
 /** The values one after the other, up to the first that is torn. */

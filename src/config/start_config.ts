@@ -12,8 +12,8 @@
 
 import { type Config, ConfigError } from "./config.ts";
 import { type GivenConfig, loadGivenConfig } from "./first_run.ts";
-import type { GROUPS, KeyTable } from "./key.ts";
-import { KEYS } from "./keys.ts";
+import type { GROUPS } from "./key.ts";
+import { KEY_TABLE } from "./keys.ts";
 import { lastGoodPath, readLastGood } from "./last_good.ts";
 
 export interface StartConfig {
@@ -68,6 +68,5 @@ function load(given: GivenConfig): Config | null {
 }
 
 function namesOf(group: keyof typeof GROUPS): string[] {
-  const table: KeyTable = KEYS;
-  return Object.entries(table).filter(([, key]) => key.group === group).map(([name]) => name);
+  return Object.entries(KEY_TABLE).filter(([, key]) => key.group === group).map(([name]) => name);
 }

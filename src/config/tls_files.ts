@@ -4,10 +4,9 @@
  * renewed files are found without a restart. No key is ever shown.
  */
 
-import { readNamedText } from "../system/disk.ts";
 import type { TlsFiles } from "../system/transport.ts";
 import { quote } from "./config_values.ts";
-import { fileFailure, type ReadTextFile } from "./file_failure.ts";
+import { readKeyFile, type ReadTextFile } from "./file_failure.ts";
 import type { KeyValues } from "./key_values.ts";
 import { fitsCertificate, isVersion1, refuseDamagedCertificates, refusePrivateKey } from "./pem.ts";
 import type { Sources } from "./sources.ts";
@@ -103,18 +102,10 @@ export function refuseVersion1(cert: string, runtime = Deno.version.deno): strin
     : null;
 }
 
-async function read(
+function read(
   name: string,
   path: string,
   refuse: (content: string) => string | null,
 ): Promise<string> {
-  let content: string;
-  try {
-    content = await readNamedText(path);
-  } catch (error) {
-    throw new Error(`Cannot use ${name}: ${quote(path)} ${fileFailure(error)}`);
-  }
-  const refusal = refuse(content);
-  if (refusal === null) return content;
-  throw new Error(`Cannot use ${name}: ${quote(path)} ${refusal}`);
+  return readKeyFile(`Cannot use ${name}:`, path, refuse);
 }

@@ -3,10 +3,9 @@
  * it is at this moment. It never logs, and never shows a token.
  */
 
-import { readNamedText } from "../system/disk.ts";
 import type { Given } from "./config_file.ts";
-import { quote, refuseToken, TOKEN } from "./config_values.ts";
-import { fileFailure, isThere } from "./file_failure.ts";
+import { refuseToken, TOKEN } from "./config_values.ts";
+import { isThere, readKeyFile } from "./file_failure.ts";
 import { missing, type Sources } from "./sources.ts";
 import { refuseTransport, type TransportConfig } from "./transport.ts";
 
@@ -61,15 +60,7 @@ export async function readToken(
 ): Promise<string> {
   if (config.ingestToken !== null) return config.ingestToken;
   const path = config.ingestTokenFile ?? "";
-  let content;
-  try {
-    content = await readNamedText(path);
-  } catch (error) {
-    throw new Error(`Cannot read the token: ${FILE_KEY} ${quote(path)} ${fileFailure(error)}`);
-  }
-  const refusal = refuseToken(content);
-  if (refusal === null) return content.trim();
-  throw new Error(`Cannot read the token: ${FILE_KEY} ${quote(path)} ${refusal}`);
+  return (await readKeyFile(`Cannot read the token: ${FILE_KEY}`, path, refuseToken)).trim();
 }
 
 /**

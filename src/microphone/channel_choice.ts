@@ -50,8 +50,6 @@ const EQUAL_DB = 12;
 const CANCEL_DB = 6;
 
 export interface ChannelState {
-  /** How many channels the microphone has. */
-  readonly count: number;
   readonly choice: ChannelChoice;
   readonly isDecided: boolean;
   /** The last `DEAD_S` seconds; while nothing is decided, only stretches with sound. */
@@ -72,8 +70,7 @@ export function fixedChannels(setting: ChannelSetting, count: number): ChannelCh
 export function listenTo(count: number, known: ChannelChoice | null): ChannelState {
   const isUsable = known !== null && known.channels.length > 0 &&
     known.channels.every((channel) => Number.isInteger(channel) && channel >= 0 && channel < count);
-  return isUsable ? { count, choice: known, isDecided: true, heard: [] } : {
-    count,
+  return isUsable ? { choice: known, isDecided: true, heard: [] } : {
     choice: { channels: all(count), reason: "the average of all until they have been heard" },
     isDecided: false,
     heard: [],

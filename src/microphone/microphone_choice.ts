@@ -3,13 +3,10 @@
 
 import { type AudioDevice, parseAudioDevice } from "../config/audio_device.ts";
 import { type Diagnosis, inOneLine, problems } from "../status/problems.ts";
-import type { CaptureDevice, SoundCard, SoundSystem } from "./sound_listing.ts";
+import type { CaptureDevice, SoundCard, SoundSystem, UsbIdentity } from "./sound_listing.ts";
 
 /** Identifies a microphone across replugs and restarts; card numbers and ids are not part of it. */
-export interface MicrophoneIdentity {
-  readonly path: string | null;
-  readonly vendorProduct: string | null;
-  readonly serial: string | null;
+export interface MicrophoneIdentity extends UsbIdentity {
   readonly name: string;
 }
 
@@ -48,7 +45,7 @@ export class NoMicrophoneError extends Error {
 export function chooseMicrophone(
   wanted: Exclude<AudioDevice, { kind: "pcm" }>,
   { cards, devices }: SoundSystem,
-  { last, standIn = null }: Known = { last: null },
+  { last, standIn = null }: Known,
 ): Choice {
   const microphones = firstOfEachCard(devices);
   if (wanted.kind === "any") return chooseAny(microphones, cards, { last, standIn });

@@ -25,10 +25,9 @@ export function mixerOf(card: number, env: Readonly<Record<string, string>> = {}
       .catch((error) => {
         throw isMissing(error) ? new AmixerMissingError("amixer is not installed") : error;
       });
-    const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
-    if (output.success) return text(output.stdout);
+    if (output.success) return output.stdout;
     // ALSA's library may have written hints before the error.
-    const [, error = "amixer failed"] = /^amixer: (.*)$/m.exec(text(output.stderr)) ?? [];
+    const [, error = "amixer failed"] = /^amixer: (.*)$/m.exec(output.stderr) ?? [];
     throw new Error(printable(error, MAX_TEXT));
   };
   return {

@@ -45,8 +45,6 @@ export interface UsbIdentity {
   /** For instance `0d8c:0014`. */
   readonly vendorProduct: string | null;
   readonly serial: string | null;
-  /** Bus and address, for instance `001/004`; the address increases with every replug. */
-  readonly bus: string | null;
 }
 
 /** An ALSA device that can capture. */
@@ -171,16 +169,14 @@ function usbIdentity(
   const socket = sockets.get(card.number);
   const vendorProduct = first(`/proc/asound/card${card.number}/usbid`);
   if (card.driver !== "USB-Audio" && socket === undefined && vendorProduct === null) return null;
-  const bus = first(`/proc/asound/card${card.number}/usbbus`);
   return {
-    path: socket ?? socketFromName(card.longName, bus),
+    path: socket ?? socketFromName(card.longName, first(`/proc/asound/card${card.number}/usbbus`)),
     vendorProduct,
     serial: first(serialPath(card.number)),
-    bus,
   };
 }
 
-/** Without sysfs: "… at usb-0000:01:00.0-1.2, full speed" on bus 001 is the socket 1-1.2. */
+/** Without sysfs: "… at usb-0000:01:00.0-1.2, full speed" on bus and address 001/004 is the socket 1-1.2. */
 function socketFromName(longName: string, bus: string | null): string | null {
   const [, ports] = / at usb-.*-([\d.]+),/.exec(longName) ?? [];
   return ports === undefined || bus === null ? null : `${Number.parseInt(bus)}-${ports}`;

@@ -47,7 +47,7 @@ export interface NodeAccess {
  * Reads the sound system once. A card that is added or removed meanwhile may be missing.
  * @throws {HangingError}
  */
-export async function readSoundSystem(options: SoundOptions = {}): Promise<SoundSystem> {
+export async function readSoundSystem(options: SoundOptions): Promise<SoundSystem> {
   const cards = ["-maxdepth", "1", "-name", "card*", "-printf", "%f %l\\n"];
   const links = await find(options, ["/sys/class/sound"], cards);
   const sockets = parseUsbSockets(links);
@@ -68,7 +68,7 @@ export async function readSoundSystem(options: SoundOptions = {}): Promise<Sound
  * something was plugged in, perhaps again, or became accessible. This takes one child process, 1.4 ms of
  * CPU on a PC.
  */
-export async function readSoundNodes(options: SoundOptions = {}): Promise<ReadonlySet<string>> {
+export async function readSoundNodes(options: SoundOptions): Promise<ReadonlySet<string>> {
   const lines = await find(options, ["/dev/snd", "/sys/class/sound"], [
     ...["-maxdepth", "1", "(", "-name", "pcmC*c", "-o", "-name", "card*", ")"],
     ...["-printf", "%f %i %g %m %l\\n"], // a new node has another inode
@@ -79,7 +79,7 @@ export async function readSoundNodes(options: SoundOptions = {}): Promise<Readon
 /** Null if the node does not exist, or its group is hidden (PrivateUsers= of systemd). */
 export async function readNodeAccess(
   { card, device }: CaptureDevice,
-  options: SoundOptions = {},
+  options: SoundOptions,
 ): Promise<NodeAccess | null> {
   const path = nodePath(card, device);
   const [line] = await find(options, [path], ["-printf", "%g %m\\n"]);
@@ -94,7 +94,7 @@ export async function readNodeAccess(
  */
 export async function readHolders(
   device: CaptureDevice | null,
-  options: SoundOptions = {},
+  options: SoundOptions,
 ): Promise<Holder[]> {
   const folder = device === null
     ? "/proc/asound"
@@ -214,5 +214,5 @@ async function readFiles(
 /** The lines that a program writes, whatever its exit code is: that a folder does not exist is an answer, too. */
 export async function outputLines(command: string, args: readonly string[]): Promise<string[]> {
   const { stdout } = await outputOf(command, args, { env: { LC_ALL: "C" } });
-  return new TextDecoder().decode(stdout).split("\n").filter((line) => line !== "");
+  return stdout.split("\n").filter((line) => line !== "");
 }

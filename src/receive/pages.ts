@@ -1,6 +1,6 @@
-// What a receiver shows: the page with the tills, and the metrics. Texts from values; it reads no folder,
-// and every text from outside is an id, a number, or the cause of a hole, which is escaped. Pure.
+// What a receiver shows: the page with the tills, and the metrics. Texts from values; it reads no folder. Pure.
 
+import { Html, markup } from "../system/html.ts";
 import { formatMetrics, Metrics, type Sample } from "../system/prometheus.ts";
 import { type Coverage, missingUs } from "./day_coverage.ts";
 import { longestHoles } from "./hole_causes.ts";
@@ -28,50 +28,46 @@ const STYLE = "body{font:15px/1.4 system-ui,sans-serif;margin:2em;color:#222;bac
 
 /** The page, HTML. @param nowUnixMs for the age of the last chunks. */
 export function renderTills({ tills, isCut }: Overview, nowUnixMs: number): string {
-  const rows = tills.map((till) => renderTill(till, nowUnixMs)).join("");
-  const note = isCut ? `<p>Only the first ${tills.length} tills are shown.</p>` : "";
+  const note = isCut ? markup`<p>Only the first ${tills.length} tills are shown.</p>` : "";
   const table = tills.length === 0
-    ? "<p>No chunk has been received yet.</p>"
-    : "<table><thead><tr><th>point, register, device</th><th>last chunk ends</th><th>day (UTC)</th>" +
-      "<th>sound</th><th>missing in between</th></tr></thead><tbody>" + rows + "</tbody></table>";
-  return '<!doctype html><html lang="en"><meta charset="utf-8">' +
-    '<meta http-equiv="refresh" content="60">' +
-    '<meta name="viewport" content="width=device-width"><title>Received chunks</title>' +
-    `<style>${STYLE}</style><h1>Received chunks</h1>${table}${note}` +
-    `<p><small>${new Date(nowUnixMs).toISOString().slice(0, 19)}Z</small></p></html>\n`;
+    ? markup`<p>No chunk has been received yet.</p>`
+    : markup`<table><thead><tr><th>point, register, device</th><th>last chunk ends</th>
+<th>day (UTC)</th><th>sound</th><th>missing in between</th></tr></thead>
+<tbody>${tills.map((till) => renderTill(till, nowUnixMs))}</tbody></table>`;
+  return markup`<!doctype html><html lang="en"><meta charset="utf-8">
+<meta http-equiv="refresh" content="60">
+<meta name="viewport" content="width=device-width"><title>Received chunks</title>
+<style>${new Html(STYLE)}</style><h1>Received chunks</h1>${table}${note}
+<p><small>${new Date(nowUnixMs).toISOString().slice(0, 19)}Z</small></p></html>
+`.text;
 }
 
-function renderTill({ pointId, registerId, deviceId, day, coverage }: Till, nowMs: number): string {
+function renderTill({ pointId, registerId, deviceId, day, coverage }: Till, nowMs: number): Html {
   const { fromUnixUs, toUnixUs, presentUs, chunks } = coverage;
+  const [from, to] = [clockTime(fromUnixUs), clockTime(toUnixUs)];
   const ageMs = nowMs - toUnixUs / 1000;
-  const late = ageMs > LATE_MS ? ' class="n late"' : ' class="n"';
-  return `<tr><td><small>${pointId}<br>${registerId}</small><br>${deviceId}</td>` +
-    `<td${late}>${clockTime(toUnixUs)}<br><small>${age(ageMs)}</small></td>` +
-    `<td class="n">${day}<br><small>${clockTime(fromUnixUs)} – ${
-      clockTime(toUnixUs)
-    }</small></td>` +
-    `<td class="n">${duration(presentUs)}<br><small>${chunks} chunks</small></td>` +
-    `<td class="n">${renderHoles(coverage)}</td></tr>`;
+  const late = ageMs > LATE_MS ? "n late" : "n";
+  return markup`<tr><td><small>${pointId}<br>${registerId}</small><br>${deviceId}</td>
+<td class="${late}">${to}<br><small>${age(ageMs)}</small></td>
+<td class="n">${day}<br><small>${from} – ${to}</small></td>
+<td class="n">${duration(presentUs)}<br><small>${chunks} chunks</small></td>
+<td class="n">${renderHoles(coverage)}</td></tr>
+`;
 }
 
-function renderHoles(coverage: Coverage): string {
+function renderHoles(coverage: Coverage): Html {
   const { holes } = coverage;
-  if (holes.length === 0) return "nothing";
+  if (holes.length === 0) return markup`nothing`;
   const longest = longestHoles(coverage);
-  const lines = longest.map(({ fromUnixUs, toUnixUs, why = [] }) =>
-    `${clockTime(fromUnixUs)} – ${clockTime(toUnixUs)} (${duration(toUnixUs - fromUnixUs)})` +
-    (why.length === 0 ? "" : ` ${escapeHtml(why.join(", "))}`)
-  );
-  const more = holes.length > longest.length
-    ? [`and ${holes.length - longest.length} shorter`]
-    : [];
-  return `${duration(missingUs(coverage))} in ${holes.length}<br><small>` +
-    `${[...lines, ...more].join("<br>")}</small>`;
-}
-
-/** What a chunk says comes from outside. */
-function escapeHtml(text: string): string {
-  return text.replaceAll(/[&<>"']/g, (char) => `&#${char.charCodeAt(0)};`);
+  const lines = longest.map(({ fromUnixUs, toUnixUs, why = [] }) => {
+    const [from, to] = [clockTime(fromUnixUs), clockTime(toUnixUs)];
+    const words = why.length === 0 ? "" : ` ${why.join(", ")}`;
+    return markup`${from} – ${to} (${duration(toUnixUs - fromUnixUs)})${words}<br>`;
+  });
+  const more = holes.length - longest.length;
+  return markup`${duration(missingUs(coverage))} in ${holes.length}<br><small>${lines}${
+    more > 0 ? `and ${more} shorter` : ""
+  }</small>`;
 }
 
 function clockTime(unixUs: number): string {

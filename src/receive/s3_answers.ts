@@ -69,10 +69,8 @@ export function failureOf(facts: S3ErrorFacts): S3Failure {
     }
     case "NoSuchBucket":
       return settings(`the object store has no bucket ${bucket}`);
-    case "NotImplemented":
-      return new S3Failure(`the object store does not support this (${said})`, "unsupported");
   }
-  if (status === 501) {
+  if (status === 501 || code === "NotImplemented") {
     return new S3Failure(`the object store does not support this (${said})`, "unsupported");
   }
   if (status >= 500 || status === 429 || status === 408 || (code !== null && LATER.test(code))) {

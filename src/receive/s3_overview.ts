@@ -40,22 +40,17 @@ export class S3Overview implements OverviewSource {
     const { clock } = this.#options;
     const startedMs = clock.monotonicMs();
     if (this.#latest === null || (!this.#isLooking && startedMs >= this.#nextMs)) {
-      const before = this.#latest;
       this.#isLooking = true;
       const looking = this.#look().finally(() => {
         const endedMs = clock.monotonicMs();
         this.#nextMs = endedMs + Math.max(MAX_S3_AGE_MS, IDLE_SHARE * (endedMs - startedMs));
         this.#isLooking = false;
       });
-      this.#latest = looking;
-      looking.catch(() => {
+      // What is known already is shown until the look is over.
+      this.#latest ??= looking;
+      looking.then(() => this.#latest = looking, () => {
         if (this.#latest === looking) this.#latest = null; // the next reader tries again
       });
-      // What is known already is shown until the look is over.
-      if (before !== null) {
-        this.#latest = before;
-        looking.then(() => this.#latest = looking, () => {});
-      }
     }
     return await this.#latest;
   }

@@ -45,7 +45,7 @@ export function inTurns(addresses: readonly string[]): string[] {
 export async function connectFirst<T extends { close(): void }>(
   addresses: readonly string[],
   connect: (address: string, signal: AbortSignal) => Promise<T>,
-  { clock, signal, limitMs = LIMIT_MS }: { clock: Clock; signal: AbortSignal; limitMs?: number },
+  { clock, signal }: { clock: Clock; signal: AbortSignal },
 ): Promise<{ readonly address: string; readonly connection: T }> {
   signal.throwIfAborted();
   const failures: AddressFailure[] = [];
@@ -58,8 +58,8 @@ export async function connectFirst<T extends { close(): void }>(
   const attempt = async (address: string) => {
     const own = new AbortController();
     using _ = onAbort(over.signal, () => own.abort(over.signal.reason));
-    const limit = clock.sleep(limitMs, own.signal).then(() =>
-      own.abort(new DOMException(`no answer for ${limitMs / 1000} s`, "TimeoutError"))
+    const limit = clock.sleep(LIMIT_MS, own.signal).then(() =>
+      own.abort(new DOMException(`no answer for ${LIMIT_MS / 1000} s`, "TimeoutError"))
     );
     const connecting = connect(address, own.signal);
     // The limit holds even for a `connect` that does not heed its signal.

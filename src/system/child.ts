@@ -29,17 +29,9 @@ export async function outputOf(
   program: string,
   args: readonly string[],
   options: { env?: Record<string, string>; limitMs?: number } = {},
-): Promise<{ success: boolean; stdout: Uint8Array<ArrayBuffer>; stderr: Uint8Array<ArrayBuffer> }> {
+): Promise<{ success: boolean; stdout: string; stderr: string }> {
   const { env = {}, limitMs = LIMIT_MS } = options;
-  const child = new Deno.Command(program, {
-    args: [...args],
-    env: { ...CHILD_ENV, ...env },
-    stdin: "null",
-    stdout: "piped",
-    stderr: "piped",
-    // Without the terminal of this process: when root starts it as another user, that user could type there.
-    detached: true,
-  }).spawn();
+  const child = spawn(program, args, { stdout: "piped", stderr: "piped", env });
   const output = outputOfChild(child);
   const answer = await within(limitMs, output);
   if (answer !== null) {
@@ -63,27 +55,35 @@ export async function outputOf(
 export function spawnBound(
   program: string,
   args: readonly string[],
-  { stdout, stderr, env = {} }: {
-    stdout: "null" | "piped";
-    stderr: "null" | "piped";
-    env?: Readonly<Record<string, string>>;
-  },
+  how: Spawning,
 ): Deno.ChildProcess {
-  const spawn = (program: string, args: readonly string[]) =>
-    new Deno.Command(program, {
-      args: [...args],
-      env: { ...CHILD_ENV, ...env },
-      stdin: "null",
-      stdout,
-      stderr,
-      detached: true,
-    }).spawn();
   try {
-    return spawn(PROGRAMS.setpriv, ["--pdeathsig", "KILL", "--", program, ...args]);
+    return spawn(PROGRAMS.setpriv, ["--pdeathsig", "KILL", "--", program, ...args], how);
   } catch (error) {
     if (!isMissing(error)) throw error;
   }
-  return spawn(program, args);
+  return spawn(program, args, how);
+}
+
+interface Spawning {
+  readonly stdout: "null" | "piped";
+  readonly stderr: "null" | "piped";
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+function spawn(
+  program: string,
+  args: readonly string[],
+  { env = {}, ...streams }: Spawning,
+): Deno.ChildProcess {
+  return new Deno.Command(program, {
+    ...streams,
+    args: [...args],
+    env: { ...CHILD_ENV, ...env },
+    stdin: "null",
+    // Without the terminal of this process: when root starts it as another user, that user could type there.
+    detached: true,
+  }).spawn();
 }
 
 /** SIGKILL for a child that may have ended already: Deno throws for one that has. */
@@ -111,15 +111,15 @@ async function outputOfChild(child: Deno.ChildProcess) {
   return { success, signal, stdout, stderr };
 }
 
-/** The first megabyte of what a program writes. It is read to its end, so that the program is never blocked. */
+/** The first megabyte of what a program writes, as text. It is read to its end, so that the program is never blocked. */
 export async function beginningKept(
   stream: ReadableStream<Uint8Array<ArrayBuffer>>,
-): Promise<Uint8Array<ArrayBuffer>> {
+): Promise<string> {
   const parts: Uint8Array<ArrayBuffer>[] = [];
   let left = MAX_OUTPUT_BYTES;
   for await (const bytes of bytesOf(stream)) {
     if (left > 0) parts.push(bytes.slice(0, left));
     left -= bytes.length;
   }
-  return concatBytes(parts);
+  return new TextDecoder().decode(concatBytes(parts));
 }

@@ -102,7 +102,7 @@ export async function probeSystem(): Promise<boolean | null> {
   try {
     const args = ["show", "--property=NTPSynchronized", "--value"];
     const { stdout } = await outputOf(PROGRAMS.timedatectl, args);
-    return new TextDecoder().decode(stdout).trim() === "yes";
+    return stdout.trim() === "yes";
   } catch (error) {
     return isMissing(error) ? null : false;
   }
@@ -120,10 +120,9 @@ async function isThere(path: string): Promise<boolean> {
 export async function readBoot(clock: Clock): Promise<Boot> {
   const [uptimePath, idPath] = ["/proc/uptime", "/proc/sys/kernel/random/boot_id"];
   // Deno itself is not permitted to read /proc.
-  const stdout = await outputOf(PROGRAMS.grep, ["-sh", "", uptimePath, idPath])
-    .then(({ stdout }) => stdout, () => new Uint8Array());
+  const text = await outputOf(PROGRAMS.grep, ["-sh", "", uptimePath, idPath])
+    .then(({ stdout }) => stdout, () => "");
   const nowMs = clock.monotonicMs();
-  const text = new TextDecoder().decode(stdout);
   const uptime = /^(\d+\.\d+) /m.exec(text)?.[1];
   const id = /^([0-9a-f]{8})-/m.exec(text)?.[1];
   if (uptime === undefined || id === undefined) {

@@ -18,13 +18,6 @@ export type { Logger } from "@logtape/logtape";
 export const LOG_LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR"] as const;
 export type LevelName = typeof LOG_LEVELS[number];
 
-const LOGTAPE_LEVEL: Record<LevelName, LogLevel> = {
-  DEBUG: "debug",
-  INFO: "info",
-  WARNING: "warning",
-  ERROR: "error",
-};
-
 /** Priorities of sd-daemon(3): journald takes "<N>" off the line and files it under that priority. */
 const JOURNAL_PRIORITY: Record<LogLevel, number> = {
   trace: 7,
@@ -72,7 +65,7 @@ export function startLog(options: LogOptions): Logger {
       {
         category: "recorder-agent",
         sinks: ["lines"],
-        lowestLevel: LOGTAPE_LEVEL[level],
+        lowestLevel: level.toLowerCase() as Lowercase<LevelName>,
       },
       { category: ["logtape", "meta"], sinks: ["lines"], lowestLevel: "warning" },
     ],

@@ -15,7 +15,7 @@ import { printable } from "../system/printable.ts";
 import { Redactor } from "../system/redact.ts";
 import { VERSION } from "../system/version.ts";
 import { TransportFailure } from "../system/transport_failures.ts";
-import { HttpClient, type RequestBody } from "../system/http_client.ts";
+import { HttpClient, type HttpRequest, type RequestBody } from "../system/http_client.ts";
 import { LinePatience } from "./line_patience.ts";
 import { encodeMultipart, type MultipartForm } from "./multipart.ts";
 import type { Network } from "../system/network.ts";
@@ -150,7 +150,8 @@ export class IngestClient implements Disposable {
         digest: `SHA-256=${hash}`,
         ...(name.provisional === undefined ? {} : { "x-clock-synchronized": "false" }),
       };
-      const answer = await this.#post({ url, headers, form, file, name }, turn.handOver, signal);
+      const request = { path: new URL(url).pathname, headers, body: bodyOf(form, file) };
+      const answer = await this.#post(request, name.durationUs / 1000, turn.handOver, signal);
       const said = answer.body;
       verdict = judge(answer.status, answer.headers, said, hide);
       if (verdict.kind === "refused") {
@@ -169,23 +170,20 @@ export class IngestClient implements Disposable {
 
   /** Sends the form within the limits of an attempt, and learns how fast the line is. */
   async #post(
-    { url, headers, form, file, name }: Attempt,
+    request: HttpRequest & { readonly body: RequestBody },
+    durationMs: number,
     onBegun: () => void,
     signal: AbortSignal,
   ) {
     const { timeoutMs } = this.#options;
-    const durationMs = name.durationUs / 1000;
+    const { sizeBytes } = request.body;
     let begunMs = this.#clock.monotonicMs();
     try {
-      const answer = await this.#http.send({
-        path: new URL(url).pathname,
-        headers,
-        body: bodyOf(form, file),
-      }, {
+      const answer = await this.#http.send(request, {
         signal,
         totalMs: timeoutMs + durationMs,
         silenceMs: (writtenBytes, sendingMs) => {
-          const progress = { sizeBytes: form.sizeBytes, durationMs, writtenBytes, sendingMs };
+          const progress = { sizeBytes, durationMs, writtenBytes, sendingMs };
           return this.#patience.silenceMs(timeoutMs, progress);
         },
         onBegun: () => {
@@ -193,21 +191,13 @@ export class IngestClient implements Disposable {
           onBegun();
         },
       });
-      this.#patience.delivered(form.sizeBytes, this.#clock.monotonicMs() - begunMs);
+      this.#patience.delivered(sizeBytes, this.#clock.monotonicMs() - begunMs);
       return answer;
     } catch (error) {
       this.#patience.failed();
       throw error;
     }
   }
-}
-
-interface Attempt {
-  readonly url: string;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly form: MultipartForm;
-  readonly file: UploadFile;
-  readonly name: ChunkName;
 }
 
 function bodyOf({ sizeBytes, head, tail }: MultipartForm, file: UploadFile): RequestBody {

@@ -298,7 +298,8 @@ export class Uploader {
     const outcome = await flight.outcome;
     const { dir, fileName, name, sizeBytes, isConnecting, tookMs } = flight;
     if (outcome.kind === "gone") {
-      this.#forget(name.key);
+      this.#blame.forget(name.key);
+      this.#report.tellPassedOver(this.#blame.passedOver);
       this.#spool.forgetMissing(dir, fileName);
       return;
     }
@@ -339,12 +340,6 @@ export class Uploader {
       // The chunks in outbox/ are delivered all the same.
       this.#log.debug("rejected/ cannot be read.", { error: String(error) });
     }
-  }
-
-  /** This chunk is gone. */
-  #forget(key: string): void {
-    this.#blame.forget(key);
-    this.#report.tellPassedOver(this.#blame.passedOver);
   }
 }
 

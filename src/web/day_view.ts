@@ -52,14 +52,12 @@ export function viewDay(facts: DayFacts): DayView {
     const inDay = day.recordedMs[minute] ?? 0;
     // Sound of the chunk that is still open counts as recorded.
     const openInMinute = facts.soundSinceMs === null ? 0 : overlap(startMs, endMs, openMs, nowMs);
-    const asked = windows.reduce(
-      (sum, [fromMs, toMs]) => sum + overlap(startMs, endMs, fromMs, toMs),
-      0,
-    );
-    const due = windows.reduce(
-      (sum, [fromMs, toMs]) => sum + overlap(startMs, endMs, fromMs, Math.min(toMs, nowMs)),
-      0,
-    );
+    const askedUntil = (ms: number) =>
+      windows.reduce(
+        (sum, [fromMs, toMs]) => sum + overlap(startMs, endMs, fromMs, Math.min(toMs, ms)),
+        0,
+      );
+    const due = askedUntil(nowMs);
     const heard = inDay + openInMinute;
     const lost = Math.max(0, due - heard);
     recordedMs += heard;
@@ -68,7 +66,7 @@ export function viewDay(facts: DayFacts): DayView {
       ? "missing"
       : heard > 0
       ? "recorded"
-      : asked > 0
+      : askedUntil(endMs) > 0
       ? "planned"
       : "unasked";
     const last = stretches.at(-1);

@@ -15,7 +15,7 @@ import {
   drawWave,
   LOWEST_DBFS,
 } from "./page_charts.ts";
-import { Html, markup } from "./page_html.ts";
+import { Html, markup } from "../system/html.ts";
 import { PAGE_SCRIPT } from "./page_script.ts";
 import { PAGE_STYLE } from "./page_style.ts";
 import * as words from "./page_words.ts";
@@ -167,12 +167,12 @@ function renderDelivery(view: StatusView): Html {
   return facts([
     [
       "Waiting",
-      waiting > 0 || refused > 0 ? words.count(waiting, "chunk") : "nothing",
+      waiting > 0 || refused > 0 ? words.chunks(waiting) : "nothing",
       since === null ? "" : `the oldest from ${words.dayAndTime(since, view)}`,
     ],
     ...(refused === 0
       ? []
-      : [["Refused", words.count(refused, "chunk"), "tried again at intervals"] as const]),
+      : [["Refused", words.chunks(refused), "tried again at intervals"] as const]),
     [
       "Last delivery",
       lastS === null ? "none yet" : words.dayAndTime(lastS * 1000, view, "second"),
@@ -180,7 +180,7 @@ function renderDelivery(view: StatusView): Html {
         ? ""
         : `${words.duration(minutes(nowMs - lastS * 1000))} ago`,
     ],
-    ["Delivered", words.count(report.uploaded_total, "chunk"), "since the program started"],
+    ["Delivered", words.chunks(report.uploaded_total), "since the program started"],
     [
       "Failed attempts",
       report.upload_errors_total.toLocaleString("en"),
@@ -200,7 +200,7 @@ function renderStorage(view: StatusView): Html {
       freeBytes === null ? "not known yet" : words.bytes(freeBytes),
       isTight ? `too little: ${words.bytes(minFreeBytes)} are needed` : "",
     ],
-    ["Kept", words.count(uploaded.files, "chunk"), "delivered already"],
+    ["Kept", words.chunks(uploaded.files), "delivered already"],
   ]);
   return markup`${drawGauge(report.spool_bytes / maxSpoolBytes)}${rows}`;
 }

@@ -3,7 +3,7 @@
 import type { Levels } from "../status/levels.ts";
 import { type DayView, type StretchKind } from "./day_view.ts";
 import type { Day } from "../status/history.ts";
-import { Html, markup } from "./page_html.ts";
+import { Html, markup } from "../system/html.ts";
 import { decibels, type Mood, timeOfDay, wallClock } from "./page_words.ts";
 
 /** The lowest level that the charts show; the highest is 0 dBFS. */

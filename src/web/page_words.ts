@@ -25,8 +25,8 @@ export function summarize(view: StatusView): Summary {
   const waiting = report.queue_size === 0
     ? report.chunks_rejected === 0
       ? "Everything recorded is delivered."
-      : `The server refused ${count(report.chunks_rejected, "chunk")}.`
-    : `${count(report.queue_size, "chunk")} ${report.queue_size === 1 ? "waits" : "wait"} ` +
+      : `The server refused ${chunks(report.chunks_rejected)}.`
+    : `${chunks(report.queue_size)} ${report.queue_size === 1 ? "waits" : "wait"} ` +
       "to be delivered.";
   const detail = complaint ?? waiting;
   if (report.recording) {
@@ -65,8 +65,8 @@ export function spoken(code: string): string {
   return words.charAt(0).toUpperCase() + words.slice(1);
 }
 
-export function count(number: number, noun: string): string {
-  return `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
+export function chunks(count: number): string {
+  return `${count.toLocaleString("en")} chunk${count === 1 ? "" : "s"}`;
 }
 
 /** "−16.4", with the sign that is as wide as a digit. */

@@ -39,10 +39,8 @@ export interface SupervisionOptions {
 
 /** Tells the service manager the state of the service, from its health report. */
 export class Supervision {
-  readonly #notifier: Notifier | null;
+  readonly #options: SupervisionOptions;
   readonly #feedMs: number;
-  readonly #timeZone: string;
-  readonly #onReady: () => void;
   readonly #clock: Clock;
   #fedMs = -Infinity;
   #isReady = false;
@@ -51,10 +49,8 @@ export class Supervision {
   #doingSinceMs = 0;
 
   constructor(options: SupervisionOptions, clock: Clock) {
-    this.#notifier = options.notifier;
+    this.#options = options;
     this.#feedMs = Number(options.watchdogUsec ?? "") / 1000 / FEEDS_PER_WATCHDOG;
-    this.#timeZone = options.timeZone;
-    this.#onReady = options.onReady ?? (() => {});
     this.#clock = clock;
   }
 
@@ -67,7 +63,7 @@ export class Supervision {
     const nowMs = this.#clock.monotonicMs();
     if (!(this.#feedMs > 0) || nowMs - this.#fedMs < this.#feedMs) return;
     this.#fedMs = nowMs;
-    this.#notifier?.send("WATCHDOG=1");
+    this.#options.notifier?.send("WATCHDOG=1");
   }
 
   /**
@@ -79,11 +75,12 @@ export class Supervision {
     stopping: AbortSignal,
     signal: AbortSignal,
   ): Promise<void> {
-    if (this.#notifier === null) return;
+    const { notifier } = this.#options;
+    if (notifier === null) return;
     const startedMs = this.#clock.monotonicMs();
     let lookMs = LOOK_MS;
     while (!stopping.aborted) {
-      const taken = await this.#tell(report(), this.#clock.monotonicMs() - startedMs);
+      const taken = await this.#tell(notifier, report(), this.#clock.monotonicMs() - startedMs);
       lookMs = taken ? LOOK_MS : Math.min(lookMs * 2, LOOK_SELDOM_MS);
       await this.#clock.sleep(lookMs, stopping);
     }
@@ -91,21 +88,21 @@ export class Supervision {
     while (!signal.aborted && this.#clock.monotonicMs() < latestMs) {
       const extension = `EXTEND_TIMEOUT_USEC=${EXTENSION_MS * 1000}`;
       const status = "STATUS=Finishing what was recorded, and delivering it";
-      await this.#notifier.send(`STOPPING=1\n${extension}\n${status}`);
+      await notifier.send(`STOPPING=1\n${extension}\n${status}`);
       await this.#clock.sleep(LOOK_MS, signal);
     }
   }
 
   /** Sends what has changed. False if it was not taken: the next poll sends it again. */
-  async #tell(report: HealthReport, waitedMs: number): Promise<boolean> {
+  async #tell(notifier: Notifier, report: HealthReport, waitedMs: number): Promise<boolean> {
     const isWaiting = !report.in_schedule || isPaused(report);
     const isReady = this.#isReady || report.recording || isWaiting || waitedMs >= READY_LATEST_MS;
     const status = `STATUS=${this.#statusLine(report)}`;
     if (status === this.#told && isReady === this.#isReady) return true;
     const message = isReady && !this.#isReady ? `READY=1\n${status}` : status;
-    if (await this.#notifier?.send(message) !== true) return false;
+    if (!await notifier.send(message)) return false;
     this.#told = status;
-    if (isReady && !this.#isReady) this.#onReady();
+    if (isReady && !this.#isReady) this.#options.onReady?.();
     this.#isReady = isReady;
     return true;
   }
@@ -148,7 +145,7 @@ export class Supervision {
 
   /** "11-23 08:00:01" */
   #wallTime(unixMs: number): string {
-    return wallTime(unixMs, this.#timeZone).slice(5);
+    return wallTime(unixMs, this.#options.timeZone).slice(5);
   }
 }
 

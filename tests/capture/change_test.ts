@@ -88,7 +88,7 @@ Deno.test("another gain opens the microphone again at once, and the gap says why
 
 Deno.test("an amixer that hangs delays neither other settings nor a microphone that comes back", async () => {
   const microphones = new Sockets();
-  const usb = { path: "1-1", vendorProduct: "0d8c:0014", serial: null, bus: null };
+  const usb = { path: "1-1", vendorProduct: "0d8c:0014", serial: null };
   const device = {
     ...{ card: 3, device: 0, cardId: "Device", name: "usb", alsaName: "hw:3,0" },
     ...{ usb, offers: null },

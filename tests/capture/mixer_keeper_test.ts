@@ -30,7 +30,7 @@ function card(): MixerControl[] {
 }
 
 function microphone(name = "usb", path = "1-1.2"): Microphone {
-  const usb = { path, vendorProduct: "0d8c:0014", serial: null, bus: null };
+  const usb = { path, vendorProduct: "0d8c:0014", serial: null };
   const device = {
     card: 3,
     device: 0,

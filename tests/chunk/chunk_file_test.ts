@@ -11,7 +11,16 @@ import {
 import { PAGE_PACKETS, PREROLL_SAMPLES } from "../../src/chunk/chunker.ts";
 import { encodePage, END_OF_STREAM, type OggPage, OggPageReader } from "../../src/chunk/ogg.ts";
 import { OpusStreamReader } from "../../src/chunk/opus.ts";
-import { join, makeHead, makePacket, makeStreamPages, makeTags } from "../fixtures/ogg_stream.ts";
+import {
+  join,
+  lacing,
+  makeHead,
+  makePacket,
+  makePage,
+  makeStreamPages,
+  makeTags,
+  type PageFields,
+} from "../fixtures/ogg_stream.ts";
 import { makeSecondChunk } from "../fixtures/second_chunk.ts";
 import { seededRandom } from "../fixtures/random.ts";
 
@@ -65,6 +74,25 @@ Deno.test("readChunkHeader() reads head and tags from the beginning of a file", 
   const damaged = chunk.slice();
   damaged[60] = (damaged[60] ?? 0) ^ 1;
   assertEquals(readChunkHeader(damaged), null);
+});
+
+Deno.test("a header is the first two pages of one stream, in sequence, with nothing between them", () => {
+  const [head, tags] = [makeHead(), makeTags()];
+  const headPage = makePage({ flags: 2, serial: 7, segments: lacing([head]), body: head });
+  const tagsPage = (fields: PageFields) =>
+    makePage({ serial: 7, sequence: 1, segments: lacing([tags]), body: tags, ...fields });
+  const whole = join(headPage, tagsPage({}));
+  assert(readChunkHeader(whole) !== null && withTags(whole, {}) !== null);
+  const others = {
+    "a page is missing": join(headPage, tagsPage({ sequence: 2 })),
+    "a page comes twice": join(headPage, tagsPage({ sequence: 0 })),
+    "another stream": join(headPage, tagsPage({ serial: 8 })),
+    "begins later": join(tagsPage({}), tagsPage({ sequence: 2 })),
+    "garbage in between": join(headPage, new Uint8Array(10), tagsPage({})),
+  };
+  for (const [what, file] of Object.entries(others)) {
+    assertEquals([readChunkHeader(file), withTags(file, {})], [null, null], what);
+  }
 });
 
 Deno.test("cutToLastPage() makes a whole chunk of a file cut off at any byte, losing at most a page", () => {

@@ -1,6 +1,8 @@
 // The silence that takes the place of missing sound: what its packets are, and how exactly it is as long.
 
 import { assert, assertEquals } from "@std/assert";
+import { PREROLL_SAMPLES } from "../../src/chunk/chunker.ts";
+import { OggPageReader } from "../../src/chunk/ogg.ts";
 import { type OpusHead, type OpusPacket, OpusStreamReader } from "../../src/chunk/opus.ts";
 import { SoundJoiner } from "../../src/chunk/sound_joiner.ts";
 import { join, makePacket, makeStreamPages } from "../fixtures/ogg_stream.ts";
@@ -45,5 +47,108 @@ Deno.test("silence is as long as what is missing, to 1.25 ms", () => {
     const sound = joinedAround(hole).filter(({ data }) => data[0] === SOUND_TOC);
     const offset = (sound[50]?.endPosition ?? 0) - 960 - 48_000 - (hole - 312);
     assert(Math.abs(offset) <= 60, `${hole}: ${offset}`);
+  }
+});
+
+Deno.test("a page of joined sound holds a second, and less where its packets are large", () => {
+  const cases = [{ packetBytes: 40, expected: [50, 40] }, {
+    packetBytes: 1275,
+    expected: [42, 42, 6],
+  }];
+  for (const { packetBytes, expected } of cases) {
+    const random = seededRandom(5);
+    const packets = Array.from({ length: 90 }, () => makePacket(packetBytes, random));
+    const chunk = join(...makeStreamPages(packets));
+    const joiner = new SoundJoiner({ serial: 1, vendor: "test", comments: {} });
+    const part = { fromSample: 0, toSample: 90 * 960 - 312, isJoined: false };
+    const pages = [...joiner.add(chunk, part), ...joiner.end()].slice(1);
+    const counts = pages.map((page) => {
+      const [found] = new OggPageReader().push(page);
+      assert(found?.kind === "page");
+      return found.segments.filter((lacing) => lacing < 255).length;
+    });
+    assertEquals(counts, expected, `packets of ${packetBytes} bytes`);
+  }
+});
+
+/** A chunk of 60 packets, each of which holds its number. */
+function numberedChunk() {
+  const packets = Array.from({ length: 60 }, (_, index) => new Uint8Array([SOUND_TOC, index]));
+  return join(...makeStreamPages(packets));
+}
+
+/** The numbers of the packets of a stream ("-": silence), and its length. */
+function numbersOf(pages: readonly Uint8Array[]) {
+  const reader = new OpusStreamReader();
+  const events = [...reader.push(join(...pages)), ...reader.end()];
+  const [head] = events;
+  assert(head?.kind === "head");
+  const packets = events.filter((event) => event.kind === "packet").map(({ packet }) => packet);
+  const [page] = new OggPageReader().push(pages.at(-1) ?? new Uint8Array(0));
+  assert(page?.kind === "page");
+  return {
+    preSkip: head.head.preSkip,
+    numbers: packets.map(({ data }) => data[0] === SOUND_TOC ? data[1] : "-"),
+    samples: page.granulePosition - head.head.preSkip,
+    trimSamples: packets.at(-1)?.trimSamples ?? 0,
+  };
+}
+
+Deno.test("a part that begins and ends with a packet has the packets in it, those of its warm-up, and no other", () => {
+  const chunk = numberedChunk();
+  const part = (from: number, to: number) => ({
+    fromSample: from * 960 - 312,
+    toSample: to * 960 - 312,
+    isJoined: false,
+  });
+  const joiner = new SoundJoiner({ serial: 1, vendor: "test", comments: {} });
+  const pages = [
+    ...joiner.add(chunk, part(50, 54)),
+    ...joiner.add(chunk, part(56, 58)),
+    ...joiner.end(),
+  ];
+  const { preSkip, numbers, samples } = numbersOf(pages);
+  assertEquals(numbers, [...Array.from({ length: 52 }, (_, index) => index + 2), 56, 57]);
+  assertEquals([preSkip, samples], [PREROLL_SAMPLES, 6 * 960]);
+});
+
+Deno.test("a file without a header, and a part without packets, add nothing", () => {
+  const chunk = numberedChunk();
+  const joiner = new SoundJoiner({ serial: 1, vendor: "test", comments: {} });
+  const whole = { fromSample: 0, toSample: 60 * 960 - 312, isJoined: false };
+  const beyond = { fromSample: 200 * 960, toSample: 201 * 960, isJoined: false };
+  assertEquals([...joiner.end()], []);
+  assertEquals([...joiner.add(new Uint8Array(100), whole)], []);
+  assertEquals([...joiner.add(chunk, beyond)], []);
+  assertEquals(joiner.samples, 0);
+  const pages = [...joiner.add(chunk, whole), ...joiner.end()];
+  assertEquals(numbersOf(pages).numbers, Array.from({ length: 60 }, (_, index) => index));
+  assertEquals(joiner.samples, whole.toSample);
+});
+
+Deno.test("a stream that begins with silence is heard from its first sample on", () => {
+  const joiner = new SoundJoiner({ serial: 1, vendor: "test", comments: {} });
+  const pages = [...joiner.silence(4800, HEAD), ...joiner.end()];
+  const { preSkip, numbers, samples } = numbersOf(pages);
+  assertEquals([preSkip, samples], [0, 4800]);
+  assertEquals(numbers, Array(5).fill("-"));
+});
+
+Deno.test("the end is cut to the sample, within the last packet, however the silence was rounded", () => {
+  const chunk = numberedChunk();
+  const part = { isJoined: false, fromSample: 0, toSample: 50 * 960 + 1 - 312 };
+  for (let hole = 6000; hole < 6120; hole += 7) {
+    const joiner = new SoundJoiner({ serial: 1, vendor: "test", comments: {} });
+    const pages = [
+      ...joiner.add(chunk, part),
+      ...joiner.silence(hole, HEAD),
+      ...joiner.add(chunk, part),
+      ...joiner.end(),
+    ];
+    const { samples, trimSamples } = numbersOf(pages);
+    const offset = samples - joiner.samples;
+    assert(Math.abs(offset) <= 60, `${hole}: ${offset}`);
+    assert(trimSamples < 960, `${hole}: ${trimSamples} of the last packet are cut off`);
+    assert(offset === 0 || trimSamples === 959, `${hole}: ${trimSamples}`);
   }
 });

@@ -6,7 +6,6 @@ import { layOut } from "../../src/chunk/sound_line.ts";
 function minute(chunkId: string, startUnixS: number, more: Partial<ChunkRecord> = {}): ChunkRecord {
   return {
     file: `${chunkId}.ogg`,
-    sizeBytes: 1,
     deviceId: "d",
     chunkId,
     previousChunkId: null,
@@ -55,6 +54,21 @@ Deno.test("starts that had no right time follow each other as the chain says, wh
   assertEquals(order([unsure("x", "y", 60), unsure("y", "x", 30)]), "y x", "nothing is lost");
 });
 
+Deno.test("a start with a right time, and one that names no chunk, have their place by their times", () => {
+  const [first, last] = [minute("a", NOON_S), minute("b", NOON_S + 300)];
+  const named = minute("c", NOON_S + 120, { previousChunkId: "b" });
+  assert(/^a \S+ c \S+ b$/.test(order([first, last, named])));
+  // An older release wrote no CHUNK_ID.
+  const [nameless, another] = [
+    minute("x", NOON_S + 60, { chunkId: null }),
+    minute("u", NOON_S - 60, { isTimeSure: false }),
+  ];
+  const files = layOut([first, nameless, another]).items.flatMap((item) =>
+    item.kind === "piece" ? [item.chunk.file] : []
+  );
+  assertEquals(files, ["u.ogg", "a.ogg", "x.ogg"]);
+});
+
 Deno.test("a gap whose length nobody knows is named", () => {
   const more = { previousChunkId: "a", gapCause: "machine_restarted", isTimeSure: false };
   const { items } = layOut([minute("a", NOON_S), minute("b", 60, more)]);
@@ -80,6 +94,14 @@ Deno.test("a chunk has its own time if that is right, and otherwise one counted 
   assertEquals(startsS(nth(0, null, true), ...sure), [0, 60, 121]);
 });
 
+Deno.test("of a chunk of another stream every sample is used, and it continues nothing", () => {
+  const { items } = layOut([minute("a", NOON_S), minute("b", NOON_S + 60)]);
+  const pieces = items.flatMap((item) =>
+    item.kind === "piece" ? [[item.skipSamples, item.samples, item.isJoined]] : []
+  );
+  assertEquals(pieces, [[0, 2_880_000, false], [0, 2_880_000, false]]);
+});
+
 Deno.test("two clocks may differ by less than 50 ms between chunks that name none before them", () => {
   for (const [laterS, expected] of [[0.049, "a b"], [0.051, "a unknown b"]] as const) {
     assertEquals(order([minute("a", NOON_S), minute("b", NOON_S + 60 + laterS)]), expected);
@@ -92,4 +114,157 @@ Deno.test("a chunk that did not come is named even if the clock was set back beh
     minute("c", NOON_S + 20, { previousChunkId, gapBeforeMs: 5000, gapCause: "not_running" });
   assertEquals(order([last, next("b")]), "a not_come c");
   assertEquals(order([last, next("a")]), "a gap c");
+});
+
+/** What is missing before the second of two chunks, and where: kind, cause, milliseconds after the first, and long. */
+function missingBetween(last: ChunkRecord, next: ChunkRecord) {
+  const endUs = (last.startUnixUs ?? 0) + last.samples / 0.048;
+  return layOut([last, next]).items.flatMap((item) =>
+    item.kind === "piece"
+      ? []
+      : [[item.why, item.cause, (item.startUnixUs - endUs) / 1000, item.samples / 48]]
+  );
+}
+
+Deno.test("what is missing between two streams is divided into lost chunks and the gap behind them", () => {
+  const last = minute("a", NOON_S);
+  const next = (afterMs: number, more: Partial<ChunkRecord> = {}) =>
+    minute("c", NOON_S + 60 + afterMs / 1000, { gapCause: "usb", gapBeforeMs: 5000, ...more });
+  const cases: [string, ChunkRecord, ReturnType<typeof missingBetween>][] = [
+    ["b, of 3 s, did not come", next(8000, { previousChunkId: "b" }), [
+      ["not_come", null, 0, 3000],
+      ["gap", "usb", 3000, 5000],
+    ]],
+    ["3 ms are more than rounding", next(5003, { previousChunkId: "b" }), [
+      ["not_come", null, 0, 3],
+      ["gap", "usb", 3, 5000],
+    ]],
+    ["2 ms are rounding", next(5002, { previousChunkId: "b" }), [["gap", "usb", 0, 5002]]],
+    ["the gap cannot be longer than all", next(4000, { previousChunkId: "b" }), [
+      ["gap", "usb", 0, 4000],
+    ]],
+    ["no cause is declared", next(5000, { previousChunkId: "b", gapCause: null }), [
+      ["unknown", null, 0, 5000],
+    ]],
+    ["no gap is declared", next(5000, { previousChunkId: "b", gapBeforeMs: null }), [
+      ["not_come", null, 0, 5000],
+    ]],
+    ["it follows: the gap is what it says", next(9000, { previousChunkId: "a" }), [
+      ["gap", "usb", 0, 5000],
+    ]],
+    ["it follows, and says no length", next(9000, { previousChunkId: "a", gapBeforeMs: null }), [
+      ["gap", "usb", 0, 9000],
+    ]],
+    ["it names no chunk", next(9000), [
+      ["unknown", null, 0, 4000],
+      ["gap", "usb", 4000, 5000],
+    ]],
+  ];
+  for (const [what, chunk, expected] of cases) {
+    assertEquals(missingBetween(last, chunk), expected, what);
+  }
+});
+
+Deno.test("a chunk that names a known one, which is not the one before it, does not say what is missing", () => {
+  const chunks = [
+    minute("a", NOON_S),
+    minute("b", NOON_S + 60, { previousChunkId: "a", gapBeforeMs: 0 }),
+    minute("c", NOON_S + 130, { previousChunkId: "a", gapBeforeMs: 0 }),
+  ];
+  assertEquals(order(chunks), "a b unknown c");
+});
+
+Deno.test("a missing chunk is gone if nothing so old was waiting any more, and may still come otherwise", () => {
+  const last = minute("a", NOON_S);
+  // The missing chunk was recorded until 63 s. The oldest that waited began then, to the rounding of 20 ms.
+  for (
+    const [waitingFromS, expected] of [[62.979, "not_come"], [62.981, "gone"], [
+      70,
+      "gone",
+    ]] as const
+  ) {
+    const next = minute("c", NOON_S + 68, {
+      previousChunkId: "b",
+      gapBeforeMs: 5000,
+      gapCause: "usb",
+      waitingFromUs: (NOON_S + waitingFromS) * 1e6,
+    });
+    assertEquals(order([last, next]), `a ${expected} gap c`, `${waitingFromS}`);
+  }
+});
+
+Deno.test("what a damaged file has lost is damaged, and a damaged file at the end is, too", () => {
+  const damaged = minute("a", NOON_S, { damage: "is cut off", samples: 2_400_000 });
+  const next = (previousChunkId: string) =>
+    minute("b", NOON_S + 60, { previousChunkId, gapBeforeMs: 0 });
+  assertEquals(missingBetween(damaged, next("a")), [["damaged", null, 0, 10_000]]);
+  assertEquals(missingBetween(damaged, next("x")), [["not_come", null, 0, 10_000]]);
+  const { items } = layOut([damaged]);
+  assertEquals(items[1], {
+    kind: "hole",
+    why: "damaged",
+    cause: null,
+    startUnixUs: (NOON_S + 50) * 1e6,
+    samples: 0,
+  });
+});
+
+Deno.test("within a stream the numbers of the samples say what is missing, doubled or joined", () => {
+  const nth = (id: string, sample: number, more: Partial<ChunkRecord> = {}) =>
+    minute(id, NOON_S + sample / 48_000, {
+      streamId: "s",
+      streamSample: sample,
+      samples: 1000,
+      ...more,
+    });
+  const laidOut = (...chunks: ChunkRecord[]) => {
+    const { items, unused } = layOut(chunks);
+    return [
+      ...items.map((item) =>
+        item.kind === "hole"
+          ? `${item.why} ${item.samples}`
+          : `${item.chunk.chunkId} ${item.skipSamples}+${item.samples}${
+            item.isJoined ? " joined" : ""
+          }`
+      ),
+      ...unused.map(({ file, reason, isHarmless }) => `${file} ${reason}: ${isHarmless}`),
+    ].join(", ");
+  };
+  const first = nth("a", 0);
+  assertEquals(laidOut(first, nth("b", 1000)), "a 0+1000, b 0+1000 joined");
+  assertEquals(laidOut(first, nth("b", 1001)), "a 0+1000, unknown 1, b 0+1000");
+  assertEquals(laidOut(first, nth("b", 999)), "a 0+1000, b 1+999 joined");
+  assertEquals(
+    laidOut(first, nth("b", 1097, { previousChunkId: "x" })),
+    "a 0+1000, not_come 97, b 0+1000",
+  );
+  assertEquals(
+    laidOut(first, nth("b", 500, { samples: 500 })),
+    "a 0+1000, b.ogg holds sound that a.ogg holds: true",
+  );
+  const [, overlapping] = layOut([first, nth("b", 480)]).items;
+  assertEquals(overlapping?.startUnixUs, NOON_S * 1e6 + Math.round(1000 / 0.048));
+  assertEquals(laidOut(first, nth("b", 500, { samples: 501 })), "a 0+1000, b 500+1 joined");
+});
+
+Deno.test("of doubled chunks the whole one is used, or the longer one, and equal ones are harmless", () => {
+  const whole = minute("a", NOON_S, { file: "whole", digest: "1" });
+  const cut = { ...whole, file: "cut", digest: "2", damage: "is cut off", samples: 1000 };
+  const shorter = { ...cut, file: "shorter", digest: "3", samples: 999 };
+  const unused = (...chunks: ChunkRecord[]) =>
+    layOut(chunks).unused.map(({ file, reason, isHarmless }) => [file, reason, isHarmless]);
+  const other = (kept: string) => `is the same chunk as ${kept}, with other contents`;
+  for (const [a, b] of [[whole, cut], [cut, shorter]] as const) {
+    const expected = [[b.file, other(a.file), false]];
+    assertEquals(unused(a, b), expected);
+    assertEquals(unused(b, a), expected);
+  }
+  assertEquals(unused(whole, { ...whole, file: "again" }), [
+    ["again", "is the same chunk as whole", true],
+  ]);
+  const unsaid = minute("a", NOON_S);
+  assertEquals(unused(unsaid, { ...unsaid, file: "again" }), [["again", other("a.ogg"), false]]);
+  assertEquals(unused(cut, { ...cut, file: "again" }), [
+    ["again", "is the same chunk as cut", true],
+  ]);
 });

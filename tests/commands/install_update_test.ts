@@ -17,6 +17,11 @@ async function updating(name: string | null) {
   const ran: string[] = [];
   return {
     ran,
+    makePackaged: async () => {
+      const unit = join(system.root, "usr/lib/systemd/system/recorder-agent.service");
+      await Deno.mkdir(join(unit, ".."), { recursive: true });
+      await Deno.writeTextFile(unit, "");
+    },
     /** @param states of the service and of the judge, second by second; the last ones stay. */
     wait: (decide: () => Promise<void>, states: (readonly [string, string])[] = []) =>
       awaitDecision(system.root, () => {}, {
@@ -78,6 +83,14 @@ Deno.test("install waits while an upgrade has stopped the judge, starts it not i
   const upgrading = ["active", "inactive"] as const;
   await update.wait(decide, [upgrading, upgrading, ["activating", "activating"]]);
   assertEquals(update.ran, [STARTED, "a second", "a second", STARTED]);
+});
+
+Deno.test("install begins no trial between the two steps of an upgrade of the package, which begins it itself", async () => {
+  await using update = await updating("trial");
+  await update.makePackaged();
+  const upgrading = ["active", "inactive"] as const;
+  await update.wait(update.decide, [upgrading, upgrading, ["activating", "activating"]]);
+  assertEquals(update.ran, ["a second", "a second", STARTED]);
 });
 
 Deno.test("an upgrade that never ends, or that ends the trial, does not hold install", async () => {

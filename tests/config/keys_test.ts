@@ -86,7 +86,7 @@ Deno.test("every entry of the table is complete and agrees with the others", () 
 Deno.test("install asks for each key of the first version that it needs, with its meaning", () => {
   const asked = Object.entries(TABLE)
     .filter(([, { install, since }]) => install !== undefined && since === undefined)
-    .map(([name]) => questionOf(name, TABLE));
+    .map(([name, key]) => questionOf(name, key));
   assertEquals(asked, [
     "point_id, UUID of the point of sale",
     "register_id, UUID of the till",
@@ -163,7 +163,10 @@ Deno.test("a new key is one entry: it is in the examples, the reference and the 
     files.get("docs/reference/configuration.md") ?? "",
     /^\| beep_interval_s +\| RA_BEEP_INTERVAL_S +\| 10 +\| at a restart +\| time/m,
   );
-  assertEquals(questionOf("beep_interval_s", table), "beep_interval_s, time between two beeps");
+  assertEquals(
+    questionOf("beep_interval_s", table.beep_interval_s),
+    "beep_interval_s, time between two beeps",
+  );
 });
 
 Deno.test("the type of the configuration follows from the table", () => {

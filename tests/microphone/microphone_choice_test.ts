@@ -315,7 +315,7 @@ Deno.test("the name of one device cannot hide the microphone on another socket",
     ]),
     parseUsbSockets(["card2 ../../devices/platform/usb1/1-1/1-1.2/1-1.2:1.0/sound/card2"]),
   );
-  const { device } = chooseMicrophone({ kind: "any" }, system);
+  const { device } = chooseMicrophone({ kind: "any" }, system, { last: null });
   assertEquals([device.alsaName, device.usb?.path], ["hw:2,0", "1-1.2"]);
 });
 

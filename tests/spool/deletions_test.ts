@@ -24,7 +24,10 @@ Deno.test("deletions of delivered chunks are reported once for each day, and at 
   });
   assertEquals(deletions.takeDay(NOON + DAY_MS), null);
   deletions.add(third, 7);
-  assertEquals(deletions.takeDay(NOON + DAY_MS + 5, true)?.day, "2026-06-16");
+  const end = deletions.takeDay(NOON + DAY_MS + 5, true);
+  assertEquals([end?.day, end?.chunks, end?.bytes], ["2026-06-16", 1, 7]);
+  assertEquals(deletions.takeDay(NOON + DAY_MS + 5, true), null);
+  assertEquals(deletions.takeDay(NOON + 2 * DAY_MS), null);
   assertEquals(deletions.chunks, 3);
 });
 

@@ -11,6 +11,7 @@ import {
   capturedLog,
   chunkAt,
   chunksIn,
+  LIMITS,
   TempSpool,
   until,
 } from "../fixtures/temp_spool.ts";
@@ -18,13 +19,6 @@ import {
 const NOON = Date.UTC(2026, 5, 15, 12);
 const DAY_MS = 86_400_000;
 const IDENTITY = { pointId: "p", registerId: "r", deviceId: "d", version: "0" };
-const LIMITS: RetentionLimits = {
-  keepDeliveredDays: 7,
-  maxWaitingDays: 7,
-  maxSpoolBytes: 1e9,
-  minFreeBytes: 0,
-  chunkBytes: 100,
-};
 
 /** A janitor at noon, on a disk with as much free space as the test says. */
 async function janitorAtNoon(limits: Partial<RetentionLimits> = {}) {
@@ -90,6 +84,52 @@ Deno.test("chunks older than max_spool_days are deleted, delivered or not; undel
     last: lost[1],
   });
   assertEquals(others.map(({ dir, chunks }) => [dir, chunks]), [["rejected", 1]]);
+});
+
+Deno.test("what is deleted undelivered is declared in gaps.jsonl: one gap for each folder, with its cause", async () => {
+  await using setup = await janitorAtNoon({ maxSpoolBytes: 450 });
+  const { janitor, temp } = setup;
+  const declared = async () => {
+    const text = await Deno.readTextFile(join(temp.dir, "gaps.jsonl")).catch(() => "");
+    return text.split("\n").filter((line) => line !== "").map((line) => JSON.parse(line));
+  };
+  const gap = (fromDays: number, toDays: number, ms: number, cause: string) => ({
+    start: new Date(NOON - fromDays * DAY_MS - 60_000).toISOString(),
+    end: new Date(NOON - toDays * DAY_MS).toISOString(),
+    ms,
+    cause,
+  });
+  await setup.aged("uploaded", [9]);
+  await janitor.removeExpired();
+  assertEquals(await declared(), [], "a delivered chunk is not lost");
+  await setup.aged("outbox", [9, 8]);
+  await setup.aged("rejected", [7.5]);
+  await janitor.removeExpired();
+  const expired = [gap(9, 8, 120_000, "expired"), gap(7.5, 7.5, 60_000, "expired")];
+  assertEquals(await declared(), expired);
+  await setup.aged("outbox", [5, 3, 2]);
+  await setup.aged("rejected", [4, 1]);
+  await janitor.makeRoom();
+  const evicted = [gap(4, 4, 60_000, "evicted"), gap(5, 5, 60_000, "evicted")];
+  assertEquals((await declared()).slice(2), evicted);
+  const { lost_s, refused_s } = setup.report().ledger;
+  assertEquals(
+    [lost_s, refused_s],
+    [300, -120],
+    "what was refused is not refused any more, but lost",
+  );
+});
+
+Deno.test("a gaps.jsonl that cannot be written is a warning, and what is deleted is still counted", async () => {
+  await using setup = await janitorAtNoon();
+  await Deno.mkdir(join(setup.temp.dir, "gaps.jsonl"));
+  await setup.aged("outbox", [9, 8]);
+  await setup.janitor.removeExpired();
+  assertEquals(setup.report().chunks_lost_total, 2);
+  assertEquals(setup.messages("ERROR").length, 1);
+  const [{ file, error } = {}, ...others] = setup.messages("WARNING");
+  assertEquals([file, others.length], ["gaps.jsonl", 0]);
+  assertMatch(String(error), /is not a regular file/);
 });
 
 Deno.test("max_waiting_days keeps waiting chunks for a longer or a shorter time", async () => {
@@ -279,6 +319,27 @@ Deno.test("run() makes a pass at the start, every 5 min, and at once when space 
   stop.abort();
   await running;
   assertEquals(clock.sleepers, 0);
+});
+
+Deno.test("space is made before anything else after the start, and expiry waits its five minutes", async () => {
+  await using setup = await janitorAtNoon();
+  const { janitor, spool, clock } = setup;
+  const did: string[] = [];
+  janitor.makeRoom = () => Promise.resolve(void did.push("room"));
+  janitor.removeExpired = () => Promise.resolve(void did.push("expiry"));
+  const stop = new AbortController();
+  const running = janitor.run(stop.signal);
+  const didAfter = async (count: number) => {
+    await until(() => did.length === count && clock.sleepers === 1);
+    return did.splice(0);
+  };
+  assertEquals(await didAfter(3), ["room", "expiry", "room"]);
+  spool.roomWanted.ring();
+  assertEquals(await didAfter(1), ["room"]);
+  await clock.advance(300_000);
+  assertEquals(await didAfter(2), ["expiry", "room"]);
+  stop.abort();
+  await running;
 });
 
 Deno.test("a file that is being recorded is kept, however old its name and however full the disk", async () => {

@@ -32,3 +32,32 @@ Deno.test("a chunk of this boot without its true time is later than one of an ea
   for (const name of [makeName(5), second, first, other]) latest.listed(name);
   assertEquals(latest.find("b"), second);
 });
+
+Deno.test("of recordings that came into outbox/ the one with the latest start was recorded last", () => {
+  const latest = new LatestChunk();
+  const [first, second, third] = [makeName(3), makeName(5), makeName(4)];
+  for (const name of [first, second, third]) latest.admitted(name);
+  assertEquals(latest.find("b"), second);
+  const sameStart = makeName(5);
+  latest.admitted(sameStart);
+  assertEquals(latest.find("b"), sameStart);
+});
+
+Deno.test("a recording of this boot was recorded last, whatever the clocks of others said", () => {
+  const latest = new LatestChunk();
+  const [early, late] = [provisional("b", 7e6), provisional("b", 67e6)];
+  for (const name of [makeName(5), early, late, makeName(6)]) latest.admitted(name);
+  assertEquals(latest.find("b"), late);
+  assertEquals(latest.find("c")?.key, latest.find("another boot")?.key);
+});
+
+Deno.test("the latest chunk is known by its key: at first of those that were there, then of those that came", () => {
+  const latest = new LatestChunk();
+  const [there, older, came] = [makeName(5), makeName(4), makeName(3)];
+  assertEquals(latest.isLatest(there), false);
+  latest.listed(there);
+  latest.listed(older);
+  assertEquals([there, older].map((name) => latest.isLatest(name)), [true, false]);
+  latest.admitted(came);
+  assertEquals([there, came].map((name) => latest.isLatest(name)), [false, true]);
+});

@@ -1,4 +1,4 @@
-import { assertEquals, assertRejects } from "@std/assert";
+import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { join } from "@std/path/join";
 import { type Outbox, PartFile } from "../../src/spool/part_file.ts";
 import { chunkAt, chunksIn, TempSpool } from "../fixtures/temp_spool.ts";
@@ -160,5 +160,78 @@ Deno.test("the first sync makes the file's name durable too, and is tried again 
     Deno.open = open;
   }
   assertEquals(opened, 2, "the directory is synced once");
+  part.abandon();
+});
+
+Deno.test("however a chunk ends, its file is closed, and a sync that comes later succeeds", async () => {
+  type End = (part: PartFile, path: string, outbox: TempSpool["spool"]) => unknown;
+  const ends: Record<string, End> = {
+    sealed: (part) => part.seal(TIMES),
+    "sealed at the second try": async (part, _, outbox) => {
+      failing(outbox, "syncAdmitted", 1);
+      await assertRejects(() => part.seal(TIMES));
+      await part.seal(TIMES);
+    },
+    "deleted before its seal": async (part, path) => {
+      await Deno.remove(path);
+      await part.seal(TIMES);
+    },
+    dropped: (part) => part.discard(),
+    "deleted and left": async (part, path) => {
+      await Deno.remove(path);
+      part.abandon();
+    },
+  };
+  for (const end of Object.values(ends)) {
+    await using temp = await TempSpool.open();
+    const { path, file, part } = await openPart(temp);
+    await part.append(bytes(10, 1));
+    await end(part, path, temp.spool);
+    assertThrows(() => file.statSync(), Deno.errors.BadResource);
+    await part.sync();
+  }
+});
+
+Deno.test("the start is replaced, again if that failed half-way, and what is appended goes to the end", async () => {
+  await using temp = await TempSpool.open();
+  const { path, file, part } = await openPart(temp);
+  await part.append(bytes(10, 1));
+  const write = file.write.bind(file);
+  file.write = async (data) => {
+    await write(data.subarray(0, 3));
+    throw new Error("Input/output error (os error 5)");
+  };
+  await assertRejects(() => part.replaceStart(bytes(6, 2)), Error, "Input/output");
+  file.write = (data) => write(data.subarray(0, 4));
+  await part.replaceStart(bytes(6, 2));
+  await part.append(bytes(5, 3));
+  assertEquals([...await Deno.readFile(path)], [...bytes(6, 2), ...bytes(4, 1), ...bytes(5, 3)]);
+  assertEquals(part.sizeBytes, 15);
+  part.abandon();
+});
+
+Deno.test("every sync makes the appended bytes durable, and the first one the file's name after them", async () => {
+  await using temp = await TempSpool.open();
+  const { part } = await openPart(temp);
+  const calls: string[] = [];
+  const { prototype } = Deno.FsFile;
+  const { sync, syncData } = prototype;
+  try {
+    prototype.sync = function () {
+      calls.push("fsync");
+      return sync.call(this);
+    };
+    prototype.syncData = function () {
+      calls.push("fdatasync");
+      return syncData.call(this);
+    };
+    await part.append(bytes(10, 1));
+    await part.sync();
+    await part.append(bytes(10, 1));
+    await part.sync();
+  } finally {
+    Object.assign(prototype, { sync, syncData });
+  }
+  assertEquals(calls, ["fdatasync", "fsync", "fdatasync"]);
   part.abandon();
 });

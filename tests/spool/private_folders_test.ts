@@ -35,3 +35,21 @@ Deno.test("a spool that cannot be closed is an error in the log, and no reason t
   }
   assertEquals(captured.lines.filter(({ level }) => level === "ERROR").length, 2);
 });
+
+Deno.test("a spool that is a link is closed where that leads; a folder that is a link, or missing, is left alone", async () => {
+  await using temp = await TempSpool.open();
+  const link = join(temp.dir, "../link");
+  await Deno.symlink(temp.dir, link);
+  const elsewhere = join(temp.dir, "../elsewhere");
+  await Deno.mkdir(elsewhere, { mode: 0o755 });
+  await Deno.remove(join(temp.dir, "uploaded"));
+  await Deno.remove(join(temp.dir, "rejected"));
+  await Deno.symlink(elsewhere, join(temp.dir, "rejected"));
+  assertEquals(await findOpenFolders(link), []);
+  await Deno.chmod(temp.dir, 0o750);
+  await Deno.chmod(join(temp.dir, "recording"), 0o701);
+  assertEquals(await findOpenFolders(link), [
+    { path: link, mode: 0o750 },
+    { path: join(link, "recording"), mode: 0o701 },
+  ]);
+});

@@ -123,6 +123,7 @@ Deno.test("a file without sound is deleted; a file that is not a recording is se
     [part(2)]: concat(pages.slice(0, 2)), // header only
     [part(3)]: concat(pages.slice(0, 1)),
     "empty.txt": new Uint8Array(0),
+    "a.txt": new Uint8Array(1),
     [garbage]: Uint8Array.from({ length: 5000 }, () => Math.floor(random() * 256)),
     [oldGarbage]: new TextEncoder().encode("this is a text and has never been anything else\n"),
     "holiday.ogg": concat(pages),
@@ -131,7 +132,7 @@ Deno.test("a file without sound is deleted; a file that is not a recording is se
   assertEquals(result.count, 0);
   assertEquals(result.temp.files("outbox"), []);
   assertEquals(result.temp.files("recording"), []);
-  const aside = ["chunk.part.tmp", "holiday.ogg", garbage, oldGarbage];
+  const aside = ["a.txt", "chunk.part.tmp", "holiday.ogg", garbage, oldGarbage];
   assertEquals(
     result.temp.files("rejected"),
     aside.flatMap((name) => [name, `${name}.reason.json`]).sort(),
@@ -139,7 +140,9 @@ Deno.test("a file without sound is deleted; a file that is not a recording is se
   const reason = async (name: string) =>
     JSON.parse(await Deno.readTextFile(result.spool.path("rejected", `${name}.reason.json`)));
   assertEquals(await reason(garbage), { reason: "no Ogg/Opus header" });
-  assertEquals(await reason("holiday.ogg"), { reason: "not a file name of this program" });
+  for (const name of ["holiday.ogg", "a.txt"]) {
+    assertEquals(await reason(name), { reason: "not a file name of this program" });
+  }
   assertEquals(result.messages("ERROR").map(({ file }) => file).sort(), aside.sort());
 });
 

@@ -13,16 +13,16 @@ import { Spool } from "../../src/spool/spool.ts";
 import { Status } from "../../src/status/status.ts";
 import { seededRandom } from "../fixtures/random.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
-import { capturedLog, chunkAt, chunksIn, oldestIn, TempSpool } from "../fixtures/temp_spool.ts";
+import {
+  capturedLog,
+  chunkAt,
+  chunksIn,
+  LIMITS,
+  oldestIn,
+  TempSpool,
+} from "../fixtures/temp_spool.ts";
 
 const NOON = Date.UTC(2026, 5, 15, 12);
-const LIMITS = {
-  keepDeliveredDays: 7,
-  maxWaitingDays: 7,
-  maxSpoolBytes: 1e9,
-  minFreeBytes: 0,
-  chunkBytes: 100,
-};
 
 /** Puts chunks of 100 bytes into a directory, as another process would; returns their names. */
 function putByHand(dir: string, sub: ChunkDir, count: number, firstMs = NOON): string[] {

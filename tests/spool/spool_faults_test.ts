@@ -11,17 +11,10 @@ import { ids } from "../fixtures/chunks.ts";
 import { DiskProcess, FaultDisk } from "../fixtures/fault_disk.ts";
 import { seededRandom } from "../fixtures/random.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
-import { capturedLog, chunkAt } from "../fixtures/temp_spool.ts";
+import { capturedLog, chunkAt, LIMITS } from "../fixtures/temp_spool.ts";
 
 const NOON = Date.UTC(2026, 5, 15, 12);
 const DAY_MS = 86_400_000;
-const LIMITS = {
-  keepDeliveredDays: 7,
-  maxWaitingDays: 7,
-  maxSpoolBytes: 1e9,
-  minFreeBytes: 0,
-  chunkBytes: 0,
-};
 
 /** A folder on a disk that fails as the test says, and a program that may be killed. */
 class Rig implements Disposable {

@@ -14,6 +14,7 @@ import {
   capturedLog,
   chunkAt,
   chunksIn,
+  LIMITS,
   oldestIn,
   TempSpool,
   until,
@@ -22,13 +23,6 @@ import {
 const NOON = Date.UTC(2026, 5, 15, 12);
 const DAY_MS = 86_400_000;
 const HOUR_MS = 3_600_000;
-const LIMITS = {
-  keepDeliveredDays: 7,
-  maxWaitingDays: 7,
-  maxSpoolBytes: 1e9,
-  minFreeBytes: 0,
-  chunkBytes: 100,
-};
 
 /** Counts listings below a folder while it is in scope. */
 class Listings implements Disposable {

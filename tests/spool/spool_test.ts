@@ -238,6 +238,59 @@ Deno.test("sealed rings when a chunk is admitted", async () => {
   assertEquals(rings, 1);
 });
 
+Deno.test("provisional rings for a chunk whose time is provisional, and for no other", async () => {
+  await using temp = await TempSpool.open();
+  let rings = 0;
+  temp.spool.provisional.ring = () => rings++;
+  await temp.store("outbox", chunkAt(NOON));
+  assertEquals(rings, 0);
+  const provisional = { bootId: "0a1b2c3d", startBootUs: 61_000_000, seenUnixS: null };
+  await temp.store("outbox", { ...chunkAt(NOON + 60_000), provisional });
+  assertEquals(rings, 1);
+});
+
+Deno.test("sealed rings for a chunk that has got its true time", async () => {
+  await using temp = await TempSpool.open();
+  const name = chunkAt(NOON);
+  const fileName = await temp.store("outbox", name);
+  let rings = 0;
+  temp.spool.sealed.ring = () => rings++;
+  await temp.spool.rename("outbox", fileName, { ...name, startUnixUs: name.startUnixUs + 1 });
+  assertEquals(rings, 1);
+});
+
+Deno.test("whatever may change the number of refused chunks is told, and nothing else", async () => {
+  await using temp = await TempSpool.open();
+  const { spool } = temp;
+  let told = 0;
+  spool.rejectedChanged = () => told++;
+  const isTold = async (change: () => unknown) => {
+    told = 0;
+    await change();
+    return told > 0;
+  };
+  const chunk = () => temp.store("outbox", chunkAt(NOON));
+  const refused = () => temp.store("rejected", chunkAt(NOON));
+  const [waiting, delivered, deleted, lost] = [
+    await chunk(),
+    await refused(),
+    await refused(),
+    await refused(),
+  ];
+  assertEquals(await isTold(() => spool.reject(waiting, { reason: "test" })), true);
+  assertEquals(await isTold(() => spool.markRejectedUploaded(delivered)), true);
+  spool.keepsDelivered = false;
+  assertEquals(await isTold(() => spool.markRejectedUploaded(deleted)), true);
+  assertEquals(await isTold(() => spool.remove("rejected", lost)), true);
+  assertEquals(await isTold(() => spool.recount("rejected")), true);
+  assertEquals(await isTold(chunk), false);
+  assertEquals(await isTold(async () => void await spool.markUploaded(await chunk())), false);
+  spool.keepsDelivered = true;
+  assertEquals(await isTold(async () => void await spool.markUploaded(await chunk())), false);
+  assertEquals(await isTold(async () => void await spool.remove("outbox", await chunk())), false);
+  assertEquals(await isTold(() => spool.recount("outbox")), false);
+});
+
 Deno.test("a waiting chunk that is being sent is not removed until the attempt has ended", async () => {
   await using temp = await TempSpool.open();
   const name = await temp.store("outbox", chunkAt(NOON));

@@ -44,7 +44,7 @@ Deno.test("places go from what ends, who was answered and who asks nothing, the 
   assertEquals(order(false), [...idle, "writing 2", "working 1"]);
 });
 
-Deno.test("whoever waited longest leaves, in whatever order they came; of two that waited equally long, the first", () => {
+Deno.test("the one who waited longest leaves, in whatever order they came; of two that waited equally long, the first", () => {
   const orders = [[3, 4, 5], [4, 3, 5], [5, 4, 3], [4, 5, 3]];
   for (const state of ["reading", "writing", "ending"] as const) {
     for (const order of orders) {

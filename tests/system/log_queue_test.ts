@@ -13,16 +13,6 @@ function queueRig(write?: (bytes: Uint8Array) => Promise<number>) {
   return { queue, push, written: () => written };
 }
 
-Deno.test("the queue of the log writes what comes behind its first batch, too", async () => {
-  const { queue, push, written } = queueRig();
-  for (let batch = 0; batch < 3; batch++) {
-    push(`${batch}a`);
-    push(`${batch}b`);
-    await queue.flush(5000);
-  }
-  assertEquals(written(), "0a\n0b\n1a\n1b\n2a\n2b\n");
-});
-
 Deno.test("the queue of the log writes what comes while it writes, in its order", async () => {
   const { queue, push, written } = queueRig();
   push("first");

@@ -1,7 +1,8 @@
-// Connections of the program with itself: one that is lost ends when its time is over.
+// Connections of the program with itself: one that is lost ends when its time is over, and strangers are no part
+// of one.
 
-import { assertRejects } from "@std/assert";
-import { LOOPBACK, loopbackPair } from "../../src/system/loopback.ts";
+import { assertEquals, assertRejects } from "@std/assert";
+import { acceptFrom, LOOPBACK, loopbackPair } from "../../src/system/loopback.ts";
 
 const { BadResource } = Deno.errors;
 
@@ -24,4 +25,28 @@ Deno.test("a pair whose connection is lost ends with its signal, and nothing of 
   } finally {
     Object.assign(Deno, { connect });
   }
+});
+
+Deno.test("strangers that connect to the program's inner port are sent away, and may leave before that", async () => {
+  const { NotConnected, ConnectionAborted } = Deno.errors;
+  const closed: string[] = [];
+  const from = (hostname: string, port: number) => ({
+    remoteAddr: { transport: "tcp", hostname, port },
+    close: () => closed.push(`${hostname}:${port}`),
+  } as unknown as Deno.Conn);
+  const queue = [
+    new NotConnected("Transport endpoint is not connected (os error 107)"),
+    from(LOOPBACK, 2),
+    from("127.0.0.2", 1),
+    new ConnectionAborted("Software caused connection abort (os error 103)"),
+    from(LOOPBACK, 1),
+  ];
+  const accept = async () => {
+    const next = await Promise.resolve(queue.shift());
+    if (next === undefined || next instanceof Error) throw next ?? new Deno.errors.BadResource();
+    return next;
+  };
+  assertEquals((await acceptFrom({ accept }, 1)).remoteAddr, from(LOOPBACK, 1).remoteAddr);
+  assertEquals([queue.length, closed], [0, [`${LOOPBACK}:2`, "127.0.0.2:1"]]);
+  await assertRejects(() => acceptFrom({ accept }, 1), Deno.errors.BadResource);
 });

@@ -26,13 +26,6 @@ Deno.test("the window opens by one with each acceptance, up to its maximum", () 
   assertEquals(limits, [1, 2, 3, 3, 3]);
 });
 
-Deno.test("a window of one never opens", () => {
-  const window = new SendWindow(1, 5000);
-  for (let accepted = 0; accepted < 4; accepted++) window.accepted(10, false, 0);
-  const waits = [window.waitMs(flying(0), 0), window.waitMs(flying(1), 1e9)];
-  assertEquals([window.limit, ...waits], [1, 0, null]);
-});
-
 Deno.test("anything but an acceptance closes the window to one", () => {
   const window = openWindow(4);
   window.failed();

@@ -4,7 +4,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { renderPage, renderParts } from "../../src/web/page.ts";
 import { describeWave, drawWave } from "../../src/web/page_charts.ts";
-import { markup } from "../../src/web/page_html.ts";
+import { markup } from "../../src/system/html.ts";
 import { PAGE_SCRIPT } from "../../src/web/page_script.ts";
 import { bytes, duration, spoken, summarize } from "../../src/web/page_words.ts";
 import { ShiftedClock } from "../fixtures/shifted_clock.ts";

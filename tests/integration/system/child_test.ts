@@ -4,18 +4,20 @@ import { HangingError, killIfRunning, outputOf, spawnBound } from "../../../src/
 
 Deno.test("outputOf() returns what a program writes, and whether it succeeded", async () => {
   const { success, stdout } = await outputOf("sh", ["-c", "printf hello; exit 3"]);
-  assertEquals([success, new TextDecoder().decode(stdout)], [false, "hello"]);
+  assertEquals([success, stdout], [false, "hello"]);
   await assertRejects(() => outputOf("no-such-program", []), Deno.errors.NotFound);
 });
 
 Deno.test("outputOf() gives a program no terminal: root may start it as another user, who could type there", async () => {
   const { stdout } = await outputOf("cat", ["/proc/self/stat"]);
-  const [pid, , , , , session] = new TextDecoder().decode(stdout).split(" ");
+  const [pid, , , , , session] = stdout.split(" ");
   assertEquals(session, pid, "a session of its own");
 });
 
 Deno.test("outputOf() keeps a megabyte of what a program writes, and lets it write the rest", async () => {
-  const { success, stdout } = await outputOf("head", ["-c", "3000000", "/dev/zero"]);
+  const { success, stdout } = await outputOf("head", ["-c", "3000000", "/dev/zero"], {
+    limitMs: 60_000,
+  });
   assertEquals([success, stdout.length], [true, 1024 * 1024]);
 });
 
@@ -26,7 +28,7 @@ Deno.test("a program that hangs is killed and reported", async () => {
     Error,
     "sleep gave no answer within 0.2 s",
   );
-  assert(performance.now() - startMs < 5000);
+  assert(performance.now() - startMs < 30_000, "long before it would have ended");
 });
 
 Deno.test("a program that is killed gives no answer, whatever it has written", async () => {

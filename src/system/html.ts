@@ -1,6 +1,6 @@
-// HTML in which every value is escaped, because the name of a microphone is untrusted text. Pure.
+// HTML in which every value is escaped: the name of a microphone, or what a chunk says, is untrusted text. Pure.
 
-import { visible } from "../system/printable.ts";
+import { visible } from "./printable.ts";
 
 const ESCAPES: Readonly<Record<string, string>> = {
   "&": "&amp;",
