@@ -6,8 +6,10 @@ import {
   audioDeviceTexts,
   type Choice,
   chooseMicrophone,
+  describePresent,
   deviceOfPcm,
   identify,
+  isSame,
   type MicrophoneIdentity,
   NoMicrophoneError,
 } from "../../src/microphone/microphone_choice.ts";
@@ -315,4 +317,118 @@ Deno.test("the name of one device cannot hide the microphone on another socket",
   );
   const { device } = chooseMicrophone({ kind: "any" }, system, { last: null });
   assertEquals([device.alsaName, device.usb?.path], ["hw:2,0", "1-1.2"]);
+});
+
+/** A card with one microphone; with a socket it is on USB. */
+function cardOf(number: number, name: string, path: string | null, driver = "USB-Audio") {
+  const [id, device] = [`C${number}`, 0];
+  const usb = path === null ? null : { path, vendorProduct: "0d8c:0014", serial: null, bus: null };
+  return {
+    card: { number, id, driver, name, longName: name },
+    device: {
+      card: number,
+      device,
+      cardId: id,
+      name,
+      alsaName: `hw:CARD=${id},DEV=0`,
+      usb,
+      offers: null,
+    },
+  };
+}
+
+function systemWith(...all: ReturnType<typeof cardOf>[]): SoundSystem {
+  return { cards: all.map(({ card }) => card), devices: all.map(({ device }) => device) };
+}
+
+Deno.test("a name that is exactly that of one microphone selects it, also if another one contains it", () => {
+  const [long, exact] = [cardOf(0, "USB Mic Pro", "1-1.2"), cardOf(1, "USB Mic", "1-1.3")];
+  for (const system of [systemWith(long, exact), systemWith(exact, long)]) {
+    assertEquals(choose(system, "name:usb mic").device.name, "USB Mic");
+    assertEquals(choose(system, "name:pro").device.name, "USB Mic Pro");
+    assertStringIncludes(refusal(system, "name:USB"), "matches 2 microphones");
+  }
+});
+
+Deno.test("sound that programs play is not a microphone, whatever other cards there are", () => {
+  const [loop, line] = [
+    cardOf(0, "Loopback PCM", null, "Loopback"),
+    cardOf(1, "Line in", null, "HDA-Intel"),
+  ];
+  for (const system of [systemWith(loop, line), systemWith(line, loop)]) {
+    assertEquals(choose(system).device.name, "Line in");
+  }
+  assertStringIncludes(
+    refusal(systemWith(loop)),
+    'there is only "Loopback PCM" (card 0), which is not a microphone and is recorded only if ' +
+      "audio_device names it",
+  );
+  assertStringIncludes(refusal({ cards: [], devices: [] }), "there are no sound cards");
+  assertStringIncludes(
+    refusal({ cards: [line.card], devices: [] }),
+    'the only sound card can play, but not capture (card 1 "Line in")',
+  );
+});
+
+Deno.test("of microphones that are not on USB the one recorded last is kept, too", () => {
+  const system = systemWith(cardOf(0, "Front", null, "HDA"), cardOf(1, "Rear", null, "HDA"));
+  const { device, reason, isExpected } = choose(system, null, identityOf(system, 1));
+  assertEquals([device.name, isExpected], ["Rear", true]);
+  assertEquals(reason, 'microphone "Rear" (card 1): the one recorded last, not on USB');
+});
+
+Deno.test("the reason of a choice says what else could be recorded, and how", () => {
+  const [a, b] = [cardOf(0, "A", "1-1.2"), cardOf(1, "B", "1-1.3")];
+  assertEquals(
+    choose(systemWith(a)).reason,
+    'USB microphone "A" (card 0, usb:1-1.2): the only USB microphone',
+  );
+  assertEquals(
+    choose(systemWith(a, b)).reason,
+    'USB microphone "A" (card 0, usb:1-1.2): the lowest number of 2 USB microphones; to record ' +
+      'another one, "B" (card 1, usb:1-1.3), set audio_device to a line of "recorder-agent devices"',
+  );
+  const front = cardOf(0, "Front", null, "HDA");
+  assertEquals(
+    choose(systemWith(front)).reason,
+    'microphone "Front" (card 0): the only microphone, not on USB',
+  );
+  const away = { path: "1-1.4", vendorProduct: "1b3f:2008", serial: null, name: "Old" };
+  assertEquals(
+    choose(systemWith(a, b), null, away, identify(b.device)).reason,
+    'USB microphone "B" (card 1, usb:1-1.3): recorded since; the one recorded last, "Old" at ' +
+      "usb:1-1.4, is away",
+  );
+  const second = { ...a.device, device: 2 };
+  assertEquals(
+    describePresent({ cards: [a.card, b.card], devices: [second] }),
+    'there is "A" (card 0, device 2, usb:1-1.2); without capture: "B" (card 1)',
+  );
+  assertEquals(
+    describePresent(systemWith(a, b)),
+    'there is "A" (card 0, usb:1-1.2), "B" (card 1, usb:1-1.3)',
+  );
+});
+
+Deno.test("a microphone is the same in its socket, unless its name, model or serial number is another", () => {
+  const one = { path: "1-1.2", vendorProduct: "0d8c:0014", serial: "AB12", name: "A" };
+  const same: Partial<MicrophoneIdentity>[] = [{}, { serial: null }, { vendorProduct: null }];
+  for (const change of same) {
+    assertEquals(isSame(one, { ...one, ...change }), true, JSON.stringify(change));
+    assertEquals(isSame({ ...one, ...change }, one), true, JSON.stringify(change));
+  }
+  const others: Partial<MicrophoneIdentity>[] = [
+    ...[{ path: "1-1.3" }, { path: null }, { name: "B" }],
+    ...[{ serial: "AB34" }, { vendorProduct: "1b3f:2008" }],
+  ];
+  for (const change of others) {
+    assertEquals(isSame(one, { ...one, ...change }), false, JSON.stringify(change));
+  }
+  // Without a socket, what cannot be read does not count as the same.
+  const nowhere = { ...one, path: null };
+  assertEquals(isSame(nowhere, nowhere), true);
+  for (const change of [{ serial: null }, { vendorProduct: null }]) {
+    assertEquals(isSame(nowhere, { ...nowhere, ...change }), false, JSON.stringify(change));
+    assertEquals(isSame({ ...nowhere, ...change }, nowhere), false, JSON.stringify(change));
+  }
 });

@@ -199,7 +199,7 @@ function closing(tokens: readonly Token[], index: number): number {
   return tokens.length - 1;
 }
 
-/** Indexes of the tokens in imports, interfaces and type aliases, and in unions of values. */
+/** Indexes of the tokens in imports, interfaces and type aliases, and in types that are values. */
 function typeTokens(tokens: readonly Token[]): Set<number> {
   const within = new Set<number>();
   for (let index = 0; index < tokens.length; index++) {
@@ -219,14 +219,14 @@ function typeTokens(tokens: readonly Token[]): Set<number> {
     index = end;
   }
   for (let index = 0; index < tokens.length; index++) {
-    const end = endOfUnion(tokens, index);
+    const end = endOfType(tokens, index);
     for (; index < end; index++) within.add(index);
   }
   return within;
 }
 
-/** Where a union of values ends that begins at `index`, as in `readonly status: 400 | 413`; else `index`. */
-function endOfUnion(tokens: readonly Token[], index: number): number {
+/** Where a type of values ends that begins at `index`, as in `readonly status: 400 | 413`; else `index`. */
+function endOfType(tokens: readonly Token[], index: number): number {
   const isValue = (at: number) => {
     const { kind, text = "" } = tokens[at] ?? {};
     return kind === "number" || kind === "string" || /^(?:true|false|null|undefined)$/.test(text);
@@ -234,7 +234,18 @@ function endOfUnion(tokens: readonly Token[], index: number): number {
   if (![":", "as", "<"].includes(tokens[index - 1]?.text ?? "") || !isValue(index)) return index;
   let end = index + 1;
   while (tokens[end]?.text === "|" && isValue(end + 1)) end += 2;
-  return end > index + 1 ? end : index;
+  return end > index + 1 || isSingleType(tokens, index) ? end : index;
+}
+
+/** Whether this value alone is a type, as in `Promise<false>`, `readonly is?: true` or `): 1 {`. */
+function isSingleType(tokens: readonly Token[], index: number): boolean {
+  const [before, name, first] = [1, 2, 3].map((back) => tokens[index - back]);
+  if (before?.text === "as") return true;
+  if (before?.text === "<") return tokens[index + 1]?.text === ">";
+  // The colon of a condition has a space before it.
+  const isCondition = name === undefined || before?.at !== name.at + name.text.length;
+  if (isCondition) return false;
+  return [")", "?"].includes(name.text) || ["readonly", "const", "let"].includes(first?.text ?? "");
 }
 
 /** Statements that can be left out: calls, assignments, jumps. */

@@ -49,6 +49,15 @@ Deno.test("comments, text, types, imports and regular expressions have no faults
     "}",
     "function sizeOf(side: null | 1): true | 2 {}",
     "const five = side as 5 | 6;",
+    "const six = side as 6;",
+    "const done = Promise.withResolvers<true>();",
+    "async function never(of?: true): Promise<false> {}",
+    "function zero(): 0 {}",
+    "let one: 1;",
+    "class Bag {",
+    "  readonly size: 7;",
+    "  readonly #isOwn?: true;",
+    "}",
     "const text = `${1 + 2} < ${`3`}`;",
     "const pattern = /[/5] + 6/g;",
     "const other = 'a + 1';",
@@ -59,6 +68,11 @@ Deno.test("comments, text, types, imports and regular expressions have no faults
 
 Deno.test("a value of an object or of a condition is not a type", () => {
   assertEquals(faultsOf("const a = { b: 3, c: d ? e : 4 };\n"), ["3 → 4", "4 → 5"]);
+  assertEquals(faultsOf("const a = b ? c() : 3;\n"), ["3 → 4"]);
+  assertEquals(faultsOf("const a = b ? (c) : true;\n"), ["true → false"]);
+  assertEquals(faultsOf("let a: number = 3;\n"), ["3 → 4"]);
+  assertEquals(faultsOf("const a: 1 | 2 = 1;\n"), ["1 → 0"]);
+  assertEquals(faultsOf("const a: 1 = 1;\n"), ["1 → 0"]);
 });
 
 Deno.test("a fault changes its place in the file and nothing else, and tells its line", () => {

@@ -181,6 +181,32 @@ Deno.test("another chunk is tried after two refusals, or after eight failures of
   assertEquals(fail(blame, "a", 2, "refused"), ["wait", "probe"]);
 });
 
+// docs/explanation/delivery.md, "Who is to blame".
+Deno.test("the numbers are those of the documentation: two refusals, eight failures, a hundred chunks", () => {
+  assertEquals([PROBE_AFTER_REFUSALS, PROBE_AFTER, MAX_PASSED_OVER], [2, 8, 100]);
+});
+
+Deno.test("after a probe that failed, it takes as many failures until the next one", () => {
+  for (const failure of FAILURES) {
+    const blame = new Blame(INTERVAL_MS);
+    const tries = failure === "failed" ? PROBE_AFTER : PROBE_AFTER_REFUSALS;
+    for (let times = 0; times < 3; times++) {
+      const expected: Judgement[] = [...Array(tries - 1).fill("wait"), "probe"];
+      assertEquals(fail(blame, "a", tries, failure), expected, `${failure}, ${times}`);
+      assertEquals(fail(blame, "b", 1), ["wait"]);
+      assertEquals([blame.state, blame.suspect], ["holding", "a"]);
+    }
+  }
+});
+
+Deno.test("the attempts are counted of the chunk in doubt, and of no other", () => {
+  for (const state of STATES) {
+    const blame = inState(state);
+    const attempts = { working: 0, suspecting: 1, probing: 2, holding: 2, retrying: 2 }[state];
+    assertEquals(["a", "b", "c"].map((key) => blame.attemptsWith(key)), [attempts, 0, 0], state);
+  }
+});
+
 Deno.test("the count of failures starts over when another chunk becomes the oldest, or one is accepted", () => {
   const blame = new Blame(INTERVAL_MS);
   fail(blame, "b", PROBE_AFTER - 1);
@@ -213,6 +239,19 @@ Deno.test("a size limit is held against a chunk only if one that is at least as 
   }
 });
 
+Deno.test("the largest of the chunks that were accepted in its place counts, whichever came first", () => {
+  for (const sizes of [[10, 100, 20], [100, 10], [10, 100]]) {
+    const blame = new Blame(INTERVAL_MS);
+    fail(blame, "a", 2, "too large");
+    for (const size of sizes) blame.accepted(chunk("b", size), 0);
+    assertEquals(fail(blame, "a", 1, "too large"), ["reject"], sizes.join());
+  }
+  const blame = new Blame(INTERVAL_MS);
+  fail(blame, "a", 2, "too large");
+  for (const size of [10, 99, 20]) blame.accepted(chunk("b", size), 0);
+  assertEquals(fail(blame, "a", 1, "too large"), ["pass over"]);
+});
+
 Deno.test("chunks that are too large are tried again at once when one of their size is accepted", () => {
   const blame = new Blame(INTERVAL_MS);
   fail(blame, "a", 2, "too large");
@@ -222,6 +261,19 @@ Deno.test("chunks that are too large are tried again at once when one of their s
   assertEquals(blame.due(0), null);
   blame.accepted(chunk("d", 100), 0);
   assertEquals(blame.due(0), "a");
+});
+
+Deno.test("one of their size concerns chunks that are too large, also beside others that are passed over", () => {
+  const blame = new Blame(INTERVAL_MS);
+  passOver(blame, "x"); // by failures: no size
+  fail(blame, "a", 2, "too large");
+  blame.accepted(chunk("b", 10), 0);
+  assertEquals(fail(blame, "a", 1, "too large"), ["pass over"]);
+  assertEquals([...blame.passedOver], [["x", null], ["a", 100]]);
+  blame.accepted(chunk("c", 99), 0);
+  assertEquals(blame.due(0), null);
+  blame.accepted(chunk("d", 100), 0);
+  assertEquals(blame.due(0), "x", "the first of them");
 });
 
 Deno.test("each chunk but the suspect probes once, in order, before any of them does again", () => {
@@ -237,6 +289,32 @@ Deno.test("each chunk but the suspect probes once, in order, before any of them 
     blame.failed(chunk(probe), "failed", 0);
   }
   assertEquals(sent, "acdac");
+});
+
+Deno.test("the probes begin with the first chunk again when one is accepted, or the settings were wrong", () => {
+  const again: Event[] = [
+    (blame) => blame.accepted(chunk("d"), 0),
+    (blame) => blame.misconfigured(),
+    (blame) => blame.probesEnded(),
+  ];
+  for (const event of again) {
+    const blame = inState("probing");
+    fail(blame, "c", 1);
+    const others = () => ["b", "c", "d"].filter((key) => blame.mayProbe(chunk(key).name));
+    assertEquals(others(), ["d"]);
+    event(blame);
+    assertEquals(others(), ["b", "c", "d"]);
+  }
+});
+
+Deno.test("a chunk passed over that fails in place of the suspect says that the cause is not the suspect", () => {
+  const blame = new Blame(INTERVAL_MS);
+  passOver(blame, "x");
+  fail(blame, "a", PROBE_AFTER);
+  assertEquals([blame.state, blame.failed(chunk("x"), "failed", 0)], ["probing", "wait"]);
+  assertEquals([blame.state, blame.suspect, blame.due(0)], ["holding", "a", null]);
+  assertEquals([...blame.passedOver.keys()], ["x"]);
+  assertEquals(fail(blame, "a", PROBE_AFTER).indexOf("probe"), PROBE_AFTER - 1);
 });
 
 Deno.test("chunks passed over are tried in turn, one per interval, or later if the server asks for it", () => {
@@ -283,6 +361,7 @@ Deno.test("at most a hundred chunks are passed over: beyond that, the server is 
   blame.accepted(chunk("z"), 0);
   assertEquals(fail(blame, "y", 1), ["wait"]);
   assertEquals([blame.state, blame.passedOver.size], ["holding", MAX_PASSED_OVER]);
+  assertEquals(blame.attemptsWith("y"), PROBE_AFTER + 1);
 });
 
 /** Passes over a chunk, as happens when the server accepts another one instead. */

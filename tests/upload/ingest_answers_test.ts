@@ -1,6 +1,6 @@
 // The pure parts of the ingest client: the meaning of every answer, and the format of times.
 
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { formatTimestamp } from "../../src/upload/ingest_client.ts";
 import { judge, parseRetryAfter, type Verdict } from "../../src/upload/verdict.ts";
 
@@ -34,7 +34,29 @@ const answers: [what: string, status: number, body: string, expected: Verdict["k
   ...[408, 425, 429, 500, 501, 502, 503, 504, 507, 599].map((status) =>
     [`${status}`, status, OK, "retry"] as [string, number, string, "retry"]
   ),
-  ...[301, 302, 303, 304, 307, 308, 401, 403, 404, 402, 405, 407, 410, 411, 418, 426, 431, 451].map(
+  ...[
+    300,
+    301,
+    302,
+    303,
+    304,
+    307,
+    308,
+    399,
+    401,
+    403,
+    404,
+    402,
+    405,
+    407,
+    410,
+    411,
+    418,
+    426,
+    431,
+    451,
+    499,
+  ].map(
     (status) =>
       [`${status}`, status, OK, "misconfigured"] as [string, number, string, "misconfigured"],
   ),
@@ -63,6 +85,38 @@ Deno.test("a reason quotes the answer on one line, truncated", () => {
     `the server answered 400: { "error": "bad codec" }`,
   );
   assert(reasonOf(500, "x".repeat(60_000)).length < 300);
+});
+
+Deno.test("a reason quotes 200 characters of the answer at most", () => {
+  const quoted = "the server answered 500: ";
+  assertEquals(reasonOf(500, "x".repeat(200)), quoted + "x".repeat(200));
+  const reason = reasonOf(500, "x".repeat(201));
+  assertStringIncludes(reason, quoted + "x".repeat(199));
+  assert(reason.length <= quoted.length + 201, reason);
+});
+
+Deno.test("a reason says what to look at: the token, the URL, or what else may have answered", () => {
+  const reasons: [statuses: readonly number[], said: RegExp][] = [
+    [[401, 403], /: the token is not accepted$/],
+    [[300, 301, 308, 399], /the server redirects \(\d+\) to nowhere: .* set ingest_base_url/],
+    [[402, 404, 405, 410, 499], /: ingest_base_url is not an Ingest API$/],
+    [[200, 204, 299], /: not an answer of the Ingest API \(a captive portal\?\)$/],
+    [[400, 408, 413, 425, 429, 500, 503, 599], /^the server answered \d+: x$/],
+  ];
+  for (const [statuses, said] of reasons) {
+    for (const status of statuses) assertMatch(reasonOf(status, "x"), said);
+  }
+});
+
+Deno.test("429 is about the rate of the requests, 503 perhaps, and nothing else is", () => {
+  const rateOf = (status: number) => {
+    const verdict = judge(status, new Headers(), "");
+    return verdict.kind === "retry" ? verdict.isRate : null;
+  };
+  assertEquals([rateOf(429), rateOf(503)], ["surely", "perhaps"]);
+  for (const status of [200, 204, 408, 409, 425, 500, 502, 504, 599]) {
+    assertEquals(rateOf(status), undefined, `${status}`);
+  }
 });
 
 Deno.test("parseRetryAfter() reads seconds, and a date relative to the server's own clock", () => {
