@@ -233,12 +233,10 @@ function holesBetween(
       holes.push({ kind: "hole", why, cause, startUnixUs: at, samples: count });
     }
   };
-  if (lostSamples > 0 || isHidden) {
-    const isGone = startUnixUs - samplesToUs(gapSamples) <= waitingFromUs + ROUNDING_US;
-    const missing = isGone ? "gone" : "not_come";
-    const why = last.damage !== null && follows ? "damaged" : isUnsaid ? "unknown" : missing;
-    add(follows && last.damage === null ? "unknown" : why, null, lostSamples);
-  }
+  const isGone = startUnixUs - samplesToUs(gapSamples) <= waitingFromUs + ROUNDING_US;
+  const missing = isGone ? "gone" : "not_come";
+  const why = last.damage !== null && follows ? "damaged" : isUnsaid ? "unknown" : missing;
+  add(follows && last.damage === null ? "unknown" : why, null, lostSamples);
   if (isHidden) return holes;
   const cause = next.gapCause;
   add(cause === null ? "unknown" : "gap", cause, samples - lostSamples);
