@@ -28,6 +28,8 @@ const OPEN = [TRIAL, `${UPDATE_DIR}/rolling-back`];
 const TRIAL_MS = 20 * 60_000;
 /** An upgrade of the package that has stopped the judge starts it again within this time. */
 const UPGRADE_S = 600;
+/** A judge that is not there at first may have been stopped by an upgrade, or be missing for another reason. */
+const PERHAPS_UPGRADE_S = 120;
 
 /** The judge of later programs: script, unit, and its start at each boot. */
 export function judgeSteps(root: string): Step[] {
@@ -104,30 +106,31 @@ export async function awaitDecision(
     (await Promise.all(OPEN.map((path) => exists(contentsOf(root, path))))).includes(true);
   if (!await isOpen()) return;
   print(
-    "An earlier update is on trial. Waiting for its end, up to 15 minutes; nothing is changed …",
+    "An earlier update is on trial. Waiting for its end, up to 15 minutes, or longer during an upgrade of the " +
+      "package; nothing is changed …",
   );
   const isUp = async (unit: string) =>
     ["active", "activating"].includes(await deciding.stateOf(unit) ?? "");
-  const isJudged = async () => {
+  const isJudged = async (withinS: number) => {
     // Started here, the judge could restore files while the upgrade replaces them.
     const waits = async () => await isOpen() && await isUp(RECORDER) && !await isUp(SERVICE);
-    for (let s = 0; s < UPGRADE_S && await waits(); s++) await deciding.second();
+    for (let s = 0; s < withinS && await waits(); s++) await deciding.second();
     return await isUp(SERVICE);
   };
-  if (await isPackaged(root)) await isJudged();
+  if (await isPackaged(root)) await isJudged(PERHAPS_UPGRADE_S);
   let failure: string | null;
   do {
     if (!await isOpen()) return;
     // It is an error, too, if the program on trial fails and there is none before it.
     failure = await deciding.run([PROGRAMS.systemctl, "start", "--wait", SERVICE], TRIAL_MS)
       .then(() => null, messageOf);
-  } while (await isJudged());
+  } while (await isJudged(UPGRADE_S));
   if (!await isOpen()) return;
   throw new Error(
     `Cannot install as the earlier update must be decided first: ${
       failure ?? "the service is stopped"
     }. ` +
-      `Start it (sudo systemctl start recorder-agent) and try again; or accept that update as it is: ` +
+      `Start it (sudo systemctl start recorder-agent recorder-agent-update) and try again; or accept that update as it is: ` +
       `sudo rm ${TRIAL}`,
   );
 }

@@ -322,7 +322,7 @@ Deno.test("the name of one device cannot hide the microphone on another socket",
 /** A card with one microphone; with a socket it is on USB. */
 function cardOf(number: number, name: string, path: string | null, driver = "USB-Audio") {
   const [id, device] = [`C${number}`, 0];
-  const usb = path === null ? null : { path, vendorProduct: "0d8c:0014", serial: null, bus: null };
+  const usb = path === null ? null : { path, vendorProduct: "0d8c:0014", serial: null };
   return {
     card: { number, id, driver, name, longName: name },
     device: {
