@@ -61,6 +61,16 @@ const GROUPS: readonly Group[] = [
     ],
   },
   {
+    why: "without sound, nothing reads the other fields",
+    faults: [[
+      "src/chunk/chunk_file.ts",
+      "const NO_SOUND: WholePart = { samples: 0, sizeBytes: 0, lastPageOffset: 0 };",
+      "0",
+      "1",
+      3,
+    ]],
+  },
+  {
     why: "it is compared from the second page on, and the first page sets it",
     faults: [["src/chunk/chunk_file.ts", "#serial = 0;", "0", "1"]],
   },
