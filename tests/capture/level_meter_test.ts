@@ -116,6 +116,13 @@ Deno.test("LevelMeter measures without the mean: a constant with one bit of nois
   assertEquals([stuck?.peakDbfs, stuck?.rmsDbfs, stuck?.offset], [FLOOR_DBFS, FLOOR_DBFS, -1]);
 });
 
+Deno.test("LevelMeter measures a small sound on a large constant, positive or negative, from the first sample", () => {
+  for (const mean of [25_000, -25_000]) {
+    const levels = measure(samples(...Array(500).fill([mean + 1000, mean - 1000]).flat()), SECOND);
+    assertAlmostEquals(levels?.peakDbfs ?? 0, 20 * Math.log10(1000 / 32768), 0.01, `${mean}`);
+  }
+});
+
 Deno.test("LevelMeter counts the samples at full scale", () => {
   assertEquals(measure(samples(32767, 0, 0, -32768), SECOND)?.clippedShare, 0.5);
   assertEquals(measure(samples(32700, -32700), SECOND)?.clippedShare, 0);

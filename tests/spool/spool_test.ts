@@ -259,6 +259,20 @@ Deno.test("sealed rings for a chunk that has got its true time", async () => {
   assertEquals(rings, 1);
 });
 
+Deno.test("a chunk that is gone, or is none, is not renamed, and the tally stays", async () => {
+  await using temp = await TempSpool.open();
+  const name = chunkAt(NOON);
+  const fileName = await temp.store("outbox", name);
+  const next = { ...name, startUnixUs: name.startUnixUs + 1 };
+  putByHand(temp.dir, "outbox", ["notes.ogg"]);
+  assertEquals(await temp.spool.rename("outbox", "notes.ogg", next), true);
+  Deno.removeSync(join(temp.dir, "outbox", fileName));
+  assertEquals(await temp.spool.rename("outbox", fileName, next), true);
+  assertEquals(temp.files("outbox"), ["notes.ogg"]);
+  await temp.spool.recount("outbox");
+  assertEquals(temp.spool.tally.outbox.files, 0);
+});
+
 Deno.test("whatever may change the number of refused chunks is told, and nothing else", async () => {
   await using temp = await TempSpool.open();
   const { spool } = temp;

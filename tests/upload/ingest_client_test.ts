@@ -167,6 +167,20 @@ Deno.test("several chunks are sent in the order of the calls, even if the first 
   assertEquals(server.requests.slice(1).map(({ key }) => key), names.map(({ key }) => key));
 });
 
+Deno.test("the file is closed after every attempt: accepted, without a token, aborted before it began", async () => {
+  await using server = await IngestServer.start({ token: TOKEN });
+  let closed = 0;
+  const file = () => ({ ...inMemory(makeChunk()), close: () => void closed++ });
+  using client = makeClient(server.url);
+  assertEquals((await client.upload(makeName(), file(), never)).kind, "delivered");
+  assertEquals(closed, 1);
+  using unable = makeClient(server.url, { readToken: () => Promise.reject(new Error("none")) });
+  assertEquals((await unable.upload(makeName(), file(), never)).kind, "misconfigured");
+  assertEquals(closed, 2);
+  await assertRejects(() => client.upload(makeName(), file(), AbortSignal.abort()));
+  assertEquals(closed, 3);
+});
+
 // ---- connections
 
 for (const scheme of ["http", "https"] as const) {

@@ -59,6 +59,7 @@ Deno.test("after a lost answer the chunk is sent again under the same key, in th
     [first, first, first, second].map(String),
   );
   assertEquals([rig.server.duplicates, rig.server.chunks.length], [1, 2]);
+  assertEquals(Object.fromEntries(rig.status.counters.attempts), { retry: 2, delivered: 2 });
 });
 
 Deno.test("an older chunk that appears during an outage is sent before those that wait", async () => {
