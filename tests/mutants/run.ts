@@ -6,7 +6,8 @@
 //   deno task test:mutants --only spool/recovery.ts     all of one module, or folder
 //
 // `--jobs 4`: so many at a time. `--limit-s 120`: a fault that keeps a run of tests at work or asleep for longer
-// has been noticed; waiting for a processor does not count. On a machine that others load, tests with a time
+// has been noticed; waiting for a processor does not count. Faults that change nothing (equivalent.ts) are drawn
+// and left out. On a machine that others load, tests with a time
 // limit may fail without a fault: where a run took long, the tests that failed must fail twice. It ends with 1
 // if fewer than 95 % were noticed.
 
@@ -15,6 +16,7 @@ import { join } from "@std/path/join";
 import { seededRandom } from "../fixtures/random.ts";
 import { deal, unitTests } from "../unit.ts";
 import { limitActiveTime } from "./active_time.ts";
+import { withoutEffect } from "./equivalent.ts";
 import { findMutants, type Mutant } from "./mutants.ts";
 
 const ROOT = join(import.meta.dirname ?? ".", "../..");
@@ -126,15 +128,26 @@ function readOptions(): Options {
   };
 }
 
-function drawMutants({ seed, count, only }: Options): Mutant[] {
+/** What is planted, and how many of the drawn faults are not, because they change nothing. */
+function drawMutants({ seed, count, only }: Options): { mutants: Mutant[]; leftOut: number } {
   const random = seededRandom(seed);
-  return MODULES.flatMap((path) => [...filesBelow(path)])
+  const drawn = MODULES.flatMap((path) => [...filesBelow(path)])
     .filter((path) => only === null || path.includes(only))
-    .flatMap((path) => findMutants(path, Deno.readTextFileSync(join(ROOT, path))))
-    .map((mutant) => ({ mutant, order: random() }))
-    .sort((a, b) => a.order - b.order)
-    .slice(0, count)
-    .map(({ mutant }) => mutant);
+    .flatMap((path) => {
+      const source = Deno.readTextFileSync(join(ROOT, path));
+      const found = findMutants(path, source);
+      const idle = withoutEffect(path, source, found);
+      return found.map((mutant) => ({ mutant, isIdle: idle.has(mutant), order: random() }));
+    })
+    .sort((a, b) => a.order - b.order);
+  const mutants: Mutant[] = [];
+  let leftOut = 0;
+  for (const { mutant, isIdle } of drawn) {
+    if (mutants.length >= count) break;
+    if (isIdle) leftOut++;
+    else mutants.push(mutant);
+  }
+  return { mutants, leftOut };
 }
 
 /** How a run of tests ended. */
@@ -240,7 +253,7 @@ function exists(path: string): boolean {
 }
 
 const options = readOptions();
-const mutants = drawMutants(options);
+const { mutants, leftOut } = drawMutants(options);
 const survivors: Mutant[] = [];
 const noticedBy: Record<string, number> = {};
 let next = 0;
@@ -277,6 +290,7 @@ if (!await passWithoutFault()) {
   console.error("Cannot plant faults as the unit tests must pass without: run deno task test:unit");
   Deno.exitCode = 1;
 } else {
+  console.log(`${leftOut} that change nothing are left out`);
   await Promise.all(Array.from({ length: options.jobs }, () => work()));
   const noticed = mutants.length - survivors.length;
   const percent = mutants.length === 0 ? 100 : noticed / mutants.length * 100;

@@ -259,7 +259,7 @@ Deno.test("sealed rings for a chunk that has got its true time", async () => {
   assertEquals(rings, 1);
 });
 
-Deno.test("a chunk that is gone, or is none, is not renamed, and the tally stays", async () => {
+Deno.test("a file that is gone, or is not a chunk, is not renamed, and the tally stays", async () => {
   await using temp = await TempSpool.open();
   const name = chunkAt(NOON);
   const fileName = await temp.store("outbox", name);
