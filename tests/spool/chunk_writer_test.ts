@@ -236,6 +236,30 @@ Deno.test("no byte waits longer than the interval to be synced, and not every pa
   }
 });
 
+Deno.test("a sync is due 1.3 s before the interval ends, and not a millisecond earlier", async () => {
+  await using setup = await writerAtNoon(5000);
+  const { clock, writer } = setup;
+  let [appends, syncs] = [0, 0];
+  interceptParts(setup.temp, (part) => {
+    const { append, sync } = part;
+    part.append = (page) => append.call(part, page).finally(() => appends++);
+    part.sync = () => (syncs++, sync.call(part));
+  });
+  const [open] = chunkSteps(0, [bytes(0)]);
+  assert(open);
+  writer.push(open);
+  await until(() => appends === 1);
+  for (const [ms, due] of [[3699, 0], [1, 1]] as const) {
+    await clock.advance(ms);
+    const before = appends;
+    writer.push({ kind: "append", bytes: bytes(1) });
+    await until(() => appends > before);
+    await until(() => syncs >= due);
+    assertEquals(syncs, due, `${ms} ms`);
+  }
+  await writer.finish();
+});
+
 Deno.test("pages and the next chunk are written while the disk is slow to sync and to seal", async () => {
   await using setup = await writerAtNoon(1000);
   const { clock, writer, temp } = setup;
