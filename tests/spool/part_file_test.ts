@@ -29,15 +29,21 @@ function bytes(length: number, value: number): Uint8Array {
   return new Uint8Array(length).fill(value);
 }
 
+/** The next writes fail after three bytes. Returns the real one. */
+function failingAfterThree(file: Deno.FsFile, message: string): Deno.FsFile["write"] {
+  const write = file.write.bind(file);
+  file.write = async (data) => {
+    await write(data.subarray(0, 3));
+    throw new Error(message);
+  };
+  return write;
+}
+
 Deno.test("an append that fails half-way is written again, and no byte twice", async () => {
   await using temp = await TempSpool.open();
   const { path, file, part } = await openPart(temp);
   await part.append(bytes(10, 1));
-  const write = file.write.bind(file);
-  file.write = async (data) => {
-    await write(data.subarray(0, 3));
-    throw new Error("No space left on device (os error 28)");
-  };
+  const write = failingAfterThree(file, "No space left on device (os error 28)");
   await assertRejects(() => part.append(bytes(10, 2)), Error, "No space left");
   assertEquals(part.sizeBytes, 10);
   file.write = (data) => write(data.subarray(0, 4)); // short writes are continued
@@ -196,11 +202,7 @@ Deno.test("the start is replaced, again if that failed half-way, and what is app
   await using temp = await TempSpool.open();
   const { path, file, part } = await openPart(temp);
   await part.append(bytes(10, 1));
-  const write = file.write.bind(file);
-  file.write = async (data) => {
-    await write(data.subarray(0, 3));
-    throw new Error("Input/output error (os error 5)");
-  };
+  const write = failingAfterThree(file, "Input/output error (os error 5)");
   await assertRejects(() => part.replaceStart(bytes(6, 2)), Error, "Input/output");
   file.write = (data) => write(data.subarray(0, 4));
   await part.replaceStart(bytes(6, 2));
