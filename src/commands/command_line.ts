@@ -75,8 +75,9 @@ Exit codes:
   0  ended as requested (SIGTERM, SIGINT, end of the demo); check, conform: nothing failed; verify: the
      chunks are whole and every missing second has a declared cause
   1  the program cannot continue (the spool is in use or cannot be written, there is no microphone, a
-     chunk cannot be requeued, chunks cannot be joined, the demo failed); verify: not complete; check: something failed; install: it failed and its
-     changes were undone, or the service did not start
+     chunk cannot be requeued, chunks cannot be joined, the demo failed); verify: not complete;
+     check: something failed; install: it failed and its changes were undone, or the service did not
+     start
   2  the command line or the configuration is wrong: every problem is listed; or nothing is set up yet
 `;
 

@@ -173,9 +173,9 @@ function isVirtual({ card, usb }: CaptureDevice, cards: readonly SoundCard[]): b
   return ["Loopback", "Dummy", "UAC1_Gadget", "UAC2_Gadget"].includes(driver);
 }
 
+/** Of devices in ascending order, as SoundSystem has them. */
 function firstOfEachCard(devices: readonly CaptureDevice[]): CaptureDevice[] {
-  return devices.toSorted((a, b) => a.card - b.card || a.device - b.device)
-    .filter((device, i, all) => device.card !== all[i - 1]?.card);
+  return devices.filter(({ card }, i) => card !== devices[i - 1]?.card);
 }
 
 type Named = Exclude<AudioDevice, { kind: "pcm" } | { kind: "any" }>;

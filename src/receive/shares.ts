@@ -67,7 +67,7 @@ export function ownerOf(grant: Grant, named: string | undefined, peer: string): 
 /** What one client can have many addresses of: the first 64 bits in IPv6, a whole address in IPv4. */
 function networkOf(address: string): string {
   if (!address.includes(":") || address.includes(".")) return address;
-  const [before = "", after] = address.split("::", 2);
+  const [before = "", after] = address.split("::");
   const groups = before.split(":");
   const missing = after === undefined ? 0 : 8 - groups.length - after.split(":").length;
   return [...groups, ...Array(Math.max(0, missing)).fill("0"), ...(after ?? "").split(":")]

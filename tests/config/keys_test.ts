@@ -50,6 +50,24 @@ const RELEASED: Readonly<Record<string, string | null>> = {
   min_free_gb: "1",
   max_waiting_days: "max_spool_days",
   sync_interval_s: "5",
+  // Since 0.3.0.
+  allow_insecure_http: "false",
+  schedule: null,
+  audio_channel: "auto",
+  capture_volume: null,
+  capture_agc: null,
+  gain_db: "0",
+  highpass_hz: "0",
+  keep_delivered_days: "max_spool_days",
+  upload_max_kbps: null,
+  tls_ca_only: "false",
+  tls_client_cert_file: null,
+  tls_client_key_file: null,
+  otlp_endpoint: null,
+  otlp_headers: null,
+  otlp_interval_s: "60",
+  heartbeat_url: null,
+  heartbeat_interval_s: "60",
 };
 
 Deno.test("a released key keeps its name and its default", () => {

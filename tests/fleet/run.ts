@@ -1,5 +1,5 @@
 // deno-lint-ignore-file no-console -- a person runs this
-// A thousand tills at one real Prometheus with the rules of packaging/monitoring: five kinds of dead tills must raise
+// A thousand tills at one real Prometheus with the rules of packaging/monitoring: six kinds of dead tills must raise
 // their alerts, and no healthy one any; and every panel of the dashboards must have data. Each till is a target of its
 // own that answers with the metrics of the program, from one process. The times of the rules, of the dashboards and of
 // the chunks are divided by `--speed`, the values are not: the longest time of a rule, an hour, must be shorter than
@@ -38,6 +38,7 @@ const KINDS: readonly Kind[] = [
     alerts: ["TillLostSound", "TillWillLoseSound", "TillDoesNotDeliver"],
   },
   { fault: "refused", alerts: ["ServerRefusesChunks"] },
+  { fault: "bad_cable", alerts: ["TillMissesSound"] },
 ];
 /** The first tills are dead ones. */
 const kindOf = (at: number) => KINDS[Math.floor(at / OF_EACH)];

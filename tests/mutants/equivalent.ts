@@ -366,15 +366,6 @@ const GROUPS: readonly Group[] = [
     ]],
   },
   {
-    why: "only the first two parts are read",
-    faults: [[
-      "src/receive/shares.ts",
-      'const [before = "", after] = address.split("::", 2);',
-      "2",
-      "3",
-    ]],
-  },
-  {
     why: "an address without :: has eight groups, and the first four are read",
     faults: [[
       "src/receive/shares.ts",
@@ -406,25 +397,6 @@ const GROUPS: readonly Group[] = [
       "&&",
       2,
     ]],
-  },
-  {
-    why: "devices are ascending already (SoundSystem): neither order moves one before another",
-    faults: [
-      [
-        "src/microphone/microphone_choice.ts",
-        "return devices.toSorted((a, b) => a.card - b.card || a.device - b.device)",
-        "-",
-        "+",
-        1,
-      ],
-      [
-        "src/microphone/microphone_choice.ts",
-        "return devices.toSorted((a, b) => a.card - b.card || a.device - b.device)",
-        "-",
-        "+",
-        2,
-      ],
-    ],
   },
 ];
 
