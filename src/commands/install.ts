@@ -179,6 +179,8 @@ export async function fileSteps(
     encode(await readAsset("recorder-agent.service")),
   ];
   const steps = [
+    // What a power cut may have left of a copy: 100 MB.
+    removeStep(root, `${PROGRAM}.new`),
     ...own(
       fileStep(`Write ${USERS}`, root, USERS, () => encode(USERS_TEXT), { mode: 0o644 }),
       runStep(`Create the user ${USER} in the group audio`, [

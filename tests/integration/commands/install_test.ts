@@ -270,14 +270,23 @@ Deno.test("install asks again after an answer that is not valid, and says what w
   assertMatch(again[3] ?? "", /^ingest_token: the value \(not shown\) .*\ningest_token$/);
 });
 
+Deno.test("what a power cut has left of a copy of the program goes, also if another copy is not needed", async () => {
+  await using system = await makeRoot();
+  const copy = join(system.root, "usr/local/bin/recorder-agent.new");
+  assertEquals(await system.install(), 0, system.said());
+  await Deno.writeTextFile(copy, "#!/bin/sh\necho ver");
+  assertEquals(await system.install(), 0, system.said());
+  assertEquals(await Deno.stat(copy).catch(() => null), null);
+});
+
 Deno.test("a failed step undoes the earlier steps, in reverse order", async () => {
   await using system = await makeRoot();
   const before = [...snapshot(system.root).keys()].sort();
-  await Deno.mkdir(join(system.root, "usr/local/bin/recorder-agent.new/in"), { recursive: true });
+  await Deno.mkdir(join(system.root, "usr/local/bin/recorder-agent.old/in"), { recursive: true });
   assertEquals(await system.install(), 1);
   assertMatch(system.said(), /Cannot copy the program[^]*undone/);
   const left = [...snapshot(system.root).keys()].filter((path) => !before.includes(path));
-  assert(!left.some((path) => /config|token|service/.test(path)), left.join("\n"));
+  assert(!left.some((path) => /config|token|service|new/.test(path)), left.join("\n"));
 
   const done: string[] = [];
   const step = (name: string, fails = false): Step => ({
