@@ -126,7 +126,7 @@ export function fileStep(
 }
 
 /** The file behind a link is replaced, and a link to something else (/dev/null of a masked unit) is itself. */
-function fileTarget(root: string, path: string): string {
+export function fileTarget(root: string, path: string): string {
   const target = contentsOf(root, path);
   try {
     if (Deno.lstatSync(target).isFile) return target;

@@ -4,6 +4,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { dirname } from "node:path";
 import { join } from "@std/path/join";
+import { keepStep } from "../../src/commands/install_update.ts";
 import { makeRoot, SET } from "../fixtures/installed_system.ts";
 
 /** Notes which names were put into a folder that was not synced since then. */
@@ -32,6 +33,10 @@ function watchNames() {
     await original.link(from, to);
     put(to);
   };
+  Deno.writeFile = async (path, ...args) => {
+    await original.writeFile(path, ...args);
+    put(path);
+  };
   Deno.mkdir = async (path, options) => {
     await original.mkdir(path, options);
     put(path);
@@ -39,8 +44,8 @@ function watchNames() {
   return {
     pending,
     [Symbol.dispose]: () => {
-      const { open, rename, link, mkdir } = original;
-      Object.assign(Deno, { open, rename, link, mkdir });
+      const { open, rename, link, mkdir, writeFile } = original;
+      Object.assign(Deno, { open, rename, link, mkdir, writeFile });
       Deno.FsFile.prototype.sync = sync;
     },
   };
@@ -68,4 +73,14 @@ Deno.test("every name that install puts in place is durable before the file with
   assertEquals([...names.pending], []);
   const kept = join(system.root, "usr/local/bin/recorder-agent.old");
   assert((await Deno.stat(kept)).isFile, "an upgrade");
+});
+
+Deno.test("the way back of an update is durable before its trial is asked for", async () => {
+  await using system = await makeRoot();
+  using names = watchNames();
+  for (const path of ["/etc/passwd", "/etc/missing/spool.conf"]) {
+    await keepStep(system.root, path, new Uint8Array(), true).apply();
+    assert((await Deno.stat(join(system.root, `${path}.old`))).isFile);
+    assertEquals([...names.pending], []);
+  }
 });

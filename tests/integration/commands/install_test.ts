@@ -114,11 +114,11 @@ Deno.test("--purge removes the secrets first and the program last, and names the
   for (const key of named) await file(`/etc/recorder-agent/${key}`);
   const lines = named.map((key) => `${key}: /etc/recorder-agent/${key}\n`);
   await file("/etc/recorder-agent/config.yaml", lines.join(""));
-  for (
-    const path of ["/usr/local/bin/recorder-agent", "/etc/systemd/system/recorder-agent.service"]
-  ) {
-    await file(`${path}.new`);
-  }
+  const unit = "/etc/systemd/system/recorder-agent.service";
+  for (const path of ["/usr/local/bin/recorder-agent", unit]) await file(`${path}.new`);
+  // What an update has kept; the previous configuration may hold the token.
+  const updated = ["/etc/recorder-agent/config.yaml", unit, `${unit}.d/spool.conf`];
+  for (const path of updated) await file(`${path}.old`);
   await file("/etc/systemd/system/recorder-agent.service.d/override.conf");
   for (const sub of ["recording", "outbox", "uploaded", "rejected"]) {
     await file(`/var/lib/recorder-agent/spool/${sub}/a.ogg`);
@@ -151,6 +151,21 @@ Deno.test("--purge removes the secrets first and the program last, and names the
     "/var/lib/recorder-agent/spool",
     "/var/lib/recorder-agent/spool/mine.txt",
   ]);
+});
+
+Deno.test("uninstall removes a previous configuration beside the file that a link leads to", async () => {
+  for (const purge of [false, true]) {
+    await using system = await makeRoot();
+    assertEquals(await system.install(), 0, system.said());
+    const config = join(system.root, "etc/recorder-agent/config.yaml");
+    const data = join(system.root, "data");
+    await Deno.mkdir(data);
+    await Deno.rename(config, join(data, "till.yaml"));
+    await Deno.symlink("/data/till.yaml", config);
+    await Deno.writeTextFile(join(data, "till.yaml.old"), "ingest_token: secret\n");
+    assertEquals(await system.uninstall({ purge }), 0, system.said());
+    assertEquals([...Deno.readDirSync(data)].map(({ name }) => name), ["till.yaml"]);
+  }
 });
 
 Deno.test("a step that fails leaves the program, so that --purge can be repeated; no secret is left then", async () => {
