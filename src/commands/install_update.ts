@@ -111,9 +111,13 @@ export function keepStep(
 
 /** How `awaitDecision` reaches the system. */
 export interface Deciding {
-  readonly run: (command: readonly string[], limitMs: number) => Promise<void>;
+  readonly run: (command: readonly string[], limitMs?: number) => Promise<void>;
   readonly stateOf: (unit: string) => Promise<string | null>;
   readonly second: () => Promise<void>;
+}
+
+async function isUndecided(root: string): Promise<boolean> {
+  return (await Promise.all(OPEN.map((path) => exists(contentsOf(root, path))))).includes(true);
 }
 
 /**
@@ -127,8 +131,7 @@ export async function awaitDecision(
   print: (line: string) => void,
   deciding: Deciding = { run: runProgram, stateOf: serviceState, second: () => delay(1000) },
 ): Promise<void> {
-  const isOpen = async () =>
-    (await Promise.all(OPEN.map((path) => exists(contentsOf(root, path))))).includes(true);
+  const isOpen = () => isUndecided(root);
   if (!await isOpen()) return;
   print(
     "An earlier update is on trial. Waiting for its end, up to 15 minutes, or longer during an upgrade of the " +
@@ -169,16 +172,24 @@ export function requestStep(root: string): Step {
 
 /**
  * Restarts the service with the new program and waits for the decision, which takes half a minute at least.
- * @throws an error that says why the new program does not stay.
+ * @param run for tests. @throws an error that says why the new program does not stay, or that it is not decided.
  */
-export async function putOnTrial(): Promise<void> {
-  await removeIfThere(ROLLED_BACK);
-  await runProgram([PROGRAMS.systemctl, "daemon-reload"]);
+export async function putOnTrial(root: string, run: Deciding["run"] = runProgram): Promise<void> {
+  const rolledBack = contentsOf(root, ROLLED_BACK);
+  await removeIfThere(rolledBack);
+  await run([PROGRAMS.systemctl, "daemon-reload"]);
   // With --wait it is an error if the script ends with one.
-  await runProgram([PROGRAMS.systemctl, "start", "--wait", SERVICE], TRIAL_MS);
-  const rollback = await readRollback();
-  if (rollback === null) return;
+  await run([PROGRAMS.systemctl, "start", "--wait", SERVICE], TRIAL_MS);
+  const rollback = await readRollback(rolledBack);
+  if (rollback !== null) {
+    throw new Error(
+      `The update was rolled back as the new program must record: ${rollback.reason}; the previous one runs again. ` +
+        `The problem is reported until the next update`,
+    );
+  }
+  if (!await isUndecided(root)) return;
   throw new Error(
-    `The update was rolled back as the new program must record: ${rollback.reason}; the previous one runs again`,
+    "The update is not decided as its trial was interrupted: the service was stopped, or another update began. The " +
+      "trial continues when the service is started: sudo systemctl start recorder-agent",
   );
 }

@@ -5,7 +5,7 @@ import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { join } from "@std/path/join";
 import { fileSteps } from "../../src/commands/install.ts";
 import { makePlan } from "../../src/commands/install_plan.ts";
-import { awaitDecision } from "../../src/commands/install_update.ts";
+import { awaitDecision, putOnTrial } from "../../src/commands/install_update.ts";
 import { ENV, makeRoot, SET } from "../fixtures/installed_system.ts";
 
 /** A system with one of the files of an open update, or none. */
@@ -103,6 +103,35 @@ Deno.test("an upgrade that never ends, or that ends the trial, does not hold ins
     await update.decide();
     throw new Error("canceled");
   }, [["active", "inactive"]]);
+});
+
+Deno.test("install reports success only if the new program stays, not if its trial was interrupted or it was rolled back", async () => {
+  const decide = async (end: (dir: string) => Promise<void>) => {
+    await using system = await makeRoot();
+    const dir = join(system.root, "var/lib/recorder-agent-update");
+    await Deno.mkdir(dir, { recursive: true });
+    await Deno.writeTextFile(join(dir, "trial"), "to=2\n");
+    // Of an earlier update.
+    await Deno.writeTextFile(join(dir, "rolled-back"), "to=1\nreason=old\n");
+    const ran: string[] = [];
+    const result = await putOnTrial(system.root, async (command) => {
+      ran.push(command.slice(1).join(" "));
+      if (ran.length === 2) await end(dir);
+    }).then(() => "success", (error) => error.message);
+    assertEquals(ran, ["daemon-reload", STARTED]);
+    return result;
+  };
+  const accept = (dir: string) => Deno.remove(join(dir, "trial"));
+  assertEquals(await decide(accept), "success");
+  assertMatch(
+    await decide(() => Promise.resolve()),
+    /not decided.*systemctl start recorder-agent$/,
+  );
+  const rollBack = async (dir: string) => {
+    await accept(dir);
+    await Deno.writeTextFile(join(dir, "rolled-back"), "to=2\nreason=it ended 3 times\n");
+  };
+  assertMatch(await decide(rollBack), /rolled back .*: it ended 3 times; .*until the next update$/);
 });
 
 const DROP_IN = "etc/systemd/system/recorder-agent.service.d/spool.conf";
