@@ -178,7 +178,10 @@ export async function fileSteps(
     encode(plan.configText),
     encode(await readAsset("recorder-agent.service")),
   ];
+  const dropIn = dropInText(plan, facts);
   const steps = [
+    // What a power cut may have left of a copy: 100 MB.
+    removeStep(root, `${PROGRAM}.new`),
     ...own(
       fileStep(`Write ${USERS}`, root, USERS, () => encode(USERS_TEXT), { mode: 0o644 }),
       runStep(`Create the user ${USER} in the group audio`, [
@@ -190,6 +193,7 @@ export async function fileSteps(
     folderStep(root, CONFIG_DIR, { mode: 0o750, group: USER }),
     // Once the way back is there and before anything is replaced, the trial: a power cut may follow.
     keepStep(root, CONFIG, config, isUpdate),
+    keepStep(root, DROP_IN, dropIn === null ? null : encode(dropIn), isUpdate),
     ...own(
       keepStep(root, UNIT, unit, isUpdate),
       ...request,
@@ -218,22 +222,12 @@ export async function fileSteps(
     fileStep(`Write the unit to ${UNIT}`, root, UNIT, () => unit, { mode: 0o644 }),
     ...judgeSteps(root),
   ));
-  const allow = `Allow the service to write to ${spoolDir} (${DROP_IN})`;
-  const dropIn = (text: string) =>
-    fileStep(allow, root, DROP_IN, () => encode(`[Service]\n${text}`), { mode: 0o644 });
   if (!isSpoolOfUnit) {
-    steps.push(
-      folderStep(root, spoolDir, { mode: 0o700, owner: USER, group: USER }),
-      // Writable, but nothing in it can be started: NoExecPaths=/ does not reach it (see the unit).
-      dropIn(
-        ["ReadWritePaths", "NoExecPaths"].map((key) => `${key}=${quoteForUnit(spoolDir)}\n`).join(
-          "",
-        ),
-      ),
-    );
-  } else if (facts.hasDropIn) {
-    // Without the earlier folder, the service could not start once that is gone.
-    steps.push(dropIn(""));
+    steps.push(folderStep(root, spoolDir, { mode: 0o700, owner: USER, group: USER }));
+  }
+  if (dropIn !== null) {
+    const allow = `Allow the service to write to ${spoolDir} (${DROP_IN})`;
+    steps.push(fileStep(allow, root, DROP_IN, () => encode(dropIn), { mode: 0o644 }));
   }
   if (hasPackage && facts.hasCopy) steps.push(...takeOverSteps(root));
   if (hasPackage) steps.push(packagedJudgeStep(root));
@@ -243,6 +237,17 @@ export async function fileSteps(
   // A takeover has removed what was open for the copied program.
   if (hasPackage) steps.push(...request);
   return steps;
+}
+
+/**
+ * What the unit needs for this spool; null: nothing. A spool in its usual place takes the earlier folder away: the
+ * service could not start once that is gone.
+ */
+function dropInText({ spoolDir, isSpoolOfUnit }: Plan, { hasDropIn }: Facts): string | null {
+  if (isSpoolOfUnit) return hasDropIn ? "[Service]\n" : null;
+  // Writable, but nothing in it can be started: NoExecPaths=/ does not reach it (see the unit).
+  const lines = ["ReadWritePaths", "NoExecPaths"].map((key) => `${key}=${quoteForUnit(spoolDir)}`);
+  return ["[Service]", ...lines, ""].join("\n");
 }
 
 /** A path as a word in a unit: quoted, with its escapes and specifiers (systemd.syntax(7), systemd.unit(5)). */

@@ -38,7 +38,7 @@ export async function startService(
   const isUpdate = start === "on trial";
   print(`\n${STARTING[start]}`);
   try {
-    if (isUpdate) await putOnTrial();
+    if (isUpdate) await putOnTrial("/");
     else {
       await runProgram([PROGRAMS.systemctl, "daemon-reload"]);
       const verb = start === "again" ? "restart" : "start";
@@ -47,12 +47,11 @@ export async function startService(
   } catch (error) {
     print(`${messageOf(error)}\nThe last log lines of the service:`);
     for (const line of await lastLines(isUpdate ? 20 : 8)) print(`  ${line}`);
+    if (isUpdate) return 1;
     print(
-      isUpdate
-        ? `\nThe problem is reported until the next update.`
-        : `\nEverything is installed, but the service did not start. systemd tries again every few ` +
-          `seconds. Fix the reported error, for instance in ${CONFIG}, then run:\n` +
-          `  sudo systemctl restart ${SERVICE}`,
+      `\nEverything is installed, but the service did not start. systemd tries again every few ` +
+        `seconds. Fix the reported error, for instance in ${CONFIG}, then run:\n` +
+        `  sudo systemctl restart ${SERVICE}`,
     );
     return 1;
   }

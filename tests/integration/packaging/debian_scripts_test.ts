@@ -16,6 +16,8 @@ const JUDGE = "recorder-agent-update.service";
 
 interface System {
   readonly files: Readonly<Record<string, string>>;
+  /** Links to some of them. */
+  readonly links?: Readonly<Record<string, string>>;
   /** What systemd says of the service. */
   readonly state?: string;
   /** Units that somebody has disabled. */
@@ -30,13 +32,17 @@ interface System {
  */
 async function runScript(
   [name, ...args]: readonly [string, ...string[]],
-  { files, state = "inactive", disabled = [], decidesLate = false }: System,
+  { files, links = {}, state = "inactive", disabled = [], decidesLate = false }: System,
 ) {
   const root = await Deno.makeTempDir({ prefix: "maintainer-script-" });
   try {
     for (const [path, text] of Object.entries(files)) {
       await Deno.mkdir(join(root, path, ".."), { recursive: true });
       await Deno.writeTextFile(join(root, path), text);
+    }
+    for (const [path, to] of Object.entries(links)) {
+      await Deno.mkdir(join(root, path, ".."), { recursive: true });
+      await Deno.symlink(join(root, to), join(root, path));
     }
     const url = new URL(`../../../packaging/debian/${name}`, import.meta.url);
     const script = (await Deno.readTextFile(url)).replaceAll(
@@ -208,6 +214,23 @@ Deno.test("before a removal nothing of the package runs any more, a setup that w
   assert(services.length > 0);
   for (const name of [...services, JUDGE, "recorder-agent.service"]) {
     assert(calls.some((call) => call.startsWith("invoke stop ") && call.includes(name)), name);
+  }
+});
+
+Deno.test("what an update has kept goes with the next one and with a purge, also beside the file that a link leads to", async () => {
+  const dropIn = "etc/systemd/system/recorder-agent.service.d/spool.conf";
+  const [data, linked] = ["var/data/till.yaml", "var/data/spool.conf"];
+  const old = [`${CONFIG}.old`, `${dropIn}.old`, `${data}.old`, `${linked}.old`];
+  for (const script of [UPGRADE, ["postrm", "purge"]] as const) {
+    const plain = Object.fromEntries(
+      [CONFIG, dropIn, ...old.slice(0, 2)].map((path) => [path, ""]),
+    );
+    const { left } = await runScript(script, { files: { ...TWO, ...plain } });
+    assertEquals(left.filter((path) => old.includes(path)), [], script[0]);
+    const behind = Object.fromEntries([data, linked, ...old.slice(2)].map((path) => [path, ""]));
+    const links = { [CONFIG]: data, [dropIn]: linked };
+    const found = (await runScript(script, { files: { ...TWO, ...behind }, links })).left;
+    assertEquals(found.filter((path) => path.startsWith("var/")), [data, linked], script[0]);
   }
 });
 

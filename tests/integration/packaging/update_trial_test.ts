@@ -2,6 +2,7 @@
 // down here and sleep passes the time: nothing waits, and nothing outside a temporary folder is touched.
 
 import { assertEquals } from "@std/assert";
+import { dirname, relative } from "node:path";
 import { join } from "@std/path/join";
 import type { Problem } from "../../../src/status/history.ts";
 import type { HealthReport } from "../../../src/status/status.ts";
@@ -14,6 +15,7 @@ const FILES = {
   program: "usr/local/bin/recorder-agent",
   unit: "etc/systemd/system/recorder-agent.service",
   config: "etc/recorder-agent/config.yaml",
+  dropIn: "etc/systemd/system/recorder-agent.service.d/spool.conf",
 };
 
 /** What `systemctl show` says for some seconds. */
@@ -40,6 +42,10 @@ interface Trial {
   readonly life: readonly Phase[];
   /** The files that the update has kept; by default the program. */
   readonly kept?: readonly (keyof typeof FILES)[];
+  /** Files that there were not before the update. */
+  readonly added?: readonly (keyof typeof FILES)[];
+  /** Files that are links, absolute or relative, to others in another folder. */
+  readonly linked?: Partial<Record<keyof typeof FILES, "absolute" | "relative">>;
   /** The file that a power cut has left. */
   readonly left?: Readonly<Record<string, string>>;
   /** The power fails before this change of a file, counted from 1; at the next boot nothing is heard. */
@@ -49,8 +55,15 @@ interface Trial {
 }
 
 async function judge(
-  { life, kept = ["program"], left = { trial: "to=0.9.9\n" }, cutAt = 0, isDiskFull = false }:
-    Trial,
+  {
+    life,
+    kept = ["program"],
+    added = [],
+    linked = {},
+    left = { trial: "to=0.9.9\n" },
+    cutAt = 0,
+    isDiskFull = false,
+  }: Trial,
 ) {
   const root = await Deno.makeTempDir({ prefix: "update-trial-" });
   try {
@@ -58,8 +71,16 @@ async function judge(
       await Deno.mkdir(join(root, path, ".."), { recursive: true });
       await Deno.writeTextFile(join(root, path), `new ${name}`);
     }
-    for (const name of kept) {
-      await Deno.writeTextFile(join(root, `${FILES[name]}.old`), `old ${name}`);
+    for (const [name, kind] of Object.entries(linked)) {
+      const path = join(root, FILES[name as keyof typeof FILES]);
+      const data = join(root, "data", name);
+      await Deno.mkdir(join(root, "data"), { recursive: true });
+      await Deno.rename(path, data);
+      await Deno.symlink(kind === "absolute" ? data : relative(dirname(path), data), path);
+    }
+    for (const name of [...kept, ...added]) {
+      const path = await Deno.realPath(join(root, FILES[name]));
+      await Deno.writeTextFile(`${path}.old`, added.includes(name) ? "" : `old ${name}`);
     }
     await Deno.mkdir(join(root, DIR), { recursive: true });
     for (const [name, text] of Object.entries(left)) {
@@ -120,6 +141,14 @@ esac
       program: await read(FILES.program),
       unit: await read(FILES.unit),
       config: await read(FILES.config),
+      dropIn: await read(FILES.dropIn),
+      remains: (await Promise.all(Object.values(FILES).map((path) => read(`${path}.old`))))
+        .filter((text) => text !== null),
+      links: await Promise.all(
+        Object.keys(linked).map((name) =>
+          Deno.readLink(join(root, FILES[name as keyof typeof FILES])).then(() => name, () => null)
+        ),
+      ),
       note: await read(`${DIR}/rolled-back`),
       isOpen: await isOpen(),
       restarts: (await read("asked"))?.match(/^restart /gm)?.length ?? 0,
@@ -264,12 +293,31 @@ for (const [what, [old, life, reason]] of Object.entries(LIVES)) {
   });
 }
 
-Deno.test("program, unit and configuration come back, as far as the update has changed them", async () => {
+Deno.test("program, unit, configuration and drop-in come back, as far as the update has changed them", async () => {
   const life = [OLD(), STARTS, runs(1, "NOT recording")];
-  const { program, unit, config } = await judge({ life, kept: ["program", "unit", "config"] });
-  assertEquals([program, unit, config], ["old program", "old unit", "old config"]);
+  const all = ["program", "unit", "config", "dropIn"] as const;
+  const { program, unit, config, dropIn } = await judge({ life, kept: all });
+  assertEquals([program, unit, config, dropIn], all.map((name) => `old ${name}`));
   const some = await judge({ life, kept: ["program", "config"] });
   assertEquals([some.program, some.unit, some.config], ["old program", "new unit", "old config"]);
+  assertEquals(some.dropIn, "new dropIn");
+});
+
+Deno.test("what there was not before the update is gone after its rollback", async () => {
+  const life = [OLD(), STARTS, runs(1, "NOT recording")];
+  const { program, config, dropIn, remains } = await judge({ life, added: ["config", "dropIn"] });
+  assertEquals([program, config, dropIn, remains], ["old program", null, null, []]);
+});
+
+Deno.test("a configuration and a unit behind links come back behind them", async () => {
+  const life = [OLD(), STARTS, runs(1, "NOT recording")];
+  const linked = { config: "absolute", unit: "relative" } as const;
+  const { config, unit, links } = await judge({
+    life,
+    linked,
+    kept: ["program", "unit", "config"],
+  });
+  assertEquals([config, unit, links], ["old config", "old unit", ["config", "unit"]]);
 });
 
 Deno.test("a trial that a power cut has ended continues with what was known of the old one", async () => {
@@ -313,17 +361,19 @@ Deno.test("a way back that a power cut has ended is finished without another tri
 Deno.test("a power cut before any change of a file costs neither the way back nor its report", async () => {
   const life = [OLD(), STARTS, runs(1, "NOT recording")];
   const kept = ["program", "unit", "config"] as const;
+  const added = ["dropIn"] as const;
   let cuts = 1; // the first change comes before it is noted that the old one heard something
   for (let wasCut = true; wasCut;) {
-    const trial = await judge({ life, kept, cutAt: cuts + 1 });
-    const { program, unit, config, note, isOpen } = trial;
+    const trial = await judge({ life, kept, added, cutAt: cuts + 1 });
+    const { program, unit, config, dropIn, remains, note, isOpen } = trial;
     assertEquals([program, unit, config], ["old program", "old unit", "old config"], `cut ${cuts}`);
+    assertEquals([dropIn, remains], [null, []], `cut ${cuts}`);
     const reason = "it heard nothing for 120 s, and the previous one did";
     assertEquals([note, isOpen], [`to=0.9.9\nreason=${reason}\n`, false], `cut ${cuts}`);
     wasCut = trial.wasCut;
     if (wasCut) cuts++;
   }
-  assertEquals(cuts, 7);
+  assertEquals(cuts, 9);
 });
 
 Deno.test("a full disk costs neither the trial nor the way back", async () => {
