@@ -8,7 +8,8 @@ import { printable } from "../system/printable.ts";
 import { repeating } from "../system/held_lines.ts";
 import { within } from "../system/within.ts";
 import type { Logger } from "../system/log.ts";
-import { announcedSha256, readChunkForm, uuidOf } from "./chunk_form.ts";
+import { HEADER_READ_BYTES } from "../chunk/chunk_file.ts";
+import { announcedSha256, checkTags, readChunkForm, uuidOf } from "./chunk_form.ts";
 import type { HttpAnswer } from "../system/http_answer.ts";
 import type { Incoming } from "../system/http_connection.ts";
 import { boundaryOf, type FormEvent, FormFault, MultipartReader } from "./multipart_reader.ts";
@@ -141,6 +142,7 @@ export class ChunkIntake {
         const reason = `the token of one device_id delivers for at most ${MAX_PLACES} registers`;
         throw new Refusal(403, `${reason} until this server starts again`);
       }
+      checkTags(form.head, chunk);
       const key = keyOf(headers.get("idempotency-key"), digest);
       const isProvisional = headers.get("x-clock-synchronized")?.toLowerCase() === "false";
       const facts = { ...chunk, key, isProvisional };
@@ -193,7 +195,7 @@ class FormInput {
   file: IncomingFile | null = null;
   sizeBytes = 0;
   readonly #begin: (fields: ReadonlyMap<string, string>) => Promise<IncomingFile>;
-  readonly #first: number[] = [];
+  #first: Uint8Array = new Uint8Array(0);
   #isOver = false;
   #part = { name: "", isFile: false };
   #text: number[] = [];
@@ -203,8 +205,13 @@ class FormInput {
     this.#begin = begin;
   }
 
+  /** The first bytes of the file, as many as the header of a chunk may have. */
+  get head(): Uint8Array {
+    return this.#first.subarray(0, this.sizeBytes);
+  }
+
   get isOgg(): boolean {
-    return OGG.every((byte, index) => byte === this.#first[index]);
+    return OGG.every((byte, index) => byte === this.head[index]);
   }
 
   async take(event: FormEvent): Promise<void> {
@@ -221,6 +228,7 @@ class FormInput {
         this.#part = event;
         this.#text = [];
         if (!isChunkFile(event)) return;
+        this.#first = new Uint8Array(HEADER_READ_BYTES);
         this.file = await this.#begin(this.fields);
         if (this.#isOver) await this.file.discard(); // nobody waited any longer
         return;
@@ -249,7 +257,8 @@ class FormInput {
   }
 
   async #takeFile(bytes: Uint8Array): Promise<void> {
-    this.#first.push(...bytes.subarray(0, OGG.length - this.#first.length));
+    const room = Math.max(0, HEADER_READ_BYTES - this.sizeBytes);
+    if (room > 0) this.#first.set(bytes.subarray(0, room), this.sizeBytes);
     this.sizeBytes += bytes.length;
     this.hash.update(bytes);
     await this.file?.write(bytes);

@@ -102,6 +102,32 @@ Deno.test("a token of one device delivers only for that device; a token of pages
   assertEquals(rig.files().length, 1);
 });
 
+Deno.test("a file that says it is another till's is refused, with any form and token", async () => {
+  const entries = parseTokens(`mine ${ids.deviceId}\n`);
+  await using rig = await startReceiver({
+    tokens: { grantOf: (token) => findGrant(entries, token) },
+  });
+  const tags = { POINT_ID: ids.pointId, REGISTER_ID: ids.registerId, DEVICE_ID: ids.deviceId };
+  const upload = (changes: Record<string, string>) =>
+    rig.upload({ token: "mine", bytes: makeChunk({ ...tags, ...changes }) });
+  const other = "00000000-0000-4000-8000-000000000000";
+  const refused = {
+    POINT_ID: /the tag POINT_ID of chunk_file must be the field point_id: it is "0{8}-/,
+    REGISTER_ID: /the tag REGISTER_ID .* the field register_id/,
+    DEVICE_ID: /the tag DEVICE_ID .* the field device_id/,
+  };
+  for (const [tag, words] of Object.entries(refused)) {
+    for (const more of [{}, { A: "x".repeat(12_000) }]) {
+      const { status, body } = await upload({ ...more, [tag]: other });
+      assertEquals(status, 400);
+      assertMatch(body.error, words);
+    }
+  }
+  assertEquals(rig.files(), []);
+  assertEquals((await upload({})).status, 200);
+  assertEquals((await upload({ DEVICE_ID: ids.deviceId.toUpperCase() })).status, 200);
+});
+
 Deno.test("a till cannot fill the page with registers that do not exist", async () => {
   const entries = parseTokens(`mine ${ids.deviceId}\nall\n`);
   await using rig = await startReceiver({
