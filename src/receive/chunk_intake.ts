@@ -20,12 +20,13 @@ import {
   type Kept,
   type Store,
   StoreFailure,
+  transferMs,
 } from "./store.ts";
 import type { Grant } from "./token_file.ts";
 
 /** A text field may be this long. */
 const MAX_FIELD_BYTES = 1024;
-/** The store is not waited for any longer. */
+/** The store is not waited for any longer, beside what it takes of a large chunk (`transferMs`). */
 const STORE_MS = 60_000;
 /** While this many operations of the store hang, no others begin. */
 const MAX_HANGING = 16;
@@ -146,7 +147,10 @@ export class ChunkIntake {
       const key = keyOf(headers.get("idempotency-key"), digest);
       const isProvisional = headers.get("x-clock-synchronized")?.toLowerCase() === "false";
       const facts = { ...chunk, key, isProvisional };
-      const { outcome, place }: Kept = await this.#within(file.keep(facts, digest));
+      const { outcome, place }: Kept = await this.#within(
+        file.keep(facts, digest),
+        STORE_MS + transferMs(form.sizeBytes),
+      );
       if (outcome === "conflict") {
         throw new Refusal(422, "other bytes were accepted under this Idempotency-Key before");
       }
@@ -174,9 +178,9 @@ export class ChunkIntake {
   }
 
   /** @throws {StoreFailure} if the store takes too long. Its operation is counted until it ends. */
-  async #within<T>(work: Promise<T>): Promise<T> {
+  async #within<T>(work: Promise<T>, limitMs = STORE_MS): Promise<T> {
     const ended = await within(
-      STORE_MS,
+      limitMs,
       work.then((value) => ({ value })),
       this.#options.clock,
     );
@@ -184,7 +188,7 @@ export class ChunkIntake {
     this.#hanging++;
     const count = () => this.#hanging--;
     work.then(count, count);
-    throw new StoreStuck(`an operation took more than ${STORE_MS / 1000} s`);
+    throw new StoreStuck(`an operation took more than ${Math.round(limitMs / 1000)} s`);
   }
 }
 

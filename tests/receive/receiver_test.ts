@@ -303,6 +303,33 @@ function asFile(file: IncomingFile): IncomingFile {
   };
 }
 
+Deno.test("a store may take a second longer for each megabyte", async () => {
+  const clock = new SimulatedClock(Date.UTC(2026, 10, 23));
+  const [forever, begun] = [Promise.withResolvers<never>(), Promise.withResolvers<void>()];
+  await using rig = await startReceiver({
+    clock,
+    wrap: (store) => ({
+      begin: async (client) => ({
+        ...asFile(await store.begin(client)),
+        keep: () => {
+          begun.resolve();
+          return forever.promise;
+        },
+      }),
+    }),
+  });
+  const sound = crypto.getRandomValues(new Uint8Array(60_000));
+  const bytes = concatBytes([makeChunk(), ...Array.from({ length: 50 }, () => sound)]);
+  let isAnswered = false;
+  const answer = rig.upload({ bytes: new Uint8Array(bytes) }).finally(() => isAnswered = true);
+  await begun.promise;
+  await clock.advance(62_900);
+  assertEquals(isAnswered, false);
+  await clock.advance(200);
+  assertEquals((await answer).status, 503);
+  forever.reject(new StoreFailure("it has come back"));
+});
+
 Deno.test("an upload may come in chunks, ask first, share its connection, or be cut into single bytes", async () => {
   await using rig = await startReceiver();
   const part = (name: string, value: string, more = "") =>
