@@ -59,13 +59,14 @@ export class FolderOverview implements OverviewSource {
   async #look(): Promise<Overview> {
     const tills: Till[] = [];
     const seen: Known = new Map();
+    const rest = { unseen: 0, lookedUnixMs: this.#clock.unixMs() };
     for (const pointId of await uuidsIn(this.#dir)) {
       for (const registerId of await uuidsIn(join(this.#dir, pointId))) {
         const register = join(this.#dir, pointId, registerId);
         for (const deviceId of await uuidsIn(register)) {
           if (tills.length >= MAX_TILLS) {
             this.#known = seen;
-            return { tills, isCut: true };
+            return { tills, isCut: true, ...rest };
           }
           const found = await this.#latestDay(join(register, deviceId), seen);
           if (found !== null) tills.push({ pointId, registerId, deviceId, ...found });
@@ -73,7 +74,7 @@ export class FolderOverview implements OverviewSource {
       }
     }
     this.#known = seen;
-    return { tills, isCut: false };
+    return { tills, isCut: false, ...rest };
   }
 
   async #latestDay(

@@ -19,9 +19,13 @@ export interface Overview {
   readonly tills: readonly Till[];
   /** Whether there are more tills than were looked at. */
   readonly isCut: boolean;
+  /** Tills, or points and registers with tills, that could not be looked at yet, and are not in the list. */
+  readonly unseen: number;
+  /** When the store was looked at; of parts that were looked at earlier, the oldest. Unix milliseconds. */
+  readonly lookedUnixMs: number;
 }
 
 export interface OverviewSource {
-  /** What was found lately. @throws if the store cannot be listed. */
+  /** What was found lately. @throws if the store cannot be listed, and what was found before is old. */
   read(): Promise<Overview>;
 }

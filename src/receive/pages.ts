@@ -27,8 +27,15 @@ const STYLE = "body{font:15px/1.4 system-ui,sans-serif;margin:2em;color:#222;bac
   "th,td{border-color:#444}}";
 
 /** The page, HTML. @param nowUnixMs for the age of the last chunks. */
-export function renderTills({ tills, isCut }: Overview, nowUnixMs: number): string {
+export function renderTills(
+  { tills, isCut, unseen, lookedUnixMs }: Overview,
+  nowUnixMs: number,
+): string {
   const note = isCut ? markup`<p>Only the first ${tills.length} tills are shown.</p>` : "";
+  const missing = unseen === 0
+    ? ""
+    : markup`<p class="late">${unseen} tills or groups of tills could not be looked at yet.</p>`;
+  const late = nowUnixMs - lookedUnixMs > LATE_MS ? "late" : "";
   const table = tills.length === 0
     ? markup`<p>No chunk has been received yet.</p>`
     : markup`<table><thead><tr><th>point, register, device</th><th>last chunk ends</th>
@@ -37,8 +44,10 @@ export function renderTills({ tills, isCut }: Overview, nowUnixMs: number): stri
   return markup`<!doctype html><html lang="en"><meta charset="utf-8">
 <meta http-equiv="refresh" content="60">
 <meta name="viewport" content="width=device-width"><title>Received chunks</title>
-<style>${new Html(STYLE)}</style><h1>Received chunks</h1>${table}${note}
-<p><small>${new Date(nowUnixMs).toISOString().slice(0, 19)}Z</small></p></html>
+<style>${new Html(STYLE)}</style><h1>Received chunks</h1>${table}${note}${missing}
+<p class="${late}"><small>as the store was at ${
+    new Date(lookedUnixMs).toISOString().slice(0, 19)
+  }Z</small></p></html>
 `.text;
 }
 
@@ -90,7 +99,10 @@ function duration(us: number): string {
 }
 
 /** The metrics, in the text format of Prometheus. */
-export function formatReceiverMetrics({ tills }: Overview, counts: Counts): string {
+export function formatReceiverMetrics(
+  { tills, lookedUnixMs }: Overview,
+  counts: Counts,
+): string {
   const metrics = new Metrics("recorder_receiver_");
   const perTill = (value: (till: Till) => number) =>
     tills.map((till): Sample => [value(till), {
@@ -116,6 +128,11 @@ export function formatReceiverMetrics({ tills }: Overview, counts: Counts): stri
     counts.storedBytes,
   );
   metrics.gauge("connections", "Connections now.", counts.connections);
+  metrics.gauge(
+    "looked_seconds",
+    "When the store was looked at for the values of the tills, Unix seconds.",
+    lookedUnixMs / 1000,
+  );
   metrics.gauge(
     "last_chunk_end_seconds",
     "End of the latest chunk of a device, Unix seconds.",

@@ -5,6 +5,7 @@ import { join } from "@std/path/join";
 import { formatChunkName } from "../../src/chunk/chunk_name.ts";
 import { coverageOf, missingUs } from "../../src/receive/day_coverage.ts";
 import { FolderOverview, MAX_AGE_MS } from "../../src/receive/folder_overview.ts";
+import type { Overview, Till } from "../../src/receive/overview.ts";
 import { HoleCauses } from "../../src/receive/hole_causes.ts";
 import { renderTills } from "../../src/receive/pages.ts";
 import { findGrant, parseTokens } from "../../src/receive/token_file.ts";
@@ -13,6 +14,21 @@ import { Document } from "../fixtures/documents.ts";
 import { startReceiver, TOKEN } from "../fixtures/receive_rig.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
 import { SimulatedTill } from "../fixtures/simulated_till.ts";
+
+const LOOKED = Date.UTC(2026, 10, 23, 13);
+
+function overviewOf(tills: readonly Till[], changes: Partial<Overview> = {}): Overview {
+  return { tills, isCut: false, unseen: 0, lookedUnixMs: LOOKED, ...changes };
+}
+
+Deno.test("the page says how old it is, and what could not be looked at", () => {
+  const page = (minutes: number, changes: Partial<Overview> = {}) =>
+    renderTills(overviewOf([], changes), LOOKED + minutes * 60_000);
+  assertMatch(page(15), /<p class=""><small>as the store was at 2026-11-23T13:00:00Z/);
+  assertMatch(page(16), /<p class="late"><small>as the store was at 2026-11-23T13:00:00Z/);
+  assert(!page(0).includes("could not be looked at"));
+  assertMatch(page(0, { unseen: 3 }), /3 tills or groups of tills could not be looked at yet/);
+});
 
 Deno.test("a day is complete if each chunk begins where one ends; holes and overlaps are found in any order", () => {
   const span = (startUnixUs: number, durationUs: number) => ({ startUnixUs, durationUs });
@@ -52,6 +68,7 @@ Deno.test("the page has each till with its last chunk and what is missing; the m
   assertMatch(metrics, /^recorder_receiver_uploads_total\{status="401"\} 1$/m);
   assertMatch(metrics, /^recorder_receiver_chunks_stored_total 3$/m);
   assertMatch(metrics, /^recorder_receiver_day_missing_seconds\{.*device_id="9f.*"\} 60$/m);
+  assertMatch(metrics, /^recorder_receiver_looked_seconds 1795424410$/m);
   assertMatch(metrics, /^recorder_receiver_last_chunk_end_seconds\{.*\} 1795421040\.25$/m);
   const listed = new Document("docs/reference/receive.md").text.matchAll(
     /`(recorder_receiver_\w+)/g,
@@ -101,7 +118,7 @@ Deno.test("the longest holes of a day have their causes, as far as the chunks ar
   assertEquals(causes, [[5, ["will not come"]], [30, ["microphone_missing"]], [5, [
     "not received yet",
   ]]]);
-  const text = renderTills({ tills, isCut: false }, Date.UTC(2026, 10, 23, 13));
+  const text = renderTills(overviewOf(tills), Date.UTC(2026, 10, 23, 13));
   assertMatch(text, /\(0:00:30\.\d+\) microphone_missing<br>/);
   await Deno.remove(dir, { recursive: true });
 });
@@ -129,7 +146,7 @@ Deno.test("a cause that is hostile text is shown as text, and files that say not
   const explained = await causes.explain(coverage, files);
   assertEquals(explained.holes.map(({ why }) => why), [[tag], []]);
   const till = { ...ids, day: "2026-11-23", coverage: explained };
-  const text = renderTills({ tills: [till], isCut: false }, Date.UTC(2026, 10, 23, 13));
+  const text = renderTills(overviewOf([till]), Date.UTC(2026, 10, 23, 13));
   assert(!text.includes("<script"));
   assert(text.includes("&lt;script&gt;alert"));
 });

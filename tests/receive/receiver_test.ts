@@ -213,7 +213,7 @@ Deno.test("a reader that takes no page has a few at a time, and tills deliver me
     assertMatch(refused, /^HTTP\/1.1 429 [^]*retry-after: 5\r\n/);
   }, { minTimeout: 5, maxAttempts: 10, multiplier: 1 });
   assertEquals((await rig.upload()).status, 200);
-  overview.resolve({ tills: [], isCut: false });
+  overview.resolve({ tills: [], isCut: false, unseen: 0, lookedUnixMs: 0 });
   for (const reader of readers) assertMatch(await readAll(reader), /^HTTP\/1.1 200 /);
   assertMatch(await readAll(await get("/", "connection: close\r\n")), /^HTTP\/1.1 200 /);
 });
