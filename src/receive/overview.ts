@@ -1,18 +1,15 @@
 // What a receiver shows of its store: which tills there are, and how complete the latest day of each is.
 // Types only; folder_overview.ts and s3_overview.ts find it out.
 
-import type { Coverage } from "./day_coverage.ts";
+import type { LatestDay } from "./day_coverage.ts";
 
 /** More are not looked at. */
 export const MAX_TILLS = 2000;
 
-export interface Till {
+export interface Till extends LatestDay {
   readonly pointId: string;
   readonly registerId: string;
   readonly deviceId: string;
-  /** The latest day with chunks, UTC: YYYY-MM-DD. */
-  readonly day: string;
-  readonly coverage: Coverage;
 }
 
 export interface Overview {

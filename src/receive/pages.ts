@@ -2,7 +2,7 @@
 
 import { Html, markup } from "../system/html.ts";
 import { formatMetrics, Metrics, type Sample } from "../system/prometheus.ts";
-import { type Coverage, missingUs } from "./day_coverage.ts";
+import { type Coverage, missingHoles, missingUs } from "./day_coverage.ts";
 import { longestHoles } from "./hole_causes.ts";
 import type { Overview, Till } from "./overview.ts";
 
@@ -51,13 +51,16 @@ export function renderTills(
 `.text;
 }
 
-function renderTill({ pointId, registerId, deviceId, day, coverage }: Till, nowMs: number): Html {
+function renderTill(till: Till, nowMs: number): Html {
+  const { pointId, registerId, deviceId, day, coverage, hasFuture } = till;
   const { fromUnixUs, toUnixUs, presentUs, chunks } = coverage;
   const [from, to] = [clockTime(fromUnixUs), clockTime(toUnixUs)];
   const ageMs = nowMs - toUnixUs / 1000;
   const late = ageMs > LATE_MS ? "n late" : "n";
   return markup`<tr><td><small>${pointId}<br>${registerId}</small><br>${deviceId}</td>
-<td class="${late}">${to}<br><small>${age(ageMs)}</small></td>
+<td class="${late}">${to}<br><small>${age(ageMs)}</small>${
+    hasFuture ? markup`<br><small class="late">others are in the future</small>` : ""
+  }</td>
 <td class="n">${day}<br><small>${from} – ${to}</small></td>
 <td class="n">${duration(presentUs)}<br><small>${chunks} chunks</small></td>
 <td class="n">${renderHoles(coverage)}</td></tr>
@@ -67,6 +70,10 @@ function renderTill({ pointId, registerId, deviceId, day, coverage }: Till, nowM
 function renderHoles(coverage: Coverage): Html {
   const { holes } = coverage;
   if (holes.length === 0) return markup`nothing`;
+  const missing = missingHoles(coverage);
+  const sum = missing.length === 0
+    ? "nothing"
+    : `${duration(missingUs(coverage))} in ${missing.length}`;
   const longest = longestHoles(coverage);
   const lines = longest.map(({ fromUnixUs, toUnixUs, why = [] }) => {
     const [from, to] = [clockTime(fromUnixUs), clockTime(toUnixUs)];
@@ -74,9 +81,7 @@ function renderHoles(coverage: Coverage): Html {
     return markup`${from} – ${to} (${duration(toUnixUs - fromUnixUs)})${words}<br>`;
   });
   const more = holes.length - longest.length;
-  return markup`${duration(missingUs(coverage))} in ${holes.length}<br><small>${lines}${
-    more > 0 ? `and ${more} shorter` : ""
-  }</small>`;
+  return markup`${sum}<br><small>${lines}${more > 0 ? `and ${more} shorter` : ""}</small>`;
 }
 
 function clockTime(unixUs: number): string {
@@ -145,13 +150,18 @@ export function formatReceiverMetrics(
   );
   metrics.gauge(
     "day_missing_seconds",
-    "Sound missing between chunks of that day.",
+    "Sound missing between chunks of that day, without pauses and time outside the schedule.",
     perTill(({ coverage }) => missingUs(coverage) / 1e6),
   );
   metrics.gauge(
     "day_holes",
-    "Holes between chunks of that day.",
-    perTill(({ coverage }) => coverage.holes.length),
+    "Holes between chunks of that day in which sound is missing.",
+    perTill(({ coverage }) => missingHoles(coverage).length),
+  );
+  metrics.gauge(
+    "future_chunks",
+    "1 if a device has chunks in the future, which the other values leave out; otherwise 0.",
+    perTill(({ hasFuture }) => hasFuture ? 1 : 0),
   );
   return formatMetrics(metrics.families);
 }

@@ -7,7 +7,7 @@
 import { parseChunkName } from "../chunk/chunk_name.ts";
 import type { Clock } from "../system/clock.ts";
 import { uuidOf } from "./chunk_form.ts";
-import { coverageOf } from "./day_coverage.ts";
+import { coverageOf, latestDayOf } from "./day_coverage.ts";
 import { type DayFile, HEAD_BYTES, HoleCauses } from "./hole_causes.ts";
 import { MAX_TILLS, type Overview, type OverviewSource, type Till } from "./overview.ts";
 import type { S3Client } from "./s3_client.ts";
@@ -203,23 +203,25 @@ export class S3Overview implements OverviewSource {
   }
 
   async #till(device: string): Promise<Till | null> {
+    const { client, clock } = this.#options;
     const days = (await this.#below(device)).map(lastOf)
-      .filter((day) => /^\d{4}-\d\d-\d\d$/.test(day)).sort();
+      .filter((day) => /^\d{4}-\d\d-\d\d$/.test(day));
     const [pointId = "", registerId = "", deviceId = ""] = device.split("/").slice(-4);
-    for (let day = days.pop(); day !== undefined; day = days.pop()) {
+    const latest = await latestDayOf(days, clock.unixMs(), async (day, isWanted) => {
       const files: DayFile[] = [];
-      for await (const page of this.#options.client.list(`${device}${day}/`, "/")) {
+      let hasOthers = false;
+      for await (const page of client.list(`${device}${day}/`, "/")) {
         for (const path of page.names) {
           const name = parseChunkName(lastOf(path));
-          if (name !== null) files.push({ name, path });
+          if (name === null) continue;
+          if (isWanted(name)) files.push({ name, path });
+          else hasOthers = true;
         }
       }
-      const found = coverageOf(files.map(({ name }) => name));
-      if (found === null) continue;
-      const coverage = await this.#causes.explain(found, files);
-      return { pointId, registerId, deviceId, day, coverage };
-    }
-    return null;
+      const coverage = coverageOf(files.map(({ name }) => name));
+      return { coverage: coverage && await this.#causes.explain(coverage, files), hasOthers };
+    });
+    return latest && { pointId, registerId, deviceId, ...latest };
   }
 
   /** The prefixes one level below this one, each with a slash at its end. */

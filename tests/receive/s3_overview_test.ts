@@ -101,8 +101,11 @@ function threeTills(double: S3Double) {
   });
   const devices = [ids.deviceId, ids.registerId, ids.pointId].sort()
     .map((device) => `${ids.pointId}/${ids.registerId}/${device}/`);
-  const add = (device: number, index: number) =>
-    double.objects.set(`${devices[device]}2026-11-23/${formatChunkName(makeName(index))}`, NOTHING);
+  const add = (device: number, index: number) => {
+    const name = makeName(index);
+    const day = new Date(name.startUnixUs / 1000).toISOString().slice(0, 10);
+    double.objects.set(`${devices[device]}${day}/${formatChunkName(name)}`, NOTHING);
+  };
   for (const device of [0, 1, 2]) add(device, 0);
   return {
     ...{ add, clock, client, devices, errors },
@@ -161,6 +164,17 @@ Deno.test("a till that cannot be listed stays as it was, with its time; one that
   assertEquals(third.tills.map(({ coverage }) => coverage.chunks), [2, 2, 2]);
   assertEquals([third.unseen, third.lookedUnixMs], [0, LOOKED + 2 * MAX_S3_AGE_MS]);
   assertEquals(tills.errors.length, 2);
+});
+
+Deno.test("a chunk with a time in the future does not make its day the latest one", async () => {
+  await using double = new S3Double();
+  const tills = threeTills(double);
+  using _ = tills.client;
+  tills.add(0, 400 * 1440);
+  tills.add(1, 14 * 60);
+  const found = (await tills.read()).tills
+    .map(({ day, coverage, hasFuture }) => [day, coverage.chunks, hasFuture]);
+  assertEquals(found, [["2026-11-23", 1, true], ["2026-11-23", 1, true], ["2026-11-23", 1, false]]);
 });
 
 Deno.test("a look waits for its turns while uploads have all of them", async () => {
