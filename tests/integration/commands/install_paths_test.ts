@@ -8,7 +8,7 @@ import {
 } from "@std/assert";
 import { dirname } from "node:path";
 import { join } from "@std/path/join";
-import { quoteForUnit } from "../../../src/commands/install.ts";
+import { quoteForUnit } from "../../../src/commands/install_drop_in.ts";
 import { contentsOf, pathIn, under } from "../../../src/commands/install_root.ts";
 import { folderStep, removeStep } from "../../../src/commands/install_steps.ts";
 import { removeIfThere } from "../../../src/system/disk.ts";
