@@ -215,31 +215,32 @@ function holesBetween(
     : toSamples(follows && gapUs !== null && last.damage === null ? gapUs : betweenUs);
   const isUnsaid = next.previousChunkId === null || (isKnown(next.previousChunkId) && !follows);
   if (isUnsaid && !isSameStream && betweenUs < JOIN_US) samples = 0;
-  // A chunk is missing, but the clock was set back by more than it was long: nobody knows its length.
-  const isHidden = samples === 0 && !isUnsaid && !follows && !isSameStream && last.chunkId !== null;
+  // The one that it names is not here.
+  const lacksOne = !isUnsaid && !follows && !isSameStream && last.chunkId !== null;
   // The till cannot tell how long nothing was recorded: one of the two chunks had no right time.
   const isOfUnknownLength = samples === 0 && follows && gapUs === null && next.gapCause !== null;
   if (isOfUnknownLength) {
     return [{ kind: "hole", why: "gap", cause: next.gapCause, startUnixUs: endUs, samples }];
   }
-  if (samples === 0 && !isHidden) return [];
+  if (samples === 0 && !lacksOne) return [];
   const gapSamples = Math.min(samples, toSamples(gapUs ?? (follows ? betweenUs : 0)));
   // Rounded to a millisecond: what is left is not another hole.
   const lostSamples = samples - gapSamples <= OPUS_RATE / 500 ? 0 : samples - gapSamples;
+  // The clock was set back by as much as the missing chunk was long, or more: nobody knows its length.
+  const isHidden = lacksOne && lostSamples === 0;
   const holes: Hole[] = [];
   const add = (why: HoleKind, cause: string | null, count: number) => {
     const at = endUs + samplesToUs(holes.reduce((sum, hole) => sum + hole.samples, 0));
-    if (count > 0 || isHidden) {
-      holes.push({ kind: "hole", why, cause, startUnixUs: at, samples: count });
-    }
+    holes.push({ kind: "hole", why, cause, startUnixUs: at, samples: count });
   };
   const isGone = startUnixUs - samplesToUs(gapSamples) <= waitingFromUs + ROUNDING_US;
   const missing = isGone ? "gone" : "not_come";
   const why = last.damage !== null && follows ? "damaged" : isUnsaid ? "unknown" : missing;
-  add(follows && last.damage === null ? "unknown" : why, null, lostSamples);
-  if (isHidden) return holes;
+  if (lostSamples > 0 || isHidden) {
+    add(follows && last.damage === null ? "unknown" : why, null, lostSamples);
+  }
   const cause = next.gapCause;
-  add(cause === null ? "unknown" : "gap", cause, samples - lostSamples);
+  if (samples > lostSamples) add(cause === null ? "unknown" : "gap", cause, samples - lostSamples);
   return holes;
 }
 

@@ -434,13 +434,13 @@ export const problems = {
     message:
       `Settings are still on the card (${path}): not accepted, or the card cannot be written`,
     fix:
-      "Check why (journalctl --unit recorder-agent-setup), then correct or delete it: it may hold the token",
+      "Check why (sudo journalctl --unit recorder-agent-setup), then correct or delete it: it may hold the token",
   })),
 
   /** `version` is that of the program that did not stay, or empty. `reason` follows "as". */
   updateRolledBack: define("update_rolled_back", (version: string, reason: string) => ({
     message: `The update${version === "" ? "" : ` to ${version}`} was rolled back as ${reason}`,
-    fix: "Find out why (journalctl --unit recorder-agent), then update again",
+    fix: "Find out why (sudo journalctl --unit recorder-agent), then update again",
   })),
 };
 

@@ -140,11 +140,30 @@ Deno.test("what is missing between two streams is divided into lost chunks and t
       ["not_come", null, 0, 3],
       ["gap", "usb", 3, 5000],
     ]],
-    ["2 ms are rounding", next(5002, { previousChunkId: "b" }), [["gap", "usb", 0, 5002]]],
-    ["the gap cannot be longer than all", next(4000, { previousChunkId: "b" }), [
-      ["gap", "usb", 0, 4000],
+    [
+      "2 ms are rounding: b is as long as the clock was set back",
+      next(5002, {
+        previousChunkId: "b",
+      }),
+      [
+        ["not_come", null, 0, 0],
+        ["gap", "usb", 0, 5002],
+      ],
+    ],
+    ["2 ms are rounding where a is before it", next(5002, { previousChunkId: "a" }), [
+      ["gap", "usb", 0, 5000],
     ]],
-    ["no cause is declared", next(5000, { previousChunkId: "b", gapCause: null }), [
+    [
+      "the gap cannot be longer than all, and b is missing, too",
+      next(4000, {
+        previousChunkId: "b",
+      }),
+      [
+        ["not_come", null, 0, 0],
+        ["gap", "usb", 0, 4000],
+      ],
+    ],
+    ["no cause is declared", next(5000, { previousChunkId: "a", gapCause: null }), [
       ["unknown", null, 0, 5000],
     ]],
     ["no gap is declared", next(5000, { previousChunkId: "b", gapBeforeMs: null }), [

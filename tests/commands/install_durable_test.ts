@@ -75,7 +75,7 @@ Deno.test("every name that install puts in place is durable before the file with
   assert((await Deno.stat(kept)).isFile, "an upgrade");
 });
 
-Deno.test("the way back of an update is durable before its trial is asked for", async () => {
+Deno.test("the way back of an update is durable before its trial is requested", async () => {
   await using system = await makeRoot();
   using names = watchNames();
   for (const path of ["/etc/passwd", "/etc/missing/spool.conf"]) {

@@ -194,6 +194,18 @@ Deno.test("what is installed again after it was removed is started; an upgrade s
   assertEquals(first.calls.slice(-2), ["helper enable recorder-agent.service", started]);
 });
 
+Deno.test("a purge leaves the recordings, and no token beside them", async () => {
+  const state = "var/lib/recorder-agent";
+  const chunk = `${state}/spool/outbox/a.ogg`;
+  const files = {
+    [chunk]: "",
+    [`${state}/last_good_config.json`]: "a-token",
+    "etc/recorder-agent/token": "a-token",
+    [CONFIG]: "",
+  };
+  assertEquals((await runScript(["postrm", "purge"], { files })).left, [chunk]);
+});
+
 Deno.test("a purge removes the links of LEDs, and leaves what an operator has put beside them", async () => {
   const wants = "etc/systemd/system/recorder-agent.service.wants";
   const own = `${wants}/till-display.service`;
