@@ -1,5 +1,6 @@
 // One `install` or `uninstall` at a time: two would replace the drafts of each other, and the undo of one would take
-// away what the other has written. The lock is that of a folder, so that it leaves nothing behind.
+// away what the other has written. The lock is that of a folder, so that it leaves nothing behind. The judge of an
+// update (packaging/update/update-trial) waits for it, too.
 
 import { takeLock } from "../system/disk.ts";
 
@@ -17,6 +18,6 @@ export async function lockSystem(
   folder.close();
   throw new Error(
     `Cannot ${command} as another install or uninstall must end first: it is running, or waits for answers on its ` +
-      `terminal or for the end of a trial`,
+      `terminal`,
   );
 }
