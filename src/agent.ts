@@ -206,7 +206,10 @@ async function runWorkers(parts: Workers, stop: AbortSignal): Promise<void> {
 
   const others = new TaskGroup();
   others.start("garbage", (signal) => collectGarbage(clock, signal));
-  const onTrusted = () => parts.pausing.clockTrusted();
+  const onTrusted = () => {
+    parts.pausing.clockTrusted();
+    parts.recorder.clockTrusted();
+  };
   others.start("clock", (signal) => followClock({ ...parts, onTrusted }, signal));
   others.start("janitor", (signal) => janitor.run(signal));
   others.start("uploader", (signal) => delivery.run(signal));

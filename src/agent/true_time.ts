@@ -10,6 +10,7 @@ import type { Status } from "../status/status.ts";
 import type { Clock } from "../system/clock.ts";
 import type { Boot, ClockSync } from "../system/clock_sync.ts";
 import type { Logger } from "../system/log.ts";
+import { wallTime } from "../system/wall_time.ts";
 
 /** Chunks of another process ring no bell: they get their true time after a day at the latest. */
 const RETIMING_INTERVAL_MS = 86_400_000;
@@ -21,6 +22,8 @@ export interface TrueTimeDeps {
   readonly spool: Spool;
   readonly status: Status;
   readonly boot: Boot;
+  /** IANA name of the zone in which times are told. */
+  readonly timeZone: string;
   /** Called when the clock is synchronized. */
   readonly onTrusted: () => void;
 }
@@ -29,7 +32,8 @@ export interface TrueTimeDeps {
 export async function followClock(deps: TrueTimeDeps, signal: AbortSignal): Promise<void> {
   const { clock, clockSync, log, spool, status, boot } = deps;
   const problem = new ProblemReport({ clock, status, log: log.getChild("clock") });
-  await clockSync.run(signal, () => problem.set(problems.clockNotSynchronized()));
+  const says = () => wallTime(clock.unixMs(), deps.timeZone, "minute");
+  await clockSync.run(signal, () => problem.set(problems.clockNotSynchronized(says())));
   if (clockSync.isTrusted) {
     problem.clear();
     deps.onTrusted();

@@ -3,6 +3,7 @@
 
 import type { ChunkName, PartName } from "../chunk/chunk_name.ts";
 import type { ChunkTimes } from "../chunk/chunk_times.ts";
+import type { Gap } from "../status/ledger.ts";
 import type { Boot } from "../system/clock_sync.ts";
 import type { Before } from "./before_start.ts";
 
@@ -83,9 +84,10 @@ export class ChunkChain {
     return Math.max(0, startMs + this.#boot.zeroMs - (startBootUs + last.durationUs) / 1000);
   }
 
-  /** A part of the gap before the next chunk has a cause of its own. */
-  missed(cause: string, ms: number): void {
-    this.#partsMs.set(cause, (this.#partsMs.get(cause) ?? 0) + ms);
+  /** Sound is missing for a cause of its own; if that was before the next chunk, it is a part of the gap there. */
+  missed(cause: string, { startMs, endMs }: Gap): void {
+    if (endMs <= (this.#last?.endMs ?? -Infinity)) return;
+    this.#partsMs.set(cause, (this.#partsMs.get(cause) ?? 0) + endMs - startMs);
   }
 
   /**
@@ -96,6 +98,7 @@ export class ChunkChain {
   causeBefore(cause: string, startMs: number, gapMs: number | null): string {
     let longest = this.#causeOfEnds(cause, startMs, gapMs);
     let most = (gapMs ?? Infinity) - this.#partsMs.values().reduce((sum, ms) => sum + ms, 0);
+    if (longest === "outside_schedule") most = 0; // a night hides nothing
     for (const [part, ms] of this.#partsMs) if (ms > most) [longest, most] = [part, ms];
     return longest;
   }
