@@ -7,6 +7,9 @@ import type { Gap } from "../status/ledger.ts";
 import type { Boot } from "../system/clock_sync.ts";
 import type { Before } from "./before_start.ts";
 
+/** If a chunk of an earlier run ends so much after the next one begins, the clock was set back. */
+const SET_BACK_MS = 3000;
+
 /** The end of the last chunk, on the clocks that are comparable with those of the next one. */
 interface Link {
   readonly key: string;
@@ -69,14 +72,16 @@ export class ChunkChain {
 
   /**
    * Milliseconds between the end of the last chunk and the start of the next; null if that is not known,
-   * because one of them has only a provisional time, and they are of two boots.
+   * because one of them has only a provisional time, and they are of two boots, or because the clock was set back
+   * in between.
    */
   gapBefore({ startMs, startUnixUs, provisional }: Start): number | null {
     const last = this.#last;
     if (last === null) return null;
     if (last.endMs !== null) return Math.max(0, startMs - last.endMs);
     if (last.provisional === undefined) {
-      return provisional ? null : Math.max(0, startUnixUs - last.endUnixUs) / 1000;
+      const gapMs = (startUnixUs - last.endUnixUs) / 1000;
+      return provisional || gapMs < -SET_BACK_MS ? null : Math.max(0, gapMs);
     }
     // In one boot the monotonic clock tells, even if the other one has become right meanwhile.
     const { bootId, startBootUs } = last.provisional;

@@ -332,6 +332,7 @@ export class Spool {
         Deno.renameSync(from, to);
         folder.left(fileName, oldName, size);
         folder.came(newName, name, size);
+        this.#latest.renamed(name);
         return true;
       });
       if (!isFree) return false;

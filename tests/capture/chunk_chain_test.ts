@@ -33,6 +33,9 @@ Deno.test("the first chunk of a run follows the last one of the run before, with
   assertEquals(chain.previousKey, name.key);
   const start = { startMs: 5, startUnixUs: NOON_US + 63.2e6, provisional: undefined };
   assertEquals(chain.gapBefore(start), 3200);
+  assertEquals(chain.gapBefore({ ...start, startUnixUs: NOON_US + 59e6 }), 0, "jitter");
+  const past = chain.gapBefore({ ...start, startUnixUs: NOON_US - 60e6 });
+  assertEquals(past, null, "the clock was set back: nobody knows");
   assertEquals(chain.causeBefore("starting", 5, 3200), "program_killed");
   chain.closed(KEYS[0] ?? "", times(0), undefined);
   assertEquals(chain.causeBefore("late", 65_000, 5000), "late");
