@@ -35,6 +35,11 @@ export class LatestChunk {
     this.listed(name);
   }
 
+  /** Whether there are provisional names of this boot. */
+  has(bootId: string): boolean {
+    return this.#ofBoot.has(bootId);
+  }
+
   /** The chunk that was recorded last as far as names tell; null if there is none. */
   find(bootId: string): ChunkName | null {
     return this.#ofBoot.get(bootId) ?? this.#admitted ?? this.#latestStart();
