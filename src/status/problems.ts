@@ -392,8 +392,10 @@ export const problems = {
     fix: "Check who owns the files in spool_dir, and whether its disk is read-only (mount)",
   })),
 
-  clockNotSynchronized: define("clock_not_synchronized", () => ({
-    message: "The system clock is not synchronized: chunks wait for their true time",
+  /** `said` is the local time that the clock showed at the start. */
+  clockNotSynchronized: define("clock_not_synchronized", (said: string) => ({
+    message: `The system clock is not synchronized (at the start it said ${said}): ` +
+      "the schedule follows it, and chunks wait for their true time",
     fix: "Turn NTP on (sudo timedatectl set-ntp true), and let UDP port 123 through the firewall",
   })),
 

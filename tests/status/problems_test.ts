@@ -62,7 +62,7 @@ function everyWording(): Diagnosis[] {
     diskFull: problems.diskFull(),
     diskFailing: problems.diskFailing(error),
     janitorFailed: problems.janitorFailed("a.ogg: Permission denied"),
-    clockNotSynchronized: problems.clockNotSynchronized(),
+    clockNotSynchronized: problems.clockNotSynchronized("2026-11-29 22:10"),
     healthPortUnavailable: problems.healthPortUnavailable(8042, error),
     metricsPushFailing: problems.metricsPushFailing("the receiver answered 401"),
     configNotApplied: problems.configNotApplied(
