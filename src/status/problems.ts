@@ -370,6 +370,13 @@ export const problems = {
     fix: "Check the disk of spool_dir for errors (sudo dmesg) and for read-only mode (mount)",
   })),
 
+  /** The server has these chunks. */
+  chunksUnfiled: define("spool_failed", (count: number, error: unknown) => ({
+    message: `${chunks(count)} cannot be moved after delivery: ${messageOf(error)}`,
+    fix: "Check the disk of spool_dir for errors (sudo dmesg) and for read-only mode (mount); " +
+      "after a restart they are sent once more, and the server knows them",
+  })),
+
   diskLow: define("disk_low", (freeMb: number) => ({
     message: `${freeMb} MB are free on the disk of spool_dir, and no delivered chunk is left to ` +
       "delete",
