@@ -236,6 +236,11 @@ export class Recorder {
     }
   }
 
+  /** The system clock has become right. */
+  clockTrusted(): void {
+    this.#account.clockTrusted();
+  }
+
   /** A pause was begun or ended by a command. */
   pauseChanged(): void {
     this.#pauseChanged.ring();

@@ -370,6 +370,13 @@ export const problems = {
     fix: "Check the disk of spool_dir for errors (sudo dmesg) and for read-only mode (mount)",
   })),
 
+  /** The server has these chunks. */
+  chunksUnfiled: define("spool_failed", (count: number, error: unknown) => ({
+    message: `${chunks(count)} cannot be moved after delivery: ${messageOf(error)}`,
+    fix: "Check the disk of spool_dir for errors (sudo dmesg) and for read-only mode (mount); " +
+      "after a restart they are sent once more, and the server knows them",
+  })),
+
   diskLow: define("disk_low", (freeMb: number) => ({
     message: `${freeMb} MB are free on the disk of spool_dir, and no delivered chunk is left to ` +
       "delete",
@@ -392,8 +399,10 @@ export const problems = {
     fix: "Check who owns the files in spool_dir, and whether its disk is read-only (mount)",
   })),
 
-  clockNotSynchronized: define("clock_not_synchronized", () => ({
-    message: "The system clock is not synchronized: chunks wait for their true time",
+  /** `said` is the local time that the clock showed at the start. */
+  clockNotSynchronized: define("clock_not_synchronized", (said: string) => ({
+    message: `The system clock is not synchronized (at the start it said ${said}): ` +
+      "the schedule follows it, and chunks wait for their true time",
     fix: "Turn NTP on (sudo timedatectl set-ntp true), and let UDP port 123 through the firewall",
   })),
 

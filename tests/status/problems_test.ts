@@ -58,11 +58,12 @@ function everyWording(): Diagnosis[] {
     chunksPassedOver: problems.chunksPassedOver(2, "0b8f4a4e-5d0e-4c43-9d43-3b8f27a4a001"),
     chunksRejected: problems.chunksRejected(1, "/spool/rejected/"),
     spoolFailed: problems.spoolFailed(error),
+    chunksUnfiled: problems.chunksUnfiled(2, error),
     diskLow: problems.diskLow(12),
     diskFull: problems.diskFull(),
     diskFailing: problems.diskFailing(error),
     janitorFailed: problems.janitorFailed("a.ogg: Permission denied"),
-    clockNotSynchronized: problems.clockNotSynchronized(),
+    clockNotSynchronized: problems.clockNotSynchronized("2026-11-29 22:10"),
     healthPortUnavailable: problems.healthPortUnavailable(8042, error),
     metricsPushFailing: problems.metricsPushFailing("the receiver answered 401"),
     configNotApplied: problems.configNotApplied(
