@@ -111,6 +111,8 @@ export class Oracle {
   readonly #inFlight = new Set<string>();
   /** Those of them that were accepted: moved to uploaded/ at the latest when the program is idle. */
   readonly #landed = new Set<string>();
+  /** Keys of chunks that the server has accepted in this run: they are never sent again in it. */
+  readonly #acceptedInRun = new Set<string>();
   /** Requests that started while an older one was in flight. */
   #begunBehind = 0;
   /** Keys of the chunks in rejected/ that were there before. */
@@ -139,8 +141,9 @@ export class Oracle {
       if (call === "read" && path.startsWith(join(disk.dir, "outbox"))) this.#sends(path);
     };
     disk.onRemoved = (path, content) => this.#removed(path, content);
-    disk.onFault = (path) => {
-      this.packets.diskFailed();
+    disk.onFault = (path, call, isDamaged) => {
+      // What cannot be renamed, deleted or read is there all the same.
+      if (!isDamaged || call === "sync") this.packets.diskFailed();
       if (path.endsWith(REASON)) this.#unwritable.add(keyOfReason(path));
       const fileName = path.slice(path.lastIndexOf("/") + 1);
       const key = parseChunkName(fileName)?.key;
@@ -221,6 +224,7 @@ export class Oracle {
     this.#sealedLast = null;
     this.#inFlight.clear();
     this.#landed.clear();
+    this.#acceptedInRun.clear();
     this.#failures = new Map();
     this.#untold = this.#disk.injected["EIO look"] ?? 0;
     this.packets.started();
@@ -242,6 +246,7 @@ export class Oracle {
   answered(key: string, sizeBytes: number, verdict: string, status: number | null): void {
     if (verdict !== "delivered") return this.#failed(key, sizeBytes, status);
     this.#landed.add(key);
+    this.#acceptedInRun.add(key);
     for (const [other, failures] of this.#failures) {
       if (other === key) continue;
       failures.acceptedBytes = Math.max(failures.acceptedBytes, sizeBytes);
@@ -504,9 +509,14 @@ export class Oracle {
     if (this.#inFlight.has(parseChunkName(fileName)?.key ?? "")) return;
     const waiting = this.#list("outbox");
     if (!waiting.includes(fileName)) return; // it was renamed to its true time at this moment
+    this.#must(
+      !this.#acceptedInRun.has(parseChunkName(fileName)?.key ?? ""),
+      () => `${fileName} was accepted in this run, and is sent again`,
+    );
     const older = waiting.filter((name) => this.#waiting.has(name)).map(parseChunkName)
       .filter((name) => name !== null)
-      .filter((name) => formatChunkName(name) < fileName);
+      .filter((name) => formatChunkName(name) < fileName)
+      .filter(({ key }) => !this.#acceptedInRun.has(key) || this.#inFlight.has(key));
     const ahead = older.filter(({ key }) => this.#inFlight.has(key));
     this.#must(
       ahead.length < this.#concurrency,
