@@ -3,14 +3,16 @@ import { join } from "@std/path/join";
 import { runVerify } from "../../src/commands/verify.ts";
 import { readChunkHeader, withTags } from "../../src/chunk/chunk_file.ts";
 import { formatChunkName } from "../../src/chunk/chunk_name.ts";
-import { TEST_COMMENT } from "../../src/chunk/chunk_tags.ts";
+import { type ChunkPlace, formatChunkTags, TEST_COMMENT } from "../../src/chunk/chunk_tags.ts";
 import { silentChunk } from "../../src/commands/probe_chunk.ts";
 import { S3Client } from "../../src/receive/s3_client.ts";
 import { parseS3Access } from "../../src/receive/s3_settings.ts";
 import { S3Store } from "../../src/receive/s3_store.ts";
 import { systemClock } from "../../src/system/clock.ts";
-import { startReceiver } from "../fixtures/receive_rig.ts";
+import { ids } from "../fixtures/chunks.ts";
+import { startReceiver, type Upload } from "../fixtures/receive_rig.ts";
 import { BUCKET, S3Double } from "../fixtures/s3_double.ts";
+import { makeSecondChunk } from "../fixtures/second_chunk.ts";
 import { SimulatedTill } from "../fixtures/simulated_till.ts";
 
 /** What `verify --json` says of a folder. */
@@ -233,15 +235,78 @@ const PLANTED: Record<string, {
   },
 };
 
+/** What a folder or a bucket of `receive` holds after these uploads, in a folder. */
+async function received(
+  kind: "folder" | "bucket",
+  uploads: readonly Upload[],
+  use: (folder: string, files: readonly string[]) => Promise<void>,
+): Promise<void> {
+  await using double = new S3Double();
+  using client = new S3Client({
+    ...{ bucket: BUCKET, access: () => parseS3Access(double.credentials) },
+    ...{ caCerts: [], clock: systemClock },
+  });
+  const bucket = new S3Store({ client, prefix: "", memoryBytes: 1e7, onReady: () => {} });
+  await using rig = await startReceiver(kind === "bucket" ? { wrap: () => bucket } : {});
+  for (const upload of uploads) assertEquals((await rig.upload(upload)).status, 200);
+  // A copy of the bucket, as any S3 client makes it.
+  for (const [name, { bytes }] of kind === "bucket" ? double.objects : []) {
+    await Deno.mkdir(join(rig.dir, name, ".."), { recursive: true });
+    await Deno.writeFile(join(rig.dir, name), bytes);
+  }
+  await use(rig.dir, rig.files());
+}
+
 for (const kind of ["folder", "bucket"] as const) {
+  Deno.test(`a chunk that came with the time of a wrong clock stands where the chain says: a ${kind} of receive`, async () => {
+    const NOON = Date.UTC(2026, 10, 23, 12);
+    const chunk = (nth: number, startMs: number, place: Partial<ChunkPlace> = {}): Upload => {
+      const key = `00000000-0000-4000-8000-00000000000${nth}`;
+      const isClockSynchronized = place.isClockSynchronized ?? true;
+      const tags = formatChunkTags({
+        chunkId: key,
+        streamId: "first",
+        streamSample: 0,
+        startUnixUs: startMs * 1000,
+        isClockSynchronized,
+        previousChunkId: null,
+        gapBeforeMs: null,
+        gapCause: null,
+        waitingFromUs: null,
+        ...place,
+      });
+      return {
+        name: { startUnixUs: startMs * 1000, durationUs: 1_000_000, key },
+        bytes: new Uint8Array(makeSecondChunk({ DEVICE_ID: ids.deviceId, ...tags })),
+        headers: isClockSynchronized ? {} : { "x-clock-synchronized": "false" },
+      };
+    };
+    const first = chunk(1, NOON);
+    // After a power cut, the clock said a time that was over; later in the stream it became right.
+    const unsure = {
+      streamId: "second",
+      isClockSynchronized: false,
+      previousChunkId: first.name?.key ?? "",
+      gapCause: "machine_restarted",
+    };
+    const next = { streamId: "second", streamSample: 48_000 };
+    for (const clockMs of [Date.UTC(2026, 0, 1), NOON - 3_600_000]) {
+      await received(kind, [first, chunk(2, clockMs, unsure)], async (folder) => {
+        const { code, missing, from } = await verdict(folder);
+        assertEquals([code, missing], [0, [[0, "gap", "machine_restarted"]]]);
+        assertEquals(from, "2026-11-23T12:00:00.000000Z");
+      });
+      const sure = chunk(3, NOON + 7_200_000, next);
+      await received(kind, [first, chunk(2, clockMs, unsure), sure], async (folder) => {
+        const { code, missing, to } = await verdict(folder);
+        assertEquals([code, missing], [0, [[7198, "gap", "machine_restarted"]]]);
+        assertEquals(to, "2026-11-23T14:00:01.000000Z");
+      });
+    }
+  });
+
   Deno.test(`each fault that is planted among received chunks is named: a ${kind} of receive`, async () => {
-    await using double = new S3Double();
-    using client = new S3Client({
-      ...{ bucket: BUCKET, access: () => parseS3Access(double.credentials) },
-      ...{ caCerts: [], clock: systemClock },
-    });
-    const bucket = new S3Store({ client, prefix: "", memoryBytes: 1e7, onReady: () => {} });
-    await using rig = await startReceiver(kind === "bucket" ? { wrap: () => bucket } : {});
+    const uploads: Upload[] = [];
     const names = Object.keys(PLANTED);
     const deviceOf = (index: number) => `aaaaaaaa-0000-4000-8000-00000000000${index}`;
     const toFlip: string[] = [];
@@ -253,35 +318,31 @@ for (const kind of ["folder", "bucket"] as const) {
       for (const [at, { name, bytes }] of till.chunks.entries()) {
         if (lost.includes(at)) continue;
         const fields = { device_id: deviceOf(index) };
-        const { status } = await rig.upload({ name, bytes: new Uint8Array(bytes), fields });
-        assertEquals(status, 200);
+        uploads.push({ name, bytes: new Uint8Array(bytes), fields });
         if (at === flipped) toFlip.push(formatChunkName(name));
       }
     }
-    // A copy of the bucket, as any S3 client makes it.
-    for (const [name, { bytes }] of kind === "bucket" ? double.objects : []) {
-      await Deno.mkdir(join(rig.dir, name, ".."), { recursive: true });
-      await Deno.writeFile(join(rig.dir, name), bytes);
-    }
-    const damaged = rig.files().filter((path) => toFlip.some((name) => path.endsWith(name)));
-    for (const path of damaged) await flipBit(join(rig.dir, path));
-    const { code, devices, files } = await verdict(rig.dir);
-    assertEquals([code, files], [1, []]);
-    for (const [index, name] of names.entries()) {
-      const device = devices.find((one: { device_id: string }) =>
-        one.device_id === deviceOf(index)
-      );
-      const found = device.missing.map((
-        { seconds, why, cause }: { seconds: number; why: string; cause: string | null },
-      ) => [why, cause, seconds]);
-      const planted = PLANTED[name]?.missing ?? [];
-      assertEquals(found.length, planted.length, `${name}: ${JSON.stringify(found)}`);
-      for (const [at, [seconds, ...words]] of planted.entries()) {
-        assertEquals(found[at].slice(0, 2), words, name);
-        assertAlmostEquals(found[at][2], seconds, 0.3, name);
+    await received(kind, uploads, async (folder, files) => {
+      const damaged = files.filter((path) => toFlip.some((name) => path.endsWith(name)));
+      for (const path of damaged) await flipBit(join(folder, path));
+      const { code, devices, files: others } = await verdict(folder);
+      assertEquals([code, others], [1, []]);
+      for (const [index, name] of names.entries()) {
+        const device = devices.find((one: { device_id: string }) =>
+          one.device_id === deviceOf(index)
+        );
+        const found = device.missing.map((
+          { seconds, why, cause }: { seconds: number; why: string; cause: string | null },
+        ) => [why, cause, seconds]);
+        const planted = PLANTED[name]?.missing ?? [];
+        assertEquals(found.length, planted.length, `${name}: ${JSON.stringify(found)}`);
+        for (const [at, [seconds, ...words]] of planted.entries()) {
+          assertEquals(found[at].slice(0, 2), words, name);
+          assertAlmostEquals(found[at][2], seconds, 0.3, name);
+        }
+        assertEquals(device.files.length, name === "a flipped bit" ? 1 : 0, name);
       }
-      assertEquals(device.files.length, name === "a flipped bit" ? 1 : 0, name);
-    }
+    });
   });
 }
 
