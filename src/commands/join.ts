@@ -9,7 +9,7 @@ import { SoundJoiner } from "../chunk/sound_joiner.ts";
 import { type Hole, layOut, type Piece } from "../chunk/sound_line.ts";
 import { beginningKept, isMissing, spawnBound } from "../system/child.ts";
 import { ffmpegProgram } from "../system/programs.ts";
-import { exists, writeAll } from "../system/disk.ts";
+import { exists, ifThere, writeAll } from "../system/disk.ts";
 import { VERSION } from "../system/version.ts";
 import type { CommandLine, GapMode } from "./command_line.ts";
 import {
@@ -236,10 +236,12 @@ async function writeRun(
     if ("silence" in part) await write(joiner.silence(part.silence, first.head));
     else {
       const { piece, fromSample, toSample } = part;
-      const whole = cutToLastPage(await readChunkBytes(piece.chunk.file));
+      const bytes = await ifThere(readChunkBytes(piece.chunk.file));
+      const whole = bytes === null ? null : cutToLastPage(bytes);
       // The samples were counted when all files were described: a file that has changed since is an error.
       if (whole?.samples !== piece.chunk.samples) {
-        throw new Error(`${shown(piece.chunk.file)} has changed while it was read`);
+        const what = bytes === null ? "was renamed or deleted" : "has changed";
+        throw new Error(`${shown(piece.chunk.file)} ${what} meanwhile: try again`);
       }
       await write(joiner.add(whole.bytes, { fromSample, toSample, isJoined: piece.isJoined }));
     }

@@ -1,5 +1,6 @@
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import { join } from "@std/path/join";
+import { readChunks } from "../../src/commands/chunk_files.ts";
 import { runVerify } from "../../src/commands/verify.ts";
 import { readChunkHeader, withTags } from "../../src/chunk/chunk_file.ts";
 import { formatChunkName } from "../../src/chunk/chunk_name.ts";
@@ -345,6 +346,56 @@ for (const kind of ["folder", "bucket"] as const) {
     });
   });
 }
+
+Deno.test("what is still arriving at a receiver, and other hidden files, are passed over", async () => {
+  await withFolder(async (folder) => {
+    const till = recorded(23);
+    till.stop();
+    await till.deliver(folder, (index) => index < 4);
+    const hidden = [
+      ".incoming/5f0c3b1e-0000-4000-8000-000000000000.part",
+      `.x.ogg.Ab3dEf`,
+      ".x.ogg",
+    ];
+    await Deno.mkdir(join(folder, ".incoming"));
+    for (const name of hidden) {
+      await Deno.writeFile(
+        join(folder, name),
+        till.chunks[4]?.bytes.slice(0, 1900) ?? new Uint8Array(0),
+      );
+    }
+    const { code, files, fileFaults, missing } = await verdict(folder);
+    assertEquals([code, files, fileFaults, missing], [0, [], [], []]);
+    // The folder that is named is read, whatever its name.
+    const named = await verdict(join(folder, ".incoming"));
+    assertEquals(named.fileFaults.length, 1);
+  });
+});
+
+Deno.test("a chunk that is renamed, deleted or added while the others are read is neither missing nor damaged", async () => {
+  await withFolder(async (folder) => {
+    const till = recorded(28);
+    till.stop();
+    const [kept, renamed] = [join(folder, "2026-11-23"), join(folder, "2026-01-01")];
+    await till.deliver(kept, (index) => index < 3);
+    await till.deliver(renamed, (index) => index === 3 || index === 4);
+    const [, , , early, late, added] = till.chunks.map(({ name }) => formatChunkName(name));
+    let reads = 0;
+    const onRead = () => {
+      if (reads++ !== 1) return;
+      // One that was read already, one that will be, and the folder of both.
+      for (const name of [early, late]) {
+        Deno.renameSync(join(renamed, name ?? ""), join(kept, name ?? ""));
+      }
+      Deno.removeSync(renamed);
+      Deno.writeFileSync(join(kept, added ?? ""), till.chunks[5]?.bytes ?? new Uint8Array(0));
+    };
+    const { chunks, others } = await readChunks([folder, renamed], onRead);
+    assertEquals(others, []);
+    const names = chunks.map(({ file }) => file);
+    assertEquals(names, till.chunks.map(({ name }) => join(kept, formatChunkName(name))));
+  });
+});
 
 async function flipBit(path: string): Promise<void> {
   const bytes = await Deno.readFile(path);
