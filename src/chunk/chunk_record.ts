@@ -86,7 +86,7 @@ export function isChunk(description: ChunkRecord | NoChunk): description is Chun
 
 /**
  * The name of a file in a spool gets its true time when the clock has become right; the tags keep what was
- * known when the chunk was sealed. A name that repeats the time of a wrong clock is no better than the tags:
+ * known when the chunk was sealed. A name that repeats the time of a wrong clock says no more than the tags:
  * receivers drop the suffix that says so in the spool.
  */
 function timeOf(

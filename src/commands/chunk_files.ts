@@ -51,8 +51,7 @@ export async function readChunks(
     for (const [index, file] of files.entries()) {
       onRead(index, files.length);
       if (described.has(file)) continue;
-      const description = await describeFile(file, sums.get(file) ?? null);
-      if (description !== null) described.set(file, description);
+      described.set(file, await describeFile(file, sums.get(file) ?? null));
     }
   }
   const all = [...described].sort(([a], [b]) => a < b ? -1 : 1).map(([, found]) => found);
@@ -117,11 +116,7 @@ async function readSums({ files, sumFiles }: Found): Promise<Map<string, string>
   return sums;
 }
 
-/** Null if there is no such file any more. */
-async function describeFile(
-  file: string,
-  sum: string | null,
-): Promise<ChunkRecord | NoChunk | null> {
+async function describeFile(file: string, sum: string | null): Promise<ChunkRecord | NoChunk> {
   try {
     const bytes = await readChunkBytes(file);
     const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
@@ -129,7 +124,6 @@ async function describeFile(
     const found = describeChunk(file, bytes);
     return isChunk(found) ? { ...found, digest } : found;
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return null;
     if (error instanceof TooLargeError) return { file, reason: error.message };
     return { file, reason: `cannot be read: ${messageOf(error)}` };
   }
