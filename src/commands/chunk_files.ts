@@ -166,6 +166,13 @@ export function seconds(samples: number): string {
   return (samples / OPUS_RATE).toFixed(3);
 }
 
+/** That the time is another one from here on: a clock was set, or drifted. */
+export function timeDiffers(us: number): string {
+  const direction = us > 0 ? "later" : "earlier";
+  const by = (Math.abs(us) / 1e6).toFixed(3);
+  return `from here on the time is ${by} s ${direction} than the sound before it says`;
+}
+
 /** How long a hole is, in seconds; "?" if nobody knows. */
 export function secondsOf({ samples }: Pick<Hole, "samples">): string {
   return samples === 0 ? "?" : seconds(samples);

@@ -4,7 +4,13 @@ import { readChunks } from "../../src/commands/chunk_files.ts";
 import { runVerify } from "../../src/commands/verify.ts";
 import { readChunkHeader, withTags } from "../../src/chunk/chunk_file.ts";
 import { formatChunkName } from "../../src/chunk/chunk_name.ts";
-import { type ChunkPlace, formatChunkTags, TEST_COMMENT } from "../../src/chunk/chunk_tags.ts";
+import {
+  type ChunkPlace,
+  formatChunkTags,
+  formatUtc,
+  parseUtc,
+  TEST_COMMENT,
+} from "../../src/chunk/chunk_tags.ts";
 import { silentChunk } from "../../src/commands/probe_chunk.ts";
 import { S3Client } from "../../src/receive/s3_client.ts";
 import { parseS3Access } from "../../src/receive/s3_settings.ts";
@@ -394,6 +400,63 @@ Deno.test("a chunk that is renamed, deleted or added while the others are read i
     assertEquals(others, []);
     const names = chunks.map(({ file }) => file);
     assertEquals(names, till.chunks.map(({ name }) => join(kept, formatChunkName(name))));
+  });
+});
+
+Deno.test("sound of two machines with one device_id is not complete, and both are named", async () => {
+  await withFolder(async (folder) => {
+    const NOON = Date.UTC(2026, 10, 23, 12);
+    const tills = [0, 7000].map((afterMs) => {
+      const till = new SimulatedTill({ startUnixMs: NOON + afterMs });
+      till.start();
+      till.hear(11);
+      till.stop();
+      return till;
+    });
+    for (const till of tills) await till.deliver(folder);
+    const { code, complete, missing, devices } = await verdict(folder);
+    assertEquals([code, complete, missing], [1, false, []]);
+    const [double, ...more] = devices[0].times;
+    const nameOf = (till: number, index: number) => {
+      const name = tills[till]?.chunks[index]?.name;
+      return join(folder, name === undefined ? "" : formatChunkName(name));
+    };
+    // The second chunk of the first till has the sound of 5 to 10 s.
+    const { start, file, other } = double;
+    assertEquals([double.double, file, other, more], [true, nameOf(1, 0), nameOf(0, 1), []]);
+    assertEquals(start, "2026-11-23T12:00:07.000000Z");
+    const said: string[] = [];
+    const options = { paths: [folder], device: undefined, zone: "UTC", json: false };
+    await runVerify({ ...options, print: (text) => said.push(text) });
+    assert(
+      said.some((line) => line.includes(`two recordings have this time: ${other} and ${file}`)),
+    );
+    assert(said.includes("✘ not complete"));
+  });
+});
+
+Deno.test("a clock that was set within a stream is told, and the sound is complete", async () => {
+  await withFolder(async (folder) => {
+    const till = recorded(16);
+    till.stop();
+    for (const { bytes } of till.chunks.slice(2)) {
+      const tags = readChunkHeader(bytes)?.tags ?? {};
+      const startUnixUs = (parseUtc(tags["START"] ?? "") ?? 0) + 3_600_000_000;
+      bytes.set(withTags(bytes, { ...tags, START: formatUtc(startUnixUs) }) ?? []);
+    }
+    await till.deliver(folder);
+    const { code, missing, devices } = await verdict(folder);
+    assertEquals([code, missing], [0, []]);
+    const [{ start, differs_seconds, double }, ...more] = devices[0].times;
+    assertEquals([differs_seconds, double, more], [3600, false, []]);
+    assert(start.startsWith("2026-11-23T13:00:09.99"), start);
+    const said: string[] = [];
+    const options = { paths: [folder], device: undefined, zone: "UTC", json: false };
+    await runVerify({ ...options, print: (text) => said.push(text) });
+    const told = "from here on the time is 3600.000 s later than the sound before it says";
+    assert(
+      said.some((line) => line.startsWith("  - 2026-11-23 13:00:09.99") && line.endsWith(told)),
+    );
   });
 });
 
