@@ -55,6 +55,10 @@ Deno.test("starts that had no right time follow each other as the chain says, wh
   const starts = [unsure("b", "a", 60), unsure("c", "b", 30), unsure("d", "c", 90)];
   assertEquals(order([first, ...starts]), "a gap b gap c gap d");
   assertEquals(order([...starts.toReversed(), first]), "a gap b gap c gap d");
+  const minutes = layOut([first, ...starts]).items.flatMap((item) =>
+    item.kind === "piece" ? [item.startUnixUs / 60e6 - NOON_S / 60] : []
+  );
+  assertEquals(minutes, [0, 1, 2, 3]);
   assertEquals(order([unsure("x", "y", 60), unsure("y", "x", 30)]), "y gap x", "nothing is lost");
 });
 

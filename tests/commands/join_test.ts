@@ -228,7 +228,7 @@ Deno.test("where the position in the file does not tell the time any more, the n
       await till.deliver(folder);
       const { code, said } = await joined(folder);
       const told = said.matchAll(
-        /^- 2026-11-23 (.+) \+00:00  at (.+) s of the sound: from here on the time is (.+) than the sound before it says$/gm,
+        /^- 2026-11-23 (.+) \+00:00 {2}at (.+) s of the sound: from here on the time is (.+) than the sound before it says$/gm,
       );
       assertEquals(code, 0);
       assertEquals(
