@@ -16,7 +16,7 @@ import { aborted, openUntil } from "../system/window.ts";
 import { ChunkWriter } from "../spool/chunk_writer.ts";
 import { ProblemReport } from "../status/problem_report.ts";
 import { type Diagnosis, type ProblemCode, problems } from "../status/problems.ts";
-import { ChannelKeeper, type OpenChannels } from "./channel_keeper.ts";
+import { ChannelKeeper, channelTag, type OpenChannels } from "./channel_keeper.ts";
 import { Account, type AccountOptions } from "./account.ts";
 import type { Before } from "./before_start.ts";
 import { alsaEnvironment } from "./alsa_config.ts";
@@ -370,7 +370,7 @@ export class Recorder {
           return options().stream.chunkSeconds;
         },
         get tags() {
-          return { ...options().tags, MICROPHONE: microphone.name };
+          return { ...options().tags, MICROPHONE: microphone.name, ...channelTag(source) };
         },
         onLevels: (levels) => {
           this.#sound.hear(levels);
