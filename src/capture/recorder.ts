@@ -372,8 +372,9 @@ export class Recorder {
         get tags() {
           return { ...options().tags, MICROPHONE: microphone.name };
         },
+        onRawLevels: (levels) => this.#sound.hear(levels),
         onLevels: (levels) => {
-          this.#sound.hear(levels);
+          this.#sound.record(levels);
           this.#options.stream.onLevels?.(levels);
         },
         ...(onChannels ? { onChannels } : {}),

@@ -1,11 +1,15 @@
-// Finds out from the levels of the recorded sound what is wrong with a microphone that delivers: nothing is heard,
-// every sample is the same, it is overdriven, or it is too quiet for speech. It counts recorded time, not chunks.
+// Finds out from the levels what is wrong with a microphone that delivers: nothing is heard, every sample is the
+// same, it is overdriven, or it is too quiet for speech. It counts recorded time, not chunks. gain_db and
+// highpass_hz must not hide a bad microphone: they would make the noise of a dead one a sound, and a clipped wave
+// smaller than full scale. So it is judged by its raw sound, and by the recorded sound only where that is what
+// matters: for speech, and for what gain_db itself drives beyond full scale.
 //
 // Each of the first three has an account, which a level of 100 ms raises or lowers:
 //
-//   account   raised by                      lowered by                problem   over
-//   dead      1, if nothing is heard         20, if something is       at 20 s   at 0
-//   clipped   10, if it is clipped           1, if it is not           at 60 s   at 0
+//   account   of         raised by                 lowered by            problem   over
+//   dead      raw        1, if nothing is heard    20, if something is   at 20 s   at 0
+//   clipped   raw        10, if it is clipped      1, if it is not       at 60 s   at 0, with
+//   too loud  recorded   10, if it is clipped      1, if it is not       at 60 s   both at 0
 //
 // A dead microphone is stuck if its samples are far from 0, else silent. For the last one, the loud moments of
 // eight recorded hours are counted.
@@ -41,13 +45,14 @@ export class SoundWatch {
   readonly #quiet: Report;
   #deadCount = 0;
   #clippedCount = 0;
+  #tooLoudCount = 0;
   #day = { levels: 0, loud: 0, peakDbfs: -Infinity };
 
   constructor(report: () => Report) {
     [this.#dead, this.#clipped, this.#quiet] = [report(), report(), report()];
   }
 
-  /** Call this with each level of 100 ms of recorded sound. */
+  /** Call this with each level of 100 ms of what the microphone gives. */
   hear(levels: SoundLevels): void {
     const isDead = isSilent(levels);
     this.#deadCount = account(this.#deadCount, isDead ? 1 : -SOUND_COUNTS, DEAD_AT);
@@ -56,13 +61,23 @@ export class SoundWatch {
       const isStuck = Math.abs(levels.offset) > STUCK_OFFSET;
       this.#dead.set(isStuck ? problems.stuck(levels.offset) : problems.silent(levels.peakDbfs));
     }
-    const isClipped = !isDead && levels.clippedShare > CLIPPED_SHARE;
-    this.#clippedCount = account(this.#clippedCount, isClipped ? CLIPPED_COUNTS : -1, CLIPPED_AT);
-    if (this.#clippedCount === 0) this.#clipped.clear();
-    if (this.#clippedCount === CLIPPED_AT && !this.#clipped.isLasting) {
-      this.#clipped.set(problems.clipping());
-    }
+    this.#clippedCount = clippedAccount(this.#clippedCount, levels);
+    this.#checkClipping();
+  }
+
+  /** Call this with each level of 100 ms of the recorded sound. */
+  record(levels: SoundLevels): void {
+    this.#tooLoudCount = clippedAccount(this.#tooLoudCount, levels);
+    this.#checkClipping();
     this.#listenForSpeech(levels);
+  }
+
+  #checkClipping(): void {
+    const most = Math.max(this.#clippedCount, this.#tooLoudCount);
+    if (most === 0) this.#clipped.clear();
+    if (most < CLIPPED_AT || this.#clipped.isLasting) return;
+    const isMicrophone = this.#clippedCount > CLIPPED_AT / 2;
+    this.#clipped.set(isMicrophone ? problems.clipping() : problems.gainTooHigh());
   }
 
   #listenForSpeech({ peakDbfs }: SoundLevels): void {
@@ -78,6 +93,11 @@ export class SoundWatch {
     }
     this.#day = { levels: 0, loud: 0, peakDbfs: -Infinity };
   }
+}
+
+function clippedAccount(count: number, levels: SoundLevels): number {
+  const isClipped = !isSilent(levels) && levels.clippedShare > CLIPPED_SHARE;
+  return account(count, isClipped ? CLIPPED_COUNTS : -1, CLIPPED_AT);
 }
 
 function account(count: number, change: number, most: number): number {

@@ -219,6 +219,12 @@ export const problems = {
     fix: "Turn its capture level down (alsamixer, F4), switch its boost off, or move it away",
   })),
 
+  /** The same, but the microphone itself is not overdriven. Recording continues. */
+  gainTooHigh: define("microphone_clipping", () => ({
+    message: "The recording is overdriven by gain_db: loud sound is cut off at full scale",
+    fix: "Set gain_db to a lower value",
+  })),
+
   /** Recording continues. `peakDbfs` is the loudest that was heard in `hours`. */
   tooQuiet: define("microphone_too_quiet", (peakDbfs: number, hours: number) => ({
     message:

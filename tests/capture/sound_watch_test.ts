@@ -34,8 +34,12 @@ function watch() {
   return {
     messages,
     codes: () => [...lasting],
-    hear: (levels: SoundLevels, seconds: number) => {
-      for (let n = 0; n < seconds * 10; n++) sound.hear(levels);
+    /** @param recorded if gain_db or highpass_hz change the sound. */
+    hear: (levels: SoundLevels, seconds: number, recorded = levels) => {
+      for (let n = 0; n < seconds * 10; n++) {
+        sound.hear(levels);
+        sound.record(recorded);
+      }
     },
     /** Seconds of this sound until there is this problem. */
     until: (code: string, levels: SoundLevels) => {
@@ -90,6 +94,43 @@ Deno.test("an overdriven microphone is a problem within a minute, and over after
   assertEquals(codes(), ["microphone_clipping"]);
   hear(SPEECH, 1);
   assertEquals(codes(), []);
+});
+
+Deno.test("gain_db and highpass_hz hide neither a dead microphone nor an overdriven one", () => {
+  const clipped = { ...SPEECH, peakDbfs: 0, clippedShare: 0.84 };
+  for (
+    const [raw, recorded, code] of [
+      [SILENCE, { ...SILENCE, peakDbfs: -56 }, "microphone_silent"],
+      [{ ...SILENCE, offset: 1 }, { ...SILENCE, offset: 0 }, "microphone_stuck"],
+      [clipped, { ...clipped, peakDbfs: -6, clippedShare: 0 }, "microphone_clipping"],
+    ] as const
+  ) {
+    const { hear, codes } = watch();
+    hear(raw, 30, recorded);
+    assertEquals(codes(), [code]);
+    hear(SPEECH, 60);
+    assertEquals(codes(), [], code);
+  }
+  const { hear, codes } = watch();
+  hear({ ...SPEECH, peakDbfs: -50 }, 3600, { ...SPEECH, peakDbfs: -70 });
+  assertEquals(codes(), [], "what -20 dB make of a quiet room is not silence");
+});
+
+Deno.test("gain_db that drives the recorded sound beyond full scale is named as the cause", () => {
+  const { hear, codes, messages } = watch();
+  const clipped = { ...SPEECH, peakDbfs: 0, clippedShare: 0.02 };
+  hear(SPEECH, 30, clipped);
+  assertEquals(codes(), ["microphone_clipping"]);
+  hear(clipped, 30);
+  hear(SPEECH, 59, clipped);
+  assertEquals(codes(), ["microphone_clipping"], "one of the two is enough");
+  hear(SPEECH, 60);
+  assertEquals(codes(), []);
+  hear(clipped, 30);
+  assertEquals(messages.map((message) => message.split(":")[0]), [
+    "The recording is overdriven by gain_db",
+    "The microphone is overdriven",
+  ]);
 });
 
 Deno.test("a day without speech is a hint, until ten seconds of speech were heard", () => {

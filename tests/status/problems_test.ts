@@ -41,6 +41,7 @@ function everyWording(): Diagnosis[] {
     silent: problems.silent(-90),
     stuck: problems.stuck(-1),
     clipping: problems.clipping(),
+    gainTooHigh: problems.gainTooHigh(),
     tooQuiet: problems.tooQuiet(-52.5, 8),
     standIn: problems.standIn("the last one is away"),
     ffmpegMissing: problems.ffmpegMissing(),
