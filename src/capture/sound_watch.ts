@@ -4,17 +4,20 @@
 // smaller than full scale. So it is judged by its raw sound, and by the recorded sound only where that is what
 // matters: for speech, and for what gain_db itself drives beyond full scale.
 //
-// Each of the first three has an account, which a level of 100 ms raises or lowers:
+// Each has an account, which a level of 100 ms raises or lowers; too quiet is raised by whole hours:
 //
-//   account   of         raised by                 lowered by            problem   over
-//   dead      raw        1, if nothing is heard    20, if something is   at 20 s   at 0
-//   clipped   raw        10, if it is clipped      1, if it is not       at 60 s   at 0, with
-//   too loud  recorded   10, if it is clipped      1, if it is not       at 60 s   both at 0
+//   account     of         raised by                          lowered by            problem   over
+//   dead        raw        1, if nothing is heard             20, if something is   at 20 s   at 0
+//   clipped     raw        10, if it is clipped               1, if it is not       at 60 s   at 0, with
+//   too loud    recorded   10, if it is clipped               1, if it is not       at 60 s   both at 0
+//   too quiet   recorded   10, an hour; 50, a lively hour     4, if it is loud      at 400    at 0
 //
-// A dead microphone is stuck if its samples are far from 0, else silent. For the last one, the loud moments of
-// eight recorded hours are counted.
+// A dead microphone is stuck if its samples are far from 0, else silent. A lively hour has sounds that stand out
+// from the noise: a shop is open. A microphone that hears them too quietly for speech is named after eight such
+// hours. A closed day has hardly any, and only 40 h without speech are more than a closed day: then the
+// microphone hears nothing but noise.
 
-import { isSilent, type SoundLevels } from "../status/levels.ts";
+import { FLOOR_DBFS, isSilent, type SoundLevels } from "../status/levels.ts";
 import type { ProblemReport } from "../status/problem_report.ts";
 import { problems } from "../status/problems.ts";
 
@@ -32,10 +35,17 @@ const CLIPPED_SHARE = 0.001;
 const STUCK_OFFSET = 0.5;
 /** Speech at a usable distance has peaks above this. */
 const SPEECH_DBFS = -40;
-/** A working day. */
-const DAY_H = 8;
-/** Fewer loud levels in a working day are knocks, not speech. */
-const SPEECH_AT = 10 * PER_S;
+const QUIET_AT = 400;
+/** After 40 hours without speech, a microphone that hears only noise is too quiet. */
+const HOUR_COUNTS = QUIET_AT / 40;
+/** In a working day of eight hours there is speech. */
+const LIVELY_HOUR_COUNTS = QUIET_AT / 8;
+/** Ten seconds of speech end it. Less than that in a working day are knocks. */
+const LOUD_COUNTS = QUIET_AT / (10 * PER_S);
+/** A lively hour has a minute of sounds that are so much louder than the quietest tenth of the hour, dB. */
+const LIVELY_AT = 60 * PER_S;
+const STANDS_OUT_DB = 12;
+const HOUR = 3600 * PER_S;
 
 type Report = Pick<ProblemReport, "set" | "clear" | "isLasting">;
 
@@ -46,7 +56,11 @@ export class SoundWatch {
   #deadCount = 0;
   #clippedCount = 0;
   #tooLoudCount = 0;
-  #day = { levels: 0, loud: 0, peakDbfs: -Infinity };
+  #quietCount = 0;
+  /** Since the account was at 0. */
+  #withoutSpeech = { hours: 0, peakDbfs: -Infinity };
+  /** How many levels of this hour had a peak of 0, -1, -2 … dBFS. */
+  #hour = { levels: 0, peaks: new Uint16Array(1 - FLOOR_DBFS) };
 
   constructor(report: () => Report) {
     [this.#dead, this.#clipped, this.#quiet] = [report(), report(), report()];
@@ -81,18 +95,39 @@ export class SoundWatch {
   }
 
   #listenForSpeech({ peakDbfs }: SoundLevels): void {
-    const day = this.#day;
-    day.levels++;
-    if (peakDbfs > SPEECH_DBFS) day.loud++;
-    day.peakDbfs = Math.max(day.peakDbfs, peakDbfs);
-    if (day.loud >= SPEECH_AT) this.#quiet.clear();
-    if (day.levels < DAY_H * 3600 * PER_S) return;
     // A microphone that hears nothing at all has a problem of its own.
-    if (day.loud < SPEECH_AT && !this.#dead.isLasting) {
-      this.#quiet.set(problems.tooQuiet(day.peakDbfs, DAY_H));
+    if (this.#dead.isLasting) return;
+    const quiet = this.#withoutSpeech;
+    quiet.peakDbfs = Math.max(quiet.peakDbfs, peakDbfs);
+    if (peakDbfs > SPEECH_DBFS) this.#hearLoud();
+    const { peaks } = this.#hour;
+    const at = Math.round(-peakDbfs);
+    peaks[at] = (peaks[at] ?? 0) + 1;
+    if (++this.#hour.levels === HOUR) {
+      quiet.hours++;
+      this.#quietCount += isLively(peaks) ? LIVELY_HOUR_COUNTS : HOUR_COUNTS;
+      this.#hour = { levels: 0, peaks: new Uint16Array(1 - FLOOR_DBFS) };
     }
-    this.#day = { levels: 0, loud: 0, peakDbfs: -Infinity };
+    if (this.#quietCount < QUIET_AT) return;
+    this.#quietCount = QUIET_AT;
+    if (!this.#quiet.isLasting) this.#quiet.set(problems.tooQuiet(quiet.peakDbfs, quiet.hours));
   }
+
+  #hearLoud(): void {
+    this.#quietCount = Math.max(0, this.#quietCount - LOUD_COUNTS);
+    if (this.#quietCount > 0) return;
+    this.#quiet.clear();
+    this.#withoutSpeech = { hours: 0, peakDbfs: -Infinity };
+  }
+}
+
+/** @param peaks the levels of an hour, counted by their peak, from the loudest to the quietest. */
+function isLively(peaks: Uint16Array): boolean {
+  const loudest = (count: number) => {
+    let sum = 0;
+    return peaks.findIndex((levels) => (sum += levels) >= count);
+  };
+  return loudest(0.9 * HOUR) - loudest(LIVELY_AT) >= STANDS_OUT_DB;
 }
 
 function clippedAccount(count: number, levels: SoundLevels): number {

@@ -67,6 +67,9 @@ export type ProblemCode = keyof typeof KIND_OF;
 /** These begin with an ERROR in the log, the others with a WARNING. */
 const ERRORS: readonly ProblemCode[] = ["disk_failing", "health_port_unavailable"];
 
+/** These say what may be wrong. They are shown, and make neither the status degraded nor a heartbeat fail. */
+const HINTS: readonly ProblemCode[] = ["microphone_too_quiet"];
+
 /** A problem in words. */
 export interface Diagnosis {
   readonly code: ProblemCode;
@@ -89,6 +92,11 @@ export function kindOf(code: ProblemCode): ProblemKind {
 /** Whether sound is missing while this problem lasts. */
 export function isSoundMissing(code: ProblemCode): boolean {
   return kindOf(code) === "recording";
+}
+
+/** Whether the till is well with this problem. */
+export function isHint(code: ProblemCode): boolean {
+  return HINTS.includes(code);
 }
 
 /** Whether the log shows the beginning as an ERROR. */

@@ -1,4 +1,4 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { SoundWatch } from "../../src/capture/sound_watch.ts";
 import type { SoundLevels } from "../../src/status/levels.ts";
 
@@ -133,20 +133,65 @@ Deno.test("gain_db that drives the recorded sound beyond full scale is named as 
   ]);
 });
 
-Deno.test("a day without speech is a hint, until ten seconds of speech were heard", () => {
+const NOISE = { ...SPEECH, peakDbfs: -58 };
+
+/** An hour of noise with so many seconds of a sound, spread over it. */
+function hourOf(
+  hear: (levels: SoundLevels, seconds: number) => void,
+  peakDbfs: number,
+  seconds: number,
+) {
+  for (let n = 0; n < 10; n++) {
+    hear({ ...SPEECH, peakDbfs }, seconds / 10);
+    hear(NOISE, 360 - seconds / 10);
+  }
+}
+
+Deno.test("a microphone that hears people too quietly is named within a working day, until it hears speech", () => {
   const { hear, codes, messages } = watch();
-  const murmur = { ...SPEECH, peakDbfs: -52.5 };
-  hear(murmur, 8 * 3600 - 10);
-  hear(SPEECH, 9); // somebody knocks at it
+  for (let hour = 0; hour < 7; hour++) hourOf(hear, -45.5, 180);
+  hear(NOISE, 1800);
   assertEquals(codes(), []);
-  hear(murmur, 1);
+  for (let hour = 0; hour < 5; hour++) hourOf(hear, -45.5, 180);
   assertEquals(codes(), ["microphone_too_quiet"]);
-  assertEquals(messages.length, 1);
-  hear(murmur, 3600);
+  assertMatch(messages[0] ?? "", /\(peak -45.5 dBFS in 8 h\)$/);
   hear(SPEECH, 9);
+  hear(NOISE, 60);
   assertEquals(codes(), ["microphone_too_quiet"]);
   hear(SPEECH, 1);
   assertEquals(codes(), []);
+  assertEquals(messages.length, 1);
+});
+
+Deno.test("knocks do not make a microphone that is too quiet a good one", () => {
+  const { hear, codes } = watch();
+  for (let hour = 0; hour < 16; hour++) {
+    hourOf(hear, -45, 180);
+    hear(SPEECH, 0.5);
+  }
+  assertEquals(codes(), ["microphone_too_quiet"]);
+});
+
+Deno.test("a microphone that hears only noise is named after 40 hours", () => {
+  const { hear, codes } = watch();
+  hear(NOISE, 39 * 3600);
+  assertEquals(codes(), []);
+  hear(NOISE, 3600);
+  assertEquals(codes(), ["microphone_too_quiet"]);
+});
+
+Deno.test("a closed day, a quiet night, and a closed day between two nights are no hint", () => {
+  for (const [hours, opened, closed] of [[14, 14, 2], [24, 14, 1], [24, 6, 1]] as const) {
+    const { hear, codes } = watch();
+    for (let day = 4; day < 8; day++) {
+      const isOpen = day % 7 < 7 - closed;
+      for (let hour = 0; hour < hours; hour++) {
+        if (isOpen && hour < opened) hourOf(hear, -20, 120);
+        else hourOf(hear, -30, hour === 3 ? 5 : 0); // somebody puts something down
+        assertEquals(codes(), [], `${hours} h, day ${day}, hour ${hour}`);
+      }
+    }
+  }
 });
 
 Deno.test("a silent microphone is not called too quiet as well", () => {
