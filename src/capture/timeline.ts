@@ -16,6 +16,8 @@ const WINDOW_MS = 30_000;
 const JUMP_MS = 100;
 /** A packet that is later than this begins a late stretch: a stall, or a gap if the packets stay late. */
 const LATE_MS = 250;
+/** A packet that is early by more than the jitter is believed when the next one has come at its time. */
+const EARLY_MS = 40;
 /** A late stretch ends with a packet that is less late than this. */
 const ON_TIME_MS = 125;
 /** The same two limits after a reported overrun: a delay above the jitter that stays is a loss. */
@@ -54,6 +56,8 @@ export class Timeline {
   #firstArrivalMs: number | null = null;
   #window: { endMs: number; earliest: number } | null = null;
   #late: LateStretch | null = null;
+  /** Packets that imply an earlier start, if no others follow at once. */
+  #early: { start: number; arrivalMs: number } | null = null;
   #position = 0;
   #expectUntilMs = -Infinity;
   /** Jumps of the start (gaps) that no chunk contains yet. */
@@ -78,18 +82,38 @@ export class Timeline {
     const start = arrivalMs - endPosition / SAMPLES_PER_MS;
     const soundMs = (endPosition - this.#position) / SAMPLES_PER_MS;
     this.#position = endPosition;
-    this.#firstArrivalMs ??= arrivalMs;
+    this.#believeEarly(arrivalMs);
+    if (this.#firstArrivalMs === null) {
+      this.#firstArrivalMs = arrivalMs;
+      this.#startMs = start;
+    }
     const lateness = start - this.#startMs;
     if (lateness > this.#tolerance(arrivalMs)) {
       return this.#observeLate(start, arrivalMs, soundMs);
     }
     this.#late = null;
-    if (arrivalMs - this.#firstArrivalMs < SETTLE_MS) {
+    if (lateness < -EARLY_MS) this.#early = { start, arrivalMs };
+    else this.#follow(start, arrivalMs);
+    return null;
+  }
+
+  /**
+   * When ffmpeg ends by itself, it writes the full page that it holds before its time, and the rest at once after
+   * it. So packets that seem early count only when those after them have come, and not together with them.
+   */
+  #believeEarly(arrivalMs: number): void {
+    const early = this.#early;
+    this.#early = null;
+    if (early === null || arrivalMs - early.arrivalMs < this.#pageMs / 2) return;
+    this.#follow(early.start, early.arrivalMs);
+  }
+
+  #follow(start: number, arrivalMs: number): void {
+    if (arrivalMs - (this.#firstArrivalMs ?? arrivalMs) < SETTLE_MS) {
       this.#startMs = Math.min(this.#startMs, start);
     } else {
       this.#slew(start, arrivalMs);
     }
-    return null;
   }
 
   /** Whether packets have arrived. Before that, no sample has a time. */

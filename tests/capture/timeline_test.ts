@@ -346,17 +346,44 @@ Deno.test("Chunks stay contiguous although the two clocks are not read at the sa
   assertJoined(recording.end());
 });
 
+Deno.test("What an ffmpeg that ends writes before its time moves nothing, soon after the start or hours later", () => {
+  for (const pages of [2, 5, 80, 150, 9000]) {
+    for (const [earlyMs, splitMs] of [[390, 0], [200, 3], [50, 10]] as const) {
+      const timeline = new Timeline(PAGE_MS);
+      const observe = (ms: number, arrivalMs: number) =>
+        timeline.observe(ms * 48, START_MS + arrivalMs);
+      for (let page = 1; page <= pages; page++) observe(page * PAGE_MS, page * PAGE_MS);
+      const startMs = timeline.timeOf(0);
+      // The full page that it held, and then the rest, which is not longer than what was early.
+      const [heldMs, endMs] = [(pages + 1) * PAGE_MS, (pages + 2) * PAGE_MS - earlyMs];
+      observe(heldMs, heldMs - earlyMs);
+      observe(endMs, heldMs - earlyMs + splitMs);
+      assertAlmostEquals(timeline.timeOf(0), startMs, 0.001);
+    }
+  }
+});
+
+Deno.test("A stream that seems early is believed when it goes on at its pace", () => {
+  const timeline = new Timeline(PAGE_MS);
+  const lateMs = [300, 250, 0, 0, 0];
+  for (const [page, late] of lateMs.entries()) {
+    const ms = (page + 1) * PAGE_MS;
+    timeline.observe(ms * 48, START_MS + ms + late);
+  }
+  assertAlmostEquals(timeline.timeOf(0), START_MS, 0.001);
+});
+
 Deno.test("A short chunk keeps half of its length when the start turns out to be earlier", () => {
   const timeline = new Timeline(PAGE_MS);
   const samples = (ms: number) => ms * 48;
   timeline.observe(samples(400), START_MS + 600); // 200 ms later than the later packets allow
   const first = timeline.seal(0, samples(400), OFFSET_MS);
-  timeline.observe(samples(480), START_MS + 480);
+  for (const ms of [800, 1200]) timeline.observe(samples(ms), START_MS + ms);
   const short = timeline.seal(samples(400), samples(480), OFFSET_MS);
   assertEquals(short.startUnixUs, first.endUnixUs);
   assertEquals(short.endUnixUs - short.startUnixUs, 40_000);
   // The next chunk takes over the rest of the correction, and still joins.
-  timeline.observe(samples(1480), START_MS + 1480);
+  timeline.observe(samples(1600), START_MS + 1600);
   const next = timeline.seal(samples(480), samples(1480), OFFSET_MS);
   assertEquals(next.startUnixUs, short.endUnixUs);
   assertAlmostEquals(next.endMs, START_MS + 1480, 1);
