@@ -7,7 +7,7 @@
 //                                        catches up for 5 s: it is a gap-------> on time, later
 //
 // Sound that is always lost, or a microphone that is slower than it says, goes through this again and again: its
-// times follow, and at most one cut in ten seconds is asked for.
+// times follow, with at most one cut in ten seconds.
 
 import type { ChunkTimes } from "../chunk/chunk_times.ts";
 
