@@ -41,6 +41,7 @@ const KIND_OF = {
   microphone_stuck: "sound",
   microphone_clipping: "sound",
   microphone_too_quiet: "sound",
+  microphone_rate: "sound",
   schedule_overlaps: "sound",
   capture_volume_unavailable: "sound",
   upload_failing: "delivery",
@@ -238,6 +239,16 @@ export const problems = {
     message:
       `The microphone hears speech hardly or not at all (peak ${peakDbfs} dBFS in ${hours} h)`,
     fix: "Turn its capture level up (alsamixer, F4), or move it closer to the people who speak",
+  })),
+
+  /** Samples a second. Recording continues. */
+  rate: define("microphone_rate", (measuredHz: number, reportedHz: number) => ({
+    message: `The microphone delivers ${hertz(measuredHz)} samples a second and reports ` +
+      `${hertz(reportedHz)}: ` + (measuredHz > reportedHz
+        ? "recordings play too slow and too low"
+        : "sound is lost on the way, or recordings play too fast and too high"),
+    fix: "Plug it into another port, without a hub, and check whether the machine is overloaded; " +
+      "if this lasts, use another microphone",
   })),
 
   /** `reason` says which microphone is recorded, and which one was before. */
@@ -483,6 +494,11 @@ function some(lines: readonly string[]): string {
 
 function chunks(count: number): string {
   return count === 1 ? "1 chunk" : `${count} chunks`;
+}
+
+/** To the next ten: what is measured is not more exact. */
+function hertz(hz: number): string {
+  return (Math.round(hz / 10) * 10).toLocaleString("en");
 }
 
 function kilobytes(sizeBytes: number): string {
