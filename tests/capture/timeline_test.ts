@@ -363,7 +363,7 @@ Deno.test("What an ffmpeg that ends writes before its time moves nothing, soon a
   }
 });
 
-Deno.test("A stream that seems early is believed when it goes on at its pace", () => {
+Deno.test("A stream that seems early is believed when it continues at its pace", () => {
   const timeline = new Timeline(PAGE_MS);
   const lateMs = [300, 250, 0, 0, 0];
   for (const [page, late] of lateMs.entries()) {
