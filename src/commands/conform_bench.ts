@@ -15,7 +15,7 @@ import { encodeMultipart } from "../upload/multipart.ts";
 import { systemNetwork } from "../system/network.ts";
 import { openConnection } from "../system/open_connection.ts";
 import { close, type Transport } from "../system/transport.ts";
-import { judge, type Verdict } from "../upload/verdict.ts";
+import { judge, judgeEarly, type Verdict } from "../upload/verdict.ts";
 import { noisyChunk } from "./probe_chunk.ts";
 
 /** To a connection, and to an answer beside the pauses of the upload. */
@@ -150,11 +150,13 @@ export class Bench {
     using limit = deadline(ANSWER_MS + slowness.pieces * slowness.pauseMs);
     try {
       const answer = await connection.exchange(slowly(upload, slowness), {
+        sizeBytes: upload.reduce((sum, { length }) => sum + length, 0),
         ...{ mayWrite: (bytes) => Promise.resolve(bytes), onWriting: () => {}, onMoved: () => {} },
         signal: limit.signal,
       });
-      const { status, headers, body } = answer;
-      return { ...judge(status, headers, body, this.#redactor.hide), answer };
+      const { status, headers, body, isRequestSent } = answer;
+      const judged = isRequestSent ? judge : judgeEarly;
+      return { ...judged(status, headers, body, this.#redactor.hide), answer };
     } catch (error) {
       return noAnswer(error);
     }

@@ -370,6 +370,13 @@ export const problems = {
     fix: "Check the disk of spool_dir for errors (sudo dmesg) and for read-only mode (mount)",
   })),
 
+  /** The server has these chunks. */
+  chunksUnfiled: define("spool_failed", (count: number, error: unknown) => ({
+    message: `${chunks(count)} cannot be moved after delivery: ${messageOf(error)}`,
+    fix: "Check the disk of spool_dir for errors (sudo dmesg) and for read-only mode (mount); " +
+      "after a restart they are sent once more, and the server knows them",
+  })),
+
   diskLow: define("disk_low", (freeMb: number) => ({
     message: `${freeMb} MB are free on the disk of spool_dir, and no delivered chunk is left to ` +
       "delete",
@@ -436,13 +443,13 @@ export const problems = {
     message:
       `Settings are still on the card (${path}): not accepted, or the card cannot be written`,
     fix:
-      "Check why (journalctl --unit recorder-agent-setup), then correct or delete it: it may hold the token",
+      "Check why (sudo journalctl --unit recorder-agent-setup), then correct or delete it: it may hold the token",
   })),
 
   /** `version` is that of the program that did not stay, or empty. `reason` follows "as". */
   updateRolledBack: define("update_rolled_back", (version: string, reason: string) => ({
     message: `The update${version === "" ? "" : ` to ${version}`} was rolled back as ${reason}`,
-    fix: "Find out why (journalctl --unit recorder-agent), then update again",
+    fix: "Find out why (sudo journalctl --unit recorder-agent), then update again",
   })),
 };
 

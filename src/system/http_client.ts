@@ -6,9 +6,8 @@
 import { type Clock, deadline, systemClock } from "./clock.ts";
 import { messageOf } from "./error_text.ts";
 import { onAbort } from "./on_abort.ts";
-import type { Answer } from "./answer_reader.ts";
 import { AttemptTime } from "./attempt_time.ts";
-import { BodyFailure, Connection } from "./client_connection.ts";
+import { BodyFailure, Connection, type Reply } from "./client_connection.ts";
 import { explainFailure, TransportFailure } from "./transport_failures.ts";
 import { type Network, systemNetwork } from "./network.ts";
 import { openConnection, peerOf, proxyFailure, type Step } from "./open_connection.ts";
@@ -121,10 +120,11 @@ export class HttpClient implements Disposable {
   }
 
   /**
-   * Sends a request and returns the complete answer, whatever its status is.
+   * Sends a request and returns the complete answer, whatever its status is, also if it came before the
+   * whole request was sent.
    * @throws {TransportFailure} if there is none; {BodyFailure}; the reason of the signal.
    */
-  async send(request: HttpRequest, options: RequestOptions): Promise<Answer> {
+  async send(request: HttpRequest, options: RequestOptions): Promise<Reply> {
     let writtenBytes = 0;
     let sendingSinceMs = 0;
     using time = new AttemptTime({
@@ -132,11 +132,12 @@ export class HttpClient implements Disposable {
       clock: this.#clock,
       silenceMs: (tookMs) => options.silenceMs(writtenBytes, tookMs - sendingSinceMs),
     });
-    const exchange = async (connection: Connection): Promise<Answer> => {
+    const exchange = async (connection: Connection): Promise<Reply> => {
       writtenBytes = 0;
       sendingSinceMs = time.tookMs;
       options.onBegun?.();
       return await connection.exchange(request.body?.pieces(head) ?? only(head), {
+        sizeBytes: head.length + (request.body?.sizeBytes ?? 0),
         mayWrite: async (bytes) =>
           this.#cap === null ? bytes : await time.paused(this.#cap.take(bytes, time.signal)),
         onWriting: (bytes) => writtenBytes += bytes,
@@ -155,7 +156,7 @@ export class HttpClient implements Disposable {
     let head: Uint8Array<ArrayBuffer>;
     try {
       head = this.#head(request);
-      const first = this.#takeIdle() ?? await this.#acquire(time.signal, onStep);
+      const first = await this.#takeIdle() ?? await this.#acquire(time.signal, onStep);
       try {
         return this.#finish(first, await exchange(first), onStep);
       } catch (error) {
@@ -248,7 +249,7 @@ export class HttpClient implements Disposable {
     return new TextEncoder().encode(`${lines.join("\r\n")}\r\n\r\n`);
   }
 
-  #finish(connection: Connection, answer: Answer, onStep: (step: Step) => void): Answer {
+  #finish(connection: Connection, answer: Reply, onStep: (step: Step) => void): Reply {
     const { status } = answer;
     if (status === 407 && this.#options.url.protocol === "http:") {
       const proxy = this.#proxy();
@@ -281,9 +282,11 @@ export class HttpClient implements Disposable {
     connection.rest(remove);
   }
 
-  #takeIdle(): Connection | null {
+  async #takeIdle(): Promise<Connection | null> {
     for (let idle = this.#idle.pop(); idle !== undefined; idle = this.#idle.pop()) {
       clearTimeout(idle.timer);
+      // What has arrived while the program was busy ends the connection before the request begins.
+      await new Promise((resolve) => setTimeout(resolve));
       if (this.#isUsable(idle.connection)) return idle.connection;
       idle.connection.close();
     }

@@ -20,7 +20,7 @@ import { LinePatience } from "./line_patience.ts";
 import { encodeMultipart, type MultipartForm } from "./multipart.ts";
 import type { Network } from "../system/network.ts";
 import { FileFailure, type UploadFile } from "./upload_file.ts";
-import { judge, type Verdict } from "./verdict.ts";
+import { judge, judgeEarly, type Verdict } from "./verdict.ts";
 
 /** How much of an answer is kept for a refused chunk, characters; with "…" at its end, 2000. */
 const MAX_KEPT_ANSWER = 1999;
@@ -153,7 +153,8 @@ export class IngestClient implements Disposable {
       const request = { path: new URL(url).pathname, headers, body: bodyOf(form, file) };
       const answer = await this.#post(request, name.durationUs / 1000, turn.handOver, signal);
       const said = answer.body;
-      verdict = judge(answer.status, answer.headers, said, hide);
+      const judged = answer.isRequestSent ? judge : judgeEarly;
+      verdict = judged(answer.status, answer.headers, said, hide);
       if (verdict.kind === "refused") {
         const answerBody = printable(hide(said), MAX_KEPT_ANSWER);
         const exchange = { url: hide(url), ...fields, answer: answerBody };

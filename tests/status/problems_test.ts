@@ -58,6 +58,7 @@ function everyWording(): Diagnosis[] {
     chunksPassedOver: problems.chunksPassedOver(2, "0b8f4a4e-5d0e-4c43-9d43-3b8f27a4a001"),
     chunksRejected: problems.chunksRejected(1, "/spool/rejected/"),
     spoolFailed: problems.spoolFailed(error),
+    chunksUnfiled: problems.chunksUnfiled(2, error),
     diskLow: problems.diskLow(12),
     diskFull: problems.diskFull(),
     diskFailing: problems.diskFailing(error),

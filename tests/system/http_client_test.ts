@@ -294,9 +294,65 @@ Deno.test("an answer that comes before the whole request is read, and ends the s
     // It reads no more, as a server that refuses does.
   });
   using client = makeClient(server.url);
-  const { status, body } = await post(client, { text: "x".repeat(20_000_000) });
-  assertEquals([status, body], [413, "too large"]);
+  const { status, body, isRequestSent } = await post(client, { text: "x".repeat(20_000_000) });
+  assertEquals([status, body, isRequestSent], [413, "too large", false]);
 });
+
+Deno.test("an answer that comes behind the whole request is never taken for an early one", async () => {
+  await using files = await temporaryCertificates();
+  const { certPem: cert, keyPem: key, caFile } = files;
+  const echo = async (request: Request) => new Response(String((await request.text()).length));
+  const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, echo);
+  const secure = Deno.serve(
+    { ...{ hostname: "127.0.0.1", port: 0, cert, key }, onListen() {} },
+    echo,
+  );
+  const tls = () => readTlsFiles({ ...PUBLIC_TLS, tlsCaFile: caFile });
+  const clients = [
+    makeClient(`http://127.0.0.1:${server.addr.port}`),
+    makeClient(`https://localhost:${secure.addr.port}`, { tls }),
+  ];
+  for (const client of clients) {
+    for (let request = 0; request < 40; request++) {
+      const { body, isRequestSent } = await post(client, { text: "x".repeat(request * 9000) });
+      assertEquals([body, isRequestSent], [String(request * 9000), true]);
+    }
+    client[Symbol.dispose]();
+  }
+  await Promise.all([server.shutdown(), secure.shutdown()]);
+});
+
+for (const when of ["while the program is busy", "while a request waits for its rate"]) {
+  Deno.test(`what a server sends before a request, ${when}, is not taken for its answer`, async () => {
+    let connections = 0;
+    let sendSecond = () => {};
+    await using server = rawServer(async (connection) => {
+      const own = connections++;
+      const say = (text: string) => connection.write(new TextEncoder().encode(answer(200, text)));
+      const serve = async () => {
+        const buffer = new Uint8Array(65_536);
+        for (let text = ""; await connection.read(buffer) !== null;) {
+          text += new TextDecoder().decode(buffer);
+          if (!text.includes("end")) continue;
+          text = "";
+          await say(own === 0 ? "first" : "true");
+          sendSecond = () => void say("stale");
+        }
+      };
+      serve().catch(() => {});
+      await Promise.resolve();
+    });
+    const isBusy = when.includes("busy");
+    using client = makeClient(server.url, { maxKbps: isBusy ? null : 64 });
+    // The rate lets the request after this one wait for a quarter of a second.
+    assertEquals((await post(client, { text: `${"x".repeat(1800)}end` })).body, "first");
+    const request = { path: "/", headers: {}, body: bodyOf("end") };
+    const limits = { signal: never, totalMs: 5000, silenceMs: () => 5000 };
+    if (isBusy) sendSecond();
+    const reply = await client.send(request, isBusy ? limits : { ...limits, onBegun: sendSecond });
+    assertEquals([reply.body, connections], ["true", 2]);
+  });
+}
 
 Deno.test("nonsense in place of an answer has a kind and is told in words", async () => {
   const cases: [string, FailureKind, RegExp][] = [

@@ -288,6 +288,27 @@ Deno.test("the client understands real answers, and can continue after each", as
   assertEquals(server.violations, []);
 });
 
+Deno.test("an answer before the whole chunk was sent never counts as delivered; a refusal counts", async () => {
+  const body = JSON.stringify({ status: "ok", chunk_id: "id" });
+  const kinds: Record<number, string> = {
+    ...{ 200: "retry", 201: "retry", 202: "retry", 409: "retry" },
+    ...{ 413: "refused", 401: "misconfigured", 503: "retry" },
+  };
+  for (const [status, kind] of Object.entries(kinds)) {
+    await using server = rawServer(async (connection) => {
+      await connection.read(new Uint8Array(300));
+      const head = `HTTP/1.1 ${status} X\r\ncontent-length: ${body.length}\r\n\r\n`;
+      await connection.write(new TextEncoder().encode(head + body));
+    });
+    using client = makeClient(server.url);
+    const verdict = await client.upload(makeName(), inMemory(new Uint8Array(20_000_000)), never);
+    assertEquals(verdict.kind, kind, status);
+    if (Number(status) < 400 || status === "409") {
+      assertStringIncludes(reasonOf(verdict), `answered ${status} before it had the whole request`);
+    }
+  }
+});
+
 Deno.test("a redirect is not followed: its target gets no request and no token", async () => {
   await using elsewhere = await IngestServer.start({ token: TOKEN });
   await using server = await IngestServer.start({ token: TOKEN });
