@@ -16,7 +16,7 @@ import { encodeMultipart } from "../upload/multipart.ts";
 import { systemNetwork } from "../system/network.ts";
 import { openConnection } from "../system/open_connection.ts";
 import { close, type Transport } from "../system/transport.ts";
-import { judge, type Verdict } from "../upload/verdict.ts";
+import { judge, judgeEarly, type Verdict } from "../upload/verdict.ts";
 import { noisyChunk } from "./probe_chunk.ts";
 
 /** To a connection, and to an answer beside the pauses of the upload. */
@@ -195,13 +195,16 @@ export class Bench {
     slowness: Slowness,
   ): Promise<Outcome> {
     using limit = deadline(ANSWER_MS + slowness.pieces * slowness.pauseMs);
+    const upload = this.#encode(chunk, changes);
     try {
-      const answer = await connection.exchange(slowly(this.#encode(chunk, changes), slowness), {
+      const answer = await connection.exchange(slowly(upload, slowness), {
+        sizeBytes: upload.reduce((sum, { length }) => sum + length, 0),
         ...{ mayWrite: (bytes) => Promise.resolve(bytes), onWriting: () => {}, onMoved: () => {} },
         signal: limit.signal,
       });
-      const { status, headers, body } = answer;
-      const verdict = judge(status, headers, body, this.#redactor.hide);
+      const { status, headers, body, isRequestSent } = answer;
+      const judged = isRequestSent ? judge : judgeEarly;
+      const verdict = judged(status, headers, body, this.#redactor.hide);
       if (verdict.kind === "delivered") this.#note(chunk.key, verdict.chunkId);
       return { ...verdict, answer };
     } catch (error) {

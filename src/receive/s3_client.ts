@@ -3,6 +3,7 @@
 
 import { AwsV4Signer } from "aws4fetch";
 import type { Answer } from "../system/answer_reader.ts";
+import type { Reply } from "../system/client_connection.ts";
 import { type Clock, deadline } from "../system/clock.ts";
 import { messageOf } from "../system/error_text.ts";
 import { bodyOf, HttpClient } from "../system/http_client.ts";
@@ -217,7 +218,7 @@ export class S3Client implements Disposable {
     }).sign();
     const limitMs = this.#limits.attemptMs + transferMs(body?.length ?? 0);
     const { pathname, search } = signed.url;
-    let answer: Answer;
+    let answer: Reply;
     try {
       answer = await this.#client(endpoint).send({
         ...{ method, path: `${pathname}${search}`, headers: Object.fromEntries(signed.headers) },
@@ -235,6 +236,10 @@ export class S3Client implements Disposable {
       throw new S3Failure(`the object store at ${endpoint} ${why}`, "later");
     }
     const { status, headers } = answer;
+    if (status < 300 && !answer.isRequestSent) {
+      const what = `answered ${status} before it had the whole request`;
+      throw new S3Failure(`the object store at ${endpoint} ${what}`, "later");
+    }
     if ((status >= 200 && status < 300) || answers.includes(status)) return answer;
     throw this.#failure(status, headers, answer.body);
   }
