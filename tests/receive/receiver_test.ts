@@ -414,6 +414,16 @@ Deno.test("a client that is refused gets its answer even while it sends a large 
   assert(!said.includes("(reset)"));
 });
 
+Deno.test("an upload at which the receiver fails is counted, too", async () => {
+  await using rig = await startReceiver({
+    wrap: () => ({ begin: () => Promise.reject(new TypeError("a fault of the program")) }),
+  });
+  assertEquals((await rig.upload()).status, 500);
+  const headers = { authorization: `Bearer ${TOKEN}` };
+  const metrics = await (await fetch(`http://127.0.0.1:${rig.port}/metrics`, { headers })).text();
+  assertMatch(metrics, /^recorder_receiver_uploads_total\{status="500"\} 1$/m);
+});
+
 Deno.test("uploads whose body is too large or too slow are counted and logged with their sender", async () => {
   const clock = new SimulatedClock(Date.UTC(2026, 10, 23));
   await using rig = await startReceiver({ clock, maxBodyBytes: 20_000 });
