@@ -291,6 +291,46 @@ Deno.test("A loss about as long as the limit does not cut the sound into many sm
   }
 });
 
+Deno.test("Sound that is lost all the time is declared as it is lost, at most one cut in ten seconds", () => {
+  for (const lostShare of [0.02, 0.05, 0.1, 0.12, 0.15, 0.3, 0.5]) {
+    const recording = new Recording().record(100_000);
+    const seconds = 600;
+    for (let second = 0; second < seconds; second++) {
+      recording.record(1000 * (1 - lostShare)).lose(1000 * lostShare);
+    }
+    const lostMs = seconds * 1000 * lostShare;
+    const what = `${lostShare * 100} %`;
+    // What has not been declared at this moment, and how wrong the time is.
+    assertLessOrEqual(recording.worstErrorMs, 400 + 8000 * lostShare, what);
+    assertLessOrEqual(recording.lateCuts, 2 + seconds / 10, what);
+    const chunks = recording.record(150_000).end();
+    assertAlmostEquals(totalGapMs(chunks), lostMs, 120, what);
+    assertJoined(chunks);
+    assertAlmostEquals(chunks.at(-1)?.times.endUnixUs ?? 0, unixUs(recording.nowMs), 20_000, what);
+  }
+});
+
+Deno.test("A microphone that runs slower than it says has true times, however slow it is", () => {
+  for (const ratio of [0.98, 0.92, 0.85, 0.5, 1 / 3]) {
+    const recording = new Recording({ driftPpm: (1 / ratio - 1) * 1e6 });
+    const chunks = recording.record(600_000).end();
+    const endUnixUs = chunks.at(-1)?.times.endUnixUs ?? 0;
+    assertAlmostEquals(endUnixUs, unixUs(recording.nowMs), (500 + 8000 * (1 - ratio)) * 1000);
+    assertLessOrEqual(recording.lateCuts, 62, `${ratio}`);
+    assertJoined(chunks);
+  }
+});
+
+Deno.test("A microphone that runs faster than it says has true times, however fast it is", () => {
+  for (const ratio of [1.01, 1.088, 2, 3, 4]) {
+    const recording = new Recording({ driftPpm: (1 / ratio - 1) * 1e6 });
+    const chunks = recording.record(600_000).end();
+    const endUnixUs = chunks.at(-1)?.times.endUnixUs ?? 0;
+    assertAlmostEquals(endUnixUs, unixUs(recording.nowMs), 35_000 * (ratio - 1) * 1000, `${ratio}`);
+    assertEquals([totalGapMs(chunks), recording.lateCuts], [0, 0]);
+  }
+});
+
 Deno.test("No gap is forgotten if chunks are shorter than the time to tell a gap from a stall", () => {
   const recording = new Recording({ chunkMs: 1000 }).record(40_000).lose(5000);
   const chunks = recording.record(20_000).end();
