@@ -85,7 +85,16 @@ export function missingBefore(
   });
   // An end in the future was written by a clock that was wrong.
   const declaredMs = Math.max(fromMs, ...before.declaredEndsMs.filter((endMs) => endMs <= toMs));
-  const gaps = scheduledBetween(declaredMs, toMs, schedule, timeZone)
+  const span = { startMs: declaredMs - offsetMs, endMs: begunMs };
+  return { cause, gaps: scheduledWithin(span, { schedule, timeZone }, offsetMs) };
+}
+
+/** The scheduled parts of a time, both monotonic. @param offsetMs Unix minus monotonic milliseconds. */
+export function scheduledWithin(
+  span: Gap,
+  { schedule, timeZone }: { readonly schedule: Schedule; readonly timeZone: string },
+  offsetMs: number,
+): Gap[] {
+  return scheduledBetween(span.startMs + offsetMs, span.endMs + offsetMs, schedule, timeZone)
     .map(({ startMs, endMs }) => ({ startMs: startMs - offsetMs, endMs: endMs - offsetMs }));
-  return { cause, gaps };
 }

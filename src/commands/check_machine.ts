@@ -38,6 +38,8 @@ export async function checkUser(unit: Unit | null, root = "/"): Promise<Finding[
 
 /** What ProtectHome= and PrivateTmp= of the unit hide from the service. */
 const HIDDEN = /^\/(home|root|run\/user|tmp|var\/tmp)\//;
+/** Keys of files that the members of the group, who may read the configuration, must not read. */
+const SECRETS: readonly string[] = ["ingest_token_file", "tls_client_key_file"];
 
 /**
  * Root reads every file: this tries those that the configuration names as the user of the service, which only root can.
@@ -54,7 +56,9 @@ export async function checkFiles(config: Config, root = "/"): Promise<Finding[]>
     if (kind.refuseContent === undefined || typeof path !== "string") continue;
     if (path === TOKEN) continue; // systemd hands it to the service
     const message = `the service cannot read ${path}, which ${key} names`;
-    const fix = `sudo install -o root -g ${USER} -m 640 ${path} ${CONFIG_DIR}/`;
+    const isSecret = SECRETS.includes(key);
+    const owner = isSecret ? `-o ${USER} -g root -m 400` : `-o root -g ${USER} -m 640`;
+    const fix = `sudo install ${owner} ${path} ${CONFIG_DIR}/`;
     if (HIDDEN.test(path)) {
       const place = `Files there are hidden from it: ${fix}; then name that file in ${key}`;
       found.push(failed(name, message, place));
@@ -64,9 +68,10 @@ export async function checkFiles(config: Config, root = "/"): Promise<Finding[]>
       const dd = [PROGRAMS.dd, `if=${path}`, "of=/dev/null", "count=1", "status=none"];
       await runProgram(asUser(user, dd));
     } catch {
-      const rights =
-        `sudo chgrp ${USER} ${path} && sudo chmod g+r ${path}; look at its folders, too`;
-      found.push(failed(name, message, rights));
+      const rights = isSecret
+        ? `sudo chown ${USER} ${path} && sudo chmod 400 ${path}`
+        : `sudo chgrp ${USER} ${path} && sudo chmod g+r ${path}`;
+      found.push(failed(name, message, `${rights}; look at its folders, too`));
     }
   }
   return found;
@@ -191,7 +196,7 @@ export async function checkClock(): Promise<Finding[]> {
     ];
   }
   return synchronized ? [ok(name, "is synchronized")] : [
-    failed(name, "is not synchronized", problems.clockNotSynchronized().fix),
+    failed(name, "is not synchronized", problems.clockNotSynchronized("").fix),
   ];
 }
 

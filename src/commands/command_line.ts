@@ -78,7 +78,8 @@ Exit codes:
      chunk cannot be requeued, chunks cannot be joined, the demo failed); verify: not complete;
      check: something failed; install: it failed and its changes were undone, or the service did not
      start
-  2  the command line or the configuration is wrong: every problem is listed; or nothing is set up yet
+  2  the command line or the configuration is wrong: every problem is listed; nothing is set up yet;
+     verify: no chunk was found
 `;
 
 /** What becomes of missing sound: silence, a chained stream in the same file, or another file. */

@@ -1,8 +1,16 @@
 // Files and folders as `install` and `uninstall` change them: replaced at once and durably, with their owner and
 // their mode, and compared with what is wanted. It knows neither steps nor what the files are for.
 
+import { dirname } from "node:path";
 import { join } from "@std/path/join";
-import { exists, ifThere, readNamedText, readWhole, removeIfThere } from "../system/disk.ts";
+import {
+  exists,
+  ifThere,
+  readNamedText,
+  readWhole,
+  removeIfThere,
+  syncDirectory,
+} from "../system/disk.ts";
 import { ownerIn, type User } from "../system/users.ts";
 import { contentsOf } from "./install_root.ts";
 
@@ -43,12 +51,32 @@ export async function replaceFile(
   bytes: Uint8Array,
   rights: Rights,
 ): Promise<void> {
+  await replaceWith(target, async (fresh) => {
+    await Deno.writeFile(fresh, bytes, { mode: 0o600, createNew: true });
+    await giveRights(fresh, rights);
+    await syncFile(fresh);
+  });
+}
+
+/**
+ * Puts what `make` makes in the place of `target`, at once, and so that its name survives a power cut.
+ * @param make gets the path beside the target at which it makes it. What it has made is removed if it fails: a full
+ * disk would keep the part of a program.
+ */
+export async function replaceWith(
+  target: string,
+  make: (fresh: string) => Promise<void>,
+): Promise<void> {
   const fresh = `${target}.new`;
   await removeIfThere(fresh); // never written through what lies there
-  await Deno.writeFile(fresh, bytes, { mode: 0o600, createNew: true });
-  await giveRights(fresh, rights);
-  await syncFile(fresh);
-  await Deno.rename(fresh, target);
+  try {
+    await make(fresh);
+    await Deno.rename(fresh, target);
+  } catch (error) {
+    await removeIfThere(fresh).catch(() => {}); // the first error counts
+    throw error;
+  }
+  await syncDirectory(dirname(target));
 }
 
 /** Makes the contents of a file survive a power cut. */
@@ -60,12 +88,13 @@ export async function syncFile(path: string): Promise<void> {
 /** Returns the uppermost folder that had to be created, or null. */
 export async function makeParents(target: string): Promise<string | null> {
   const parent = join(target, "..");
-  let made: string | null = null;
-  for (let dir = parent; !await exists(dir); dir = join(dir, "..")) made = dir;
+  const missing: string[] = [];
+  for (let dir = parent; !await exists(dir); dir = join(dir, "..")) missing.push(dir);
   // Deno 2.7 refuses to create the folder of a program that it may run, ffmpeg in /usr/local/bin, even if
   // the folder exists.
-  if (made !== null) await Deno.mkdir(parent, { recursive: true, mode: 0o755 });
-  return made;
+  if (missing.length > 0) await Deno.mkdir(parent, { recursive: true, mode: 0o755 });
+  for (const dir of missing) await syncDirectory(dirname(dir));
+  return missing.at(-1) ?? null;
 }
 
 /** Owner and permissions of what is there, as numbers. */

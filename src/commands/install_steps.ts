@@ -1,6 +1,7 @@
 // The steps of `install` and `uninstall`: each says what it does, checks whether it is done already, does
 // it, and can be undone. They know files and programs, and nothing about recording.
 
+import { dirname } from "node:path";
 import {
   type Access,
   type Before,
@@ -12,6 +13,7 @@ import {
   ownerOf,
   readBefore,
   replaceFile,
+  replaceWith,
   type Rights,
   rightsIn,
   rightsOf,
@@ -20,7 +22,7 @@ import {
 import { contentsOf, under } from "./install_root.ts";
 import { outputOf } from "../system/child.ts";
 import { messageOf } from "../system/error_text.ts";
-import { exists, removeIfThere } from "../system/disk.ts";
+import { exists, syncDirectory } from "../system/disk.ts";
 import { MAX_TEXT, printable } from "../system/printable.ts";
 import { PROGRAMS } from "../system/programs.ts";
 import { asUser, ROOT, type User } from "../system/users.ts";
@@ -124,7 +126,7 @@ export function fileStep(
 }
 
 /** The file behind a link is replaced, and a link to something else (/dev/null of a masked unit) is itself. */
-function fileTarget(root: string, path: string): string {
+export function fileTarget(root: string, path: string): string {
   const target = contentsOf(root, path);
   try {
     if (Deno.lstatSync(target).isFile) return target;
@@ -151,6 +153,7 @@ export function folderStep(root: string, path: string, access: Access): Step {
         made ??= target;
       }
       await giveRights(target, await rightsOf(root, access));
+      for (const dir of [target, dirname(target)]) await syncDirectory(dir);
     },
     async undo() {
       refuseMoved(contentsOf(root, path), target);
@@ -176,12 +179,7 @@ export function linkStep(
   let isReplaced = false;
   const leadsToReplaced = async () =>
     replaced !== null && await Deno.readLink(target).catch(() => null) === replaced;
-  const put = async (to: string) => {
-    const fresh = `${target}.new`;
-    await removeIfThere(fresh);
-    await Deno.symlink(to, fresh);
-    await Deno.rename(fresh, target);
-  };
+  const put = (to: string) => replaceWith(target, (fresh) => Deno.symlink(to, fresh));
   return {
     what,
     isDone: async () => await exists(target) && !await leadsToReplaced(),
@@ -201,7 +199,7 @@ export function linkStep(
 /** A copy of a program that may be running. Undoing it restores the old program. */
 export function programStep(what: string, root: string, source: string, path: string): Step {
   const target = under(root, path);
-  const [fresh, old] = [`${target}.new`, `${target}.old`];
+  const old = `${target}.old`;
   let isUpgrade = false;
   return {
     what,
@@ -211,15 +209,14 @@ export function programStep(what: string, root: string, source: string, path: st
     },
     async apply() {
       await makeParents(target);
-      await removeIfThere(fresh); // never written through what lies there
-      await Deno.copyFile(source, fresh);
-      await Deno.chown(fresh, 0, 0);
-      await Deno.chmod(fresh, 0o755);
-      await syncFile(fresh);
-      isUpgrade = await exists(target);
-      if (await exists(old)) await Deno.remove(old);
-      if (isUpgrade) await Deno.link(target, old);
-      await Deno.rename(fresh, target);
+      await replaceWith(target, async (fresh) => {
+        await Deno.copyFile(source, fresh);
+        await giveRights(fresh, { mode: 0o755, uid: 0, gid: 0 });
+        await syncFile(fresh);
+        isUpgrade = await exists(target);
+        if (await exists(old)) await Deno.remove(old);
+        if (isUpgrade) await Deno.link(target, old);
+      });
     },
     undo: () => isUpgrade ? Deno.rename(old, target) : Deno.remove(target),
   };

@@ -4,13 +4,21 @@
 // brings both, keeps the previous files, and asks for the trial.
 
 import { delay } from "@std/async/delay";
-import { equalBytes } from "./install_files.ts";
+import { dirname } from "node:path";
+import { equalBytes, makeParents } from "./install_files.ts";
 import { isPackaged } from "./install_package.ts";
-import { contentsOf } from "./install_root.ts";
-import { fileStep, linkStep, removeStep, runProgram, type Step } from "./install_steps.ts";
+import { contentsOf, pathIn } from "./install_root.ts";
+import {
+  fileStep,
+  fileTarget,
+  linkStep,
+  removeStep,
+  runProgram,
+  type Step,
+} from "./install_steps.ts";
 import { SERVICE as RECORDER, serviceState } from "./service.ts";
 import { readRollback, ROLLED_BACK, UPDATE_DIR } from "../status/rollback.ts";
-import { exists, readWhole, removeIfThere } from "../system/disk.ts";
+import { exists, ifThere, readWhole, removeIfThere, syncDirectory } from "../system/disk.ts";
 import { messageOf } from "../system/error_text.ts";
 import { PROGRAMS } from "../system/programs.ts";
 import { VERSION } from "../system/version.ts";
@@ -51,23 +59,33 @@ export function packagedJudgeStep(root: string): Step {
 /** Removes the judge and what is kept for it; `kept` are the files that an update replaces. */
 export function removeJudgeSteps(root: string, kept: readonly string[]): Step[] {
   const files = [WANTS, UNIT, SCRIPT].flatMap((path) => [`${path}.new`, path]);
+  // They are beside the file that a link leads to.
+  const old = kept.map((path) => `${pathIn(root, path)}.old`);
   return [
-    ...[...files, ...kept.map((path) => `${path}.old`)].map((path) => removeStep(root, path)),
+    ...[...files, ...old].map((path) => removeStep(root, path)),
     removeStep(root, SCRIPT_DIR, { recursive: true }),
     removeStep(root, UPDATE_DIR, { recursive: true }),
   ];
 }
 
 /**
- * Keeps a file that an update changes beside its successor, as NAME.old, for the way back. If it does not change,
- * there must be none: an older one would come back in its place.
- * @param wanted what is written next; as another file, which is renamed to this name.
+ * Keeps a file that an update changes beside its successor, as NAME.old, for the way back; if there is none, an empty
+ * file says so. If it does not change, there must be none: an older one would come back in its place.
+ * @param wanted what is written next, as another file, which is renamed to this name; null: nothing.
  */
-export function keepStep(root: string, path: string, wanted: Uint8Array, isUpdate: boolean): Step {
-  const current = contentsOf(root, path);
+export function keepStep(
+  root: string,
+  path: string,
+  wanted: Uint8Array | null,
+  isUpdate: boolean,
+): Step {
+  const current = fileTarget(root, path);
   const old = `${current}.old`;
+  let madeDir: string | null = null;
+  const isThere = async () => (await ifThere(Deno.stat(current)))?.isFile === true;
   const isKept = async () => {
-    if (!isUpdate || !await exists(current)) return false;
+    if (!isUpdate || wanted === null) return false;
+    if (!await isThere()) return true;
     const { size } = await Deno.stat(current);
     return size !== wanted.length || !equalBytes(await readWhole(current, size), wanted);
   };
@@ -78,17 +96,28 @@ export function keepStep(root: string, path: string, wanted: Uint8Array, isUpdat
     async apply() {
       const keeps = await isKept();
       await removeIfThere(old);
-      if (keeps) await Deno.link(current, old);
+      if (!keeps) return;
+      madeDir = await makeParents(old);
+      if (await isThere()) await Deno.link(current, old);
+      else await Deno.writeFile(old, new Uint8Array(), { mode: 0o600, createNew: true });
+      await syncDirectory(dirname(old));
     },
-    undo: () => removeIfThere(old),
+    async undo() {
+      await removeIfThere(old);
+      if (madeDir !== null) await Deno.remove(madeDir, { recursive: true });
+    },
   };
 }
 
 /** How `awaitDecision` reaches the system. */
 export interface Deciding {
-  readonly run: (command: readonly string[], limitMs: number) => Promise<void>;
+  readonly run: (command: readonly string[], limitMs?: number) => Promise<void>;
   readonly stateOf: (unit: string) => Promise<string | null>;
   readonly second: () => Promise<void>;
+}
+
+async function isUndecided(root: string): Promise<boolean> {
+  return (await Promise.all(OPEN.map((path) => exists(contentsOf(root, path))))).includes(true);
 }
 
 /**
@@ -102,8 +131,7 @@ export async function awaitDecision(
   print: (line: string) => void,
   deciding: Deciding = { run: runProgram, stateOf: serviceState, second: () => delay(1000) },
 ): Promise<void> {
-  const isOpen = async () =>
-    (await Promise.all(OPEN.map((path) => exists(contentsOf(root, path))))).includes(true);
+  const isOpen = () => isUndecided(root);
   if (!await isOpen()) return;
   print(
     "An earlier update is on trial. Waiting for its end, up to 15 minutes, or longer during an upgrade of the " +
@@ -144,16 +172,24 @@ export function requestStep(root: string): Step {
 
 /**
  * Restarts the service with the new program and waits for the decision, which takes half a minute at least.
- * @throws an error that says why the new program does not stay.
+ * @param run for tests. @throws an error that says why the new program does not stay, or that it is not decided.
  */
-export async function putOnTrial(): Promise<void> {
-  await removeIfThere(ROLLED_BACK);
-  await runProgram([PROGRAMS.systemctl, "daemon-reload"]);
+export async function putOnTrial(root: string, run: Deciding["run"] = runProgram): Promise<void> {
+  const rolledBack = contentsOf(root, ROLLED_BACK);
+  await removeIfThere(rolledBack);
+  await run([PROGRAMS.systemctl, "daemon-reload"]);
   // With --wait it is an error if the script ends with one.
-  await runProgram([PROGRAMS.systemctl, "start", "--wait", SERVICE], TRIAL_MS);
-  const rollback = await readRollback();
-  if (rollback === null) return;
+  await run([PROGRAMS.systemctl, "start", "--wait", SERVICE], TRIAL_MS);
+  const rollback = await readRollback(rolledBack);
+  if (rollback !== null) {
+    throw new Error(
+      `The update was rolled back as the new program must record: ${rollback.reason}; the previous one runs again. ` +
+        `The problem is reported until the next update`,
+    );
+  }
+  if (!await isUndecided(root)) return;
   throw new Error(
-    `The update was rolled back as the new program must record: ${rollback.reason}; the previous one runs again`,
+    "The update is not decided as its trial was interrupted: the service was stopped, or another update began. The " +
+      "trial continues when the service is started: sudo systemctl start recorder-agent",
   );
 }

@@ -28,6 +28,7 @@ import {
   type Step,
   StepError,
 } from "./install_steps.ts";
+import { lockSystem } from "./install_lock.ts";
 import { isPackaged } from "./install_package.ts";
 import { removeJudgeSteps } from "./install_update.ts";
 import { idOf, ownerOf } from "./install_files.ts";
@@ -55,8 +56,10 @@ export async function runUninstall(options: UninstallOptions): Promise<number> {
     if (Deno.uid() !== 0) {
       throw new Error("Cannot uninstall as this needs root: try again with sudo");
     }
+    using _lock = await lockSystem(root, "uninstall");
     const dropInDir = pathIn(root, dirname(DROP_IN));
-    const dropIns = await planFolder(root, dropInDir, withRemains(basename(DROP_IN)));
+    const dropIn = basename(DROP_IN);
+    const dropIns = await planFolder(root, dropInDir, [...withRemains(dropIn), `${dropIn}.old`]);
     const purged = purge ? await planPurge(root, findSpoolDir(root)) : NOTHING;
     print(
       `recorder-agent ${dryRun ? "would be removed" : "is being removed"}${
@@ -76,7 +79,7 @@ export async function runUninstall(options: UninstallOptions): Promise<number> {
       ...purged.steps,
       removeStep(root, WANTS),
       ...withRemains(UNIT).map((path) => removeStep(root, path)),
-      ...removeJudgeSteps(root, [UNIT, CONFIG]),
+      ...removeJudgeSteps(root, purge ? [UNIT] : [UNIT, CONFIG]),
       ...dropIns.steps,
       ...(purge
         ? [
@@ -211,7 +214,7 @@ async function planConfig(
     .map(([name]) => entries.get(name)?.value)
     .filter((value) => typeof value === "string")
     .filter((path) => dirname(path) === CONFIG_DIR);
-  const before = [...withRemains(TOKEN), ...named, `${CONFIG}.new`];
+  const before = [...withRemains(TOKEN), ...named, `${CONFIG}.new`, `${CONFIG}.old`];
   const ours = [...before, ENVIRONMENT_PATH, CONFIG].map((path) => basename(path));
   const text = () => new TextEncoder().encode(`spool_dir: ${JSON.stringify(spoolDir)}\n`);
   const rest = fileStep(`Keep only spool_dir in ${CONFIG}`, root, CONFIG, text, { mode: 0o600 });
@@ -219,7 +222,8 @@ async function planConfig(
     await exists(contentsOf(root, ENVIRONMENT_PATH));
   return {
     secrets: [
-      ...before.map((path) => removeStep(root, path)),
+      // The previous one is beside the file that a link leads to.
+      ...[...before, `${pathIn(root, CONFIG)}.old`].map((path) => removeStep(root, path)),
       ...(isThere ? [{ ...rest, undo: null }] : []),
       removeStep(root, ENVIRONMENT_PATH),
     ],

@@ -236,12 +236,6 @@ export function refuseToken(content: string): string | null {
   return TOKEN.read(content.trim()) instanceof Refusal ? "holds no usable token" : null;
 }
 
-/** What is wrong with the content of a file with CA certificates, or null. */
-export function refuseCertificate(content: string): string | null {
-  const pem = /-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----/;
-  return pem.test(content) ? null : "holds no PEM certificate";
-}
-
 /** A value on one line, whatever is in it. */
 export function quote(value: Scalar): string {
   const shown = JSON.stringify(value).replace(

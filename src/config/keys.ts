@@ -13,7 +13,6 @@ import {
   numberFrom,
   oneOf,
   positive,
-  refuseCertificate,
   SAMPLE_RATE,
   TIME,
   TOKEN,
@@ -381,7 +380,7 @@ export const KEYS = {
     applies: "at_once",
     kind: file(
       { en: "a readable file with a PEM certificate", ru: "читаемого файла с сертификатом PEM" },
-      refuseCertificate,
+      refuseDamagedCertificates,
     ),
     absent: { en: "the public CAs alone", ru: "только публичные УЦ" },
     meaning: {

@@ -148,12 +148,15 @@ export class FolderStore implements Store, Disposable {
   async #note(marker: string, place: string): Promise<void> {
     await this.#ensureDir(join(marker, ".."));
     const draft = join(this.#dir, INCOMING, `${crypto.randomUUID()}.note`);
-    {
+    try {
       using file = await Deno.open(draft, { createNew: true, write: true, mode: FILE_MODE });
       await writeAll(file, new TextEncoder().encode(place));
       await file.syncData();
+      await Deno.rename(draft, marker);
+    } catch (error) {
+      await removeIfThere(draft); // the client sends the chunk again, and each time makes another one
+      throw error;
     }
-    await Deno.rename(draft, marker);
     await syncDirectory(join(marker, ".."));
   }
 

@@ -21,11 +21,12 @@ import type { Spool } from "./spool.ts";
 
 const TOO_LARGE = `larger than a chunk can be, ${MAX_CHUNK_BYTES} bytes`;
 
-/** Finishes every file in recording/. Returns how many chunks were moved to outbox/. */
+/** Finishes every file in recording/, in the order of their names. Returns how many chunks were moved to outbox/. */
 export async function recoverRecordings(spool: Spool, log: Logger): Promise<number> {
   let recovered = 0;
   try {
-    for (const { name } of [...Deno.readDirSync(join(spool.dir, "recording"))]) {
+    const names = [...Deno.readDirSync(join(spool.dir, "recording"))].map(({ name }) => name);
+    for (const name of names.sort()) { // the one that was recorded last comes last
       if (await recoverOrReport(spool, name, log)) recovered++;
     }
     await spool.syncAdmitted();

@@ -5,7 +5,7 @@ import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { join } from "@std/path/join";
 import { fileSteps } from "../../src/commands/install.ts";
 import { makePlan } from "../../src/commands/install_plan.ts";
-import { awaitDecision } from "../../src/commands/install_update.ts";
+import { awaitDecision, putOnTrial } from "../../src/commands/install_update.ts";
 import { ENV, makeRoot, SET } from "../fixtures/installed_system.ts";
 
 /** A system with one of the files of an open update, or none. */
@@ -105,39 +105,121 @@ Deno.test("an upgrade that never ends, or that ends the trial, does not hold ins
   }, [["active", "inactive"]]);
 });
 
-Deno.test("a power cut in an update is followed by a trial, with what was accepted last as the way back", async () => {
+Deno.test("install reports success only if the new program stays, not if its trial was interrupted or it was rolled back", async () => {
+  const decide = async (end: (dir: string) => Promise<void>) => {
+    await using system = await makeRoot();
+    const dir = join(system.root, "var/lib/recorder-agent-update");
+    await Deno.mkdir(dir, { recursive: true });
+    await Deno.writeTextFile(join(dir, "trial"), "to=2\n");
+    // Of an earlier update.
+    await Deno.writeTextFile(join(dir, "rolled-back"), "to=1\nreason=old\n");
+    const ran: string[] = [];
+    const result = await putOnTrial(system.root, async (command) => {
+      ran.push(command.slice(1).join(" "));
+      if (ran.length === 2) await end(dir);
+    }).then(() => "success", (error) => error.message);
+    assertEquals(ran, ["daemon-reload", STARTED]);
+    return result;
+  };
+  const accept = (dir: string) => Deno.remove(join(dir, "trial"));
+  assertEquals(await decide(accept), "success");
+  assertMatch(
+    await decide(() => Promise.resolve()),
+    /not decided.*systemctl start recorder-agent$/,
+  );
+  const rollBack = async (dir: string) => {
+    await accept(dir);
+    await Deno.writeTextFile(join(dir, "rolled-back"), "to=2\nreason=it ended 3 times\n");
+  };
+  assertMatch(await decide(rollBack), /rolled back .*: it ended 3 times; .*until the next update$/);
+});
+
+const DROP_IN = "etc/systemd/system/recorder-agent.service.d/spool.conf";
+/** Files that an update changes. */
+const PATHS = [
+  "usr/local/bin/recorder-agent",
+  "etc/recorder-agent/config.yaml",
+  "etc/systemd/system/recorder-agent.service",
+  DROP_IN,
+];
+
+/**
+ * An update that also moves the spool, null is its usual place, step by step. After each, `look` gets the files before
+ * the update, as they are, and as a rollback would leave them; null: there is none.
+ */
+async function updateStepwise(
+  { from, to, isLinked = false }: { from: string | null; to: string | null; isLinked?: boolean },
+  look: (
+    what: string,
+    files: Record<"before" | "now" | "back", (string | null)[]>,
+    isOnTrial: boolean,
+  ) => void,
+) {
   await using system = await makeRoot();
-  assertEquals(await system.install(), 0, system.said());
-  const read = (path: string) => Deno.readTextFile(join(system.root, path)).catch(() => null);
-  const paths = [
-    "usr/local/bin/recorder-agent",
-    "etc/recorder-agent/config.yaml",
-    "etc/systemd/system/recorder-agent.service",
-  ];
-  const [program = "", config = "", unit = ""] = paths;
-  // The unit of the release before, and what the update to that one has kept.
-  await Deno.writeTextFile(join(system.root, unit), "[Unit]\n");
-  for (const path of paths) await Deno.writeTextFile(join(system.root, `${path}.old`), "older");
-  const before = await Promise.all(paths.map(read));
-  await Deno.writeTextFile(system.executable, "#!/bin/sh\necho version two\n");
   const { root, executable } = system;
-  const set = [...SET, "chunk_seconds=30"];
-  const options = { root, set, env: ENV, dryRun: false, executable, ask: null };
+  const spool = (path: string | null) => `spool_dir=${path ?? "/var/lib/recorder-agent/spool"}`;
+  const config = join(root, "etc/recorder-agent/config.yaml");
+  if (isLinked) {
+    await Deno.mkdir(join(root, "data"));
+    await Deno.mkdir(join(config, ".."));
+    await Deno.writeTextFile(join(root, "data/till.yaml"), "");
+    await Deno.symlink("/data/till.yaml", config);
+  }
+  assertEquals(await system.install({ set: from === null ? SET : [...SET, spool(from)] }), 0);
+  const place = (path: string) =>
+    join(root, isLinked && path.endsWith("config.yaml") ? "data/till.yaml" : path);
+  const read = (path: string) => Deno.readTextFile(path).catch(() => null);
+  // The unit of the release before, and what the update to that one has kept.
+  await Deno.writeTextFile(join(root, "etc/systemd/system/recorder-agent.service"), "[Unit]\n");
+  const kept = PATHS.slice(0, from === null ? 3 : 4);
+  for (const path of kept) await Deno.writeTextFile(`${place(path)}.old`, "older");
+  const before = await Promise.all(PATHS.map((path) => read(place(path))));
+  await Deno.writeTextFile(executable, "#!/bin/sh\necho version two\n");
+  const options = { root, set: [spool(to)], env: ENV, dryRun: false, executable, ask: null };
   const plan = await makePlan(options);
   assert(plan !== null);
-  const facts = { hasDropIn: false, hasPackage: false, hasCopy: true, isUpdate: true };
-  let replaced = 0;
+  const hasDropIn = from !== null;
+  const facts = { hasDropIn, hasPackage: false, hasCopy: true, isUpdate: true };
   for (const { what, isDone, apply } of await fileSteps(options, facts, plan)) {
     if (await isDone()) continue;
     await apply();
-    const now = await Promise.all(paths.map(read));
-    if (now.every((text, at) => text === before[at])) continue;
-    replaced++;
-    assert(await read("var/lib/recorder-agent-update/trial") !== null, what);
-    for (const [at, path] of [program, config, unit].entries()) {
-      const back = await read(`${path}.old`) ?? now[at];
-      assertEquals(back, before[at], `${what}: ${path}`);
-    }
+    const now = await Promise.all(PATHS.map((path) => read(place(path))));
+    const old = await Promise.all(PATHS.map((path) => read(`${place(path)}.old`)));
+    // packaging/update/update-trial
+    const back = now.map((text, at) => old[at] === "" ? null : old[at] ?? text);
+    const isOnTrial = await read(join(root, "var/lib/recorder-agent-update/trial")) !== null;
+    look(what, { before, now, back }, isOnTrial);
   }
-  assert(replaced >= 3);
+}
+
+Deno.test("a power cut in an update is followed by a trial, with what was accepted last as the way back", async () => {
+  const moves = [
+    { from: null, to: "/srv/new" },
+    { from: "/srv/old", to: "/srv/new" },
+    { from: "/srv/old", to: null },
+    { from: "/srv/old", to: "/srv/new", isLinked: true },
+  ];
+  for (const move of moves) {
+    let replaced = 0;
+    const name = JSON.stringify(move);
+    let last: (string | null)[] = [];
+    await updateStepwise(move, (what, { before, now, back }, isOnTrial) => {
+      last = now.map((text, at) => text === before[at] ? null : PATHS[at] ?? null);
+      if (now.every((text, at) => text === before[at])) return;
+      replaced++;
+      assert(isOnTrial, `${name}: ${what}`);
+      assertEquals(back, before, `${name}: ${what}`);
+    });
+    assert(replaced >= PATHS.length, name);
+    assertEquals(last, PATHS, `${name}: all of them are replaced`);
+  }
+});
+
+Deno.test("an update that leaves the drop-in alone keeps none, not even that of an earlier one", async () => {
+  await updateStepwise(
+    { from: "/srv/old", to: "/srv/old" },
+    (what, { before, back }, isOnTrial) => {
+      if (isOnTrial) assertEquals(back[3], before[3], what);
+    },
+  );
 });

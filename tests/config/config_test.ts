@@ -5,6 +5,7 @@ import type { KeyTable } from "../../src/config/key.ts";
 import { KEYS } from "../../src/config/keys.ts";
 import { findConfigPath } from "../../src/config/places.ts";
 import { readToken } from "../../src/config/token.ts";
+import { makeSelfSigned } from "../fixtures/certificates.ts";
 import { configurationKeys } from "../fixtures/code_tables.ts";
 import { threadMs } from "../fixtures/thread_time.ts";
 
@@ -472,15 +473,18 @@ Deno.test("a token file that is missing, a directory, empty or without a valid t
   assertEquals(reason(join(dir, "empty")), "holds no usable token");
 });
 
-Deno.test("tls_ca_file must be readable and hold a PEM certificate", async () => {
+Deno.test("tls_ca_file must be readable and hold PEM certificates that are whole", async () => {
   using folder = temporaryFolder();
   const dir = folder.path;
-  const good = join(dir, "ca.pem");
-  const key = join(dir, "key.pem");
+  const [good, bad, key] = [join(dir, "ca.pem"), join(dir, "bad.pem"), join(dir, "key.pem")];
   const pem = (what: string) => `-----BEGIN ${what}-----\nMIIB\n-----END ${what}-----\n`;
-  await Deno.writeTextFile(good, `Subject: a comment\n${pem("CERTIFICATE")}`);
+  await makeSelfSigned(good, key);
+  const whole = `Subject: a comment\n${await Deno.readTextFile(good)}`;
+  await Deno.writeTextFile(good, whole);
+  await Deno.writeTextFile(bad, `${whole}${pem("CERTIFICATE")}`);
   await Deno.writeTextFile(key, pem("PRIVATE KEY"));
   assertEquals(fromEnv({ RA_TLS_CA_FILE: good }).tlsCaFile, good);
+  assertMatch(onlyProblem(`tls_ca_file: ${bad}`), /bad.pem" holds a PEM certificate that is dama/);
   assertMatch(onlyProblem(`tls_ca_file: ${key}`), /:6:14: .*key.pem" holds no PEM certificate/);
   assertMatch(onlyProblem(`tls_ca_file: ${dir}/none`), /none" does not exist: expected the absol/);
 });

@@ -5,6 +5,7 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import { join } from "@std/path/join";
 import manifest from "../../deno.json" with { type: "json" };
 import { runtime } from "../fixtures/binaries.ts";
+import { Document } from "../fixtures/documents.ts";
 import { run } from "../fixtures/command.ts";
 
 const ROOT = new URL("../..", import.meta.url).pathname;
@@ -75,7 +76,19 @@ Deno.test("a release is made from a commit, names it, can be verified, and is re
     const { stdout } = await run("tar", ["-tzf", join(dist, `${name}.tar.gz`)]);
     const entries = new TextDecoder().decode(stdout).trim().split("\n");
     assert(entries.includes(`${name}/docs/reference/problems.md`));
-    assertEquals(entries.filter((entry) => !entry.startsWith(`${name}/docs/`)), [
+    const documents = entries.filter((entry) => entry.endsWith(".md"))
+      .map((entry) => new Document(entry.slice(name.length + 1)));
+    assertEquals(
+      documents.flatMap((document) =>
+        document.links().filter((link) => !link.startsWith("#"))
+          .map((link) => join(document.path, "..", link.split("#")[0] ?? ""))
+          .filter((path) => ![path, `${path}/`].some((file) => entries.includes(`${name}/${file}`)))
+      ).filter((path) => path !== ".ci/release_signers"),
+      [],
+      "what the documents of a release name is in it, but for those who may sign it",
+    );
+    const isAbout = (entry: string) => /^[^/]+\/(docs|packaging)\//.test(entry);
+    assertEquals(entries.filter((entry) => !isAbout(entry)), [
       `${name}/`,
       ...[
         ...[

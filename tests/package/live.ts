@@ -36,6 +36,7 @@ export async function live(system: string, files: string): Promise<void> {
   await firstBoot(till);
   await updateDuringTrial(till);
   await replaceDuringTrial(till);
+  await stopDuringTrial(till);
   await installAgain(till);
   await readOnlyCard(till);
   await led(till);
@@ -78,6 +79,25 @@ ls ${UPDATES}
 ${RECORDS}`);
   assertMatch(said, new RegExp(`to=${THIRD}\nheard=yes\nbefore=.+\nheard=yes\nELF\n$`));
   console.log("✔ a package that replaces one on trial: the accepted program stays the way back");
+}
+
+async function stopDuringTrial(till: LiveSystem): Promise<void> {
+  await till.run(`invocation() { systemctl show recorder-agent -P InvocationID; }
+export -f invocation
+export previous=$(invocation)
+${install(SECOND)}
+timeout 60 bash -c 'while [ "$(invocation)" = "$previous" ]; do sleep 0.2; done'
+systemctl stop recorder-agent
+timeout 60 sh -c 'while systemctl is-active -q recorder-agent-update; do sleep 0.2; done'
+[ -e ${UPDATES}/trial ]
+systemctl start recorder-agent
+systemctl is-active -q recorder-agent-update
+timeout 120 sh -c 'while [ -e ${UPDATES}/trial ]; do sleep 0.2; done'
+[ ! -e ${UPDATES}/rolled-back ]
+${RECORDS}
+systemctl restart recorder-agent
+! systemctl is-active -q recorder-agent-update`);
+  console.log("✔ a trial that a stop has interrupted continues at the next start");
 }
 
 async function installAgain(till: LiveSystem): Promise<void> {

@@ -199,3 +199,24 @@ Deno.test("a folder that went away is the store's failure, and a full one says s
   await full.discard();
   assertEquals(temp.files(), []);
 });
+
+Deno.test("on a full disk a chunk with an unsure time leaves nothing behind", async () => {
+  await using temp = await openStore();
+  const sync = Deno.FsFile.prototype.syncData;
+  const file = await temp.store.begin();
+  await file.write(new Uint8Array(10));
+  let syncs = 0;
+  try {
+    Deno.FsFile.prototype.syncData = function () {
+      const isNote = ++syncs > 1; // the first one is that of the chunk
+      return isNote ? Promise.reject(new Error("No space left on device")) : sync.call(this);
+    };
+    const unsure = chunk({ isProvisional: true });
+    await assertRejects(() => file.keep(unsure, new Uint8Array(32)), StoreFailure);
+  } finally {
+    Deno.FsFile.prototype.syncData = sync;
+  }
+  assertEquals(syncs, 2);
+  await file.discard();
+  assertEquals(temp.files(), []);
+});

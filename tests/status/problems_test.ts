@@ -41,6 +41,8 @@ function everyWording(): Diagnosis[] {
     silent: problems.silent(-90),
     stuck: problems.stuck(-1),
     clipping: problems.clipping(),
+    gainTooHigh: problems.gainTooHigh(),
+    rate: problems.rate(44_099.6, 48_000),
     tooQuiet: problems.tooQuiet(-52.5, 8),
     standIn: problems.standIn("the last one is away"),
     ffmpegMissing: problems.ffmpegMissing(),
@@ -63,7 +65,7 @@ function everyWording(): Diagnosis[] {
     diskFull: problems.diskFull(),
     diskFailing: problems.diskFailing(error),
     janitorFailed: problems.janitorFailed("a.ogg: Permission denied"),
-    clockNotSynchronized: problems.clockNotSynchronized(),
+    clockNotSynchronized: problems.clockNotSynchronized("2026-11-29 22:10"),
     healthPortUnavailable: problems.healthPortUnavailable(8042, error),
     metricsPushFailing: problems.metricsPushFailing("the receiver answered 401"),
     configNotApplied: problems.configNotApplied(

@@ -1,6 +1,7 @@
-// Settings on a card that cannot be written, which is a mount here.
+// A card that cannot be written, or is full, which is a mount here.
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
+import { replaceFile } from "../../../src/commands/install_files.ts";
 import { join } from "@std/path/join";
 import { run } from "../../fixtures/command.ts";
 import { makeRoot, SET } from "../../fixtures/installed_system.ts";
@@ -27,6 +28,25 @@ Deno.test("a card that cannot be written sets the till up, and keeps the file wi
   const config = await Deno.readTextFile(join(system.root, "etc/recorder-agent/config.yaml"));
   assertMatch(config, /^point_id: 11111111-/m);
   assertEquals(await Deno.readTextFile(take), file);
+});
+
+Deno.test("a full disk keeps nothing of a program or a file for which it has no room", async () => {
+  await using system = await makeRoot();
+  const { root, executable } = system;
+  const bin = join(root, "usr/local/bin");
+  await Deno.mkdir(bin, { recursive: true });
+  await run("mount", ["-t", "tmpfs", "-o", "size=64k", "tmpfs", bin]);
+  try {
+    const large = new Uint8Array(1 << 20);
+    await Deno.writeFile(executable, large);
+    assertEquals(await system.install(), 1);
+    assertMatch(system.said(), /Cannot copy the program[^]*No space left.*\n.*undone/);
+    await replaceFile(join(bin, "file"), large, { mode: 0o600, uid: 0, gid: 0 })
+      .then(() => assert(false), (error) => assertMatch(`${error}`, /No space left/));
+    assertEquals([...Deno.readDirSync(bin)], []);
+  } finally {
+    await run("umount", [bin]);
+  }
 });
 
 Deno.test("output that cannot be written ends neither an installation nor its removal halfway", async () => {

@@ -114,11 +114,11 @@ Deno.test("--purge removes the secrets first and the program last, and names the
   for (const key of named) await file(`/etc/recorder-agent/${key}`);
   const lines = named.map((key) => `${key}: /etc/recorder-agent/${key}\n`);
   await file("/etc/recorder-agent/config.yaml", lines.join(""));
-  for (
-    const path of ["/usr/local/bin/recorder-agent", "/etc/systemd/system/recorder-agent.service"]
-  ) {
-    await file(`${path}.new`);
-  }
+  const unit = "/etc/systemd/system/recorder-agent.service";
+  for (const path of ["/usr/local/bin/recorder-agent", unit]) await file(`${path}.new`);
+  // What an update has kept; the previous configuration may hold the token.
+  const updated = ["/etc/recorder-agent/config.yaml", unit, `${unit}.d/spool.conf`];
+  for (const path of updated) await file(`${path}.old`);
   await file("/etc/systemd/system/recorder-agent.service.d/override.conf");
   for (const sub of ["recording", "outbox", "uploaded", "rejected"]) {
     await file(`/var/lib/recorder-agent/spool/${sub}/a.ogg`);
@@ -151,6 +151,21 @@ Deno.test("--purge removes the secrets first and the program last, and names the
     "/var/lib/recorder-agent/spool",
     "/var/lib/recorder-agent/spool/mine.txt",
   ]);
+});
+
+Deno.test("uninstall removes a previous configuration beside the file that a link leads to", async () => {
+  for (const purge of [false, true]) {
+    await using system = await makeRoot();
+    assertEquals(await system.install(), 0, system.said());
+    const config = join(system.root, "etc/recorder-agent/config.yaml");
+    const data = join(system.root, "data");
+    await Deno.mkdir(data);
+    await Deno.rename(config, join(data, "till.yaml"));
+    await Deno.symlink("/data/till.yaml", config);
+    await Deno.writeTextFile(join(data, "till.yaml.old"), "ingest_token: secret\n");
+    assertEquals(await system.uninstall({ purge }), 0, system.said());
+    assertEquals([...Deno.readDirSync(data)].map(({ name }) => name), ["till.yaml"]);
+  }
 });
 
 Deno.test("a step that fails leaves the program, so that --purge can be repeated; no secret is left then", async () => {
@@ -224,6 +239,21 @@ Deno.test("install reports wrong settings before it changes anything", async () 
   }
 });
 
+Deno.test("two commands do not change a system at the same time", async () => {
+  await using system = await makeRoot();
+  const before = snapshot(system.root);
+  {
+    using other = await Deno.open(system.root, { read: true });
+    await other.lock(true);
+    assertEquals(await system.install(), 1);
+    assertMatch(system.said(), /^Cannot install as another install or uninstall must end first/);
+    assertEquals(await system.uninstall(), 1);
+    assertMatch(system.said(), /^Cannot uninstall as another/);
+    assertEquals(snapshot(system.root), before);
+  }
+  assertEquals(await system.install(), 0, system.said());
+});
+
 Deno.test("on a terminal install asks for missing settings and offers new UUIDs", async () => {
   await using system = await makeRoot();
   const asked: string[] = [];
@@ -270,14 +300,23 @@ Deno.test("install asks again after an answer that is not valid, and says what w
   assertMatch(again[3] ?? "", /^ingest_token: the value \(not shown\) .*\ningest_token$/);
 });
 
+Deno.test("what a power cut has left of a copy of the program goes, also if another copy is not needed", async () => {
+  await using system = await makeRoot();
+  const copy = join(system.root, "usr/local/bin/recorder-agent.new");
+  assertEquals(await system.install(), 0, system.said());
+  await Deno.writeTextFile(copy, "#!/bin/sh\necho ver");
+  assertEquals(await system.install(), 0, system.said());
+  assertEquals(await Deno.stat(copy).catch(() => null), null);
+});
+
 Deno.test("a failed step undoes the earlier steps, in reverse order", async () => {
   await using system = await makeRoot();
   const before = [...snapshot(system.root).keys()].sort();
-  await Deno.mkdir(join(system.root, "usr/local/bin/recorder-agent.new/in"), { recursive: true });
+  await Deno.mkdir(join(system.root, "usr/local/bin/recorder-agent.old/in"), { recursive: true });
   assertEquals(await system.install(), 1);
   assertMatch(system.said(), /Cannot copy the program[^]*undone/);
   const left = [...snapshot(system.root).keys()].filter((path) => !before.includes(path));
-  assert(!left.some((path) => /config|token|service/.test(path)), left.join("\n"));
+  assert(!left.some((path) => /config|token|service|new/.test(path)), left.join("\n"));
 
   const done: string[] = [];
   const step = (name: string, fails = false): Step => ({

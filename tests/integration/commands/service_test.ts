@@ -1,6 +1,6 @@
 // The unit file, checked with systemd itself.
 
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path/join";
 
 const UNIT = new URL("../../../recorder-agent.service", import.meta.url);
@@ -27,4 +27,8 @@ Deno.test("the exposure of the unit is 1.3 or less: 1.3 with systemd 252 and wit
   ) ?? [];
   assertEquals(code, 0);
   assert(Number(exposure) <= 1.3, `${exposure}`);
+});
+
+Deno.test("a start of the service continues a trial that a stop has interrupted", async () => {
+  assertMatch(await Deno.readTextFile(UNIT), /^Wants=recorder-agent-update\.service$/m);
 });

@@ -16,6 +16,8 @@ const JUDGE = "recorder-agent-update.service";
 
 interface System {
   readonly files: Readonly<Record<string, string>>;
+  /** Links to some of them. */
+  readonly links?: Readonly<Record<string, string>>;
   /** What systemd says of the service. */
   readonly state?: string;
   /** Units that somebody has disabled. */
@@ -30,13 +32,17 @@ interface System {
  */
 async function runScript(
   [name, ...args]: readonly [string, ...string[]],
-  { files, state = "inactive", disabled = [], decidesLate = false }: System,
+  { files, links = {}, state = "inactive", disabled = [], decidesLate = false }: System,
 ) {
   const root = await Deno.makeTempDir({ prefix: "maintainer-script-" });
   try {
     for (const [path, text] of Object.entries(files)) {
       await Deno.mkdir(join(root, path, ".."), { recursive: true });
       await Deno.writeTextFile(join(root, path), text);
+    }
+    for (const [path, to] of Object.entries(links)) {
+      await Deno.mkdir(join(root, path, ".."), { recursive: true });
+      await Deno.symlink(join(root, to), join(root, path));
     }
     const url = new URL(`../../../packaging/debian/${name}`, import.meta.url);
     const script = (await Deno.readTextFile(url)).replaceAll(
@@ -126,6 +132,25 @@ Deno.test("an upgrade during a trial stops its judge before files are replaced; 
   assertEquals(late.calls.slice(0, 2), [stopped, `systemctl start --wait ${JUDGE}`]);
 });
 
+Deno.test("a service that starts again by itself starts no judge between the two steps of an upgrade", async () => {
+  const files = { ...TWO, ...LIVE, [CONFIG]: "" };
+  const before = (await runScript(UPGRADE, { files, state: "activating" })).calls;
+  const after = (await runScript(CONFIGURE, { files, state: "activating" })).calls;
+  const at = (calls: readonly string[], call: string) => {
+    assert(calls.includes(call), `${call} in ${calls.join(", ")}`);
+    return calls.indexOf(call);
+  };
+  assert(
+    at(before, `invoke stop ${JUDGE}`) < at(before, `systemctl mask --runtime --quiet ${JUDGE}`),
+  );
+  assert(
+    at(after, `systemctl unmask --runtime --quiet ${JUDGE}`) <
+      at(after, `systemctl start ${JUDGE}`),
+  );
+  const copied = await runScript(UPGRADE, { files: { ...files, ...COPIED }, state: "active" });
+  assert(!copied.calls.some((call) => call.includes("mask")), "the judge of a copied program");
+});
+
 Deno.test("a program that gets ready, or ends again and again, is replaced on trial, too", async () => {
   const files = { ...TWO, ...LIVE, [CONFIG]: "" };
   for (const state of ["active", "activating", "deactivating", "reloading"]) {
@@ -159,9 +184,10 @@ Deno.test("an upgrade during a trial is judged by what the last accepted program
 Deno.test("an upgrade that is aborted ends its own trial, and lets that of the program that stays continue", async () => {
   const abort = ["postrm", "abort-upgrade", "2"] as const;
   const own = await runScript(abort, { files: { ...TWO, ...LIVE, [TRIAL]: "to=3\n" } });
-  assertEquals([own.kept[2], own.calls], [null, []]);
+  const unmasked = `systemctl unmask --runtime --quiet ${JUDGE}`;
+  assertEquals([own.kept[2], own.calls], [null, [unmasked]]);
   const other = await runScript(abort, { files: { ...TWO, ...LIVE, [TRIAL]: "to=2\n" } });
-  assertEquals([other.kept[2], other.calls], ["to=2\n", [`invoke start ${JUDGE}`]]);
+  assertEquals([other.kept[2], other.calls], ["to=2\n", [unmasked, `invoke start ${JUDGE}`]]);
 });
 
 Deno.test("an upgrade enables no unit that somebody has disabled", async () => {
@@ -188,6 +214,18 @@ Deno.test("what is installed again after it was removed is started; an upgrade s
   assertEquals(first.calls.slice(-2), ["helper enable recorder-agent.service", started]);
 });
 
+Deno.test("a purge leaves the recordings, and no token beside them", async () => {
+  const state = "var/lib/recorder-agent";
+  const chunk = `${state}/spool/outbox/a.ogg`;
+  const files = {
+    [chunk]: "",
+    [`${state}/last_good_config.json`]: "a-token",
+    "etc/recorder-agent/token": "a-token",
+    [CONFIG]: "",
+  };
+  assertEquals((await runScript(["postrm", "purge"], { files })).left, [chunk]);
+});
+
 Deno.test("a purge removes the links of LEDs, and leaves what an operator has put beside them", async () => {
   const wants = "etc/systemd/system/recorder-agent.service.wants";
   const own = `${wants}/till-display.service`;
@@ -208,6 +246,23 @@ Deno.test("before a removal nothing of the package runs any more, a setup that w
   assert(services.length > 0);
   for (const name of [...services, JUDGE, "recorder-agent.service"]) {
     assert(calls.some((call) => call.startsWith("invoke stop ") && call.includes(name)), name);
+  }
+});
+
+Deno.test("what an update has kept goes with the next one and with a purge, also beside the file that a link leads to", async () => {
+  const dropIn = "etc/systemd/system/recorder-agent.service.d/spool.conf";
+  const [data, linked] = ["var/data/till.yaml", "var/data/spool.conf"];
+  const old = [`${CONFIG}.old`, `${dropIn}.old`, `${data}.old`, `${linked}.old`];
+  for (const script of [UPGRADE, ["postrm", "purge"]] as const) {
+    const plain = Object.fromEntries(
+      [CONFIG, dropIn, ...old.slice(0, 2)].map((path) => [path, ""]),
+    );
+    const { left } = await runScript(script, { files: { ...TWO, ...plain } });
+    assertEquals(left.filter((path) => old.includes(path)), [], script[0]);
+    const behind = Object.fromEntries([data, linked, ...old.slice(2)].map((path) => [path, ""]));
+    const links = { [CONFIG]: data, [dropIn]: linked };
+    const found = (await runScript(script, { files: { ...TWO, ...behind }, links })).left;
+    assertEquals(found.filter((path) => path.startsWith("var/")), [data, linked], script[0]);
   }
 });
 

@@ -2,10 +2,13 @@
 // down here and sleep passes the time: nothing waits, and nothing outside a temporary folder is touched.
 
 import { assertEquals } from "@std/assert";
+import { existsSync } from "node:fs";
+import { dirname, relative } from "node:path";
 import { join } from "@std/path/join";
 import type { Problem } from "../../../src/status/history.ts";
 import type { HealthReport } from "../../../src/status/status.ts";
 import { Supervision } from "../../../src/web/supervision.ts";
+import { until } from "../../fixtures/sockets.ts";
 import { SimulatedClock } from "../../fixtures/simulated_clock.ts";
 
 const SCRIPT = new URL("../../../packaging/update/update-trial", import.meta.url).pathname;
@@ -14,6 +17,7 @@ const FILES = {
   program: "usr/local/bin/recorder-agent",
   unit: "etc/systemd/system/recorder-agent.service",
   config: "etc/recorder-agent/config.yaml",
+  dropIn: "etc/systemd/system/recorder-agent.service.d/spool.conf",
 };
 
 /** What `systemctl show` says for some seconds. */
@@ -40,17 +44,31 @@ interface Trial {
   readonly life: readonly Phase[];
   /** The files that the update has kept; by default the program. */
   readonly kept?: readonly (keyof typeof FILES)[];
+  /** Files that there were not before the update. */
+  readonly added?: readonly (keyof typeof FILES)[];
+  /** Files that are links, absolute or relative, to others in another folder. */
+  readonly linked?: Partial<Record<keyof typeof FILES, "absolute" | "relative">>;
   /** The file that a power cut has left. */
   readonly left?: Readonly<Record<string, string>>;
   /** The power fails before this change of a file, counted from 1; at the next boot nothing is heard. */
   readonly cutAt?: number;
+  /** Whether an installation has the lock; it ends the trial, as it fails, before it releases it. */
+  readonly isLocked?: boolean;
   /** Whether nothing can be written into a file. */
   readonly isDiskFull?: boolean;
 }
 
 async function judge(
-  { life, kept = ["program"], left = { trial: "to=0.9.9\n" }, cutAt = 0, isDiskFull = false }:
-    Trial,
+  {
+    life,
+    kept = ["program"],
+    added = [],
+    linked = {},
+    left = { trial: "to=0.9.9\n" },
+    cutAt = 0,
+    isLocked = false,
+    isDiskFull = false,
+  }: Trial,
 ) {
   const root = await Deno.makeTempDir({ prefix: "update-trial-" });
   try {
@@ -58,8 +76,16 @@ async function judge(
       await Deno.mkdir(join(root, path, ".."), { recursive: true });
       await Deno.writeTextFile(join(root, path), `new ${name}`);
     }
-    for (const name of kept) {
-      await Deno.writeTextFile(join(root, `${FILES[name]}.old`), `old ${name}`);
+    for (const [name, kind] of Object.entries(linked)) {
+      const path = join(root, FILES[name as keyof typeof FILES]);
+      const data = join(root, "data", name);
+      await Deno.mkdir(join(root, "data"), { recursive: true });
+      await Deno.rename(path, data);
+      await Deno.symlink(kind === "absolute" ? data : relative(dirname(path), data), path);
+    }
+    for (const name of [...kept, ...added]) {
+      const path = await Deno.realPath(join(root, FILES[name]));
+      await Deno.writeTextFile(`${path}.old`, added.includes(name) ? "" : `old ${name}`);
     }
     await Deno.mkdir(join(root, DIR), { recursive: true });
     for (const [name, text] of Object.entries(left)) {
@@ -105,7 +131,22 @@ esac
         env: { UPDATE_ROOT: root, PATH: "/usr/bin:/bin" },
       }).output();
     };
-    const first = await run(worldOf(life, cutAt));
+    /** The script is at the lock, or has ended, before the trial goes and the lock is released. */
+    const runLocked = async (world: string) => {
+      const lock = await Deno.open(join(root, "run"));
+      await lock.lock(true);
+      let hasEnded = false;
+      const result = run(`${world}
+flock() { : > ${root}/reached; command flock "$@"; }`).finally(() => hasEnded = true);
+      const reached = join(root, "reached");
+      await until("the script is at the lock", () => hasEnded || existsSync(reached));
+      await Deno.remove(join(root, DIR, "trial"));
+      lock.close();
+      return await result;
+    };
+    await Deno.mkdir(join(root, "run"));
+    const world = worldOf(life, cutAt);
+    const first = isLocked ? await runLocked(world) : await run(world);
     const wasCut = first.code === 99;
     // ConditionPathExists= of the unit.
     const { code, stdout, stderr } = wasCut && await isOpen()
@@ -120,6 +161,14 @@ esac
       program: await read(FILES.program),
       unit: await read(FILES.unit),
       config: await read(FILES.config),
+      dropIn: await read(FILES.dropIn),
+      remains: (await Promise.all(Object.values(FILES).map((path) => read(`${path}.old`))))
+        .filter((text) => text !== null),
+      links: await Promise.all(
+        Object.keys(linked).map((name) =>
+          Deno.readLink(join(root, FILES[name as keyof typeof FILES])).then(() => name, () => null)
+        ),
+      ),
       note: await read(`${DIR}/rolled-back`),
       isOpen: await isOpen(),
       restarts: (await read("asked"))?.match(/^restart /gm)?.length ?? 0,
@@ -264,12 +313,31 @@ for (const [what, [old, life, reason]] of Object.entries(LIVES)) {
   });
 }
 
-Deno.test("program, unit and configuration come back, as far as the update has changed them", async () => {
+Deno.test("program, unit, configuration and drop-in come back, as far as the update has changed them", async () => {
   const life = [OLD(), STARTS, runs(1, "NOT recording")];
-  const { program, unit, config } = await judge({ life, kept: ["program", "unit", "config"] });
-  assertEquals([program, unit, config], ["old program", "old unit", "old config"]);
+  const all = ["program", "unit", "config", "dropIn"] as const;
+  const { program, unit, config, dropIn } = await judge({ life, kept: all });
+  assertEquals([program, unit, config, dropIn], all.map((name) => `old ${name}`));
   const some = await judge({ life, kept: ["program", "config"] });
   assertEquals([some.program, some.unit, some.config], ["old program", "new unit", "old config"]);
+  assertEquals(some.dropIn, "new dropIn");
+});
+
+Deno.test("what there was not before the update is gone after its rollback", async () => {
+  const life = [OLD(), STARTS, runs(1, "NOT recording")];
+  const { program, config, dropIn, remains } = await judge({ life, added: ["config", "dropIn"] });
+  assertEquals([program, config, dropIn, remains], ["old program", null, null, []]);
+});
+
+Deno.test("a configuration and a unit behind links come back behind them", async () => {
+  const life = [OLD(), STARTS, runs(1, "NOT recording")];
+  const linked = { config: "absolute", unit: "relative" } as const;
+  const { config, unit, links } = await judge({
+    life,
+    linked,
+    kept: ["program", "unit", "config"],
+  });
+  assertEquals([config, unit, links], ["old config", "old unit", ["config", "unit"]]);
 });
 
 Deno.test("a trial that a power cut has ended continues with what was known of the old one", async () => {
@@ -313,17 +381,19 @@ Deno.test("a way back that a power cut has ended is finished without another tri
 Deno.test("a power cut before any change of a file costs neither the way back nor its report", async () => {
   const life = [OLD(), STARTS, runs(1, "NOT recording")];
   const kept = ["program", "unit", "config"] as const;
+  const added = ["dropIn"] as const;
   let cuts = 1; // the first change comes before it is noted that the old one heard something
   for (let wasCut = true; wasCut;) {
-    const trial = await judge({ life, kept, cutAt: cuts + 1 });
-    const { program, unit, config, note, isOpen } = trial;
+    const trial = await judge({ life, kept, added, cutAt: cuts + 1 });
+    const { program, unit, config, dropIn, remains, note, isOpen } = trial;
     assertEquals([program, unit, config], ["old program", "old unit", "old config"], `cut ${cuts}`);
+    assertEquals([dropIn, remains], [null, []], `cut ${cuts}`);
     const reason = "it heard nothing for 120 s, and the previous one did";
     assertEquals([note, isOpen], [`to=0.9.9\nreason=${reason}\n`, false], `cut ${cuts}`);
     wasCut = trial.wasCut;
     if (wasCut) cuts++;
   }
-  assertEquals(cuts, 7);
+  assertEquals(cuts, 9);
 });
 
 Deno.test("a full disk costs neither the trial nor the way back", async () => {
@@ -336,6 +406,12 @@ Deno.test("systemd that does not answer at first is asked again", async () => {
   const life: Phase[] = [{ for: 3, is: null }, { for: 5, is: ["active", "a", 0, "Recording MIC"] }];
   const { program, restarts } = await judge({ life: [...life, runs(1, "NOT recording")] });
   assertEquals([program, restarts], ["old program", 2]);
+});
+
+Deno.test("nothing is judged while an installation replaces files, and nothing after one that has failed", async () => {
+  const life = [OLD(), STARTS, runs(1, "NOT recording")];
+  const { asked, program, code } = await judge({ life, isLocked: true });
+  assertEquals([asked, program, code], [null, "new program", 0]);
 });
 
 Deno.test("a service that somebody stops stays stopped, and its trial stays open", async () => {

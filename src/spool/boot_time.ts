@@ -1,0 +1,36 @@
+// Remembers on the disk when the boot began whose clock became right last: `boot_time.json`. A power cut may come
+// before a chunk of that boot has its true time in its name; then the next start gives it. Only what this program
+// wrote is believed: anything else is as good as no file.
+
+import { join } from "@std/path/join";
+import { readWholeText, writeWhole } from "../system/disk.ts";
+
+const FILE = "boot_time.json";
+const MAX_BYTES = 1000;
+
+export interface BootTime {
+  readonly bootId: string;
+  /** When this boot began, Unix microseconds. */
+  readonly bootUnixUs: number;
+}
+
+/** What an earlier run knew; null if there is nothing. Never rejects. */
+export async function readBootTime(spoolDir: string): Promise<BootTime | null> {
+  try {
+    const { boot_id, began } = JSON.parse(await readWholeText(join(spoolDir, FILE), MAX_BYTES));
+    const bootUnixUs = Math.round(Number(began) * 1e6);
+    if (typeof boot_id !== "string" || !Number.isSafeInteger(bootUnixUs)) return null;
+    return { bootId: boot_id, bootUnixUs };
+  } catch {
+    return null;
+  }
+}
+
+/** Resolves when the file survives a power cut. @throws the errors of the disk. */
+export async function writeBootTime(
+  spoolDir: string,
+  { bootId, bootUnixUs }: BootTime,
+): Promise<void> {
+  const record = { boot_id: bootId, began: bootUnixUs / 1e6 };
+  await writeWhole(join(spoolDir, FILE), `${JSON.stringify(record)}\n`);
+}
