@@ -270,7 +270,10 @@ async function writeRun(
         const what = bytes === null ? "was renamed or deleted" : "has changed";
         throw new Error(`${shown(piece.chunk.file)} ${what} meanwhile: try again`);
       }
-      await write(joiner.add(whole.bytes, { fromSample, toSample, isJoined: piece.isJoined }));
+      const { isJoined, chunk } = piece;
+      const continuesPreroll = (chunk.gapBeforeMs ?? 0) === 0;
+      const place = { fromSample, toSample, isJoined, continuesPreroll };
+      await write(joiner.add(whole.bytes, place));
     }
     onDone(joiner.samples);
   }

@@ -43,7 +43,7 @@ import {
   parsePartName,
 } from "../../src/chunk/chunk_name.ts";
 import { OggPageReader } from "../../src/chunk/ogg.ts";
-import { OpusStreamReader } from "../../src/chunk/opus.ts";
+import { OpusStreamReader, parseOpusHead } from "../../src/chunk/opus.ts";
 import { ConfigError, loadConfig } from "../../src/config/config.ts";
 import { parseEnvironmentFile } from "../../src/config/environment_file.ts";
 import { parseSoundSystem, parseUsbSockets } from "../../src/microphone/sound_listing.ts";
@@ -313,9 +313,16 @@ export const TARGETS: readonly Target[] = [
       assert(items.length <= 6, `${items.length}`);
       for (const { samples } of items) assert(samples >= 0, `${samples}`);
       const joiner = new SoundJoiner({ serial: 1, vendor: "fuzz", comments: {} });
-      const part = { fromSample: 0, toSample: found.samples, isJoined: false };
+      const part = {
+        ...{ fromSample: 0, toSample: found.samples },
+        ...{ isJoined: false, continuesPreroll: true },
+      };
       const pages = [...joiner.add(whole?.bytes ?? input, part), ...joiner.end()];
-      assertEquals(joiner.samples, found.samples);
+      const [last] = new OggPageReader().push(pages.at(-1) ?? input);
+      const [head] = new OggPageReader().push(pages[0] ?? input);
+      assert(last?.kind === "page" && head?.kind === "page");
+      const preSkip = parseOpusHead(head.body)?.preSkip ?? 0;
+      assertEquals(last.granulePosition - preSkip, joiner.samples);
       assert(pages.reduce((sum, page) => sum + page.length, 0) <= 2 * input.length + 65_536);
     },
   },
