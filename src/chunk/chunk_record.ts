@@ -2,7 +2,7 @@
 // takes bytes and a file name. sound_line.ts puts the descriptions in order.
 
 import { cutToLastPage, readChunkHeader } from "./chunk_file.ts";
-import { parseChunkName, parsePartName } from "./chunk_name.ts";
+import { parseChunkName, parsePartName, type PartName } from "./chunk_name.ts";
 import { parseChunkTags, TEST_COMMENT } from "./chunk_tags.ts";
 import type { OpusHead } from "./opus.ts";
 
@@ -12,6 +12,7 @@ export interface ChunkRecord {
   readonly file: string;
   /** Lower-case hex SHA-256 of the file, if the caller knows it: it tells doubled files from different ones. */
   readonly digest?: string;
+  /** "" if it is not known. */
   readonly deviceId: string;
   /** Null if the chunk does not say it: an older release, or another program. */
   readonly chunkId: string | null;
@@ -49,7 +50,11 @@ export function describeChunk(file: string, bytes: Uint8Array): ChunkRecord | No
   const header = readChunkHeader(bytes);
   if (header === null) return { file, reason: "is not an Ogg/Opus file that can be read" };
   const tags = parseChunkTags(header.tags);
-  const { streamId, streamSample } = tags;
+  const isRepaired = tags.chunkId !== null && header.tags["DEVICE_ID"] === undefined &&
+    nameOf(file) !== null;
+  // A header that a power cut has damaged may have only this left: then the chunk is a stream of its own.
+  const streamId = tags.streamId ?? (isRepaired ? tags.chunkId : null);
+  const streamSample = tags.streamSample ?? (isRepaired ? 0 : null);
   if (header.tags["COMMENT"] === TEST_COMMENT) {
     return { file, reason: `is the silence of ${TEST_COMMENT}`, isTest: true };
   }
@@ -93,8 +98,7 @@ function timeOf(
   file: string,
   tags: Pick<ReturnType<typeof parseChunkTags>, "startUnixUs" | "isClockSynchronized">,
 ): Pick<ChunkRecord, "startUnixUs" | "isTimeSure"> {
-  const base = file.slice(file.lastIndexOf("/") + 1);
-  const name = parseChunkName(base) ?? parsePartName(base);
+  const name = nameOf(file);
   const correctedUs = tags.startUnixUs === null || name === null
     ? 0
     : Math.abs(name.startUnixUs - tags.startUnixUs);
@@ -104,6 +108,11 @@ function timeOf(
     return { startUnixUs: tags.startUnixUs, isTimeSure: tags.isClockSynchronized ?? false };
   }
   return { startUnixUs: name?.startUnixUs ?? null, isTimeSure: isNameSure };
+}
+
+function nameOf(file: string): PartName | null {
+  const base = file.slice(file.lastIndexOf("/") + 1);
+  return parseChunkName(base) ?? parsePartName(base);
 }
 
 function damageOf(file: Uint8Array, whole: Uint8Array): string | null {

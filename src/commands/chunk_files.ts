@@ -55,13 +55,24 @@ export async function readChunks(
     }
   }
   const all = [...described].sort(([a], [b]) => a < b ? -1 : 1).map(([, found]) => found);
-  const chunks = all.filter(isChunk);
+  const chunks = withDevice(all.filter(isChunk));
   const others = all.filter((found): found is NoChunk => !isChunk(found));
   if (chunks.length === 0) {
     const what = others.length === 0 ? "" : `: ${others.map(inWords).slice(0, 5).join("; ")}`;
     throw new ChunksError(`No chunk was found in ${paths.map(shown).join(", ")}${what}`);
   }
   return { chunks, others };
+}
+
+/** A chunk that names no device is one of the device in whose folder it is, or of the only one there is. */
+function withDevice(chunks: readonly ChunkRecord[]): ChunkRecord[] {
+  const ids = [...new Set(chunks.map(({ deviceId }) => deviceId))].filter((id) => id !== "");
+  return chunks.map((chunk) => {
+    if (chunk.deviceId !== "") return chunk;
+    const folders = chunk.file.split("/");
+    const deviceId = ids.find((id) => folders.includes(id)) ?? (ids.length === 1 ? ids[0] : "");
+    return { ...chunk, deviceId: deviceId ?? "" };
+  });
 }
 
 interface Found {

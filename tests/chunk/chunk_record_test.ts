@@ -93,6 +93,23 @@ Deno.test("the time of a chunk is that of its tags or its name, whichever was ta
   }
 });
 
+Deno.test("a chunk whose header was repaired with its id alone is a stream of its own, at the time in its name", () => {
+  const name = chunkAt(NOON);
+  const repaired = makeSecondChunk({ CHUNK_ID: name.key });
+  const { deviceId, chunkId, streamId, streamSample, startUnixUs, isTimeSure, samples } = described(
+    formatChunkName(name),
+    repaired,
+  );
+  assertEquals([deviceId, chunkId, streamId, streamSample], ["", name.key, name.key, 0]);
+  assertEquals([startUnixUs, isTimeSure, samples], [name.startUnixUs, true, 48_000]);
+  // Other files with such a tag are those of other programs.
+  for (
+    const [file, tags] of [["a.ogg", {}], [formatChunkName(name), { DEVICE_ID: "d" }]] as const
+  ) {
+    assert(!isChunk(describeChunk(file, makeSecondChunk({ CHUNK_ID: name.key, ...tags }))));
+  }
+});
+
 Deno.test("a clock that was not right does not say since when nothing older was waiting", () => {
   const WAITING_FROM = "2026-06-15T11:00:00.000000Z";
   const waitingFromUs = (tags: Record<string, string>) =>
