@@ -1,10 +1,10 @@
 // Describes a received file: whether it is a whole chunk, which sound it holds and where in time. Pure: it
 // takes bytes and a file name. sound_line.ts puts the descriptions in order.
 
-import { cutToLastPage, readChunkHeader } from "./chunk_file.ts";
+import { cutToLastPage, readChunkHeader, samplesToUs } from "./chunk_file.ts";
 import { parseChunkName, parsePartName, type PartName } from "./chunk_name.ts";
 import { parseChunkTags, TEST_COMMENT } from "./chunk_tags.ts";
-import type { OpusHead } from "./opus.ts";
+import { type OpusHead, OpusStreamReader } from "./opus.ts";
 
 /** What a file says of itself. */
 export interface ChunkRecord {
@@ -24,7 +24,9 @@ export interface ChunkRecord {
   readonly streamId: string;
   readonly streamSample: number;
   readonly head: OpusHead;
-  /** Audible samples at 48 kHz up to the last whole page. */
+  /** Audible samples of the file before these, at 48 kHz; missing: none. Those after damage begin later. */
+  readonly fileSample?: number;
+  /** Audible samples at 48 kHz up to the first page that is not whole. */
   readonly samples: number;
   /** Unix microseconds; null if neither the tags nor the file name tell it. */
   readonly startUnixUs: number | null;
@@ -84,6 +86,38 @@ export function describeChunk(file: string, bytes: Uint8Array): ChunkRecord | No
   };
 }
 
+/**
+ * What the file of a damaged chunk holds after its damage: chunks that follow it, and each other, with a hole between.
+ * @param chunk as `describeChunk` describes the file. @param bytes of that file.
+ */
+export function soundAfterDamage(chunk: ChunkRecord, bytes: Uint8Array): ChunkRecord[] {
+  const { preSkip } = chunk.head;
+  const runs: { from: number; to: number; isDamaged: boolean }[] = [];
+  const reader = new OpusStreamReader();
+  let run: typeof runs[number] | null = { from: 0, to: 0, isDamaged: false };
+  for (const event of [...reader.push(bytes), ...reader.end()].slice(1)) {
+    if (event.kind === "head") break; // another stream
+    if (event.kind === "break") {
+      if (run !== null) run.isDamaged = true;
+      run = null;
+      continue;
+    }
+    const { endPosition, samples, trimSamples } = event.packet;
+    if (run === null) {
+      run = { from: endPosition - samples - preSkip, to: 0, isDamaged: false };
+      runs.push(run);
+    }
+    run.to = endPosition - trimSamples - preSkip;
+  }
+  return runs.filter(({ from }) => from >= chunk.samples).map(({ from, to, isDamaged }) => ({
+    ...chunk,
+    ...{ previousChunkId: chunk.chunkId, gapBeforeMs: 0, gapCause: null },
+    ...{ fileSample: from, samples: to - from, damage: isDamaged ? chunk.damage : null },
+    streamSample: chunk.streamSample + from,
+    startUnixUs: chunk.startUnixUs === null ? null : chunk.startUnixUs + samplesToUs(from),
+  }));
+}
+
 /** Whether the description is one of a chunk. */
 export function isChunk(description: ChunkRecord | NoChunk): description is ChunkRecord {
   return "samples" in description;
@@ -117,7 +151,7 @@ function nameOf(file: string): PartName | null {
 
 function damageOf(file: Uint8Array, whole: Uint8Array): string | null {
   if (whole.length < file.length) {
-    return `is damaged from byte ${whole.length} of ${file.length} on`;
+    return `is damaged at byte ${whole.length} of ${file.length}`;
   }
   if (whole.some((byte, at) => byte !== file[at])) return "is cut off: its last page is missing";
   return null;

@@ -52,7 +52,7 @@ export class SoundJoiner {
     return this.#heard;
   }
 
-  /** Adds a part of a chunk. @param chunk the file up to its last whole page. */
+  /** Adds a part of a chunk. @param chunk the file, whose damage is not in the part. */
   *add(chunk: Uint8Array, part: JoinedPart): Generator<Uint8Array> {
     const { head, packets } = readPackets(chunk);
     if (head === null) return;
@@ -136,9 +136,9 @@ function readPackets(chunk: Uint8Array): { head: OpusHead | null; packets: OpusP
   const packets: OpusPacket[] = [];
   let head: OpusHead | null = null;
   for (const event of [...reader.push(chunk), ...reader.end()]) {
-    if (event.kind === "break") break;
+    if (event.kind === "head" && head !== null) break; // another stream
     if (event.kind === "head") head = event.head;
-    else packets.push(event.packet);
+    if (event.kind === "packet") packets.push(event.packet);
   }
   return { head, packets };
 }

@@ -144,7 +144,8 @@ function withoutDoubles(
 ): ChunkRecord[] {
   const single = new Map<string, ChunkRecord>();
   for (const chunk of chunks) {
-    const key = chunk.chunkId ?? `${chunk.streamId} ${chunk.streamSample}`;
+    const id = chunk.chunkId ?? `${chunk.streamId} ${chunk.streamSample}`;
+    const key = `${id} ${chunk.fileSample ?? 0}`;
     const other = single.get(key);
     const isBetter = other === undefined ||
       (other.damage !== null && (chunk.damage === null || chunk.samples > other.samples));

@@ -357,6 +357,70 @@ Deno.test("what cannot be joined is left out and named; what is damaged is used 
   });
 });
 
+Deno.test("of a chunk that is damaged in the middle only the damaged pages are missing", async () => {
+  await withTill(async (till, folder) => {
+    till.start();
+    till.hear(16);
+    till.stop();
+    const bytes = till.chunks[1]?.bytes ?? new Uint8Array(0);
+    const whole = bytes.slice();
+    const pages = [...new OggPageReader().push(bytes)].filter((found) => found.kind === "page");
+    // The fifth page of sound and the eighth.
+    for (const { offset, byteLength } of [pages[6], pages[9]].flatMap((page) => page ?? [])) {
+      bytes[offset + byteLength - 1] = (bytes[offset + byteLength - 1] ?? 0) ^ 1;
+    }
+    await till.deliver(folder);
+    const { said, files } = await joined(folder);
+    const stream = files["all.ogg"]?.[0];
+    assertEquals(stream?.samples, 16 * SECOND - 312);
+    const missing = numbers(0, 800).filter((number) => !stream?.packets.includes(number));
+    assertEquals(missing.length, 40);
+    // All that is there is where it was.
+    const wrong = stream?.packets.flatMap((packet, at) =>
+      packet === "-" ? [] : packet === at ? [] : [`${packet} at ${at}`]
+    );
+    assertEquals(wrong, []);
+    assertEquals(said.match(/0.400 s missing: the file before it is damaged/g)?.length, 2);
+    // A whole copy has everything.
+    await Deno.mkdir(join(folder, "again"));
+    await Deno.writeFile(join(folder, "again/b.ogg"), whole);
+    const both = await joined(folder);
+    assertEquals(both.files["all.ogg"]?.[0]?.packets, numbers(0, 800));
+  });
+});
+
+Deno.test("a chunk that is changed, renamed or deleted while it is joined ends the join, which leaves nothing behind", async () => {
+  await withTill(async (till, folder) => {
+    till.start();
+    till.hear(11);
+    till.stop();
+    const name = till.chunks[2]?.name;
+    assert(name !== undefined);
+    const file = join(folder, "chunks", formatChunkName(name));
+    const output = join(folder, "all.ogg");
+    const cases: [() => void, string][] = [
+      [() => Deno.removeSync(file), "was renamed or deleted"],
+      [() => Deno.writeFileSync(file, till.chunks[0]?.bytes ?? new Uint8Array(0)), "has changed"],
+    ];
+    for (const [happens, what] of cases) {
+      await till.deliver(join(folder, "chunks"));
+      const said: string[] = [];
+      let written = 0;
+      const code = await runJoin({
+        ...{ paths: [join(folder, "chunks")], output, zone: "UTC", gaps: "silence" },
+        ...{ from: undefined, to: undefined, device: undefined },
+        print: (text) => said.push(text),
+        progress: (text) => text.startsWith("written") && written++ === 0 && happens(),
+      });
+      assertEquals(code, 1);
+      assertEquals(said, [
+        `Cannot write ${output}: ${file} ${what} meanwhile: try again`,
+      ]);
+      assertEquals([...Deno.readDirSync(folder)].map(({ name }) => name), ["chunks"]);
+    }
+  });
+});
+
 Deno.test("a file that exists is not overwritten, and nothing is left behind when a join fails", async () => {
   await withTill(async (till, folder) => {
     till.start();
