@@ -16,7 +16,8 @@ import { Pausing } from "./agent/pausing.ts";
 import { type ConfigSource, Reload } from "./agent/reload.ts";
 import { startReporting } from "./agent/reporting.ts";
 import { Settings } from "./agent/settings.ts";
-import { followClock } from "./agent/true_time.ts";
+import { followClock, retimeEarlier } from "./agent/true_time.ts";
+import { declaredEnds } from "./capture/before_start.ts";
 import { Recorder } from "./capture/recorder.ts";
 import type { Config } from "./config/config.ts";
 import { scheduleOf } from "./config/schedule.ts";
@@ -103,12 +104,13 @@ export async function runAgent(options: AgentOptions, stop: AbortSignal): Promis
     if (notifier !== null) await reportRollback({ clock, status, log: log.getChild("update") });
     await closeOpenFolders(spool.dir, log.getChild("spool"));
     const recovered = await recoverRecordings(spool, log.getChild("recovery"));
+    await retimeEarlier(spool, log.getChild("clock"));
     status.carriedOver(spool.tally.outbox.durationUs, spool.tally.rejected.durationUs);
     const boot = await readBoot(clock);
     const before = {
       chunk: spool.latest(boot.id),
       wasCutOff: recovered > 0,
-      declaredEndsMs: (await readLastGaps(spool.dir)).map(({ end }) => Date.parse(end)),
+      declaredEndsMs: declaredEnds(await readLastGaps(spool.dir)),
       boot,
       pause: () => pausing.earlier(),
     };
@@ -206,7 +208,10 @@ async function runWorkers(parts: Workers, stop: AbortSignal): Promise<void> {
 
   const others = new TaskGroup();
   others.start("garbage", (signal) => collectGarbage(clock, signal));
-  const onTrusted = () => parts.pausing.clockTrusted();
+  const onTrusted = () => {
+    parts.pausing.clockTrusted();
+    parts.recorder.clockTrusted();
+  };
   others.start("clock", (signal) => followClock({ ...parts, onTrusted }, signal));
   others.start("janitor", (signal) => janitor.run(signal));
   others.start("uploader", (signal) => delivery.run(signal));

@@ -1,15 +1,18 @@
-// Waits until the clock is synchronized, and then gives the waiting chunks their true time. How a chunk is
-// renamed, retiming.ts knows.
+// Waits until the clock is synchronized, and then gives the waiting chunks their true time. It also finishes what a
+// power cut has kept an earlier run from. How a chunk is renamed, retiming.ts knows.
 
+import { writeBootTime } from "../spool/boot_time.ts";
 import { restoreHistory } from "../spool/restore_history.ts";
-import { readTrueTime, retimeChunks } from "../spool/retiming.ts";
+import { retimeChunks } from "../spool/retiming.ts";
 import type { Spool } from "../spool/spool.ts";
+import { readTrueTime } from "../spool/true_time.ts";
 import { ProblemReport } from "../status/problem_report.ts";
 import { problems } from "../status/problems.ts";
 import type { Status } from "../status/status.ts";
 import type { Clock } from "../system/clock.ts";
 import type { Boot, ClockSync } from "../system/clock_sync.ts";
 import type { Logger } from "../system/log.ts";
+import { wallTime } from "../system/wall_time.ts";
 
 /** Chunks of another process ring no bell: they get their true time after a day at the latest. */
 const RETIMING_INTERVAL_MS = 86_400_000;
@@ -21,18 +24,40 @@ export interface TrueTimeDeps {
   readonly spool: Spool;
   readonly status: Status;
   readonly boot: Boot;
+  /** IANA name of the zone in which times are told. */
+  readonly timeZone: string;
   /** Called when the clock is synchronized. */
   readonly onTrusted: () => void;
+}
+
+/**
+ * Call this at the start, after the recovery: chunks whose true time an earlier run learned, and whose names a
+ * power cut or a crash kept from it, get it before anything is sent or declared. Never rejects.
+ */
+export async function retimeEarlier(spool: Spool, log: Logger): Promise<void> {
+  const { bootTime } = spool;
+  if (bootTime === null || !spool.hasProvisional(bootTime.bootId)) return;
+  try {
+    const { retimed } = await retimeChunks(spool, { ...bootTime, unixS: null });
+    log.info("Chunks that waited got their true time.", { chunks: retimed });
+  } catch (error) {
+    log.debug("The spool cannot be listed.", { error: String(error) });
+  }
 }
 
 /** Works until the signal aborts. */
 export async function followClock(deps: TrueTimeDeps, signal: AbortSignal): Promise<void> {
   const { clock, clockSync, log, spool, status, boot } = deps;
   const problem = new ProblemReport({ clock, status, log: log.getChild("clock") });
-  await clockSync.run(signal, () => problem.set(problems.clockNotSynchronized()));
+  const says = () => wallTime(clock.unixMs(), deps.timeZone, "minute");
+  await clockSync.run(signal, () => problem.set(problems.clockNotSynchronized(says())));
   if (clockSync.isTrusted) {
     problem.clear();
     deps.onTrusted();
+    // Before the names change: a power cut may undo that.
+    await writeBootTime(spool.dir, readTrueTime(boot, clock)).catch((error) => {
+      log.warning("{file} cannot be written.", { file: "boot_time.json", error: String(error) });
+    });
   }
   while (!signal.aborted) {
     let again = true;

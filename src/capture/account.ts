@@ -7,10 +7,11 @@ import type { SealedChunk } from "../spool/chunk_writer.ts";
 import type { Spool } from "../spool/spool.ts";
 import { isNormalEdge } from "../status/gap_log.ts";
 import { type Gap, type GapCause, Ledger, type LedgerBalance } from "../status/ledger.ts";
+import { problems } from "../status/problems.ts";
 import type { Status } from "../status/status.ts";
 import type { Clock } from "../system/clock.ts";
 import type { Logger } from "../system/log.ts";
-import { type Before, missingBefore } from "./before_start.ts";
+import { type Before, missingBefore, scheduledWithin } from "./before_start.ts";
 import { ChunkChain } from "./chunk_chain.ts";
 import type { StreamCutterDeps } from "./stream_cutter.ts";
 
@@ -48,6 +49,10 @@ export class Account {
   #pausedUntilMs: number | null = null;
   /** When the schedule ended; null after the account is closed. In between, the last chunk may still be written. */
   #scheduleEndMs: number | null = null;
+  /** Since when it is not scheduled to record by a clock that may be wrong, monotonic ms; null if that is not so. */
+  #offSinceMs: number | null = null;
+  /** Such times that have ended; what of them was scheduled is declared when the true time is known. */
+  #unsureOff: Gap[] = [];
 
   /** @param before what is known of the time before this start. @param options those in force. */
   constructor(before: Before | null, options: () => AccountOptions, deps: AccountDeps) {
@@ -75,13 +80,23 @@ export class Account {
   /** It is scheduled to record now. */
   inSchedule(): void {
     if (this.#scheduleEndMs !== null) this.close("schedule_end");
-    this.#ledger.begin(this.#deps.clock.monotonicMs());
+    const nowMs = this.#deps.clock.monotonicMs();
+    this.#offEnds(nowMs);
+    this.#ledger.begin(nowMs);
   }
 
   /** It is not scheduled to record now. @param isWritten whether all chunks are in the spool. */
   scheduleEnded(isWritten: boolean): void {
     this.#scheduleEndMs ??= this.#deps.clock.monotonicMs();
     if (isWritten) this.close("schedule_end");
+    const nowMs = this.#deps.clock.monotonicMs();
+    if (this.#isClockRight()) this.#offEnds(nowMs);
+    else this.#offSinceMs ??= nowMs;
+  }
+
+  /** The clock has become right while sound is recorded: the next chunk says what the wrong one has cost. */
+  clockTrusted(): void {
+    this.#declareOff();
   }
 
   /** A chunk has come into the spool. */
@@ -120,6 +135,7 @@ export class Account {
     this.#declareBefore();
     if (cause === "schedule_end") this.chain.scheduleEnded();
     const endMs = this.#scheduleEndMs ?? this.#deps.clock.monotonicMs();
+    if (cause === "stopping") this.#offEnds(this.#deps.clock.monotonicMs());
     this.pauseIsOver(endMs);
     this.#declare(this.#ledger.end(endMs), cause);
     this.#scheduleEndMs = null;
@@ -137,7 +153,7 @@ export class Account {
     if (before === null) return;
     const { provisional = null } = before.chunk ?? {};
     if (provisional !== null && provisional.bootId !== before.boot.id) return; // that is never known
-    if (this.#options().provisional(this.#deps.clock.monotonicMs()) !== undefined) return;
+    if (!this.#isClockRight()) return;
     this.#before = null;
     const { cause, gaps } = this.#missingBefore(before);
     for (const gap of gaps) {
@@ -146,10 +162,36 @@ export class Account {
     }
   }
 
+  /** A time without recording ends, in which a clock that may be wrong said that none was scheduled. */
+  #offEnds(nowMs: number): void {
+    if (this.#offSinceMs !== null) {
+      this.#unsureOff.push({ startMs: this.#offSinceMs, endMs: nowMs });
+    }
+    this.#offSinceMs = null;
+    this.#declareOff();
+  }
+
+  /** Declares what of such times was scheduled, if the true time is known now. */
+  #declareOff(): void {
+    if (!this.#isClockRight()) return;
+    const cause = problems.clockNotSynchronized.code;
+    for (const span of this.#unsureOff.splice(0)) {
+      for (const gap of scheduledWithin(span, this.#options(), this.#offsetMs())) {
+        this.#ledger.missed(gap);
+        this.chain.missed(cause, gap);
+        this.#declare(gap, cause);
+      }
+    }
+  }
+
+  #isClockRight(): boolean {
+    return this.#options().provisional(this.#deps.clock.monotonicMs()) === undefined;
+  }
+
   /** Declares the gap up to this time apart; the next chunk's tag names the longest part. */
   #declarePart(untilMs: number, cause: GapCause): void {
     const gap = this.#ledger.gapUntil(untilMs);
-    if (gap !== null) this.chain.missed(cause, gap.endMs - gap.startMs);
+    if (gap !== null) this.chain.missed(cause, gap);
     this.#declare(gap, cause);
   }
 
@@ -163,6 +205,7 @@ export class Account {
       end: new Date(gap.endMs + offsetMs).toISOString(),
       ms: Math.round(gap.endMs - gap.startMs),
       cause,
+      ...(this.#isClockRight() ? {} : { clock: "unsynchronized" as const }),
     };
     if (isNormalEdge(record)) log.info("Sound is missing.", record);
     else log.warning("Sound is missing.", record);

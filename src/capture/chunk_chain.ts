@@ -3,8 +3,12 @@
 
 import type { ChunkName, PartName } from "../chunk/chunk_name.ts";
 import type { ChunkTimes } from "../chunk/chunk_times.ts";
+import type { Gap } from "../status/ledger.ts";
 import type { Boot } from "../system/clock_sync.ts";
 import type { Before } from "./before_start.ts";
+
+/** If a chunk of an earlier run ends so much after the next one begins, the clock was set back. */
+const SET_BACK_MS = 3000;
 
 /** The end of the last chunk, on the clocks that are comparable with those of the next one. */
 interface Link {
@@ -68,14 +72,16 @@ export class ChunkChain {
 
   /**
    * Milliseconds between the end of the last chunk and the start of the next; null if that is not known,
-   * because one of them has only a provisional time, and they are of two boots.
+   * because one of them has only a provisional time, and they are of two boots, or because the clock was set back
+   * in between.
    */
   gapBefore({ startMs, startUnixUs, provisional }: Start): number | null {
     const last = this.#last;
     if (last === null) return null;
     if (last.endMs !== null) return Math.max(0, startMs - last.endMs);
     if (last.provisional === undefined) {
-      return provisional ? null : Math.max(0, startUnixUs - last.endUnixUs) / 1000;
+      const gapMs = (startUnixUs - last.endUnixUs) / 1000;
+      return provisional || gapMs < -SET_BACK_MS ? null : Math.max(0, gapMs);
     }
     // In one boot the monotonic clock tells, even if the other one has become right meanwhile.
     const { bootId, startBootUs } = last.provisional;
@@ -83,9 +89,10 @@ export class ChunkChain {
     return Math.max(0, startMs + this.#boot.zeroMs - (startBootUs + last.durationUs) / 1000);
   }
 
-  /** A part of the gap before the next chunk has a cause of its own. */
-  missed(cause: string, ms: number): void {
-    this.#partsMs.set(cause, (this.#partsMs.get(cause) ?? 0) + ms);
+  /** Sound is missing for a cause of its own; if that was before the next chunk, it is a part of the gap there. */
+  missed(cause: string, { startMs, endMs }: Gap): void {
+    if (endMs <= (this.#last?.endMs ?? -Infinity)) return;
+    this.#partsMs.set(cause, (this.#partsMs.get(cause) ?? 0) + endMs - startMs);
   }
 
   /**
@@ -96,6 +103,7 @@ export class ChunkChain {
   causeBefore(cause: string, startMs: number, gapMs: number | null): string {
     let longest = this.#causeOfEnds(cause, startMs, gapMs);
     let most = (gapMs ?? Infinity) - this.#partsMs.values().reduce((sum, ms) => sum + ms, 0);
+    if (longest === "outside_schedule") most = 0; // a night hides nothing
     for (const [part, ms] of this.#partsMs) if (ms > most) [longest, most] = [part, ms];
     return longest;
   }

@@ -16,7 +16,7 @@ import { aborted, openUntil } from "../system/window.ts";
 import { ChunkWriter } from "../spool/chunk_writer.ts";
 import { ProblemReport } from "../status/problem_report.ts";
 import { type Diagnosis, type ProblemCode, problems } from "../status/problems.ts";
-import { ChannelKeeper, type OpenChannels } from "./channel_keeper.ts";
+import { ChannelKeeper, channelTag, type OpenChannels } from "./channel_keeper.ts";
 import { Account, type AccountOptions } from "./account.ts";
 import type { Before } from "./before_start.ts";
 import { alsaEnvironment } from "./alsa_config.ts";
@@ -27,6 +27,8 @@ import { type Mixer, mixerOf } from "../microphone/mixer.ts";
 import { MicrophoneKeeper } from "../microphone/microphone_keeper.ts";
 import type { Microphone, Microphones } from "../microphone/microphones.ts";
 import { MicrophonePatience } from "./microphone_patience.ts";
+import { OPUS_RATE } from "../chunk/opus.ts";
+import { PaceWatch } from "./pace_watch.ts";
 import { SoundWatch } from "./sound_watch.ts";
 import { MixerKeeper, type MixerSetting } from "./mixer_keeper.ts";
 import { recordStream, type StreamEnd, type StreamOptions } from "./stream.ts";
@@ -35,6 +37,8 @@ import { recordStream, type StreamEnd, type StreamOptions } from "./stream.ts";
 const LOOK_MS = 5_000;
 const RECONNECT_MIN_MS = 2_000;
 const RECONNECT_MAX_MS = 60_000;
+/** A microphone that always dies sooner than this after its first sound is tried less and less often. */
+const STEADY_MS = 10_000;
 /**
  * Right after a plug these failures are expected: they are not reported, and the next attempt follows at
  * once.
@@ -90,12 +94,15 @@ export class Recorder {
   #delayMs = RECONNECT_MIN_MS;
   /** Monotonic time at which scheduled sound was lost; null if none is missing now. */
   #lostMs: number | null = null;
+  /** Monotonic time at which the sound of the last recording began. */
+  #soundSinceMs = -Infinity;
   /** Writes besides the sound: declared gaps, the microphone recorded last. */
   #notes: Promise<void> = Promise.resolve();
   /** The problem that no sound arrives. */
   readonly #problem: ProblemReport;
   readonly #scheduleProblem: ProblemReport;
   readonly #sound: SoundWatch;
+  readonly #pace: PaceWatch;
   #keeper: MicrophoneKeeper;
   #channels: ChannelKeeper;
   /** Ends the recording of now: the microphone is to be opened with other options, or not at all. */
@@ -117,6 +124,7 @@ export class Recorder {
       note: (write) => this.#note("gaps.jsonl", write),
     });
     this.#sound = new SoundWatch(() => new ProblemReport(deps));
+    this.#pace = new PaceWatch(new ProblemReport(deps));
     this.#keeper = this.#makeKeeper();
     this.#channels = this.#makeChannelKeeper();
     const asItIs: MixerSetting = { volume: null, agc: null };
@@ -228,12 +236,19 @@ export class Recorder {
       this.#account.cause = diagnosis.code;
       this.#problem.set(diagnosis);
       if (soundEndMs === null && microphone !== undefined) this.#keeper.gaveNothing(microphone);
+      const isDying = this.#keeper.isDying && (soundEndMs ?? 0) - this.#soundSinceMs < STEADY_MS;
+      if (soundEndMs !== null && !isDying) this.#delayMs = RECONNECT_MIN_MS;
       if (diagnosis.code === problems.stalled.code) {
         status.microphoneStalled();
         if (soundEndMs !== null) continue; // the stall was long enough a wait
       }
       await this.#waitToReconnect(settings.signal);
     }
+  }
+
+  /** The system clock has become right. */
+  clockTrusted(): void {
+    this.#account.clockTrusted();
   }
 
   /** A pause was begun or ended by a command. */
@@ -321,7 +336,7 @@ export class Recorder {
     } catch (error) {
       return { ...end, diagnosis: this.#diagnoseError(error) };
     } finally {
-      keeper.ended();
+      keeper.ended(end.diagnosis === null);
     }
   }
 
@@ -357,6 +372,7 @@ export class Recorder {
     const startedMs = clock.monotonicMs();
     const options = () => this.#options;
     status.counters.captureStarts++;
+    this.#pace.begin(source.kind === "alsa" ? source.sampleRate : OPUS_RATE);
     const end = await recordStream(
       source,
       {
@@ -365,10 +381,11 @@ export class Recorder {
           return options().stream.chunkSeconds;
         },
         get tags() {
-          return { ...options().tags, MICROPHONE: microphone.name };
+          return { ...options().tags, MICROPHONE: microphone.name, ...channelTag(source) };
         },
+        onRawLevels: (levels) => this.#sound.hear(levels),
         onLevels: (levels) => {
-          this.#sound.hear(levels);
+          this.#sound.record(levels);
           this.#options.stream.onLevels?.(levels);
         },
         ...(onChannels ? { onChannels } : {}),
@@ -385,6 +402,7 @@ export class Recorder {
         chain: this.#account.chain,
         gapCause: this.#account.cause,
         onDropping: (dropping) => status.recording(dropping ? null : microphone.name),
+        onArrival: (endPosition, arrivalMs) => this.#pace.observe(endPosition, arrivalMs),
         firstSoundMs: this.#patience.firstSoundMs(microphone),
       },
       signal,
@@ -404,7 +422,7 @@ export class Recorder {
     status.recording(microphone.name);
     this.#problem.clear();
     this.#account.soundArrived();
-    this.#delayMs = RECONNECT_MIN_MS;
+    this.#soundSinceMs = startMs;
     this.#keeper.heard();
     const gapMs = this.#lostMs === null ? 0 : Math.max(0, startMs - this.#lostMs);
     this.#lostMs = null;

@@ -196,7 +196,7 @@ export async function checkClock(): Promise<Finding[]> {
     ];
   }
   return synchronized ? [ok(name, "is synchronized")] : [
-    failed(name, "is not synchronized", problems.clockNotSynchronized().fix),
+    failed(name, "is not synchronized", problems.clockNotSynchronized("").fix),
   ];
 }
 

@@ -26,7 +26,9 @@ import {
   removeJudgeSteps,
   requestStep,
 } from "./install_update.ts";
+import { dropInOf } from "./install_drop_in.ts";
 import { idOf } from "./install_files.ts";
+import { lockSystem } from "./install_lock.ts";
 import { makePlan, type Plan, type PlanOptions, readAsset } from "./install_plan.ts";
 import { contentsOf, linkedAccounts, under } from "./install_root.ts";
 import { wipeStep } from "./install_take.ts";
@@ -41,7 +43,7 @@ import {
   USERS,
   WANTS,
 } from "./install_places.ts";
-import { checkPort, startService } from "./install_start.ts";
+import { checkPort, type Start, startService } from "./install_start.ts";
 import { SERVICE } from "./service.ts";
 import { reportText } from "./terminal.ts";
 import { PROGRAMS } from "../system/programs.ts";
@@ -59,41 +61,47 @@ export interface InstallOptions extends PlanOptions {
 
 /** Returns the exit code. Errors are printed as sentences; in that case nothing is changed. */
 export async function runInstall(options: InstallOptions): Promise<number> {
-  const { root, dryRun, print = reportText } = options;
+  const { root, dryRun, executable, print = reportText } = options;
   const isLive = root === "/";
   try {
-    await checkSystem(root, isLive, options.executable);
-    if (isLive && !dryRun) await awaitDecision(root, print);
-    const plan = await makePlan(options);
-    if (plan === null) {
-      print("Nothing was changed.");
-      return 1;
-    }
-    if (isLive) await checkPort(plan.healthPort);
-    print(
-      `\nrecorder-agent ${VERSION} ${dryRun ? "would be installed" : "is being installed"}` +
-        `${isLive ? "" : ` into ${root}`}:`,
-    );
-    const facts = await readFacts(options, isLive);
-    const isChanged = await carryOut(await fileSteps(options, facts, plan), { dryRun, print });
-    const { take } = options;
-    if (take !== undefined) await carryOut([wipeStep(take)], { dryRun, print });
-    if (dryRun) print("\nNothing was changed (--dry-run).");
-    else if (isLive) {
-      // A file on a card that cannot be written is taken at every boot: a restart would cost sound each time.
-      const start = facts.isUpdate
-        ? "on trial"
-        : isChanged || take === undefined
-        ? "again"
-        : "once";
-      return await startService(plan.healthPort, start, print);
-    } else print(`\nInstalled into ${root}; the service starts when that system boots.`);
-    return 0;
+    await checkSystem(root, isLive, executable);
+    const written = await write(options, isLive, print);
+    if (written === null) print("Nothing was changed.");
+    else if (dryRun) print("\nNothing was changed (--dry-run).");
+    else if (isLive) return await startService(written.healthPort, written.start, print);
+    else print(`\nInstalled into ${root}; the service starts when that system boots.`);
+    return written === null ? 1 : 0;
   } catch (error) {
     print(messageOf(error));
     if (error instanceof StepError) print("The changes were undone, as listed above.");
     return 1;
   }
+}
+
+/** Writes everything; no other installation does so meanwhile. Null: the person gave up. */
+async function write(
+  options: InstallOptions,
+  isLive: boolean,
+  print: (line: string) => void,
+): Promise<{ healthPort: number; start: Start } | null> {
+  const { root, dryRun, take } = options;
+  // The judge waits for the lock.
+  if (isLive && !dryRun) await awaitDecision(root, print);
+  using _lock = await lockSystem(root, "install");
+  const plan = await makePlan(options);
+  if (plan === null) return null;
+  const { healthPort } = plan;
+  if (isLive) await checkPort(healthPort);
+  print(
+    `\nrecorder-agent ${VERSION} ${dryRun ? "would be installed" : "is being installed"}` +
+      `${isLive ? "" : ` into ${root}`}:`,
+  );
+  const facts = await readFacts(options, isLive);
+  const isChanged = await carryOut(await fileSteps(options, facts, plan), { dryRun, print });
+  if (take !== undefined) await carryOut([wipeStep(take)], { dryRun, print });
+  if (facts.isUpdate) return { healthPort, start: "on trial" };
+  // A file on a card that cannot be written is taken at every boot: a restart would cost sound each time.
+  return { healthPort, start: isChanged || take === undefined ? "again" : "once" };
 }
 
 async function checkSystem(root: string, isLive: boolean, executable: string): Promise<void> {
@@ -178,7 +186,10 @@ export async function fileSteps(
     encode(plan.configText),
     encode(await readAsset("recorder-agent.service")),
   ];
-  const dropIn = dropInText(plan, facts);
+  const { token, spoolDir, isSpoolOfUnit } = plan;
+  // A spool in its usual place takes the earlier folder away: the service could not start once that is gone.
+  const usual = facts.hasDropIn ? "[Service]\n" : null;
+  const dropIn = isSpoolOfUnit ? usual : dropInOf(spoolDir);
   const steps = [
     // What a power cut may have left of a copy: 100 MB.
     removeStep(root, `${PROGRAM}.new`),
@@ -204,7 +215,6 @@ export async function fileSteps(
       group: USER,
     }),
   ];
-  const { token, spoolDir, isSpoolOfUnit } = plan;
   if (token !== null) {
     steps.push(
       fileStep(
@@ -237,22 +247,4 @@ export async function fileSteps(
   // A takeover has removed what was open for the copied program.
   if (hasPackage) steps.push(...request);
   return steps;
-}
-
-/**
- * What the unit needs for this spool; null: nothing. A spool in its usual place takes the earlier folder away: the
- * service could not start once that is gone.
- */
-function dropInText({ spoolDir, isSpoolOfUnit }: Plan, { hasDropIn }: Facts): string | null {
-  if (isSpoolOfUnit) return hasDropIn ? "[Service]\n" : null;
-  // Writable, but nothing in it can be started: NoExecPaths=/ does not reach it (see the unit).
-  const lines = ["ReadWritePaths", "NoExecPaths"].map((key) => `${key}=${quoteForUnit(spoolDir)}`);
-  return ["[Service]", ...lines, ""].join("\n");
-}
-
-/** A path as a word in a unit: quoted, with its escapes and specifiers (systemd.syntax(7), systemd.unit(5)). */
-export function quoteForUnit(path: string): string {
-  const escaped = path.replaceAll("%", "%%");
-  if (/^[\w./%+:@,-]+$/.test(escaped)) return escaped;
-  return `"${escaped.replaceAll(/["\\]/g, "\\$&")}"`;
 }

@@ -1,7 +1,7 @@
 // What `install` will write, from the settings that it is given or asks for, checked in the same way as the service
 // checks them. It changes nothing: install.ts makes steps of it and carries them out.
 
-import { exists, readNamedText, readNamedTextSync } from "../system/disk.ts";
+import { exists, ifThere, readNamedText, readNamedTextSync } from "../system/disk.ts";
 import { type Config, loadConfig } from "../config/config.ts";
 import { quote } from "../config/config_values.ts";
 import { parseEnvironmentFile } from "../config/environment_file.ts";
@@ -10,8 +10,9 @@ import { ENVIRONMENT_PATH, STATE_DIR } from "../config/places.ts";
 import { TOKEN_KEYS } from "../config/token.ts";
 import { refuseTransports } from "../config/transport.ts";
 import { applySettings } from "./config_edit.ts";
+import { dropInOf } from "./install_drop_in.ts";
 import { idOf } from "./install_files.ts";
-import { CONFIG, TOKEN, USER } from "./install_places.ts";
+import { CONFIG, DROP_IN, TOKEN, USER } from "./install_places.ts";
 import { contentsOf, pathIn } from "./install_root.ts";
 import {
   type Ask,
@@ -23,7 +24,7 @@ import {
   TOKEN_KEY,
 } from "./install_settings.ts";
 import { boardIds, readTaken } from "./install_take.ts";
-import { refuseSpool } from "./spool_folder.ts";
+import { lookAt, refuseSpool } from "./spool_folder.ts";
 import { askOnTerminal } from "./terminal.ts";
 
 /** Where the settings come from. */
@@ -116,12 +117,32 @@ async function planSpool(
   const user = await idOf(root, "passwd", USER);
   const refusal = isSpoolOfUnit
     ? null
-    : await refuseSpool(spoolDir, contentsOf(root, spoolDir), user);
+    : await refuseSpool(spoolDir, contentsOf(root, spoolDir), user) ??
+      await refuseMissing(root, spoolDir, user);
   if (refusal === null) return { spoolDir, isSpoolOfUnit };
   const [named, real] = [quote(config.spoolDir), quote(spoolDir)];
   throw new Error(
     `Cannot use spool_dir ${named}${named === real ? "" : `, which is ${real},`} as ${refusal}`,
   );
+}
+
+/**
+ * Why the folder of an earlier installation must not be created once more, or null: what is below the mount point of
+ * a disk that is missing has no spool, and would be on the SD card.
+ */
+async function refuseMissing(
+  root: string,
+  spoolDir: string,
+  user: number | null,
+): Promise<string | null> {
+  const dropIn = await readNamedText(contentsOf(root, DROP_IN)).catch(() => null);
+  if (user === null || dropIn !== dropInOf(spoolDir)) return null;
+  const target = contentsOf(root, spoolDir);
+  if ((await lookAt(target)).kind === "spool") return null;
+  // Without a start of the service since then, it is empty.
+  if ((await ifThere(Deno.stat(target)))?.uid === user) return null;
+  return `its disk must be mounted, and the recordings of the earlier installation are not there: mount it and try ` +
+    `again; if it is lost, remove ${DROP_IN} and try again`;
 }
 
 /** The variables of the service, which override the configuration. */

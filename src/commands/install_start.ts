@@ -7,12 +7,17 @@ import { runProgram } from "./install_steps.ts";
 import { putOnTrial } from "./install_update.ts";
 import { isPortFree, lastLines, readHealth, SERVICE, serviceState } from "./service.ts";
 
-/** Longer than a start may take on a slow board. */
-const START_MS = 150_000;
+/** Longer than TimeoutStartSec= of the unit: until then, the service may be reading a full spool. */
+export const START_MS = 11 * 60_000;
+/** States in which the service may have its port: it takes it before it is ready, and gives it back at its end. */
+const RUNNING = ["active", "activating", "reloading", "deactivating"];
 
-/** Another program on the port would leave the service without a health page. */
-export async function checkPort(port: number): Promise<void> {
-  if (port === 0 || isPortFree(port) || await serviceState() === "active") return;
+/**
+ * Another program on the port would leave the service without a health page.
+ * @param stateOf for tests. @throws if the port is taken, and not by the service.
+ */
+export async function checkPort(port: number, stateOf = serviceState): Promise<void> {
+  if (port === 0 || isPortFree(port) || RUNNING.includes(await stateOf() ?? "")) return;
   throw new Error(
     `Cannot install as health_port ${port} is taken by another program (ss -ltnp 'sport = ${port}' ` +
       `names it): choose another one with --set health_port=PORT`,
@@ -25,7 +30,7 @@ export type Start = "on trial" | "again" | "once";
 const STARTING: Readonly<Record<Start, string>> = {
   "on trial":
     "The new program is on trial: it must record for half a minute, or the previous one returns …",
-  again: "Starting the service; this takes a few seconds …",
+  again: "Starting the service; this takes a few seconds, or minutes if the spool is full …",
   once: "The settings are those that it has. The service is started only if it does not run …",
 };
 

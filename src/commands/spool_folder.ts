@@ -8,12 +8,14 @@ import { exists } from "../system/disk.ts";
 /** The folders of a spool. */
 const SPOOL_FOLDERS = ["recording", "outbox", "uploaded", "rejected"];
 /** Files of this program in spool_dir that are replaced: a power cut leaves NAME.tmp. */
-const REPLACED = "gaps.jsonl microphone.json channels.json mixer.json pause.json last_deleted"
-  .split(" ");
+const REPLACED =
+  "gaps.jsonl microphone.json channels.json mixer.json pause.json last_deleted boot_time.json"
+    .split(" ");
 /** The entries of this program in spool_dir. Other files there are never removed. */
 export const SPOOL_ENTRIES: readonly string[] = [
   ...SPOOL_FOLDERS,
-  ...["lock", "alsa.conf", "channels.sock", "levels.sock", "sound.sock", "control.sock"],
+  ...["lock", "alsa.conf", "control.sock"],
+  ...["channels.sock", "levels.sock", "raw.sock", "sound.sock"],
   ...REPLACED.flatMap((name) => [name, `${name}.tmp`]),
 ];
 /** What `check` leaves there if it is killed. */

@@ -28,6 +28,7 @@ import {
   type Step,
   StepError,
 } from "./install_steps.ts";
+import { lockSystem } from "./install_lock.ts";
 import { isPackaged } from "./install_package.ts";
 import { removeJudgeSteps } from "./install_update.ts";
 import { idOf, ownerOf } from "./install_files.ts";
@@ -55,6 +56,7 @@ export async function runUninstall(options: UninstallOptions): Promise<number> {
     if (Deno.uid() !== 0) {
       throw new Error("Cannot uninstall as this needs root: try again with sudo");
     }
+    using _lock = await lockSystem(root, "uninstall");
     const dropInDir = pathIn(root, dirname(DROP_IN));
     const dropIn = basename(DROP_IN);
     const dropIns = await planFolder(root, dropInDir, [...withRemains(dropIn), `${dropIn}.old`]);

@@ -3,6 +3,7 @@
 
 import { AwsV4Signer } from "aws4fetch";
 import type { Answer } from "../system/answer_reader.ts";
+import type { Reply } from "../system/client_connection.ts";
 import { type Clock, deadline } from "../system/clock.ts";
 import { messageOf } from "../system/error_text.ts";
 import { bodyOf, HttpClient } from "../system/http_client.ts";
@@ -10,6 +11,7 @@ import { printable } from "../system/printable.ts";
 import { TransportFailure } from "../system/transport_failures.ts";
 import { failureOf, parseListing, S3Failure, type S3Listing } from "./s3_answers.ts";
 import type { S3Access } from "./s3_settings.ts";
+import { transferMs } from "./store.ts";
 import { StoreTurns } from "./store_turns.ts";
 import { MOST, type Outcome } from "./store_window.ts";
 
@@ -22,8 +24,9 @@ const MAX_PAGES = 200;
 /** An error is not larger. */
 const MAX_ERROR_BYTES = 65_536;
 
+/** Each is in addition to what the body needs (`transferMs`). */
 export interface S3Limits {
-  /** One attempt may take this long, ms, and as much as its body needs at a megabyte per second. */
+  /** One attempt may take this long, ms. */
   readonly attemptMs: number;
   /** All attempts of a request together, ms. */
   readonly requestMs: number;
@@ -180,9 +183,9 @@ export class S3Client implements Disposable {
   }
 
   async #request(request: S3Request): Promise<Answer> {
-    using over = deadline(this.#limits.requestMs);
     const { clock } = this.#options;
     const sizeBytes = request.body?.length ?? 0;
+    using over = deadline(this.#limits.requestMs + transferMs(sizeBytes));
     for (const pauseMs of [...PAUSES_MS, null]) {
       const begunMs = clock.monotonicMs();
       const ended = (kind: Outcome["kind"]) =>
@@ -213,9 +216,9 @@ export class S3Client implements Disposable {
       datetime: new Date(clock.unixMs()).toISOString().replace(/[:-]|\.\d{3}/g, ""),
       ...sessionToken === null ? {} : { sessionToken },
     }).sign();
-    const limitMs = this.#limits.attemptMs + (body?.length ?? 0) / 1000;
+    const limitMs = this.#limits.attemptMs + transferMs(body?.length ?? 0);
     const { pathname, search } = signed.url;
-    let answer: Answer;
+    let answer: Reply;
     try {
       answer = await this.#client(endpoint).send({
         ...{ method, path: `${pathname}${search}`, headers: Object.fromEntries(signed.headers) },
@@ -233,6 +236,10 @@ export class S3Client implements Disposable {
       throw new S3Failure(`the object store at ${endpoint} ${why}`, "later");
     }
     const { status, headers } = answer;
+    if (status < 300 && !answer.isRequestSent) {
+      const what = `answered ${status} before it had the whole request`;
+      throw new S3Failure(`the object store at ${endpoint} ${what}`, "later");
+    }
     if ((status >= 200 && status < 300) || answers.includes(status)) return answer;
     throw this.#failure(status, headers, answer.body);
   }

@@ -16,16 +16,17 @@ import {
   WholePartFinder,
 } from "../chunk/chunk_file.ts";
 import { parsePartName } from "../chunk/chunk_name.ts";
-import { readUpTo, writeAll } from "../system/disk.ts";
+import { readUpTo, rewrite, writeAll } from "../system/disk.ts";
 import type { Spool } from "./spool.ts";
 
 const TOO_LARGE = `larger than a chunk can be, ${MAX_CHUNK_BYTES} bytes`;
 
-/** Finishes every file in recording/. Returns how many chunks were moved to outbox/. */
+/** Finishes every file in recording/, in the order of their names. Returns how many chunks were moved to outbox/. */
 export async function recoverRecordings(spool: Spool, log: Logger): Promise<number> {
   let recovered = 0;
   try {
-    for (const { name } of [...Deno.readDirSync(join(spool.dir, "recording"))]) {
+    const names = [...Deno.readDirSync(join(spool.dir, "recording"))].map(({ name }) => name);
+    for (const name of names.sort()) { // the one that was recorded last comes last
       if (await recoverOrReport(spool, name, log)) recovered++;
     }
     await spool.syncAdmitted();
@@ -109,6 +110,7 @@ async function finish(path: string, { sizeBytes, lastPageOffset }: WholePart): P
   if (page.length < sizeBytes - lastPageOffset) throw new Error("it was shortened meanwhile");
   await file.seek(lastPageOffset, Deno.SeekMode.Start);
   await writeAll(file, endOfStream(page));
+  await rewrite(path); // a sync of the last run may have failed
   await file.sync();
 }
 

@@ -1,44 +1,9 @@
 // Gives chunks that were recorded before the clock was right their true time, as soon as it is known. It
-// renames files and nothing else; clock_sync.ts decides whether the clock is right.
+// renames files and nothing else; true_time.ts says what a name becomes.
 
-import type { Boot } from "../system/clock_sync.ts";
-import type { Clock } from "../system/clock.ts";
 import { CHUNK_DIRS, type ChunkDir, type ChunkName, formatChunkName } from "../chunk/chunk_name.ts";
 import type { Spool } from "./spool.ts";
-
-/**
- * What a provisional name becomes under a synchronized clock. A chunk of this boot gets its true time. The
- * true time of a chunk of an earlier boot is lost; its name gets the time from which its age counts. Null
- * if the name cannot be improved.
- */
-export function retimed(name: ChunkName, now: TrueTime): ChunkName | null {
-  const { provisional, ...rest } = name;
-  if (provisional === undefined) return null;
-  if (provisional.bootId === now.bootId) {
-    return { ...rest, startUnixUs: now.bootUnixUs + provisional.startBootUs };
-  }
-  if (provisional.seenUnixS !== null) return null;
-  return { ...rest, provisional: { ...provisional, seenUnixS: now.unixS } };
-}
-
-/** The time of a synchronized clock. It is read once for all chunks, so that they still join. */
-export interface TrueTime {
-  readonly bootId: string;
-  /** When this boot began, Unix microseconds. */
-  readonly bootUnixUs: number;
-  readonly unixS: number;
-}
-
-/** Reads the clock once, for all chunks that get their true time together. */
-export function readTrueTime(boot: Boot, clock: Clock): TrueTime {
-  const unixMs = clock.unixMs();
-  const bootUnixMs = unixMs - clock.monotonicMs() - boot.zeroMs;
-  return {
-    bootId: boot.id,
-    bootUnixUs: Math.round(bootUnixMs * 1000),
-    unixS: Math.floor(unixMs / 1000),
-  };
-}
+import { retimed, type TrueTime } from "./true_time.ts";
 
 /**
  * Lengths contain the jitter of the wrong clock. Chunks that are this close to each other were one sound,

@@ -23,6 +23,7 @@ import {
   parseChunkName,
   type PartName,
 } from "../chunk/chunk_name.ts";
+import { type BootTime, readBootTime } from "./boot_time.ts";
 import { CoalescedSync } from "./coalesced_sync.ts";
 import {
   freeBytesOf,
@@ -44,6 +45,7 @@ import { SYSTEM_TIMING, type WatchTiming } from "./folder_watch.ts";
 import { PartFile } from "./part_file.ts";
 import { copyReason, reasonPath, removeOldReason, writeReason } from "./reason_file.ts";
 import { lockSpool, SpoolLockedError } from "./spool_lock.ts";
+import { retimed } from "./true_time.ts";
 import { messageOf } from "../system/error_text.ts";
 
 /**
@@ -86,6 +88,8 @@ export class Spool {
   returnedUs = 0;
   /** Called when the number of refused chunks may have changed, by another process, too. */
   rejectedChanged: () => void = () => {};
+  /** When the boot began whose clock became right last, as an earlier run wrote it; null if none did. */
+  readonly bootTime: BootTime | null;
   readonly #latest = new LatestChunk();
   readonly #lock: Deno.FsFile;
   readonly #folders: Readonly<Record<ChunkDir, Folder>>;
@@ -97,10 +101,12 @@ export class Spool {
   private constructor(
     dir: string,
     lock: Deno.FsFile,
+    bootTime: BootTime | null,
     heldNames: number,
     timing: WatchTiming,
   ) {
     this.dir = dir;
+    this.bootTime = bootTime;
     this.gaps = new GapLog(dir);
     this.#lock = lock;
     const folder = (sub: ChunkDir) => new Folder(join(dir, sub), heldNames, timing);
@@ -127,18 +133,25 @@ export class Spool {
       await Deno.mkdir(join(dir, ".."), { recursive: true });
       await makeDirectories(dir);
       lock = await lockSpool(dir);
-      const spool = new Spool(dir, lock, heldNames, timing);
+      const bootTime = await readBootTime(dir);
+      const spool = new Spool(dir, lock, bootTime, heldNames, timing);
       for (const sub of CHUNK_DIRS) {
         await spool.#folders[sub].list((_, name) => spool.#latest.listed(name));
       }
       const last = await readWholeText(join(dir, LAST_DELETED), 1000).catch(() => "");
       const deleted = parseChunkName(last.trim());
-      if (deleted !== null) spool.#latest.listed(deleted);
+      if (deleted !== null) spool.#latest.listed(spool.#withTrueTime(deleted));
       return spool;
     } catch (error) {
       lock?.close();
       throw error instanceof SpoolLockedError ? error : unusable(dir, error);
     }
+  }
+
+  /** The name with the true time, if an earlier run knew it. */
+  #withTrueTime(name: ChunkName): ChunkName {
+    const { bootTime } = this;
+    return bootTime === null ? name : retimed(name, { ...bootTime, unixS: null }) ?? name;
   }
 
   /** Releases the lock. Await `uploadedSynced` before. */
@@ -221,6 +234,11 @@ export class Spool {
   /** The chunk that was recorded last, in this or an earlier run; null if there is none. */
   latest(bootId: string): ChunkName | null {
     return this.#latest.find(bootId);
+  }
+
+  /** Whether the start found chunks of this boot whose times are provisional. */
+  hasProvisional(bootId: string): boolean {
+    return this.#latest.has(bootId);
   }
 
   /** A waiting chunk by its key, or null. */
@@ -332,6 +350,7 @@ export class Spool {
         Deno.renameSync(from, to);
         folder.left(fileName, oldName, size);
         folder.came(newName, name, size);
+        this.#latest.renamed(name);
         return true;
       });
       if (!isFree) return false;

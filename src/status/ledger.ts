@@ -55,7 +55,7 @@ export class Ledger {
     this.#cursorUs ??= toUs(atMs);
   }
 
-  /** Counts scheduled time from before the first call of `begin`, in which nothing was recorded. */
+  /** Counts scheduled time outside of that between `begin` and `end`, in which nothing was recorded. */
   missed(gap: Gap): void {
     const us = toUs(gap.endMs) - toUs(gap.startMs);
     this.#gapUs += us;

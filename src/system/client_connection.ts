@@ -3,10 +3,10 @@
 // a read open, so that it learns at once when the server closes. It knows no limits of time and no names.
 //
 //   idle ─► sending and receiving ─► idle
-//     └──────────┴── end, failure, early or unclear answer ─► closed
+//     └──────────┴── end, failure, early or unclear answer, bytes without a request ─► closed
 
 import { onAbort } from "./on_abort.ts";
-import { type Answer, AnswerReader, type AnswerShape } from "./answer_reader.ts";
+import { type Answer, AnswerReader, type AnswerShape, BadAnswer } from "./answer_reader.ts";
 import { close, type Transport } from "./transport.ts";
 
 const READ_BYTES = 8192;
@@ -16,11 +16,22 @@ const WRITE_BYTES = 65_536;
 /** A request in pieces, headers included; the next piece may overwrite each one. */
 export type Outgoing = AsyncIterable<Uint8Array<ArrayBuffer>>;
 
+/** The answer to a request. */
+export interface Reply extends Answer {
+  /**
+   * Whether the connection had taken the whole request when the answer came. If not, the server cannot have
+   * stored what was sent, whatever it says.
+   */
+  readonly isRequestSent: boolean;
+}
+
 /** The body of a request cannot be read: that says nothing about the server. */
 export class BodyFailure extends Error {}
 
 /** The owner of an exchange. */
 export interface ExchangeOptions {
+  /** Of the whole request, headers included. */
+  readonly sizeBytes: number;
   /** Waits until some of these bytes may be sent, and says how many. */
   readonly mayWrite: (bytes: number) => Promise<number>;
   /** These bytes are offered to the connection, which may hold them back. */
@@ -40,6 +51,8 @@ export class Connection implements Disposable {
   #isIdle = false;
   #isClosed = false;
   #requests = 0;
+  /** Bytes of this request that were offered to the connection. */
+  #offeredBytes = 0;
   #hasAnswered = false;
 
   /** @param openedMs monotonic */
@@ -48,8 +61,8 @@ export class Connection implements Disposable {
   }
 
   /**
-   * Whether the last request failed only because the server had closed an idle connection: it was not the
-   * first one, and no byte of an answer came.
+   * Whether the last request failed only because the connection could not be used again: the request was not
+   * the first one, and no byte of an answer to it came.
    */
   get wasStale(): boolean {
     return this.#requests > 1 && !this.#hasAnswered;
@@ -81,27 +94,29 @@ export class Connection implements Disposable {
   }
 
   /** Sends a request and returns its answer. Closes unless another request may follow. */
-  async exchange(request: Outgoing, options: ExchangeOptions): Promise<Answer> {
+  async exchange(request: Outgoing, options: ExchangeOptions): Promise<Reply> {
     this.#isIdle = false;
     this.#requests++;
+    this.#offeredBytes = 0;
     this.#hasAnswered = false;
-    const { signal } = options;
+    const { signal, sizeBytes } = options;
     using _ = onAbort(signal, () => this.close());
     let isKept = false;
     try {
       const receiving = this.#receive(options);
       const sending = this.#send(request, options);
       for (const part of [receiving, sending]) part.catch(() => {}); // awaited below, or closed
-      const isSent = await Promise.race([
-        receiving.then(() => false),
-        sending.then(() => true, (error) => {
-          if (error instanceof BodyFailure) throw error;
-          return false; // what the server said before it closed tells more
-        }),
+      const answer = await Promise.race([
+        receiving,
+        sending.catch((error) => {
+          if (error instanceof BodyFailure) throw error; // else what the server said tells more
+        }).then(() => receiving),
       ]);
-      const answer = await receiving;
-      isKept = answer.isReusable && isSent;
-      return answer;
+      // The connection may still be taking the last bytes of an answer that came in time.
+      const isRequestSent = this.#offeredBytes === sizeBytes &&
+        await sending.then(() => true, () => false);
+      isKept = answer.isReusable && isRequestSent;
+      return Object.assign(answer, { isRequestSent });
     } catch (error) {
       signal.throwIfAborted();
       throw error;
@@ -115,6 +130,7 @@ export class Connection implements Disposable {
       for (let at = 0; at < bytes.length;) {
         const size = await mayWrite(Math.min(WRITE_BYTES, bytes.length - at));
         onWriting(size);
+        this.#offeredBytes += size;
         for (const end = at + size; at < end;) {
           at += await this.#transport.write(bytes.subarray(at, end));
           onMoved();
@@ -131,6 +147,10 @@ export class Connection implements Disposable {
       const size = await reading;
       if (size === null && !reader.isStarted) {
         throw new Deno.errors.UnexpectedEof("the connection was closed without an answer");
+      }
+      // The second answer to the request before, or that the server gave the idle connection up.
+      if (this.#offeredBytes === 0 && this.#requests > 1) {
+        throw new BadAnswer("the server sent an answer before the request");
       }
       this.#hasAnswered = true;
       onMoved();

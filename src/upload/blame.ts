@@ -22,7 +22,7 @@
 //   any        -- the settings are wrong --> holding, without a suspect
 //
 // What happens to a chunk that is to blame depends on its last failure. If it was refused, or cannot be
-// read, it goes to rejected/. If the server failed on it, it is passed over: it stays in outbox/ and is
+// read, it goes to rejected/; if the disk does not let it, it is passed over. If the server failed on it, it is passed over: it stays in outbox/ and is
 // tried at intervals. A size limit (413) concerns all chunks of that size: it is held against a chunk only
 // if one that is at least as large was accepted. If only smaller ones were, the chunk is passed over.
 
@@ -231,6 +231,18 @@ export class Blame {
   misconfigured(): void {
     this.#state = { name: "holding", suspect: null };
     this.#probedTo = null;
+  }
+
+  /**
+   * This chunk cannot be moved to rejected/: it is passed over, although the server would refuse it again.
+   * False: too many are passed over.
+   */
+  passOver({ name }: Pick<Sent, "name">, nowMs: number): boolean {
+    if (this.#passedOver.size >= MAX_PASSED_OVER) return false;
+    this.forget(name.key);
+    if (this.#passedOver.size === 0) this.#again.begin(nowMs);
+    this.#passedOver.set(name.key, null);
+    return true;
   }
 
   /** This chunk does not wait any longer. */

@@ -1,5 +1,5 @@
 // How delivery does, to the log and to the status: an outage, chunks that are passed over, chunks that
-// were rejected, a line that is too slow. It decides nothing and sends nothing.
+// were rejected or cannot be filed, a line that is too slow. It decides nothing and sends nothing.
 
 import type { Clock } from "../system/clock.ts";
 import type { Logger } from "../system/log.ts";
@@ -20,6 +20,7 @@ export class DeliveryReport {
   readonly #deps: DeliveryReportDeps;
   readonly #outage: ProblemReport;
   readonly #passedOver: ProblemReport;
+  readonly #unfiled: ProblemReport;
   readonly #rejected: ProblemReport;
   readonly #tooSlow: ProblemReport;
   readonly #maxSpoolBytes: number;
@@ -32,6 +33,7 @@ export class DeliveryReport {
     this.#maxSpoolBytes = maxSpoolBytes;
     this.#outage = new ProblemReport({ ...deps, countField: "failed_attempts" });
     this.#passedOver = new ProblemReport(deps);
+    this.#unfiled = new ProblemReport(deps);
     this.#rejected = new ProblemReport(deps);
     this.#tooSlow = new ProblemReport(deps);
   }
@@ -43,7 +45,9 @@ export class DeliveryReport {
 
   /** Ends what only the present settings have shown. The chunks in rejected/ stay. */
   withdraw(why: string): void {
-    for (const problem of [this.#outage, this.#passedOver, this.#tooSlow]) problem.clear(why);
+    for (const problem of [this.#outage, this.#passedOver, this.#unfiled, this.#tooSlow]) {
+      problem.clear(why);
+    }
   }
 
   /** Nothing can be delivered, for a cause that concerns more than one chunk; tried again in `retryInMs`. */
@@ -67,6 +71,12 @@ export class DeliveryReport {
     if (key === undefined) this.#passedOver.clear();
     else if (sizes.length < size) this.#passedOver.set(problems.chunksPassedOver(size, key));
     else this.#passedOver.set(problems.chunksTooLarge(size, Math.min(...sizes)));
+  }
+
+  /** A problem while accepted chunks cannot be filed. @param error the last of the disk */
+  tellUnfiled(chunks: number, error: unknown): void {
+    if (chunks === 0) this.#unfiled.clear();
+    else this.#unfiled.set(problems.chunksUnfiled(chunks, error));
   }
 
   /** A problem while there are rejected chunks, including those of an earlier run. */

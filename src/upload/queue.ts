@@ -11,6 +11,7 @@ import type { Spool } from "../spool/spool.ts";
 import type { Clock } from "../system/clock.ts";
 import type { Blame } from "./blame.ts";
 import { Interval } from "./interval.ts";
+import type { Unfiled } from "./unfiled.ts";
 
 /** The times at which refused chunks are tried again. */
 const REJECTED_FIRST_MS = 3_600_000;
@@ -25,6 +26,7 @@ export interface Chosen {
 export class Queue {
   readonly #spool: Spool;
   readonly #blame: Blame;
+  readonly #unfiled: Unfiled;
   readonly #clock: Pick<Clock, "monotonicMs">;
   readonly #deferMs: (name: ChunkName) => number;
   readonly #rejected = new Interval(REJECTED_FIRST_MS, REJECTED_MAX_MS);
@@ -37,15 +39,17 @@ export class Queue {
 
   /** @param deferMs how much longer a chunk is deferred, for its true time or its turn, ms; 0: it is sent. */
   constructor(
-    { spool, blame, clock }: {
+    { spool, blame, unfiled, clock }: {
       spool: Spool;
       blame: Blame;
+      unfiled: Unfiled;
       clock: Pick<Clock, "monotonicMs">;
     },
     deferMs: (name: ChunkName) => number,
   ) {
     this.#spool = spool;
     this.#blame = blame;
+    this.#unfiled = unfiled;
     this.#clock = clock;
     this.#deferMs = deferMs;
     this.#rejected.begin(clock.monotonicMs());
@@ -67,8 +71,7 @@ export class Queue {
       if (refused !== null) return refused;
     }
     this.#wasRejected = false;
-    const { passedOver } = this.#blame;
-    const name = await this.#spool.oldest("outbox", ({ key }) => !passedOver.has(key));
+    const name = await this.#spool.oldest("outbox", (name) => this.#isInTurn(name));
     if (name === null) return this.#isRejectedDue ? await this.#nextRejected() : null;
     const waitMs = this.#deferMs(name);
     return waitMs > 0 ? { waitMs } : choose("outbox", name);
@@ -80,19 +83,21 @@ export class Queue {
    */
   async behind(inFlight: readonly Chosen[]): Promise<Chosen | null> {
     const blame = this.#blame;
-    const isOther = blame.state !== "working" || this.#isRejectedDue ||
+    const isOther = blame.state !== "working" || this.#isRejectedDue || this.#unfiled.isFull ||
       blame.due(this.#clock.monotonicMs()) !== null ||
-      this.#spool.tally.outbox.files <= inFlight.length + blame.passedOver.size;
+      this.#spool.tally.outbox.files <=
+        inFlight.length + blame.passedOver.size + this.#unfiled.waiting;
     if (isOther || inFlight.some(({ dir }) => dir === "rejected")) return null;
     const { sending } = this.#spool;
-    const isNext = ({ key }: ChunkName) => !blame.passedOver.has(key) && !sending.has(key);
+    const isNext = (name: ChunkName) => this.#isInTurn(name) && !sending.has(name.key);
     const name = await this.#spool.oldest("outbox", isNext);
     return name === null || this.#deferMs(name) > 0 ? null : choose("outbox", name);
   }
 
   /** Chooses a chunk that is sent next, in place of the suspect. False: there is none. */
   async planProbe(): Promise<boolean> {
-    const mayProbe = (name: ChunkName) => this.#blame.mayProbe(name) && this.#deferMs(name) === 0;
+    const mayProbe = (name: ChunkName) =>
+      this.#blame.mayProbe(name) && !this.#unfiled.has(name.key) && this.#deferMs(name) === 0;
     let name = await this.#spool.oldest("outbox", mayProbe);
     if (name === null) {
       this.#blame.probesEnded();
@@ -102,6 +107,11 @@ export class Queue {
     }
     this.#probe = name === null ? null : choose("outbox", name);
     return name !== null;
+  }
+
+  /** Whether nothing but the chunks before it keeps a chunk waiting. */
+  #isInTurn({ key }: ChunkName): boolean {
+    return !this.#blame.passedOver.has(key) && !this.#unfiled.has(key);
   }
 
   /** A chunk went to rejected/, where there were none: the first try is an interval from now. */
@@ -131,9 +141,11 @@ export class Queue {
   async #nextRejected(): Promise<Chosen | null> {
     if (!this.#isRejectedDue) return null;
     const to = this.#rejectedTo;
-    const isNext = (name: ChunkName) => to === null || compareChunkNames(name, to) > 0;
+    const isToSend = ({ key }: ChunkName) => !this.#unfiled.has(key);
+    const isNext = (name: ChunkName) =>
+      isToSend(name) && (to === null || compareChunkNames(name, to) > 0);
     const name = await this.#spool.oldest("rejected", isNext) ??
-      await this.#spool.oldest("rejected");
+      await this.#spool.oldest("rejected", isToSend);
     if (name === null) return null;
     this.#wasRejected = true;
     return choose("rejected", name);

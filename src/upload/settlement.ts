@@ -162,8 +162,8 @@ export class Settlement {
   /** A file that cannot be a chunk goes to rejected/, whatever the server does. */
   async #setAside(attempt: Attempt, reason: string): Promise<number> {
     const { blame, log } = this.#deps;
-    const isMoved = await this.#moveToRejected(attempt, { reason });
     blame.forget(attempt.name.key);
+    const isMoved = await this.#moveToRejected(attempt, { reason });
     if (!isMoved) return 0;
     const problem = "A file in {dir} is not a recording; it was moved to rejected/.";
     log.error(problem, { dir: "outbox/", file: attempt.fileName, reason });
@@ -185,14 +185,23 @@ export class Settlement {
     this.#deps.log.error(problem, { chunk: attempt.fileName, reason });
   }
 
-  /** False: another process has removed the chunk. */
+  /** False: another process has removed the chunk, or it cannot be moved and is passed over. */
   async #moveToRejected(
-    { fileName, name }: Attempt,
+    attempt: Attempt,
     reason: Readonly<Record<string, unknown>>,
   ): Promise<boolean> {
-    const { spool, queue, status } = this.#deps;
+    const { fileName, name } = attempt;
+    const { spool, queue, status, blame, clock, log } = this.#deps;
     if (spool.tally.rejected.files === 0) queue.rejectionsBegin();
-    const isMoved = await spool.reject(fileName, { ...reason, key: name.key });
+    let isMoved = false;
+    try {
+      isMoved = await spool.reject(fileName, { ...reason, key: name.key });
+    } catch (error) {
+      // The others need not wait for a damaged directory entry.
+      if (!blame.passOver(attempt, clock.monotonicMs())) throw error;
+      const problem = "A chunk cannot be moved to rejected/: it is passed over.";
+      log.error(problem, { chunk: fileName, ...reason, error: String(error) });
+    }
     if (isMoved) status.chunkRejected(name.durationUs);
     return isMoved;
   }

@@ -1,7 +1,7 @@
 // Delivers the chunks in outbox/, the oldest first, and files each one away once the server has it. It
 // sends and files deliveries. verdict.ts interprets the answers, settlement.ts acts on failures, queue.ts
 // chooses the next chunk, send_window.ts and pace.ts say when it may start. A chunk leaves outbox/ only after
-// an answer that allows it.
+// an answer that allows it, and an accepted chunk is never sent again because it could not be filed.
 //
 // While deliveries succeed and more than one chunk waits, several requests are in flight: a round. They
 // start in the order of time and are settled in the same order, so that a newer chunk is never more than
@@ -11,7 +11,7 @@
 
 import type { Clock } from "../system/clock.ts";
 import type { Logger } from "../system/log.ts";
-import type { ChunkName } from "../chunk/chunk_name.ts";
+import { type ChunkName, formatChunkName } from "../chunk/chunk_name.ts";
 import { sizeOf, TooLargeError } from "../system/disk.ts";
 import { messageOf } from "../system/error_text.ts";
 import type { Spool } from "../spool/spool.ts";
@@ -27,6 +27,7 @@ import { Pace } from "./pace.ts";
 import { type Chosen, Queue } from "./queue.ts";
 import { UploadFiles } from "./upload_file.ts";
 import { type InFlight, SendWindow } from "./send_window.ts";
+import { type Accepted, Unfiled } from "./unfiled.ts";
 import { type Attempt, type Failed, type Outcome, Settlement } from "./settlement.ts";
 
 /** The outbox is checked again after this, in case a wake-up was missed. */
@@ -80,6 +81,7 @@ export class Uploader {
   readonly #status: Status;
   readonly #log: Logger;
   readonly #blame: Blame;
+  readonly #unfiled: Unfiled;
   readonly #queue: Queue;
   readonly #settlement: Settlement;
   readonly #report: DeliveryReport;
@@ -105,7 +107,8 @@ export class Uploader {
     this.#options = options;
     const { concurrency = 1, timeoutMs = 30_000, deferMs = () => 0 } = options;
     const blame = this.#blame = new Blame(options.retryMaxMs);
-    this.#queue = new Queue({ spool, blame, clock: deps.clock }, deferMs);
+    const unfiled = this.#unfiled = new Unfiled(options.retryMaxMs);
+    this.#queue = new Queue({ spool, blame, unfiled, clock: deps.clock }, deferMs);
     this.#report = new DeliveryReport({ ...deps, spool }, options.maxSpoolBytes ?? Infinity);
     this.#window = new SendWindow(concurrency, timeoutMs * SLOW_PART);
     this.#backoff = new Backoff(options.retryMinMs, options.retryMaxMs);
@@ -163,7 +166,7 @@ export class Uploader {
   get idle(): boolean {
     const { files } = this.#spool.tally.outbox;
     const isHeld = this.#report.isOutage || this.#blame.state === "holding";
-    return isHeld || files <= this.#blame.passedOver.size;
+    return isHeld || files <= this.#blame.passedOver.size + this.#unfiled.waiting;
   }
 
   /**
@@ -172,6 +175,7 @@ export class Uploader {
    */
   async #deliverNext(signal: AbortSignal): Promise<number> {
     await this.#lookForReturned();
+    await this.#fileAgain();
     const paceMs = this.#pace.waitMs(this.#clock.monotonicMs());
     if (paceMs > 0) await this.#clock.sleep(paceMs, signal);
     const next = await this.#queue.next();
@@ -234,7 +238,8 @@ export class Uploader {
     const { dir, fileName, name } = chosen;
     this.#spool.sending.add(name.key);
     this.#pace.begun(this.#clock.monotonicMs());
-    const isBacklog = this.#spool.tally.outbox.files > round.inFlight.length + 1;
+    const waiting = this.#spool.tally.outbox.files - this.#unfiled.waiting;
+    const isBacklog = waiting > round.inFlight.length + 1;
     if (isBacklog) this.#line.begun(this.#clock.monotonicMs());
     let sizeBytes = 0;
     let isConnecting = false;
@@ -306,12 +311,14 @@ export class Uploader {
     if (outcome.kind !== "unreadable") this.#status.counters.attempted(outcome.kind, tookMs);
     if (outcome.kind !== "delivered") return void round.failed.push({ attempt: flight, outcome });
     const isRejected = dir === "rejected";
-    const isFiled = isRejected
-      ? await this.#spool.markRejectedUploaded(fileName, sizeBytes)
-      : await this.#spool.markUploaded(fileName, sizeBytes);
-    // A file that another process removed in the meantime is already counted as lost.
-    this.#status.uploaded(isFiled ? name.durationUs : 0, isRejected);
     const nowMs = this.#clock.monotonicMs();
+    try {
+      await this.#file(flight, fileName, sizeBytes);
+    } catch (error) {
+      // The server has it: it is not sent again because of the disk.
+      this.#unfiled.add(flight, error, nowMs);
+    }
+    this.#tellUnfiled();
     this.#window.accepted(tookMs, isConnecting, nowMs);
     this.#pace.accepted();
     this.#line.delivered(sizeBytes, name.durationUs / 1000, nowMs);
@@ -327,6 +334,39 @@ export class Uploader {
       waiting: this.#spool.tally.outbox.files,
       ...(isRejected ? { from: "rejected/" } : {}),
     });
+  }
+
+  /** Files an accepted chunk. @throws an error of the disk. */
+  async #file({ dir, name }: Accepted, fileName: string, sizeBytes?: number): Promise<void> {
+    const isRejected = dir === "rejected";
+    const isFiled = isRejected
+      ? await this.#spool.markRejectedUploaded(fileName, sizeBytes)
+      : await this.#spool.markUploaded(fileName, sizeBytes);
+    // A file that another process removed in the meantime is already counted as lost.
+    this.#status.uploaded(isFiled ? name.durationUs : 0, isRejected);
+  }
+
+  /** Files accepted chunks that could not be filed before. @throws if too many cannot: it is the disk. */
+  async #fileAgain(): Promise<void> {
+    for (const accepted of this.#unfiled.take(this.#clock.monotonicMs())) {
+      const { dir, name: { key } } = accepted;
+      this.#spool.sending.add(key); // its name does not change meanwhile
+      try {
+        const name = await this.#spool.oldest(dir, (name) => name.key === key);
+        if (name !== null) await this.#file({ dir, name }, formatChunkName(name));
+        this.#unfiled.delete(key);
+      } catch (error) {
+        this.#unfiled.error = error;
+      } finally {
+        this.#spool.sending.delete(key);
+      }
+    }
+    this.#tellUnfiled();
+    if (this.#unfiled.isFull) throw this.#unfiled.error;
+  }
+
+  #tellUnfiled(): void {
+    this.#report.tellUnfiled(this.#unfiled.size, this.#unfiled.error);
   }
 
   /** Notices refused chunks that `recorder-agent requeue` or a person moved back to outbox/. */

@@ -75,6 +75,15 @@ export function judge(
   };
 }
 
+/** As `judge`, of an answer that came before the whole request: nobody can have stored the chunk. */
+export function judgeEarly(...answer: Parameters<typeof judge>): Verdict {
+  const [status] = answer;
+  const verdict = judge(...answer);
+  if (verdict.kind !== "delivered") return verdict;
+  const reason = `the server answered ${status} before it had the whole request`;
+  return { kind: "retry", reason, retryAfterMs: null };
+}
+
 /**
  * The delay that an answer asks for, milliseconds. The header holds seconds or a date (RFC 9110, section
  * 10.2.3). A date counts from the date of the answer, because the local clock may be wrong. Null if the

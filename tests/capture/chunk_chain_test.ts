@@ -33,6 +33,9 @@ Deno.test("the first chunk of a run follows the last one of the run before, with
   assertEquals(chain.previousKey, name.key);
   const start = { startMs: 5, startUnixUs: NOON_US + 63.2e6, provisional: undefined };
   assertEquals(chain.gapBefore(start), 3200);
+  assertEquals(chain.gapBefore({ ...start, startUnixUs: NOON_US + 59e6 }), 0, "jitter");
+  const past = chain.gapBefore({ ...start, startUnixUs: NOON_US - 60e6 });
+  assertEquals(past, null, "the clock was set back: nobody knows");
   assertEquals(chain.causeBefore("starting", 5, 3200), "program_killed");
   chain.closed(KEYS[0] ?? "", times(0), undefined);
   assertEquals(chain.causeBefore("late", 65_000, 5000), "late");
@@ -53,11 +56,12 @@ Deno.test("of several causes in one gap the chunk after it names that of the lon
   // In this run, a pause after a minute without the microphone, and another one.
   const chain = new ChunkChain();
   chain.closed(KEYS[0] ?? "", times(0), undefined);
-  chain.missed("microphone_missing", 60_000);
+  const part = (ms: number) => ({ startMs: 60_000, endMs: 60_000 + ms });
+  chain.missed("microphone_missing", part(60_000));
   assertEquals(chain.causeBefore("paused", 420_000, 360_000), "paused");
   assertEquals(chain.causeBefore("paused", 150_000, 90_000), "microphone_missing");
-  chain.missed("paused", 70_000);
-  chain.missed("microphone_missing", 20_000);
+  chain.missed("paused", part(70_000));
+  chain.missed("microphone_missing", part(20_000));
   assertEquals(chain.causeBefore("device_busy", 215_000, 155_000), "microphone_missing");
   chain.closed(KEYS[1] ?? "", times(5), undefined);
   assertEquals(chain.causeBefore("late", 400_000, 40_000), "late");
@@ -85,6 +89,11 @@ Deno.test("after the end of the schedule, the gap before the next chunk is the s
   assertEquals(chain.causeBefore("starting", ...night), "outside_schedule");
   const late = chain.causeBefore("microphone_missing", ...night);
   assertEquals(late, "microphone_missing", "the day began late");
+  chain.missed("clock_not_synchronized", { startMs: 0, endMs: 59_000 });
+  const known = chain.causeBefore("starting", ...night);
+  assertEquals(known, "outside_schedule", "it was missing before another chunk");
+  chain.missed("clock_not_synchronized", { startMs: 60_000, endMs: 61_000 });
+  assertEquals(chain.causeBefore("starting", ...night), "clock_not_synchronized");
   chain.closed(KEYS[1] ?? "", times(1), undefined);
   assertEquals(chain.causeBefore("late", ...night), "late");
 });

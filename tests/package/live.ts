@@ -82,9 +82,11 @@ ${RECORDS}`);
 }
 
 async function stopDuringTrial(till: LiveSystem): Promise<void> {
-  await till.run(`${install(SECOND)}
-${untilIs(`${UPDATES}/trial`, "before=.*")}
-${RECORDS}
+  await till.run(`invocation() { systemctl show recorder-agent -P InvocationID; }
+export -f invocation
+export previous=$(invocation)
+${install(SECOND)}
+timeout 60 bash -c 'while [ "$(invocation)" = "$previous" ]; do sleep 0.2; done'
 systemctl stop recorder-agent
 timeout 60 sh -c 'while systemctl is-active -q recorder-agent-update; do sleep 0.2; done'
 [ -e ${UPDATES}/trial ]

@@ -7,7 +7,7 @@
 // `deno task test:package [DIR]`, as root; DIR keeps the systems that debootstrap installs there, so that the next
 // run does not do it again. Nothing outside DIR changes: the mounts are those of a private namespace.
 
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path/join";
 import { exists } from "../../src/system/disk.ts";
 import { buildBinaries } from "../fixtures/binaries.ts";
@@ -189,22 +189,32 @@ ingest_base_url=https://ingest.example.com
 ingest_token=a-token
 package=/work/dist/${DEB}
 END
-cat > /usr/local/bin/recorder-agent <<'END'
+# In the place of the program of the package, and a copied one, which PATH finds first.
+dpkg-divert --rename --divert /usr/bin/recorder-agent.packaged --add /usr/bin/recorder-agent
+cat > /usr/bin/recorder-agent <<'END'
 #!/bin/sh
+[ ! -e /work/refuses ] || exit 1
 cat "$3" >> /work/taken; rm "$3"
 END
-chmod 755 /usr/local/bin/recorder-agent
+printf '#!/bin/sh\nexit 1\n' > /usr/local/bin/recorder-agent
+chmod 755 /usr/bin/recorder-agent /usr/local/bin/recorder-agent
+left() { grep -rl 'ingest_token: a-token' /etc /root /run /tmp /var || echo "no token left"; }
 export LC_ALL=C.UTF-8 ANSIBLE_LOCALHOST_WARNING=False
 ansible-playbook --inventory tills.ini packaging/ansible/tills.yml
 ansible-playbook --inventory tills.ini packaging/ansible/tills.yml
 ansible-playbook --inventory tills.ini packaging/ansible/tills.yml -e '{"settings": {"chunk_seconds": 30}}'
-echo "=="; cat taken; ls /root/till.yaml 2>/dev/null || echo wiped
+echo "=="; cat taken
+echo "=="; left
+touch refuses
+ansible-playbook --inventory tills.ini packaging/ansible/tills.yml -e '{"settings": {"chunk_seconds": 20}}' || echo refused
+left
 `;
   const output = await inSystem(place, script);
-  const taken = output.split("==\n")[1] ?? "";
+  const [, taken = "", after = ""] = output.split("==\n");
   assertEquals(taken.match(/ingest_token: a-token/g)?.length, 2, output);
   assert(taken.includes("opus_bitrate_kbps: 32"), "the inventory has settings for this till");
-  assert(taken.includes("chunk_seconds: 30") && taken.includes("wiped"), output);
+  assert(taken.includes("chunk_seconds: 30"), output);
+  assertMatch(after, /^no token left\n[^]*\nrefused\nno token left\n$/, output);
   const changed = [...output.matchAll(/changed=(\d+)/g)].map(([, count]) => Number(count));
   assertEquals(changed[1], 0, "a second run changes nothing");
   console.log("✔ the playbook installs, sets up, and changes nothing when it is run again");

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { formatChunkName } from "../../src/chunk/chunk_name.ts";
+import { type ChunkName, formatChunkName } from "../../src/chunk/chunk_name.ts";
 import { DeliveredDeletions } from "../../src/spool/deletions.ts";
 import { chunkAt, chunksIn, TempSpool } from "../fixtures/temp_spool.ts";
 
@@ -69,6 +69,32 @@ Deno.test("with keep_delivered_days 0 the next start knows the last chunk, thoug
   assertEquals((await temp.reopen()).latest("boot")?.key, next.key);
   await Deno.writeTextFile(`${temp.dir}/last_deleted`, "nonsense");
   assertEquals((await temp.reopen()).latest("boot")?.key, next.key);
+});
+
+Deno.test("the next start knows the last deleted chunk though an earlier one was named by a clock that was ahead", async () => {
+  await using temp = await TempSpool.open();
+  const { spool } = temp;
+  spool.keepsDelivered = false;
+  const record = async (name: ChunkName) => {
+    const part = await spool.create(name);
+    await part.append(new Uint8Array(10));
+    return await part.seal(name);
+  };
+  const first = chunkAt(NOON);
+  const provisional = { bootId: "0a1b2c3d", startBootUs: 1e6, seenUnixS: null };
+  const ahead = { ...first, startUnixUs: first.startUnixUs + DAY_MS * 1000, provisional };
+  await record(ahead);
+  await spool.rename("outbox", formatChunkName(ahead), first); // the clock has become right
+  const [last, back] = [chunkAt(NOON + 60_000), chunkAt(NOON - DAY_MS)]; // and was set back
+  for (const name of [first, last, back]) {
+    if (name !== first) await record(name);
+    await spool.markUploaded(formatChunkName(name));
+    assertEquals(
+      (await Deno.readTextFile(`${temp.dir}/last_deleted`)).trim(),
+      formatChunkName(name),
+    );
+  }
+  assertEquals((await temp.reopen()).latest("0a1b2c3d")?.key, back.key);
 });
 
 Deno.test("only the deletion of a delivered chunk is counted as one", async () => {

@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { LatestChunk } from "../../src/spool/latest_chunk.ts";
 import { makeName } from "../fixtures/chunks.ts";
 
@@ -33,14 +33,30 @@ Deno.test("a chunk of this boot without its true time is later than one of an ea
   assertEquals(latest.find("b"), second);
 });
 
-Deno.test("of recordings that came into outbox/ the one with the latest start was recorded last", () => {
+Deno.test("the recording that came into outbox/ last was recorded last, whatever the clock said", () => {
   const latest = new LatestChunk();
-  const [first, second, third] = [makeName(3), makeName(5), makeName(4)];
-  for (const name of [first, second, third]) latest.admitted(name);
-  assertEquals(latest.find("b"), second);
-  const sameStart = makeName(5);
-  latest.admitted(sameStart);
-  assertEquals(latest.find("b"), sameStart);
+  const names = [makeName(3), makeName(5), makeName(4)]; // the clock was set back
+  for (const name of names) {
+    latest.admitted(name);
+    assertEquals(latest.find("b"), name);
+    assert(latest.isLatest(name));
+  }
+});
+
+Deno.test("a chunk that got its true time is compared by it, and is the latest one still if it was that", () => {
+  const latest = new LatestChunk();
+  const [ahead, there] = [provisional("b", 7e6), makeName(5)];
+  latest.listed(there);
+  latest.admitted(ahead);
+  const { provisional: _, ...rest } = ahead;
+  const renamed = { ...rest, startUnixUs: there.startUnixUs - 1 };
+  latest.renamed(renamed);
+  assertEquals([latest.find("b"), latest.isLatest(ahead)], [renamed, true]);
+  const started = new LatestChunk();
+  for (const name of [there, ahead]) started.listed(name);
+  assertEquals(started.find("b"), ahead);
+  started.renamed(renamed);
+  assertEquals([started.find("b"), started.isLatest(there)], [there, true]);
 });
 
 Deno.test("a recording of this boot was recorded last, whatever the clocks of others said", () => {

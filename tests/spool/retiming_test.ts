@@ -1,7 +1,8 @@
 import { assertEquals } from "@std/assert";
 import { type ChunkName, formatChunkName, parseChunkName } from "../../src/chunk/chunk_name.ts";
 import { isExpired } from "../../src/spool/retention.ts";
-import { readTrueTime, retimeChunks, retimed } from "../../src/spool/retiming.ts";
+import { retimeChunks } from "../../src/spool/retiming.ts";
+import { readTrueTime, retimed } from "../../src/spool/true_time.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
 import { chunkAt, chunksIn, TempSpool } from "../fixtures/temp_spool.ts";
 

@@ -3,6 +3,7 @@
 import { assertEquals } from "@std/assert";
 import { Blame } from "../../src/upload/blame.ts";
 import { type Chosen, Queue } from "../../src/upload/queue.ts";
+import { Unfiled } from "../../src/upload/unfiled.ts";
 import { makeName } from "../fixtures/chunks.ts";
 import { TempSpool } from "../fixtures/temp_spool.ts";
 
@@ -18,7 +19,8 @@ async function startQueue(waiting: number[], refused: number[]) {
   const time = { nowMs: 1000 };
   const clock = { monotonicMs: () => time.nowMs };
   const blame = new Blame(300_000);
-  const queue = new Queue({ spool: temp.spool, blame, clock }, () => 0);
+  const unfiled = new Unfiled(300_000);
+  const queue = new Queue({ spool: temp.spool, blame, unfiled, clock }, () => 0);
   const next = async (): Promise<Chosen | null> => {
     const chosen = await queue.next();
     return chosen !== null && "name" in chosen ? chosen : null;

@@ -218,7 +218,7 @@ Deno.test("while nothing else can be sent, a chunk that cannot be read stays: it
   assertEquals([rig.temp.files("rejected"), rig.uploader.idle], [[], true]);
 });
 
-Deno.test("a chunk that cannot be moved to uploaded/ stays, and is sent again under the same key after retry_max_s", async () => {
+Deno.test("an accepted chunk that cannot be moved to uploaded/ stays, and is moved after retry_max_s, not sent again", async () => {
   const clock = new SimulatedClock(START_MS);
   await using rig = await UploadRig.start([], { clock, retryMaxMs: 300_000 });
   const uploaded = rig.temp.spool.path("uploaded", "");
@@ -226,7 +226,11 @@ Deno.test("a chunk that cannot be moved to uploaded/ stays, and is sent again un
   await Deno.writeTextFile(uploaded.replace(/\/$/, ""), "in the way");
   await rig.put(0);
   await until(() => rig.problems.includes("spool_failed") && clock.sleepers === 1);
-  assertEquals([rig.report.queue_size, rig.report.uploaded_total], [1, 0]);
+  assertMatch(
+    rig.report.problems[0]?.message ?? "",
+    /^1 chunk cannot be moved after delivery: .*Not a directory/,
+  );
+  assertEquals([rig.report.queue_size, rig.report.uploaded_total, rig.uploader.idle], [1, 0, true]);
   await clock.advance(299_000);
   assertEquals(rig.server.requests.length, 1);
 
@@ -234,9 +238,48 @@ Deno.test("a chunk that cannot be moved to uploaded/ stays, and is sent again un
   await Deno.mkdir(uploaded);
   await clock.advance(1000);
   await rig.delivered(1);
-  assertEquals([rig.server.requests.length, rig.server.duplicates], [2, 1]);
+  assertEquals(rig.server.requests.length, 1);
   assertEquals([rig.problems, rig.temp.files("uploaded").length], [[], 1]);
   assertEquals(rig.said("WARNING").length, 2);
+});
+
+for (const what of ["refused", "not a recording"]) {
+  Deno.test(`a chunk that is ${what} and cannot be moved to rejected/ holds up no other`, async () => {
+    const rig = await UploadRig.start([0, 1, 2, 3]);
+    await using _ = rig;
+    const { spool } = rig.temp;
+    const { reject } = spool;
+    const bad = rig.refuse(0, { kind: "status", status: 422 });
+    if (what !== "refused") await Deno.truncate(spool.path("outbox", bad), 200 * 1024 * 1024);
+    spool.reject = () => Promise.reject(new Error("Structure needs cleaning (os error 117)"));
+    await rig.delivered(3);
+    await rig.put(4);
+    await rig.delivered(4);
+    assertEquals(rig.temp.files("outbox"), [bad]);
+    await until(() => rig.problems.join() === "chunks_passed_over");
+    spool.reject = reject;
+    await rig.put(5);
+    await until(() => rig.temp.files("rejected").includes(bad));
+    await until(() => rig.problems.join() === "chunks_rejected");
+  });
+}
+
+Deno.test("if many accepted chunks cannot be moved, it is the disk: no more is sent until one is moved", async () => {
+  const clock = new SimulatedClock(START_MS);
+  const minutes = Array.from({ length: 120 }, (_, minute) => minute);
+  await using rig = await UploadRig.start(minutes, { clock, retryMaxMs: 300_000 });
+  const { spool } = rig.temp;
+  const { markUploaded } = spool;
+  spool.markUploaded = () => Promise.reject(new Error("Read-only file system"));
+  await until(() => rig.server.chunks.length >= 100 && clock.sleepers === 1);
+  const sent = rig.server.requests.length;
+  assert(sent < 104, `${sent}`);
+  await clock.advance(900_000);
+  assertEquals([rig.server.requests.length, rig.problems], [sent, ["spool_failed"]]);
+  spool.markUploaded = markUploaded;
+  await clock.advance(300_000);
+  await rig.delivered(120);
+  assertEquals([rig.server.requests.length, rig.problems], [120, []]);
 });
 
 Deno.test("an outbox that cannot be listed is a problem, and is read again after retry_max_s", async () => {

@@ -8,7 +8,7 @@ import {
 } from "@std/assert";
 import { dirname } from "node:path";
 import { join } from "@std/path/join";
-import { quoteForUnit } from "../../../src/commands/install.ts";
+import { quoteForUnit } from "../../../src/commands/install_drop_in.ts";
 import { contentsOf, pathIn, under } from "../../../src/commands/install_root.ts";
 import { folderStep, removeStep } from "../../../src/commands/install_steps.ts";
 import { removeIfThere } from "../../../src/system/disk.ts";
@@ -96,6 +96,32 @@ Deno.test("a new folder, an empty disk, and a spool that is there already are ac
   }
 });
 const ANY = { recursive: true };
+
+Deno.test("the folder of an earlier installation is not created on the card while its disk is not mounted", async () => {
+  const disk = "mnt/disk";
+  for (const spool of ["/mnt/disk", "/mnt/disk/spool"]) {
+    await using system = await makeRoot();
+    const mounted = join(system.root, disk);
+    const set = [...SET, `spool_dir=${spool}`];
+    await Deno.mkdir(mounted, ANY);
+    assertEquals(await system.install({ set }), 0, system.said());
+    assertEquals(await system.install({ set }), 0, "before the first start of the service");
+    // What the mount point has below the disk.
+    await Deno.rename(mounted, join(system.root, "disk"));
+    await Deno.mkdir(mounted);
+    const before = snapshot(system.root);
+    assertEquals(await system.install({ set: ["chunk_seconds=30"], env: {} }), 1, spool);
+    assertMatch(system.said(), /its disk must be mounted.*remove .*spool\.conf and try again$/);
+    assertEquals(snapshot(system.root), before);
+    // To another place it may move.
+    assertEquals(await system.install({ set: ["spool_dir=/srv/new"], env: {} }), 0, system.said());
+    assertEquals(await system.install({ set }), 0, "and to a new disk");
+    // A copy of the disk, with a spool of another user.
+    await Deno.remove(mounted, ANY);
+    await makeSpool(system.root, spool);
+    assertEquals(await system.install({ set }), 0, system.said());
+  }
+});
 
 Deno.test("a failed install gives folders and files their owner, mode and content back", async () => {
   await using system = await makeRoot();

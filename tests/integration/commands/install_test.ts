@@ -239,6 +239,21 @@ Deno.test("install reports wrong settings before it changes anything", async () 
   }
 });
 
+Deno.test("two commands do not change a system at the same time", async () => {
+  await using system = await makeRoot();
+  const before = snapshot(system.root);
+  {
+    using other = await Deno.open(system.root, { read: true });
+    await other.lock(true);
+    assertEquals(await system.install(), 1);
+    assertMatch(system.said(), /^Cannot install as another install or uninstall must end first/);
+    assertEquals(await system.uninstall(), 1);
+    assertMatch(system.said(), /^Cannot uninstall as another/);
+    assertEquals(snapshot(system.root), before);
+  }
+  assertEquals(await system.install(), 0, system.said());
+});
+
 Deno.test("on a terminal install asks for missing settings and offers new UUIDs", async () => {
   await using system = await makeRoot();
   const asked: string[] = [];

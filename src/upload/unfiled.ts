@@ -1,0 +1,65 @@
+// Chunks that the server has accepted and that could not be moved out of their directory, as with a damaged
+// entry of it. They are not sent again while the program runs, only filed again from time to time; the next
+// start no longer knows them and sends them once more, under the same key. It knows names, and touches no file.
+
+import type { ChunkName } from "../chunk/chunk_name.ts";
+
+/** If more cannot be filed, the disk is the cause, and not their names. */
+const MAX_UNFILED = 100;
+
+/** An accepted chunk; its file may have got another time in its name meanwhile. */
+export interface Accepted {
+  readonly dir: "outbox" | "rejected";
+  readonly name: ChunkName;
+}
+
+export class Unfiled {
+  readonly #chunks = new Map<string, Accepted>();
+  readonly #intervalMs: number;
+  #dueMs = Infinity;
+  /** The last error of the disk. */
+  error: unknown = null;
+
+  /** @param intervalMs between two attempts to file them. */
+  constructor(intervalMs: number) {
+    this.#intervalMs = intervalMs;
+  }
+
+  /** Whether nothing more may be sent until one of them is filed. */
+  get isFull(): boolean {
+    return this.#chunks.size >= MAX_UNFILED;
+  }
+
+  /** How many there are. */
+  get size(): number {
+    return this.#chunks.size;
+  }
+
+  /** How many of them are in outbox/. */
+  get waiting(): number {
+    return this.#chunks.values().filter(({ dir }) => dir === "outbox").toArray().length;
+  }
+
+  has(key: string): boolean {
+    return this.#chunks.has(key);
+  }
+
+  add({ dir, name }: Accepted, error: unknown, nowMs: number): void {
+    this.#chunks.set(name.key, { dir, name });
+    this.error = error;
+    if (this.#dueMs === Infinity) this.#dueMs = nowMs + this.#intervalMs;
+  }
+
+  /** It was filed, or is gone. */
+  delete(key: string): void {
+    this.#chunks.delete(key);
+    if (this.#chunks.size === 0) this.#dueMs = Infinity;
+  }
+
+  /** Those that are to be filed now: all of them, once in an interval. */
+  take(nowMs: number): readonly Accepted[] {
+    if (nowMs < this.#dueMs) return [];
+    this.#dueMs = nowMs + this.#intervalMs;
+    return [...this.#chunks.values()];
+  }
+}
