@@ -17,6 +17,7 @@ import { ChunkWriter } from "../spool/chunk_writer.ts";
 import { ProblemReport } from "../status/problem_report.ts";
 import { type Diagnosis, type ProblemCode, problems } from "../status/problems.ts";
 import { ChannelKeeper, channelTag, type OpenChannels } from "./channel_keeper.ts";
+import { AttemptOrder } from "./attempt_order.ts";
 import { Account, type AccountOptions } from "./account.ts";
 import type { Before } from "./before_start.ts";
 import { alsaEnvironment } from "./alsa_config.ts";
@@ -110,6 +111,7 @@ export class Recorder {
   /** Ends the wait for the end of a pause. */
   readonly #pauseChanged = new Wakeup();
   readonly #patience = new MicrophonePatience();
+  readonly #attempts = new AttemptOrder();
 
   constructor(options: RecorderOptions, deps: RecorderDeps) {
     this.#options = options;
@@ -231,7 +233,10 @@ export class Recorder {
       if (this.#writer.isIdle) this.#account.pauseIsOver(); // the chunk before it is accounted for
       this.#account.cause = diagnosis.code;
       this.#problem.set(diagnosis);
-      if (soundEndMs === null && microphone !== undefined) this.#keeper.gaveNothing(microphone);
+      if (soundEndMs === null && microphone !== undefined) {
+        this.#keeper.gaveNothing(microphone);
+        this.#attempts.failed(microphone, diagnosis.code);
+      }
       const isDying = this.#keeper.isDying && (soundEndMs ?? 0) - this.#soundSinceMs < STEADY_MS;
       if (soundEndMs !== null && !isDying) this.#delayMs = RECONNECT_MIN_MS;
       if (diagnosis.code === problems.stalled.code) {
@@ -318,10 +323,14 @@ export class Recorder {
         : null;
       // Not awaited, and neither is its end: the mixer must not delay the sound, nor the next attempt.
       this.#mixer.open(microphone);
-      for (const source of microphone.attempts) {
+      let ruledOut: string | null = null;
+      for (const source of this.#attempts.of(microphone)) {
+        if (source.kind === "alsa" && source.pcm === ruledOut) continue;
         end = await this.#recordChannels(source, microphone, better?.signal ?? signal);
+        if (end.soundEndMs !== null) this.#attempts.gaveSound(microphone, source);
         // The next way to open the same microphone can only help if the format was not offered.
         if (end.soundEndMs !== null || end.diagnosis?.code !== problems.format.code) break;
+        if (end.diagnosis.rulesOutPcm === true && source.kind === "alsa") ruledOut = source.pcm;
       }
       if (end.diagnosis === null) this.#mixer.close(microphone);
       else this.#mixer.lost(microphone);
@@ -390,7 +399,7 @@ export class Recorder {
         onSound: (startMs) => {
           this.#patience.gaveSound(microphone, clock.monotonicMs() - startedMs);
           channels.onSound();
-          this.#soundArrived(startMs, microphone);
+          this.#soundArrived(startMs, microphone, source);
         },
         provisional: this.#options.provisional,
         chain: this.#account.chain,
@@ -410,7 +419,7 @@ export class Recorder {
     return { ...end, microphone };
   }
 
-  #soundArrived(startMs: number, microphone: Microphone): void {
+  #soundArrived(startMs: number, microphone: Microphone, source: CaptureSource): void {
     const { status, log } = this.#deps;
     status.recording(microphone.name);
     this.#problem.clear();
@@ -422,6 +431,7 @@ export class Recorder {
     log.info("Recording.", {
       microphone: microphone.name,
       ...(gapMs > 0 ? { gap_ms: Math.round(gapMs) } : {}),
+      ...otherRate(source, microphone),
     });
   }
 
@@ -451,6 +461,13 @@ export class Recorder {
       await this.#deps.clock.sleep(this.#nextLookMs(), signal);
     }
   }
+}
+
+/** For the log: the rate of the device, Hz, if it is not the one to try first. */
+function otherRate(source: CaptureSource, { attempts }: Microphone): { sample_rate?: number } {
+  const [first] = attempts;
+  if (source.kind !== "alsa" || first?.kind !== "alsa") return {};
+  return source.sampleRate === first.sampleRate ? {} : { sample_rate: source.sampleRate };
 }
 
 /** Whether the microphone must be opened again for these options. */
