@@ -205,7 +205,7 @@ Deno.test("a device that does not deliver at a rate that it offers is recorded a
   }
 });
 
-Deno.test("a format that the hardware lacks is asked for once, not with each channel count", async () => {
+Deno.test("a format that the hardware lacks is requested once, not with each channel count", async () => {
   const attempts = (["hw", "hw", "hw", "plughw"] as const).map((pcm, index) => (
     { kind: "alsa", pcm, channels: index + 1, sampleRate: 48_000 } as const
   ));
