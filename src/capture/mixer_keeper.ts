@@ -1,4 +1,4 @@
-// Sets the capture level and the automatic gain control of a microphone when it is opened, looks once more whether
+// Sets the capture level and the automatic gain control of a microphone when it is opened, reads once more whether
 // they have stayed so, and restores what was there when its recording ends. What it changes is remembered in the spool, so that a later run restores what a
 // killed one has left. It never delays or ends a recording: what cannot be set becomes a problem, and one card is
 // worked on at a time, while the recorder continues.
@@ -38,7 +38,7 @@ export interface MixerKeeperDeps extends ProblemReportDeps {
 /** At the end of the program, an `amixer` or a disk that hangs is waited for no longer than this. */
 const FINISH_MS = 4_000;
 
-/** After a plug udev runs `alsactl restore`, perhaps after the level was set: it is looked at again after this. */
+/** After a plug udev runs `alsactl restore`, perhaps after the level was set: the level is read again after this. */
 const LOOK_AGAIN_MS = 10_000;
 
 /** A control and what it should be. */
