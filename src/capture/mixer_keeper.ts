@@ -1,7 +1,7 @@
 // Sets the capture level and the automatic gain control of a microphone when it is opened, reads once more whether
-// they have stayed so, and restores what was there when its recording ends. What it changes is remembered in the spool, so that a later run restores what a
-// killed one has left. It never delays or ends a recording: what cannot be set becomes a problem, and one card is
-// worked on at a time, while the recorder continues.
+// they have stayed so, and restores what was there when its recording ends. What it changes is remembered in the
+// spool, so that a later run restores what a killed one has left. It never delays or ends a recording: what cannot be
+// set becomes a problem, and one card is worked on at a time, while the recorder continues.
 
 import { AmixerMissingError, type Mixer } from "../microphone/mixer.ts";
 import {
