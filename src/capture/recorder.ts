@@ -111,7 +111,7 @@ export class Recorder {
   /** Ends the wait for the end of a pause. */
   readonly #pauseChanged = new Wakeup();
   readonly #patience = new MicrophonePatience();
-  readonly #attempts = new AttemptOrder();
+  #attempts = new AttemptOrder();
 
   constructor(options: RecorderOptions, deps: RecorderDeps) {
     this.#options = options;
@@ -153,6 +153,7 @@ export class Recorder {
     this.#channels.withdraw("the settings were changed");
     this.#keeper = this.#makeKeeper();
     this.#channels = this.#makeChannelKeeper();
+    this.#attempts = new AttemptOrder(); // there may be others, in another order
     this.#delayMs = RECONNECT_MIN_MS;
     this.#reopenCause = "settings_changed";
     this.#reopen();
@@ -308,7 +309,7 @@ export class Recorder {
    */
   async #recordOnce(signal: AbortSignal): Promise<Attempt> {
     const { microphones } = this.#options;
-    const keeper = this.#keeper;
+    const [keeper, attempts] = [this.#keeper, this.#attempts]; // not those after a change of settings
     let end: Attempt = { diagnosis: null, soundEndMs: null };
     try {
       const microphone = await keeper.find(signal);
@@ -324,10 +325,10 @@ export class Recorder {
       // Not awaited, and neither is its end: the mixer must not delay the sound, nor the next attempt.
       this.#mixer.open(microphone);
       let ruledOut: string | null = null;
-      for (const source of this.#attempts.of(microphone)) {
+      for (const source of attempts.of(microphone)) {
         if (source.kind === "alsa" && source.pcm === ruledOut) continue;
         end = await this.#recordChannels(source, microphone, better?.signal ?? signal);
-        if (end.soundEndMs !== null) this.#attempts.gaveSound(microphone, source);
+        if (end.soundEndMs !== null) attempts.gaveSound(microphone, source);
         // The next way to open the same microphone can only help if the format was not offered.
         if (end.soundEndMs !== null || end.diagnosis?.code !== problems.format.code) break;
         if (end.diagnosis.rulesOutPcm === true && source.kind === "alsa") ruledOut = source.pcm;

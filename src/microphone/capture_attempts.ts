@@ -66,14 +66,16 @@ function blindAttempts(
   sampleRate: number,
   least: number,
 ): CaptureAttempt[] {
-  const counts = (converts ? COMMON_COUNTS : ALL_COUNTS)
-    .toSorted((a, b) => shortOf(least, a) - shortOf(least, b));
+  const enough = (least: number) =>
+    (converts ? COMMON_COUNTS : ALL_COUNTS)
+      .toSorted((a, b) => shortOf(least, a) - shortOf(least, b));
   // With one channel it would average all that there are; with two, a mono device gives the same on both.
-  const wanted = Math.max(2, least);
-  const [converted = wanted] = counts.toSorted((a, b) => shortOf(wanted, a) - shortOf(wanted, b));
+  const converted = enough(Math.max(2, least));
+  const counts = pcm.startsWith("plughw:") ? converted : enough(least);
   return [
     ...counts.map((channels) => ({ pcm, channels, sampleRate })),
-    ...(converts ? [{ pcm: `plug${pcm}`, channels: converted, sampleRate }] : []),
+    ...(converts ? converted.slice(0, 1) : [])
+      .map((channels) => ({ pcm: `plug${pcm}`, channels, sampleRate })),
   ];
 }
 

@@ -136,6 +136,7 @@ Deno.test("captureAttempts() tries mono, stereo, more channels, then conversion 
     captureAttempts("hw:1,0", 48000).map(({ pcm, channels }) => `${pcm} ${channels}`),
     ["hw:1,0 1", "hw:1,0 2", "hw:1,0 4", "hw:1,0 6", "hw:1,0 8", "plughw:1,0 2"],
   );
+  assertEquals(captureAttempts("plughw:1,0", 48000)[0]?.channels, 2, "one would be an average");
   const named = captureAttempts("usbmic", 16000);
   assertEquals(named[0], { pcm: "usbmic", channels: 1, sampleRate: 16000 });
   assert(named.every(({ pcm, sampleRate }) => pcm === "usbmic" && sampleRate === 16000));
