@@ -77,6 +77,8 @@ export class Pausing {
     } catch {
       return; // there is none
     }
+    // One that is over must not begin again at a start whose clock is in the past.
+    if (this.#state.kind === "running") await this.#keep();
     this.#report();
   }
 

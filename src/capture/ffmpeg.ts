@@ -12,7 +12,12 @@ import { type Diagnosis, problems } from "../status/problems.ts";
 import { Causes, type FfmpegLogLevel, MAX_LINE, parseLine } from "./causes.ts";
 import { ChannelMeter } from "./channel_meter.ts";
 import { alsaEnvironment } from "./alsa_config.ts";
-import { type EncodingOptions, ffmpegArguments, stretchFrames } from "./ffmpeg_arguments.ts";
+import {
+  changesSound,
+  type EncodingOptions,
+  ffmpegArguments,
+  stretchFrames,
+} from "./ffmpeg_arguments.ts";
 import { FfmpegSocket } from "./ffmpeg_socket.ts";
 import { LevelMeter } from "./level_meter.ts";
 import { LevelsReader } from "./levels_reader.ts";
@@ -24,8 +29,10 @@ export interface CaptureOptions extends EncodingOptions {
    * null, or no socket can be created in it, the sound comes through a pipe and no level is measured.
    */
   readonly socketDir: string | null;
-  /** Called with the level of every 100 ms, if levels are measured. */
+  /** Called with the level of every 100 ms of the recorded sound, if levels are measured. */
   readonly onLevels?: (levels: SoundLevels) => void;
+  /** The same of the sound as the microphone gives it, before gain and highpass. */
+  readonly onRawLevels?: (levels: SoundLevels) => void;
   /**
    * Called with the level of each channel of the microphone, `STRETCHES_PER_S` times a second, if levels are
    * measured. Without it the channels are not measured, which costs nothing.
@@ -80,8 +87,7 @@ export class Ffmpeg {
   readonly ended: Promise<Diagnosis>;
   readonly #child: Deno.ChildProcess;
   readonly #sound: FfmpegSocket | ReadableStreamBYOBReader;
-  readonly #levelsReader: LevelsReader | null;
-  readonly #channelsReader: LevelsReader | null;
+  readonly #readers: readonly LevelsReader[];
   readonly #stderr: ReadableStreamBYOBReader;
   readonly #causes: Causes;
 
@@ -92,28 +98,38 @@ export class Ffmpeg {
   ) {
     this.#causes = new Causes(source);
     const { socketDir: dir } = options;
-    const sound = dir === null ? null : FfmpegSocket.listen(join(dir, "sound.sock"));
-    const levels = dir === null ? null : FfmpegSocket.listen(join(dir, "levels.sock"));
-    const meter = channelMeter(source, options);
-    const channels = dir === null || meter === null
-      ? null
-      : FfmpegSocket.listen(join(dir, "channels.sock"));
+    const listen = (name: string, isWanted = true) =>
+      dir === null || !isWanted ? null : FfmpegSocket.listen(join(dir, `${name}.sock`));
+    const channelMeter = channelMeterOf(source, options);
+    const sockets = {
+      sound: listen("sound"),
+      levels: listen("levels"),
+      raw: listen("raw", changesSound(options) && options.onRawLevels !== undefined),
+      channels: listen("channels", channelMeter !== null),
+    };
+    const { sound, levels, raw, channels } = sockets;
     try {
-      const paths = { sound: sound?.path, levels: levels?.path, channels: channels?.path };
+      const paths = {
+        ...{ sound: sound?.path, levels: levels?.path },
+        ...{ raw: raw?.path, channels: channels?.path },
+      };
       this.#child = spawnFfmpeg(ffmpegArguments(source, options, paths), {
         stdout: sound ? "null" : "piped",
         env: source.kind === "alsa" && source.isFound === true ? alsaEnvironment(dir) : {},
       });
     } catch (error) {
-      for (const socket of [sound, levels, channels]) socket?.close();
+      for (const socket of Object.values(sockets)) socket?.close();
       throw error;
     }
     this.pid = this.#child.pid;
     this.#sound = sound ?? byteReader(this.#child.stdout);
     this.#stderr = byteReader(this.#child.stderr);
-    this.levels = levels ? new LevelMeter(options.sampleRate, options.onLevels) : null;
-    this.#levelsReader = levels && this.levels ? new LevelsReader(levels, this.levels) : null;
-    this.#channelsReader = channels && meter ? new LevelsReader(channels, meter) : null;
+    this.levels = levels ? levelMeter(options) : null;
+    this.#readers = [
+      ...(levels && this.levels ? [new LevelsReader(levels, this.levels)] : []),
+      ...(raw ? [new LevelsReader(raw, rawMeter(options))] : []),
+      ...(channels && channelMeter ? [new LevelsReader(channels, channelMeter)] : []),
+    ];
     this.ended = this.#watch(onLine);
   }
 
@@ -145,8 +161,7 @@ export class Ffmpeg {
     const buffer = new Uint8Array(SOUND_BUFFER_BYTES);
     try {
       for (let count; (count = await this.#sound.read(buffer)) !== null;) {
-        this.#levelsReader?.look();
-        this.#channelsReader?.look();
+        for (const reader of this.#readers) reader.look();
         yield buffer.subarray(0, count);
       }
     } finally {
@@ -173,8 +188,7 @@ export class Ffmpeg {
     await Promise.all([
       this.#sound instanceof FfmpegSocket ? this.#sound.close() : this.#sound.cancel(),
       this.#stderr.cancel(),
-      this.#levelsReader?.close(),
-      this.#channelsReader?.close(),
+      ...this.#readers.map((reader) => reader.close()),
     ]);
     return false;
   }
@@ -198,14 +212,34 @@ export class Ffmpeg {
     }
     const { code } = await this.#child.status;
     if (this.#sound instanceof FfmpegSocket) await this.#sound.ended();
-    await this.#levelsReader?.end();
-    await this.#channelsReader?.end();
+    for (const reader of this.#readers) await reader.end();
     return this.#causes.diagnose(code);
   }
 }
 
+/** Measures the recorded sound, and with it the sound of the microphone if that is the same. */
+function levelMeter(options: CaptureOptions): LevelMeter {
+  const { sampleRate, onLevels, onRawLevels } = options;
+  return new LevelMeter(sampleRate, (levels) => {
+    onLevels?.(levels);
+    if (!changesSound(options)) onRawLevels?.(levels);
+  });
+}
+
+/** Measures the sound of the microphone, of which no chunk is made. */
+function rawMeter({ sampleRate, onRawLevels }: CaptureOptions): LevelMeter {
+  const meter = new LevelMeter(sampleRate, (levels) => {
+    meter.take(Infinity);
+    onRawLevels?.(levels);
+  });
+  return meter;
+}
+
 /** Null if there is only one channel, or nobody wants to know. */
-function channelMeter(source: CaptureSource, { onChannels }: CaptureOptions): ChannelMeter | null {
+function channelMeterOf(
+  source: CaptureSource,
+  { onChannels }: CaptureOptions,
+): ChannelMeter | null {
   if (source.kind === "lavfi" || source.channels === 1 || onChannels === undefined) return null;
   return new ChannelMeter(source.channels, stretchFrames(source), onChannels);
 }

@@ -48,6 +48,7 @@ export function ffmpegArguments(
   sockets: {
     readonly sound?: string | undefined;
     readonly levels?: string | undefined;
+    readonly raw?: string | undefined;
     readonly channels?: string | undefined;
   } = {},
 ): string[] {
@@ -67,15 +68,17 @@ export function ffmpegArguments(
   const { gainDb = 0, highpassHz = 0 } = options;
   const highpass = highpassHz === 0 ? "" : `highpass=f=${highpassHz},`;
   const gain = gainDb === 0 ? "" : `volume=${gainDb}dB,`;
-  const stamps = `${pan}${highpass}${gain}asetpts=N/SR/TB`;
+  const stamps = "asetpts=N/SR/TB";
+  const recorded = `${pan}${highpass}${gain}${stamps}`;
   const stream = ["-c:a", "libopus", "-b:a", `${options.bitrateKbps}k`, "-frame_duration", "20"];
   const pages = ["-f", "ogg", "-page_duration", String(PAGE_MS * 1000)];
   const ogg = ["-map_metadata", "-1", ...pages, sockets.sound ? `unix:${sockets.sound}` : "pipe:1"];
-  const levels = sockets.levels === undefined ? [] : [
-    ...mono,
-    ...["-af", `${stamps},asetnsamples=n=${options.sampleRate * PAGE_MS / 1000}:p=0`],
-    ...["-f", "s16le", `unix:${sockets.levels}`],
-  ];
+  const pcm = (filters: string, socket: string | undefined) =>
+    socket === undefined ? [] : [
+      ...mono,
+      ...["-af", `${filters},asetnsamples=n=${options.sampleRate * PAGE_MS / 1000}:p=0`],
+      ...["-f", "s16le", `unix:${socket}`],
+    ];
   const channels = sockets.channels === undefined || source.kind === "lavfi" ? [] : [
     ...["-map", "0:a:0", "-af"],
     `asetnsamples=n=${stretchFrames(source)}:p=0,aselect='not(mod(n,${stretchesPerHalf(source)}))'`,
@@ -86,12 +89,18 @@ export function ffmpegArguments(
     ...["-dts_error_threshold", String(MOST_STEP_S)],
     ...input,
     ...mono,
-    ...["-af", stamps],
+    ...["-af", recorded],
     ...stream,
     ...ogg,
-    ...levels,
+    ...pcm(recorded, sockets.levels),
+    ...pcm(`${pan}${stamps}`, sockets.raw),
     ...channels,
   ];
+}
+
+/** Whether the recorded sound is another one than the microphone gives. */
+export function changesSound({ gainDb = 0, highpassHz = 0 }: EncodingOptions): boolean {
+  return gainDb !== 0 || highpassHz !== 0;
 }
 
 /** The filter that takes channels by their index, with a comma behind it; empty for a mono source. */

@@ -28,6 +28,8 @@ import { type Mixer, mixerOf } from "../microphone/mixer.ts";
 import { MicrophoneKeeper } from "../microphone/microphone_keeper.ts";
 import type { Microphone, Microphones } from "../microphone/microphones.ts";
 import { MicrophonePatience } from "./microphone_patience.ts";
+import { OPUS_RATE } from "../chunk/opus.ts";
+import { PaceWatch } from "./pace_watch.ts";
 import { SoundWatch } from "./sound_watch.ts";
 import { MixerKeeper, type MixerSetting } from "./mixer_keeper.ts";
 import { recordStream, type StreamEnd, type StreamOptions } from "./stream.ts";
@@ -101,6 +103,7 @@ export class Recorder {
   readonly #problem: ProblemReport;
   readonly #scheduleProblem: ProblemReport;
   readonly #sound: SoundWatch;
+  readonly #pace: PaceWatch;
   #keeper: MicrophoneKeeper;
   #channels: ChannelKeeper;
   /** Ends the recording of now: the microphone is to be opened with other options, or not at all. */
@@ -123,6 +126,7 @@ export class Recorder {
       note: (write) => this.#note("gaps.jsonl", write),
     });
     this.#sound = new SoundWatch(() => new ProblemReport(deps));
+    this.#pace = new PaceWatch(new ProblemReport(deps));
     this.#keeper = this.#makeKeeper();
     this.#channels = this.#makeChannelKeeper();
     const asItIs: MixerSetting = { volume: null, agc: null };
@@ -378,6 +382,7 @@ export class Recorder {
     const startedMs = clock.monotonicMs();
     const options = () => this.#options;
     status.counters.captureStarts++;
+    this.#pace.begin(source.kind === "alsa" ? source.sampleRate : OPUS_RATE);
     const end = await recordStream(
       source,
       {
@@ -388,8 +393,9 @@ export class Recorder {
         get tags() {
           return { ...options().tags, MICROPHONE: microphone.name, ...channelTag(source) };
         },
+        onRawLevels: (levels) => this.#sound.hear(levels),
         onLevels: (levels) => {
-          this.#sound.hear(levels);
+          this.#sound.record(levels);
           this.#options.stream.onLevels?.(levels);
         },
         ...(onChannels ? { onChannels } : {}),
@@ -406,6 +412,7 @@ export class Recorder {
         chain: this.#account.chain,
         gapCause: this.#account.cause,
         onDropping: (dropping) => status.recording(dropping ? null : microphone.name),
+        onArrival: (endPosition, arrivalMs) => this.#pace.observe(endPosition, arrivalMs),
         firstSoundMs: this.#patience.firstSoundMs(microphone),
       },
       signal,

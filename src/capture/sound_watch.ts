@@ -1,16 +1,23 @@
-// Finds out from the levels of the recorded sound what is wrong with a microphone that delivers: nothing is heard,
-// every sample is the same, it is overdriven, or it is too quiet for speech. It counts recorded time, not chunks.
+// Finds out from the levels what is wrong with a microphone that delivers: nothing is heard, every sample is the
+// same, it is overdriven, or it is too quiet for speech. It counts recorded time, not chunks. gain_db and
+// highpass_hz must not hide a bad microphone: they would make the noise of a dead one a sound, and a clipped wave
+// smaller than full scale. So it is judged by its raw sound, and by the recorded sound only where that is what
+// matters: for speech, and for what gain_db itself drives beyond full scale.
 //
-// Each of the first three has an account, which a level of 100 ms raises or lowers:
+// Each has an account, which a level of 100 ms raises or lowers; too quiet is raised by whole hours:
 //
-//   account   raised by                      lowered by                problem   over
-//   dead      1, if nothing is heard         20, if something is       at 20 s   at 0
-//   clipped   10, if it is clipped           1, if it is not           at 60 s   at 0
+//   account     of         raised by                          lowered by            problem   over
+//   dead        raw        1, if nothing is heard             20, if something is   at 20 s   at 0
+//   clipped     raw        10, if it is clipped               1, if it is not       at 60 s   at 0, with
+//   too loud    recorded   10, if it is clipped               1, if it is not       at 60 s   both at 0
+//   too quiet   recorded   10, an hour; 50, a lively hour     4, if it is loud      at 400    at 0
 //
-// A dead microphone is stuck if its samples are far from 0, else silent. For the last one, the loud moments of
-// eight recorded hours are counted.
+// A dead microphone is stuck if its samples are far from 0, else silent. A lively hour has sounds that stand out
+// from the noise: a shop is open. A microphone that hears them too quietly for speech is named after eight such
+// hours. A closed day has hardly any, and only 40 h without speech are more than a closed day: then the
+// microphone hears nothing but noise.
 
-import { isSilent, type SoundLevels } from "../status/levels.ts";
+import { FLOOR_DBFS, isSilent, type SoundLevels } from "../status/levels.ts";
 import type { ProblemReport } from "../status/problem_report.ts";
 import { problems } from "../status/problems.ts";
 
@@ -28,10 +35,17 @@ const CLIPPED_SHARE = 0.001;
 const STUCK_OFFSET = 0.5;
 /** Speech at a usable distance has peaks above this. */
 const SPEECH_DBFS = -40;
-/** A working day. */
-const DAY_H = 8;
-/** Fewer loud levels in a working day are knocks, not speech. */
-const SPEECH_AT = 10 * PER_S;
+const QUIET_AT = 400;
+/** After 40 hours without speech, a microphone that hears only noise is too quiet. */
+const HOUR_COUNTS = QUIET_AT / 40;
+/** In a working day of eight hours there is speech. */
+const LIVELY_HOUR_COUNTS = QUIET_AT / 8;
+/** Ten seconds of speech end it. Less than that in a working day are knocks. */
+const LOUD_COUNTS = QUIET_AT / (10 * PER_S);
+/** A lively hour has a minute of sounds that are so much louder than the quietest tenth of the hour, dB. */
+const LIVELY_AT = 60 * PER_S;
+const STANDS_OUT_DB = 12;
+const HOUR = 3600 * PER_S;
 
 type Report = Pick<ProblemReport, "set" | "clear" | "isLasting">;
 
@@ -41,13 +55,18 @@ export class SoundWatch {
   readonly #quiet: Report;
   #deadCount = 0;
   #clippedCount = 0;
-  #day = { levels: 0, loud: 0, peakDbfs: -Infinity };
+  #tooLoudCount = 0;
+  #quietCount = 0;
+  /** Since the account was at 0. */
+  #withoutSpeech = { hours: 0, peakDbfs: -Infinity };
+  /** How many levels of this hour had a peak of 0, -1, -2 … dBFS. */
+  #hour = { levels: 0, peaks: new Uint16Array(1 - FLOOR_DBFS) };
 
   constructor(report: () => Report) {
     [this.#dead, this.#clipped, this.#quiet] = [report(), report(), report()];
   }
 
-  /** Call this with each level of 100 ms of recorded sound. */
+  /** Call this with each level of 100 ms of what the microphone gives. */
   hear(levels: SoundLevels): void {
     const isDead = isSilent(levels);
     this.#deadCount = account(this.#deadCount, isDead ? 1 : -SOUND_COUNTS, DEAD_AT);
@@ -56,28 +75,64 @@ export class SoundWatch {
       const isStuck = Math.abs(levels.offset) > STUCK_OFFSET;
       this.#dead.set(isStuck ? problems.stuck(levels.offset) : problems.silent(levels.peakDbfs));
     }
-    const isClipped = !isDead && levels.clippedShare > CLIPPED_SHARE;
-    this.#clippedCount = account(this.#clippedCount, isClipped ? CLIPPED_COUNTS : -1, CLIPPED_AT);
-    if (this.#clippedCount === 0) this.#clipped.clear();
-    if (this.#clippedCount === CLIPPED_AT && !this.#clipped.isLasting) {
-      this.#clipped.set(problems.clipping());
-    }
+    this.#clippedCount = clippedAccount(this.#clippedCount, levels);
+    this.#checkClipping();
+  }
+
+  /** Call this with each level of 100 ms of the recorded sound. */
+  record(levels: SoundLevels): void {
+    this.#tooLoudCount = clippedAccount(this.#tooLoudCount, levels);
+    this.#checkClipping();
     this.#listenForSpeech(levels);
   }
 
-  #listenForSpeech({ peakDbfs }: SoundLevels): void {
-    const day = this.#day;
-    day.levels++;
-    if (peakDbfs > SPEECH_DBFS) day.loud++;
-    day.peakDbfs = Math.max(day.peakDbfs, peakDbfs);
-    if (day.loud >= SPEECH_AT) this.#quiet.clear();
-    if (day.levels < DAY_H * 3600 * PER_S) return;
-    // A microphone that hears nothing at all has a problem of its own.
-    if (day.loud < SPEECH_AT && !this.#dead.isLasting) {
-      this.#quiet.set(problems.tooQuiet(day.peakDbfs, DAY_H));
-    }
-    this.#day = { levels: 0, loud: 0, peakDbfs: -Infinity };
+  #checkClipping(): void {
+    const most = Math.max(this.#clippedCount, this.#tooLoudCount);
+    if (most === 0) this.#clipped.clear();
+    if (most < CLIPPED_AT || this.#clipped.isLasting) return;
+    const isMicrophone = this.#clippedCount > CLIPPED_AT / 2;
+    this.#clipped.set(isMicrophone ? problems.clipping() : problems.gainTooHigh());
   }
+
+  #listenForSpeech({ peakDbfs }: SoundLevels): void {
+    // A microphone that hears nothing at all has a problem of its own.
+    if (this.#dead.isLasting) return;
+    const quiet = this.#withoutSpeech;
+    quiet.peakDbfs = Math.max(quiet.peakDbfs, peakDbfs);
+    if (peakDbfs > SPEECH_DBFS) this.#hearLoud();
+    const { peaks } = this.#hour;
+    const at = Math.round(-peakDbfs);
+    peaks[at] = (peaks[at] ?? 0) + 1;
+    if (++this.#hour.levels === HOUR) {
+      quiet.hours++;
+      this.#quietCount += isLively(peaks) ? LIVELY_HOUR_COUNTS : HOUR_COUNTS;
+      this.#hour = { levels: 0, peaks: new Uint16Array(1 - FLOOR_DBFS) };
+    }
+    if (this.#quietCount < QUIET_AT) return;
+    this.#quietCount = QUIET_AT;
+    if (!this.#quiet.isLasting) this.#quiet.set(problems.tooQuiet(quiet.peakDbfs, quiet.hours));
+  }
+
+  #hearLoud(): void {
+    this.#quietCount = Math.max(0, this.#quietCount - LOUD_COUNTS);
+    if (this.#quietCount > 0) return;
+    this.#quiet.clear();
+    this.#withoutSpeech = { hours: 0, peakDbfs: -Infinity };
+  }
+}
+
+/** @param peaks the levels of an hour, counted by their peak, from the loudest to the quietest. */
+function isLively(peaks: Uint16Array): boolean {
+  const loudest = (count: number) => {
+    let sum = 0;
+    return peaks.findIndex((levels) => (sum += levels) >= count);
+  };
+  return loudest(0.9 * HOUR) - loudest(LIVELY_AT) >= STANDS_OUT_DB;
+}
+
+function clippedAccount(count: number, levels: SoundLevels): number {
+  const isClipped = !isSilent(levels) && levels.clippedShare > CLIPPED_SHARE;
+  return account(count, isClipped ? CLIPPED_COUNTS : -1, CLIPPED_AT);
 }
 
 function account(count: number, change: number, most: number): number {

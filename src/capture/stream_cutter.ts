@@ -54,6 +54,8 @@ export interface StreamCutterDeps {
   readonly onDropping: (dropping: boolean) => void;
   /** Called when sound begins to arrive; `startMs`, monotonic, is when it was heard. */
   readonly onSound: (startMs: number) => void;
+  /** Called with the position in the stream, at 48 kHz, up to which packets arrived at this time. */
+  readonly onArrival?: (endPosition: number, arrivalMs: number) => void;
   /** Called when packets were processed, even if they cannot be written to the disk. */
   readonly onAlive?: () => void;
 }
@@ -213,6 +215,7 @@ export class StreamCutter {
     const { chunker, timeline, head } = this.#stream;
     const isFirst = this.soundEndMs === null;
     const tellsTime = !timeline.hasBegun || (!this.isFlushing && last.trimSamples === 0);
+    if (tellsTime) this.#deps.onArrival?.(last.endPosition, arrivalMs);
     const isLate = tellsTime && timeline.observe(last.endPosition, arrivalMs) === "late";
     if (this.#isDropping()) {
       this.#levels?.take(last.endPosition);

@@ -1,6 +1,13 @@
 // Calculates when a sample was heard. The stream's start is derived from the arrival of its packets on the
 // monotonic clock. It follows the microphone's own clock slowly, and is converted to UTC only when a chunk
 // is sealed. Pure arithmetic: this module reads no clock and cuts nothing.
+//
+//   on time --a packet is late--> late --a packet is on time, it was a stall--> on time
+//                                 late --packets keep the pace for 2 s, or none
+//                                        catches up for 5 s: it is a gap-------> on time, later
+//
+// Sound that is always lost, or a microphone that is slower than it says, goes through this again and again: its
+// times follow, with at most one cut in ten seconds.
 
 import type { ChunkTimes } from "../chunk/chunk_times.ts";
 
@@ -16,6 +23,8 @@ const WINDOW_MS = 30_000;
 const JUMP_MS = 100;
 /** A packet that is later than this begins a late stretch: a stall, or a gap if the packets stay late. */
 const LATE_MS = 250;
+/** A packet that is early by more than the jitter is believed when the next one has come at its time. */
+const EARLY_MS = 40;
 /** A late stretch ends with a packet that is less late than this. */
 const ON_TIME_MS = 125;
 /** The same two limits after a reported overrun: a delay above the jitter that stays is a loss. */
@@ -27,16 +36,27 @@ const OVERRUN_SHOWS_MS = 5_000;
 const PLATEAU_MS = 2_000;
 /** Two arrivals keep pace if they differ by no more than this. */
 const PACE_MS = 60;
+/**
+ * Sound that arrives more slowly than it is heard gets later and later, and never keeps the pace: it is lost all the
+ * time. After this long, a stretch in which nothing catches up is a gap, too.
+ */
+const SLOW_MS = 5_000;
+/** Then the sound is cut this often, and two times at once; what is lost in between is declared with a cut. */
+const CUT_EVERY_MS = 10_000;
 /** A smaller change of the system clock is not a step: the two clocks are read one after the other. */
 const STEP_MS = 50;
 
 /**
- * What is known of a late stretch. Apart from `paceSinceMs`, each value is the stream start, ms, that a
- * single packet implies.
+ * What is known of a late stretch. Apart from `…SinceMs` and `recent`, each value is the stream start, ms, that
+ * a single packet implies.
  */
 interface LateStretch {
+  /** Monotonic time since which no packet has caught up. */
+  lateSinceMs: number;
   /** Monotonic time since which packets have kept pace. */
   paceSinceMs: number;
+  /** The packets of the last PLATEAU_MS. */
+  recent: { start: number; arrivalMs: number }[];
   /** That of the first packet that kept pace. */
   paceStart: number;
   earliest: number;
@@ -54,8 +74,12 @@ export class Timeline {
   #firstArrivalMs: number | null = null;
   #window: { endMs: number; earliest: number } | null = null;
   #late: LateStretch | null = null;
+  /** Packets that imply an earlier start, if no others follow at once. */
+  #early: { start: number; arrivalMs: number; sinceMs: number } | null = null;
   #position = 0;
   #expectUntilMs = -Infinity;
+  /** The cuts so far are those of the time until then. */
+  #cutsUntilMs = -Infinity;
   /** Jumps of the start (gaps) that no chunk contains yet. */
   #jumpMs = 0;
   #previous: { endSample: number; endMs: number; endUnixUs: number; offsetMs: number } | null =
@@ -78,18 +102,39 @@ export class Timeline {
     const start = arrivalMs - endPosition / SAMPLES_PER_MS;
     const soundMs = (endPosition - this.#position) / SAMPLES_PER_MS;
     this.#position = endPosition;
-    this.#firstArrivalMs ??= arrivalMs;
+    this.#believeEarly(arrivalMs);
+    if (this.#firstArrivalMs === null) {
+      this.#firstArrivalMs = arrivalMs;
+      this.#startMs = start;
+    }
     const lateness = start - this.#startMs;
+    const sinceMs = this.#early?.sinceMs ?? arrivalMs;
+    this.#early = lateness < -EARLY_MS ? { start, arrivalMs, sinceMs } : null;
     if (lateness > this.#tolerance(arrivalMs)) {
       return this.#observeLate(start, arrivalMs, soundMs);
     }
     this.#late = null;
-    if (arrivalMs - this.#firstArrivalMs < SETTLE_MS) {
+    if (this.#early === null) this.#follow(start, arrivalMs);
+    return null;
+  }
+
+  /**
+   * When ffmpeg ends by itself, it writes the full page that it holds before its time, and the rest at once after
+   * it. So packets that seem early count only when those after them have come, and not together with them.
+   */
+  #believeEarly(arrivalMs: number): void {
+    const early = this.#early;
+    if (early === null || arrivalMs - early.sinceMs < this.#pageMs / 2) return;
+    this.#early = null;
+    this.#follow(early.start, early.arrivalMs);
+  }
+
+  #follow(start: number, arrivalMs: number): void {
+    if (arrivalMs - (this.#firstArrivalMs ?? arrivalMs) < SETTLE_MS) {
       this.#startMs = Math.min(this.#startMs, start);
     } else {
       this.#slew(start, arrivalMs);
     }
-    return null;
   }
 
   /** Whether packets have arrived. Before that, no sample has a time. */
@@ -175,16 +220,25 @@ export class Timeline {
   #observeLate(start: number, arrivalMs: number, soundMs: number): "late" | null {
     const late = this.#late;
     const waitedMs = Math.max(0, soundMs - this.#pageMs);
+    const recent = late?.recent.filter((packet) => packet.arrivalMs > arrivalMs - PLATEAU_MS) ?? [];
+    recent.push({ start, arrivalMs });
+    if (late !== null && arrivalMs - late.lateSinceMs >= SLOW_MS) {
+      this.#endLate(Math.min(...recent.map((packet) => packet.start)));
+      return this.#cut(arrivalMs);
+    }
     if (late === null || start - late.earliest > LATE_MS) {
       this.#late = {
+        lateSinceMs: late?.lateSinceMs ?? arrivalMs,
         paceSinceMs: arrivalMs,
+        recent,
         paceStart: start,
         earliest: start,
         last: start,
         cutStart: start + waitedMs,
       };
-      return waitedMs > LATE_MS ? null : "late";
+      return waitedMs > LATE_MS ? null : this.#cut(arrivalMs);
     }
+    late.recent = recent;
     // Packets that arrived more than half their length after the previous ones did not wait together with
     // them.
     const isLive = start - late.last > -soundMs / 2;
@@ -192,17 +246,28 @@ export class Timeline {
     late.earliest = Math.min(late.earliest, start);
     if (start < late.paceStart - PACE_MS) {
       // Still catching up: delayed sound arrives faster than it was heard.
-      late.paceSinceMs = arrivalMs;
+      late.lateSinceMs = late.paceSinceMs = arrivalMs;
       late.paceStart = start;
     }
     if (arrivalMs - late.paceSinceMs >= PLATEAU_MS) {
-      this.#jump(late.earliest - this.#startMs);
-      this.#late = null;
-      this.#window = null;
+      this.#endLate(late.earliest);
       return null;
     }
     if (!isLive || late.cutStart - start <= LATE_MS) return null;
     late.cutStart = start;
+    return this.#cut(arrivalMs);
+  }
+
+  /** The late stretch is a gap. */
+  #endLate(start: number): void {
+    this.#jump(start - this.#startMs);
+    this.#late = null;
+    this.#window = null;
+  }
+
+  #cut(nowMs: number): "late" | null {
+    if (this.#cutsUntilMs > nowMs + CUT_EVERY_MS) return null;
+    this.#cutsUntilMs = Math.max(this.#cutsUntilMs, nowMs) + CUT_EVERY_MS;
     return "late";
   }
 }

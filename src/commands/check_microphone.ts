@@ -3,7 +3,7 @@
 // level.
 
 import type { CaptureSource } from "../microphone/capture_attempts.ts";
-import { isSilent, type Levels } from "../status/levels.ts";
+import { FLOOR_DBFS, isSilent, type Levels } from "../status/levels.ts";
 import type { Config } from "../config/config.ts";
 import { systemClock } from "../system/clock.ts";
 import { type Diagnosis, problems } from "../status/problems.ts";
@@ -87,12 +87,13 @@ async function checkLevel(
   let diagnosis: Diagnosis = problems.missing(microphone.name);
   for (const source of microphone.attempts) {
     const heard = await listen(await withKnownChannels(source, microphone, microphones), config);
-    if ("rmsDbfs" in heard) {
-      if (isSilent(heard)) {
-        const { message, fix } = problems.silent(heard.peakDbfs);
+    if ("recorded" in heard) {
+      const { recorded, raw } = heard;
+      if (isSilent(raw)) {
+        const { message, fix } = problems.silent(raw.peakDbfs);
         return warning(name, message, fix);
       }
-      return ok(name, `peak ${heard.peakDbfs} dBFS, mean ${heard.rmsDbfs} dBFS in 2 s`);
+      return ok(name, `peak ${recorded.peakDbfs} dBFS, mean ${recorded.rmsDbfs} dBFS in 2 s`);
     }
     diagnosis = heard;
     if (diagnosis.code !== problems.format.code) break;
@@ -111,20 +112,30 @@ async function withKnownChannels(
   return known === null ? source : { ...source, take: known.channels };
 }
 
+/** What was heard in two seconds. */
+interface Heard {
+  /** With gain and highpass. */
+  readonly recorded: Levels;
+  /** As the microphone gave it. */
+  readonly raw: Pick<Levels, "peakDbfs">;
+}
+
 /** The levels of two seconds of sound from this source, or why it cannot be opened. */
 async function listen(
   source: CaptureSource,
   { gainDb, highpassHz }: Config,
-): Promise<Levels | Diagnosis> {
+): Promise<Heard | Diagnosis> {
   const dir = await Deno.makeTempDir({ prefix: "recorder-agent-check-" });
   try {
     const sampleRate = source.kind === "alsa" ? source.sampleRate : 48_000;
+    const raw = { peakDbfs: FLOOR_DBFS };
     const ffmpeg = Ffmpeg.start(source, {
       bitrateKbps: 24,
       sampleRate,
       gainDb,
       highpassHz,
       socketDir: dir,
+      onRawLevels: ({ peakDbfs }) => raw.peakDbfs = Math.max(raw.peakDbfs, peakDbfs),
     }, () => {});
     let isStopping = false;
     let limit = setTimeout(() => stop(), START_MS);
@@ -142,9 +153,9 @@ async function listen(
     }
     clearTimeout(limit);
     if (!await (stopped ?? ffmpeg.stop(systemClock))) return problems.ffmpegStuck(ffmpeg.pid);
-    const levels = ffmpeg.levels?.take(Number.MAX_SAFE_INTEGER) ?? null;
-    if (levels !== null) return levels;
     const diagnosis = await ffmpeg.ended;
+    const recorded = ffmpeg.levels?.take(Number.MAX_SAFE_INTEGER) ?? null;
+    if (recorded !== null) return { recorded, raw };
     return isStopping ? problems.stalled(START_MS / 1000) : diagnosis;
   } catch (error) {
     if (error instanceof FfmpegMissingError) return error.diagnosis;

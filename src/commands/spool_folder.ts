@@ -14,7 +14,8 @@ const REPLACED =
 /** The entries of this program in spool_dir. Other files there are never removed. */
 export const SPOOL_ENTRIES: readonly string[] = [
   ...SPOOL_FOLDERS,
-  ...["lock", "alsa.conf", "channels.sock", "levels.sock", "sound.sock", "control.sock"],
+  ...["lock", "alsa.conf", "control.sock"],
+  ...["channels.sock", "levels.sock", "raw.sock", "sound.sock"],
   ...REPLACED.flatMap((name) => [name, `${name}.tmp`]),
 ];
 /** What `check` leaves there if it is killed. */

@@ -31,6 +31,6 @@ export function decibels(ratio: number): number {
 export const SILENT_PEAK_DBFS = -66;
 
 /** Whether nothing is heard in this stretch. */
-export function isSilent(levels: Levels): boolean {
+export function isSilent(levels: Pick<Levels, "peakDbfs">): boolean {
   return levels.peakDbfs < SILENT_PEAK_DBFS;
 }

@@ -41,6 +41,7 @@ const KIND_OF = {
   microphone_stuck: "sound",
   microphone_clipping: "sound",
   microphone_too_quiet: "sound",
+  microphone_rate: "sound",
   schedule_overlaps: "sound",
   capture_volume_unavailable: "sound",
   upload_failing: "delivery",
@@ -67,6 +68,9 @@ export type ProblemCode = keyof typeof KIND_OF;
 /** These begin with an ERROR in the log, the others with a WARNING. */
 const ERRORS: readonly ProblemCode[] = ["disk_failing", "health_port_unavailable"];
 
+/** These say what may be wrong. They are shown, and make neither the status degraded nor a heartbeat fail. */
+const HINTS: readonly ProblemCode[] = ["microphone_too_quiet"];
+
 /** A problem in words. */
 export interface Diagnosis {
   readonly code: ProblemCode;
@@ -91,6 +95,11 @@ export function kindOf(code: ProblemCode): ProblemKind {
 /** Whether sound is missing while this problem lasts. */
 export function isSoundMissing(code: ProblemCode): boolean {
   return kindOf(code) === "recording";
+}
+
+/** Whether the till is well with this problem. */
+export function isHint(code: ProblemCode): boolean {
+  return HINTS.includes(code);
 }
 
 /** Whether the log shows the beginning as an ERROR. */
@@ -221,11 +230,27 @@ export const problems = {
     fix: "Turn its capture level down (alsamixer, F4), switch its boost off, or move it away",
   })),
 
+  /** The same, but the microphone itself is not overdriven. Recording continues. */
+  gainTooHigh: define("microphone_clipping", () => ({
+    message: "The recording is overdriven by gain_db: loud sound is cut off at full scale",
+    fix: "Set gain_db to a lower value",
+  })),
+
   /** Recording continues. `peakDbfs` is the loudest that was heard in `hours`. */
   tooQuiet: define("microphone_too_quiet", (peakDbfs: number, hours: number) => ({
     message:
       `The microphone hears speech hardly or not at all (peak ${peakDbfs} dBFS in ${hours} h)`,
     fix: "Turn its capture level up (alsamixer, F4), or move it closer to the people who speak",
+  })),
+
+  /** Samples a second. Recording continues. */
+  rate: define("microphone_rate", (measuredHz: number, reportedHz: number) => ({
+    message: `The microphone delivers ${hertz(measuredHz)} samples a second and reports ` +
+      `${hertz(reportedHz)}: ` + (measuredHz > reportedHz
+        ? "recordings play too slow and too low"
+        : "sound is lost on the way, or recordings play too fast and too high"),
+    fix: "Plug it into another port, without a hub, and check whether the machine is overloaded; " +
+      "if this lasts, use another microphone",
   })),
 
   /** `reason` says which microphone is recorded, and which one was before. */
@@ -471,6 +496,11 @@ function some(lines: readonly string[]): string {
 
 function chunks(count: number): string {
   return count === 1 ? "1 chunk" : `${count} chunks`;
+}
+
+/** To the next ten: what is measured is not more exact. */
+function hertz(hz: number): string {
+  return (Math.round(hz / 10) * 10).toLocaleString("en");
 }
 
 function kilobytes(sizeBytes: number): string {

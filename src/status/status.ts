@@ -7,7 +7,7 @@ import { type ChunkDir, parseChunkName } from "../chunk/chunk_name.ts";
 import type { Tally } from "./tally.ts";
 import { Counters } from "./counters.ts";
 import { type DeclaredGap, History, type Problem } from "./history.ts";
-import { type ProblemCode, problems } from "./problems.ts";
+import { isHint, type ProblemCode, problems } from "./problems.ts";
 import { MAX_TEXT, printable } from "../system/printable.ts";
 
 /** How long the microphone may take to start, or be silent, before that is an error. */
@@ -248,10 +248,11 @@ export class Status {
   /** Everything, as of now; `books` is the balance of the recorder's ledger. */
   report(spool: ReportedSpool, books = NO_BOOKS): HealthReport {
     const totals = this.#totals;
-    const lasting = [...this.#problems.values()];
+    const hintsLast = (a: Problem, b: Problem) => Number(isHint(a.code)) - Number(isHint(b.code));
+    const lasting = [...this.#problems.values()].sort(hintsLast);
     const { outbox, uploaded, rejected } = spool.tally;
     return {
-      status: this.#verdict(lasting.length),
+      status: this.#verdict(lasting),
       recording: this.#recording,
       in_schedule: this.#inSchedule,
       queue_size: outbox.files,
@@ -302,10 +303,10 @@ export class Status {
     };
   }
 
-  #verdict(lasting: number): HealthReport["status"] {
+  #verdict(lasting: readonly Problem[]): HealthReport["status"] {
     if (this.#problems.has(problems.paused.code)) return "degraded";
     const waitedMs = this.#clock.monotonicMs() - this.#scheduleSinceMs;
     if (this.#inSchedule && !this.#recording && waitedMs > STARTING_MS) return "error";
-    return lasting > 0 ? "degraded" : "ok";
+    return lasting.every(({ code }) => isHint(code)) ? "ok" : "degraded";
   }
 }

@@ -4,7 +4,7 @@
 
 import type { Clock } from "../system/clock.ts";
 import { messageOf } from "../system/error_text.ts";
-import { problems } from "../status/problems.ts";
+import { isHint, problems } from "../status/problems.ts";
 import type { ProblemReport } from "../status/problem_report.ts";
 import type { HealthReport } from "../status/status.ts";
 
@@ -62,7 +62,7 @@ function withoutOwn(
 ): Pick<HealthReport, "status" | "problems"> {
   const others = all.filter(({ code }) => code !== problems.heartbeatFailing.code);
   return {
-    status: status === "degraded" && others.length === 0 ? "ok" : status,
+    status: status === "degraded" && others.every(({ code }) => isHint(code)) ? "ok" : status,
     problems: others,
   };
 }

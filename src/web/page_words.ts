@@ -1,7 +1,7 @@
 // The words of the status page: what the service is doing, in one sentence, and how times and amounts
 // are written. Pure.
 
-import { isSoundMissing, problems } from "../status/problems.ts";
+import { isHint, isSoundMissing, problems } from "../status/problems.ts";
 import { nextChange } from "../config/schedule.ts";
 import type { Problem } from "../status/history.ts";
 import type { StatusView } from "./view.ts";
@@ -29,20 +29,21 @@ export function summarize(view: StatusView): Summary {
     : `${chunks(report.queue_size)} ${report.queue_size === 1 ? "waits" : "wait"} ` +
       "to be delivered.";
   const detail = complaint ?? waiting;
+  const isTrouble = first !== undefined && !isHint(first.code);
   if (report.recording) {
-    const mood = complaint === null ? "recording" : "trouble";
+    const mood = isTrouble ? "trouble" : "recording";
     return { mood, headline: `Recording from ${report.microphone}`, detail };
   }
   if (!report.in_schedule) {
     const startMs = nextChange(view.nowMs, view.schedule, view.timeZone);
     const until = startMs === null ? "" : ` until ${dayAndTime(startMs, view)}`;
-    const mood = complaint === null ? "paused" : "trouble";
+    const mood = isTrouble ? "trouble" : "paused";
     return { mood, headline: `Paused by schedule${until}`, detail };
   }
   if (first?.code === problems.paused.code) {
     return { mood: "paused", headline: "Paused by a command", detail };
   }
-  if (report.status === "error" || first !== undefined) {
+  if (report.status === "error" || isTrouble) {
     const nothing = "No sound has come from a microphone yet.";
     return { mood: "failure", headline: "Not recording", detail: complaint ?? nothing };
   }

@@ -16,8 +16,8 @@ function noTally() {
   return { outbox: none, uploaded: none, rejected: none };
 }
 
-async function rig(spoolDir = Deno.makeTempDirSync({ prefix: "pausing-" })) {
-  const clock = new SimulatedClock(START);
+async function rig(spoolDir = Deno.makeTempDirSync({ prefix: "pausing-" }), nowMs = START) {
+  const clock = new SimulatedClock(nowMs);
   const status = new Status({ ...ids, version: "1" }, clock);
   const { log, lines } = capturedLog();
   let changes = 0;
@@ -103,6 +103,16 @@ Deno.test("a user who may pause can neither fill the log nor wear the card out, 
   await clock.advance(600_000);
   assertEquals((await pause()).ok, true);
   assertEquals((await resume()).message, "Recording resumes");
+  await Deno.remove(spoolDir, { recursive: true });
+});
+
+Deno.test("a pause that is over at a start does not begin again at one whose clock is in the past", async () => {
+  const { pausing, spoolDir } = await rig();
+  await pausing.control({ command: "pause", seconds: 3600 });
+  const later = await rig(spoolDir, START + 7_200_000);
+  assertEquals([later.pausing.leftMs(), later.problem()], [0, undefined]);
+  const past = await rig(spoolDir, START);
+  assertEquals([past.pausing.leftMs(), past.problem()], [0, undefined]);
   await Deno.remove(spoolDir, { recursive: true });
 });
 

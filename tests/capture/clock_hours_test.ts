@@ -4,8 +4,10 @@ import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path/join";
 import type { Before } from "../../src/capture/before_start.ts";
 import { readChunkHeader } from "../../src/chunk/chunk_file.ts";
-import type { DailySchedule } from "../../src/config/schedule.ts";
+import { type DailySchedule, isInSchedule } from "../../src/config/schedule.ts";
+import type { GapRecord } from "../../src/status/gap_log.ts";
 import { makeName } from "../fixtures/chunks.ts";
+import { seededRandom } from "../fixtures/random.ts";
 import { simulatedRecorder } from "../fixtures/simulated_recorder.ts";
 import { named } from "../fixtures/sockets.ts";
 
@@ -22,15 +24,18 @@ const BEFORE: Before = {
   boot: { id: "b", zeroMs: 20_000 },
 };
 
+function schedule(endHour: number): DailySchedule {
+  return { startMinute: 8 * 60, endMinute: endHour * 60 };
+}
+
 /** A recorder in chunks of 60 s whose clock is not synchronized until `trust()`. */
 async function rig(endHour: number, before: Before = BEFORE) {
-  const schedule: DailySchedule = { startMinute: 8 * 60, endMinute: endHour * 60 };
   let isRight = false;
   const provisional = (startMs: number) =>
     isRight ? undefined : { bootId: "b", startBootUs: startMs * 1000, seenUnixS: null };
   const stream = { chunkSeconds: 60, sampleRate: 48000, bitrateKbps: 24 };
   const setup = await simulatedRecorder({
-    ...{ schedule, provisional, before },
+    ...{ schedule: schedule(endHour), provisional, before },
     stream: { ...stream, socketDir: null, vendor: "test" },
   });
   setup.microphones.plug(named("usb"));
@@ -106,6 +111,16 @@ Deno.test("what a wrong clock cost is declared later, too, and is not the cause 
   await till.records("usb");
   await till.stop();
   assertEquals(till.gaps().map(({ cause }) => cause), [CAUSE, "microphone_missing"]);
+  const records = (await Deno.readTextFile(join(till.spool.dir, "gaps.jsonl"))).trimEnd()
+    .split("\n").map((line): GapRecord => JSON.parse(line));
+  assertEquals(
+    records.map(({ cause, clock }) => [cause, clock]),
+    [
+      [CAUSE, undefined],
+      ["microphone_missing", undefined],
+      ["stopping", undefined],
+    ],
+  );
   assertEquals(till.tags().map(([cause]) => cause).at(-1), "microphone_missing");
 });
 
@@ -144,4 +159,44 @@ Deno.test("nothing is declared if it was not scheduled by the true time either",
   await till.stop();
   assertEquals(till.gaps(), []);
   assertEquals(till.tags()[0]?.[0], "outside_schedule");
+});
+
+Deno.test("whatever the clock says and whenever it becomes right, each hour that was scheduled is in the balance", async () => {
+  for (let seed = 1; seed <= 5; seed++) {
+    const random = seededRandom(seed);
+    await using till = await rig(12, { ...BEFORE, chunk: null });
+    till.microphones.plug(null); // a day of sound takes long to simulate
+    till.ffmpegs.release();
+    const beginMs = till.clock.monotonicMs();
+    // Unix minus monotonic ms, by the clock of the till from a time on.
+    const offsets: { fromMs: number; offsetMs: number }[] = [];
+    const passes = async (ms: number) => {
+      const fromMs = till.clock.monotonicMs();
+      offsets.push({ fromMs, offsetMs: till.clock.unixMs() - fromMs });
+      await till.clock.advance(ms);
+    };
+    for (let step = Math.floor(random() * 3); step >= 0; step--) {
+      await passes(Math.round(random() * 8 * HOUR));
+      till.clock.step(Math.round((random() - 0.5) * 40 * HOUR));
+    }
+    await passes(Math.round(random() * 30_000)); // it is right, and nobody knows yet
+    till.trust();
+    await till.clock.advance(Math.round(random() * 20 * HOUR));
+    await till.stop();
+    till.gaps();
+    const trueMs = offsets.at(-1)?.offsetMs ?? NaN;
+    const isScheduled = (unixMs: number) => isInSchedule(unixMs, schedule(12), "UTC");
+    let expectedMs = 0;
+    for (let atMs = beginMs; atMs < till.clock.monotonicMs(); atMs += 10_000) {
+      const { offsetMs } = offsets.findLast(({ fromMs }) => fromMs <= atMs) ?? { offsetMs: NaN };
+      if (isScheduled(atMs + offsetMs) || isScheduled(atMs + trueMs)) expectedMs += 10_000;
+    }
+    const { scheduledUs } = till.recorder.balance();
+    const offMs = scheduledUs / 1000 - expectedMs;
+    // The clock is looked at every 5 s, and here every 10 s.
+    assert(
+      Math.abs(offMs) <= 16_000 * offsets.length,
+      `seed ${seed}: ${offMs} ms of ${expectedMs}`,
+    );
+  }
 });

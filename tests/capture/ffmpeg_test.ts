@@ -32,16 +32,18 @@ Deno.test("ffmpegArguments() takes channels by their index, and averages several
   assertEquals(filter(4), "pan=mono|c0=0.25*c0+0.25*c1+0.25*c2+0.25*c3,asetpts=N/SR/TB");
 });
 
-Deno.test("ffmpegArguments() filters and amplifies the sound and its levels alike, and by default neither", () => {
+Deno.test("ffmpegArguments() filters and amplifies the sound and its levels alike, but never the raw sound", () => {
   const filters = (options: { gainDb?: number; highpassHz?: number }) => {
     const args = ffmpegArguments({ ...ALSA, channels: 2, take: [1] }, { ...OPTIONS, ...options }, {
       levels: "l.sock",
+      raw: "r.sock",
     });
     return args.filter((_, index) => args[index - 1] === "-af");
   };
-  const [sound, levels] = filters({ gainDb: 6, highpassHz: 80 });
+  const [sound, levels, raw] = filters({ gainDb: 6, highpassHz: 80 });
   assertEquals(sound, "pan=mono|c0=c1,highpass=f=80,volume=6dB,asetpts=N/SR/TB");
   assertEquals(levels, `${sound},asetnsamples=n=19200:p=0`);
+  assertEquals(raw, "pan=mono|c0=c1,asetpts=N/SR/TB,asetnsamples=n=19200:p=0");
   assertEquals(filters({ gainDb: 0, highpassHz: 0 }), filters({}));
   assertEquals(filters({ gainDb: -3.5 })[0], "pan=mono|c0=c1,volume=-3.5dB,asetpts=N/SR/TB");
 });

@@ -115,3 +115,19 @@ Deno.test("a microphone that hangs is noticed after 10 s, named, and opened agai
   assert(gapUs > 9e6 && gapUs < 14e6, `${gapUs} us`);
   assertEquals([scheduledUs, openUs], [recordedUs + gapUs, 0]);
 });
+
+Deno.test("a microphone that delivers too little is named, and what is missing is declared as it is lost", async () => {
+  const stream = { chunkSeconds: 60, sampleRate: 48_000, bitrateKbps: 24 };
+  await using rig = await simulatedRecorder({
+    stream: { ...stream, socketDir: null, vendor: "test" },
+  });
+  rig.ffmpegs.behave("usb", { kind: "plays", pace: 0.85 });
+  rig.microphones.plug(named("usb"));
+  rig.run();
+  await rig.clock.advance(600_000);
+  assertEquals(rig.codes(), ["microphone_rate"]);
+  assertEquals(rig.report().recording, true);
+  await rig.stop();
+  const { gapUs, recordedUs } = rig.recorder.balance();
+  assert(Math.abs(gapUs / (gapUs + recordedUs) - 0.15) < 0.01, `${gapUs} of ${recordedUs}`);
+});

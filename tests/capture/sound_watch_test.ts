@@ -1,4 +1,4 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { SoundWatch } from "../../src/capture/sound_watch.ts";
 import type { SoundLevels } from "../../src/status/levels.ts";
 
@@ -34,8 +34,12 @@ function watch() {
   return {
     messages,
     codes: () => [...lasting],
-    hear: (levels: SoundLevels, seconds: number) => {
-      for (let n = 0; n < seconds * 10; n++) sound.hear(levels);
+    /** @param recorded if gain_db or highpass_hz change the sound. */
+    hear: (levels: SoundLevels, seconds: number, recorded = levels) => {
+      for (let n = 0; n < seconds * 10; n++) {
+        sound.hear(levels);
+        sound.record(recorded);
+      }
     },
     /** Seconds of this sound until there is this problem. */
     until: (code: string, levels: SoundLevels) => {
@@ -92,20 +96,102 @@ Deno.test("an overdriven microphone is a problem within a minute, and over after
   assertEquals(codes(), []);
 });
 
-Deno.test("a day without speech is a hint, until ten seconds of speech were heard", () => {
+Deno.test("gain_db and highpass_hz hide neither a dead microphone nor an overdriven one", () => {
+  const clipped = { ...SPEECH, peakDbfs: 0, clippedShare: 0.84 };
+  for (
+    const [raw, recorded, code] of [
+      [SILENCE, { ...SILENCE, peakDbfs: -56 }, "microphone_silent"],
+      [{ ...SILENCE, offset: 1 }, { ...SILENCE, offset: 0 }, "microphone_stuck"],
+      [clipped, { ...clipped, peakDbfs: -6, clippedShare: 0 }, "microphone_clipping"],
+    ] as const
+  ) {
+    const { hear, codes } = watch();
+    hear(raw, 30, recorded);
+    assertEquals(codes(), [code]);
+    hear(SPEECH, 60);
+    assertEquals(codes(), [], code);
+  }
+  const { hear, codes } = watch();
+  hear({ ...SPEECH, peakDbfs: -50 }, 3600, { ...SPEECH, peakDbfs: -70 });
+  assertEquals(codes(), [], "what -20 dB make of a quiet room is not silence");
+});
+
+Deno.test("gain_db that drives the recorded sound beyond full scale is named as the cause", () => {
   const { hear, codes, messages } = watch();
-  const murmur = { ...SPEECH, peakDbfs: -52.5 };
-  hear(murmur, 8 * 3600 - 10);
-  hear(SPEECH, 9); // somebody knocks at it
+  const clipped = { ...SPEECH, peakDbfs: 0, clippedShare: 0.02 };
+  hear(SPEECH, 30, clipped);
+  assertEquals(codes(), ["microphone_clipping"]);
+  hear(clipped, 30);
+  hear(SPEECH, 59, clipped);
+  assertEquals(codes(), ["microphone_clipping"], "one of the two is enough");
+  hear(SPEECH, 60);
   assertEquals(codes(), []);
-  hear(murmur, 1);
+  hear(clipped, 30);
+  assertEquals(messages.map((message) => message.split(":")[0]), [
+    "The recording is overdriven by gain_db",
+    "The microphone is overdriven",
+  ]);
+});
+
+const NOISE = { ...SPEECH, peakDbfs: -58 };
+
+/** An hour of noise with so many seconds of a sound, spread over it. */
+function hourOf(
+  hear: (levels: SoundLevels, seconds: number) => void,
+  peakDbfs: number,
+  seconds: number,
+) {
+  for (let n = 0; n < 10; n++) {
+    hear({ ...SPEECH, peakDbfs }, seconds / 10);
+    hear(NOISE, 360 - seconds / 10);
+  }
+}
+
+Deno.test("a microphone that hears people too quietly is named within a working day, until it hears speech", () => {
+  const { hear, codes, messages } = watch();
+  for (let hour = 0; hour < 7; hour++) hourOf(hear, -45.5, 180);
+  hear(NOISE, 1800);
+  assertEquals(codes(), []);
+  for (let hour = 0; hour < 5; hour++) hourOf(hear, -45.5, 180);
   assertEquals(codes(), ["microphone_too_quiet"]);
-  assertEquals(messages.length, 1);
-  hear(murmur, 3600);
+  assertMatch(messages[0] ?? "", /\(peak -45.5 dBFS in 8 h\)$/);
   hear(SPEECH, 9);
+  hear(NOISE, 60);
   assertEquals(codes(), ["microphone_too_quiet"]);
   hear(SPEECH, 1);
   assertEquals(codes(), []);
+  assertEquals(messages.length, 1);
+});
+
+Deno.test("knocks do not make a microphone that is too quiet a good one", () => {
+  const { hear, codes } = watch();
+  for (let hour = 0; hour < 16; hour++) {
+    hourOf(hear, -45, 180);
+    hear(SPEECH, 0.5);
+  }
+  assertEquals(codes(), ["microphone_too_quiet"]);
+});
+
+Deno.test("a microphone that hears only noise is named after 40 hours", () => {
+  const { hear, codes } = watch();
+  hear(NOISE, 39 * 3600);
+  assertEquals(codes(), []);
+  hear(NOISE, 3600);
+  assertEquals(codes(), ["microphone_too_quiet"]);
+});
+
+Deno.test("a closed day, a quiet night, and a closed day between two nights are no hint", () => {
+  for (const [hours, opened, closed] of [[14, 14, 2], [24, 14, 1], [24, 6, 1]] as const) {
+    const { hear, codes } = watch();
+    for (let day = 4; day < 8; day++) {
+      const isOpen = day % 7 < 7 - closed;
+      for (let hour = 0; hour < hours; hour++) {
+        if (isOpen && hour < opened) hourOf(hear, -20, 120);
+        else hourOf(hear, -30, hour === 3 ? 5 : 0); // somebody puts something down
+        assertEquals(codes(), [], `${hours} h, day ${day}, hour ${hour}`);
+      }
+    }
+  }
 });
 
 Deno.test("a silent microphone is not called too quiet as well", () => {

@@ -291,6 +291,46 @@ Deno.test("A loss about as long as the limit does not cut the sound into many sm
   }
 });
 
+Deno.test("Sound that is lost all the time is declared as it is lost, at most one cut in ten seconds", () => {
+  for (const lostShare of [0.02, 0.05, 0.1, 0.12, 0.15, 0.3, 0.5]) {
+    const recording = new Recording().record(100_000);
+    const seconds = 600;
+    for (let second = 0; second < seconds; second++) {
+      recording.record(1000 * (1 - lostShare)).lose(1000 * lostShare);
+    }
+    const lostMs = seconds * 1000 * lostShare;
+    const what = `${lostShare * 100} %`;
+    // What has not been declared at this moment, and how wrong the time is.
+    assertLessOrEqual(recording.worstErrorMs, 400 + 8000 * lostShare, what);
+    assertLessOrEqual(recording.lateCuts, 2 + seconds / 10, what);
+    const chunks = recording.record(150_000).end();
+    assertAlmostEquals(totalGapMs(chunks), lostMs, 120, what);
+    assertJoined(chunks);
+    assertAlmostEquals(chunks.at(-1)?.times.endUnixUs ?? 0, unixUs(recording.nowMs), 20_000, what);
+  }
+});
+
+Deno.test("A microphone that runs slower than it says has true times, however slow it is", () => {
+  for (const ratio of [0.98, 0.92, 0.85, 0.5, 1 / 3]) {
+    const recording = new Recording({ driftPpm: (1 / ratio - 1) * 1e6 });
+    const chunks = recording.record(600_000).end();
+    const endUnixUs = chunks.at(-1)?.times.endUnixUs ?? 0;
+    assertAlmostEquals(endUnixUs, unixUs(recording.nowMs), (500 + 8000 * (1 - ratio)) * 1000);
+    assertLessOrEqual(recording.lateCuts, 62, `${ratio}`);
+    assertJoined(chunks);
+  }
+});
+
+Deno.test("A microphone that runs faster than it says has true times, however fast it is", () => {
+  for (const ratio of [1.01, 1.088, 2, 3, 4]) {
+    const recording = new Recording({ driftPpm: (1 / ratio - 1) * 1e6 });
+    const chunks = recording.record(600_000).end();
+    const endUnixUs = chunks.at(-1)?.times.endUnixUs ?? 0;
+    assertAlmostEquals(endUnixUs, unixUs(recording.nowMs), 35_000 * (ratio - 1) * 1000, `${ratio}`);
+    assertEquals([totalGapMs(chunks), recording.lateCuts], [0, 0]);
+  }
+});
+
 Deno.test("No gap is forgotten if chunks are shorter than the time to tell a gap from a stall", () => {
   const recording = new Recording({ chunkMs: 1000 }).record(40_000).lose(5000);
   const chunks = recording.record(20_000).end();
@@ -346,17 +386,44 @@ Deno.test("Chunks stay contiguous although the two clocks are not read at the sa
   assertJoined(recording.end());
 });
 
+Deno.test("What an ffmpeg that ends writes before its time moves nothing, soon after the start or hours later", () => {
+  for (const pages of [2, 5, 80, 150, 9000]) {
+    for (const [earlyMs, splitMs] of [[390, 0], [200, 3], [50, 10]] as const) {
+      const timeline = new Timeline(PAGE_MS);
+      const observe = (ms: number, arrivalMs: number) =>
+        timeline.observe(ms * 48, START_MS + arrivalMs);
+      for (let page = 1; page <= pages; page++) observe(page * PAGE_MS, page * PAGE_MS);
+      const startMs = timeline.timeOf(0);
+      // The full page that it held, and then the rest, which is not longer than what was early.
+      const [heldMs, endMs] = [(pages + 1) * PAGE_MS, (pages + 2) * PAGE_MS - earlyMs];
+      observe(heldMs, heldMs - earlyMs);
+      observe(endMs, heldMs - earlyMs + splitMs);
+      assertAlmostEquals(timeline.timeOf(0), startMs, 0.001);
+    }
+  }
+});
+
+Deno.test("A stream that seems early is believed when it continues at its pace", () => {
+  const timeline = new Timeline(PAGE_MS);
+  const lateMs = [300, 250, 0, 0, 0];
+  for (const [page, late] of lateMs.entries()) {
+    const ms = (page + 1) * PAGE_MS;
+    timeline.observe(ms * 48, START_MS + ms + late);
+  }
+  assertAlmostEquals(timeline.timeOf(0), START_MS, 0.001);
+});
+
 Deno.test("A short chunk keeps half of its length when the start turns out to be earlier", () => {
   const timeline = new Timeline(PAGE_MS);
   const samples = (ms: number) => ms * 48;
   timeline.observe(samples(400), START_MS + 600); // 200 ms later than the later packets allow
   const first = timeline.seal(0, samples(400), OFFSET_MS);
-  timeline.observe(samples(480), START_MS + 480);
+  for (const ms of [800, 1200]) timeline.observe(samples(ms), START_MS + ms);
   const short = timeline.seal(samples(400), samples(480), OFFSET_MS);
   assertEquals(short.startUnixUs, first.endUnixUs);
   assertEquals(short.endUnixUs - short.startUnixUs, 40_000);
   // The next chunk takes over the rest of the correction, and still joins.
-  timeline.observe(samples(1480), START_MS + 1480);
+  timeline.observe(samples(1600), START_MS + 1600);
   const next = timeline.seal(samples(480), samples(1480), OFFSET_MS);
   assertEquals(next.startUnixUs, short.endUnixUs);
   assertAlmostEquals(next.endMs, START_MS + 1480, 1);

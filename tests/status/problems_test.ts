@@ -41,6 +41,8 @@ function everyWording(): Diagnosis[] {
     silent: problems.silent(-90),
     stuck: problems.stuck(-1),
     clipping: problems.clipping(),
+    gainTooHigh: problems.gainTooHigh(),
+    rate: problems.rate(44_099.6, 48_000),
     tooQuiet: problems.tooQuiet(-52.5, 8),
     standIn: problems.standIn("the last one is away"),
     ffmpegMissing: problems.ffmpegMissing(),

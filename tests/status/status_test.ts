@@ -131,6 +131,19 @@ Deno.test("a problem keeps its start time while its message changes, until it is
   assertEquals([report().status, report().problems], ["ok", []]);
 });
 
+Deno.test("a hint is shown after the problems, and the state stays ok with it alone", () => {
+  const { status, report } = start();
+  status.setProblem("microphone_too_quiet", "peak -50 dBFS");
+  assertEquals([report().status, report().problems.length], ["ok", 1]);
+  status.setProblem("microphone_silent", "peak -90 dBFS");
+  assertEquals(report().status, "degraded");
+  const codes = ["microphone_silent", "microphone_too_quiet"];
+  assertEquals(report().problems.map(({ code }) => code), codes);
+  status.schedule(true);
+  status.clearProblem("microphone_silent");
+  assertEquals(report().status, "ok");
+});
+
 Deno.test("the state is error after more time in schedule without sound than a start may take", async () => {
   const { clock, status, report } = start();
   await clock.advance(3_600_000); // outside the schedule no sound is missing

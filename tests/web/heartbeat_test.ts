@@ -65,6 +65,7 @@ Deno.test("a monitor that does not answer is a problem until it answers again", 
 Deno.test("a monitor that was away for long is told that all is well, not of its own absence", async () => {
   const clock = new SimulatedClock(Date.UTC(2026, 10, 29), { awaits: "promises" });
   const own = { code: "heartbeat_failing", message: "no answer", since: "" } as unknown as Problem;
+  const hint = { ...own, code: "microphone_too_quiet" as const };
   let isAway = true;
   const pings: string[] = [];
   const stop = new AbortController();
@@ -73,7 +74,7 @@ Deno.test("a monitor that was away for long is told that all is well, not of its
       url: URL_,
       intervalMs: 60_000,
       report: () =>
-        isAway ? { status: "ok", problems: [] } : { status: "degraded", problems: [own] },
+        isAway ? { status: "ok", problems: [] } : { status: "degraded", problems: [own, hint] },
       ping: (url, text) => {
         if (isAway) return Promise.reject(new Error("connection refused"));
         pings.push(`${url} ${text}`);
@@ -90,7 +91,7 @@ Deno.test("a monitor that was away for long is told that all is well, not of its
   }
   stop.abort();
   await running;
-  assertEquals(new Set(pings), new Set([`${URL_} ok`]));
+  assertEquals(new Set(pings), new Set([`${URL_} ok\nmicrophone_too_quiet: no answer`]));
 });
 
 Deno.test("a report that cannot be made is a problem of the heartbeat, and ends nothing", async () => {

@@ -25,6 +25,9 @@ Deno.test("the sentence says what the agent is doing, and how to fix a problem",
   status.recording("USB <Mic>");
   tally.outbox.files = 1;
   assertEquals(look(), "recording | Recording from USB <Mic> | 1 chunk waits to be delivered.");
+  status.setProblem("microphone_too_quiet", "it hears nobody");
+  assertEquals(look(), "recording | Recording from USB <Mic> | it hears nobody.", "a hint");
+  status.clearProblem("microphone_too_quiet");
   status.setProblem("upload_failing", "chunks wait: no network");
   assertEquals(look(), "trouble | Recording from USB <Mic> | chunks wait: no network.");
   status.recording(null);

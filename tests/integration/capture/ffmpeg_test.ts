@@ -1,6 +1,7 @@
 import type { CaptureSource } from "../../../src/microphone/capture_attempts.ts";
 import { join } from "@std/path/join";
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import type { SoundLevels } from "../../../src/status/levels.ts";
 import { inOneLine } from "../../../src/status/problems.ts";
 import { Ffmpeg, FfmpegMissingError } from "../../../src/capture/ffmpeg.ts";
 import { systemClock } from "../../../src/system/clock.ts";
@@ -52,6 +53,33 @@ Deno.test("a real ffmpeg delivers packets at once, and levels, and ends cleanly 
   const levels = ffmpeg.levels?.take(48_000);
   assertEquals(Math.round(levels?.peakDbfs ?? 0), -18);
   assertEquals(Math.round(levels?.rmsDbfs ?? 0), -21);
+  await Deno.remove(dir, { recursive: true });
+});
+
+Deno.test("levels are those of the recorded sound, and raw levels those of the sound of the microphone", async () => {
+  const dir = await Deno.makeTempDir();
+  // A sine 12 dB beyond full scale, which is 1/8 otherwise: its tops are cut off.
+  const graph = "sine=300:sample_rate=48000:duration=1,volume=30dB,aformat=s16";
+  for (const [gainDb, peakDbfs] of [[0, 0], [-6, -6]] as const) {
+    const raw: SoundLevels[] = [];
+    const options = { ...OPTIONS, gainDb, socketDir: dir };
+    const ffmpeg = Ffmpeg.start(
+      { kind: "lavfi", graph },
+      { ...options, onRawLevels: (levels) => raw.push(levels) },
+      () => {},
+    );
+    await countPackets(ffmpeg);
+    await ffmpeg.ended;
+    const recorded = ffmpeg.levels?.take(48_000);
+    assertEquals(Math.round(recorded?.peakDbfs ?? NaN), peakDbfs);
+    assertEquals((recorded?.clippedShare ?? 0) > 0.5, gainDb === 0);
+    assertEquals(raw.length, 10);
+    for (const levels of raw) {
+      assertEquals(Math.round(levels.peakDbfs), 0);
+      assert(levels.clippedShare > 0.5, `${levels.clippedShare}`);
+    }
+  }
+  assertEquals([...Deno.readDirSync(dir)], []);
   await Deno.remove(dir, { recursive: true });
 });
 
