@@ -78,6 +78,8 @@ export interface Diagnosis {
   readonly message: string;
   /** What a person can do, as an imperative sentence; without a full stop. */
   readonly fix: string;
+  /** The PCM cannot be opened with another rate or channel count either. */
+  readonly rulesOutPcm?: boolean;
 }
 
 /** All codes, in the order of the catalogue. */

@@ -55,6 +55,8 @@ for (const version of ["5.1", "7.1"]) {
       const [code, words] = EXPECTED[name] ?? [];
       assertEquals(diagnosis.code, code, name);
       assertStringIncludes(inOneLine(diagnosis), words ?? "", name);
+      // ffmpeg sets the format first: with another channel count the PCM has no other format.
+      assertEquals(diagnosis.rulesOutPcm === true, name === "wrong sample format", name);
     }
   });
 }
