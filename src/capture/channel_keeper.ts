@@ -118,6 +118,12 @@ export class ChannelKeeper {
   }
 }
 
+/** The tag of a chunk: the recorded channels from 1 and the number of all, "1,2/2"; none with one channel. */
+export function channelTag(source: CaptureSource): { CHANNEL?: string } {
+  if (source.kind === "lavfi" || source.channels === 1 || source.take === undefined) return {};
+  return { CHANNEL: `${source.take.map((channel) => channel + 1).join()}/${source.channels}` };
+}
+
 function isSame(one: ChannelState, other: ChannelState): boolean {
   return one.choice.channels.join() === other.choice.channels.join();
 }

@@ -16,7 +16,7 @@ import { aborted, openUntil } from "../system/window.ts";
 import { ChunkWriter } from "../spool/chunk_writer.ts";
 import { ProblemReport } from "../status/problem_report.ts";
 import { type Diagnosis, type ProblemCode, problems } from "../status/problems.ts";
-import { ChannelKeeper, type OpenChannels } from "./channel_keeper.ts";
+import { ChannelKeeper, channelTag, type OpenChannels } from "./channel_keeper.ts";
 import { Account, type AccountOptions } from "./account.ts";
 import type { Before } from "./before_start.ts";
 import { alsaEnvironment } from "./alsa_config.ts";
@@ -37,6 +37,8 @@ import { recordStream, type StreamEnd, type StreamOptions } from "./stream.ts";
 const LOOK_MS = 5_000;
 const RECONNECT_MIN_MS = 2_000;
 const RECONNECT_MAX_MS = 60_000;
+/** A microphone that always dies sooner than this after its first sound is tried less and less often. */
+const STEADY_MS = 10_000;
 /**
  * Right after a plug these failures are expected: they are not reported, and the next attempt follows at
  * once.
@@ -92,6 +94,8 @@ export class Recorder {
   #delayMs = RECONNECT_MIN_MS;
   /** Monotonic time at which scheduled sound was lost; null if none is missing now. */
   #lostMs: number | null = null;
+  /** Monotonic time at which the sound of the last recording began. */
+  #soundSinceMs = -Infinity;
   /** Writes besides the sound: declared gaps, the microphone recorded last. */
   #notes: Promise<void> = Promise.resolve();
   /** The problem that no sound arrives. */
@@ -232,6 +236,8 @@ export class Recorder {
       this.#account.cause = diagnosis.code;
       this.#problem.set(diagnosis);
       if (soundEndMs === null && microphone !== undefined) this.#keeper.gaveNothing(microphone);
+      const isDying = this.#keeper.isDying && (soundEndMs ?? 0) - this.#soundSinceMs < STEADY_MS;
+      if (soundEndMs !== null && !isDying) this.#delayMs = RECONNECT_MIN_MS;
       if (diagnosis.code === problems.stalled.code) {
         status.microphoneStalled();
         if (soundEndMs !== null) continue; // the stall was long enough a wait
@@ -330,7 +336,7 @@ export class Recorder {
     } catch (error) {
       return { ...end, diagnosis: this.#diagnoseError(error) };
     } finally {
-      keeper.ended();
+      keeper.ended(end.diagnosis === null);
     }
   }
 
@@ -375,7 +381,7 @@ export class Recorder {
           return options().stream.chunkSeconds;
         },
         get tags() {
-          return { ...options().tags, MICROPHONE: microphone.name };
+          return { ...options().tags, MICROPHONE: microphone.name, ...channelTag(source) };
         },
         onRawLevels: (levels) => this.#sound.hear(levels),
         onLevels: (levels) => {
@@ -416,7 +422,7 @@ export class Recorder {
     status.recording(microphone.name);
     this.#problem.clear();
     this.#account.soundArrived();
-    this.#delayMs = RECONNECT_MIN_MS;
+    this.#soundSinceMs = startMs;
     this.#keeper.heard();
     const gapMs = this.#lostMs === null ? 0 : Math.max(0, startMs - this.#lostMs);
     this.#lostMs = null;

@@ -41,6 +41,9 @@ export interface NoChunk {
   readonly isTest?: boolean;
 }
 
+/** A receiver may keep a time with fewer decimals; no clock is corrected by as little. */
+const SAME_TIME_US = 1000;
+
 /** Describes the file with these contents. @param name its path or name, from which a time may be read. */
 export function describeChunk(file: string, bytes: Uint8Array): ChunkRecord | NoChunk {
   const header = readChunkHeader(bytes);
@@ -83,7 +86,8 @@ export function isChunk(description: ChunkRecord | NoChunk): description is Chun
 
 /**
  * The name of a file in a spool gets its true time when the clock has become right; the tags keep what was
- * known when the chunk was sealed.
+ * known when the chunk was sealed. A name that repeats the time of a wrong clock says no more than the tags:
+ * receivers drop the suffix that says so in the spool.
  */
 function timeOf(
   file: string,
@@ -91,7 +95,11 @@ function timeOf(
 ): Pick<ChunkRecord, "startUnixUs" | "isTimeSure"> {
   const base = file.slice(file.lastIndexOf("/") + 1);
   const name = parseChunkName(base) ?? parsePartName(base);
-  const isNameSure = name !== null && name.provisional === undefined;
+  const correctedUs = tags.startUnixUs === null || name === null
+    ? 0
+    : Math.abs(name.startUnixUs - tags.startUnixUs);
+  const isNameSure = name !== null && name.provisional === undefined &&
+    (tags.isClockSynchronized !== false || correctedUs > SAME_TIME_US);
   if (tags.startUnixUs !== null && (tags.isClockSynchronized || !isNameSure)) {
     return { startUnixUs: tags.startUnixUs, isTimeSure: tags.isClockSynchronized ?? false };
   }

@@ -20,6 +20,16 @@ export interface Piece {
   readonly samples: number;
   /** Whether it continues the piece before it in the same stream, without a missing sample. */
   readonly isJoined: boolean;
+  /**
+   * By how much its time differs from the one that follows from the sound and the holes before it; 0 if that is
+   * not known. Not 0: a clock was set, or drifted.
+   */
+  readonly differsUs: number;
+  /**
+   * Whether the recording before it has sound of the same time, by more than a second: the clocks of both were right,
+   * and neither says that it follows the other.
+   */
+  readonly isDouble: boolean;
 }
 
 /**
@@ -56,6 +66,9 @@ const JOIN_US = 50_000;
 /** Times that are compared were rounded, and a clock drifts: no chunk is as short as this. */
 const ROUNDING_US = 20_000;
 
+/** Times that differ from the line by more than this are told: less can be rounding, drift or a clock that is adjusted. */
+export const DIFFERENCE_US = 1e6;
+
 /** The chunks of one device in order, with what is missing between them. */
 export function layOut(chunks: readonly ChunkRecord[]): SoundLine {
   const unused: SoundLine["unused"][number][] = [];
@@ -73,7 +86,7 @@ export function layOut(chunks: readonly ChunkRecord[]): SoundLine {
   let last: Placed | null = null;
   let endUs = -Infinity;
   for (const next of placed) {
-    const { chunk } = next;
+    const { chunk, isSure } = next;
     const overlap = last === null ? 0 : overlapOf(last.chunk, chunk);
     if (overlap >= chunk.samples) {
       unused.push({
@@ -83,16 +96,32 @@ export function layOut(chunks: readonly ChunkRecord[]): SoundLine {
       });
       continue;
     }
-    const holes = last === null
-      ? []
-      : holesBetween(last.chunk, next, { endUs, isKnown: (key) => known.has(key), waitingFromUs });
-    items.push(...holes);
-    const isJoined = last?.chunk.streamId === chunk.streamId && holes.length === 0;
     // A clock that was not right says little: the chunk comes behind the one that it follows.
-    const startUs = next.startUnixUs + samplesToUs(overlap);
-    const startUnixUs = chunk.isTimeSure ? startUs : Math.max(startUs, endUs);
+    const ownUs = next.startUnixUs + samplesToUs(overlap);
+    const startUnixUs = isSure ? ownUs : Math.max(ownUs, endUs);
+    const holes = last === null ? [] : holesBetween(last, { ...next, startUnixUs }, {
+      endUs,
+      isKnown: (key) => known.has(key),
+      waitingFromUs,
+    });
+    items.push(...holes);
+    const isSameStream = last?.chunk.streamId === chunk.streamId;
+    const isJoined = isSameStream && holes.length === 0;
+    const lineUs = endUs + samplesToUs(holes.reduce((sum, hole) => sum + hole.samples, 0));
+    const isPlaced = last !== null && holes.every((hole) => hole.samples > 0);
+    const isOther = last !== null && last.isSure && isSure && !isSameStream &&
+      !isFollowing(last.chunk, chunk);
     const samples = chunk.samples - overlap;
-    items.push({ kind: "piece", chunk, startUnixUs, skipSamples: overlap, samples, isJoined });
+    items.push({
+      kind: "piece",
+      chunk,
+      startUnixUs,
+      skipSamples: overlap,
+      samples,
+      isJoined,
+      differsUs: isPlaced ? startUnixUs - lineUs : 0,
+      isDouble: isOther && endUs - startUnixUs > DIFFERENCE_US,
+    });
     endUs = startUnixUs + samplesToUs(samples);
     last = next;
   }
@@ -105,6 +134,8 @@ export function layOut(chunks: readonly ChunkRecord[]): SoundLine {
 interface Placed {
   readonly chunk: ChunkRecord;
   readonly startUnixUs: number;
+  /** Whether the time is that of a right clock. */
+  readonly isSure: boolean;
 }
 
 function withoutDoubles(
@@ -153,12 +184,13 @@ function place(
       continue;
     }
     const anchorUs = anchor.startUnixUs;
+    const isSure = sure !== undefined;
     const placed = stream.map((chunk) => {
       const ownUs = chunk.isTimeSure === anchor.isTimeSure ? chunk.startUnixUs : null;
       const samples = chunk.streamSample - anchor.streamSample;
-      return { chunk, startUnixUs: ownUs ?? anchorUs + samplesToUs(samples) };
+      return { chunk, startUnixUs: ownUs ?? anchorUs + samplesToUs(samples), isSure };
     });
-    groups.push({ placed, isSure: sure !== undefined, before: first?.previousChunkId ?? null });
+    groups.push({ placed, isSure, before: first?.previousChunkId ?? null });
   }
   groups.sort((a, b) => (a.placed[0]?.startUnixUs ?? 0) - (b.placed[0]?.startUnixUs ?? 0));
   return inOrderOfChain(groups).flatMap(({ placed }) => placed);
@@ -199,42 +231,52 @@ function overlapOf(last: ChunkRecord, next: ChunkRecord): number {
   return Math.max(0, last.streamSample + last.samples - next.streamSample);
 }
 
+function isFollowing(last: ChunkRecord, next: ChunkRecord): boolean {
+  return next.previousChunkId !== null && next.previousChunkId === last.chunkId;
+}
+
 function holesBetween(
-  last: ChunkRecord,
-  { chunk: next, startUnixUs }: Placed,
+  { chunk: last, isSure: isLastSure }: Placed,
+  { chunk: next, isSure, startUnixUs }: Placed,
   known: { endUs: number; isKnown: (key: string) => boolean; waitingFromUs: number },
 ): Hole[] {
   const { endUs, isKnown, waitingFromUs } = known;
   const isSameStream = last.streamId === next.streamId;
-  const follows = next.previousChunkId !== null && next.previousChunkId === last.chunkId;
-  const betweenUs = Math.max(0, startUnixUs - endUs);
+  const follows = isFollowing(last, next);
+  const isUnsaid = next.previousChunkId === null || (isKnown(next.previousChunkId) && !follows);
+  // The one that it names is not here.
+  const lacksOne = !isUnsaid && !follows && !isSameStream && last.chunkId !== null;
   const gapUs = next.gapBeforeMs === null ? null : next.gapBeforeMs * 1000;
+  const betweenUs = Math.max(0, startUnixUs - endUs);
+  const isNear = Math.abs(startUnixUs - endUs) < JOIN_US;
+  const holes: Hole[] = [];
+  const add = (why: HoleKind, cause: string | null, count: number) => {
+    const at = endUs + samplesToUs(holes.reduce((sum, hole) => sum + hole.samples, 0));
+    holes.push({ kind: "hole", why, cause, startUnixUs: at, samples: count });
+  };
+  /** What became of a chunk that ended then. */
+  const missingAt = (us: number) => us <= waitingFromUs + ROUNDING_US ? "gone" : "not_come";
+  // The till did not measure the gap, and two times cannot be compared of which one is that of a wrong clock.
+  const isTimed = isSameStream || gapUs !== null || (isLastSure && isSure);
+  if (!isTimed && !(isUnsaid && isNear)) {
+    if (lacksOne) add(missingAt(startUnixUs), null, 0);
+    if (!lacksOne || next.gapCause !== null) {
+      add(next.gapCause === null ? "unknown" : "gap", next.gapCause, 0);
+    }
+    return holes;
+  }
   // Within a stream the sample numbers are exact; a damaged file ends before its sound did.
   let samples = isSameStream
     ? Math.max(0, next.streamSample - last.streamSample - last.samples)
     : toSamples(follows && gapUs !== null && last.damage === null ? gapUs : betweenUs);
-  const isUnsaid = next.previousChunkId === null || (isKnown(next.previousChunkId) && !follows);
   if (isUnsaid && !isSameStream && betweenUs < JOIN_US) samples = 0;
-  // The one that it names is not here.
-  const lacksOne = !isUnsaid && !follows && !isSameStream && last.chunkId !== null;
-  // The till cannot tell how long nothing was recorded: one of the two chunks had no right time.
-  const isOfUnknownLength = samples === 0 && follows && gapUs === null && next.gapCause !== null;
-  if (isOfUnknownLength) {
-    return [{ kind: "hole", why: "gap", cause: next.gapCause, startUnixUs: endUs, samples }];
-  }
   if (samples === 0 && !lacksOne) return [];
   const gapSamples = Math.min(samples, toSamples(gapUs ?? (follows ? betweenUs : 0)));
   // Rounded to a millisecond: what is left is not another hole.
   const lostSamples = samples - gapSamples <= OPUS_RATE / 500 ? 0 : samples - gapSamples;
   // The clock was set back by as much as the missing chunk was long, or more: nobody knows its length.
   const isHidden = lacksOne && lostSamples === 0;
-  const holes: Hole[] = [];
-  const add = (why: HoleKind, cause: string | null, count: number) => {
-    const at = endUs + samplesToUs(holes.reduce((sum, hole) => sum + hole.samples, 0));
-    holes.push({ kind: "hole", why, cause, startUnixUs: at, samples: count });
-  };
-  const isGone = startUnixUs - samplesToUs(gapSamples) <= waitingFromUs + ROUNDING_US;
-  const missing = isGone ? "gone" : "not_come";
+  const missing = missingAt(startUnixUs - samplesToUs(gapSamples));
   const why = last.damage !== null && follows ? "damaged" : isUnsaid ? "unknown" : missing;
   if (lostSamples > 0 || isHidden) {
     add(follows && last.damage === null ? "unknown" : why, null, lostSamples);

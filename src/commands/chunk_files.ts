@@ -1,7 +1,7 @@
 // Finds received chunks in files and folders, reads and describes them, one after the other, and puts what is
 // missing between them into words. For the commands of those who receive the sound; it writes nothing.
 
-import { readUpTo, TooLargeError } from "../system/disk.ts";
+import { ifThere, readUpTo, TooLargeError } from "../system/disk.ts";
 import { join as joinPath } from "@std/path/join";
 import { MAX_CHUNK_BYTES } from "../chunk/chunk_file.ts";
 import { type ChunkRecord, describeChunk, isChunk, type NoChunk } from "../chunk/chunk_record.ts";
@@ -13,6 +13,8 @@ import { messageOf } from "../system/error_text.ts";
 
 /** Names of files that are read when they are found in a folder. */
 const CHUNK_FILES = /\.(ogg|opus|part)$/i;
+/** A folder in use is listed again until it holds what has been read, and at most so often. */
+const MAX_LISTINGS = 5;
 /** A longer line is not one of SUMS. */
 const MAX_SUM_LINE = 8192;
 /** Sums of files, as `sha256sum` prints them. */
@@ -28,7 +30,8 @@ export interface FoundChunks {
 }
 
 /**
- * Reads and describes all chunks in these files and folders.
+ * Reads and describes all chunks in these files and folders. The folders may be those of a receiver or a till that
+ * is working: what was renamed while they were read is found under its new name, and what was deleted is left out.
  * @param onRead is told how many files of how many have been read.
  * @throws {ChunksError} if a path does not exist or cannot be read, or if no chunk was found.
  */
@@ -36,18 +39,24 @@ export async function readChunks(
   paths: readonly string[],
   onRead: (files: number, of: number) => void = () => {},
 ): Promise<FoundChunks> {
-  const found: Found = { files: [], sumFiles: [] };
-  for (const path of paths) await find(path, found);
-  const files = [...new Set(found.files)].sort();
-  const sums = await readSums(found);
-  const chunks: ChunkRecord[] = [];
-  const others: NoChunk[] = [];
-  for (const [index, file] of files.entries()) {
-    onRead(index, files.length);
-    const found = await describeFile(file, sums.get(file) ?? null);
-    if (isChunk(found)) chunks.push(found);
-    else others.push(found);
+  let described = new Map<string, ChunkRecord | NoChunk>();
+  for (let listing = 0; listing < MAX_LISTINGS; listing++) {
+    const found: Found = { files: [], sumFiles: [] };
+    for (const path of paths) await find(path, found, listing === 0);
+    const files = [...new Set(found.files)].sort();
+    const listed = new Set(files);
+    described = new Map([...described].filter(([file]) => listed.has(file)));
+    if (listing > 0 && described.size === files.length) break;
+    const sums = await readSums(found);
+    for (const [index, file] of files.entries()) {
+      onRead(index, files.length);
+      if (described.has(file)) continue;
+      described.set(file, await describeFile(file, sums.get(file) ?? null));
+    }
   }
+  const all = [...described].sort(([a], [b]) => a < b ? -1 : 1).map(([, found]) => found);
+  const chunks = all.filter(isChunk);
+  const others = all.filter((found): found is NoChunk => !isChunk(found));
   if (chunks.length === 0) {
     const what = others.length === 0 ? "" : `: ${others.map(inWords).slice(0, 5).join("; ")}`;
     throw new ChunksError(`No chunk was found in ${paths.map(shown).join(", ")}${what}`);
@@ -61,12 +70,13 @@ interface Found {
   readonly sumFiles: { readonly dir: string; readonly path: string }[];
 }
 
-async function find(path: string, found: Found): Promise<void> {
+async function find(path: string, found: Found, isFirst: boolean): Promise<void> {
   try {
     const { isFile, isDirectory } = await Deno.stat(path);
     if (isFile) found.files.push(path);
     if (isDirectory) await walk(path, found);
   } catch (error) {
+    if (!isFirst && error instanceof Deno.errors.NotFound) return;
     throw new ChunksError(`Cannot read ${shown(path)}: ${messageOf(error)}`);
   }
 }
@@ -79,10 +89,12 @@ export async function readChunkBytes(path: string): Promise<Uint8Array<ArrayBuff
   return await readUpTo(file, size);
 }
 
+/** Hidden files and folders are passed over: a receiver keeps there what is still arriving, as rsync does. */
 async function walk(dir: string, found: Found): Promise<void> {
   for await (const { name, isFile, isDirectory } of Deno.readDir(dir)) {
+    if (name.startsWith(".")) continue;
     const path = joinPath(dir, name);
-    if (isDirectory) await walk(path, found);
+    if (isDirectory) await ifThere(walk(path, found));
     if (isFile && CHUNK_FILES.test(name)) found.files.push(path);
     if (isFile && name === SUMS) found.sumFiles.push({ dir, path });
   }
@@ -93,7 +105,8 @@ async function readSums({ files, sumFiles }: Found): Promise<Map<string, string>
   const wanted = new Set(files);
   const sums = new Map<string, string>();
   for (const { dir, path } of sumFiles) {
-    using file = await Deno.open(path, { read: true });
+    using file = await ifThere(Deno.open(path, { read: true }));
+    if (file === null) continue;
     for await (const line of linesOf(file.readable, MAX_SUM_LINE)) {
       const [, digest = "", name = ""] = /^([0-9a-fA-F]{64}) [ *](.+)$/.exec(line) ?? [];
       const summed = joinPath(dir, name);
@@ -151,6 +164,13 @@ export function isDeclared({ why }: Pick<Hole, "why">): boolean {
 /** Seconds with milliseconds. */
 export function seconds(samples: number): string {
   return (samples / OPUS_RATE).toFixed(3);
+}
+
+/** That the time is another one from here on: a clock was set, or drifted. */
+export function timeDiffers(us: number): string {
+  const direction = us > 0 ? "later" : "earlier";
+  const by = (Math.abs(us) / 1e6).toFixed(3);
+  return `from here on the time is ${by} s ${direction} than the sound before it says`;
 }
 
 /** How long a hole is, in seconds; "?" if nobody knows. */

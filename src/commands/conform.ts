@@ -12,6 +12,8 @@ import { printText } from "./terminal.ts";
 const SLOW_MS = 10_000;
 /** More than the megabyte that many servers and proxies allow. */
 const LARGE_SECONDS = 60;
+/** Longer than a server stores one chunk. */
+const PATIENCE_MS = 30_000;
 /** How much of what a server said is shown, characters. */
 const MAX_MESSAGE = 400;
 const ID_KEYS = ["point_id", "register_id", "device_id"] as const;
@@ -22,13 +24,15 @@ export interface ConformOptions extends Pick<CommandLine, Given> {
   readonly env: Readonly<Record<string, string>>;
   /** How long the slow upload takes, ms; default: 10 s. */
   readonly slowMs?: number;
+  /** How long an upload is repeated that a server calls too early, ms; default: 30 s. */
+  readonly patienceMs?: number;
   /** Receives the text, without a newline at its end; default: standard output. */
   readonly print?: (text: string) => void;
 }
 
 /** Returns the exit code: 0, or 1 if a test failed. @throws {UsageError} */
 export async function runConform(options: ConformOptions): Promise<number> {
-  const { json, tlsCa, print = printText, slowMs = SLOW_MS } = options;
+  const { json, tlsCa, print = printText, slowMs = SLOW_MS, patienceMs = PATIENCE_MS } = options;
   const [text, ...more] = options.operands;
   const url = text === undefined ? null : URL.parse(text);
   if (url === null || more.length > 0 || !/^https?:$/.test(url.protocol)) {
@@ -36,7 +40,7 @@ export async function runConform(options: ConformOptions): Promise<number> {
   }
   const target = {
     ...{ url, slowMs, token: readToken(options), ids: readIds(options.set) },
-    largeSeconds: LARGE_SECONDS,
+    ...{ largeSeconds: LARGE_SECONDS, patienceMs },
     caCerts: tlsCa === undefined ? [] : [asUsage(() => readOptionFile("--tls-ca", tlsCa))],
   };
   if (!json) {

@@ -1,6 +1,7 @@
 // Makes the uploads of `conform`, over the connections of the uploader, and judges their answers as the
-// uploader does. Unlike the uploader it can misbehave: cut an upload, send slowly, change a form. What an
-// answer says about the server, conform_tests.ts decides.
+// uploader does. Like the uploader it comes again when the server says so, and unlike it for a short time only.
+// Unlike the uploader it can misbehave: cut an upload, send slowly, change a form. What an answer says about the
+// server, conform_tests.ts decides.
 
 import { OPUS_RATE } from "../chunk/opus.ts";
 import { deadline, systemClock } from "../system/clock.ts";
@@ -20,6 +21,10 @@ import { noisyChunk } from "./probe_chunk.ts";
 
 /** To a connection, and to an answer beside the pauses of the upload. */
 const ANSWER_MS = 30_000;
+/** Before the next attempt if the server has not said when, ms; and at least. */
+const [PAUSE_MS, LEAST_PAUSE_MS] = [1000, 100];
+/** The chunks begin a day ago: a server may refuse what is in the future, or old. */
+const AGO_MS = 86_400_000;
 
 export interface ConformTarget {
   /** Base URL of the API. */
@@ -36,6 +41,8 @@ export interface ConformTarget {
   readonly slowMs: number;
   /** Length of the large chunk, at 240 kbit/s. */
   readonly largeSeconds: number;
+  /** How long an upload is repeated while the server says that it comes too early, ms. */
+  readonly patienceMs: number;
 }
 
 /** A chunk to send. */
@@ -71,7 +78,12 @@ export type Outcome = Verdict & { readonly answer: Answer | null };
 type Upload = readonly [head: Uint8Array<ArrayBuffer>, body: Uint8Array<ArrayBuffer>];
 
 export class Bench {
+  readonly #beganUs = (systemClock.unixMs() - AGO_MS) * 1000;
   #count = 0;
+  /** The keys of the chunks that were accepted under a chunk_id. */
+  readonly #keysOf = new Map<string, Set<string>>();
+  /** Whether the server was seen to keep a chunk twice that came twice: it ignores the key. */
+  keepsDoubles = false;
   readonly #redactor: Redactor;
   readonly #network = systemNetwork();
 
@@ -79,25 +91,30 @@ export class Bench {
     this.#redactor = new Redactor(target.token);
   }
 
-  /** A chunk with a new key that begins where the one before ended. */
-  chunk({ seconds = 1, packetBytes = 60 } = {}): Sent {
+  /** How many chunks were accepted under one chunk_id: of all chunk_ids, the most; 0 if there were none. */
+  get mostUnderOneId(): number {
+    return Math.max(0, ...[...this.#keysOf.values()].map((keys) => keys.size));
+  }
+
+  /** A chunk with a new key; by default it begins a minute after the last one. */
+  chunk({ seconds = 1, packetBytes = 60, startUnixUs = this.#nextUs() } = {}): Sent {
     const { point_id, register_id, device_id } = this.target.ids;
     const key = crypto.randomUUID();
     const tags = { POINT_ID: point_id, REGISTER_ID: register_id, DEVICE_ID: device_id };
     return {
-      ...{ key, seconds, startUnixUs: Date.UTC(2026, 0, 1) * 1000 + this.#count++ * 60e6 },
+      ...{ key, seconds, startUnixUs },
       bytes: noisyChunk({ ...tags, CHUNK_ID: key }, { seconds, packetBytes }),
     };
   }
 
-  /** One upload over a connection of its own. */
-  async upload(chunk: Sent, changes: Changes = {}, slowness = AT_ONCE): Promise<Outcome> {
-    try {
-      using connection = await this.#connect();
-      return await this.#exchange(connection, this.#encode(chunk, changes), slowness);
-    } catch (error) {
-      return noAnswer(error);
-    }
+  /** One upload over a connection of its own, repeated while the server says when to come again. */
+  upload(chunk: Sent, changes: Changes = {}, slowness = AT_ONCE): Promise<Outcome> {
+    return this.#repeat(isAskedToWait, () => this.#once(chunk, changes, slowness));
+  }
+
+  /** The same, repeated also if the server says no time, or nothing. */
+  settle(chunk: Sent, changes: Changes = {}): Promise<Outcome> {
+    return this.#repeat(({ kind }) => kind === "retry", () => this.#once(chunk, changes, AT_ONCE));
   }
 
   /** Uploads over one connection, one after the other. @throws {TransportFailure} */
@@ -105,7 +122,8 @@ export class Bench {
     using connection = await this.#connect();
     const outcomes: Outcome[] = [];
     for (const chunk of chunks) {
-      outcomes.push(await this.#exchange(connection, this.#encode(chunk, {}), AT_ONCE));
+      const once = () => this.#exchange(connection, chunk, {}, AT_ONCE);
+      outcomes.push(await this.#repeat(isAskedToWait, once));
     }
     return outcomes;
   }
@@ -127,6 +145,34 @@ export class Bench {
     return outcome.kind === "delivered" ? "accepted" : this.#redactor.hide(outcome.reason);
   }
 
+  #nextUs(): number {
+    return this.#beganUs + this.#count++ * 60e6;
+  }
+
+  /** Repeats an upload as long as the patience lasts, and once more at its end. */
+  async #repeat(
+    isEarly: (outcome: Outcome) => boolean,
+    once: () => Promise<Outcome>,
+  ): Promise<Outcome> {
+    const endMs = systemClock.monotonicMs() + this.target.patienceMs;
+    while (true) {
+      const outcome = await once();
+      const leftMs = endMs - systemClock.monotonicMs();
+      if (outcome.kind !== "retry" || !isEarly(outcome) || leftMs <= 0) return outcome;
+      const pauseMs = Math.max(outcome.retryAfterMs ?? PAUSE_MS, LEAST_PAUSE_MS);
+      await systemClock.sleep(Math.min(pauseMs, leftMs));
+    }
+  }
+
+  async #once(chunk: Sent, changes: Changes, slowness: Slowness): Promise<Outcome> {
+    try {
+      using connection = await this.#connect();
+      return await this.#exchange(connection, chunk, changes, slowness);
+    } catch (error) {
+      return noAnswer(error);
+    }
+  }
+
   async #connect(): Promise<Connection> {
     return new Connection(await this.#open(), systemClock.monotonicMs());
   }
@@ -144,10 +190,12 @@ export class Bench {
   /** A server may answer, and close, before it has read everything. */
   async #exchange(
     connection: Connection,
-    upload: Upload,
+    chunk: Sent,
+    changes: Changes,
     slowness: Slowness,
   ): Promise<Outcome> {
     using limit = deadline(ANSWER_MS + slowness.pieces * slowness.pauseMs);
+    const upload = this.#encode(chunk, changes);
     try {
       const answer = await connection.exchange(slowly(upload, slowness), {
         sizeBytes: upload.reduce((sum, { length }) => sum + length, 0),
@@ -156,10 +204,17 @@ export class Bench {
       });
       const { status, headers, body, isRequestSent } = answer;
       const judged = isRequestSent ? judge : judgeEarly;
-      return { ...judged(status, headers, body, this.#redactor.hide), answer };
+      const verdict = judged(status, headers, body, this.#redactor.hide);
+      if (verdict.kind === "delivered") this.#note(chunk.key, verdict.chunkId);
+      return { ...verdict, answer };
     } catch (error) {
       return noAnswer(error);
     }
+  }
+
+  #note(key: string, chunkId: string | null): void {
+    if (chunkId === null) return;
+    this.#keysOf.set(chunkId, (this.#keysOf.get(chunkId) ?? new Set()).add(key));
   }
 
   #encode(chunk: Sent, changes: Changes): Upload {
@@ -207,6 +262,11 @@ async function* slowly([head, body]: Upload, { pieces, pauseMs }: Slowness): Out
     const [from, to] = [piece, piece + 1].map((at) => Math.floor(body.length * at / pieces));
     yield body.subarray(from, to);
   }
+}
+
+/** Whether the server has said when to come again: it asks for patience, and nothing is wrong. */
+function isAskedToWait(outcome: Outcome): boolean {
+  return outcome.kind === "retry" && outcome.retryAfterMs !== null;
 }
 
 function noAnswer(error: unknown): Outcome {

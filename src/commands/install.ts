@@ -85,8 +85,9 @@ async function write(
   print: (line: string) => void,
 ): Promise<{ healthPort: number; start: Start } | null> {
   const { root, dryRun, take } = options;
-  using _lock = await lockSystem(root, "install");
+  // The judge waits for the lock.
   if (isLive && !dryRun) await awaitDecision(root, print);
+  using _lock = await lockSystem(root, "install");
   const plan = await makePlan(options);
   if (plan === null) return null;
   const { healthPort } = plan;

@@ -1,15 +1,15 @@
 // Joins received chunks into one Ogg/Opus file without decoding them, or into a WAV file, and reports what is
 // missing. It holds one chunk in memory at a time.
 
-import { cutToLastPage } from "../chunk/chunk_file.ts";
+import { cutToLastPage, samplesToUs } from "../chunk/chunk_file.ts";
 import type { ChunkRecord } from "../chunk/chunk_record.ts";
 import { formatUtc } from "../chunk/chunk_tags.ts";
 import { OPUS_RATE } from "../chunk/opus.ts";
 import { SoundJoiner } from "../chunk/sound_joiner.ts";
-import { type Hole, layOut, type Piece } from "../chunk/sound_line.ts";
+import { DIFFERENCE_US, type Hole, layOut, type Piece } from "../chunk/sound_line.ts";
 import { beginningKept, isMissing, spawnBound } from "../system/child.ts";
 import { ffmpegProgram } from "../system/programs.ts";
-import { exists, writeAll } from "../system/disk.ts";
+import { exists, ifThere, writeAll } from "../system/disk.ts";
 import { VERSION } from "../system/version.ts";
 import type { CommandLine, GapMode } from "./command_line.ts";
 import {
@@ -21,6 +21,7 @@ import {
   seconds,
   secondsOf,
   shown,
+  timeDiffers,
   WallClock,
   whyMissing,
 } from "./chunk_files.ts";
@@ -44,6 +45,14 @@ export interface JoinOptions extends Pick<CommandLine, Given> {
 interface Run {
   readonly startUnixUs: number;
   readonly parts: Part[];
+}
+
+/** Where the position in a run does not tell the time any more, but from here on another one. */
+interface Difference {
+  readonly startUnixUs: number;
+  /** Samples of the run before it. */
+  readonly atSample: number;
+  readonly byUs: number;
 }
 
 type Part =
@@ -84,7 +93,7 @@ async function joinChunks(
     (files, of) => progress(`read ${files} of ${of} files`),
   );
   const line = layOut(ofOneDevice(chunks, options.device));
-  const { runs, holes } = clip(line.items, { fromUs, toUs }, options.gaps);
+  const { runs, holes, differences } = clip(line.items, { fromUs, toUs }, options.gaps);
   if (!runs.some(({ parts }) => parts.some((part) => "piece" in part))) {
     throw new ChunksError("No chunk has sound in this time");
   }
@@ -101,6 +110,11 @@ async function joinChunks(
   for (const hole of holes) {
     print(
       `- ${wall.format(hole.startUnixUs)}  ${secondsOf(hole)} s missing: ${whyMissing(hole)}`,
+    );
+  }
+  for (const { startUnixUs, atSample, byUs } of differences) {
+    print(
+      `- ${wall.format(startUnixUs)}  at ${seconds(atSample)} s of the sound: ${timeDiffers(byUs)}`,
     );
   }
   const outputs = options.gaps === "split" && runs.length > 1
@@ -148,21 +162,34 @@ function clip(
   items: readonly (Piece | Hole)[],
   { fromUs, toUs }: { fromUs: number; toUs: number },
   gaps: GapMode,
-): { runs: Run[]; holes: Hole[] } {
+): { runs: Run[]; holes: Hole[]; differences: Difference[] } {
   const runs: Run[] = [];
   const holes: Hole[] = [];
+  const differences: Difference[] = [];
+  /** Of the last run: its samples, and when its first sample would have been heard by the time of the latest. */
+  let [atSample, zeroUs] = [0, 0];
   for (const item of items) {
     const clipped = clipItem(item, fromUs, toUs);
     if (clipped === null) continue;
     const { fromSample, toSample } = clipped;
-    const startUnixUs = item.startUnixUs + Math.round(fromSample / OPUS_RATE * 1e6);
+    const startUnixUs = item.startUnixUs + samplesToUs(fromSample);
     const isNewRun = runs.length === 0 ||
       (gaps !== "silence" && (item.kind === "hole" || !item.isJoined));
     if (item.kind === "hole") {
       holes.push({ ...item, startUnixUs, samples: toSample - fromSample });
       if (gaps !== "silence") continue;
     }
-    if (isNewRun) runs.push({ startUnixUs, parts: [] });
+    if (isNewRun) {
+      runs.push({ startUnixUs, parts: [] });
+      [atSample, zeroUs] = [0, startUnixUs];
+    }
+    // Small differences add up: a clock drifts.
+    const byUs = startUnixUs - zeroUs - samplesToUs(atSample);
+    if (Math.abs(byUs) > DIFFERENCE_US) {
+      differences.push({ startUnixUs, atSample, byUs });
+      zeroUs += byUs;
+    }
+    atSample += toSample - fromSample;
     runs.at(-1)?.parts.push(
       item.kind === "hole" ? { silence: toSample - fromSample } : {
         piece: item,
@@ -171,7 +198,7 @@ function clip(
       },
     );
   }
-  return { runs, holes };
+  return { runs, holes, differences };
 }
 
 function clipItem(
@@ -236,10 +263,12 @@ async function writeRun(
     if ("silence" in part) await write(joiner.silence(part.silence, first.head));
     else {
       const { piece, fromSample, toSample } = part;
-      const whole = cutToLastPage(await readChunkBytes(piece.chunk.file));
+      const bytes = await ifThere(readChunkBytes(piece.chunk.file));
+      const whole = bytes === null ? null : cutToLastPage(bytes);
       // The samples were counted when all files were described: a file that has changed since is an error.
       if (whole?.samples !== piece.chunk.samples) {
-        throw new Error(`${shown(piece.chunk.file)} has changed while it was read`);
+        const what = bytes === null ? "was renamed or deleted" : "has changed";
+        throw new Error(`${shown(piece.chunk.file)} ${what} meanwhile: try again`);
       }
       await write(joiner.add(whole.bytes, { fromSample, toSample, isJoined: piece.isJoined }));
     }

@@ -39,7 +39,7 @@ export function noisyChunk(
   });
 }
 
-/** A page for each second. */
+/** A page for each second, and one for what is left. */
 function encode(
   vendor: string,
   comments: Tags,
@@ -53,10 +53,13 @@ function encode(
     page(0, BEGIN_OF_STREAM, 0, [head]),
     page(1, 0, 0, [encodeOpusTags(vendor, comments)]),
   ];
-  for (let second = 1; second <= seconds; second++) {
-    const flags = second === seconds ? END_OF_STREAM : 0;
-    const packets = Array.from({ length: PACKETS }, makePacket);
-    pages.push(page(second + 1, flags, second * OPUS_RATE, packets));
+  const all = Math.round(seconds * PACKETS);
+  for (let before = 0; before < all; before += PACKETS) {
+    const length = Math.min(PACKETS, all - before);
+    const end = before + length;
+    const flags = end === all ? END_OF_STREAM : 0;
+    const packets = Array.from({ length }, makePacket);
+    pages.push(page(pages.length, flags, end * OPUS_RATE / PACKETS, packets));
   }
   return new Uint8Array(concatBytes(pages));
 }

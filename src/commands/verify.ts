@@ -1,10 +1,17 @@
 // Verifies a folder of received chunks: whether each file is whole, from when to when the sound is complete,
 // what is missing and why, and what has not come yet. It changes nothing.
 
+import { samplesToUs } from "../chunk/chunk_file.ts";
 import type { ChunkRecord, NoChunk } from "../chunk/chunk_record.ts";
 import { formatUtc } from "../chunk/chunk_tags.ts";
 import { OPUS_RATE } from "../chunk/opus.ts";
-import { type Hole, layOut, type SoundLine } from "../chunk/sound_line.ts";
+import {
+  DIFFERENCE_US,
+  type Hole,
+  layOut,
+  type Piece,
+  type SoundLine,
+} from "../chunk/sound_line.ts";
 import {
   byDevice,
   ChunksError,
@@ -15,6 +22,7 @@ import {
   seconds,
   secondsOf,
   shown,
+  timeDiffers,
   WallClock,
   whyMissing,
 } from "./chunk_files.ts";
@@ -34,13 +42,22 @@ interface Verdict {
   readonly chunks: readonly ChunkRecord[];
   readonly line: SoundLine;
   readonly holes: readonly Hole[];
+  /** Where the times do not say what the sound says. */
+  readonly differences: readonly Difference[];
   /** Why the files are not whole, or not used. */
   readonly faults: readonly NoChunk[];
 }
 
+/** A piece whose time is not that of its place. */
+interface Difference {
+  readonly piece: Piece;
+  /** The piece before it; of doubled sound the one of the same time. */
+  readonly other: Piece;
+}
+
 /**
- * Returns the exit code: 0 if each file is whole and every missing second has a declared cause, 1 if not, 2
- * if there is nothing to verify.
+ * Returns the exit code: 0 if each file is whole, every missing second has a declared cause and none is there
+ * twice; 1 if not; 2 if there is nothing to verify.
  */
 export async function runVerify(options: VerifyOptions): Promise<number> {
   const { print = printText, json, device } = options;
@@ -62,7 +79,10 @@ export async function runVerify(options: VerifyOptions): Promise<number> {
     return 2;
   }
   const isGood = found.others.every(({ isTest = false }) => isTest) &&
-    verdicts.every(({ holes, faults }) => holes.every(isDeclared) && faults.length === 0);
+    verdicts.every(({ holes, differences, faults }) =>
+      holes.every(isDeclared) && !differences.some(({ piece }) => piece.isDouble) &&
+      faults.length === 0
+    );
   if (json) print(toJson(asJson(verdicts, found.others, isGood), 2));
   else {
     for (const verdict of verdicts) show(verdict, wall, print);
@@ -81,11 +101,28 @@ function judge(deviceId: string, chunks: readonly ChunkRecord[]): Verdict {
     ...line.unused.filter(({ isHarmless }) => !isHarmless),
   ];
   const holes = line.items.filter((item) => item.kind === "hole");
-  return { deviceId, chunks, line, holes, faults };
+  return { deviceId, chunks, line, holes, differences: differencesOf(line), faults };
+}
+
+function differencesOf({ items }: SoundLine): Difference[] {
+  const pieces = items.filter((item) => item.kind === "piece");
+  return pieces.flatMap((piece, index) => {
+    const before = pieces[index - 1];
+    if (before === undefined) return [];
+    if (piece.isDouble) {
+      const other = pieces.slice(0, index).findLast((one) => hasTime(one, piece.startUnixUs));
+      return [{ piece, other: other ?? before }];
+    }
+    return Math.abs(piece.differsUs) > DIFFERENCE_US ? [{ piece, other: before }] : [];
+  });
+}
+
+function hasTime({ startUnixUs, samples }: Piece, us: number): boolean {
+  return startUnixUs <= us && us < startUnixUs + samplesToUs(samples);
 }
 
 function show(
-  { deviceId, chunks, line, holes, faults }: Verdict,
+  { deviceId, chunks, line, holes, differences, faults }: Verdict,
   wall: WallClock,
   print: (text: string) => void,
 ): void {
@@ -105,6 +142,15 @@ function show(
         whyMissing(hole),
     );
   }
+  for (const { piece, other } of differences) {
+    const at = wall.format(piece.startUnixUs);
+    print(
+      piece.isDouble
+        ? `  ✘ ${at}  two recordings have this time: ${shown(other.chunk.file)} and ` +
+          `${shown(piece.chunk.file)}: two machines have one device_id, or a clock was set back`
+        : `  - ${at}  ${timeDiffers(piece.differsUs)}`,
+    );
+  }
   for (const fault of faults) print(`  ✘ ${inWords(fault)}`);
   for (const unused of line.unused.filter(({ isHarmless }) => isHarmless)) {
     print(`  - ${inWords(unused)}; it is not needed`);
@@ -119,7 +165,7 @@ function extent({ items }: SoundLine) {
   const [first, last] = [pieces[0], pieces.at(-1)];
   return {
     from: first?.startUnixUs ?? null,
-    to: last === undefined ? null : last.startUnixUs + Math.round(last.samples / OPUS_RATE * 1e6),
+    to: last === undefined ? null : last.startUnixUs + samplesToUs(last.samples),
     samples: pieces.reduce((sum, piece) => sum + piece.samples, 0),
   };
 }
@@ -127,7 +173,7 @@ function extent({ items }: SoundLine) {
 function asJson(verdicts: readonly Verdict[], others: readonly NoChunk[], isGood: boolean) {
   return {
     complete: isGood,
-    devices: verdicts.map(({ deviceId, chunks, line, holes, faults }) => {
+    devices: verdicts.map(({ deviceId, chunks, line, holes, differences, faults }) => {
       const { from, to, samples } = extent(line);
       return {
         device_id: deviceId,
@@ -140,6 +186,13 @@ function asJson(verdicts: readonly Verdict[], others: readonly NoChunk[], isGood
           seconds: hole.samples / OPUS_RATE,
           why: hole.why,
           cause: hole.cause,
+        })),
+        times: differences.map(({ piece, other }) => ({
+          start: formatUtc(piece.startUnixUs),
+          differs_seconds: piece.differsUs / 1e6,
+          double: piece.isDouble,
+          file: piece.chunk.file,
+          other: other.chunk.file,
         })),
         files: [
           ...faults,

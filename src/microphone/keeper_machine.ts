@@ -28,10 +28,14 @@
 // When another one is recorded although the last one is present (`pass`):
 //
 //   null         the last one gave no sound            -> passed over for 1 min
+//   null         it was lost 3 times in a row, each
+//                time in the first 60 s of its sound   -> passed over for 1 min
 //   passed over  the time has passed                   -> due: the last one is tried again
-//   passed over  the other one gave no sound           -> due
+//   passed over  the other one gave no sound, or was
+//                lost so 3 times in a row              -> due
 //   passed over  something was plugged in              -> passed over for at most 5 min
-//   due          the last one gave no sound            -> passed over for 2, 4 ... 60 min
+//   due          the last one gave no sound, or was
+//                lost in the first 60 s of its sound   -> passed over for 2, 4 ... 60 min
 
 import type { Microphone } from "./microphones.ts";
 
@@ -53,6 +57,8 @@ export const SUCCESSION_MS = 8 * 3_600_000;
 export const COUNT_MS = 600_000;
 /** The last one is trusted again when it gave sound for this long. */
 export const PROOF_MS = 60_000;
+/** Who is lost this often in a row, each time sooner than PROOF_MS, is as good as one without sound. */
+export const MOST_BRIEF = 3;
 /** The last one is passed over for 1, 2, 4 ... 60 min; after a plug for at most 5 min. */
 export const PASS_MIN_MS = 60_000;
 export const PASS_MAX_MS = 3_600_000;
@@ -102,10 +108,17 @@ export interface Pass {
   readonly delayMs: number;
 }
 
+/** How often one of this rank was lost in a row, each time sooner than PROOF_MS after its first sound. */
+export interface Brief {
+  readonly rank: number;
+  readonly count: number;
+}
+
 export interface KeeperState {
   readonly activity: Activity;
   readonly trust: Trust;
   readonly pass: Pass | null;
+  readonly brief: Brief;
   /**
    * Monotonic time of the first look that found a stand-in and not the last one; null while that is not so.
    * It outlives attempts with the stand-in: the last one is waited for once, not before each attempt.
@@ -129,8 +142,8 @@ export type KeeperEvent =
   | { readonly kind: "time_passed" }
   /** The microphone that was opened gives sound. */
   | { readonly kind: "heard" }
-  /** The microphone that was opened is closed. */
-  | { readonly kind: "ended" }
+  /** The microphone that was opened is closed: it was lost, or its end was asked for. */
+  | { readonly kind: "ended"; readonly isAsked?: boolean }
   /** This one was tried and gave no sound. Comes after `ended`. */
   | { readonly kind: "gave_nothing"; readonly microphone: Microphone }
   /** The answer to `count`: this stand-in has been recorded for `totalMs` in total. */
@@ -165,6 +178,7 @@ export const INITIAL_STATE: KeeperState = {
   activity: { name: "searching" },
   trust: "trusted",
   pass: null,
+  brief: { rank: 0, count: 0 },
   awaySinceMs: null,
   settledMs: -Infinity,
   announced: "",
@@ -188,7 +202,7 @@ export function step(state: KeeperState, event: KeeperEvent, nowMs: number): Ste
     case "heard":
       return heard(state, nowMs);
     case "ended":
-      return ended(state, nowMs);
+      return ended(state, nowMs, event.isAsked === true);
     case "gave_nothing":
       return gaveNothing(state, event.microphone, nowMs);
     case "counted":
@@ -204,13 +218,18 @@ export function rank({ isStandIn = false, isStopgap = false }: Microphone): numb
   return isStopgap ? 2 : isStandIn ? 1 : 0;
 }
 
+/** Whether the one that was recorded last is lost again and again, soon after its first sound. */
+export function isDying({ brief }: KeeperState): boolean {
+  return brief.count >= MOST_BRIEF;
+}
+
 /** Whether, at this monotonic time, a microphone that was just plugged in may not be ready yet. */
 export function isSettling({ settledMs }: KeeperState, ms: number): boolean {
   return ms < settledMs;
 }
 
 function search(state: KeeperState, nowMs: number): Step {
-  const before = ended(state, nowMs);
+  const before = ended(state, nowMs, true);
   const next: KeeperState = { ...before.state, activity: { name: "searching" } };
   return { state: next, actions: [...before.actions, look(next, nowMs)] };
 }
@@ -226,7 +245,7 @@ function look({ pass }: KeeperState, nowMs: number): Order {
  */
 function foundPast(state: KeeperState, microphone: Microphone, nowMs: number): Step {
   if (rank(microphone) === 0) return nothingFound(state, true);
-  const reason = `${microphone.reason}, or back without a sound`;
+  const reason = `${microphone.reason}, or back without lasting sound`;
   return found(replaced(state), { ...microphone, reason }, nowMs);
 }
 
@@ -352,29 +371,48 @@ function heard(before: KeeperState, nowMs: number): Step {
   return { state: { ...state, activity: { name: "recording", ...sound } }, actions: [memory] };
 }
 
-function ended(state: KeeperState, nowMs: number): Step {
-  const { activity } = state;
-  const searching: KeeperState = { ...state, activity: { name: "searching" } };
+function ended(before: KeeperState, nowMs: number, isAsked: boolean): Step {
+  const { activity } = before;
+  const searching: KeeperState = { ...before, activity: { name: "searching" } };
+  const after = ({ microphone, heardMs }: { microphone: Microphone; heardMs: number }) =>
+    isAsked ? searching : lost(searching, microphone, nowMs - heardMs, nowMs);
   switch (activity.name) {
     case "searching":
     case "waiting_for_last":
-      return unchanged(state);
+      return unchanged(before);
     case "opening":
       return { state: searching, actions: [] };
     case "recording":
-      return { state: proved(searching, nowMs - activity.heardMs), actions: [] };
+      return { state: proved(after(activity), nowMs - activity.heardMs), actions: [] };
     case "standing_in":
-      return { state: searching, actions: [count(activity, nowMs), { kind: "clear_problem" }] };
+      return {
+        state: after(activity),
+        actions: [count(activity, nowMs), { kind: "clear_problem" }],
+      };
     case "making_do":
       return activity.microphone.isStandIn === true
-        ? { state: searching, actions: [{ kind: "clear_problem" }] }
-        : { state: proved(searching, nowMs - activity.heardMs), actions: [] };
+        ? { state: after(activity), actions: [{ kind: "clear_problem" }] }
+        : { state: proved(after(activity), nowMs - activity.heardMs), actions: [] };
     case "giving_way": {
       // The sound of the one that gives way proves nothing about the one that is tried next.
-      const { actions } = ended({ ...state, activity: activity.left }, nowMs);
+      const { actions } = ended({ ...before, activity: activity.left }, nowMs, true);
       return { state: searching, actions };
     }
   }
+}
+
+/** A microphone was lost after `lastedMs` of sound, which may count as none. */
+function lost(
+  state: KeeperState,
+  microphone: Microphone,
+  lastedMs: number,
+  nowMs: number,
+): KeeperState {
+  const [place, before] = [rank(microphone), state.brief];
+  const times = lastedMs >= PROOF_MS ? 0 : before.rank === place ? before.count + 1 : 1;
+  const next: KeeperState = { ...state, brief: { rank: place, count: times } };
+  const isAgain = times > 0 && place === 0 && state.pass !== null;
+  return times >= MOST_BRIEF || isAgain ? gaveNothing(next, microphone, nowMs).state : next;
 }
 
 /** The last one gave sound for `lastedMs`. */

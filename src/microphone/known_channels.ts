@@ -10,8 +10,10 @@ interface Entry extends ChannelChoice, Noted {
 const NOTES = new MicrophoneNotes<Entry>("channels.json", (value) => {
   const [count, channels, reason] = ["count", "channels", "reason"]
     .map((key) => Reflect.get(value, key));
+  const ownDbfs: unknown = Reflect.get(value, "ownDbfs") ?? [];
   return typeof count === "number" && typeof reason === "string" && Array.isArray(channels) &&
-    channels.every((channel) => typeof channel === "number");
+    channels.every((channel) => typeof channel === "number") && Array.isArray(ownDbfs) &&
+    ownDbfs.every((level) => level === null || typeof level === "number");
 });
 
 /** Null if nothing is known. Never rejects. */
@@ -21,7 +23,9 @@ export async function readChannels(
   count: number,
 ): Promise<ChannelChoice | null> {
   const found = await NOTES.find(spoolDir, microphone);
-  return found?.count === count ? { channels: found.channels, reason: found.reason } : null;
+  if (found?.count !== count) return null;
+  const { channels, reason, ownDbfs } = found;
+  return { channels, reason, ...(ownDbfs ? { ownDbfs } : {}) };
 }
 
 /** Adds or replaces one entry. @throws the errors of the disk. */
@@ -29,7 +33,7 @@ export async function writeChannels(
   spoolDir: string,
   microphone: string,
   count: number,
-  { channels, reason }: ChannelChoice,
+  choice: ChannelChoice,
 ): Promise<void> {
-  await NOTES.write(spoolDir, microphone, { microphone, count, channels, reason });
+  await NOTES.write(spoolDir, microphone, { microphone, count, ...choice });
 }

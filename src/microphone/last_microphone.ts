@@ -17,24 +17,35 @@ export interface StandIn extends MicrophoneIdentity {
 /** Null if there is none, or it cannot be read. */
 export interface RecordedMicrophones {
   readonly last: MicrophoneIdentity | null;
+  /** The PCM by which audio_device named it then. @default null */
+  readonly pcm?: string | null;
   readonly standIn: StandIn | null;
 }
 
-/** What was recorded before, from the spool; both null if the file is missing or cannot be read. */
+/** What was recorded before, from the spool; all null if the file is missing or cannot be read. */
 export async function readMicrophones(spoolDir: string): Promise<RecordedMicrophones> {
   const value = await readFile(spoolDir);
   const standIn = fieldOf(value, "standIn");
   const [identity, recordedMs] = [identityIn(standIn), fieldOf(standIn, "recordedMs")];
   const isWhole = identity !== null && typeof recordedMs === "number";
-  return { last: identityIn(value), standIn: isWhole ? { ...identity, recordedMs } : null };
+  const pcm = fieldOf(value, "pcm");
+  return {
+    last: identityIn(value),
+    pcm: typeof pcm === "string" ? pcm : null,
+    standIn: isWhole ? { ...identity, recordedMs } : null,
+  };
 }
 
 /** Writes the file completely or not at all, even if the power fails. @throws the errors of the disk. */
 export async function writeMicrophones(
   spoolDir: string,
-  { last, standIn }: RecordedMicrophones,
+  { last, pcm = null, standIn }: RecordedMicrophones,
 ): Promise<void> {
-  const value = standIn === null ? last : { ...last, standIn };
+  const value = {
+    ...last,
+    ...(pcm === null ? {} : { pcm }),
+    ...(standIn === null ? {} : { standIn }),
+  };
   await writeWhole(join(spoolDir, FILE), `${JSON.stringify(value)}\n`);
 }
 

@@ -13,6 +13,8 @@ export interface MicrophoneIdentity extends UsbIdentity {
 /** What was recorded before. */
 export interface Known {
   readonly last: MicrophoneIdentity | null;
+  /** The PCM by which audio_device named it then; null if another form did, or none. */
+  readonly pcm?: string | null;
   /** What has been recorded in its place since. */
   readonly standIn?: MicrophoneIdentity | null;
 }
@@ -78,6 +80,30 @@ export function chooseMicrophone(
   }
   const list = found.map(describe).join(", ");
   throw new NoMicrophoneError(problems.unclear(spelled, found.length, list));
+}
+
+/**
+ * The device that a PCM of audio_device is now; null if that is not a device that is present, or only ALSA knows.
+ * A card number is given anew at each start of the machine: if another one, in another socket, was recorded under
+ * the same name before, this one only stands in for it.
+ */
+export function choosePcm(
+  pcm: string,
+  devices: readonly CaptureDevice[],
+  { last, pcm: before = null }: Known,
+): Choice | null {
+  const device = deviceOfPcm(pcm, devices);
+  if (device === null) return null;
+  const reason = `audio_device "${pcm}" names it`;
+  const isExpected = last === null || before !== pcm || isSame(identify(device), last) ||
+    (last.path !== null && isAt(device, last));
+  if (isExpected) return { device, reason, isExpected };
+  const what = `"${last.name}"${last.path === null ? "" : ` at usb:${last.path}`}`;
+  return {
+    device,
+    reason: `${describe(device)}: ${reason} now, and named ${what} before`,
+    isExpected,
+  };
 }
 
 function chooseAny(

@@ -11,6 +11,7 @@ import {
   type Action,
   BETTER_LOOK_MS,
   INITIAL_STATE,
+  isDying,
   isSettling,
   type KeeperEvent,
   type Order,
@@ -92,9 +93,17 @@ export class MicrophoneKeeper {
     this.#send({ kind: "heard" });
   }
 
-  /** Call this after each `find()`, when the microphone that was found is closed. */
-  ended(): void {
-    this.#send({ kind: "ended" });
+  /**
+   * Call this after each `find()`, when the microphone that was found is closed.
+   * @param isAsked whether that was asked for; otherwise it was lost.
+   */
+  ended(isAsked: boolean): void {
+    this.#send({ kind: "ended", isAsked });
+  }
+
+  /** Whether the one that was recorded last is lost again and again, soon after its first sound. */
+  get isDying(): boolean {
+    return isDying(this.#state);
   }
 
   /** Call this after `ended()` if this microphone was tried and gave no sound. */

@@ -12,7 +12,7 @@ import { type Diagnosis, problems } from "../status/problems.ts";
 import { readMicrophones, type RecordedMicrophones, writeMicrophones } from "./last_microphone.ts";
 import {
   chooseMicrophone,
-  deviceOfPcm,
+  choosePcm,
   identify,
   isSame,
   NoMicrophoneError,
@@ -116,14 +116,18 @@ export class SystemMicrophones implements Microphones {
     );
     const wanted = parseAudioDevice(audioDevice) ?? { kind: "pcm", pcm: audioDevice ?? "" };
     if (wanted.kind === "pcm") {
-      const device = deviceOfPcm(wanted.pcm, system.devices);
+      const { pcm } = wanted;
+      const choice = choosePcm(pcm, system.devices, await this.#recordedOnes());
+      if (choice === null) {
+        return { name: pcm, reason: "audio_device names it", attempts: this.#sourcesOf(pcm) };
+      }
+      const { device, reason, isExpected } = choice;
       return {
-        name: wanted.pcm,
-        reason: "audio_device names it",
-        attempts: this.#sourcesOf(
-          device === null ? wanted.pcm : { ...device, alsaName: wanted.pcm },
-        ),
-        ...(device === null ? {} : { device }),
+        name: device.name,
+        reason,
+        attempts: this.#sourcesOf({ ...device, alsaName: pcm }),
+        device,
+        isStandIn: !isExpected,
       };
     }
     const { device, reason, isExpected } = chooseMicrophone(
@@ -169,8 +173,10 @@ export class SystemMicrophones implements Microphones {
 
   async remember({ device }: Microphone): Promise<void> {
     if (device === undefined) return;
-    const { last, standIn } = await this.#recordedOnes();
+    const { last, pcm = null, standIn } = await this.#recordedOnes();
     const found = identify(device);
+    const wanted = parseAudioDevice(this.#options.audioDevice);
+    const named = wanted?.kind === "pcm" ? wanted.pcm : null;
     // A value that cannot be read at the moment does not make it another microphone.
     const identity = last !== null && isSame(found, last)
       ? {
@@ -179,18 +185,19 @@ export class SystemMicrophones implements Microphones {
         serial: found.serial ?? last.serial,
       }
       : found;
-    const isKnown = JSON.stringify(identity) === JSON.stringify(last) && standIn === null;
+    const isKnown = JSON.stringify(identity) === JSON.stringify(last) && pcm === named &&
+      standIn === null;
     if (isKnown && this.#isWritten) return;
-    await this.#write({ last: identity, standIn: null });
+    await this.#write({ last: identity, pcm: named, standIn: null });
   }
 
   async countStandIn({ device }: Microphone, ms: number): Promise<number> {
-    const { last, standIn } = await this.#recordedOnes();
+    const { last, pcm = null, standIn } = await this.#recordedOnes();
     if (device === undefined || last === null) return 0;
     const identity = identify(device);
     const beforeMs = standIn !== null && isSame(identity, standIn) ? standIn.recordedMs : 0;
     const recordedMs = beforeMs + ms;
-    await this.#write({ last, standIn: { ...identity, recordedMs } }).catch(() => {});
+    await this.#write({ last, pcm, standIn: { ...identity, recordedMs } }).catch(() => {});
     return recordedMs;
   }
 

@@ -1,6 +1,7 @@
-// What the form of an upload says about its chunk (docs/reference/protocol.md), checked field by field.
-// It reads no file, and decides nothing about the answer. Pure.
+// What the form of an upload says about its chunk (docs/reference/protocol.md), checked field by field, and
+// whether the file agrees. It reads no file, and decides nothing about the answer. Pure.
 
+import { readChunkHeader } from "../chunk/chunk_file.ts";
 import { printable } from "../system/printable.ts";
 import { FormFault } from "./multipart_reader.ts";
 import type { ChunkFacts } from "./store.ts";
@@ -40,6 +41,28 @@ export function readChunkForm(
     throw new FormFault("end_ts must be after start_ts, by not more than a day");
   }
   return { pointId, registerId, deviceId, startUnixUs, durationUs };
+}
+
+/**
+ * Checks that a file is not a chunk of another till than its form says: what puts received chunks together goes by
+ * the tags (chunk/sound_line.ts). A file without these tags says nothing.
+ * @param head the first bytes of the file, HEADER_READ_BYTES or all.
+ * @throws {FormFault}
+ */
+export function checkTags(
+  head: Uint8Array,
+  { pointId, registerId, deviceId }: Pick<ChunkFacts, "pointId" | "registerId" | "deviceId">,
+): void {
+  const tags = readChunkHeader(head)?.tags ?? {};
+  const ids = { POINT_ID: pointId, REGISTER_ID: registerId, DEVICE_ID: deviceId };
+  for (const [tag, id] of Object.entries(ids)) {
+    const value = tags[tag];
+    if (value === undefined || value.toLowerCase() === id) continue;
+    const shown = JSON.stringify(printable(value, 80));
+    throw new FormFault(
+      `the tag ${tag} of chunk_file must be the field ${tag.toLowerCase()}: it is ${shown}`,
+    );
+  }
 }
 
 /** Unix microseconds of Unix seconds or ISO 8601 in UTC, both with up to nine decimals; null if neither. */

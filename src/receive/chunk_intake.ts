@@ -8,7 +8,8 @@ import { printable } from "../system/printable.ts";
 import { repeating } from "../system/held_lines.ts";
 import { within } from "../system/within.ts";
 import type { Logger } from "../system/log.ts";
-import { announcedSha256, readChunkForm, uuidOf } from "./chunk_form.ts";
+import { HEADER_READ_BYTES } from "../chunk/chunk_file.ts";
+import { announcedSha256, checkTags, readChunkForm, uuidOf } from "./chunk_form.ts";
 import type { HttpAnswer } from "../system/http_answer.ts";
 import type { Incoming } from "../system/http_connection.ts";
 import { boundaryOf, type FormEvent, FormFault, MultipartReader } from "./multipart_reader.ts";
@@ -19,12 +20,13 @@ import {
   type Kept,
   type Store,
   StoreFailure,
+  transferMs,
 } from "./store.ts";
 import type { Grant } from "./token_file.ts";
 
 /** A text field may be this long. */
 const MAX_FIELD_BYTES = 1024;
-/** The store is not waited for any longer. */
+/** The store is not waited for any longer, beside what it takes of a large chunk (`transferMs`). */
 const STORE_MS = 60_000;
 /** While this many operations of the store hang, no others begin. */
 const MAX_HANGING = 16;
@@ -141,10 +143,14 @@ export class ChunkIntake {
         const reason = `the token of one device_id delivers for at most ${MAX_PLACES} registers`;
         throw new Refusal(403, `${reason} until this server starts again`);
       }
+      checkTags(form.head, chunk);
       const key = keyOf(headers.get("idempotency-key"), digest);
       const isProvisional = headers.get("x-clock-synchronized")?.toLowerCase() === "false";
       const facts = { ...chunk, key, isProvisional };
-      const { outcome, place }: Kept = await this.#within(file.keep(facts, digest));
+      const { outcome, place }: Kept = await this.#within(
+        file.keep(facts, digest),
+        STORE_MS + transferMs(form.sizeBytes),
+      );
       if (outcome === "conflict") {
         throw new Refusal(422, "other bytes were accepted under this Idempotency-Key before");
       }
@@ -172,9 +178,9 @@ export class ChunkIntake {
   }
 
   /** @throws {StoreFailure} if the store takes too long. Its operation is counted until it ends. */
-  async #within<T>(work: Promise<T>): Promise<T> {
+  async #within<T>(work: Promise<T>, limitMs = STORE_MS): Promise<T> {
     const ended = await within(
-      STORE_MS,
+      limitMs,
       work.then((value) => ({ value })),
       this.#options.clock,
     );
@@ -182,7 +188,7 @@ export class ChunkIntake {
     this.#hanging++;
     const count = () => this.#hanging--;
     work.then(count, count);
-    throw new StoreStuck(`an operation took more than ${STORE_MS / 1000} s`);
+    throw new StoreStuck(`an operation took more than ${Math.round(limitMs / 1000)} s`);
   }
 }
 
@@ -193,7 +199,7 @@ class FormInput {
   file: IncomingFile | null = null;
   sizeBytes = 0;
   readonly #begin: (fields: ReadonlyMap<string, string>) => Promise<IncomingFile>;
-  readonly #first: number[] = [];
+  #first: Uint8Array = new Uint8Array(0);
   #isOver = false;
   #part = { name: "", isFile: false };
   #text: number[] = [];
@@ -203,8 +209,13 @@ class FormInput {
     this.#begin = begin;
   }
 
+  /** The first bytes of the file, as many as the header of a chunk may have. */
+  get head(): Uint8Array {
+    return this.#first.subarray(0, this.sizeBytes);
+  }
+
   get isOgg(): boolean {
-    return OGG.every((byte, index) => byte === this.#first[index]);
+    return OGG.every((byte, index) => byte === this.head[index]);
   }
 
   async take(event: FormEvent): Promise<void> {
@@ -221,6 +232,7 @@ class FormInput {
         this.#part = event;
         this.#text = [];
         if (!isChunkFile(event)) return;
+        this.#first = new Uint8Array(HEADER_READ_BYTES);
         this.file = await this.#begin(this.fields);
         if (this.#isOver) await this.file.discard(); // nobody waited any longer
         return;
@@ -249,7 +261,8 @@ class FormInput {
   }
 
   async #takeFile(bytes: Uint8Array): Promise<void> {
-    this.#first.push(...bytes.subarray(0, OGG.length - this.#first.length));
+    const room = Math.max(0, HEADER_READ_BYTES - this.sizeBytes);
+    if (room > 0) this.#first.set(bytes.subarray(0, room), this.sizeBytes);
     this.sizeBytes += bytes.length;
     this.hash.update(bytes);
     await this.file?.write(bytes);

@@ -11,6 +11,7 @@ import { printable } from "../system/printable.ts";
 import { TransportFailure } from "../system/transport_failures.ts";
 import { failureOf, parseListing, S3Failure, type S3Listing } from "./s3_answers.ts";
 import type { S3Access } from "./s3_settings.ts";
+import { transferMs } from "./store.ts";
 import { StoreTurns } from "./store_turns.ts";
 import { MOST, type Outcome } from "./store_window.ts";
 
@@ -23,8 +24,9 @@ const MAX_PAGES = 200;
 /** An error is not larger. */
 const MAX_ERROR_BYTES = 65_536;
 
+/** Each is in addition to what the body needs (`transferMs`). */
 export interface S3Limits {
-  /** One attempt may take this long, ms, and as much as its body needs at a megabyte per second. */
+  /** One attempt may take this long, ms. */
   readonly attemptMs: number;
   /** All attempts of a request together, ms. */
   readonly requestMs: number;
@@ -181,9 +183,9 @@ export class S3Client implements Disposable {
   }
 
   async #request(request: S3Request): Promise<Answer> {
-    using over = deadline(this.#limits.requestMs);
     const { clock } = this.#options;
     const sizeBytes = request.body?.length ?? 0;
+    using over = deadline(this.#limits.requestMs + transferMs(sizeBytes));
     for (const pauseMs of [...PAUSES_MS, null]) {
       const begunMs = clock.monotonicMs();
       const ended = (kind: Outcome["kind"]) =>
@@ -214,7 +216,7 @@ export class S3Client implements Disposable {
       datetime: new Date(clock.unixMs()).toISOString().replace(/[:-]|\.\d{3}/g, ""),
       ...sessionToken === null ? {} : { sessionToken },
     }).sign();
-    const limitMs = this.#limits.attemptMs + (body?.length ?? 0) / 1000;
+    const limitMs = this.#limits.attemptMs + transferMs(body?.length ?? 0);
     const { pathname, search } = signed.url;
     let answer: Reply;
     try {

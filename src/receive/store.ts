@@ -57,6 +57,11 @@ export class StoreFailure extends Error {
   }
 }
 
+/** What a store may take longer for this many bytes, ms: a second for each megabyte. */
+export function transferMs(sizeBytes: number): number {
+  return Math.round(sizeBytes / 1000);
+}
+
 /** Where a chunk is, below the folder of its device. */
 export function placeOf(chunk: Pick<ChunkFacts, "startUnixUs" | "durationUs" | "key">): string {
   const day = new Date(Math.floor(chunk.startUnixUs / 1000)).toISOString().slice(0, 10);

@@ -8,14 +8,17 @@
 // A round is the time that all requests in flight take. What ends in the round in which the window shrank began
 // before that, and says nothing about the smaller window: it changes nothing.
 
+import { transferMs } from "./store.ts";
+
 /** At the start: a few tills come at once. */
 const FIRST = 8;
 /** More than this helps no store that is near. */
 export const MOST = 64;
-/** A chunk takes three requests: with the wait for a turn, its sender must have an answer within 30 s. */
+/**
+ * A chunk takes three requests: with the wait for a turn, its sender must have an answer within 30 s. What the line
+ * takes of a large chunk is not slow.
+ */
 const SLOW_MS = 3000;
-/** What the line takes of a large chunk is not slow. */
-const BYTES_PER_MS = 1000;
 
 /** What became of a request. */
 export interface Outcome {
@@ -42,7 +45,7 @@ export class StoreWindow {
   ended({ kind, begunMs, endedMs, sizeBytes = 0 }: Outcome, inFlight: number): void {
     if (kind === "other" || begunMs < this.#shrunkMs) return;
     if (kind === "failed") this.#shrink(1 / 2, endedMs);
-    else if (endedMs - begunMs > SLOW_MS + sizeBytes / BYTES_PER_MS) this.#shrink(3 / 4, endedMs);
+    else if (endedMs - begunMs > SLOW_MS + transferMs(sizeBytes)) this.#shrink(3 / 4, endedMs);
     else if (inFlight >= this.limit) {
       const step = this.#state === "opening" ? 1 : 1 / this.#limit;
       this.#limit = Math.min(MOST, this.#limit + step);

@@ -4,7 +4,9 @@
 // when it starts.
 //
 // Writing is one lane, syncing and sealing another: written data survives the end of the program at once,
-// and must not wait for a card that takes a second to sync.
+// and must not wait for a card that takes a second to sync. A chunk that cannot be sealed is passed by those
+// after it, which are delivered and synced meanwhile; its owner hears of them in their order all the same, as
+// what is missing before a chunk is known only when the one before it is sealed.
 
 import type { ChunkTimes } from "../chunk/chunk_times.ts";
 import type { SoundLevels } from "../status/levels.ts";
@@ -28,6 +30,8 @@ const BLOCK_BYTES = 4096;
 const EARLY_SYNC_MS = 1200;
 /** A requested sync has begun after this time: bytes that are written later are not part of it. */
 const SYNC_BEGINS_MS = 25;
+/** A chunk that cannot be sealed counts as missing when more than this were sealed after it. */
+const MAX_BEHIND = 1000;
 /** When the service stops, the writer waits no longer than this for writes that fail. */
 const LAST_TRIES_MS = 2000;
 
@@ -56,6 +60,13 @@ type SyncStep =
   | { kind: "sync"; part: PartFile }
   | { kind: "seal"; part: PartFile; step: SealedChunk };
 
+/** A chunk whose sound is complete. */
+interface ClosedChunk {
+  readonly step: SealedChunk;
+  /** Null: neither yet. */
+  end: "sealed" | "vanished" | null;
+}
+
 interface QueuedStep {
   readonly step: WriteStep;
   readonly sizeBytes: number;
@@ -67,7 +78,7 @@ export interface ChunkWriterDeps {
   readonly clock: Clock;
   readonly status: Status;
   readonly log: Logger;
-  /** Called for every chunk that has become visible in outbox/. */
+  /** Called for every chunk that has become visible in outbox/, in the order of the chunks. */
   readonly onSealed?: (chunk: SealedChunk) => void;
 }
 
@@ -78,6 +89,8 @@ export class ChunkWriter {
   readonly #problem: ProblemReport;
   readonly #writes: DiskLane<QueuedStep>;
   readonly #syncs: DiskLane<SyncStep>;
+  /** From the oldest that is neither sealed nor gone. */
+  readonly #closed: ClosedChunk[] = [];
   #pendingBytes = 0;
   #part: PartFile | null = null;
   /** The bytes after the last block that was synced. They are written once that sync is under way. */
@@ -96,11 +109,17 @@ export class ChunkWriter {
     const onTrouble = (error: unknown) => error === null ? this.#recovered() : this.#failed(error);
     this.#writes = new DiskLane({
       apply: ({ step, sinceMs }) => this.#write(step, sinceMs),
+      isStrict: true,
       onDone: ({ sizeBytes }) => this.#pendingBytes -= sizeBytes,
       onTrouble,
       clock,
     });
-    this.#syncs = new DiskLane({ apply: (step) => this.#sync(step), onTrouble, clock });
+    this.#syncs = new DiskLane({
+      apply: (step) => this.#sync(step),
+      isStrict: false,
+      onTrouble,
+      clock,
+    });
   }
 
   /** At most this much sound, in ms, may be lost in a power cut, from now on. */
@@ -138,6 +157,7 @@ export class ChunkWriter {
       });
     // The writer waits no longer for a disk that is slow or hangs than for one that fails.
     await clock.sleep(LAST_TRIES_MS + 500, finished.signal);
+    this.#tellSealed(true);
     if (this.#writes.waiting.length > 0) this.#lost();
   }
 
@@ -165,7 +185,9 @@ export class ChunkWriter {
         if (step.header !== undefined) await this.#part.replaceStart(step.header);
         await this.#part.append(concatBytes([this.#rest, step.bytes]));
         this.#rest = NOTHING;
-        this.#syncs.push({ kind: "seal", part: this.#part, step });
+        // Without its bytes: it may wait for long.
+        this.#closed.push({ step: withoutBytes(step), end: null });
+        this.#syncs.push({ kind: "seal", part: this.#part, step: withoutBytes(step) });
         this.#part = null;
         return;
       case "discard":
@@ -186,8 +208,10 @@ export class ChunkWriter {
     const agoMs = this.#deps.clock.monotonicMs() - this.#syncedMs;
     const beyond = (part.sizeBytes + bytes.length) % BLOCK_BYTES;
     const fillsBlock = beyond < bytes.length && this.#syncIntervalMs > EARLY_SYNC_MS;
-    // While a sync is under way, no other is requested: the next page tries again.
-    const isDue = this.#syncs.waiting.length === 0 &&
+    // While a sync is under way, no other is requested: the next page tries again. So does one that failed.
+    const isSyncing = this.#syncs.isBusy ||
+      this.#syncs.waiting.some((sync) => sync.kind === "sync" && sync.part === part);
+    const isDue = !isSyncing &&
       agoMs >= this.#syncIntervalMs - (fillsBlock ? EARLY_SYNC_MS : 0);
     const end = isDue && fillsBlock ? bytes.length - beyond : bytes.length;
     await part.append(bytes.subarray(0, end));
@@ -206,6 +230,19 @@ export class ChunkWriter {
     const name = await part.seal({ ...step.name, durationUs: durationOf(step.times) });
     if (name === null) this.#vanished(step, part.sizeBytes);
     else this.#sealed(name, step, part.sizeBytes);
+    const closed = this.#closed.find(({ step: { name } }) => name.key === step.name.key);
+    if (closed !== undefined) closed.end = name === null ? "vanished" : "sealed";
+    this.#tellSealed(false);
+  }
+
+  /** Tells the owner in order which chunks are sealed. @param isLast those that are not will not be. */
+  #tellSealed(isLast: boolean): void {
+    while (this.#closed.length > 0) {
+      const isStuck = this.#closed[0]?.end === null;
+      if (isStuck && !isLast && this.#closed.length <= MAX_BEHIND) return;
+      const closed = this.#closed.shift();
+      if (closed?.end === "sealed") this.#deps.onSealed?.(closed.step);
+    }
   }
 
   /** Syncs what is written. The bytes that were kept back are written as soon as the sync is under way. */
@@ -220,7 +257,6 @@ export class ChunkWriter {
 
   #sealed(name: string, step: SealedChunk, sizeBytes: number): void {
     const seconds = durationOf(step.times) / 1e6;
-    this.#deps.onSealed?.(step);
     const levels = {
       peak_dbfs: step.levels?.peakDbfs ?? null,
       rms_dbfs: step.levels?.rmsDbfs ?? null,
@@ -267,6 +303,10 @@ export class ChunkWriter {
   #recovered(): void {
     if (!this.#writes.isFailing && !this.#syncs.isFailing) this.#problem.clear();
   }
+}
+
+function withoutBytes({ header: _, ...step }: SealedChunk): SealedChunk {
+  return { ...step, bytes: NOTHING };
 }
 
 function durationOf(times: ChunkTimes): number {

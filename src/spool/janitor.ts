@@ -19,18 +19,12 @@
 // any case, and the others are deleted when the count is complete, long before a chunk is.
 
 import type { Clock } from "../system/clock.ts";
-import { repeating } from "../system/held_lines.ts";
+import { sizeOf } from "../system/disk.ts";
 import type { Logger } from "../system/log.ts";
 import { ProblemReport } from "../status/problem_report.ts";
 import { problems } from "../status/problems.ts";
 import type { Status } from "../status/status.ts";
-import {
-  CHUNK_DIRS,
-  type ChunkDir,
-  type ChunkName,
-  formatChunkName,
-  parseChunkName,
-} from "../chunk/chunk_name.ts";
+import { CHUNK_DIRS, type ChunkDir, type ChunkName, formatChunkName } from "../chunk/chunk_name.ts";
 import {
   evictedNext,
   EVICTION_ORDER,
@@ -40,6 +34,7 @@ import {
   keptSinceMs,
   type RetentionLimits,
 } from "./retention.ts";
+import { type Cause, Declarations, type Doomed } from "./declarations.ts";
 import { Deletions } from "./deletions.ts";
 import type { Spool } from "./spool.ts";
 
@@ -57,7 +52,6 @@ const STEP_MS = 60_000;
 const DISBELIEF_MS = 86_400_000;
 /** After this many files that cannot be deleted a pass gives up: the disk is the problem. */
 const MAX_STUCK = 10;
-
 export class Janitor {
   readonly #spool: Spool;
   readonly #clock: Clock;
@@ -86,6 +80,7 @@ export class Janitor {
   #signal: AbortSignal | null = null;
   /** The errors of this pass. */
   #stuck: string[] = [];
+  readonly #declarations: Declarations;
 
   constructor(
     spool: Spool,
@@ -99,6 +94,7 @@ export class Janitor {
     this.#startedMs = this.#allCountedMs = deps.clock.monotonicMs();
     this.#status = deps.status;
     this.#log = deps.log;
+    this.#declarations = new Declarations(spool, deps.log);
     this.#diskLow = new ProblemReport(deps);
     this.#failure = new ProblemReport(deps);
   }
@@ -124,6 +120,7 @@ export class Janitor {
     await this.#attempt(() => this.#spool.ensureDirectories());
     if (expire) await this.#attempt(() => this.removeExpired());
     await this.#attempt(() => this.makeRoom());
+    await this.#declarations.passed(expire);
     this.#reportDeliveredDeletions(false);
     const [stuck] = this.#stuck;
     if (stuck === undefined) this.#failure.clear();
@@ -158,7 +155,7 @@ export class Janitor {
       const losses = new Deletions();
       const isOld = (name: ChunkName) => isExpired(name, dir, unixMs, this.#limits);
       await this.#attempt(() => this.#removeOld(dir, isOld, losses));
-      await this.#report(dir, losses, "expired");
+      this.#report(dir, losses, "expired");
     }
     await this.#removeStrays(keptSinceMs("rejected", unixMs, this.#limits));
   }
@@ -175,9 +172,7 @@ export class Janitor {
       const found = await this.#spool.findOld(dir, isOld);
       isCutShort = found.isCutShort;
       if (found.old.length === 0) break;
-      for (const name of found.old) {
-        if (await this.#remove(dir, name, losses) === null) stays.add(name.key);
-      }
+      for (const name of await this.#removeAll(dir, found.old, losses)) stays.add(name.key);
     }
     // A provisional chunk whose clock ran ahead is behind all the others: that is looked for once a day.
     const nowMs = this.#clock.monotonicMs();
@@ -186,9 +181,24 @@ export class Janitor {
       : Math.max(this.#oldSoughtMs[dir], this.#startedMs) + COUNT_ALL_MS;
     if (nowMs < dueMs) return;
     this.#oldSoughtMs[dir] = nowMs;
-    for (const name of await this.#spool.recount(dir, isOld)) {
-      await this.#remove(dir, name, losses);
+    await this.#removeAll(dir, await this.#spool.recount(dir, isOld), losses);
+  }
+
+  /** Removes expired chunks. Returns those that stay. */
+  async #removeAll(
+    dir: ChunkDir,
+    names: readonly ChunkName[],
+    losses: Deletions,
+  ): Promise<ChunkName[]> {
+    const stays: ChunkName[] = [];
+    const rest = names.map((name) => ({ dir, name }));
+    while (rest.length > 0 && this.#stuck.length < MAX_STUCK) {
+      await this.#declarations.declare(rest.slice(0, this.#declarations.mostAtOnce), "expired");
+      for (const { name } of rest.splice(0, this.#declarations.mostAtOnce)) {
+        if (await this.#remove(dir, name, losses) === null) stays.push(name);
+      }
     }
+    return stays;
   }
 
   async #removeStrays(keptSinceMs: number): Promise<void> {
@@ -228,18 +238,20 @@ export class Janitor {
         while (this.#stuck.length < MAX_STUCK) {
           const now = { totalBytes: this.#spool.totalBytes, freeBytes };
           if (excessBytes(first, now, this.#limits) <= 0) break;
-          const next = await this.#oldestOf(dirs, stays);
-          if (next === null) break;
-          const { dir, name } = next;
-          const bytes = await this.#remove(dir, name, losses.get(dir) ?? new Deletions());
-          freeBytes += bytes ?? 0;
-          if (bytes !== null) continue;
-          stays.add(name.key);
-          await this.#recountIfTooMuch(dir); // it was gone already: others may be gone, too
+          const batch = await this.#evictedTogether(dirs, now, stays);
+          if (batch.length === 0) break;
+          await this.#declarations.declare(batch, "evicted");
+          for (const { dir, name } of batch.slice(0, this.#declarations.mostAtOnce)) {
+            const bytes = await this.#remove(dir, name, losses.get(dir) ?? new Deletions());
+            freeBytes += bytes ?? 0;
+            if (bytes !== null) continue;
+            stays.add(name.key);
+            await this.#recountIfTooMuch(dir); // it was gone already: others may be gone, too
+          }
         }
       });
       // Also if the disk failed in the middle.
-      for (const [dir, lost] of losses) await this.#report(dir, lost, "evicted");
+      for (const [dir, lost] of losses) this.#report(dir, lost, "evicted");
     }
     this.#status.counters.freeBytes = freeBytes;
     const tight = freeBytes < this.#limits.minFreeBytes;
@@ -253,6 +265,32 @@ export class Janitor {
       oldest.push({ dir, name: await this.#spool.oldest(dir, ({ key }) => !stays.has(key)) });
     }
     return evictedNext(oldest);
+  }
+
+  /** The oldest chunks, no more than must be deleted. */
+  async #evictedTogether(
+    dirs: readonly ChunkDir[],
+    { totalBytes, freeBytes }: Parameters<typeof excessBytes>[1],
+    stays: ReadonlySet<string>,
+  ): Promise<Doomed[]> {
+    const [first] = dirs;
+    const batch: Doomed[] = [];
+    const passed = new Set(stays);
+    for (let bytes = 0; first !== undefined && batch.length < this.#declarations.mostAtOnce;) {
+      const now = { totalBytes: totalBytes - bytes, freeBytes: freeBytes + bytes };
+      if (excessBytes(first, now, this.#limits) <= 0) break;
+      const next = await this.#oldestOf(dirs, passed);
+      if (next === null) break;
+      const { dir, name } = next;
+      passed.add(name.key);
+      batch.push(next);
+      if (isDelivered(dir)) break;
+      // A size that cannot be read is the last one: how much is deleted would not be known.
+      const size = await sizeOf(this.#spool.path(dir, formatChunkName(name))).catch(() => null);
+      if (size === null) break;
+      bytes += size;
+    }
+    return batch;
   }
 
   /** Undelivered chunks must not be deleted because of files that another process has already deleted. */
@@ -289,11 +327,12 @@ export class Janitor {
       this.#stuck.push(`${fileName}: ${error}`);
     }
     if (size !== null && !isDelivered(dir)) losses.add(name, size);
+    if (size !== null) this.#declarations.deleted(name);
     return size;
   }
 
-  /** Counts, logs and declares what was removed: in gaps.jsonl it is one gap, from the first chunk to the last. */
-  async #report(dir: ChunkDir, losses: Deletions, cause: "evicted" | "expired"): Promise<void> {
+  /** Counts and logs what was removed. */
+  #report(dir: ChunkDir, losses: Deletions, cause: Cause): void {
     if (losses.chunks === 0) return;
     this.#status.chunksLost(losses);
     this.#status.evicted(dir, losses.seconds);
@@ -302,18 +341,5 @@ export class Janitor {
       dir,
       ...losses,
     });
-    const [first, last] = [parseChunkName(losses.first), parseChunkName(losses.last)];
-    if (first === null || last === null) return;
-    try {
-      await this.#spool.gaps.append({
-        start: new Date(first.startUnixUs / 1000).toISOString(),
-        end: new Date((last.startUnixUs + last.durationUs) / 1000).toISOString(),
-        ms: Math.round(losses.seconds * 1000),
-        cause,
-      });
-    } catch (error) {
-      const fields = repeating("gaps.jsonl", { file: "gaps.jsonl", error: String(error) });
-      this.#log.warning("{file} cannot be written.", fields);
-    }
   }
 }

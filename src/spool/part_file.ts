@@ -1,9 +1,17 @@
 // A chunk while it is being recorded: a file in recording/ that grows by whole appends, and is sealed into
-// outbox/ or discarded. Every step may be tried again after it has failed; its owner decides when.
+// outbox/ or discarded. Every step may be tried again after it has failed; its owner decides when. After a
+// sync that failed, everything is written once more before the next one: see `rewrite`.
 
 import { join } from "@std/path/join";
 import type { ChunkName } from "../chunk/chunk_name.ts";
-import { ifThere, removeIfThere, sizeOf, syncDirectory, writeAll } from "../system/disk.ts";
+import {
+  ifThere,
+  removeIfThere,
+  rewrite,
+  sizeOf,
+  syncDirectory,
+  writeAll,
+} from "../system/disk.ts";
 
 /** Where finished files go; the spool implements it. */
 export interface Outbox {
@@ -19,6 +27,10 @@ export class PartFile {
   /** Whether the file position is where the last whole append ended. */
   #isAtEnd = true;
   #entrySynced = false;
+  /** Whether a sync has failed since the last one that succeeded. */
+  #isUnsure = false;
+  /** What changes bytes that are in the file goes one after the other. */
+  #lastChange: Promise<void> = Promise.resolve();
   #sealedAs: string | null = null;
 
   constructor(outbox: Outbox, file: Deno.FsFile, path: string) {
@@ -41,10 +53,12 @@ export class PartFile {
   }
 
   /** Replaces bytes at the start of the file, within those that were appended. May be called again. */
-  async replaceStart(bytes: Uint8Array): Promise<void> {
+  replaceStart(bytes: Uint8Array): Promise<void> {
     this.#isAtEnd = false;
-    await this.#file.seek(0, Deno.SeekMode.Start);
-    await writeAll(this.#file, bytes);
+    return this.#change(async () => {
+      await this.#file.seek(0, Deno.SeekMode.Start);
+      await writeAll(this.#file, bytes);
+    });
   }
 
   /**
@@ -54,7 +68,7 @@ export class PartFile {
   async sync(): Promise<void> {
     using file = await ifThere(Deno.open(this.#path, { read: true }));
     if (file === null) return; // sealed, discarded or deleted meanwhile
-    await file.syncData();
+    await this.#sync(() => file.syncData());
     if (this.#entrySynced) return;
     await syncDirectory(join(this.#path, ".."));
     this.#entrySynced = true;
@@ -66,16 +80,29 @@ export class PartFile {
    */
   async seal(name: ChunkName): Promise<string | null> {
     if (this.#sealedAs === null) {
-      await this.#file.sync();
       if (await sizeOf(this.#path) === null) {
         this.#file.close();
         return null;
       }
+      await this.#sync(() => this.#file.sync());
       this.#sealedAs = await this.#outbox.admit(this.#path, name);
     }
     await this.#outbox.syncAdmitted();
     this.#file.close();
     return this.#sealedAs;
+  }
+
+  async #sync(sync: () => Promise<void>): Promise<void> {
+    if (this.#isUnsure) await this.#change(() => rewrite(this.#path));
+    this.#isUnsure = true;
+    await sync();
+    this.#isUnsure = false;
+  }
+
+  #change(change: () => Promise<void>): Promise<void> {
+    const done = this.#lastChange.then(change);
+    this.#lastChange = done.catch(() => {});
+    return done;
   }
 
   /** Closes the file and leaves it in recording/. The next start recovers it. */

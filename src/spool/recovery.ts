@@ -16,7 +16,7 @@ import {
   WholePartFinder,
 } from "../chunk/chunk_file.ts";
 import { parsePartName } from "../chunk/chunk_name.ts";
-import { readUpTo, writeAll } from "../system/disk.ts";
+import { readUpTo, rewrite, writeAll } from "../system/disk.ts";
 import type { Spool } from "./spool.ts";
 
 const TOO_LARGE = `larger than a chunk can be, ${MAX_CHUNK_BYTES} bytes`;
@@ -110,6 +110,7 @@ async function finish(path: string, { sizeBytes, lastPageOffset }: WholePart): P
   if (page.length < sizeBytes - lastPageOffset) throw new Error("it was shortened meanwhile");
   await file.seek(lastPageOffset, Deno.SeekMode.Start);
   await writeAll(file, endOfStream(page));
+  await rewrite(path); // a sync of the last run may have failed
   await file.sync();
 }
 

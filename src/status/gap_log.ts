@@ -2,7 +2,15 @@
 // `gaps.jsonl`. It alone reads and writes that file, whose size is limited.
 
 import { join } from "@std/path/join";
-import { ifThere, PRIVATE_FILE, readEnd, readUpTo, writeWhole } from "../system/disk.ts";
+import {
+  ifThere,
+  PRIVATE_FILE,
+  readEnd,
+  readUpTo,
+  syncDirectory,
+  writeAll,
+  writeWhole,
+} from "../system/disk.ts";
 
 const FILE = "gaps.jsonl";
 /** A larger file loses its older half; a gap takes about 150 bytes. */
@@ -10,6 +18,8 @@ const MAX_BYTES = 256 * 1024;
 /** The last gaps are within this many bytes at the end of the file. */
 const LAST_BYTES = 16_384;
 const KEPT_BYTES = MAX_BYTES / 2;
+/** While they cannot be written, no more gaps than this are held; then the oldest are dropped. */
+const MAX_HELD = 1000;
 
 export interface GapRecord {
   /** UTC, ISO 8601, by the clock as it was when the gap was declared. */
@@ -29,35 +39,66 @@ export function isNormalEdge({ ms, cause }: Pick<GapRecord, "ms" | "cause">): bo
   return ms < NORMAL_EDGE_MS && EDGE_CAUSES.includes(cause);
 }
 
-/** Writes the file. Everybody who has gaps to declare shares one of these. */
+/**
+ * Writes the file. Everybody who has gaps to declare shares one of these. What could not be written is kept,
+ * and written with the next gaps.
+ */
 export class GapLog {
   readonly #path: string;
+  readonly #held: GapRecord[] = [];
   #lastWrite: Promise<void> = Promise.resolve();
 
   constructor(spoolDir: string) {
     this.#path = join(spoolDir, FILE);
   }
 
-  /** Appends a gap, after those before it. @throws the errors of the disk. */
-  append(gap: GapRecord): Promise<void> {
-    const written = this.#lastWrite.then(() => appendTo(this.#path, gap));
+  /**
+   * Appends gaps, after those before them; they survive a power cut then. Without a gap it only writes what
+   * could not be written before. @throws the errors of the disk.
+   */
+  append(...gaps: GapRecord[]): Promise<void> {
+    this.#held.push(...gaps);
+    this.#held.splice(0, this.#held.length - MAX_HELD);
+    const written = this.#lastWrite.then(async () => {
+      const gaps = [...this.#held];
+      if (gaps.length > 0) await appendTo(this.#path, gaps);
+      for (const gap of gaps) this.#forget(gap);
+    });
     this.#lastWrite = written.catch(() => {});
     return written;
   }
+
+  #forget(gap: GapRecord): void {
+    const at = this.#held.indexOf(gap);
+    if (at >= 0) this.#held.splice(at, 1); // else it was dropped meanwhile
+  }
 }
 
-async function appendTo(path: string, gap: GapRecord): Promise<void> {
+async function appendTo(path: string, gaps: readonly GapRecord[]): Promise<void> {
   const info = await ifThere(Deno.lstat(path));
   if (info?.isFile === false) throw new Error(`${path} is not a regular file`);
-  // A power cut may have torn the last line: this one must not become part of it.
-  const start = info !== null && !await endsWithLine(path) ? "\n" : "";
-  await Deno.writeTextFile(path, `${start}${JSON.stringify(gap)}\n`, {
-    append: true,
-    mode: PRIVATE_FILE,
-  });
-  const { size } = await Deno.stat(path);
-  if (size <= MAX_BYTES) return;
-  await writeWhole(path, await readFrom(path, size - KEPT_BYTES));
+  const size = await appendLines(path, gaps.map((gap) => JSON.stringify(gap)));
+  if (info === null) await syncDirectory(join(path, ".."));
+  if (size > MAX_BYTES) await writeWhole(path, await readFrom(path, size - KEPT_BYTES));
+}
+
+/** Returns the new size. Nothing is appended if that fails. */
+async function appendLines(path: string, lines: readonly string[]): Promise<number> {
+  const options = { read: true, write: true, create: true, mode: PRIVATE_FILE };
+  using file = await Deno.open(path, options);
+  const { size } = await file.stat();
+  // A power cut may have torn the last line: the next one must not become part of it.
+  const start = await endsWithLine(file, size) ? "" : "\n";
+  const bytes = new TextEncoder().encode(`${start}${lines.join("\n")}\n`);
+  try {
+    await file.seek(size, Deno.SeekMode.Start);
+    await writeAll(file, bytes);
+    await file.syncData();
+  } catch (error) {
+    await file.truncate(size).catch(() => {});
+    throw error;
+  }
+  return size + bytes.length;
 }
 
 /** The gaps that were declared last, the newest last. Lines that are not gaps are skipped. Never rejects. */
@@ -85,9 +126,7 @@ function parseGap(line: string): GapRecord | null {
 }
 
 /** Whether the last byte ends a line, or there is none. */
-async function endsWithLine(path: string): Promise<boolean> {
-  using file = await Deno.open(path, { read: true });
-  const { size } = await file.stat();
+async function endsWithLine(file: Deno.FsFile, size: number): Promise<boolean> {
   if (size === 0) return true;
   await file.seek(size - 1, Deno.SeekMode.Start);
   return (await readUpTo(file, 1))[0] === 0x0a;

@@ -13,6 +13,21 @@ export async function writeAll(file: Pick<Deno.FsFile, "write">, bytes: Uint8Arr
   }
 }
 
+const REWRITE_BYTES = 65_536;
+
+/**
+ * Writes a file over itself, so that the next sync of it writes everything. After a sync that failed, Linux
+ * takes what it could not write for written: it is still read, and a sync that succeeds later does not write it.
+ */
+export async function rewrite(path: string): Promise<void> {
+  using file = await Deno.open(path, { read: true, write: true });
+  const block = new Uint8Array(REWRITE_BYTES);
+  for (let at = 0, size; (size = await file.read(block)) !== null; at += size) {
+    await file.seek(at, Deno.SeekMode.Start);
+    await writeAll(file, block.subarray(0, size));
+  }
+}
+
 /** Writes a private file completely or not at all, even if the power fails. */
 export async function writeWhole(path: string, text: string): Promise<void> {
   await removeIfThere(`${path}.tmp`); // never written through a link

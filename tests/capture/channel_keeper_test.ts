@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { ChannelKeeper } from "../../src/capture/channel_keeper.ts";
+import { ChannelKeeper, channelTag } from "../../src/capture/channel_keeper.ts";
 import type {
   ChannelChoice,
   ChannelLevels,
@@ -112,4 +112,10 @@ Deno.test("audio_channel of a channel that does not exist is a problem until a m
   assertEquals(codes(), ["microphone_channel"]);
   await hear({ ...STEREO, channels: 6 });
   assertEquals(codes(), []);
+});
+
+Deno.test("a chunk says which channel of a microphone with several was recorded", () => {
+  assertEquals(channelTag({ ...STEREO, take: [0, 1] }), { CHANNEL: "1,2/2" });
+  assertEquals(channelTag({ ...STEREO, channels: 6, take: [1] }), { CHANNEL: "2/6" });
+  assertEquals(channelTag({ ...STEREO, channels: 1, take: [0] }), {});
 });

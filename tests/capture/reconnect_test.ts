@@ -161,6 +161,26 @@ Deno.test("an ffmpeg that a driver holds does not delay later recordings", async
   await rig.stop();
 });
 
+Deno.test("a microphone that always dies soon after its first sound is tried after 2, 4, 8 … 60 s", async () => {
+  const delaysFor = async (forMs: number, count: number): Promise<number[]> => {
+    await using rig = await simulatedRecorder();
+    rig.ffmpegs.behave("usb", { kind: "plays", forMs });
+    rig.microphones.microphone = named("usb");
+    rig.run();
+    const delays: number[] = [];
+    await rig.clock.advanceUntil("is opened", () => rig.starts() === 1);
+    for (let n = 1; n <= count; n++) {
+      const tookMs = await rig.clock.advanceUntil("is opened again", () => rig.starts() > n);
+      delays.push(Math.round((tookMs - forMs) / 1000));
+    }
+    await rig.stop();
+    return delays;
+  };
+  assertEquals(await delaysFor(1_000, 9), [2, 2, 4, 8, 16, 32, 60, 60, 60]);
+  // One that is recorded most of the time in spite of a loose cable.
+  assertEquals(await delaysFor(15_000, 5), [2, 2, 2, 2, 2]);
+});
+
 Deno.test("a microphone has 20, then 40, then 80 s for its first sound, and 10 s between two pieces", async () => {
   await using rig = await simulatedRecorder();
   const { clock, ffmpegs, microphones, starts } = rig;

@@ -54,6 +54,10 @@ Deno.test("the time of a chunk is that of its tags or its name, whichever was ta
   const sure = `folder/${formatChunkName(name)}`;
   const unsure = formatChunkName({ ...name, provisional });
   const part = formatPartName(name);
+  // As a receiver stores it: under the time that a wrong clock gave it, without the suffix that says so.
+  const repeated = `folder/${formatChunkName({ ...name, startUnixUs: tagUs })}`;
+  const repeatedPart = formatPartName({ ...name, startUnixUs: tagUs });
+  const rounded = formatChunkName({ ...name, startUnixUs: tagUs + 1000 });
   const nameUs = name.startUnixUs;
   const cases: [string, string | null, string | null, number | null, boolean][] = [
     [sure, "tag", "synchronized", tagUs, true],
@@ -61,6 +65,11 @@ Deno.test("the time of a chunk is that of its tags or its name, whichever was ta
     ["a.ogg", "tag", "synchronized", tagUs, true],
     [sure, "tag", "unsynchronized", nameUs, true],
     [part, "tag", "unsynchronized", nameUs, true],
+    [repeated, "tag", "unsynchronized", tagUs, false],
+    [repeatedPart, "tag", "unsynchronized", tagUs, false],
+    [rounded, "tag", "unsynchronized", tagUs, false],
+    [repeated, "tag", "synchronized", tagUs, true],
+    [sure, null, "unsynchronized", nameUs, false],
     [sure, "tag", null, nameUs, true],
     [unsure, "tag", "unsynchronized", tagUs, false],
     ["a.ogg", "tag", "unsynchronized", tagUs, false],

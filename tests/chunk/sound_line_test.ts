@@ -45,13 +45,21 @@ Deno.test("the chunks of three months are put in order", () => {
 
 Deno.test("starts that had no right time follow each other as the chain says, whatever their clocks said", () => {
   const unsure = (id: string, previousChunkId: string, startUnixS: number) =>
-    minute(id, startUnixS, { previousChunkId, isTimeSure: false });
+    minute(id, startUnixS, {
+      previousChunkId,
+      isTimeSure: false,
+      gapCause: "machine_restarted",
+    });
   const first = minute("a", NOON_S);
   // Each start began again with the clock of 1970.
   const starts = [unsure("b", "a", 60), unsure("c", "b", 30), unsure("d", "c", 90)];
-  assertEquals(order([first, ...starts]), "a b c d");
-  assertEquals(order([...starts.toReversed(), first]), "a b c d");
-  assertEquals(order([unsure("x", "y", 60), unsure("y", "x", 30)]), "y x", "nothing is lost");
+  assertEquals(order([first, ...starts]), "a gap b gap c gap d");
+  assertEquals(order([...starts.toReversed(), first]), "a gap b gap c gap d");
+  const minutes = layOut([first, ...starts]).items.flatMap((item) =>
+    item.kind === "piece" ? [item.startUnixUs / 60e6 - NOON_S / 60] : []
+  );
+  assertEquals(minutes, [0, 1, 2, 3]);
+  assertEquals(order([unsure("x", "y", 60), unsure("y", "x", 30)]), "y gap x", "nothing is lost");
 });
 
 Deno.test("a start with a right time, and one that names no chunk, have their place by their times", () => {
@@ -69,13 +77,30 @@ Deno.test("a start with a right time, and one that names no chunk, have their pl
   assertEquals(files, ["u.ogg", "a.ogg", "x.ogg"]);
 });
 
-Deno.test("a gap whose length nobody knows is named", () => {
-  const more = { previousChunkId: "a", gapCause: "machine_restarted", isTimeSure: false };
-  const { items } = layOut([minute("a", NOON_S), minute("b", 60, more)]);
-  const [, hole] = items;
-  assert(hole?.kind === "hole");
-  const { why, cause, samples } = hole;
-  assertEquals([why, cause, samples], ["gap", "machine_restarted", 0]);
+Deno.test("what is missing next to a time of a wrong clock has no length, unless the till has measured it", () => {
+  const missing = (last: Partial<ChunkRecord>, next: Partial<ChunkRecord>, afterS: number) =>
+    layOut([minute("a", NOON_S, last), minute("b", NOON_S + 60 + afterS, next)]).items
+      .flatMap((item) =>
+        item.kind === "hole" ? [`${item.why} ${item.cause} ${item.samples / 48_000}`] : []
+      ).join(", ");
+  const unsure = { isTimeSure: false };
+  const follows = { previousChunkId: "a", gapCause: "machine_restarted" };
+  const lacks = { previousChunkId: "x", gapCause: "machine_restarted" };
+  const more = { ...unsure, gapCause: null };
+  // A clock that is behind, one that is about right, and one that is ahead.
+  for (const afterS of [-1e6, 5, 1e6]) {
+    assertEquals(missing({}, { ...follows, ...unsure }, afterS), "gap machine_restarted 0");
+    assertEquals(missing({}, { ...follows, ...more }, afterS), "unknown null 0");
+    const measured = { ...follows, ...unsure, gapBeforeMs: 7000 };
+    assertEquals(missing({}, measured, afterS), "gap machine_restarted 7");
+    if (afterS < 0) continue; // nothing else places it after the first
+    const expected = "not_come null 0, gap machine_restarted 0";
+    assertEquals(missing({}, { ...lacks, ...unsure }, afterS), expected);
+    assertEquals(missing({}, { ...lacks, ...more }, afterS), "not_come null 0");
+  }
+  assertEquals(missing(unsure, follows, 5), "gap machine_restarted 0");
+  assertEquals(missing(unsure, {}, 5), "unknown null 0", "an older release");
+  assertEquals(missing(unsure, {}, 0.01), "", "an older release");
 });
 
 Deno.test("a chunk has its own time if that is right, and otherwise one counted from a right one", () => {
@@ -287,4 +312,40 @@ Deno.test("of doubled chunks the whole one is used, or the longer one, and equal
   assertEquals(unused(cut, { ...cut, file: "again" }), [
     ["again", "is the same chunk as cut", true],
   ]);
+});
+
+/** Of each piece: seconds by which its time differs from its place, and whether sound of its time is there already. */
+function times(...chunks: ChunkRecord[]): string {
+  return layOut(chunks).items.flatMap((item) =>
+    item.kind === "piece"
+      ? [`${item.chunk.chunkId} ${item.differsUs / 1e6}${item.isDouble ? " double" : ""}`]
+      : []
+  ).join(", ");
+}
+
+Deno.test("sound of two recordings at one time overlaps, if both clocks were right and neither follows the other", () => {
+  const a = minute("a", NOON_S);
+  const at = (afterS: number, more: Partial<ChunkRecord> = {}) =>
+    minute("b", NOON_S + 60 + afterS, more);
+  assertEquals(times(a, at(-25)), "a 0, b -25 double");
+  assertEquals(
+    times(a, at(-25, { previousChunkId: "x" })),
+    "a 0, b 0 double",
+    "one that did not come",
+  );
+  assertEquals(times(a, at(-1)), "a 0, b -1", "rounding, and a clock that is adjusted");
+  assertEquals(times(a, at(-25, { isTimeSure: false })), "a 0, b 0");
+  assertEquals(times(minute("a", NOON_S, { isTimeSure: false }), at(-25)), "a 0, b 0");
+  // The clock was set back between them: no sound is there twice.
+  const follows = { previousChunkId: "a", gapBeforeMs: 5000, gapCause: "usb" };
+  assertEquals(times(a, at(-25, follows)), "a 0, b -30");
+});
+
+Deno.test("a clock that is set within a stream shows in the times, and the sound continues", () => {
+  const nth = (index: number, startS: number) =>
+    minute(`${index}`, NOON_S + startS, { streamId: "s", streamSample: index * 2_880_000 });
+  assertEquals(times(nth(0, 0), nth(1, 3660), nth(2, 3720)), "0 0, 1 3600, 2 0");
+  assertEquals(times(nth(0, 0), nth(1, -3540)), "0 0, 1 -3600");
+  // One that is missing does not hide it.
+  assertEquals(times(nth(0, 0), nth(2, 3720)), "0 0, 2 3600");
 });

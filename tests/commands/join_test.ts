@@ -4,6 +4,7 @@ import { runJoin } from "../../src/commands/join.ts";
 import type { GapMode } from "../../src/commands/command_line.ts";
 import { readChunkHeader, withTags } from "../../src/chunk/chunk_file.ts";
 import { formatChunkName } from "../../src/chunk/chunk_name.ts";
+import { formatUtc, parseUtc } from "../../src/chunk/chunk_tags.ts";
 import { OggPageReader } from "../../src/chunk/ogg.ts";
 import { type OpusHead, type OpusPacket, OpusStreamReader } from "../../src/chunk/opus.ts";
 import { SimulatedTill, type TillOptions } from "../fixtures/simulated_till.ts";
@@ -201,6 +202,41 @@ Deno.test("the gap between two streams is as long as it was, to the shortest pac
     const silent = stream?.packets.slice(365, at) ?? [];
     assert(silent.length > 100 && silent.every((packet) => packet === "-"));
   });
+});
+
+Deno.test("where the position in the file does not tell the time any more, the new time is printed", async () => {
+  // Seconds by which the clock of each chunk of 5 s is ahead: it was set, and it drifts.
+  const cases: [number[], string[]][] = [
+    [[0, 0, 3600, 3600], ["13:00:09.994 at 9.993: 3600.000 s later"]],
+    [[0, 0, -60, -60], ["11:59:09.994 at 9.993: 60.000 s earlier"]],
+    [[0, 0.4, 0.8, 1.2, 1.6, 2, 2.4], [
+      "12:00:16.194 at 14.993: 1.200 s later",
+      "12:00:32.394 at 29.994: 1.200 s later",
+    ]],
+  ];
+  for (const [aheadS, expected] of cases) {
+    await withTill(async (till, folder) => {
+      till.start();
+      till.hear(aheadS.length * 5 + 1);
+      till.stop();
+      for (const [index, { bytes }] of till.chunks.entries()) {
+        const tags = readChunkHeader(bytes)?.tags ?? {};
+        const ahead = Math.round((aheadS[index] ?? aheadS.at(-1) ?? 0) * 1e6);
+        const startUnixUs = (parseUtc(tags["START"] ?? "") ?? 0) + ahead;
+        bytes.set(withTags(bytes, { ...tags, START: formatUtc(startUnixUs) }) ?? []);
+      }
+      await till.deliver(folder);
+      const { code, said } = await joined(folder);
+      const told = said.matchAll(
+        /^- 2026-11-23 (.+) \+00:00 {2}at (.+) s of the sound: from here on the time is (.+) than the sound before it says$/gm,
+      );
+      assertEquals(code, 0);
+      assertEquals(
+        [...told].map(([, time, position, by]) => `${time} at ${position}: ${by}`),
+        expected,
+      );
+    });
+  }
 });
 
 Deno.test("missing sound can be a new stream in the same file, or a file of its own", async () => {

@@ -1,16 +1,25 @@
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import { join } from "@std/path/join";
+import { readChunks } from "../../src/commands/chunk_files.ts";
 import { runVerify } from "../../src/commands/verify.ts";
 import { readChunkHeader, withTags } from "../../src/chunk/chunk_file.ts";
 import { formatChunkName } from "../../src/chunk/chunk_name.ts";
-import { TEST_COMMENT } from "../../src/chunk/chunk_tags.ts";
+import {
+  type ChunkPlace,
+  formatChunkTags,
+  formatUtc,
+  parseUtc,
+  TEST_COMMENT,
+} from "../../src/chunk/chunk_tags.ts";
 import { silentChunk } from "../../src/commands/probe_chunk.ts";
 import { S3Client } from "../../src/receive/s3_client.ts";
 import { parseS3Access } from "../../src/receive/s3_settings.ts";
 import { S3Store } from "../../src/receive/s3_store.ts";
 import { systemClock } from "../../src/system/clock.ts";
-import { startReceiver } from "../fixtures/receive_rig.ts";
+import { ids } from "../fixtures/chunks.ts";
+import { startReceiver, type Upload } from "../fixtures/receive_rig.ts";
 import { BUCKET, S3Double } from "../fixtures/s3_double.ts";
+import { makeSecondChunk } from "../fixtures/second_chunk.ts";
 import { SimulatedTill } from "../fixtures/simulated_till.ts";
 
 /** What `verify --json` says of a folder. */
@@ -233,15 +242,78 @@ const PLANTED: Record<string, {
   },
 };
 
+/** What a folder or a bucket of `receive` holds after these uploads, in a folder. */
+async function received(
+  kind: "folder" | "bucket",
+  uploads: readonly Upload[],
+  use: (folder: string, files: readonly string[]) => Promise<void>,
+): Promise<void> {
+  await using double = new S3Double();
+  using client = new S3Client({
+    ...{ bucket: BUCKET, access: () => parseS3Access(double.credentials) },
+    ...{ caCerts: [], clock: systemClock },
+  });
+  const bucket = new S3Store({ client, prefix: "", memoryBytes: 1e7, onReady: () => {} });
+  await using rig = await startReceiver(kind === "bucket" ? { wrap: () => bucket } : {});
+  for (const upload of uploads) assertEquals((await rig.upload(upload)).status, 200);
+  // A copy of the bucket, as any S3 client makes it.
+  for (const [name, { bytes }] of kind === "bucket" ? double.objects : []) {
+    await Deno.mkdir(join(rig.dir, name, ".."), { recursive: true });
+    await Deno.writeFile(join(rig.dir, name), bytes);
+  }
+  await use(rig.dir, rig.files());
+}
+
 for (const kind of ["folder", "bucket"] as const) {
+  Deno.test(`a chunk that came with the time of a wrong clock stands where the chain says: a ${kind} of receive`, async () => {
+    const NOON = Date.UTC(2026, 10, 23, 12);
+    const chunk = (nth: number, startMs: number, place: Partial<ChunkPlace> = {}): Upload => {
+      const key = `00000000-0000-4000-8000-00000000000${nth}`;
+      const isClockSynchronized = place.isClockSynchronized ?? true;
+      const tags = formatChunkTags({
+        chunkId: key,
+        streamId: "first",
+        streamSample: 0,
+        startUnixUs: startMs * 1000,
+        isClockSynchronized,
+        previousChunkId: null,
+        gapBeforeMs: null,
+        gapCause: null,
+        waitingFromUs: null,
+        ...place,
+      });
+      return {
+        name: { startUnixUs: startMs * 1000, durationUs: 1_000_000, key },
+        bytes: new Uint8Array(makeSecondChunk({ DEVICE_ID: ids.deviceId, ...tags })),
+        headers: isClockSynchronized ? {} : { "x-clock-synchronized": "false" },
+      };
+    };
+    const first = chunk(1, NOON);
+    // After a power cut, the clock said a time that was over; later in the stream it became right.
+    const unsure = {
+      streamId: "second",
+      isClockSynchronized: false,
+      previousChunkId: first.name?.key ?? "",
+      gapCause: "machine_restarted",
+    };
+    const next = { streamId: "second", streamSample: 48_000 };
+    for (const clockMs of [Date.UTC(2026, 0, 1), NOON - 3_600_000]) {
+      await received(kind, [first, chunk(2, clockMs, unsure)], async (folder) => {
+        const { code, missing, from } = await verdict(folder);
+        assertEquals([code, missing], [0, [[0, "gap", "machine_restarted"]]]);
+        assertEquals(from, "2026-11-23T12:00:00.000000Z");
+      });
+      const sure = chunk(3, NOON + 7_200_000, next);
+      await received(kind, [first, chunk(2, clockMs, unsure), sure], async (folder) => {
+        const { code, missing, to } = await verdict(folder);
+        assertEquals([code, missing], [0, [[7198, "gap", "machine_restarted"]]]);
+        assertEquals(to, "2026-11-23T14:00:01.000000Z");
+      });
+    }
+  });
+
   Deno.test(`each fault that is planted among received chunks is named: a ${kind} of receive`, async () => {
-    await using double = new S3Double();
-    using client = new S3Client({
-      ...{ bucket: BUCKET, access: () => parseS3Access(double.credentials) },
-      ...{ caCerts: [], clock: systemClock },
-    });
-    const bucket = new S3Store({ client, prefix: "", memoryBytes: 1e7, onReady: () => {} });
-    await using rig = await startReceiver(kind === "bucket" ? { wrap: () => bucket } : {});
+    const uploads: Upload[] = [];
     const names = Object.keys(PLANTED);
     const deviceOf = (index: number) => `aaaaaaaa-0000-4000-8000-00000000000${index}`;
     const toFlip: string[] = [];
@@ -253,37 +325,140 @@ for (const kind of ["folder", "bucket"] as const) {
       for (const [at, { name, bytes }] of till.chunks.entries()) {
         if (lost.includes(at)) continue;
         const fields = { device_id: deviceOf(index) };
-        const { status } = await rig.upload({ name, bytes: new Uint8Array(bytes), fields });
-        assertEquals(status, 200);
+        uploads.push({ name, bytes: new Uint8Array(bytes), fields });
         if (at === flipped) toFlip.push(formatChunkName(name));
       }
     }
-    // A copy of the bucket, as any S3 client makes it.
-    for (const [name, { bytes }] of kind === "bucket" ? double.objects : []) {
-      await Deno.mkdir(join(rig.dir, name, ".."), { recursive: true });
-      await Deno.writeFile(join(rig.dir, name), bytes);
-    }
-    const damaged = rig.files().filter((path) => toFlip.some((name) => path.endsWith(name)));
-    for (const path of damaged) await flipBit(join(rig.dir, path));
-    const { code, devices, files } = await verdict(rig.dir);
-    assertEquals([code, files], [1, []]);
-    for (const [index, name] of names.entries()) {
-      const device = devices.find((one: { device_id: string }) =>
-        one.device_id === deviceOf(index)
-      );
-      const found = device.missing.map((
-        { seconds, why, cause }: { seconds: number; why: string; cause: string | null },
-      ) => [why, cause, seconds]);
-      const planted = PLANTED[name]?.missing ?? [];
-      assertEquals(found.length, planted.length, `${name}: ${JSON.stringify(found)}`);
-      for (const [at, [seconds, ...words]] of planted.entries()) {
-        assertEquals(found[at].slice(0, 2), words, name);
-        assertAlmostEquals(found[at][2], seconds, 0.3, name);
+    await received(kind, uploads, async (folder, files) => {
+      const damaged = files.filter((path) => toFlip.some((name) => path.endsWith(name)));
+      for (const path of damaged) await flipBit(join(folder, path));
+      const { code, devices, files: others } = await verdict(folder);
+      assertEquals([code, others], [1, []]);
+      for (const [index, name] of names.entries()) {
+        const device = devices.find((one: { device_id: string }) =>
+          one.device_id === deviceOf(index)
+        );
+        const found = device.missing.map((
+          { seconds, why, cause }: { seconds: number; why: string; cause: string | null },
+        ) => [why, cause, seconds]);
+        const planted = PLANTED[name]?.missing ?? [];
+        assertEquals(found.length, planted.length, `${name}: ${JSON.stringify(found)}`);
+        for (const [at, [seconds, ...words]] of planted.entries()) {
+          assertEquals(found[at].slice(0, 2), words, name);
+          assertAlmostEquals(found[at][2], seconds, 0.3, name);
+        }
+        assertEquals(device.files.length, name === "a flipped bit" ? 1 : 0, name);
       }
-      assertEquals(device.files.length, name === "a flipped bit" ? 1 : 0, name);
-    }
+    });
   });
 }
+
+Deno.test("what is still arriving at a receiver, and other hidden files, are passed over", async () => {
+  await withFolder(async (folder) => {
+    const till = recorded(23);
+    till.stop();
+    await till.deliver(folder, (index) => index < 4);
+    const hidden = [
+      ".incoming/5f0c3b1e-0000-4000-8000-000000000000.part",
+      `.x.ogg.Ab3dEf`,
+      ".x.ogg",
+    ];
+    await Deno.mkdir(join(folder, ".incoming"));
+    for (const name of hidden) {
+      await Deno.writeFile(
+        join(folder, name),
+        till.chunks[4]?.bytes.slice(0, 1900) ?? new Uint8Array(0),
+      );
+    }
+    const { code, files, fileFaults, missing } = await verdict(folder);
+    assertEquals([code, files, fileFaults, missing], [0, [], [], []]);
+    // The folder that is named is read, whatever its name.
+    const named = await verdict(join(folder, ".incoming"));
+    assertEquals(named.fileFaults.length, 1);
+  });
+});
+
+Deno.test("a chunk that is renamed, deleted or added while the others are read is neither missing nor damaged", async () => {
+  await withFolder(async (folder) => {
+    const till = recorded(28);
+    till.stop();
+    const [kept, renamed] = [join(folder, "2026-11-23"), join(folder, "2026-01-01")];
+    await till.deliver(kept, (index) => index < 3);
+    await till.deliver(renamed, (index) => index === 3 || index === 4);
+    const [, , , early, late, added] = till.chunks.map(({ name }) => formatChunkName(name));
+    let reads = 0;
+    const onRead = () => {
+      if (reads++ !== 1) return;
+      // One that was read already, one that will be, and the folder of both.
+      for (const name of [early, late]) {
+        Deno.renameSync(join(renamed, name ?? ""), join(kept, name ?? ""));
+      }
+      Deno.removeSync(renamed);
+      Deno.writeFileSync(join(kept, added ?? ""), till.chunks[5]?.bytes ?? new Uint8Array(0));
+    };
+    const { chunks, others } = await readChunks([folder, renamed], onRead);
+    assertEquals(others, []);
+    const names = chunks.map(({ file }) => file);
+    assertEquals(names, till.chunks.map(({ name }) => join(kept, formatChunkName(name))));
+  });
+});
+
+Deno.test("sound of two machines with one device_id is not complete, and both are named", async () => {
+  await withFolder(async (folder) => {
+    const NOON = Date.UTC(2026, 10, 23, 12);
+    const tills = [0, 7000].map((afterMs) => {
+      const till = new SimulatedTill({ startUnixMs: NOON + afterMs });
+      till.start();
+      till.hear(11);
+      till.stop();
+      return till;
+    });
+    for (const till of tills) await till.deliver(folder);
+    const { code, complete, missing, devices } = await verdict(folder);
+    assertEquals([code, complete, missing], [1, false, []]);
+    const [double, ...more] = devices[0].times;
+    const nameOf = (till: number, index: number) => {
+      const name = tills[till]?.chunks[index]?.name;
+      return join(folder, name === undefined ? "" : formatChunkName(name));
+    };
+    // The second chunk of the first till has the sound of 5 to 10 s.
+    const { start, file, other } = double;
+    assertEquals([double.double, file, other, more], [true, nameOf(1, 0), nameOf(0, 1), []]);
+    assertEquals(start, "2026-11-23T12:00:07.000000Z");
+    const said: string[] = [];
+    const options = { paths: [folder], device: undefined, zone: "UTC", json: false };
+    await runVerify({ ...options, print: (text) => said.push(text) });
+    assert(
+      said.some((line) => line.includes(`two recordings have this time: ${other} and ${file}`)),
+    );
+    assert(said.includes("✘ not complete"));
+  });
+});
+
+Deno.test("a clock that was set within a stream is told, and the sound is complete", async () => {
+  await withFolder(async (folder) => {
+    const till = recorded(16);
+    till.stop();
+    for (const { bytes } of till.chunks.slice(2)) {
+      const tags = readChunkHeader(bytes)?.tags ?? {};
+      const startUnixUs = (parseUtc(tags["START"] ?? "") ?? 0) + 3_600_000_000;
+      bytes.set(withTags(bytes, { ...tags, START: formatUtc(startUnixUs) }) ?? []);
+    }
+    await till.deliver(folder);
+    const { code, missing, devices } = await verdict(folder);
+    assertEquals([code, missing], [0, []]);
+    const [{ start, differs_seconds, double }, ...more] = devices[0].times;
+    assertEquals([differs_seconds, double, more], [3600, false, []]);
+    assert(start.startsWith("2026-11-23T13:00:09.99"), start);
+    const said: string[] = [];
+    const options = { paths: [folder], device: undefined, zone: "UTC", json: false };
+    await runVerify({ ...options, print: (text) => said.push(text) });
+    const told = "from here on the time is 3600.000 s later than the sound before it says";
+    assert(
+      said.some((line) => line.startsWith("  - 2026-11-23 13:00:09.99") && line.endsWith(told)),
+    );
+  });
+});
 
 async function flipBit(path: string): Promise<void> {
   const bytes = await Deno.readFile(path);

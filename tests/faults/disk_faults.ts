@@ -4,6 +4,9 @@ import type { Death, DiskCall, FaultDisk } from "../fixtures/fault_disk.ts";
 
 type Random = () => number;
 
+/** In the name of a chunk. */
+const KEY = /[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}/;
+
 const CALLS = ["open", "list", "look", "read", "write", "sync", "rename", "remove"] as const;
 
 function pick<T>(random: Random, of: readonly [T, ...T[]]): T {
@@ -23,8 +26,26 @@ export function breakDisk(
   return kind;
 }
 
+/** Damages the directory entry, or the contents, of one chunk that is there. Returns what always fails. */
+export function damageName({ faults, model }: FaultDisk, random: Random): string {
+  const keys = [...model.files.keys()].flatMap((path) => KEY.exec(path)?.[0] ?? []);
+  const key = keys[Math.floor(random() * keys.length)];
+  if (key === undefined) return "nothing";
+  const calls = pick<readonly DiskCall[]>(random, [
+    ["rename"],
+    ["rename", "remove"],
+    ["rename", "remove"],
+    ["remove"],
+    ["sync"],
+    ["read"],
+  ]);
+  faults.damaged.set(key, calls);
+  return `${calls} of ${key}`;
+}
+
 export function repairDisk({ faults }: FaultDisk): void {
   Object.assign(faults, { capacityBytes: Infinity, readOnly: false, eio: {} });
+  faults.damaged.clear();
 }
 
 /** Draws a death at any call, or at a rename, remove or sync. */

@@ -5,6 +5,7 @@
 import { join } from "@std/path/join";
 import {
   CHUNK_DIRS,
+  type ChunkName,
   formatChunkName,
   parseChunkName,
   parsePartName,
@@ -12,6 +13,7 @@ import {
 } from "../../src/chunk/chunk_name.ts";
 import type { ChunkTimes } from "../../src/chunk/chunk_times.ts";
 import type { Spool } from "../../src/spool/spool.ts";
+import type { GapRecord } from "../../src/status/gap_log.ts";
 import type { Status } from "../../src/status/status.ts";
 import type { FaultDisk } from "../fixtures/fault_disk.ts";
 import type { IngestServer } from "../fixtures/ingest_server.ts";
@@ -53,6 +55,7 @@ export interface JoinedChunks {
 
 interface Removal {
   readonly key: string;
+  readonly name: ChunkName;
   readonly bytes: number;
   readonly seconds: number;
 }
@@ -75,8 +78,8 @@ export interface Outcome {
   waiting: number;
   refused: number;
   evicted: number;
-  /** Deleted by a pass that a crash interrupted before it could count them. */
-  uncounted: number;
+  /** Deleted, and not declared as the disk did not let it. */
+  undeclared: number;
   lost: number;
   /** Accepted, with the same sound also accepted under another key. */
   doubled: number;
@@ -95,12 +98,16 @@ export class Oracle {
   readonly #disk: FaultDisk;
   readonly #server: IngestServer;
   readonly #sealed = new Set<string>();
-  /** Keys of chunks that were deleted before they were delivered, and whether they were counted. */
-  readonly #evicted = new Map<string, "counted" | "uncounted">();
+  /** Keys of chunks that were deleted before they were delivered, and whether they were declared. */
+  readonly #evicted = new Map<string, "declared" | "undeclared">();
   readonly #soundOf = new Map<string, readonly number[]>();
   readonly #acceptedKeyOf = new Map<number, string>();
   #acceptedSeen = 0;
   #removals: Removal[] = [];
+  /** Removals of this run of the program. */
+  #removedInRun: Removal[] = [];
+  /** Whether gaps.jsonl could not be written in this run. */
+  #isUndeclarable = false;
   /** Attempts of this run of the program without delivery, by key. */
   #failures = new Map<string, Failures>();
   /** Deleted, and restored by a power cut: perhaps without its reason file. */
@@ -111,6 +118,8 @@ export class Oracle {
   readonly #inFlight = new Set<string>();
   /** Those of them that were accepted: moved to uploaded/ at the latest when the program is idle. */
   readonly #landed = new Set<string>();
+  /** Keys of chunks that the server has accepted in this run: they are never sent again in it. */
+  readonly #acceptedInRun = new Set<string>();
   /** Requests that started while an older one was in flight. */
   #begunBehind = 0;
   /** Keys of the chunks in rejected/ that were there before. */
@@ -139,8 +148,10 @@ export class Oracle {
       if (call === "read" && path.startsWith(join(disk.dir, "outbox"))) this.#sends(path);
     };
     disk.onRemoved = (path, content) => this.#removed(path, content);
-    disk.onFault = (path) => {
-      this.packets.diskFailed();
+    disk.onFault = (path, call, isDamaged) => {
+      // What cannot be renamed, deleted or read is there all the same.
+      if (!isDamaged || call === "sync") this.packets.diskFailed();
+      if (path === this.#gapsPath || path === disk.dir) this.#isUndeclarable = true;
       if (path.endsWith(REASON)) this.#unwritable.add(keyOfReason(path));
       const fileName = path.slice(path.lastIndexOf("/") + 1);
       const key = parseChunkName(fileName)?.key;
@@ -221,6 +232,9 @@ export class Oracle {
     this.#sealedLast = null;
     this.#inFlight.clear();
     this.#landed.clear();
+    this.#acceptedInRun.clear();
+    this.#removedInRun = [];
+    this.#isUndeclarable = false;
     this.#failures = new Map();
     this.#untold = this.#disk.injected["EIO look"] ?? 0;
     this.packets.started();
@@ -242,6 +256,7 @@ export class Oracle {
   answered(key: string, sizeBytes: number, verdict: string, status: number | null): void {
     if (verdict !== "delivered") return this.#failed(key, sizeBytes, status);
     this.#landed.add(key);
+    this.#acceptedInRun.add(key);
     for (const [other, failures] of this.#failures) {
       if (other === key) continue;
       failures.acceptedBytes = Math.max(failures.acceptedBytes, sizeBytes);
@@ -286,7 +301,6 @@ export class Oracle {
       matches,
       () => `counted as lost: ${JSON.stringify(losses)}; deleted: ${JSON.stringify(removed)}`,
     );
-    for (const { key } of removed) this.#evicted.set(key, "counted");
   }
 
   /** Asserts, while the program is idle, that its tally agrees with the folder. */
@@ -345,11 +359,7 @@ export class Oracle {
   /** Asserts, after the end of the program, that all sound is somewhere and visible files are whole. */
   check(stop: Stop): void {
     this.#differences();
-    if (stop !== "end") {
-      for (const { key } of this.#removals) {
-        this.#evicted.set(key, "uncounted");
-      }
-    }
+    this.#checkDeclared();
     this.#removals = [];
     this.#readAccepted();
     const places = this.#places();
@@ -382,6 +392,41 @@ export class Oracle {
     this.verify();
   }
 
+  /** Asserts that what this run deleted undelivered is declared as missing, whatever the run ended by. */
+  #checkDeclared(): void {
+    const declared = this.#readDeletions();
+    for (const { key, name } of this.#removedInRun) {
+      const isDeclared = declared.some(({ start, end }) =>
+        Date.parse(start) <= name.startUnixUs / 1000 &&
+        (name.startUnixUs + name.durationUs) / 1000 < Date.parse(end) + 1
+      );
+      this.#evicted.set(key, isDeclared ? "declared" : "undeclared");
+      this.#must(
+        isDeclared || this.#isUndeclarable,
+        () => `${formatChunkName(name)} was deleted, and gaps.jsonl does not say so`,
+      );
+    }
+  }
+
+  #readDeletions(): GapRecord[] {
+    try {
+      return Deno.readTextFileSync(this.#gapsPath).split("\n").flatMap((line) => {
+        try {
+          return [JSON.parse(line) as GapRecord];
+        } catch {
+          return []; // torn
+        }
+      }).filter(({ cause }) => cause === "evicted" || cause === "expired");
+    } catch (error) {
+      if (error instanceof Deno.errors.NotFound) return [];
+      throw error;
+    }
+  }
+
+  get #gapsPath(): string {
+    return join(this.#disk.dir, "gaps.jsonl");
+  }
+
   /** The place of every chunk, each counted once: an accepted chunk can also be elsewhere if the answer was lost. */
   outcome(): Outcome {
     const accepted = new Set(this.#server.chunks.map(({ key }) => key));
@@ -391,7 +436,7 @@ export class Oracle {
       known.add(key);
       dirOf.set(key, place?.dir ?? "");
     }
-    const counts = { accepted: 0, outbox: 0, rejected: 0, counted: 0, uncounted: 0, nowhere: 0 };
+    const counts = { accepted: 0, outbox: 0, rejected: 0, declared: 0, undeclared: 0, nowhere: 0 };
     for (const key of known) {
       const where = accepted.has(key) ? "accepted" : dirOf.get(key) ?? this.#evicted.get(key);
       counts[
@@ -403,8 +448,8 @@ export class Oracle {
       accepted: counts.accepted,
       waiting: counts.outbox,
       refused: counts.rejected,
-      evicted: counts.counted,
-      uncounted: counts.uncounted,
+      evicted: counts.declared,
+      undeclared: counts.undeclared,
       lost: counts.nowhere,
       doubled: this.#server.chunks.length - new Set(this.#acceptedKeyOf.values()).size,
       returned: this.#returned.size,
@@ -504,9 +549,14 @@ export class Oracle {
     if (this.#inFlight.has(parseChunkName(fileName)?.key ?? "")) return;
     const waiting = this.#list("outbox");
     if (!waiting.includes(fileName)) return; // it was renamed to its true time at this moment
+    this.#must(
+      !this.#acceptedInRun.has(parseChunkName(fileName)?.key ?? ""),
+      () => `${fileName} was accepted in this run, and is sent again`,
+    );
     const older = waiting.filter((name) => this.#waiting.has(name)).map(parseChunkName)
       .filter((name) => name !== null)
-      .filter((name) => formatChunkName(name) < fileName);
+      .filter((name) => formatChunkName(name) < fileName)
+      .filter(({ key }) => !this.#acceptedInRun.has(key) || this.#inFlight.has(key));
     const ahead = older.filter(({ key }) => this.#inFlight.has(key));
     this.#must(
       ahead.length < this.#concurrency,
@@ -539,7 +589,9 @@ export class Oracle {
     if (name === null || dir === "uploaded") return;
     this.#soundOf.set(name.key, readSound(content)?.packets ?? []);
     const seconds = name.durationUs / 1e6;
-    this.#removals.push({ key: name.key, bytes: content.length, seconds });
+    const removal = { key: name.key, name, bytes: content.length, seconds };
+    this.#removals.push(removal);
+    this.#removedInRun.push(removal);
   }
 
   #differences(): void {

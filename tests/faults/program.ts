@@ -14,6 +14,8 @@ import type { ChunkName } from "../../src/chunk/chunk_name.ts";
 import { Janitor } from "../../src/spool/janitor.ts";
 import { recoverRecordings } from "../../src/spool/recovery.ts";
 import type { RetentionLimits } from "../../src/spool/retention.ts";
+import { retimeEarlier } from "../../src/agent/true_time.ts";
+import { writeBootTime } from "../../src/spool/boot_time.ts";
 import { retimeChunks } from "../../src/spool/retiming.ts";
 import { readTrueTime } from "../../src/spool/true_time.ts";
 import { NO_TIMING } from "../../src/spool/folder_watch.ts";
@@ -131,6 +133,7 @@ export class Program {
     const spool = await Spool.open(disk.dir, undefined, NO_TIMING);
     Object.assign(spool, { freeBytes: () => Promise.resolve(Math.min(disk.freeBytes, 1e12)) });
     await recoverRecordings(spool, this.#log);
+    await retimeEarlier(spool, this.#log);
     oracle.recovered();
     const { outbox, rejected } = spool.tally;
     this.status.carriedOver(outbox.durationUs, rejected.durationUs);
@@ -179,9 +182,12 @@ export class Program {
   /** Follows the clock as agent.ts does. */
   async #followClock(spool: Spool, clock: WorkerClock, signal: AbortSignal): Promise<void> {
     const { boot, oracle } = this.#world;
+    let isKept = false;
     while (!signal.aborted) {
       let again = false;
       if (this.#world.clockIsTrusted) {
+        if (!isKept) await writeBootTime(spool.dir, readTrueTime(boot, clock)).catch(() => {});
+        isKept = true;
         const joined = oracle.joinedChunks(boot.id);
         const done = await retimeChunks(spool, readTrueTime(boot, clock)).catch(() => ({
           busy: 1,

@@ -7,7 +7,7 @@ import { FaultDisk } from "../fixtures/fault_disk.ts";
 import { seededRandom, seededUuid } from "../fixtures/random.ts";
 import { drawAnswer } from "./answers.ts";
 import { ScheduleClock } from "./clock.ts";
-import { breakDisk, drawDeath, repairDisk } from "./disk_faults.ts";
+import { breakDisk, damageName, drawDeath, repairDisk } from "./disk_faults.ts";
 import { Oracle, type Outcome } from "./oracle.ts";
 import type { Stop } from "./packets.ts";
 import type { Surroundings } from "./surroundings.ts";
@@ -209,6 +209,7 @@ class Schedule implements Disposable {
       "reconnect",
       "disk",
       "disk",
+      "name",
       "answers",
       "answers",
       "window",
@@ -233,6 +234,9 @@ class Schedule implements Disposable {
         return;
       case "disk":
         return this.#random() < 0.5 ? repairDisk(this.#disk) : this.#breakDisk();
+      case "name":
+        this.#count("damaged name");
+        return this.#note(`  ${damageName(this.#disk, this.#random)}`);
       case "answers":
         for (let count = 1 + this.#draw(5); count > 0; count--) {
           server.script.push(this.#answer());

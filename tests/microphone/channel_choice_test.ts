@@ -18,6 +18,35 @@ function hearFor(state: ChannelState, seconds: number, sound: ChannelLevels): Ch
   return state;
 }
 
+/** Some seconds in which somebody talks, with a pause in each: `quiet` is heard in the pauses. */
+function talkFor(
+  state: ChannelState,
+  seconds: number,
+  talk: ChannelLevels,
+  quiet: ChannelLevels,
+): ChannelState {
+  for (let second = 0; second < seconds; second++) state = hear(hear(state, talk), quiet);
+  return state;
+}
+
+/** The seconds until this is recorded. */
+function secondsUntil(
+  channels: readonly number[],
+  state: ChannelState,
+  next: (state: ChannelState) => ChannelState,
+): number {
+  for (let second = 0; second < 3600; second++) {
+    if (state.choice.channels.join() === channels.join()) return second;
+    state = next(state);
+  }
+  return Infinity;
+}
+
+/** After a restart, from what the file in the spool says. */
+function restart({ choice, accounts }: ChannelState): ChannelState {
+  return listenTo(accounts.length, JSON.parse(JSON.stringify(choice)));
+}
+
 /** What is recorded after some seconds of this sound. */
 function decide(sound: ChannelLevels): ChannelState {
   const state = hearFor(listenTo(sound.channels.length, null), 4, sound);
@@ -70,6 +99,82 @@ Deno.test("a dead channel is left for a live one within 30 s, and a pause of all
 Deno.test("a channel that hears sound is never left for a louder one", () => {
   const state = decide(levels([-30, -90, -90]));
   assertEquals(hearFor(state, 600, levels([-30, -10, -10])).choice.channels, [0]);
+});
+
+// A microphone on the left in a quiet shop, and a hum on the right, which is an open input.
+const HUM = levels([-82, -56], -62);
+const TALK_AND_HUM = levels([-28, -56], -34);
+
+Deno.test("a hum that was taken in a quiet hour is left for speech, and stays left the next day", () => {
+  const hum = decide(HUM);
+  assertEquals(hum.choice.channels, [1], "nothing else is heard");
+  const talk = (state: ChannelState) => talkFor(state, 1, TALK_AND_HUM, HUM);
+  const seconds = secondsUntil([0], hum, talk);
+  assert(seconds < 120, `${seconds} s`);
+  let state = restart(talkFor(hum, 3600, TALK_AND_HUM, HUM));
+  assertEquals(state.choice.channels, [0]);
+  state = hearFor(state, 3600, HUM);
+  assertEquals(state.choice.channels, [0], "a quiet hour, or a gate that has closed");
+  // A few words an hour.
+  state = hum;
+  for (let n = 0; n < 4; n++) state = hearFor(talkFor(state, 60, TALK_AND_HUM, HUM), 3600, HUM);
+  assertEquals(state.choice.channels, [0]);
+});
+
+Deno.test("a channel that is gated is not left for a hum, and a dead one is for speech within 30 s", () => {
+  const state = talkFor(decide(TALK_AND_HUM), 120, TALK_AND_HUM, HUM);
+  assertEquals(state.choice.channels, [0]);
+  assertEquals(hearFor(state, 3600, HUM).choice.channels, [0]);
+  assertEquals(hearFor(restart(state), 3600, HUM).choice.channels, [0]);
+  const other = (state: ChannelState) => talkFor(state, 1, levels([-90, -30]), levels([-90, -56]));
+  const seconds = secondsUntil([1], hearFor(state, 60, HUM), other);
+  assert(seconds < 30, `${seconds} s`);
+});
+
+Deno.test("two who talk in turn are both recorded, also when one is silent for a while", () => {
+  const [none, left, right] = [levels([-90, -90]), levels([-28, -90]), levels([-90, -30])];
+  const both = (state: ChannelState) => talkFor(talkFor(state, 60, left, none), 60, right, none);
+  let state = talkFor(listenTo(2, null), 60, left, none);
+  assertEquals(state.choice.channels, [0]);
+  state = both(both(both(state)));
+  assertEquals(state.choice.channels, [0, 1]);
+  state = talkFor(state, 300, left, none);
+  assertEquals(state.choice.channels, [0, 1], "five minutes without the other one");
+  state = talkFor(restart(state), 900, left, none);
+  assertEquals(state.choice.channels, [0], "a quarter of an hour");
+  const talk = (state: ChannelState) => talkFor(state, 1, right, none);
+  const seconds = secondsUntil([0, 1], state, talk);
+  assert(seconds < 30, `${seconds} s until it is back`);
+});
+
+Deno.test("speech is left neither for louder music, nor for a motor that starts again and again", () => {
+  const quiet = levels([-70, -75]);
+  const speech = talkFor(decide(levels([-45, -75])), 120, levels([-45, -75]), quiet);
+  assertEquals(speech.choice.channels, [0]);
+  const music = talkFor(speech, 3600, levels([-50, -15]), levels([-70, -40]));
+  assertEquals(music.choice.channels, [0]);
+  let state = decide(levels([-60, -75]));
+  for (let n = 0; n < 20; n++) {
+    state = hearFor(hearFor(state, 300, levels([-60, -40])), 300, levels([-60, -75]));
+  }
+  assertEquals(state.choice.channels, [0], "a quiet room is not left either");
+});
+
+Deno.test("an open input of an interface is left for the one that somebody talks into", () => {
+  const hum = levels([-56, -90, -90, -90]);
+  let state = talkFor(decide(hum), 120, levels([-56, -90, -30, -35]), hum);
+  assertEquals(state.choice.channels, [2], "the first of two that hear it");
+  state = talkFor(restart(state), 3600, levels([-56, -90, -40, -10]), levels([-56, -90, -45, -50]));
+  assertEquals(state.choice.channels, [2], "not left for a louder one");
+  // The first channel of an array is the processed one, the last one may be what the till plays.
+  state = talkFor(
+    decide(levels([-60, -60, -60])),
+    120,
+    levels([-60, -60, -10]),
+    levels([-60, -60, -60]),
+  );
+  state = talkFor(state, 300, levels([-30, -31, -60]), levels([-60, -60, -60]));
+  assertEquals(state.choice.channels, [0]);
 });
 
 Deno.test("what was decided before is recorded from the start, if the microphone has such channels", () => {

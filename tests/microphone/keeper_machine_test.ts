@@ -22,6 +22,7 @@ import {
   SUCCESSION_MS,
   type Trust,
 } from "../../src/microphone/keeper_machine.ts";
+import type { Microphone } from "../../src/microphone/microphones.ts";
 import { named } from "../fixtures/sockets.ts";
 import { RandomTill } from "../fixtures/random_till.ts";
 
@@ -298,7 +299,7 @@ Deno.test("another one that is recorded as the last one is passed over says so",
   const [reason] = actions.flatMap((action) =>
     action.kind === "record" ? [action.microphone.reason] : []
   );
-  assertEquals(reason, `${TWIN.reason}, or back without a sound`);
+  assertEquals(reason, `${TWIN.reason}, or back without lasting sound`);
 });
 
 Deno.test("sound ends the time in which what was plugged in settles", () => {
@@ -349,6 +350,55 @@ Deno.test("one replug is not a loose cable; the second within a minute of sound 
     [EVENTS["ended"], heardMs + PROOF_MS],
   );
   assertEquals([proved.trust, proved.pass], ["trusted", null]);
+});
+
+/** It is opened, gives sound for so long, and is lost. */
+function lives(
+  state: KeeperState,
+  microphone: Microphone,
+  fromMs: number,
+  ms: number,
+): KeeperState {
+  return after(
+    state,
+    [EVENTS["search"], fromMs],
+    [{ kind: "found", microphone, isPast: false }, fromMs],
+    [EVENTS["heard"], fromMs],
+    [EVENTS["ended"], fromMs + ms],
+  );
+}
+
+Deno.test("one that is lost three times soon after its first sound is passed over, as without sound", () => {
+  let state = INITIAL_STATE;
+  const lost = (ms: number, fromMs: number) => state = lives(state, OWN, fromMs, ms);
+  for (const [at, ms] of [59_999, 1_000, PROOF_MS, 1_000, 1_000].entries()) {
+    assertEquals(lost(ms, at * 100_000).pass, null, `${at}`);
+  }
+  assertEquals(lost(1_000, 500_000).pass?.fromMs, 501_000, "the third in a row");
+  assertEquals(
+    lost(1_000, 600_000).pass?.delayMs,
+    2 * PASS_MIN_MS,
+    "one is enough until it is proved",
+  );
+  assertEquals(lost(PROOF_MS, 700_000).pass, null);
+  // An end that was asked for says nothing about it.
+  for (let n = 0; n < 5; n++) {
+    const heard = after(
+      { ...state, activity: ACTIVITIES["opening own"] },
+      [EVENTS["heard"], n * 10_000],
+      [{ kind: "ended", isAsked: true }, n * 10_000 + 1_000],
+    );
+    state = heard;
+  }
+  assertEquals(state.pass, null);
+});
+
+Deno.test("if the other one is lost three times soon after its first sound, the last one is due", () => {
+  let state = stateOf(ACTIVITIES["searching"], { trust: "replaced", pass: passAt(NOW) });
+  for (const isDue of [false, false, true]) {
+    state = lives(state, TWIN, NOW + 1_000, 1_000);
+    assertEquals(state.pass?.untilMs === -Infinity, isDue);
+  }
 });
 
 Deno.test("a stopgap that gives way proves nothing about the microphone on USB", () => {

@@ -4,7 +4,7 @@ import { readChannels, writeChannels } from "../../src/microphone/known_channels
 
 Deno.test("channels are remembered per microphone and count, the last 16 of them", async () => {
   const dir = await Deno.makeTempDir();
-  const choice = { channels: [2], reason: "a test" };
+  const choice = { channels: [2], reason: "a test", ownDbfs: [null, null, -30, null] };
   await writeChannels(dir, "a", 4, choice);
   assertEquals(await readChannels(dir, "a", 4), choice);
   assertEquals(await readChannels(dir, "a", 2), null);
@@ -20,7 +20,16 @@ Deno.test("channels are remembered per microphone and count, the last 16 of them
 
 Deno.test("a broken file of channels is the same as none, and is replaced", async () => {
   const dir = await Deno.makeTempDir();
-  for (const text of ["", "{", "null", "[null, 1, {}]", '[{"microphone": "a", "count": 2}]']) {
+  for (
+    const text of [
+      "",
+      "{",
+      "null",
+      "[null, 1, {}]",
+      '[{"microphone": "a", "count": 2}]',
+      '[{"microphone": "a", "count": 2, "channels": [0], "reason": "", "ownDbfs": ["loud"]}]',
+    ]
+  ) {
     await Deno.writeTextFile(join(dir, "channels.json"), text);
     assertEquals(await readChannels(dir, "a", 2), null, text);
     await writeChannels(dir, "a", 2, { channels: [0, 1], reason: "" });

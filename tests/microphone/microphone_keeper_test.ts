@@ -93,7 +93,7 @@ Deno.test("a minute of sound resets its backoff, and less does not", async () =>
     assertEquals(await found(), "own");
     keeper.heard();
     await clock.advance(soundMs);
-    keeper.ended();
+    keeper.ended(false);
     keeper.gaveNothing(OWN);
     await clock.advance(60_000);
     assertEquals(await found(), expected, `${soundMs} ms`);
@@ -104,7 +104,7 @@ Deno.test("a microphone for want of any on USB never becomes the one to keep to"
   const { clock, keeper, microphones, notes, record } = setUp();
   await record(named("onboard", { isStandIn: true, isStopgap: true }));
   await clock.advance(9 * 3_600_000);
-  keeper.ended();
+  keeper.ended(false);
   for (const write of notes) await write();
   assertEquals([microphones.standInMs, microphones.remembered], [0, []]);
 });
@@ -115,7 +115,7 @@ Deno.test("one on USB that gives nothing takes the sound of a stopgap after 1, 2
   const never = new AbortController().signal;
   for (const minutes of [1, 2, 4, 8]) {
     assertEquals(await found(), "own");
-    keeper.ended();
+    keeper.ended(false);
     keeper.gaveNothing(OWN);
     assertEquals(await found(), "onboard");
     keeper.heard();
@@ -124,7 +124,7 @@ Deno.test("one on USB that gives nothing takes the sound of a stopgap after 1, 2
     const better = keeper.betterComes(never).then(() => hasCome = true);
     await clock.advanceUntil("finds it", () => hasCome, 600_000);
     await better;
-    keeper.ended();
+    keeper.ended(false);
     assertEquals((clock.monotonicMs() - startedMs) / 60_000, minutes);
   }
 });
@@ -133,7 +133,7 @@ Deno.test("8 h that are counted late do not touch what is recorded by then", asy
   const { clock, keeper, status, microphones, notes, record } = setUp();
   await record(TWIN);
   await clock.advance(8 * 3_600_000);
-  keeper.ended();
+  keeper.ended(false);
   await record(named("third", { isStandIn: true }));
   for (const write of notes) await write(); // the disk was slow
   assertEquals(microphones.remembered, []);

@@ -107,6 +107,47 @@ Deno.test("a microphone that is not on USB is a stopgap, unless audio_device nam
   }
 });
 
+Deno.test("a PCM with a card number that has become another device is a stand-in, under its own name", async () => {
+  await using setup = await setUp("two_equal_usb_microphones", "plughw:1,0");
+  const { microphones, options } = setup;
+  const find = (more = {}) => new SystemMicrophones({ ...options, ...more }).find();
+  const rename = (from: string, to: string) =>
+    setup.edit("/proc/asound/cards", (text) => text.replace(from, to));
+  await rename(" 1 [", " 9 [");
+  assertEquals((await find()).name, "plughw:1,0", "no card has this number");
+  await rename(" 9 [", " 1 [");
+  const first = await microphones.find();
+  assertEquals([first.name, first.device?.usb?.path, first.isStandIn], [
+    "USB PnP Sound Device",
+    "1-1.2",
+    false,
+  ]);
+  await microphones.remember(first);
+  assertEquals((await find()).isStandIn, false, "the same one");
+  assertEquals((await find({ audioDevice: "plughw:0,0" })).isStandIn, false, "it was chosen anew");
+  // The machine starts again, and the kernel finds them in the other order.
+  await setup.edit(
+    "/microphone.json",
+    (text) => text.replace("1-1.2", "1-1.3").replace("AB34", "AB12"),
+  );
+  const other = await find();
+  assertEquals([other.name, other.isStandIn], ["USB PnP Sound Device", true]);
+  assertEquals(
+    other.reason,
+    '"USB PnP Sound Device" (card 1, usb:1-1.2): audio_device "plughw:1,0" names it now, and named ' +
+      '"USB PnP Sound Device" at usb:1-1.3 before',
+  );
+  const again = new SystemMicrophones(options);
+  await again.countStandIn(other, 1000);
+  assertEquals((await find()).isStandIn, true, "still");
+  await again.remember(other); // after a working day
+  assertEquals((await find()).isStandIn, false);
+  // Another model in the same socket takes the place of the last one.
+  await rename("USB PnP Sound Device", "USB Mic");
+  await setup.edit("/microphone.json", (text) => text.replace("USB PnP", "Old USB PnP"));
+  assertEquals((await find()).isStandIn, false);
+});
+
 Deno.test("plugged() is true once for a device that appeared since the last call", async () => {
   await using setup = await setUp("one_usb_microphone");
   await Deno.mkdir(`${setup.root}/dev/snd`, { recursive: true });

@@ -255,13 +255,6 @@ const GROUPS: readonly Group[] = [
     ],
   },
   {
-    why: "the program has made both names itself: they can be read",
-    faults: [
-      ["src/spool/janitor.ts", "if (first === null || last === null) return;", "||", "&&"],
-      ["src/spool/janitor.ts", "if (first === null || last === null) return;", "return;", ";"],
-    ],
-  },
-  {
     why: "the first column is 0, which is added or deducted",
     faults: [[
       "src/spool/name_block.ts",

@@ -15,6 +15,9 @@ mount -t overlay overlay -o lowerdir=$SYSTEM,upperdir=$LAYER/upper,workdir=$LAYE
 mkdir -p $root/old $root/files
 cp $FILES/* $root/files
 for dir in run tmp; do mount -t tmpfs tmpfs $root/$dir; done
+# It would replace the binary formats of the machine, which are in no namespace.
+mkdir -p $root/run/systemd/system
+ln -s /dev/null $root/run/systemd/system/systemd-binfmt.service
 mount --rbind /dev $root/dev
 mount --make-rprivate $root/dev
 mount -t cgroup2 cgroup2 $LAYER/groups

@@ -102,6 +102,32 @@ Deno.test("a token of one device delivers only for that device; a token of pages
   assertEquals(rig.files().length, 1);
 });
 
+Deno.test("a file that says it is another till's is refused, with any form and token", async () => {
+  const entries = parseTokens(`mine ${ids.deviceId}\n`);
+  await using rig = await startReceiver({
+    tokens: { grantOf: (token) => findGrant(entries, token) },
+  });
+  const tags = { POINT_ID: ids.pointId, REGISTER_ID: ids.registerId, DEVICE_ID: ids.deviceId };
+  const upload = (changes: Record<string, string>) =>
+    rig.upload({ token: "mine", bytes: makeChunk({ ...tags, ...changes }) });
+  const other = "00000000-0000-4000-8000-000000000000";
+  const refused = {
+    POINT_ID: /the tag POINT_ID of chunk_file must be the field point_id: it is "0{8}-/,
+    REGISTER_ID: /the tag REGISTER_ID .* the field register_id/,
+    DEVICE_ID: /the tag DEVICE_ID .* the field device_id/,
+  };
+  for (const [tag, words] of Object.entries(refused)) {
+    for (const more of [{}, { A: "x".repeat(12_000) }]) {
+      const { status, body } = await upload({ ...more, [tag]: other });
+      assertEquals(status, 400);
+      assertMatch(body.error, words);
+    }
+  }
+  assertEquals(rig.files(), []);
+  assertEquals((await upload({})).status, 200);
+  assertEquals((await upload({ DEVICE_ID: ids.deviceId.toUpperCase() })).status, 200);
+});
+
 Deno.test("a till cannot fill the page with registers that do not exist", async () => {
   const entries = parseTokens(`mine ${ids.deviceId}\nall\n`);
   await using rig = await startReceiver({
@@ -276,6 +302,33 @@ function asFile(file: IncomingFile): IncomingFile {
     discard: () => file.discard(),
   };
 }
+
+Deno.test("a store may take a second longer for each megabyte", async () => {
+  const clock = new SimulatedClock(Date.UTC(2026, 10, 23));
+  const [forever, begun] = [Promise.withResolvers<never>(), Promise.withResolvers<void>()];
+  await using rig = await startReceiver({
+    clock,
+    wrap: (store) => ({
+      begin: async (client) => ({
+        ...asFile(await store.begin(client)),
+        keep: () => {
+          begun.resolve();
+          return forever.promise;
+        },
+      }),
+    }),
+  });
+  const sound = crypto.getRandomValues(new Uint8Array(60_000));
+  const bytes = concatBytes([makeChunk(), ...Array.from({ length: 50 }, () => sound)]);
+  let isAnswered = false;
+  const answer = rig.upload({ bytes: new Uint8Array(bytes) }).finally(() => isAnswered = true);
+  await begun.promise;
+  await clock.advance(62_900);
+  assertEquals(isAnswered, false);
+  await clock.advance(200);
+  assertEquals((await answer).status, 503);
+  forever.reject(new StoreFailure("it has come back"));
+});
 
 Deno.test("an upload may come in chunks, ask first, share its connection, or be cut into single bytes", async () => {
   await using rig = await startReceiver();

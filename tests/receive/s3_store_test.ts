@@ -180,6 +180,21 @@ Deno.test("a store that fails for a moment is tried again; one that fails for lo
   }
 });
 
+Deno.test("a large chunk has a second more for each megabyte, in one attempt and in all of them together", async () => {
+  await using double = new S3Double();
+  using a = openStore(double, { limits: { attemptMs: 600, requestMs: 700 }, memoryBytes: 10e6 });
+  await a.store.tryOut();
+  const waits = new Map<string, number>();
+  double.fault = async ({ method }) => {
+    waits.set(method, (waits.get(method) ?? 0) + 1);
+    if (method === "PUT") await new Promise((resolve) => setTimeout(resolve, 900));
+    return null;
+  };
+  assertEquals((await a.put(chunk(), "sound".repeat(600_000))).outcome, "stored");
+  assertEquals(waits.get("PUT"), 1);
+  await assertRejects(() => a.put(chunk({ key: crypto.randomUUID() }), "sound"), S3Failure);
+});
+
 Deno.test("a store that cannot do it now gets fewer requests at a time; a wrong key changes nothing", async () => {
   const faults: [string, S3Double["fault"], boolean][] = [
     ["503", () => problem(503, "SlowDown", "Please reduce your request rate."), true],

@@ -326,6 +326,75 @@ Deno.test("a failing disk is reported once and tried every second, and nothing i
   await writer.finish();
 });
 
+Deno.test("a chunk that cannot be sealed or synced is passed by the others, and is told before them when it can", async () => {
+  await using setup = await writerAtNoon(2000);
+  const { temp, clock, status, spool } = setup;
+  const told: number[] = [];
+  const captured = capturedLog();
+  const writer = new ChunkWriter(spool, 2000, {
+    ...{ clock, status, log: captured.log },
+    onSealed: ({ times }) => told.push((times.startMs - NOON) / 1000),
+  });
+  let isBad = true;
+  let [parts, syncs] = [0, 0];
+  interceptParts(temp, (part) => {
+    const number = parts++;
+    const fail = () => Promise.reject(new Error("Structure needs cleaning (os error 117)"));
+    const [seal, sync] = [part.seal.bind(part), part.sync.bind(part)];
+    part.seal = (name) => number === 0 && isBad ? fail() : seal(name);
+    part.sync = () => {
+      if (number === 0 && isBad) return fail();
+      syncs++;
+      return sync();
+    };
+  });
+  for (let chunk = 0; chunk < 3; chunk++) {
+    const [open, close] = chunkSteps(chunk, [bytes(chunk), bytes(9)]);
+    assert(open && close);
+    writer.push(open);
+    for (let page = 0; page < 4; page++) {
+      await clock.advance(1000);
+      writer.push({ kind: "append", bytes: bytes(page) });
+      await until(() => temp.files("recording").length > 0 && (page < 3 || syncs >= 2 * chunk));
+    }
+    writer.push(close);
+    await until(() => chunk === 0 || setup.sealed().length === chunk);
+  }
+  assertEquals([told, setup.problems(), writer.isIdle], [[], ["disk_failing"], false]);
+  assertEquals(setup.sealed().map(([first]) => first), [1, 2]);
+  isBad = false;
+  await setup.until(() => told.length === 3);
+  assertEquals(told, [0, 1, 2]);
+  await setup.until(() => writer.isIdle);
+  assertEquals([setup.sealed().length, setup.problems()], [3, []]);
+  captured[Symbol.dispose]();
+  await Promise.all([writer.finish(), setup.writer.finish()]);
+});
+
+Deno.test("at the end, the chunks behind one that cannot be sealed are told, and that one can be recovered", async () => {
+  await using setup = await writerAtNoon();
+  const { temp, clock, status, spool } = setup;
+  const told: number[] = [];
+  const captured = capturedLog();
+  const writer = new ChunkWriter(spool, 5000, {
+    ...{ clock, status, log: captured.log },
+    onSealed: ({ times }) => told.push((times.startMs - NOON) / 1000),
+  });
+  let parts = 0;
+  interceptParts(temp, (part) => {
+    if (parts++ === 0) part.seal = () => Promise.reject(new Error("Input/output error"));
+  });
+  pushAll(writer, chunkSteps(0, [bytes(1)]), chunkSteps(1, [bytes(2)]), chunkSteps(2, [bytes(3)]));
+  await until(() => setup.sealed().length === 2);
+  assertEquals(told, []);
+  const finished = writer.finish();
+  await until(() => clock.sleepers > 0);
+  await clock.advance(3000);
+  await finished;
+  assertEquals([told, temp.files("recording").length], [[1, 2], 1]);
+  captured[Symbol.dispose]();
+});
+
 Deno.test("a full disk is reported as full", async () => {
   await using setup = await writerAtNoon();
   let isFull = true;

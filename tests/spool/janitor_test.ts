@@ -1,9 +1,10 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path/join";
-import type { ChunkDir } from "../../src/chunk/chunk_name.ts";
+import { type ChunkDir, parseChunkName } from "../../src/chunk/chunk_name.ts";
 import { Janitor } from "../../src/spool/janitor.ts";
 import type { RetentionLimits } from "../../src/spool/retention.ts";
 import { Spool } from "../../src/spool/spool.ts";
+import { readLastGaps } from "../../src/status/gap_log.ts";
 import { Status } from "../../src/status/status.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
 import {
@@ -110,7 +111,7 @@ Deno.test("what is deleted undelivered is declared in gaps.jsonl: one gap for ea
   await setup.aged("outbox", [5, 3, 2]);
   await setup.aged("rejected", [4, 1]);
   await janitor.makeRoom();
-  const evicted = [gap(4, 4, 60_000, "evicted"), gap(5, 5, 60_000, "evicted")];
+  const evicted = [gap(5, 5, 60_000, "evicted"), gap(4, 4, 60_000, "evicted")];
   assertEquals((await declared()).slice(2), evicted);
   const { lost_s, refused_s } = setup.report().ledger;
   assertEquals(
@@ -128,8 +129,85 @@ Deno.test("a gaps.jsonl that cannot be written is a warning, and what is deleted
   assertEquals(setup.report().chunks_lost_total, 2);
   assertEquals(setup.messages("ERROR").length, 1);
   const [{ file, error } = {}, ...others] = setup.messages("WARNING");
-  assertEquals([file, others.length], ["gaps.jsonl", 0]);
+  assertEquals([file, others.length], ["gaps.jsonl", 1]); // one a chunk; the log holds repeats back
   assertMatch(String(error), /is not a regular file/);
+});
+
+for (const cause of ["evicted", "expired"]) {
+  Deno.test(`what is ${cause} is declared before it is deleted, and no more than 16 chunks ahead`, async () => {
+    await using setup = await janitorAtNoon(cause === "evicted" ? { maxSpoolBytes: 450 } : {});
+    const { janitor, temp, spool } = setup;
+    const days = Array.from({ length: 40 }, (_, index) => 9 - index / 1440);
+    const names = await setup.aged("outbox", days);
+    const { remove } = spool;
+    const ahead: number[] = [];
+    spool.remove = async (dir, fileName) => {
+      const last = (await readLastGaps(temp.dir)).at(-1);
+      const { startUnixUs = 0, durationUs = 0 } = parseChunkName(fileName) ?? {};
+      const leftMs = Date.parse(last?.end ?? "") - (startUnixUs + durationUs) / 1000;
+      ahead.push(Math.round(leftMs / 60_000));
+      return await remove.call(spool, dir, fileName);
+    };
+    await (cause === "evicted" ? janitor.makeRoom() : janitor.removeExpired());
+    const left = temp.files("outbox").length;
+    assertEquals(ahead.length, names.length - left);
+    assert(left < 5 && ahead.every((chunks) => chunks >= 0 && chunks < 16), ahead.join());
+    const gaps = await readLastGaps(temp.dir);
+    assertEquals(gaps.reduce((sum, { ms }) => sum + ms, 0), ahead.length * 60_000);
+  });
+}
+
+Deno.test("what was declared just before a power cut, and is still there, is not declared again", async () => {
+  await using setup = await janitorAtNoon();
+  const { temp, spool, clock, status, log } = setup;
+  await setup.aged("outbox", [9, 9 - 1 / 1440, 9 - 2 / 1440]);
+  const { remove } = spool;
+  spool.remove = () => new Promise(() => {}); // the power is cut here
+  setup.janitor.removeExpired();
+  const declared = () => readLastGaps(temp.dir);
+  while ((await declared()).length === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+  spool.remove = remove;
+  const janitor = new Janitor(spool, LIMITS, { clock, status, log });
+  await janitor.removeExpired();
+  assertEquals([temp.files("outbox"), (await declared()).length], [[], 1]);
+  await setup.aged("outbox", [8.9]);
+  await janitor.removeExpired();
+  assertEquals((await declared()).map(({ ms }) => ms), [180_000, 60_000]);
+});
+
+Deno.test("a chunk that is declared and cannot be deleted is declared once", async () => {
+  await using setup = await janitorAtNoon();
+  const { temp, spool, janitor } = setup;
+  await setup.aged("outbox", [9]);
+  const { remove } = spool;
+  spool.remove = () => Promise.reject(new Error("Structure needs cleaning (os error 117)"));
+  await janitor.removeExpired();
+  spool.remove = remove;
+  await janitor.removeExpired();
+  assertEquals([temp.files("outbox"), (await readLastGaps(temp.dir)).length], [[], 1]);
+});
+
+Deno.test("while gaps.jsonl cannot be written, what is deleted is declared as soon as it can", async () => {
+  await using setup = await janitorAtNoon({ maxSpoolBytes: 450 });
+  const { temp, spool, janitor } = setup;
+  const days = Array.from({ length: 20 }, (_, index) => 5 - index / 1440);
+  await setup.aged("outbox", days);
+  await Deno.mkdir(join(temp.dir, "gaps.jsonl"));
+  const { remove } = spool;
+  const { append } = spool.gaps;
+  let [removed, attempts] = [0, 0];
+  const attemptsAt: number[] = [];
+  spool.gaps.append = (...gaps) => (attempts++, append.call(spool.gaps, ...gaps));
+  spool.remove = async (dir, fileName) => {
+    attemptsAt.push(attempts);
+    if (++removed === 3) await Deno.remove(join(temp.dir, "gaps.jsonl")); // that made room
+    return await remove.call(spool, dir, fileName);
+  };
+  await janitor.makeRoom();
+  const gaps = await readLastGaps(temp.dir);
+  assertEquals(gaps.reduce((sum, { ms }) => sum + ms, 0), removed * 60_000);
+  assertEquals(attemptsAt.slice(0, 4), [1, 2, 3, 4], "one at a time while that cannot be written");
+  assertEquals(setup.messages("WARNING").length, 3);
 });
 
 Deno.test("max_waiting_days keeps waiting chunks for a longer or a shorter time", async () => {

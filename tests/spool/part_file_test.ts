@@ -212,6 +212,52 @@ Deno.test("the start is replaced, again if that failed half-way, and what is app
   part.abandon();
 });
 
+Deno.test("after a sync that failed, all bytes are written once more before the next, and none is changed", async () => {
+  for (const step of ["syncData", "sync"] as const) {
+    await using temp = await TempSpool.open();
+    const { path, part } = await openPart(temp);
+    const { prototype } = Deno.FsFile;
+    const { write } = prototype;
+    const real = prototype[step];
+    const content = new Uint8Array(200_000).map((_, at) => at * 7 + (at >> 8));
+    let written = 0;
+    const atSync: number[] = [];
+    let failures = 2;
+    await part.append(content);
+    try {
+      prototype.write = function (bytes) {
+        written += bytes.length;
+        return write.call(this, bytes);
+      };
+      prototype[step] = function () {
+        if (!this.statSync().isFile) return real.call(this);
+        atSync.push(written);
+        written = 0;
+        if (failures-- > 0) return Promise.reject(new Error("Input/output error (os error 5)"));
+        return real.call(this);
+      };
+      const run = () => step === "sync" ? part.seal(TIMES) : part.sync();
+      for (let attempt = 0; attempt < 2; attempt++) {
+        await assertRejects(async () => void await run(), Error, "Input/output error");
+      }
+      // The start is replaced while the file is written over itself.
+      if (step === "syncData") {
+        const head = bytes(70_000, 5);
+        content.set(head);
+        await Promise.all([run(), part.replaceStart(head)]);
+      } else assertEquals(await run(), temp.files("outbox")[0]);
+    } finally {
+      Object.assign(prototype, { write, [step]: real });
+    }
+    const [name] = temp.files("outbox");
+    const file = name === undefined ? path : temp.spool.path("outbox", name);
+    assertEquals(await Deno.readFile(file), content);
+    assertEquals(atSync.slice(0, 2), [0, 200_000]);
+    assertEquals((atSync[2] ?? 0) >= 200_000, true);
+    if (step === "syncData") part.abandon();
+  }
+});
+
 Deno.test("every sync makes the appended bytes durable, and the first one the file's name after them", async () => {
   await using temp = await TempSpool.open();
   const { part } = await openPart(temp);

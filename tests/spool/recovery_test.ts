@@ -274,7 +274,11 @@ Deno.test("recovery writes no new bytes: it works on a full disk", async () => {
   }
   const [file = ""] = temp.files("outbox");
   assertEquals((await Deno.stat(temp.spool.path("outbox", file))).ino, ino);
-  assert(written > 0 && written < 400, `${written} bytes written: more than the last page`);
+  const most = whole.length + 400;
+  assert(
+    written > 0 && written < most,
+    `${written} bytes written: more than once, and the last page`,
+  );
 });
 
 Deno.test("a recording cut off under a wrong clock stays provisional: it can still get its true time", async () => {
@@ -319,7 +323,8 @@ Deno.test("a recovered chunk is synced before it is moved, and the move before r
     Object.assign(Deno.FsFile.prototype, { sync, write });
     captured[Symbol.dispose]();
   }
-  const one = ["write chunk", "sync chunk", "rename"];
+  // The last page, and then the whole file over itself.
+  const one = ["write chunk", "write chunk", "sync chunk", "rename"];
   assertEquals(calls, [...one, ...one, "sync outbox", "sync recording"]);
 });
 

@@ -1,4 +1,4 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { join } from "@std/path/join";
 import { GapLog, readLastGaps } from "../../src/status/gap_log.ts";
 
@@ -36,6 +36,36 @@ Deno.test("gaps.jsonl stays small: the older half is deleted, the newest gaps st
   );
   assertEquals(lines.at(-1), gap(777));
   assertEquals(lines[0], gap(1));
+  await Deno.remove(dir, { recursive: true });
+});
+
+Deno.test("a gap is synced before it counts as declared, and one that could not be is written with the next", async () => {
+  const dir = await Deno.makeTempDir();
+  const path = join(dir, "gaps.jsonl");
+  const log = new GapLog(dir);
+  const { prototype } = Deno.FsFile;
+  const { syncData } = prototype;
+  let synced = 0;
+  let failures = 0;
+  try {
+    prototype.syncData = async function () {
+      if (failures-- > 0) throw new Error("Input/output error (os error 5)");
+      synced = this.statSync().size;
+      await syncData.call(this);
+    };
+    await log.append(gap(1));
+    assertEquals(synced, (await Deno.stat(path)).size);
+    failures = 2;
+    for (const ms of [2, 3]) await assertRejects(() => log.append(gap(ms)), Error, "Input/output");
+    assertEquals((await readLastGaps(dir)).map(({ ms }) => ms), [1], "none is there twice later");
+    await log.append();
+    assertEquals(synced, (await Deno.stat(path)).size);
+  } finally {
+    prototype.syncData = syncData;
+  }
+  assertEquals((await readLastGaps(dir)).map(({ ms }) => ms), [1, 2, 3]);
+  await log.append();
+  assertEquals((await readLastGaps(dir)).length, 3);
   await Deno.remove(dir, { recursive: true });
 });
 

@@ -40,7 +40,11 @@ register_arm64() {
 install_debian() {
   [ "$(cat "$build/.installed" 2>/dev/null)" != "$suite $packages" ] || return 0
   say "installing Debian $suite for $arch"
-  rm -rf "$root"
+  # An installation that failed leaves /proc mounted, and nothing there may be deleted.
+  for dir in proc sys; do
+    if mountpoint -q "$root/$dir"; then umount -R "$root/$dir"; fi
+  done
+  rm -rf --one-file-system "$root"
   mkdir -p "$build/packages"
   debootstrap --variant=minbase --arch="$arch" --cache-dir="$build/packages" \
     --include="$packages" "$suite" "$root" "$mirror" >"$build/debootstrap.log" 2>&1

@@ -132,6 +132,25 @@ Deno.test("an upgrade during a trial stops its judge before files are replaced; 
   assertEquals(late.calls.slice(0, 2), [stopped, `systemctl start --wait ${JUDGE}`]);
 });
 
+Deno.test("a service that starts again by itself starts no judge between the two steps of an upgrade", async () => {
+  const files = { ...TWO, ...LIVE, [CONFIG]: "" };
+  const before = (await runScript(UPGRADE, { files, state: "activating" })).calls;
+  const after = (await runScript(CONFIGURE, { files, state: "activating" })).calls;
+  const at = (calls: readonly string[], call: string) => {
+    assert(calls.includes(call), `${call} in ${calls.join(", ")}`);
+    return calls.indexOf(call);
+  };
+  assert(
+    at(before, `invoke stop ${JUDGE}`) < at(before, `systemctl mask --runtime --quiet ${JUDGE}`),
+  );
+  assert(
+    at(after, `systemctl unmask --runtime --quiet ${JUDGE}`) <
+      at(after, `systemctl start ${JUDGE}`),
+  );
+  const copied = await runScript(UPGRADE, { files: { ...files, ...COPIED }, state: "active" });
+  assert(!copied.calls.some((call) => call.includes("mask")), "the judge of a copied program");
+});
+
 Deno.test("a program that gets ready, or ends again and again, is replaced on trial, too", async () => {
   const files = { ...TWO, ...LIVE, [CONFIG]: "" };
   for (const state of ["active", "activating", "deactivating", "reloading"]) {
@@ -165,9 +184,10 @@ Deno.test("an upgrade during a trial is judged by what the last accepted program
 Deno.test("an upgrade that is aborted ends its own trial, and lets that of the program that stays continue", async () => {
   const abort = ["postrm", "abort-upgrade", "2"] as const;
   const own = await runScript(abort, { files: { ...TWO, ...LIVE, [TRIAL]: "to=3\n" } });
-  assertEquals([own.kept[2], own.calls], [null, []]);
+  const unmasked = `systemctl unmask --runtime --quiet ${JUDGE}`;
+  assertEquals([own.kept[2], own.calls], [null, [unmasked]]);
   const other = await runScript(abort, { files: { ...TWO, ...LIVE, [TRIAL]: "to=2\n" } });
-  assertEquals([other.kept[2], other.calls], ["to=2\n", [`invoke start ${JUDGE}`]]);
+  assertEquals([other.kept[2], other.calls], ["to=2\n", [unmasked, `invoke start ${JUDGE}`]]);
 });
 
 Deno.test("an upgrade enables no unit that somebody has disabled", async () => {

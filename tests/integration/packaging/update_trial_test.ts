@@ -2,11 +2,13 @@
 // down here and sleep passes the time: nothing waits, and nothing outside a temporary folder is touched.
 
 import { assertEquals } from "@std/assert";
+import { existsSync } from "node:fs";
 import { dirname, relative } from "node:path";
 import { join } from "@std/path/join";
 import type { Problem } from "../../../src/status/history.ts";
 import type { HealthReport } from "../../../src/status/status.ts";
 import { Supervision } from "../../../src/web/supervision.ts";
+import { until } from "../../fixtures/sockets.ts";
 import { SimulatedClock } from "../../fixtures/simulated_clock.ts";
 
 const SCRIPT = new URL("../../../packaging/update/update-trial", import.meta.url).pathname;
@@ -50,6 +52,8 @@ interface Trial {
   readonly left?: Readonly<Record<string, string>>;
   /** The power fails before this change of a file, counted from 1; at the next boot nothing is heard. */
   readonly cutAt?: number;
+  /** Whether an installation has the lock; it ends the trial, as it fails, before it releases it. */
+  readonly isLocked?: boolean;
   /** Whether nothing can be written into a file. */
   readonly isDiskFull?: boolean;
 }
@@ -62,6 +66,7 @@ async function judge(
     linked = {},
     left = { trial: "to=0.9.9\n" },
     cutAt = 0,
+    isLocked = false,
     isDiskFull = false,
   }: Trial,
 ) {
@@ -126,7 +131,22 @@ esac
         env: { UPDATE_ROOT: root, PATH: "/usr/bin:/bin" },
       }).output();
     };
-    const first = await run(worldOf(life, cutAt));
+    /** The script is at the lock, or has ended, before the trial goes and the lock is released. */
+    const runLocked = async (world: string) => {
+      const lock = await Deno.open(join(root, "run"));
+      await lock.lock(true);
+      let hasEnded = false;
+      const result = run(`${world}
+flock() { : > ${root}/reached; command flock "$@"; }`).finally(() => hasEnded = true);
+      const reached = join(root, "reached");
+      await until("the script is at the lock", () => hasEnded || existsSync(reached));
+      await Deno.remove(join(root, DIR, "trial"));
+      lock.close();
+      return await result;
+    };
+    await Deno.mkdir(join(root, "run"));
+    const world = worldOf(life, cutAt);
+    const first = isLocked ? await runLocked(world) : await run(world);
     const wasCut = first.code === 99;
     // ConditionPathExists= of the unit.
     const { code, stdout, stderr } = wasCut && await isOpen()
@@ -386,6 +406,12 @@ Deno.test("systemd that does not answer at first is asked again", async () => {
   const life: Phase[] = [{ for: 3, is: null }, { for: 5, is: ["active", "a", 0, "Recording MIC"] }];
   const { program, restarts } = await judge({ life: [...life, runs(1, "NOT recording")] });
   assertEquals([program, restarts], ["old program", 2]);
+});
+
+Deno.test("nothing is judged while an installation replaces files, and nothing after one that has failed", async () => {
+  const life = [OLD(), STARTS, runs(1, "NOT recording")];
+  const { asked, program, code } = await judge({ life, isLocked: true });
+  assertEquals([asked, program, code], [null, "new program", 0]);
 });
 
 Deno.test("a service that somebody stops stays stopped, and its trial stays open", async () => {
