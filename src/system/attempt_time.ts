@@ -25,7 +25,8 @@ export class AttemptTime implements Disposable {
   readonly #begunMs: number;
   #movedMs: number;
   #pausedMs = 0;
-  /** When the pause began that lasts at this moment. */
+  /** How many waits last at this moment, and when the first of them began. */
+  #pauses = 0;
   #pauseMs: number | null = null;
 
   constructor(limits: AttemptLimits) {
@@ -49,14 +50,19 @@ export class AttemptTime implements Disposable {
     this.#movedMs = this.#nowMs();
   }
 
-  /** The wait of a cap: time stands still. */
+  /** The wait of a cap: time stands still. Waits may overlap. */
   async paused<T>(wait: Promise<T>): Promise<T> {
-    this.#pauseMs = this.#limits.clock.monotonicMs();
+    const { clock } = this.#limits;
+    this.#pauses++;
+    this.#pauseMs ??= clock.monotonicMs();
     try {
       return await wait;
     } finally {
-      this.#pausedMs += this.#limits.clock.monotonicMs() - this.#pauseMs;
-      this.#pauseMs = null;
+      this.#pauses--;
+      if (this.#pauses === 0) {
+        this.#pausedMs += clock.monotonicMs() - this.#pauseMs;
+        this.#pauseMs = null;
+      }
     }
   }
 

@@ -5,7 +5,7 @@
 
 import { type Clock, deadline, systemClock } from "./clock.ts";
 import { messageOf } from "./error_text.ts";
-import { onAbort } from "./on_abort.ts";
+import { onAbort, untilAborted } from "./on_abort.ts";
 import { AttemptTime } from "./attempt_time.ts";
 import { BodyFailure, Connection, type Reply } from "./client_connection.ts";
 import { explainFailure, TransportFailure } from "./transport_failures.ts";
@@ -87,6 +87,10 @@ async function* only(head: Uint8Array<ArrayBuffer>): AsyncGenerator<Uint8Array<A
   yield head;
 }
 
+function isTimeout(error: unknown): error is DOMException {
+  return error instanceof DOMException && error.name === "TimeoutError";
+}
+
 interface Idle {
   readonly connection: Connection;
   readonly timer: ReturnType<typeof setTimeout>;
@@ -103,6 +107,8 @@ export class HttpClient implements Disposable {
   readonly #waiting: PromiseWithResolvers<Connection>[] = [];
   /** Connections that are being made. */
   readonly #opening = new Set<AbortController>();
+  /** While the files are being read: never twice at a time. */
+  #readingTls: Promise<TlsFiles> | null = null;
   #isDisposed = false;
 
   constructor(options: HttpClientOptions) {
@@ -136,10 +142,18 @@ export class HttpClient implements Disposable {
       writtenBytes = 0;
       sendingSinceMs = time.tookMs;
       options.onBegun?.();
+      // What still waits to be sent when the exchange is over is not sent.
+      const over = new AbortController();
+      using _ = onAbort(time.signal, () => over.abort());
+      using _end = { [Symbol.dispose]: () => over.abort() };
       return await connection.exchange(request.body?.pieces(head) ?? only(head), {
         sizeBytes: head.length + (request.body?.sizeBytes ?? 0),
-        mayWrite: async (bytes) =>
-          this.#cap === null ? bytes : await time.paused(this.#cap.take(bytes, time.signal)),
+        mayWrite: async (bytes) => {
+          if (this.#cap === null) return bytes;
+          const granted = await time.paused(this.#cap.take(bytes, over.signal));
+          over.signal.throwIfAborted();
+          return granted;
+        },
         onWriting: (bytes) => writtenBytes += bytes,
         onMoved: () => time.moved(),
         signal: time.signal,
@@ -181,11 +195,15 @@ export class HttpClient implements Disposable {
     }
   }
 
-  async #tls(): Promise<TlsFiles> {
+  /** Reading a pipe, or from a mount that hangs, may never end. */
+  async #tls(signal: AbortSignal): Promise<TlsFiles> {
+    this.#readingTls ??= this.#options.tls().finally(() => this.#readingTls = null);
     try {
-      return await this.#options.tls();
+      return await untilAborted(this.#readingTls, signal);
     } catch (error) {
-      throw new TransportFailure("misconfigured", messageOf(error));
+      if (signal.aborted && !isTimeout(error)) throw error;
+      const what = isTimeout(error) ? "the files of certificates cannot be read: " : "";
+      throw new TransportFailure("misconfigured", `${what}${messageOf(error)}`);
     }
   }
 
@@ -218,9 +236,9 @@ export class HttpClient implements Disposable {
   async #open(signal: AbortSignal, onStep: (step: Step) => void): Promise<Connection> {
     const { url } = this.#options;
     const proxy = this.#proxy();
-    const tls = await this.#tls();
     const [clock, network] = [this.#clock, this.#network];
     using limit = deadline(MAX_OPENING_MS, signal);
+    const tls = await this.#tls(limit.signal);
     const transport = await openConnection({
       ...{ url, proxy, tls, network, clock, signal: limit.signal, onStep },
     });
@@ -309,16 +327,14 @@ export class HttpClient implements Disposable {
    * certificate: a handshake without one tells.
    */
   async #explain(error: unknown, signal: AbortSignal): Promise<unknown> {
-    if (error instanceof DOMException && error.name === "TimeoutError") {
-      return new TransportFailure("timeout", error.message);
-    }
+    if (isTimeout(error)) return new TransportFailure("timeout", error.message);
     const { url } = this.#options;
     const failure = explainFailure(error, "exchange", peerOf(url, null));
     const isUnclear = ["reset", "other", "tls-other", "tls-unknown-issuer"].includes(failure.kind);
     if (url.protocol !== "https:" || !isUnclear) return failure;
     using limit = deadline(DIAGNOSIS_MS, signal);
     try {
-      const files = await this.#tls();
+      const files = await this.#tls(limit.signal);
       if (files.client === null) return failure;
       const [network, clock] = [this.#network, this.#clock];
       const how = { url, proxy: this.#proxy(), tls: { ...files, client: null }, network, clock };

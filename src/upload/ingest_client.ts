@@ -8,9 +8,10 @@ import type { Config } from "../config/config.ts";
 import { trustNoPublicAuthority } from "../config/places.ts";
 import { readTlsFiles, type TlsConfig } from "../config/tls_files.ts";
 import { readTokenToSend } from "../config/token.ts";
-import { type Clock, systemClock } from "../system/clock.ts";
+import { type Clock, deadline, systemClock } from "../system/clock.ts";
 import { concatBytes } from "../system/concat_bytes.ts";
 import { messageOf } from "../system/error_text.ts";
+import { untilAborted } from "../system/on_abort.ts";
 import { printable } from "../system/printable.ts";
 import { Redactor } from "../system/redact.ts";
 import { VERSION } from "../system/version.ts";
@@ -76,6 +77,8 @@ export class IngestClient implements Disposable {
   readonly #http: HttpClient;
   readonly #clock: Clock;
   readonly #patience = new LinePatience();
+  /** A read of the token that did not end in time. */
+  #stuckToken: Promise<string> | null = null;
   /** Resolves when the latest request has been handed to the network. */
   #handedOver: Promise<void> = Promise.resolve();
 
@@ -122,8 +125,9 @@ export class IngestClient implements Disposable {
   ): Promise<Verdict> {
     let token: string;
     try {
-      token = await this.#options.readToken();
+      token = await this.#readToken(signal);
     } catch (error) {
+      if (signal.aborted) throw signal.reason;
       return { kind: "misconfigured", reason: messageOf(error) };
     }
     // A server may echo what it was sent, and reasons are logged and shown.
@@ -167,6 +171,22 @@ export class IngestClient implements Disposable {
     return verdict.kind === "delivered"
       ? { ...verdict, chunkId: verdict.chunkId && hide(verdict.chunkId) }
       : { ...verdict, reason: hide(verdict.reason) };
+  }
+
+  /** Reading a pipe, or from a mount that hangs, may never end: nothing else is read until it does. */
+  async #readToken(signal: AbortSignal): Promise<string> {
+    const { timeoutMs, readToken } = this.#options;
+    using limit = deadline(timeoutMs, signal);
+    const reading = this.#stuckToken ?? readToken();
+    try {
+      return await untilAborted(reading, limit.signal);
+    } catch (error) {
+      if (error !== limit.signal.reason) throw error;
+      const free = () => this.#stuckToken = null;
+      this.#stuckToken = reading;
+      reading.then(free, free);
+      throw new Error(`the token cannot be read: ${messageOf(error)}`);
+    }
   }
 
   /** Sends the form within the limits of an attempt, and learns how fast the line is. */

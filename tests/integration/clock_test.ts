@@ -55,6 +55,7 @@ async function wrongClock(offsetMs: number, config: Record<string, unknown>) {
   await Promise.race([started.promise, running]);
   return {
     ingest,
+    spoolDir: join(dir, "spool"),
     outbox: () => [...Deno.readDirSync(join(dir, "spool", "outbox"))].map(({ name }) => name),
     setRight() {
       state.offsetMs = 0;
@@ -115,4 +116,29 @@ Deno.test("the wait for clock sync is limited; after it, the chunks are marked a
     assertEquals(headers["x-clock-synchronized"], "false");
   }
   assertEquals(agent.ingest.violations, []);
+});
+
+Deno.test("hours that a wrong clock kept from being recorded are declared when it is right", async () => {
+  const now = Temporal.Now.zonedDateTimeISO();
+  const clockTime = (hours: number) => now.add({ hours }).toPlainTime().toString().slice(0, 5);
+  const hours = { schedule_start: clockTime(-2), schedule_end: clockTime(2) };
+  await using agent = await wrongClock(-12 * 3_600_000, hours);
+  await systemClock.sleep(1000);
+  assertEquals(agent.outbox(), [], "by this clock it is not time to record");
+  agent.setRight();
+  await agent.ingest.waitForChunks(2, 20_000);
+  await agent.stop();
+  const gaps = (await Deno.readTextFile(join(agent.spoolDir, "gaps.jsonl"))).trim().split("\n")
+    .map((line) => JSON.parse(line)).filter(({ cause }) => cause === "clock_not_synchronized");
+  assertEquals(gaps.length, 1);
+  const { start, ms } = gaps[0];
+  assert(Math.abs(Date.parse(start) - now.epochMilliseconds) < 10_000, start);
+  assert(1000 <= ms && ms < 10_000, `${ms} ms`);
+  const first =
+    agent.ingest.chunks.toSorted((a, b) =>
+      Number(a.fields["start_ts"]) - Number(b.fields["start_ts"])
+    )[0];
+  assertEquals(first?.headers["x-clock-synchronized"], undefined);
+  const known = JSON.parse(await Deno.readTextFile(join(agent.spoolDir, "boot_time.json")));
+  assert(known.began * 1000 < Date.now(), "a later start can give chunks of this boot their time");
 });

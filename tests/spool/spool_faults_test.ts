@@ -245,11 +245,11 @@ Deno.test("chunks that were evicted before the disk failed are counted", async (
   const limits = { ...LIMITS, maxSpoolBytes: 1 };
   const janitor = new Janitor(spool, limits, { clock, status, log: captured.log });
   Object.assign(spool, { freeBytes: () => Promise.resolve(1e9) });
-  let listings = 0;
-  const { oldest } = spool;
-  spool.oldest = (...args) => {
-    if (args[0] === "outbox" && ++listings === 2) throw new Error("Input/output error");
-    return oldest.apply(spool, args);
+  let removals = 0;
+  const { remove } = spool;
+  spool.remove = (...args) => {
+    if (args[0] === "outbox" && ++removals === 2) throw new Error("Input/output error");
+    return remove.apply(spool, args);
   };
   await rig.run(() => janitor.makeRoom().catch(() => {}));
   assertEquals(rig.files("outbox").length, 1);

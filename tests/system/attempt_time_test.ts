@@ -68,6 +68,23 @@ Deno.test("the wait for a cap does not count as time of the attempt", async () =
   assertEquals(String(time.signal.reason), "TimeoutError: nothing moved for 4 s");
 });
 
+Deno.test("waits for a cap that overlap count once", async () => {
+  const clock = newClock();
+  using time = attempt(clock, 10_000, 4000);
+  await clock.advance(1000);
+  const first = time.paused(clock.sleep(20_000));
+  await clock.advance(5000);
+  const second = time.paused(clock.sleep(30_000));
+  await clock.advance(20_000);
+  await first;
+  assertEquals([time.signal.aborted, time.tookMs], [false, 1000]);
+  await clock.advance(10_000);
+  await second;
+  assertEquals([time.signal.aborted, time.tookMs], [false, 1000]);
+  await clock.advance(4100);
+  assertEquals(String(time.signal.reason), "TimeoutError: nothing moved for 4 s");
+});
+
 for (const kbps of [8, 64, 1000]) {
   Deno.test(`a cap of ${kbps} kbit/s holds for all requests together, and is used`, async () => {
     const clock = newClock();

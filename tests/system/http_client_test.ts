@@ -20,6 +20,8 @@ import {
 import { type Network, systemNetwork } from "../../src/system/network.ts";
 import type { Step } from "../../src/system/open_connection.ts";
 import { close } from "../../src/system/transport.ts";
+import { type Clock, deadline, systemClock } from "../../src/system/clock.ts";
+import { settled } from "../fixtures/settled.ts";
 import { temporaryCertificates } from "../fixtures/certificates.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
 import { rawServer } from "../fixtures/tcp_server.ts";
@@ -353,6 +355,78 @@ for (const when of ["while the program is busy", "while a request waits for its 
     assertEquals([reply.body, connections], ["true", 2]);
   });
 }
+
+Deno.test("a request that is sent once more under a cap of the rate keeps its time limits", async () => {
+  let isFirst = true;
+  const got = { bytes: 0 };
+  await using server = rawServer(async (connection) => {
+    const isOld = isFirst;
+    isFirst = false;
+    const serve = async () => {
+      const buffer = new Uint8Array(65_536);
+      let text = "";
+      for (let size; (size = await connection.read(buffer)) !== null;) {
+        if (!isOld) got.bytes += size;
+        text += new TextDecoder().decode(buffer.subarray(0, size));
+        if (!text.endsWith("end")) continue;
+        text = "";
+        if (!isOld) continue; // it never answers
+        await connection.write(new TextEncoder().encode(answer(200)));
+        await connection.read(buffer); // the second request has begun
+        return connection.close();
+      }
+    };
+    serve().catch(() => {});
+    await Promise.resolve();
+  });
+  // A machine that has run for days.
+  const clock = { ...systemClock, monotonicMs: () => performance.now() + 3 * 86_400_000 };
+  using client = makeClient(server.url, { maxKbps: 64, clock });
+  // Longer than a piece: the rest waits for its rate when the connection ends.
+  const text = `${"x".repeat(3500)}end`;
+  await post(client, { text });
+  using limit = deadline(20_000);
+  const { signal } = limit;
+  const failure = await failureOf(client, { text, totalMs: 600, silenceMs: 9000, signal });
+  assertEquals([failure.kind, failure.message], ["timeout", "timed out after 0.6 s"]);
+  assert(got.bytes > 3500 && got.bytes < 3700, `${got.bytes}`);
+});
+
+Deno.test("an answer ends the wait of the request for its rate", async () => {
+  await using server = rawServer(async (connection) => {
+    await connection.read(new Uint8Array(1000));
+    await connection.write(new TextEncoder().encode(answer(413)));
+  });
+  let sleepers = 0;
+  const clock: Clock = {
+    ...systemClock,
+    sleep: (ms, signal) => (sleepers++, systemClock.sleep(ms, signal).finally(() => sleepers--)),
+  };
+  using client = makeClient(server.url, { maxKbps: 1, clock });
+  const text = "x".repeat(5000); // 40 s
+  assertEquals((await post(client, { text, totalMs: 90_000 })).status, 413);
+  await settled();
+  assertEquals(sleepers, 0);
+});
+
+Deno.test("certificate files that cannot be read in time are an error that says so, and are not read twice at once", async () => {
+  await using server = scripted(() => answer(200));
+  let reads = 0;
+  const files = Promise.withResolvers<Awaited<ReturnType<HttpClientOptions["tls"]>>>();
+  using client = makeClient(server.url, { tls: () => (reads++, files.promise) });
+  for (let attempt = 0; attempt < 2; attempt++) {
+    const { kind, message } = await failureOf(client, { silenceMs: 100 });
+    assertEquals(kind, "misconfigured");
+    assertMatch(message, /^the files of certificates cannot be read: nothing moved for 0.1 s$/);
+  }
+  const own = new AbortController();
+  const stopped = post(client, { signal: own.signal });
+  own.abort(new Error("stop!"));
+  await assertRejects(() => stopped, Error, "stop!");
+  assertEquals(reads, 1);
+  files.resolve(await readTlsFiles(PUBLIC_TLS));
+  assertEquals((await post(client)).status, 200);
+});
 
 Deno.test("nonsense in place of an answer has a kind and is told in words", async () => {
   const cases: [string, FailureKind, RegExp][] = [

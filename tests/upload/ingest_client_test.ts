@@ -163,7 +163,7 @@ Deno.test("several chunks are sent in the order of the calls, even if the first 
   );
   stop.abort();
   await Promise.all(names.map((name) => client.upload(name, inMemory(makeChunk()), never)));
-  assertEquals(await stopped, { kind: "misconfigured", reason: "no token" });
+  assertEquals(await stopped, "stopped");
   assertEquals(server.requests.slice(1).map(({ key }) => key), names.map(({ key }) => key));
 });
 
@@ -362,6 +362,28 @@ Deno.test("an unusable token is a failure of the configuration, and is read agai
 });
 
 // ---- no answer
+
+Deno.test("a token that cannot be read in time is a failure of the configuration, and is not read twice at once", async () => {
+  await using server = await IngestServer.start({ token: TOKEN });
+  let reads = 0;
+  const token = Promise.withResolvers<string>();
+  const readToken = () => (reads++, token.promise);
+  using client = makeClient(server.url, { readToken, timeoutMs: 100 });
+  const upload = (signal = never) => client.upload(makeName(), inMemory(makeChunk()), signal);
+  for (let attempt = 0; attempt < 2; attempt++) {
+    assertEquals(await upload(), {
+      kind: "misconfigured",
+      reason: "the token cannot be read: timed out after 0.1 s",
+    });
+  }
+  const own = new AbortController();
+  const stopped = upload(own.signal);
+  own.abort(new Error("stop!"));
+  await assertRejects(() => stopped, Error, "stop!");
+  assertEquals(reads, 1);
+  token.resolve(TOKEN);
+  assertEquals((await upload()).kind, "delivered");
+});
 
 Deno.test("one deadline covers a whole attempt: silence, a slow answer, a body that the server does not read", async () => {
   await using server = await IngestServer.start({ token: TOKEN });
