@@ -18,6 +18,7 @@ import { startReporting } from "./agent/reporting.ts";
 import { Settings } from "./agent/settings.ts";
 import { watchTimeZone } from "./agent/time_zone.ts";
 import { followClock, retimeEarlier } from "./agent/true_time.ts";
+import { declaredEnds } from "./capture/before_start.ts";
 import { Recorder } from "./capture/recorder.ts";
 import type { Config } from "./config/config.ts";
 import { scheduleOf } from "./config/schedule.ts";
@@ -111,7 +112,7 @@ export async function runAgent(options: AgentOptions, stop: AbortSignal): Promis
     const before = {
       chunk: spool.latest(boot.id),
       wasCutOff: recovered > 0,
-      declaredEndsMs: (await readLastGaps(spool.dir)).map(({ end }) => Date.parse(end)),
+      declaredEndsMs: declaredEnds(await readLastGaps(spool.dir)),
       boot,
       pause: () => pausing.earlier(),
     };

@@ -28,6 +28,8 @@ export interface GapRecord {
   readonly ms: number;
   /** Why: a problem code, or one of the causes in docs/reference/problems.md. */
   readonly cause: string;
+  /** Present if that clock was not synchronized: the times may be wrong. */
+  readonly clock?: "unsynchronized";
 }
 
 /** Causes of gaps at the start and the end of a recording, and the length that is normal for them. */
@@ -113,12 +115,12 @@ export async function readLastGaps(spoolDir: string): Promise<GapRecord[]> {
 
 function parseGap(line: string): GapRecord | null {
   try {
-    const { start, end, ms, cause } = JSON.parse(line);
+    const { start, end, ms, cause, clock } = JSON.parse(line);
     const areTimes = [start, end].every((time) =>
       typeof time === "string" && !Number.isNaN(Date.parse(time))
     );
     return areTimes && Number.isFinite(ms) && typeof cause === "string"
-      ? { start, end, ms, cause }
+      ? { start, end, ms, cause, ...(clock === "unsynchronized" ? { clock } : {}) }
       : null;
   } catch {
     return null; // a line that was cut off
