@@ -76,7 +76,7 @@ export async function putChunks(
 }
 
 /**
- * Puts waiting chunks of a clock that was not set: so many of this boot, of another one, and of another one that a
+ * Puts waiting chunks of a clock that was not set: `count` of this boot, of another one, and of one that a
  * right clock has seen.
  */
 export async function putUnsure(

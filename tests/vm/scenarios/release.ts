@@ -4,17 +4,16 @@
 
 import { join } from "@std/path/join";
 import manifest from "../../../deno.json" with { type: "json" };
+import type { HealthReport } from "../../../src/status/status.ts";
 import { compileIn } from "../../fixtures/binaries.ts";
 import { Document } from "../../fixtures/documents.ts";
-import type { Behaviour, ReceivedChunk } from "../../fixtures/ingest_server.ts";
+import type { Behaviour } from "../../fixtures/ingest_server.ts";
 import { makeReleaseSource } from "../../fixtures/release.ts";
 import { namesOf, unpackRelease } from "../../releases/sources.ts";
 import {
-  faultOf,
   gapLines,
   keyIn,
   type Names,
-  type Owed,
   type Place,
   putChunks,
   putParts,
@@ -22,11 +21,11 @@ import {
   putUnsure,
   sampleOf,
 } from "../../releases/stock.ts";
+import { Deliveries } from "../deliveries.ts";
 import { SLOWEST } from "../guest.ts";
 import type { Rig } from "../rig.ts";
 import type { Report, Scenario } from "../scenario.ts";
 import { SPOOL, UNIT } from "../service.ts";
-import { endS, inOrder, startS, worstOverlapS } from "../sound.ts";
 
 const OLD = "0.1.0";
 /** Its name in the share. */
@@ -70,7 +69,8 @@ async function release(rig: Rig, report: Report): Promise<void> {
     }
     rig.ingest.goOffline();
     await rig.renew(OLD_PROGRAM);
-    await new Till(rig, report, await namesOf(old)).run();
+    const bootId = await rig.running.guest.run("head -c 8 /proc/sys/kernel/random/boot_id");
+    await new Till(rig, report, { names: await namesOf(old), bootId }).run();
   } finally {
     await Deno.remove(dir, { recursive: true });
     for (const name of [OLD_PROGRAM, "release", "stock"]) {
@@ -79,34 +79,27 @@ async function release(rig: Rig, report: Report): Promise<void> {
   }
 }
 
-/** A moment at which one program took over from another. */
-interface Takeover {
-  readonly what: string;
-  readonly unixS: number;
-}
-
 class Till {
   readonly #rig: Rig;
   readonly #report: Report;
   readonly #names: Names;
-  /** The stock, by key. */
-  readonly #owed = new Map<string, Owed>();
-  readonly #takeovers: Takeover[] = [];
+  readonly #bootId: string;
+  readonly #deliveries: Deliveries;
   readonly #seenChunks: number;
   readonly #seenDuplicates: number;
-  #bootId = "";
 
-  constructor(rig: Rig, report: Report, names: Names) {
+  /** @param bootId of the guest. */
+  constructor(rig: Rig, report: Report, { names, bootId }: { names: Names; bootId: string }) {
     this.#rig = rig;
     this.#report = report;
     this.#names = names;
+    this.#bootId = bootId;
+    this.#deliveries = new Deliveries(names, bootId);
     this.#seenChunks = rig.ingest.chunks.length;
     this.#seenDuplicates = rig.ingest.duplicates;
   }
 
   async run(): Promise<void> {
-    const { guest } = this.#rig.running;
-    this.#bootId = (await guest.run("cat /proc/sys/kernel/random/boot_id")).slice(0, 8);
     const refused = await this.#refuseOne();
     const place = await this.#fill(refused);
     await this.#putUnfinished(place, 1000);
@@ -146,7 +139,7 @@ class Till {
     await Deno.remove(join(stock, "outbox", sample));
     const beforeS = WAITING * place.name.durationUs / 1e6 + 100;
     const reason = await guest.run(`cat ${SPOOL}/rejected/*_${refused}.ogg.reason.json`);
-    this.#owe([
+    this.#deliveries.owe([
       ...await putChunks(place, "outbox", WAITING, { beforeS }),
       ...await putRefused(place, REFUSED, { beforeS: 50_000, reason, key: refused }),
     ]);
@@ -163,7 +156,7 @@ class Till {
 
   /** What the next program must do something about; with it, everything that was put on this machine is moved over. */
   async #putUnfinished(place: Place, laterS: number): Promise<void> {
-    this.#owe([
+    this.#deliveries.owe([
       ...await putUnsure(place, UNSURE, { bootId: this.#bootId, beforeS: 20_000 + laterS }),
       ...await putParts(place, PARTS, 60_000 + laterS),
     ]);
@@ -290,77 +283,30 @@ class Till {
     const version = await guest.run("recorder-agent --version");
     this.#report.holds(`the program is ${NEW}`, version.includes(` ${NEW} `), lastLine(version));
 
-    const arrived = new Map(chunks.map((chunk) => [chunk.key, chunk]));
-    for (const file of recorded) {
-      const [name, chunk] = [this.#names.parseChunkName(file), arrived.get(keyIn(file))];
-      if (name === null) throw new Error(`Nobody can read ${file}`);
-      this.#owe([{ name, bytes: chunk?.bytes ?? new Uint8Array(), isTimeRight: true }]);
-    }
-    const faults = [...this.#owed.values()].flatMap((owed) => {
-      const fault = faultOf(owed, arrived.get(owed.name.key), this.#bootId);
-      return fault === null ? [] : [`${owed.name.key} ${fault}`];
-    });
-    const lost = [...this.#owed.keys()].filter((key) => !arrived.has(key)).length;
-    this.#report.holds("chunks lost", lost === 0, `${lost} of ${this.#owed.size}`);
-    this.#report.holds(
-      "chunks with another time, length or content",
-      faults.length === lost,
-      faults.length - lost,
-    );
-    for (const fault of faults.slice(0, 10)) this.#report.holds(fault, false);
-    const known = new Set([...this.#owed.keys(), ...this.#recorded().map(keyIn)]);
-    const others = chunks.filter(({ key }) => !known.has(key)).length;
-    this.#report.holds("chunks under a key of their own", others === 0, others);
+    const later = this.#recorded();
+    this.#deliveries.judge({ chunks, recorded, later }, this.#report);
     const again = ingest.duplicates - this.#seenDuplicates;
     // Requests were cut twice, when the server went away, and may have been when a program was replaced.
     const most = 5 * CONCURRENCY;
     this.#report.holds("chunks sent again after an interruption", again <= most, again);
-    const recordedKeys = new Set(recorded.map(keyIn));
-    this.#judgePauses(inOrder(chunks.filter(({ key }) => recordedKeys.has(key))));
-  }
-
-  /** Where sound is missing between the chunks that the programs recorded: at the takeovers, and nowhere else. */
-  #judgePauses(chunks: readonly ReceivedChunk[]): void {
-    const pauses = chunks.slice(1).flatMap((chunk, at) => {
-      const before = chunks[at];
-      const pauseS = before === undefined ? NaN : startS(chunk) - endS(before);
-      return pauseS < 0.05 ? [] : [{ atS: startS(chunk) - pauseS, pauseS }];
-    });
-    let found = 0;
-    for (const [at, { what, unixS }] of this.#takeovers.entries()) {
-      const nextS = this.#takeovers[at + 1]?.unixS ?? Infinity;
-      const here = pauses.filter(({ atS }) => atS >= unixS - 1 && atS < nextS - 1);
-      found += here.length;
-      const missingS = here.reduce((sum, { pauseS }) => sum + pauseS, 0);
-      this.#report.atMost(`${what}: sound missing`, missingS, 20);
-      this.#report.holds(`${what}: it is one pause`, here.length === 1, here.length);
-    }
-    this.#report.holds("sound missing elsewhere", found === pauses.length, pauses.length - found);
-    const overlapS = worstOverlapS(chunks);
-    this.#report.holds("no sound is there twice", overlapS < 0.05, `${overlapS.toFixed(3)} s`);
-  }
-
-  #owe(owed: readonly Owed[]): void {
-    for (const one of owed) this.#owed.set(one.name.key, one);
   }
 
   async #takesOver(what: string): Promise<void> {
     const unixS = Number(await this.#rig.running.guest.run("date +%s.%N"));
-    this.#takeovers.push({ what, unixS });
+    this.#deliveries.takeovers.push({ what, unixS });
     this.#rig.note(what);
   }
 
   /** The report of this program once it records. */
   async #records(
     version: string,
-    fits: (health: { queue_size: number }) => boolean = () => true,
-  ) {
-    const health = await this.#rig.healthy(
+    fits: (health: HealthReport) => boolean = () => true,
+  ): Promise<HealthReport> {
+    return await this.#rig.healthy(
       `${version} records`,
       (health) => health.recording && health.version === version && fits(health),
       300,
     );
-    return health;
   }
 
   /** Waits for a chunk that is recorded from now on. */
@@ -410,7 +356,7 @@ class Till {
     gaps: string,
     requests = this.#rig.ingest.requests.length,
   ): Promise<void> {
-    const { what } = this.#takeovers.at(-1) ?? { what: "" };
+    const { what } = this.#deliveries.takeovers.at(-1) ?? { what: "" };
     const [kept, gapsNow] = [await this.#keysIn("uploaded"), await this.#gaps()];
     const sent = this.#rig.ingest.requests.slice(requests);
     const faults = [
