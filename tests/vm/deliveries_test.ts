@@ -27,7 +27,7 @@ function judge(chunks: readonly ReceivedChunk[]) {
   const deliveries = new Deliveries(names, "0a1b2c3d");
   const bytes = new Uint8Array([1, 2, 3]);
   deliveries.owe([{ name: nameOf(STOCK, 900_000), bytes, isTimeRight: true }]);
-  deliveries.takeovers.push({ what: "upgrade", unixS: TAKEOVER_S });
+  deliveries.takeovers.push({ what: "upgrade", unixS: TAKEOVER_S, limitS: 20 });
   const recorded = [nameOf(BEFORE, 1_000_010), nameOf(AFTER, 1_000_023)].map(names.formatChunkName);
   const report = new Report();
   deliveries.judge({ chunks, recorded, later: [] }, report);

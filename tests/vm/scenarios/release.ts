@@ -52,7 +52,9 @@ const NEW_KEY = "keep_delivered_days";
 /** The folder of the technician: a checkout that is trusted, as far as it is needed, and the release in its `dist/`. */
 const CHECKOUT = "/root/recorder-agent";
 const SUDO = 'set -e; sudo() { "$@"; }\n';
-/** The seconds that a program of this machine may take for what the guest does in minutes. */
+/** What a takeover may cost, in seconds of sound. */
+const MISSING_LIMIT_S = 20;
+/** How long this machine waits for what the guest does in minutes. */
 const LIMIT_MS = 600_000 * SLOWEST;
 
 async function release(rig: Rig, report: Report): Promise<void> {
@@ -127,7 +129,7 @@ class Till {
   /** Fills the spool with copies of a chunk that the old release has recorded; it takes them over itself. */
   async #fill(refused: string): Promise<Place> {
     const { running: { guest }, share } = this.#rig;
-    await this.#takesOver("the old release is restarted over the stock");
+    await this.#takesOver(`${OLD} takes over the stock`, null);
     await guest.run(`systemctl stop ${UNIT}`);
     const stock = join(share, "stock");
     for (const dir of ["recording", "outbox", "uploaded", "rejected"]) {
@@ -291,9 +293,9 @@ class Till {
     this.#report.holds("chunks sent again after an interruption", again <= most, again);
   }
 
-  async #takesOver(what: string): Promise<void> {
+  async #takesOver(what: string, limitS: number | null = MISSING_LIMIT_S): Promise<void> {
     const unixS = Number(await this.#rig.running.guest.run("date +%s.%N"));
-    this.#deliveries.takeovers.push({ what, unixS });
+    this.#deliveries.takeovers.push({ what, unixS, limitS });
     this.#rig.note(what);
   }
 
