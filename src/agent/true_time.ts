@@ -1,5 +1,5 @@
-// Waits until the clock is synchronized, and then gives the waiting chunks their true time. It also does what an
-// earlier run did not come to. How a chunk is renamed, retiming.ts knows.
+// Waits until the clock is synchronized, and then gives the waiting chunks their true time. It also finishes what a
+// power cut has kept an earlier run from. How a chunk is renamed, retiming.ts knows.
 
 import { writeBootTime } from "../spool/boot_time.ts";
 import { restoreHistory } from "../spool/restore_history.ts";

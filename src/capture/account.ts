@@ -205,6 +205,7 @@ export class Account {
       end: new Date(gap.endMs + offsetMs).toISOString(),
       ms: Math.round(gap.endMs - gap.startMs),
       cause,
+      ...(this.#isClockRight() ? {} : { clock: "unsynchronized" as const }),
     };
     if (isNormalEdge(record)) log.info("Sound is missing.", record);
     else log.warning("Sound is missing.", record);

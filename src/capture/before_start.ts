@@ -3,6 +3,7 @@
 
 import type { ChunkName } from "../chunk/chunk_name.ts";
 import { type Schedule, scheduledBetween } from "../config/schedule.ts";
+import type { GapRecord } from "../status/gap_log.ts";
 import type { Gap, GapCause } from "../status/ledger.ts";
 import type { Boot } from "../system/clock_sync.ts";
 import type { PauseSpan } from "./pause.ts";
@@ -18,6 +19,16 @@ export interface Before {
   readonly boot: Boot;
   /** The pause that an earlier run had begun, and this start took up. @default there was none */
   readonly pause?: () => PauseSpan | null;
+}
+
+/**
+ * Up to when sound that was not recorded has been declared, Unix milliseconds, for `declaredEndsMs`: not what a clock
+ * that may have been wrong says, and not chunks that were recorded and deleted.
+ */
+export function declaredEnds(gaps: readonly GapRecord[]): number[] {
+  return gaps.filter(({ cause, clock }) =>
+    clock === undefined && cause !== "evicted" && cause !== "expired"
+  ).map(({ end }) => Date.parse(end));
 }
 
 /** A gap of less scheduled time than this is the edge of a schedule that ended or began. */

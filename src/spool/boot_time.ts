@@ -3,6 +3,7 @@
 // wrote is believed: anything else is as good as no file.
 
 import { join } from "@std/path/join";
+import { formatUtc, parseUtc } from "../chunk/chunk_tags.ts";
 import { readWholeText, writeWhole } from "../system/disk.ts";
 
 const FILE = "boot_time.json";
@@ -18,9 +19,10 @@ export interface BootTime {
 export async function readBootTime(spoolDir: string): Promise<BootTime | null> {
   try {
     const { boot_id, began } = JSON.parse(await readWholeText(join(spoolDir, FILE), MAX_BYTES));
-    const bootUnixUs = Math.round(Number(began) * 1e6);
-    if (typeof boot_id !== "string" || !Number.isSafeInteger(bootUnixUs)) return null;
-    return { bootId: boot_id, bootUnixUs };
+    const bootUnixUs = parseUtc(String(began));
+    return typeof boot_id === "string" && bootUnixUs !== null
+      ? { bootId: boot_id, bootUnixUs }
+      : null;
   } catch {
     return null;
   }
@@ -31,6 +33,6 @@ export async function writeBootTime(
   spoolDir: string,
   { bootId, bootUnixUs }: BootTime,
 ): Promise<void> {
-  const record = { boot_id: bootId, began: bootUnixUs / 1e6 };
+  const record = { boot_id: bootId, began: formatUtc(bootUnixUs) };
   await writeWhole(join(spoolDir, FILE), `${JSON.stringify(record)}\n`);
 }

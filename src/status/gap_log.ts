@@ -7,6 +7,7 @@ import {
   PRIVATE_FILE,
   readEnd,
   readUpTo,
+  rewrite,
   syncDirectory,
   writeAll,
   writeWhole,
@@ -28,6 +29,8 @@ export interface GapRecord {
   readonly ms: number;
   /** Why: a problem code, or one of the causes in docs/reference/problems.md. */
   readonly cause: string;
+  /** Present if that clock was not synchronized: the times may be wrong. */
+  readonly clock?: "unsynchronized";
 }
 
 /** Causes of gaps at the start and the end of a recording, and the length that is normal for them. */
@@ -66,6 +69,17 @@ export class GapLog {
     });
     this.#lastWrite = written.catch(() => {});
     return written;
+  }
+
+  /** The last gaps, which survive a power cut then: an earlier run may have ended before it had synced them. */
+  async syncedLast(): Promise<GapRecord[]> {
+    const gaps = await readLastGaps(join(this.#path, ".."));
+    if (gaps.length === 0) return [];
+    await rewrite(this.#path);
+    using file = await Deno.open(this.#path, { read: true });
+    await file.syncData();
+    await syncDirectory(join(this.#path, ".."));
+    return gaps;
   }
 
   #forget(gap: GapRecord): void {
@@ -113,12 +127,12 @@ export async function readLastGaps(spoolDir: string): Promise<GapRecord[]> {
 
 function parseGap(line: string): GapRecord | null {
   try {
-    const { start, end, ms, cause } = JSON.parse(line);
+    const { start, end, ms, cause, clock } = JSON.parse(line);
     const areTimes = [start, end].every((time) =>
       typeof time === "string" && !Number.isNaN(Date.parse(time))
     );
     return areTimes && Number.isFinite(ms) && typeof cause === "string"
-      ? { start, end, ms, cause }
+      ? { start, end, ms, cause, ...(clock === "unsynchronized" ? { clock } : {}) }
       : null;
   } catch {
     return null; // a line that was cut off

@@ -109,7 +109,9 @@ Deno.test("what is not such a file changes nothing", async () => {
   await using temp = await TempSpool.open();
   const name = provisional(20_000);
   await temp.store("outbox", name);
-  for (const text of ["", "null", "7", '{"boot_id":7,"began":1}', '{"boot_id":"0a1b2c3d"}']) {
+  const began = "2026-06-15T11:59:19.000000Z";
+  const others = [{ boot_id: 7, began }, { boot_id: BOOT.id }, { boot_id: BOOT.id, began: 1e9 }];
+  for (const text of ["", "null", "7", ...others.map((other) => JSON.stringify(other))]) {
     await Deno.writeTextFile(join(temp.dir, "boot_time.json"), text);
     const spool = await temp.reopen();
     await retimeEarlier(spool, captured.log);

@@ -5,6 +5,7 @@ import { join } from "@std/path/join";
 import type { Before } from "../../src/capture/before_start.ts";
 import { readChunkHeader } from "../../src/chunk/chunk_file.ts";
 import { type DailySchedule, isInSchedule } from "../../src/config/schedule.ts";
+import type { GapRecord } from "../../src/status/gap_log.ts";
 import { makeName } from "../fixtures/chunks.ts";
 import { seededRandom } from "../fixtures/random.ts";
 import { simulatedRecorder } from "../fixtures/simulated_recorder.ts";
@@ -110,6 +111,16 @@ Deno.test("what a wrong clock cost is declared later, too, and is not the cause 
   await till.records("usb");
   await till.stop();
   assertEquals(till.gaps().map(({ cause }) => cause), [CAUSE, "microphone_missing"]);
+  const records = (await Deno.readTextFile(join(till.spool.dir, "gaps.jsonl"))).trimEnd()
+    .split("\n").map((line): GapRecord => JSON.parse(line));
+  assertEquals(
+    records.map(({ cause, clock }) => [cause, clock]),
+    [
+      [CAUSE, undefined],
+      ["microphone_missing", undefined],
+      ["stopping", undefined],
+    ],
+  );
   assertEquals(till.tags().map(([cause]) => cause).at(-1), "microphone_missing");
 });
 

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path/join";
-import type { Before } from "../../src/capture/before_start.ts";
+import { type Before, declaredEnds } from "../../src/capture/before_start.ts";
 import { readChunkHeader } from "../../src/chunk/chunk_file.ts";
 import { makeName } from "../fixtures/chunks.ts";
 import { simulatedRecorder } from "../fixtures/simulated_recorder.ts";
@@ -69,6 +69,20 @@ Deno.test("a restart of the machine, and a service that did not run, are causes 
   const stopped = before(90_000, { wasCutOff: false, declaredEndsMs });
   const stop = await restarted({ before: stopped });
   assertEquals([stop.gaps[0]?.ms, stop.gaps[0]?.cause], [60_000, "not_running"]);
+});
+
+Deno.test("a gap by a clock that may have been wrong, and a deleted chunk, do not hide what is missing", async () => {
+  const gap = (cause: string, endMs: number) => {
+    const [start, end] = [endMs - 1000, endMs].map((ms) => new Date(ms).toISOString());
+    return { start: start ?? "", end: end ?? "", ms: 1000, cause };
+  };
+  const declaredEndsMs = declaredEnds([
+    gap("stopping", NOON - 80_000),
+    { ...gap("starting", NOON - 40_000), clock: "unsynchronized" },
+    ...["evicted", "expired"].map((cause) => gap(cause, NOON - 20_000)),
+  ]);
+  const { gaps } = await restarted({ before: before(90_000, { declaredEndsMs }) });
+  assertEquals(gaps.map(({ ms }) => ms), [80_000]);
 });
 
 Deno.test("a restart does not hide a pause, nor a pause what was missing for longer before it", async () => {
