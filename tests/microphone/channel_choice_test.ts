@@ -116,7 +116,11 @@ Deno.test("a hum that was taken in a quiet hour is left for speech, and stays le
   state = hearFor(state, 3600, HUM);
   assertEquals(state.choice.channels, [0], "a quiet hour, or a gate that has closed");
   const crosstalk = levels([-28, -42], -34);
-  assertEquals(talkFor(hum, 120, crosstalk, HUM).choice.channels, [0], "it is no sound of its own");
+  assertEquals(
+    talkFor(hum, 120, crosstalk, HUM).choice.channels,
+    [0],
+    "the right one has no sound of its own",
+  );
   // A few words an hour.
   state = hum;
   for (let n = 0; n < 4; n++) state = hearFor(talkFor(state, 60, TALK_AND_HUM, HUM), 3600, HUM);
