@@ -119,7 +119,7 @@ Deno.test("a hum that was taken in a quiet hour is left for speech, and stays le
   assertEquals(
     talkFor(hum, 120, crosstalk, HUM).choice.channels,
     [0],
-    "it has no sound of its own",
+    "the right one has no sound of its own",
   );
   // A few words an hour.
   state = hum;

@@ -11,7 +11,9 @@ import { microphonesRig as setUp } from "../fixtures/microphones_rig.ts";
 Deno.test("find() reads the system each time: it returns the present card id, never a stored one", async () => {
   await using setup = await setUp("one_usb_microphone", "usb:1-1.2");
   const pcms = async () =>
-    (await setup.microphones.find()).attempts.map((source) => "pcm" in source && source.pcm);
+    (await setup.microphones.find()).attempts.flatMap((source) =>
+      source.kind === "alsa" && source.sampleRate === 48_000 ? [source.pcm] : []
+    );
   assertEquals(await pcms(), ["hw:CARD=Device,DEV=0", "plughw:CARD=Device,DEV=0"]);
   await setup.edit("/proc/asound/cards", (text) => text.replace("[Device  ", "[Device_1"));
   assertEquals(await pcms(), ["hw:CARD=Device_1,DEV=0", "plughw:CARD=Device_1,DEV=0"]);
