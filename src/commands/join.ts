@@ -24,10 +24,11 @@ import {
   secondsOf,
   shown,
   timeDiffers,
+  UNSURE_TIMES,
   WallClock,
   whyMissing,
 } from "./chunk_files.ts";
-import { atGaps, clip, continuesPreroll, type Run } from "./join_runs.ts";
+import { atGaps, clip, continuesPreroll, type Part, type Run } from "./join_runs.ts";
 import { printText } from "./terminal.ts";
 
 /** One wrong time in one chunk must not fill the disk with the silence of years. */
@@ -102,6 +103,8 @@ async function joinChunks(
       `- ${wall.format(startUnixUs)}  at ${seconds(atSample)} s of the sound: ${timeDiffers(byUs)}`,
     );
   }
+  const isUnsure = (part: Part) => "piece" in part && !part.piece.isTimeSure;
+  if (runs.some(({ parts }) => parts.some(isUnsure))) print(`- ${UNSURE_TIMES}`);
   const outputs = options.gaps === "split" && runs.length > 1
     ? inFilesOfTheirOwn(options.output, runs)
     : [{ path: options.output, runs }];
