@@ -90,9 +90,13 @@ export class Causes {
     if (NO_SERVER.includes(reason)) {
       return problems.noSoundServer(pcm, reason, serverOf(this.#hints));
     }
-    if (/cannot set (channel count|sample (rate|format))/.test(text)) return problems.format(pcm);
+    // ffmpeg sets the format before the rate and the channels.
+    if (/cannot set sample format/.test(text)) {
+      return { ...problems.format(pcm), rulesOutPcm: true };
+    }
+    if (/cannot set (channel count|sample rate)/.test(text)) return problems.format(pcm);
     if (reason === "Invalid argument" && /cannot set/.test(text)) return problems.format(pcm);
-    const fix = FIXES[reason];
+    const fix = FIXES[/^-?ESTRPIPE/.test(text) ? "Streams pipe error" : reason];
     return fix === undefined ? null : problems.failed(text, fix);
   }
 }

@@ -1,7 +1,7 @@
-// Sets the capture level and the automatic gain control of a microphone when it is opened, and restores what was
-// there when its recording ends. What it changes is remembered in the spool, so that a later run restores what a
-// killed one has left. It never delays or ends a recording: what cannot be set becomes a problem, and one card is
-// worked on at a time, while the recorder continues.
+// Sets the capture level and the automatic gain control of a microphone when it is opened, reads once more whether
+// they have stayed so, and restores what was there when its recording ends. What it changes is remembered in the
+// spool, so that a later run restores what a killed one has left. It never delays or ends a recording: what cannot be
+// set becomes a problem, and one card is worked on at a time, while the recorder continues.
 
 import { AmixerMissingError, type Mixer } from "../microphone/mixer.ts";
 import {
@@ -38,6 +38,9 @@ export interface MixerKeeperDeps extends ProblemReportDeps {
 /** At the end of the program, an `amixer` or a disk that hangs is waited for no longer than this. */
 const FINISH_MS = 4_000;
 
+/** After a plug udev runs `alsactl restore`, perhaps after the level was set: the level is read again after this. */
+const LOOK_AGAIN_MS = 10_000;
+
 /** A control and what it should be. */
 interface Change {
   readonly control: MixerControl;
@@ -50,6 +53,8 @@ export class MixerKeeper {
   readonly #problem: ProblemReport;
   /** What is to be done next, by the key of the microphone: only the last request for each of them counts. */
   readonly #wanted = new Map<string, () => Promise<void>>();
+  /** Ends the wait for the second look at the microphone that was opened last. */
+  #again = new AbortController();
   /** Resolves when nothing is left to do. Never rejects. */
   #working: Promise<void> | null = null;
 
@@ -61,7 +66,12 @@ export class MixerKeeper {
 
   /** Call this when a microphone is being opened. Resolves when its level is set. Never rejects. */
   open(microphone: Microphone): Promise<void> {
-    return this.#request(microphone, () => this.#set(microphone));
+    this.#again.abort();
+    const { signal } = this.#again = new AbortController();
+    return this.#request(microphone, async () => {
+      await this.#set(microphone);
+      this.#setAgain(microphone, signal);
+    });
   }
 
   /**
@@ -69,16 +79,19 @@ export class MixerKeeper {
    * restored. Never rejects.
    */
   close(microphone: Microphone): Promise<void> {
+    this.#again.abort();
     return this.#request(microphone, () => this.#giveBack(microphone));
   }
 
   /** Call this when a microphone is gone: its card may soon be another one. */
   lost(microphone: Microphone): void {
+    this.#again.abort();
     this.#wanted.delete(keyOf(microphone));
   }
 
   /** Resolves when everything is set and restored, or when that takes too long. */
   async finish(): Promise<void> {
+    this.#again.abort();
     if (this.#working === null) return;
     const done = new AbortController();
     this.#working.then(() => done.abort());
@@ -97,6 +110,14 @@ export class MixerKeeper {
       await work();
     }
     this.#working = null;
+  }
+
+  /** Sets it once more after a while; never later, because then somebody means another level. */
+  async #setAgain(microphone: Microphone, signal: AbortSignal): Promise<void> {
+    const { volume, agc } = this.#setting();
+    if (volume === null && agc === null) return;
+    await this.#deps.clock.sleep(LOOK_AGAIN_MS, signal);
+    if (!signal.aborted) await this.#request(microphone, () => this.#set(microphone));
   }
 
   async #set(microphone: Microphone): Promise<void> {

@@ -6,6 +6,7 @@
 import type { CaptureSource } from "../microphone/capture_attempts.ts";
 import type { ChannelSetting } from "../microphone/channel_choice.ts";
 import type { Clock } from "../system/clock.ts";
+import { messageOf } from "../system/error_text.ts";
 import { repeating } from "../system/held_lines.ts";
 import type { Logger } from "../system/log.ts";
 import { isInSchedule, nextChange } from "../config/schedule.ts";
@@ -17,6 +18,7 @@ import { ChunkWriter } from "../spool/chunk_writer.ts";
 import { ProblemReport } from "../status/problem_report.ts";
 import { type Diagnosis, type ProblemCode, problems } from "../status/problems.ts";
 import { ChannelKeeper, channelTag, type OpenChannels } from "./channel_keeper.ts";
+import { AttemptOrder } from "./attempt_order.ts";
 import { Account, type AccountOptions } from "./account.ts";
 import type { Before } from "./before_start.ts";
 import { alsaEnvironment } from "./alsa_config.ts";
@@ -113,6 +115,8 @@ export class Recorder {
   /** Ends the wait for the end of a pause. */
   readonly #pauseChanged = new Wakeup();
   readonly #patience = new MicrophonePatience();
+  #attempts = new AttemptOrder();
+  #lacksSockets = false;
 
   constructor(options: RecorderOptions, deps: RecorderDeps) {
     this.#options = options;
@@ -155,6 +159,7 @@ export class Recorder {
     this.#channels.withdraw("the settings were changed");
     this.#keeper = this.#makeKeeper();
     this.#channels = this.#makeChannelKeeper();
+    this.#attempts = new AttemptOrder(); // there may be others, in another order
     this.#delayMs = RECONNECT_MIN_MS;
     this.#reopenCause = "settings_changed";
     this.#reopen();
@@ -235,7 +240,10 @@ export class Recorder {
       if (this.#writer.isIdle) this.#account.pauseIsOver(); // the chunk before it is accounted for
       this.#account.cause = diagnosis.code;
       this.#problem.set(diagnosis);
-      if (soundEndMs === null && microphone !== undefined) this.#keeper.gaveNothing(microphone);
+      if (soundEndMs === null && microphone !== undefined) {
+        this.#keeper.gaveNothing(microphone);
+        this.#attempts.failed(microphone, diagnosis.code);
+      }
       const isDying = this.#keeper.isDying && (soundEndMs ?? 0) - this.#soundSinceMs < STEADY_MS;
       if (soundEndMs !== null && !isDying) this.#delayMs = RECONNECT_MIN_MS;
       if (diagnosis.code === problems.stalled.code) {
@@ -307,7 +315,7 @@ export class Recorder {
    */
   async #recordOnce(signal: AbortSignal): Promise<Attempt> {
     const { microphones } = this.#options;
-    const keeper = this.#keeper;
+    const [keeper, attempts] = [this.#keeper, this.#attempts]; // not those after a change of settings
     let end: Attempt = { diagnosis: null, soundEndMs: null };
     try {
       const microphone = await keeper.find(signal);
@@ -322,10 +330,14 @@ export class Recorder {
         : null;
       // Not awaited, and neither is its end: the mixer must not delay the sound, nor the next attempt.
       this.#mixer.open(microphone);
-      for (const source of microphone.attempts) {
+      let ruledOut: string | null = null;
+      for (const source of attempts.of(microphone)) {
+        if (source.kind === "alsa" && source.pcm === ruledOut) continue;
         end = await this.#recordChannels(source, microphone, better?.signal ?? signal);
+        if (end.soundEndMs !== null) attempts.gaveSound(microphone, source);
         // The next way to open the same microphone can only help if the format was not offered.
         if (end.soundEndMs !== null || end.diagnosis?.code !== problems.format.code) break;
+        if (end.diagnosis.rulesOutPcm === true && source.kind === "alsa") ruledOut = source.pcm;
       }
       if (end.diagnosis === null) this.#mixer.close(microphone);
       else this.#mixer.lost(microphone);
@@ -383,6 +395,7 @@ export class Recorder {
         get tags() {
           return { ...options().tags, MICROPHONE: microphone.name, ...channelTag(source) };
         },
+        onNoSocket: (error) => this.#warnOfNoSocket(error),
         onRawLevels: (levels) => this.#sound.hear(levels),
         onLevels: (levels) => {
           this.#sound.record(levels);
@@ -396,7 +409,7 @@ export class Recorder {
         onSound: (startMs) => {
           this.#patience.gaveSound(microphone, clock.monotonicMs() - startedMs);
           channels.onSound();
-          this.#soundArrived(startMs, microphone);
+          this.#soundArrived(startMs, microphone, source);
         },
         provisional: this.#options.provisional,
         chain: this.#account.chain,
@@ -417,7 +430,19 @@ export class Recorder {
     return { ...end, microphone };
   }
 
-  #soundArrived(startMs: number, microphone: Microphone): void {
+  /** Sound is recorded all the same, but nobody notices that a microphone is silent. Said once. */
+  #warnOfNoSocket(error: unknown): void {
+    if (this.#lacksSockets) return;
+    this.#lacksSockets = true;
+    this.#deps.log.warning("Levels cannot be measured: a socket cannot be created.", {
+      dir: this.#options.stream.socketDir,
+      error: messageOf(error),
+      fix: "Run the program as its systemd unit, which gives it a folder below /run, or choose a " +
+        "spool_dir with a short path on a disk of Linux",
+    });
+  }
+
+  #soundArrived(startMs: number, microphone: Microphone, source: CaptureSource): void {
     const { status, log } = this.#deps;
     status.recording(microphone.name);
     this.#problem.clear();
@@ -429,6 +454,7 @@ export class Recorder {
     log.info("Recording.", {
       microphone: microphone.name,
       ...(gapMs > 0 ? { gap_ms: Math.round(gapMs) } : {}),
+      ...otherRate(source, microphone),
     });
   }
 
@@ -458,6 +484,13 @@ export class Recorder {
       await this.#deps.clock.sleep(this.#nextLookMs(), signal);
     }
   }
+}
+
+/** For the log: the rate of the device, Hz, if it is not the one to try first. */
+function otherRate(source: CaptureSource, { attempts }: Microphone): { sample_rate?: number } {
+  const [first] = attempts;
+  if (source.kind !== "alsa" || first?.kind !== "alsa") return {};
+  return source.sampleRate === first.sampleRate ? {} : { sample_rate: source.sampleRate };
 }
 
 /** Whether the microphone must be opened again for these options. */

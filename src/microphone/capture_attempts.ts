@@ -35,8 +35,9 @@ export interface CaptureAttempt {
  * format or channel count that the hardware lacks is an error, a rate is not. The rate comes first and can
  * exclude a channel count, so only combinations that the hardware offers are tried: first those with enough
  * channels, then those with the preferred rate, else 48000 Hz, else the highest rate; among these, the fewest
- * channels first. If none has enough channels, those with the most come first. `plughw:`,
- * which converts what the hardware lacks, comes last, or is the only one if S16_LE is not offered.
+ * channels first. If none has enough channels, those with the most come first. Other rates that are offered follow,
+ * for a device that does not deliver at the best one. `plughw:`, which converts what the hardware lacks, comes last.
+ * It comes first if S16_LE is offered only at lower rates, and is the only one if S16_LE is not offered.
  */
 export function captureAttempts(
   device: CaptureDevice | string,
@@ -46,17 +47,35 @@ export function captureAttempts(
   const pcm = typeof device === "string" ? device : device.alsaName;
   const converts = pcm.startsWith("hw:");
   const altsets = typeof device === "string" ? [] : device.offers?.altsets ?? [];
+  if (altsets.length === 0) return blindAttempts(pcm, converts, sampleRate, least);
   const native = altsets.filter((altset) => altset.formats.includes("S16_LE"));
-  const ladder = altsets.length > 0
-    ? rankAltsets(native.length > 0 ? native : altsets, sampleRate, least)
-    : (converts ? COMMON_COUNTS : ALL_COUNTS)
-      .toSorted((a, b) => shortOf(least, a) - shortOf(least, b))
-      .map((channels) => ({ channels, sampleRate }));
-  const direct = converts && altsets.length > 0 && native.length === 0 ? [] : ladder;
-  const converted = converts ? ladder.slice(0, 1) : [];
+  const hasRate = ({ rates }: Altset) => offers(rates, sampleRate) || offers(rates, 48000);
+  const isLow = !native.some(hasRate) && altsets.some(hasRate);
+  const usable = isLow || native.length === 0 ? altsets : native;
+  const direct = ladder(converts ? native : usable, sampleRate, least)
+    .map((parameters) => ({ pcm, ...parameters }));
+  const converted = (converts ? ladder(usable, sampleRate, least).slice(0, 1) : [])
+    .map((parameters) => ({ pcm: `plug${pcm}`, ...parameters }));
+  return isLow ? [...converted, ...direct] : [...direct, ...converted];
+}
+
+/** For a PCM of which nobody knows what it offers. */
+function blindAttempts(
+  pcm: string,
+  converts: boolean,
+  sampleRate: number,
+  least: number,
+): CaptureAttempt[] {
+  const enough = (least: number) =>
+    (converts ? COMMON_COUNTS : ALL_COUNTS)
+      .toSorted((a, b) => shortOf(least, a) - shortOf(least, b));
+  // With one channel it would average all that there are; with two, a mono device gives the same on both.
+  const converted = enough(Math.max(2, least));
+  const counts = pcm.startsWith("plughw:") ? converted : enough(least);
   return [
-    ...direct.map((parameters) => ({ pcm, ...parameters })),
-    ...converted.map((parameters) => ({ pcm: `plug${pcm}`, ...parameters })),
+    ...counts.map((channels) => ({ pcm, channels, sampleRate })),
+    ...(converts ? converted.slice(0, 1) : [])
+      .map((channels) => ({ pcm: `plug${pcm}`, channels, sampleRate })),
   ];
 }
 
@@ -75,30 +94,43 @@ function shortOf(least: number, channels: number): number {
   return Math.max(0, least - channels);
 }
 
-function rankAltsets(
+/** The best of each altset, the best first, then other rates. */
+function ladder(
   altsets: readonly Altset[],
   wanted: number,
   least: number,
 ): Omit<CaptureAttempt, "pcm">[] {
   const rank = (rate: number) => rate === wanted ? 0 : rate === 48000 ? 1 : 2;
-  return altsets
-    .map(({ channels, rates }) => ({ channels, sampleRate: bestRate(rates, wanted) }))
+  const ranked = altsets
+    .map((altset) => ({ altset, rate: bestRate(altset.rates, wanted) }))
     .sort((a, b) =>
-      shortOf(least, a.channels) - shortOf(least, b.channels) ||
-      rank(a.sampleRate) - rank(b.sampleRate) ||
-      b.sampleRate - a.sampleRate ||
-      a.channels - b.channels
-    )
+      shortOf(least, a.altset.channels) - shortOf(least, b.altset.channels) ||
+      rank(a.rate) - rank(b.rate) ||
+      b.rate - a.rate ||
+      a.altset.channels - b.altset.channels
+    );
+  const best = ranked.map(({ altset: { channels }, rate }) => ({ channels, sampleRate: rate }))
     .filter((attempt, i, all) =>
       attempt.channels !== all[i - 1]?.channels || attempt.sampleRate !== all[i - 1]?.sampleRate
     );
+  const others = OTHER_RATES.flatMap((sampleRate) => {
+    const found = ranked.find(({ altset }) => offers(altset.rates, sampleRate));
+    const isThere = best.some((attempt) => attempt.sampleRate === sampleRate);
+    return found === undefined || isThere ? [] : [{ channels: found.altset.channels, sampleRate }];
+  });
+  return [...best, ...others.slice(0, 2)];
+}
+
+/** The rates that devices most often support, the best first. */
+const OTHER_RATES = [48000, 44100, 16000];
+
+function offers(rates: SampleRates, rate: number): boolean {
+  return "min" in rates ? rates.min <= rate && rate <= rates.max : rates.includes(rate);
 }
 
 function bestRate(rates: SampleRates, wanted: number): number {
-  const offered = (rate: number) =>
-    "min" in rates ? rates.min <= rate && rate <= rates.max : rates.includes(rate);
-  if (offered(wanted)) return wanted;
-  if (offered(48000)) return 48000;
+  if (offers(rates, wanted)) return wanted;
+  if (offers(rates, 48000)) return 48000;
   return "min" in rates ? rates.max : Math.max(...rates);
 }
 

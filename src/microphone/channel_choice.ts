@@ -166,7 +166,7 @@ function record(
     levelDbfs: hasOwn
       ? rmsDbfs * LEVEL_SHARE + (levelDbfs ?? rmsDbfs) * (1 - LEVEL_SHARE)
       : levelDbfs,
-    silent: hasOwn || isHeard(stretch.levels, channel) ? 0 : silent + 1,
+    silent: isHeard(stretch.levels, channel) ? 0 : silent + 1,
   };
 }
 

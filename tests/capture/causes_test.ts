@@ -55,6 +55,8 @@ for (const version of ["5.1", "7.1"]) {
       const [code, words] = EXPECTED[name] ?? [];
       assertEquals(diagnosis.code, code, name);
       assertStringIncludes(inOneLine(diagnosis), words ?? "", name);
+      // ffmpeg sets the format first: with another channel count the PCM has no other format.
+      assertEquals(diagnosis.rulesOutPcm === true, name === "wrong sample format", name);
     }
   });
 }
@@ -152,4 +154,14 @@ Deno.test("hints of ALSA's library are kept in a small number", () => {
   const causes = new Causes(ALSA);
   for (let n = 0; n < 100_000; n++) causes.take(parseLine(`ALSA lib pcm.c:${n}:(x) chatter`));
   assert(causes.diagnose(1).code === "microphone_lost");
+});
+
+Deno.test("a machine that slept is the cause, whatever ffmpeg says after it", () => {
+  // What ff_alsa_xrun_recover() of ffmpeg says, and what its caller adds.
+  const diagnosis = diagnose(
+    "[alsa @ 0x55] [error] -ESTRPIPE... Unsupported!",
+    "[alsa @ 0x55] [error] ALSA read error: Streams pipe error",
+  );
+  assertEquals(diagnosis.code, "microphone_lost");
+  assertStringIncludes(diagnosis.fix, "Turn suspend off");
 });

@@ -5,6 +5,8 @@ import { Refusal } from "../../src/config/config_values.ts";
 import { parseSchedule } from "../../src/config/schedule_text.ts";
 import { parseChunkName } from "../../src/chunk/chunk_name.ts";
 import type { RecorderOptions } from "../../src/capture/recorder.ts";
+import { problems } from "../../src/status/problems.ts";
+import { simulatedSource } from "../fixtures/simulated_ffmpeg.ts";
 import { simulatedRecorder } from "../fixtures/simulated_recorder.ts";
 import { named, Sockets, until } from "../fixtures/sockets.ts";
 
@@ -156,4 +158,23 @@ Deno.test("the phase shortens the first chunk, and the schedule ends on time", a
   assertEquals(lengths.slice(0, 6), [3, 10, 10, 10, 10, 10]);
   const total = setup.lengths().reduce((sum, seconds) => sum + seconds, 0);
   assert(total > 58 && total < 61, `${total} s in a minute`);
+});
+
+Deno.test("other settings begin again with the first way to open the microphone", async () => {
+  const microphones = new Sockets();
+  const attempts = [simulatedSource("first"), simulatedSource("second")];
+  microphones.plug(named("usb", { attempts }));
+  await using setup = await rig(microphones);
+  const { ffmpegs } = setup;
+  ffmpegs.behave("first", { kind: "fails", diagnosis: problems.format("first") });
+  setup.run();
+  await setup.records("usb");
+  assertEquals(setup.starts(), 2);
+  ffmpegs.behave("first", { kind: "plays" });
+  ffmpegs.behave("second", { kind: "fails", diagnosis: problems.lost(1, "") });
+  setup.change({ audioChannel: 2 });
+  await setup.clock.advanceUntil("is opened", () => setup.starts() === 3);
+  await setup.records("usb");
+  assertEquals(setup.starts(), 3);
+  await setup.stop();
 });

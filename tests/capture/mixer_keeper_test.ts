@@ -8,7 +8,7 @@ import type { MixerControl } from "../../src/microphone/mixer_listing.ts";
 import type { Microphone } from "../../src/microphone/microphones.ts";
 import { startLog } from "../../src/system/log.ts";
 import { Status } from "../../src/status/status.ts";
-import { named } from "../fixtures/sockets.ts";
+import { named, until } from "../fixtures/sockets.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
 
 const UNTOUCHED: MixerSetting = { volume: null, agc: null };
@@ -118,6 +118,29 @@ Deno.test("a level that is right already is not written again", async () => {
   const { calls } = shop.state;
   await keeper.open(microphone());
   assertEquals([shop.values(), shop.state.calls - calls], ["28 1 1", 1]);
+});
+
+Deno.test("what alsactl restores after the opening is set once more, and what a person sets later stays", async () => {
+  await using shop = await till();
+  const keeper = shop.keeper({ volume: 80, agc: null });
+  await keeper.open(microphone());
+  shop.state.controls = card();
+  await shop.clock.advance(9_000);
+  assertEquals(shop.values(), "22 0 1");
+  await shop.clock.advance(2_000);
+  await until("sets it again", () => shop.values() === "28 1 1");
+  const { calls } = shop.state;
+  shop.state.controls = card();
+  await shop.clock.advance(3_600_000);
+  assertEquals([shop.values(), shop.state.calls], ["22 0 1", calls]);
+  for (const end of ["close", "lost", "finish"] as const) {
+    await keeper.open(microphone());
+    const { calls } = shop.state;
+    await keeper[end](microphone());
+    const closing = shop.state.calls - calls;
+    await shop.clock.advance(60_000);
+    assertEquals([shop.state.calls - calls, shop.clock.sleepers], [closing, 0], end);
+  }
 });
 
 Deno.test("what a killed program has set is restored by the next one", async () => {

@@ -181,6 +181,54 @@ Deno.test("a microphone that always dies soon after its first sound is tried aft
   assertEquals(await delaysFor(15_000, 5), [2, 2, 2, 2, 2]);
 });
 
+Deno.test("a device that does not deliver at a rate that it offers is recorded at another one", async () => {
+  const attempts = ([48_000, 44_100, 16_000] as const).map((sampleRate) => (
+    { kind: "alsa", pcm: `at ${sampleRate}`, channels: 1, sampleRate } as const
+  ));
+  const cannotSet = problems.failed("cannot set parameters (Broken pipe)", "");
+  for (const behaviour of [{ kind: "fails", diagnosis: cannotSet }, { kind: "hangs" }] as const) {
+    await using rig = await simulatedRecorder();
+    const { clock, microphones, ffmpegs, starts } = rig;
+    ffmpegs.behave("at 48000", behaviour);
+    ffmpegs.behave("at 44100", { kind: "plays", forMs: 15_000 });
+    microphones.microphone = named("usb", { attempts });
+    rig.run();
+    const tookMs = await rig.records("usb");
+    assertEquals(starts(), 3);
+    assert(tookMs < (behaviour.kind === "fails" ? 10_000 : 100_000), `${tookMs} ms`);
+    await clock.advanceUntil("is lost", () => starts() > 3);
+    await rig.records("usb");
+    assertEquals(starts(), 4, "the next start begins with the rate that gave sound");
+    await rig.stop();
+    const said = rig.lines.filter(({ message }) => message === "Recording.");
+    assertEquals(said.map(({ sample_rate }) => sample_rate), [44_100, 44_100]);
+  }
+});
+
+Deno.test("a format that the hardware lacks is requested once, not with each channel count", async () => {
+  const attempts = (["hw", "hw", "hw", "plughw"] as const).map((pcm, index) => (
+    { kind: "alsa", pcm, channels: index + 1, sampleRate: 48_000 } as const
+  ));
+  await using rig = await simulatedRecorder();
+  const { clock, microphones, ffmpegs, starts } = rig;
+  const diagnosis = { ...problems.format("hw"), rulesOutPcm: true };
+  ffmpegs.behave("hw", { kind: "fails", diagnosis });
+  ffmpegs.behave("plughw", { kind: "plays", forMs: 15_000 });
+  microphones.microphone = named("hat", { attempts });
+  rig.run();
+  await rig.records("hat");
+  assertEquals(starts(), 2);
+  await clock.advanceUntil("is lost", () => starts() > 2);
+  await rig.records("hat");
+  assertEquals(starts(), 3, "at the next start not at all");
+  ffmpegs.behave("hw", { kind: "fails", diagnosis: problems.format("hw") }); // a channel count
+  microphones.microphone = named("array", { attempts });
+  await clock.advanceUntil("is lost", () => starts() > 3);
+  await rig.records("array");
+  assertEquals(starts(), 7);
+  await rig.stop();
+});
+
 Deno.test("a microphone has 20, then 40, then 80 s for its first sound, and 10 s between two pieces", async () => {
   await using rig = await simulatedRecorder();
   const { clock, ffmpegs, microphones, starts } = rig;

@@ -21,6 +21,7 @@ Deno.test("captureAttempts() asks for mono at the wanted rate if it is offered",
   const device = await only("one_usb_microphone");
   assertEquals(captureAttempts(device, 44100), [
     { pcm: "hw:CARD=Device,DEV=0", channels: 1, sampleRate: 44100 },
+    { pcm: "hw:CARD=Device,DEV=0", channels: 1, sampleRate: 48000 },
     { pcm: "plughw:CARD=Device,DEV=0", channels: 1, sampleRate: 44100 },
   ]);
   assertEquals(captureAttempts(device, 16000)[0]?.sampleRate, 48000);
@@ -79,6 +80,41 @@ Deno.test("captureAttempts() converts at once if S16_LE is not offered", async (
   ]);
 });
 
+Deno.test("captureAttempts() converts before it records at a lower rate, also for a plughw: that is named", () => {
+  const device: CaptureDevice = {
+    ...{ card: 1, device: 0, cardId: "Mic", name: "Mic", alsaName: "hw:1,0", usb: null },
+    offers: {
+      channels: [1],
+      rates: [8000, 48000],
+      altsets: [
+        { formats: ["S16_LE"], channels: 1, rates: [8000] },
+        { formats: ["S24_3LE"], channels: 1, rates: [48000] },
+      ],
+    },
+  };
+  assertEquals(captureAttempts(device, 48000), [
+    { pcm: "plughw:1,0", channels: 1, sampleRate: 48000 },
+    { pcm: "hw:1,0", channels: 1, sampleRate: 8000 },
+  ]);
+  const [first] = captureAttempts({ ...device, alsaName: "plughw:1,0" }, 48000);
+  assertEquals(first, { pcm: "plughw:1,0", channels: 1, sampleRate: 48000 });
+});
+
+Deno.test("captureAttempts() has two other rates that are offered, for a device that is wrong about one", () => {
+  const rates = { min: 8000, max: 96000 };
+  const offers: CaptureOffers = {
+    ...{ channels: [1], rates },
+    altsets: [{ formats: ["S16_LE"], channels: 1, rates }],
+  };
+  const device = { card: 1, device: 0, cardId: "Mic", name: "Mic", alsaName: "hw:1,0", usb: null };
+  const ratesOf = (wanted: number) =>
+    captureAttempts({ ...device, offers }, wanted).map(({ pcm, sampleRate }) =>
+      pcm === "hw:1,0" ? sampleRate : pcm
+    );
+  assertEquals(ratesOf(48000), [48000, 44100, 16000, "plughw:1,0"]);
+  assertEquals(ratesOf(24000), [24000, 48000, 44100, "plughw:1,0"]);
+});
+
 Deno.test("captureAttempts() stays within continuous rates", async () => {
   const device = await only("one_usb_microphone");
   const rateFor = (min: number, max: number, wanted: number) => {
@@ -98,8 +134,9 @@ Deno.test("captureAttempts() stays within continuous rates", async () => {
 Deno.test("captureAttempts() tries mono, stereo, more channels, then conversion if nothing is known", () => {
   assertEquals(
     captureAttempts("hw:1,0", 48000).map(({ pcm, channels }) => `${pcm} ${channels}`),
-    ["hw:1,0 1", "hw:1,0 2", "hw:1,0 4", "hw:1,0 6", "hw:1,0 8", "plughw:1,0 1"],
+    ["hw:1,0 1", "hw:1,0 2", "hw:1,0 4", "hw:1,0 6", "hw:1,0 8", "plughw:1,0 2"],
   );
+  assertEquals(captureAttempts("plughw:1,0", 48000)[0]?.channels, 2, "one would be an average");
   const named = captureAttempts("usbmic", 16000);
   assertEquals(named[0], { pcm: "usbmic", channels: 1, sampleRate: 16000 });
   assert(named.every(({ pcm, sampleRate }) => pcm === "usbmic" && sampleRate === 16000));

@@ -115,6 +115,12 @@ Deno.test("a hum that was taken in a quiet hour is left for speech, and stays le
   assertEquals(state.choice.channels, [0]);
   state = hearFor(state, 3600, HUM);
   assertEquals(state.choice.channels, [0], "a quiet hour, or a gate that has closed");
+  const crosstalk = levels([-28, -42], -34);
+  assertEquals(
+    talkFor(hum, 120, crosstalk, HUM).choice.channels,
+    [0],
+    "it has no sound of its own",
+  );
   // A few words an hour.
   state = hum;
   for (let n = 0; n < 4; n++) state = hearFor(talkFor(state, 60, TALK_AND_HUM, HUM), 3600, HUM);
@@ -129,6 +135,17 @@ Deno.test("a channel that is gated is not left for a hum, and a dead one is for 
   const other = (state: ChannelState) => talkFor(state, 1, levels([-90, -30]), levels([-90, -56]));
   const seconds = secondsUntil([1], hearFor(state, 60, HUM), other);
   assert(seconds < 30, `${seconds} s`);
+  const knock = talkFor(hearFor(state, 60, HUM), 2, levels([-90, -30]), levels([-90, -56]));
+  assertEquals(knock.choice.channels, [0], "two knocks are not speech");
+  let left = hearFor(state, 60, HUM);
+  for (let second = 0; second < 120; second++) left = other(left);
+  assertEquals(left.choice.channels, [1], "it has no more sound");
+});
+
+Deno.test("two channels that cancel each other stay one of them, however long both hear the same", () => {
+  const inverted = decide(levels([-31, -30], -60));
+  const state = talkFor(inverted, 3600, levels([-31, -30], -60), levels([-61, -60], -90));
+  assertEquals(state.choice.channels, [1]);
 });
 
 Deno.test("two who talk in turn are both recorded, also when one is silent for a while", () => {
@@ -142,6 +159,11 @@ Deno.test("two who talk in turn are both recorded, also when one is silent for a
   assertEquals(state.choice.channels, [0, 1], "five minutes without the other one");
   state = talkFor(restart(state), 900, left, none);
   assertEquals(state.choice.channels, [0], "a quarter of an hour");
+  // The one who was close at first is as far away as the other one now.
+  const [low, lower] = [levels([-50, -90]), levels([-90, -52])];
+  const away = talkFor(talkFor(listenTo(2, null), 120, left, none), 300, low, none);
+  const turned = talkFor(talkFor(away, 120, lower, none), 60, low, none);
+  assertEquals(turned.choice.channels, [0, 1]);
   const talk = (state: ChannelState) => talkFor(state, 1, right, none);
   const seconds = secondsUntil([0, 1], state, talk);
   assert(seconds < 30, `${seconds} s until it is back`);
