@@ -16,6 +16,7 @@ import { Pausing } from "./agent/pausing.ts";
 import { type ConfigSource, Reload } from "./agent/reload.ts";
 import { startReporting } from "./agent/reporting.ts";
 import { Settings } from "./agent/settings.ts";
+import { watchTimeZone } from "./agent/time_zone.ts";
 import { followClock, retimeEarlier } from "./agent/true_time.ts";
 import { declaredEnds } from "./capture/before_start.ts";
 import { Recorder } from "./capture/recorder.ts";
@@ -31,6 +32,7 @@ import { BYTES_PER_GB, estimateChunkBytes, type RetentionLimits } from "./spool/
 import { Spool } from "./spool/spool.ts";
 import { watchBootFile } from "./status/boot_file.ts";
 import { readLastGaps } from "./status/gap_log.ts";
+import { ProblemReport } from "./status/problem_report.ts";
 import { reportRollback } from "./status/rollback.ts";
 import { type HealthReport, Status } from "./status/status.ts";
 import { type Clock, systemClock } from "./system/clock.ts";
@@ -213,6 +215,8 @@ async function runWorkers(parts: Workers, stop: AbortSignal): Promise<void> {
     parts.recorder.clockTrusted();
   };
   others.start("clock", (signal) => followClock({ ...parts, onTrusted }, signal));
+  const zone = new ProblemReport({ clock, status, log: log.getChild("clock") });
+  others.start("time zone", (signal) => watchTimeZone({ clock, clockSync, problem: zone }, signal));
   others.start("janitor", (signal) => janitor.run(signal));
   others.start("uploader", (signal) => delivery.run(signal));
   others.start("history", () => restoreHistory(status.history, spool, clock.unixMs()));

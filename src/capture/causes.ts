@@ -96,7 +96,7 @@ export class Causes {
     }
     if (/cannot set (channel count|sample rate)/.test(text)) return problems.format(pcm);
     if (reason === "Invalid argument" && /cannot set/.test(text)) return problems.format(pcm);
-    const fix = FIXES[reason];
+    const fix = FIXES[/^-?ESTRPIPE/.test(text) ? "Streams pipe error" : reason];
     return fix === undefined ? null : problems.failed(text, fix);
   }
 }

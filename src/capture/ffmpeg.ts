@@ -29,6 +29,8 @@ export interface CaptureOptions extends EncodingOptions {
    * null, or no socket can be created in it, the sound comes through a pipe and no level is measured.
    */
   readonly socketDir: string | null;
+  /** Called with the reason for each socket that cannot be created. */
+  readonly onNoSocket?: (error: unknown) => void;
   /** Called with the level of every 100 ms of the recorded sound, if levels are measured. */
   readonly onLevels?: (levels: SoundLevels) => void;
   /** The same of the sound as the microphone gives it, before gain and highpass. */
@@ -99,7 +101,9 @@ export class Ffmpeg {
     this.#causes = new Causes(source);
     const { socketDir: dir } = options;
     const listen = (name: string, isWanted = true) =>
-      dir === null || !isWanted ? null : FfmpegSocket.listen(join(dir, `${name}.sock`));
+      dir === null || !isWanted
+        ? null
+        : FfmpegSocket.listen(join(dir, `${name}.sock`), options.onNoSocket);
     const channelMeter = channelMeterOf(source, options);
     const sockets = {
       sound: listen("sound"),

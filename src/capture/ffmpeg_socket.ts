@@ -19,13 +19,17 @@ export class FfmpegSocket {
 
   /**
    * Null if the socket cannot be created: the path is too long, a foreign file is there, or the file system
-   * does not support sockets.
+   * does not support sockets. Then `onFailure` is called with the reason.
    */
-  static listen(path: string): FfmpegSocket | null {
+  static listen(
+    path: string,
+    onFailure: (error: unknown) => void = () => {},
+  ): FfmpegSocket | null {
     try {
       removeIfThereSync(path); // left by a process that was killed
       return new FfmpegSocket(path, Deno.listen({ transport: "unix", path }));
-    } catch {
+    } catch (error) {
+      onFailure(error);
       return null;
     }
   }

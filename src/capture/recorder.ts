@@ -6,6 +6,7 @@
 import type { CaptureSource } from "../microphone/capture_attempts.ts";
 import type { ChannelSetting } from "../microphone/channel_choice.ts";
 import type { Clock } from "../system/clock.ts";
+import { messageOf } from "../system/error_text.ts";
 import { repeating } from "../system/held_lines.ts";
 import type { Logger } from "../system/log.ts";
 import { isInSchedule, nextChange } from "../config/schedule.ts";
@@ -115,6 +116,7 @@ export class Recorder {
   readonly #pauseChanged = new Wakeup();
   readonly #patience = new MicrophonePatience();
   #attempts = new AttemptOrder();
+  #lacksSockets = false;
 
   constructor(options: RecorderOptions, deps: RecorderDeps) {
     this.#options = options;
@@ -393,6 +395,7 @@ export class Recorder {
         get tags() {
           return { ...options().tags, MICROPHONE: microphone.name, ...channelTag(source) };
         },
+        onNoSocket: (error) => this.#warnOfNoSocket(error),
         onRawLevels: (levels) => this.#sound.hear(levels),
         onLevels: (levels) => {
           this.#sound.record(levels);
@@ -425,6 +428,18 @@ export class Recorder {
     if (end.soundEndMs !== null) this.#lostMs = end.soundEndMs;
     status.recording(null);
     return { ...end, microphone };
+  }
+
+  /** Sound is recorded all the same, but nobody notices that a microphone is silent. Said once. */
+  #warnOfNoSocket(error: unknown): void {
+    if (this.#lacksSockets) return;
+    this.#lacksSockets = true;
+    this.#deps.log.warning("Levels cannot be measured: a socket cannot be created.", {
+      dir: this.#options.stream.socketDir,
+      error: messageOf(error),
+      fix: "Run the program as its systemd unit, which gives it a folder below /run, or choose a " +
+        "spool_dir with a short path on a disk of Linux",
+    });
   }
 
   #soundArrived(startMs: number, microphone: Microphone, source: CaptureSource): void {

@@ -123,8 +123,7 @@ async function watchForStall(
     await clock.sleep(Math.min(STALL_MS, Math.max(0, dueMs - clock.monotonicMs())), signal);
     const nowMs = clock.monotonicMs();
     // This process itself was delayed (stopped, or without processor time). The sound that ffmpeg wrote
-    // meanwhile waits in the pipe, so ffmpeg gets the full time again. While the board is suspended, this
-    // clock stands still.
+    // meanwhile waits in the pipe, so ffmpeg gets the full time again; the same after the machine slept.
     if (nowMs - dueMs > HELD_UP_MS) cutter.readMs = nowMs;
     // After a shorter delay, this timer may have fired before the pipe was read.
     if (nowMs >= cutter.readMs + limitMs) await clock.sleep(LAST_LOOK_MS, signal);

@@ -20,6 +20,7 @@ import {
   parseOpusHead,
   parseOpusTags,
   parseOpusVendor,
+  readableOpusTags,
 } from "./opus.ts";
 
 /** The header pages of a chunk are within this many bytes. */
@@ -59,8 +60,9 @@ export function withTags(
 
 /**
  * The header pages of a chunk whose tags were being replaced when the power failed: the second page has
- * bytes of both. Its sound is whole, so the page gets a correct CRC, with its tags if they can still be
- * read. Null if the header is not damaged in this way, or has no room for the substitute.
+ * bytes of both. Its sound is whole, so the page gets a correct CRC, with its tags as far as they can still be
+ * read, and the substitute if that is not all. Null if the header is not damaged in this way, or has no room for
+ * the substitute.
  */
 export function repairedHeader(
   file: Uint8Array,
@@ -78,7 +80,10 @@ export function repairedHeader(
   repaired.set(withFlags(repaired.subarray(start), 0), start);
   if (wholePages(repaired).length !== 2) return null;
   if (parseOpusTags(repaired.subarray(segmentsEnd)) !== null) return repaired;
-  const tags = paddedTo(end - segmentsEnd, encodeOpusTags("", substitute));
+  const readable = readableOpusTags(repaired.subarray(segmentsEnd));
+  const tags = [{ ...readable, ...substitute }, substitute]
+    .map((comments) => paddedTo(end - segmentsEnd, encodeOpusTags("", comments)))
+    .find((packet) => packet !== null) ?? null;
   if (tags === null) return null; // too short to be the page of this program
   repaired.set(tags, segmentsEnd);
   repaired.set(withFlags(repaired.subarray(start), 0), start);

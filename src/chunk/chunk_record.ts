@@ -1,10 +1,10 @@
 // Describes a received file: whether it is a whole chunk, which sound it holds and where in time. Pure: it
 // takes bytes and a file name. sound_line.ts puts the descriptions in order.
 
-import { cutToLastPage, readChunkHeader } from "./chunk_file.ts";
-import { parseChunkName, parsePartName } from "./chunk_name.ts";
+import { cutToLastPage, readChunkHeader, samplesToUs } from "./chunk_file.ts";
+import { parseChunkName, parsePartName, type PartName } from "./chunk_name.ts";
 import { parseChunkTags, TEST_COMMENT } from "./chunk_tags.ts";
-import type { OpusHead } from "./opus.ts";
+import { type OpusHead, OpusStreamReader } from "./opus.ts";
 
 /** What a file says of itself. */
 export interface ChunkRecord {
@@ -12,6 +12,7 @@ export interface ChunkRecord {
   readonly file: string;
   /** Lower-case hex SHA-256 of the file, if the caller knows it: it tells doubled files from different ones. */
   readonly digest?: string;
+  /** "" if it is not known. */
   readonly deviceId: string;
   /** Null if the chunk does not say it: an older release, or another program. */
   readonly chunkId: string | null;
@@ -23,7 +24,9 @@ export interface ChunkRecord {
   readonly streamId: string;
   readonly streamSample: number;
   readonly head: OpusHead;
-  /** Audible samples at 48 kHz up to the last whole page. */
+  /** Audible samples of the file before these, at 48 kHz; missing: none. Those after damage begin later. */
+  readonly fileSample?: number;
+  /** Audible samples at 48 kHz up to the first page that is not whole. */
   readonly samples: number;
   /** Unix microseconds; null if neither the tags nor the file name tell it. */
   readonly startUnixUs: number | null;
@@ -49,7 +52,11 @@ export function describeChunk(file: string, bytes: Uint8Array): ChunkRecord | No
   const header = readChunkHeader(bytes);
   if (header === null) return { file, reason: "is not an Ogg/Opus file that can be read" };
   const tags = parseChunkTags(header.tags);
-  const { streamId, streamSample } = tags;
+  const isRepaired = tags.chunkId !== null && header.tags["DEVICE_ID"] === undefined &&
+    nameOf(file) !== null;
+  // A header that a power cut has damaged may have only this left: then the chunk is a stream of its own.
+  const streamId = tags.streamId ?? (isRepaired ? tags.chunkId : null);
+  const streamSample = tags.streamSample ?? (isRepaired ? 0 : null);
   if (header.tags["COMMENT"] === TEST_COMMENT) {
     return { file, reason: `is the silence of ${TEST_COMMENT}`, isTest: true };
   }
@@ -79,6 +86,38 @@ export function describeChunk(file: string, bytes: Uint8Array): ChunkRecord | No
   };
 }
 
+/**
+ * What the file of a damaged chunk holds after its damage: chunks that follow it, and each other, with a hole between.
+ * @param chunk as `describeChunk` describes the file. @param bytes of that file.
+ */
+export function soundAfterDamage(chunk: ChunkRecord, bytes: Uint8Array): ChunkRecord[] {
+  const { preSkip } = chunk.head;
+  const runs: { from: number; to: number; isDamaged: boolean }[] = [];
+  const reader = new OpusStreamReader();
+  let run: typeof runs[number] | null = { from: 0, to: 0, isDamaged: false };
+  for (const event of [...reader.push(bytes), ...reader.end()].slice(1)) {
+    if (event.kind === "head") break; // another stream
+    if (event.kind === "break") {
+      if (run !== null) run.isDamaged = true;
+      run = null;
+      continue;
+    }
+    const { endPosition, samples, trimSamples } = event.packet;
+    if (run === null) {
+      run = { from: endPosition - samples - preSkip, to: 0, isDamaged: false };
+      runs.push(run);
+    }
+    run.to = endPosition - trimSamples - preSkip;
+  }
+  return runs.filter(({ from }) => from >= chunk.samples).map(({ from, to, isDamaged }) => ({
+    ...chunk,
+    ...{ previousChunkId: chunk.chunkId, gapBeforeMs: 0, gapCause: null },
+    ...{ fileSample: from, samples: to - from, damage: isDamaged ? chunk.damage : null },
+    streamSample: chunk.streamSample + from,
+    startUnixUs: chunk.startUnixUs === null ? null : chunk.startUnixUs + samplesToUs(from),
+  }));
+}
+
 /** Whether the description is one of a chunk. */
 export function isChunk(description: ChunkRecord | NoChunk): description is ChunkRecord {
   return "samples" in description;
@@ -93,8 +132,7 @@ function timeOf(
   file: string,
   tags: Pick<ReturnType<typeof parseChunkTags>, "startUnixUs" | "isClockSynchronized">,
 ): Pick<ChunkRecord, "startUnixUs" | "isTimeSure"> {
-  const base = file.slice(file.lastIndexOf("/") + 1);
-  const name = parseChunkName(base) ?? parsePartName(base);
+  const name = nameOf(file);
   const correctedUs = tags.startUnixUs === null || name === null
     ? 0
     : Math.abs(name.startUnixUs - tags.startUnixUs);
@@ -106,9 +144,14 @@ function timeOf(
   return { startUnixUs: name?.startUnixUs ?? null, isTimeSure: isNameSure };
 }
 
+function nameOf(file: string): PartName | null {
+  const base = file.slice(file.lastIndexOf("/") + 1);
+  return parseChunkName(base) ?? parsePartName(base);
+}
+
 function damageOf(file: Uint8Array, whole: Uint8Array): string | null {
   if (whole.length < file.length) {
-    return `is damaged from byte ${whole.length} of ${file.length} on`;
+    return `is damaged at byte ${whole.length} of ${file.length}`;
   }
   if (whole.some((byte, at) => byte !== file[at])) return "is cut off: its last page is missing";
   return null;

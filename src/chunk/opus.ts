@@ -93,10 +93,20 @@ export function parseOpusVendor(packet: Uint8Array): string {
 
 /** The comments by upper-case name; null if the packet is not a comment header or is cut short. */
 export function parseOpusTags(packet: Uint8Array): Record<string, string> | null {
-  if (!startsWith(packet, "OpusTags")) return null;
+  const { comments, isWhole } = readComments(packet);
+  return isWhole ? comments : null;
+}
+
+/** The comments of a damaged header, up to the first that cannot be read. */
+export function readableOpusTags(packet: Uint8Array): Record<string, string> {
+  return readComments(packet).comments;
+}
+
+function readComments(packet: Uint8Array): { comments: Record<string, string>; isWhole: boolean } {
+  const comments: Record<string, string> = {};
+  if (!startsWith(packet, "OpusTags")) return { comments, isWhole: false };
   const view = new DataView(packet.buffer, packet.byteOffset, packet.byteLength);
   const decoder = new TextDecoder();
-  const comments: Record<string, string> = {};
   let at = 8;
   const text = (): string => {
     const length = view.getUint32(at, true);
@@ -114,10 +124,10 @@ export function parseOpusTags(packet: Uint8Array): Record<string, string> | null
       if (equals > 0) comments[comment.slice(0, equals).toUpperCase()] = comment.slice(equals + 1);
     }
   } catch (error) {
-    if (error instanceof RangeError) return null;
+    if (error instanceof RangeError) return { comments, isWhole: false };
     throw error;
   }
-  return comments;
+  return { comments, isWhole: true };
 }
 
 /**

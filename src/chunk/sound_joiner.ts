@@ -1,7 +1,8 @@
 // Joins the packets of chunks into one Ogg/Opus stream, without decoding them: the pre-roll of each chunk is
 // dropped where the packets before it are there, granule positions continue, and what is missing becomes
 // silence of the same length. Where nothing is missing, the result decodes to the samples of the uncut
-// stream. Pure: it takes the bytes of chunks and returns those of the stream.
+// stream. The pre-roll of a chunk after one that is missing is the end of that one: it takes the place of as much
+// silence, and the decoder warms up on it. Pure: it takes the bytes of chunks and returns those of the stream.
 
 import { PREROLL_SAMPLES } from "./chunker.ts";
 import { END_OF_STREAM } from "./ogg.ts";
@@ -28,6 +29,8 @@ export interface JoinedPart {
   readonly toSample: number;
   /** Whether it continues the part before it in the same stream, without a missing sample. */
   readonly isJoined: boolean;
+  /** Whether nothing was lost between its pre-roll and the part: the pre-roll is what was heard right before it. */
+  readonly continuesPreroll: boolean;
 }
 
 export class SoundJoiner {
@@ -37,34 +40,40 @@ export class SoundJoiner {
   /** Samples in the packets so far, and how many should be heard of them; they differ while it is silent. */
   #written = 0;
   #wanted = 0;
-  #lastSamples = 0;
+  /** Samples at the end of the last packet that nobody misses. */
+  #padding = 0;
 
   constructor(file: OpusFile) {
     this.#file = file;
   }
 
-  /** Audible samples so far. */
+  /** Audible samples so far; those of the file when it has ended. */
   get samples(): number {
-    return this.#wanted;
+    return this.#heard;
   }
 
-  /** Adds a part of a chunk. @param chunk the file up to its last whole page. */
+  /** Adds a part of a chunk. @param chunk the file, whose damage is not in the part. */
   *add(chunk: Uint8Array, part: JoinedPart): Generator<Uint8Array> {
     const { head, packets } = readPackets(chunk);
     if (head === null) return;
     const [from, to] = [head.preSkip + part.fromSample, head.preSkip + part.toSample];
     const isFirst = this.#writer === null;
-    // The first part keeps what comes before it: the decoder warms up on it and discards it.
-    const keptFrom = isFirst ? from - PREROLL_SAMPLES : from;
-    const kept = packets.filter(({ endPosition, samples }) =>
-      endPosition > keptFrom && endPosition - samples < to
-    );
-    const [first] = kept;
-    if (first === undefined) return;
+    // What comes before the first part warms the decoder up, and is not heard. Later, as much of it is kept as there
+    // is silence in its place.
+    const silent = part.isJoined || !part.continuesPreroll ? 0 : this.#wanted - this.#heard;
+    const room = isFirst ? Infinity : silent;
+    const kept = packets.filter(({ endPosition, samples }) => {
+      const start = endPosition - samples;
+      const isWarmUp = endPosition > from - PREROLL_SAMPLES && from - start <= room;
+      return start < to && (endPosition > from || isWarmUp);
+    });
+    const [first, last] = [kept[0], kept.at(-1)];
+    if (first === undefined || last === undefined) return;
     const lead = from - (first.endPosition - first.samples);
     if (isFirst) yield this.#begin(head, lead);
     else if (!part.isJoined) yield* this.#fill(this.#wanted - lead - this.#heard);
     for (const packet of kept) yield* this.#push(packet);
+    this.#padding = Math.max(0, last.endPosition - to);
     this.#wanted += part.toSample - part.fromSample;
   }
 
@@ -72,7 +81,7 @@ export class SoundJoiner {
   *silence(samples: number, head: OpusHead): Generator<Uint8Array> {
     if (this.#writer === null) yield this.#begin(head, 0);
     this.#wanted += samples;
-    // A packet is kept back: the part that follows may begin within it.
+    // Some is kept back: the part that follows may begin within a packet, and its pre-roll before that.
     yield* this.#fill(this.#wanted - this.#heard - SILENCE_KEPT);
   }
 
@@ -80,8 +89,10 @@ export class SoundJoiner {
   *end(): Generator<Uint8Array> {
     if (this.#writer === null) return;
     while (this.#heard < this.#wanted) yield* this.#push(SILENCE[0]);
-    const surplus = Math.min(this.#heard - this.#wanted, this.#lastSamples - 1);
-    yield this.#writer.page(END_OF_STREAM, Math.max(0, surplus));
+    // Never more than padding: streams that join without missing sound are a little too long together.
+    const trimSamples = Math.min(this.#heard - this.#wanted, this.#padding);
+    yield this.#writer.page(END_OF_STREAM, trimSamples);
+    this.#written -= trimSamples;
   }
 
   get #heard(): number {
@@ -109,7 +120,7 @@ export class SoundJoiner {
     if (writer.heldPackets >= PAGE_PACKETS || writer.isFullWith(packet)) yield writer.page();
     writer.hold(packet);
     this.#written += packet.samples;
-    this.#lastSamples = packet.samples;
+    this.#padding = packet.samples - 1;
   }
 }
 
@@ -117,17 +128,17 @@ function silence(toc: number, samples: number) {
   return { data: new Uint8Array([toc, 0xff, 0xfe]), samples };
 }
 
-/** More than the lead of any part: the longest packet and the pre-skip of a stream. */
-const SILENCE_KEPT = 9600;
+/** More than what comes before any part: its pre-roll, the longest packet and the pre-skip of a stream. */
+const SILENCE_KEPT = PREROLL_SAMPLES + 9600;
 
 function readPackets(chunk: Uint8Array): { head: OpusHead | null; packets: OpusPacket[] } {
   const reader = new OpusStreamReader();
   const packets: OpusPacket[] = [];
   let head: OpusHead | null = null;
   for (const event of [...reader.push(chunk), ...reader.end()]) {
-    if (event.kind === "break") break;
+    if (event.kind === "head" && head !== null) break; // another stream
     if (event.kind === "head") head = event.head;
-    else packets.push(event.packet);
+    if (event.kind === "packet") packets.push(event.packet);
   }
   return { head, packets };
 }

@@ -144,7 +144,8 @@ function withoutDoubles(
 ): ChunkRecord[] {
   const single = new Map<string, ChunkRecord>();
   for (const chunk of chunks) {
-    const key = chunk.chunkId ?? `${chunk.streamId} ${chunk.streamSample}`;
+    const id = chunk.chunkId ?? `${chunk.streamId} ${chunk.streamSample}`;
+    const key = `${id} ${chunk.fileSample ?? 0}`;
     const other = single.get(key);
     const isBetter = other === undefined ||
       (other.damage !== null && (chunk.damage === null || chunk.samples > other.samples));
@@ -192,7 +193,6 @@ function place(
     });
     groups.push({ placed, isSure, before: first?.previousChunkId ?? null });
   }
-  groups.sort((a, b) => (a.placed[0]?.startUnixUs ?? 0) - (b.placed[0]?.startUnixUs ?? 0));
   return inOrderOfChain(groups).flatMap(({ placed }) => placed);
 }
 
@@ -204,13 +204,34 @@ interface Group {
   readonly before: string | null;
 }
 
-/** A stream whose clock was wrong goes behind the stream that its first chunk names, which may be another such. */
-function inOrderOfChain(groups: readonly Group[]): Group[] {
+/**
+ * Streams are in the order of their times. One whose clock was wrong goes behind the stream that its first chunk names,
+ * which may be another such; if that chunk is not here, before the stream that names it.
+ */
+function inOrderOfChain(unordered: readonly Group[]): Group[] {
   const holder = new Map<string | null, Group>(
-    groups.flatMap((group) => group.placed.map(({ chunk }) => [chunk.chunkId, group])),
+    unordered.flatMap((group) => group.placed.map(({ chunk }) => [chunk.chunkId, group])),
   );
   const leaderOf = ({ isSure, before }: Group) =>
     isSure || before === null ? undefined : holder.get(before);
+  const heirs = new Map(
+    unordered.flatMap((group) => {
+      const named = group.before === null ? undefined : holder.get(group.before);
+      return named === undefined || named === group ? [] : [[named, group]];
+    }),
+  );
+  const timeOf = (group: Group): number => {
+    const passed = new Set<Group>();
+    let heir: Group | undefined = group;
+    while (heir !== undefined && !heir.isSure && !passed.has(heir)) {
+      passed.add(heir);
+      heir = heirs.get(heir);
+    }
+    return ((heir?.isSure ? heir : group).placed[0] ?? group.placed[0])?.startUnixUs ?? 0;
+  };
+  const groups = unordered.map((group) => ({ group, us: timeOf(group) }))
+    .sort((a, b) => a.us - b.us || Number(a.group.isSure) - Number(b.group.isSure))
+    .map(({ group }) => group);
   const followers = Map.groupBy(groups, leaderOf);
   const ordered = new Set<Group>();
   // What names each other in a circle has no place in the chain: it comes last, in the order of time.

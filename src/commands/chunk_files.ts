@@ -4,7 +4,13 @@
 import { ifThere, readUpTo, TooLargeError } from "../system/disk.ts";
 import { join as joinPath } from "@std/path/join";
 import { MAX_CHUNK_BYTES } from "../chunk/chunk_file.ts";
-import { type ChunkRecord, describeChunk, isChunk, type NoChunk } from "../chunk/chunk_record.ts";
+import {
+  type ChunkRecord,
+  describeChunk,
+  isChunk,
+  type NoChunk,
+  soundAfterDamage,
+} from "../chunk/chunk_record.ts";
 import { OPUS_RATE } from "../chunk/opus.ts";
 import type { Hole } from "../chunk/sound_line.ts";
 import { MAX_TEXT, printable } from "../system/printable.ts";
@@ -39,7 +45,7 @@ export async function readChunks(
   paths: readonly string[],
   onRead: (files: number, of: number) => void = () => {},
 ): Promise<FoundChunks> {
-  let described = new Map<string, ChunkRecord | NoChunk>();
+  let described = new Map<string, (ChunkRecord | NoChunk)[]>();
   for (let listing = 0; listing < MAX_LISTINGS; listing++) {
     const found: Found = { files: [], sumFiles: [] };
     for (const path of paths) await find(path, found, listing === 0);
@@ -54,14 +60,25 @@ export async function readChunks(
       described.set(file, await describeFile(file, sums.get(file) ?? null));
     }
   }
-  const all = [...described].sort(([a], [b]) => a < b ? -1 : 1).map(([, found]) => found);
-  const chunks = all.filter(isChunk);
+  const all = [...described].sort(([a], [b]) => a < b ? -1 : 1).flatMap(([, found]) => found);
+  const chunks = withDevice(all.filter(isChunk));
   const others = all.filter((found): found is NoChunk => !isChunk(found));
   if (chunks.length === 0) {
     const what = others.length === 0 ? "" : `: ${others.map(inWords).slice(0, 5).join("; ")}`;
     throw new ChunksError(`No chunk was found in ${paths.map(shown).join(", ")}${what}`);
   }
   return { chunks, others };
+}
+
+/** A chunk that names no device is one of the device in whose folder it is, or of the only one there is. */
+function withDevice(chunks: readonly ChunkRecord[]): ChunkRecord[] {
+  const ids = [...new Set(chunks.map(({ deviceId }) => deviceId))].filter((id) => id !== "");
+  return chunks.map((chunk) => {
+    if (chunk.deviceId !== "") return chunk;
+    const folders = chunk.file.split("/");
+    const deviceId = ids.find((id) => folders.includes(id)) ?? (ids.length === 1 ? ids[0] : "");
+    return { ...chunk, deviceId: deviceId ?? "" };
+  });
 }
 
 interface Found {
@@ -116,16 +133,24 @@ async function readSums({ files, sumFiles }: Found): Promise<Map<string, string>
   return sums;
 }
 
-async function describeFile(file: string, sum: string | null): Promise<ChunkRecord | NoChunk> {
+/** Lower-case hex SHA-256. */
+export async function digestOf(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
+  return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
+}
+
+/** Several descriptions if the file is damaged in the middle. */
+async function describeFile(file: string, sum: string | null): Promise<(ChunkRecord | NoChunk)[]> {
   try {
     const bytes = await readChunkBytes(file);
-    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
-    if (sum !== null && sum !== digest) return { file, reason: `has not the digest in ${SUMS}` };
+    const digest = await digestOf(bytes);
+    if (sum !== null && sum !== digest) return [{ file, reason: `has not the digest in ${SUMS}` }];
     const found = describeChunk(file, bytes);
-    return isChunk(found) ? { ...found, digest } : found;
+    if (!isChunk(found)) return [found];
+    const parts = found.damage === null ? [] : soundAfterDamage(found, bytes);
+    return [found, ...parts].map((part) => ({ ...part, digest }));
   } catch (error) {
-    if (error instanceof TooLargeError) return { file, reason: error.message };
-    return { file, reason: `cannot be read: ${messageOf(error)}` };
+    if (error instanceof TooLargeError) return [{ file, reason: error.message }];
+    return [{ file, reason: `cannot be read: ${messageOf(error)}` }];
   }
 }
 
@@ -133,6 +158,11 @@ async function describeFile(file: string, sum: string | null): Promise<ChunkReco
 export function byDevice(chunks: readonly ChunkRecord[]): Map<string, ChunkRecord[]> {
   const devices = [...Map.groupBy(chunks, ({ deviceId }) => deviceId)];
   return new Map(devices.sort(([a], [b]) => a < b ? -1 : 1));
+}
+
+/** How many files these are: one that is damaged in the middle has several descriptions. */
+export function filesOf(chunks: readonly ChunkRecord[]): number {
+  return new Set(chunks.map(({ file }) => file)).size;
 }
 
 /** A sentence about a file that is not used. */

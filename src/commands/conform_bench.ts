@@ -96,8 +96,13 @@ export class Bench {
     return Math.max(0, ...[...this.#keysOf.values()].map((keys) => keys.size));
   }
 
+  /** When the next chunk begins, Unix microseconds; each is a minute after the last one. */
+  nextUs(): number {
+    return this.#beganUs + this.#count++ * 60e6;
+  }
+
   /** A chunk with a new key; by default it begins a minute after the last one. */
-  chunk({ seconds = 1, packetBytes = 60, startUnixUs = this.#nextUs() } = {}): Sent {
+  chunk({ seconds = 1, packetBytes = 60, startUnixUs = this.nextUs() } = {}): Sent {
     const { point_id, register_id, device_id } = this.target.ids;
     const key = crypto.randomUUID();
     const tags = { POINT_ID: point_id, REGISTER_ID: register_id, DEVICE_ID: device_id };
@@ -143,10 +148,6 @@ export class Bench {
   /** What an outcome says, without the token. */
   words(outcome: Outcome): string {
     return outcome.kind === "delivered" ? "accepted" : this.#redactor.hide(outcome.reason);
-  }
-
-  #nextUs(): number {
-    return this.#beganUs + this.#count++ * 60e6;
   }
 
   /** Repeats an upload as long as the patience lasts, and once more at its end. */

@@ -259,7 +259,7 @@ const TESTS: readonly ConformTest[] = [
       const fix =
         "Keep each Idempotency-Key, and answer with a chunk_id of its own; a server that " +
         "knows only the form compares device_id and start_ts with all its decimals";
-      const secondUs = Math.ceil(bench.chunk().startUnixUs / 1e6) * 1e6;
+      const secondUs = Math.ceil(bench.nextUs() / 1e6) * 1e6;
       // However a server rounds to seconds, these are in one.
       const first = bench.chunk({ startUnixUs: secondUs + 600_000, seconds: 0.3 });
       const second = bench.chunk({ startUnixUs: secondUs + 900_000, seconds: 0.3 });

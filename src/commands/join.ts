@@ -1,12 +1,13 @@
 // Joins received chunks into one Ogg/Opus file without decoding them, or into a WAV file, and reports what is
 // missing. It holds one chunk in memory at a time.
 
-import { cutToLastPage, samplesToUs } from "../chunk/chunk_file.ts";
+import { samplesToUs } from "../chunk/chunk_file.ts";
 import type { ChunkRecord } from "../chunk/chunk_record.ts";
 import { formatUtc } from "../chunk/chunk_tags.ts";
 import { OPUS_RATE } from "../chunk/opus.ts";
 import { SoundJoiner } from "../chunk/sound_joiner.ts";
 import { DIFFERENCE_US, type Hole, layOut, type Piece } from "../chunk/sound_line.ts";
+import { messageOf } from "../system/error_text.ts";
 import { beginningKept, isMissing, spawnBound } from "../system/child.ts";
 import { ffmpegProgram } from "../system/programs.ts";
 import { exists, ifThere, writeAll } from "../system/disk.ts";
@@ -15,6 +16,8 @@ import type { CommandLine, GapMode } from "./command_line.ts";
 import {
   byDevice,
   ChunksError,
+  digestOf,
+  filesOf,
   inWords,
   readChunkBytes,
   readChunks,
@@ -138,8 +141,8 @@ async function joinChunks(
 
 function ofOneDevice(chunks: readonly ChunkRecord[], wanted: string | undefined): ChunkRecord[] {
   const devices = byDevice(chunks);
-  const listed = [...devices].map(([id, { length }]) =>
-    `${shown(id) || "unknown"} (${length} chunks)`
+  const listed = [...devices].map(([id, chunks]) =>
+    `${shown(id) || "unknown"} (${filesOf(chunks)} chunks)`
   );
   if (wanted !== undefined) {
     const chosen = devices.get(wanted.toLowerCase());
@@ -239,7 +242,7 @@ async function writeOgg(
     await Deno.rename(partial, path);
   } catch (error) {
     if (isOurs) await Deno.remove(partial).catch(() => {});
-    throw new ChunksError(`Cannot write ${shown(path)}: ${error}`);
+    throw new ChunksError(`Cannot write ${shown(path)}: ${messageOf(error)}`);
   }
   return samples;
 }
@@ -264,13 +267,16 @@ async function writeRun(
     else {
       const { piece, fromSample, toSample } = part;
       const bytes = await ifThere(readChunkBytes(piece.chunk.file));
-      const whole = bytes === null ? null : cutToLastPage(bytes);
       // The samples were counted when all files were described: a file that has changed since is an error.
-      if (whole?.samples !== piece.chunk.samples) {
+      if (bytes === null || await digestOf(bytes) !== piece.chunk.digest) {
         const what = bytes === null ? "was renamed or deleted" : "has changed";
         throw new Error(`${shown(piece.chunk.file)} ${what} meanwhile: try again`);
       }
-      await write(joiner.add(whole.bytes, { fromSample, toSample, isJoined: piece.isJoined }));
+      const { isJoined, chunk } = piece;
+      const continuesPreroll = (chunk.gapBeforeMs ?? 0) === 0;
+      const { fileSample = 0 } = chunk;
+      const place = { fromSample: fileSample + fromSample, toSample: fileSample + toSample };
+      await write(joiner.add(bytes, { ...place, isJoined, continuesPreroll }));
     }
     onDone(joiner.samples);
   }

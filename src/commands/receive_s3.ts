@@ -83,7 +83,13 @@ export async function openBucket(options: BucketOptions, log: Logger): Promise<B
     const fields = { store: address, error: error.message };
     log.warning("The object store cannot be used yet: uploads are tried.", fields);
   }
-  const overview = new S3Overview({ client, prefix, clock: systemClock });
+  const overview = new S3Overview({
+    ...{ client, prefix, clock: systemClock },
+    onFailure: (error) => {
+      const fields = repeating("overview", { error: messageOf(error) });
+      log.error("The store cannot be listed.", fields);
+    },
+  });
   return { store, overview, [Symbol.dispose]: () => client[Symbol.dispose]() };
 }
 

@@ -15,6 +15,7 @@ import {
 import {
   byDevice,
   ChunksError,
+  filesOf,
   type FoundChunks,
   inWords,
   isDeclared,
@@ -97,7 +98,9 @@ export async function runVerify(options: VerifyOptions): Promise<number> {
 function judge(deviceId: string, chunks: readonly ChunkRecord[]): Verdict {
   const line = layOut(chunks);
   const faults = [
-    ...chunks.flatMap(({ file, damage }) => damage === null ? [] : [{ file, reason: damage }]),
+    ...chunks.flatMap(({ file, damage, fileSample = 0 }) =>
+      damage === null || fileSample > 0 ? [] : [{ file, reason: damage }]
+    ),
     ...line.unused.filter(({ isHarmless }) => !isHarmless),
   ];
   const holes = line.items.filter((item) => item.kind === "hole");
@@ -128,7 +131,7 @@ function show(
 ): void {
   const { from, to, samples } = extent(line);
   print(
-    `device ${shown(deviceId) || "unknown"}: ${chunks.length} chunks, ${
+    `device ${shown(deviceId) || "unknown"}: ${filesOf(chunks)} chunks, ${
       seconds(samples)
     } s of sound`,
   );
@@ -177,7 +180,7 @@ function asJson(verdicts: readonly Verdict[], others: readonly NoChunk[], isGood
       const { from, to, samples } = extent(line);
       return {
         device_id: deviceId,
-        chunks: chunks.length,
+        chunks: filesOf(chunks),
         seconds: samples / OPUS_RATE,
         from: from === null ? null : formatUtc(from),
         to: to === null ? null : formatUtc(to),

@@ -10,8 +10,9 @@ import { within } from "../system/within.ts";
 import type { Logger } from "../system/log.ts";
 import { HEADER_READ_BYTES } from "../chunk/chunk_file.ts";
 import { announcedSha256, checkTags, readChunkForm, uuidOf } from "./chunk_form.ts";
+import { BodyFault } from "../system/http_body.ts";
 import type { HttpAnswer } from "../system/http_answer.ts";
-import type { Incoming } from "../system/http_connection.ts";
+import { ClientGone, type Incoming } from "../system/http_connection.ts";
 import { boundaryOf, type FormEvent, FormFault, MultipartReader } from "./multipart_reader.ts";
 import { ownerOf } from "./shares.ts";
 import {
@@ -75,7 +76,7 @@ export class ChunkIntake {
     this.#options = options;
   }
 
-  /** Answers a request with a token that permits `grant`. @throws what reading the body throws. */
+  /** Answers a request with a token that permits `grant`. @throws {ClientGone}; what should never happen. */
   async receive(incoming: Incoming, grant: Grant): Promise<HttpAnswer<string>> {
     const { log, onAnswer } = this.#options;
     const { peer } = incoming;
@@ -89,12 +90,15 @@ export class ChunkIntake {
     } catch (error) {
       const [status, reason] = error instanceof FormFault
         ? [400, error.message]
-        : error instanceof Refusal
+        : error instanceof Refusal || error instanceof BodyFault
         ? [error.status, error.message]
         : error instanceof StoreFailure
         ? [error.isFull ? 507 : 503, "the store cannot keep the chunk now"]
         : [null, ""];
-      if (status === null) throw error;
+      if (status === null) {
+        if (!(error instanceof ClientGone)) onAnswer(500, null);
+        throw error;
+      }
       onAnswer(status, null);
       if (error instanceof StoreFailure) {
         const failure = repeating("store", { error: error.message, status, peer });

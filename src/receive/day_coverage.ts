@@ -48,7 +48,61 @@ export function coverageOf(spans: readonly Span[]): Coverage | null {
   return { chunks: sorted.length, fromUnixUs: first.startUnixUs, toUnixUs, presentUs, holes };
 }
 
-/** All holes together, microseconds. */
-export function missingUs({ holes }: Coverage): number {
-  return holes.reduce((sum, { fromUnixUs, toUnixUs }) => sum + toUnixUs - fromUnixUs, 0);
+/** What is later than this is from a clock that was wrong, or the clock of this machine is. */
+const FUTURE_MS = 3_600_000;
+
+/** The latest of these days with a chunk that is not in the future. */
+export interface LatestDay {
+  readonly day: string;
+  readonly coverage: Coverage;
+  /** Whether there are chunks in the future; only if there are no others, the day has them. */
+  readonly hasFuture: boolean;
+}
+
+/**
+ * Finds the day to show: one chunk with a wrong time must not hide that no others come.
+ * @param days YYYY-MM-DD, of which none is empty if it is in the future.
+ * @param look the coverage of those chunks of a day that are wanted, and whether there are others.
+ */
+export async function latestDayOf(
+  days: readonly string[],
+  nowUnixMs: number,
+  look: (
+    day: string,
+    isWanted: (span: Span) => boolean,
+  ) => Promise<{ readonly coverage: Coverage | null; readonly hasOthers: boolean }>,
+): Promise<LatestDay | null> {
+  const limitMs = nowUnixMs + FUTURE_MS;
+  const isPast = ({ startUnixUs, durationUs }: Span) => startUnixUs + durationUs <= limitMs * 1000;
+  const lastDay = new Date(limitMs).toISOString().slice(0, 10);
+  const sorted = days.toSorted().reverse();
+  let hasFuture = sorted.some((day) => day > lastDay);
+  for (const day of sorted.filter((day) => day <= lastDay)) {
+    const { coverage, hasOthers } = await look(day, isPast);
+    hasFuture ||= hasOthers;
+    if (coverage !== null) return { day, coverage, hasFuture };
+  }
+  for (const day of sorted) {
+    const { coverage } = await look(day, () => true);
+    if (coverage !== null) return { day, coverage, hasFuture };
+  }
+  return null;
+}
+
+/** Why nothing was to be recorded: nothing is missing there (docs/reference/problems.md). */
+const WANTED = ["outside_schedule", "paused"];
+
+/** Holes in which sound is missing, or may be. */
+export function missingHoles({ holes }: Coverage): readonly Hole[] {
+  return holes.filter(({ why = [] }) =>
+    why.length === 0 || why.some((cause) => !WANTED.includes(cause))
+  );
+}
+
+/** These holes together, microseconds. */
+export function missingUs(coverage: Coverage): number {
+  return missingHoles(coverage).reduce(
+    (sum, { fromUnixUs, toUnixUs }) => sum + toUnixUs - fromUnixUs,
+    0,
+  );
 }

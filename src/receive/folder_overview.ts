@@ -9,7 +9,7 @@ import { parseChunkName } from "../chunk/chunk_name.ts";
 import type { Clock } from "../system/clock.ts";
 import { readUpTo } from "../system/disk.ts";
 import { uuidOf } from "./chunk_form.ts";
-import { type Coverage, coverageOf } from "./day_coverage.ts";
+import { type Coverage, coverageOf, type LatestDay, latestDayOf } from "./day_coverage.ts";
 import { MAX_TILLS, type Overview, type OverviewSource, type Till } from "./overview.ts";
 
 /** How old an overview may be. */
@@ -24,7 +24,11 @@ const NAMES_IN_ONE_GO = 1000;
 const SETTLED_MS = 2000;
 
 /** What was found in the folder of a day, and when that had changed last. */
-type Known = Map<string, { readonly changed: number; readonly coverage: Coverage | null }>;
+type Known = Map<string, {
+  readonly changed: number;
+  readonly coverage: Coverage | null;
+  readonly hasOthers: boolean;
+}>;
 
 export class FolderOverview implements OverviewSource {
   readonly #dir: string;
@@ -59,13 +63,14 @@ export class FolderOverview implements OverviewSource {
   async #look(): Promise<Overview> {
     const tills: Till[] = [];
     const seen: Known = new Map();
+    const rest = { unseen: 0, lookedUnixMs: this.#clock.unixMs() };
     for (const pointId of await uuidsIn(this.#dir)) {
       for (const registerId of await uuidsIn(join(this.#dir, pointId))) {
         const register = join(this.#dir, pointId, registerId);
         for (const deviceId of await uuidsIn(register)) {
           if (tills.length >= MAX_TILLS) {
             this.#known = seen;
-            return { tills, isCut: true };
+            return { tills, isCut: true, ...rest };
           }
           const found = await this.#latestDay(join(register, deviceId), seen);
           if (found !== null) tills.push({ pointId, registerId, deviceId, ...found });
@@ -73,29 +78,36 @@ export class FolderOverview implements OverviewSource {
       }
     }
     this.#known = seen;
-    return { tills, isCut: false };
+    return { tills, isCut: false, ...rest };
   }
 
-  async #latestDay(
-    device: string,
-    seen: Known,
-  ): Promise<Pick<Till, "day" | "coverage"> | null> {
-    const days = (await namesIn(device)).filter((name) => /^\d{4}-\d\d-\d\d$/.test(name)).sort();
-    for (let day = days.pop(); day !== undefined; day = days.pop()) {
+  async #latestDay(device: string, seen: Known): Promise<LatestDay | null> {
+    const nowMs = this.#clock.unixMs();
+    const today = new Date(nowMs).toISOString().slice(0, 10);
+    const days: string[] = [];
+    for (const day of await namesIn(device)) {
+      if (!/^\d{4}-\d\d-\d\d$/.test(day)) continue;
+      if (day <= today || (await chunksIn(join(device, day), 1)).length > 0) days.push(day);
+    }
+    return await latestDayOf(days, nowMs, async (day, isWanted) => {
       const path = join(device, day);
       const mtimeMs = (await Deno.stat(path)).mtime?.getTime() ?? NaN;
       // A folder that has just changed may change again without another time.
-      const changed = this.#clock.unixMs() - mtimeMs > SETTLED_MS ? mtimeMs : NaN;
+      const changed = nowMs - mtimeMs > SETTLED_MS ? mtimeMs : NaN;
       let known = this.#known.get(path);
       if (known?.changed !== changed) {
-        const files = await chunksIn(path, this.#maxNames);
-        const coverage = coverageOf(files.map(({ name }) => name));
-        known = { changed, coverage: coverage && await this.#causes.explain(coverage, files) };
+        const all = await chunksIn(path, this.#maxNames);
+        const files = all.filter(({ name }) => isWanted(name));
+        const found = coverageOf(files.map(({ name }) => name));
+        const coverage = found && await this.#causes.explain(found, files);
+        // What is in the future now is not at a later look.
+        const isPast = all.every(({ name }) => name.startUnixUs + name.durationUs <= nowMs * 1000);
+        const hasOthers = files.length < all.length;
+        known = { changed: isPast ? changed : NaN, coverage, hasOthers };
       }
       seen.set(path, known);
-      if (known.coverage !== null) return { day, coverage: known.coverage };
-    }
-    return null;
+      return known;
+    });
   }
 }
 

@@ -2,7 +2,7 @@
 
 import { Html, markup } from "../system/html.ts";
 import { formatMetrics, Metrics, type Sample } from "../system/prometheus.ts";
-import { type Coverage, missingUs } from "./day_coverage.ts";
+import { type Coverage, missingHoles, missingUs } from "./day_coverage.ts";
 import { longestHoles } from "./hole_causes.ts";
 import type { Overview, Till } from "./overview.ts";
 
@@ -27,8 +27,15 @@ const STYLE = "body{font:15px/1.4 system-ui,sans-serif;margin:2em;color:#222;bac
   "th,td{border-color:#444}}";
 
 /** The page, HTML. @param nowUnixMs for the age of the last chunks. */
-export function renderTills({ tills, isCut }: Overview, nowUnixMs: number): string {
+export function renderTills(
+  { tills, isCut, unseen, lookedUnixMs }: Overview,
+  nowUnixMs: number,
+): string {
   const note = isCut ? markup`<p>Only the first ${tills.length} tills are shown.</p>` : "";
+  const missing = unseen === 0
+    ? ""
+    : markup`<p class="late">${unseen} tills or groups of tills could not be looked at yet.</p>`;
+  const late = nowUnixMs - lookedUnixMs > LATE_MS ? "late" : "";
   const table = tills.length === 0
     ? markup`<p>No chunk has been received yet.</p>`
     : markup`<table><thead><tr><th>point, register, device</th><th>last chunk ends</th>
@@ -37,18 +44,23 @@ export function renderTills({ tills, isCut }: Overview, nowUnixMs: number): stri
   return markup`<!doctype html><html lang="en"><meta charset="utf-8">
 <meta http-equiv="refresh" content="60">
 <meta name="viewport" content="width=device-width"><title>Received chunks</title>
-<style>${new Html(STYLE)}</style><h1>Received chunks</h1>${table}${note}
-<p><small>${new Date(nowUnixMs).toISOString().slice(0, 19)}Z</small></p></html>
+<style>${new Html(STYLE)}</style><h1>Received chunks</h1>${table}${note}${missing}
+<p class="${late}"><small>as the store was at ${
+    new Date(lookedUnixMs).toISOString().slice(0, 19)
+  }Z</small></p></html>
 `.text;
 }
 
-function renderTill({ pointId, registerId, deviceId, day, coverage }: Till, nowMs: number): Html {
+function renderTill(till: Till, nowMs: number): Html {
+  const { pointId, registerId, deviceId, day, coverage, hasFuture } = till;
   const { fromUnixUs, toUnixUs, presentUs, chunks } = coverage;
   const [from, to] = [clockTime(fromUnixUs), clockTime(toUnixUs)];
   const ageMs = nowMs - toUnixUs / 1000;
   const late = ageMs > LATE_MS ? "n late" : "n";
   return markup`<tr><td><small>${pointId}<br>${registerId}</small><br>${deviceId}</td>
-<td class="${late}">${to}<br><small>${age(ageMs)}</small></td>
+<td class="${late}">${to}<br><small>${age(ageMs)}</small>${
+    hasFuture ? markup`<br><small class="late">others are in the future</small>` : ""
+  }</td>
 <td class="n">${day}<br><small>${from} – ${to}</small></td>
 <td class="n">${duration(presentUs)}<br><small>${chunks} chunks</small></td>
 <td class="n">${renderHoles(coverage)}</td></tr>
@@ -58,6 +70,10 @@ function renderTill({ pointId, registerId, deviceId, day, coverage }: Till, nowM
 function renderHoles(coverage: Coverage): Html {
   const { holes } = coverage;
   if (holes.length === 0) return markup`nothing`;
+  const missing = missingHoles(coverage);
+  const sum = missing.length === 0
+    ? "nothing"
+    : `${duration(missingUs(coverage))} in ${missing.length}`;
   const longest = longestHoles(coverage);
   const lines = longest.map(({ fromUnixUs, toUnixUs, why = [] }) => {
     const [from, to] = [clockTime(fromUnixUs), clockTime(toUnixUs)];
@@ -65,9 +81,7 @@ function renderHoles(coverage: Coverage): Html {
     return markup`${from} – ${to} (${duration(toUnixUs - fromUnixUs)})${words}<br>`;
   });
   const more = holes.length - longest.length;
-  return markup`${duration(missingUs(coverage))} in ${holes.length}<br><small>${lines}${
-    more > 0 ? `and ${more} shorter` : ""
-  }</small>`;
+  return markup`${sum}<br><small>${lines}${more > 0 ? `and ${more} shorter` : ""}</small>`;
 }
 
 function clockTime(unixUs: number): string {
@@ -90,7 +104,10 @@ function duration(us: number): string {
 }
 
 /** The metrics, in the text format of Prometheus. */
-export function formatReceiverMetrics({ tills }: Overview, counts: Counts): string {
+export function formatReceiverMetrics(
+  { tills, lookedUnixMs }: Overview,
+  counts: Counts,
+): string {
   const metrics = new Metrics("recorder_receiver_");
   const perTill = (value: (till: Till) => number) =>
     tills.map((till): Sample => [value(till), {
@@ -117,6 +134,11 @@ export function formatReceiverMetrics({ tills }: Overview, counts: Counts): stri
   );
   metrics.gauge("connections", "Connections now.", counts.connections);
   metrics.gauge(
+    "looked_seconds",
+    "When the store was looked at for the values of the tills, Unix seconds.",
+    lookedUnixMs / 1000,
+  );
+  metrics.gauge(
     "last_chunk_end_seconds",
     "End of the latest chunk of a device, Unix seconds.",
     perTill(({ coverage }) => coverage.toUnixUs / 1e6),
@@ -128,13 +150,18 @@ export function formatReceiverMetrics({ tills }: Overview, counts: Counts): stri
   );
   metrics.gauge(
     "day_missing_seconds",
-    "Sound missing between chunks of that day.",
+    "Sound missing between chunks of that day, without pauses and time outside the schedule.",
     perTill(({ coverage }) => missingUs(coverage) / 1e6),
   );
   metrics.gauge(
     "day_holes",
-    "Holes between chunks of that day.",
-    perTill(({ coverage }) => coverage.holes.length),
+    "Holes between chunks of that day in which sound is missing.",
+    perTill(({ coverage }) => missingHoles(coverage).length),
+  );
+  metrics.gauge(
+    "future_chunks",
+    "1 if a device has chunks in the future, which the other values leave out; otherwise 0.",
+    perTill(({ hasFuture }) => hasFuture ? 1 : 0),
   );
   return formatMetrics(metrics.families);
 }

@@ -21,6 +21,8 @@ import type { Grant, Tokens } from "./token_file.ts";
 export const RENEWAL_MS = 10_000;
 /** When a client with too many uploads or pages may try again. */
 const RETRY_S = 5;
+/** Statuses of a body that is not read to its end: too slow, announced as too large, or in an unknown coding. */
+const BODY_FAULTS = [408, 413, 501];
 /** Enough for an hour at 256 kbit/s. */
 export const DEFAULT_MAX_MB = 128;
 
@@ -87,7 +89,7 @@ export class Receiver {
       limits: { ...RECEIVER_LIMITS, bodyBytes: options.maxBodyBytes },
       budget: null,
       answer: (incoming) => this.#answer(incoming),
-      refuse: (status, reason) => json(status, { status: "error", error: reason }),
+      refuse: (status, reason, peer) => this.#refuse(status, reason, peer),
     });
     this.#renewing = options.tls === null ? null : this.#renew(options.tls);
   }
@@ -155,6 +157,16 @@ export class Receiver {
       default:
         return notFound();
     }
+  }
+
+  /** What cannot be read as a request, or its body as one: only uploads have bodies. */
+  #refuse(status: number, reason: string, peer: string): HttpAnswer<string> {
+    if (BODY_FAULTS.includes(status)) {
+      this.#count(status, null);
+      const fields = repeating(`refused ${status}`, { reason, status, peer });
+      this.#options.log.warning("Refused an upload: {reason}", fields);
+    }
+    return json(status, { status: "error", error: reason });
   }
 
   async #receive(incoming: Incoming, grant: Grant): Promise<HttpAnswer<string>> {

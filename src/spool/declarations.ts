@@ -6,7 +6,7 @@
 import { repeating } from "../system/held_lines.ts";
 import type { Logger } from "../system/log.ts";
 import { CHUNK_DIRS, type ChunkDir, type ChunkName } from "../chunk/chunk_name.ts";
-import { type GapRecord, readLastGaps } from "../status/gap_log.ts";
+import type { GapRecord } from "../status/gap_log.ts";
 import { isDelivered } from "./retention.ts";
 import type { Spool } from "./spool.ts";
 
@@ -22,7 +22,7 @@ export interface Doomed {
 export type Cause = "evicted" | "expired";
 
 export class Declarations {
-  readonly #spool: Pick<Spool, "dir" | "gaps" | "sending">;
+  readonly #spool: Pick<Spool, "gaps" | "sending">;
   readonly #log: Logger;
   /** Keys of chunks that are declared and not deleted yet. */
   readonly #declared = new Set<string>();
@@ -30,7 +30,7 @@ export class Declarations {
   #before: readonly GapRecord[] | null = null;
   #isWorking = true;
 
-  constructor(spool: Pick<Spool, "dir" | "gaps" | "sending">, log: Logger) {
+  constructor(spool: Pick<Spool, "gaps" | "sending">, log: Logger) {
     this.#spool = spool;
     this.#log = log;
   }
@@ -45,7 +45,8 @@ export class Declarations {
    * last. A failure is logged, and those gaps are written with the next ones.
    */
   async declare(doomed: readonly Doomed[], cause: Cause): Promise<void> {
-    this.#before ??= (await readLastGaps(this.#spool.dir)).filter(isDeletion);
+    // What cannot be synced is declared again.
+    this.#before ??= (await this.#spool.gaps.syncedLast().catch(() => [])).filter(isDeletion);
     const records: GapRecord[] = [];
     for (const dir of CHUNK_DIRS.filter((dir) => !isDelivered(dir))) {
       const names = doomed.filter((chunk) => chunk.dir === dir).map(({ name }) => name)

@@ -279,7 +279,10 @@ export class Janitor {
     for (let bytes = 0; first !== undefined && batch.length < this.#declarations.mostAtOnce;) {
       const now = { totalBytes: totalBytes - bytes, freeBytes: freeBytes + bytes };
       if (excessBytes(first, now, this.#limits) <= 0) break;
-      const next = await this.#oldestOf(dirs, passed);
+      const next = await this.#oldestOf(dirs, passed).catch((error) => {
+        if (batch.length === 0) throw error;
+        return null; // those that were found are deleted all the same
+      });
       if (next === null) break;
       const { dir, name } = next;
       passed.add(name.key);

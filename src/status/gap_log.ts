@@ -7,6 +7,7 @@ import {
   PRIVATE_FILE,
   readEnd,
   readUpTo,
+  rewrite,
   syncDirectory,
   writeAll,
   writeWhole,
@@ -68,6 +69,17 @@ export class GapLog {
     });
     this.#lastWrite = written.catch(() => {});
     return written;
+  }
+
+  /** The last gaps, which survive a power cut then: an earlier run may have ended before it had synced them. */
+  async syncedLast(): Promise<GapRecord[]> {
+    const gaps = await readLastGaps(join(this.#path, ".."));
+    if (gaps.length === 0) return [];
+    await rewrite(this.#path);
+    using file = await Deno.open(this.#path, { read: true });
+    await file.syncData();
+    await syncDirectory(join(this.#path, ".."));
+    return gaps;
   }
 
   #forget(gap: GapRecord): void {

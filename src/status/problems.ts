@@ -54,6 +54,7 @@ const KIND_OF = {
   disk_failing: "storage",
   janitor_failed: "storage",
   clock_not_synchronized: "clock",
+  time_zone_rules: "clock",
   health_port_unavailable: "health",
   metrics_push_failing: "health",
   heartbeat_failing: "health",
@@ -431,6 +432,15 @@ export const problems = {
     message: `The system clock is not synchronized (at the start it said ${said}): ` +
       "the schedule follows it, and chunks wait for their true time",
     fix: "Turn NTP on (sudo timedatectl set-ntp true), and let UDP port 123 through the firewall",
+  })),
+
+  /** Offsets from UTC, such as "+03:00". */
+  timeZoneRules: define("time_zone_rules", (zone: string, own: string, machine: string) => ({
+    message:
+      `In ${zone} it is UTC${own} by the rules of this program, and ${machine} by those of ` +
+      "the machine",
+    fix: "Install the latest recorder-agent and the latest tzdata (sudo apt-get install tzdata); " +
+      "until then, the hours of the schedule are those of this program",
   })),
 
   healthPortUnavailable: define("health_port_unavailable", (port: number, error: unknown) => ({

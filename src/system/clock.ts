@@ -7,15 +7,52 @@ import { onAbort } from "./on_abort.ts";
 export interface Clock {
   /** UTC by the system clock, Unix milliseconds. It may jump in either direction. */
   unixMs(): number;
-  /** Milliseconds on a clock that never jumps. Its zero has no meaning. */
+  /**
+   * Milliseconds on a clock that nobody sets. Its zero has no meaning. It includes the time in which the machine
+   * slept: that shows as one jump ahead.
+   */
   monotonicMs(): number;
   /** Resolves after `ms`, or when the signal aborts; the caller checks `signal.aborted`. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
 
+/** The clocks of the system as they are. */
+export interface RawClocks {
+  unixMs(): number;
+  /** CLOCK_MONOTONIC, which stands still while the machine sleeps; ms. */
+  awakeMs(): number;
+  /** Whole seconds since boot, sleep included; 0 if it is not known. */
+  uptimeS(): number;
+}
+
+/** The uptime has whole seconds: less than this is not sleep. */
+const LEAST_SLEEP_MS = 2_000;
+
+/** Returns a function that reads a monotonic clock that continues while the machine sleeps, ms. */
+export function clockThroughSleep({ unixMs, awakeMs, uptimeS }: RawClocks): () => number {
+  const zeroMs = uptimeS() * 1000 - awakeMs();
+  let sleptMs = 0;
+  let offsetMs = unixMs() - awakeMs();
+  return () => {
+    const nowMs = awakeMs();
+    const aheadMs = uptimeS() * 1000 - nowMs - zeroMs - sleptMs;
+    const stepMs = unixMs() - nowMs - offsetMs;
+    offsetMs += stepMs;
+    if (aheadMs >= LEAST_SLEEP_MS) {
+      // The system clock has slept through the same time, and knows it exactly, unless it was set as well.
+      sleptMs += Math.abs(stepMs - aheadMs) <= 1000 ? stepMs : aheadMs;
+    }
+    return nowMs + sleptMs;
+  };
+}
+
 export const systemClock: Clock = {
   unixMs: () => Date.now(),
-  monotonicMs: () => performance.now(),
+  monotonicMs: clockThroughSleep({
+    unixMs: () => Date.now(),
+    awakeMs: () => performance.now(),
+    uptimeS: () => Deno.osUptime(),
+  }),
   async sleep(ms, signal) {
     if (signal?.aborted) return;
     try {

@@ -57,8 +57,8 @@ export interface HttpOwner {
   readonly limits: HttpLimits;
   /** Answers a request. It may leave the body, or a part of it, unread. An error becomes a 500. */
   readonly answer: (incoming: Incoming) => HttpAnswer | Promise<HttpAnswer>;
-  /** The answer to what is not a request, or cannot be read. */
-  readonly refuse: (status: number, reason: string) => HttpAnswer<string>;
+  /** The answer to what is not a request, or cannot be read. @param peer address of the other side. */
+  readonly refuse: (status: number, reason: string, peer: string) => HttpAnswer<string>;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -106,11 +106,16 @@ export class HttpConnection {
     const nowMs = clock.monotonicMs();
     if (this.life.isOver(nowMs, limits)) return this.close();
     if (!this.#pace?.isTooSlow(nowMs)) return;
-    const answer = refuse(408, "the body arrives too slowly");
+    const answer = refuse(408, "the body arrives too slowly", this.#peer);
     const form = { unixMs: clock.unixMs(), isHead: false, isLast: true };
     // It is closed anyway.
     await within(LAST_MS, this.#conn.write(encodeAnswer(answer, form))).catch(() => {});
     this.close();
+  }
+
+  get #peer(): string {
+    const { remoteAddr } = this.#conn;
+    return remoteAddr.transport === "tcp" ? remoteAddr.hostname : "";
   }
 
   /** Never rejects. */
@@ -141,7 +146,7 @@ export class HttpConnection {
       }
       case "refused": {
         const { status, reason } = head;
-        const answer = await this.#turn(() => this.#owner.refuse(status, reason));
+        const answer = await this.#turn(() => this.#owner.refuse(status, reason, this.#peer));
         if (answer !== null) await this.#say(answer, { isHead: false, isLast: true });
         return false;
       }
@@ -172,8 +177,7 @@ export class HttpConnection {
   /** The answer, and whether bytes of the body are left. @throws {ClientGone} */
   async #make(request: HttpRequest): Promise<{ answer: HttpAnswer; hasRest: boolean }> {
     const { limits, answer, refuse, name: server, log } = this.#owner;
-    const { remoteAddr } = this.#conn;
-    const peer = remoteAddr.transport === "tcp" ? remoteAddr.hostname : "";
+    const peer = this.#peer;
     try {
       const reader = new BodyReader(request, limits.bodyBytes);
       const body = this.#body(request, reader);
@@ -181,11 +185,11 @@ export class HttpConnection {
     } catch (error) {
       if (error instanceof ClientGone) throw error;
       if (error instanceof BodyFault) {
-        return { answer: refuse(error.status, error.message), hasRest: true };
+        return { answer: refuse(error.status, error.message, peer), hasRest: true };
       }
       const fields = repeating("answer", { server, error: String(error) });
       log.error("{server} failed to answer a request.", fields);
-      return { answer: refuse(500, "internal error"), hasRest: true };
+      return { answer: refuse(500, "internal error", peer), hasRest: true };
     }
   }
 

@@ -2,7 +2,7 @@
 // that it is alive, that it is stopping. Without a notifier it does nothing. It only observes and reports;
 // the workers never read anything from it.
 
-import { isSoundMissing, kindOf, problems } from "../status/problems.ts";
+import { isSoundMissing, kindOf, type ProblemCode, problems } from "../status/problems.ts";
 import type { HealthReport } from "../status/status.ts";
 import type { Clock } from "../system/clock.ts";
 import { printable } from "../system/printable.ts";
@@ -25,6 +25,8 @@ const FEEDS_PER_WATCHDOG = 6;
 const EXTENSION_MS = 10_000;
 const STOPPING_LATEST_MS = 60_000;
 const MAX_STATUS_LENGTH = 300;
+/** What is recorded is not sound. */
+const SILENCE: readonly ProblemCode[] = [problems.silent.code, problems.stuck.code];
 
 export interface SupervisionOptions {
   /** Null: there is no manager to notify. */
@@ -123,8 +125,10 @@ export class Supervision {
     const agoMs = this.#clock.monotonicMs() - this.#doingSinceMs;
     // The problem that prevents recording comes before other problems.
     const missing = problems.find(({ code }) => isSoundMissing(code));
-    // Of a sound that is not the wanted one, too: packaging/update/update-trial reads it here.
-    const wrong = problems.find(({ code }) => kindOf(code) === "sound");
+    // Of a sound that is not the wanted one, too, and silence before all else: packaging/update/update-trial and
+    // packaging/led/led read it here.
+    const wrong = problems.find(({ code }) => SILENCE.includes(code)) ??
+      problems.find(({ code }) => kindOf(code) === "sound");
     const first = (report.recording ? wrong : missing) ?? problems[0];
     const line = [
       `${doing} since ${this.#wallTime(this.#clock.unixMs() - agoMs)}`,

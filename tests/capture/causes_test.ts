@@ -155,3 +155,13 @@ Deno.test("hints of ALSA's library are kept in a small number", () => {
   for (let n = 0; n < 100_000; n++) causes.take(parseLine(`ALSA lib pcm.c:${n}:(x) chatter`));
   assert(causes.diagnose(1).code === "microphone_lost");
 });
+
+Deno.test("a machine that slept is the cause, whatever ffmpeg says after it", () => {
+  // What ff_alsa_xrun_recover() of ffmpeg says, and what its caller adds.
+  const diagnosis = diagnose(
+    "[alsa @ 0x55] [error] -ESTRPIPE... Unsupported!",
+    "[alsa @ 0x55] [error] ALSA read error: Streams pipe error",
+  );
+  assertEquals(diagnosis.code, "microphone_lost");
+  assertStringIncludes(diagnosis.fix, "Turn suspend off");
+});

@@ -53,7 +53,7 @@ Deno.test("a microphone whose rate is not the one it reports is named with the t
       [0.5, 96_000, "48,000"],
     ] as const
   ) {
-    const { hear, said } = watch(reportedHz);
+    const { hear, lose, said } = watch(reportedHz);
     hear(5, share);
     assertEquals(said, []);
     hear(5, share);
@@ -62,7 +62,10 @@ Deno.test("a microphone whose rate is not the one it reports is named with the t
       said[0] ?? "",
       `microphone_rate: The microphone delivers ${trueHz} samples`,
     );
-    hear(7, 1);
+    lose(3600_000);
+    hear(2, 1);
+    assertEquals(said.length, 1, "two minutes are not five");
+    hear(6, 1);
     assertEquals(said.slice(1), ["resolved"]);
   }
 });

@@ -196,6 +196,6 @@ Deno.test("a closed day, a quiet night, and a closed day between two nights are 
 
 Deno.test("a silent microphone is not called too quiet as well", () => {
   const { hear, codes } = watch();
-  hear(SILENCE, 9 * 3600);
+  hear(SILENCE, 41 * 3600);
   assertEquals(codes(), ["microphone_silent"]);
 });

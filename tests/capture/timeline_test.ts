@@ -310,6 +310,27 @@ Deno.test("Sound that is lost all the time is declared as it is lost, at most on
   }
 });
 
+Deno.test("While sound is lost all the time, a page that is delayed as well moves no time beyond its own", () => {
+  for (let delayed = 5; delayed < 40; delayed++) {
+    const timeline = new Timeline(PAGE_MS);
+    for (let page = 1; page <= 100; page++) {
+      const heardMs = START_MS + page * PAGE_MS / 0.85;
+      timeline.observe(page * PAGE_MS * 48, heardMs + (page === delayed ? 200 : 0));
+      assertLessOrEqual(timeline.timeOf(page * PAGE_MS * 48), heardMs + 1, `page ${page}`);
+    }
+  }
+});
+
+Deno.test("Sound that waited and is worked off slowly is a stall and not a gap", () => {
+  for (const trickleMs of [200, 340, 380]) {
+    const recording = new Recording().record(100_000).hold(8000);
+    recording.trickleMs = trickleMs;
+    const chunks = recording.record(300_000).end();
+    assertEquals(totalGapMs(chunks), 0, `${trickleMs} ms`);
+    assertLessOrEqual(recording.worstErrorMs, 2);
+  }
+});
+
 Deno.test("A microphone that runs slower than it says has true times, however slow it is", () => {
   for (const ratio of [0.98, 0.92, 0.85, 0.5, 1 / 3]) {
     const recording = new Recording({ driftPpm: (1 / ratio - 1) * 1e6 });

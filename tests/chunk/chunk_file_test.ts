@@ -8,6 +8,7 @@ import {
   WholePartFinder,
   withTags,
 } from "../../src/chunk/chunk_file.ts";
+import { formatChunkTags } from "../../src/chunk/chunk_tags.ts";
 import { PAGE_PACKETS, PREROLL_SAMPLES } from "../../src/chunk/chunker.ts";
 import { encodePage, END_OF_STREAM, type OggPage, OggPageReader } from "../../src/chunk/ogg.ts";
 import { OpusStreamReader } from "../../src/chunk/opus.ts";
@@ -216,6 +217,33 @@ Deno.test("a header whose tags were being replaced when the power failed is repa
     assert(readChunkHeader(torn) !== null);
   }
   assert(repairs > 50, `${repairs}`);
+});
+
+Deno.test("a repaired header says which chunk of which stream it is, wherever the power failed in it", () => {
+  const place = {
+    ...{ chunkId: "key", streamId: "stream", streamSample: 47_688, startUnixUs: 1.77e15 },
+    ...{ previousChunkId: "before", gapBeforeMs: 0, gapCause: null, waitingFromUs: null },
+  };
+  const opened = { DEVICE_ID: "d", ...formatChunkTags({ ...place, isClockSynchronized: false }) };
+  const closed = {
+    DEVICE_ID: "d",
+    ...formatChunkTags({ ...place, isClockSynchronized: true, waitingFromUs: 1.76e15 }),
+  };
+  const before = makeSecondChunk(opened);
+  const header = withTags(before, closed);
+  assert(header !== null);
+  let unreadable = 0;
+  for (let size = 0; size <= header.length; size++) {
+    const torn = join(header.subarray(0, size), before.subarray(size));
+    const repaired = repairedHeader(torn, { CHUNK_ID: "key" });
+    if (repaired !== null) torn.set(repaired);
+    const { CHUNK_ID, DEVICE_ID, STREAM_ID, STREAM_SAMPLE, PREVIOUS_CHUNK_ID } =
+      readChunkHeader(torn)?.tags ?? {};
+    const found = [CHUNK_ID, DEVICE_ID, STREAM_ID, STREAM_SAMPLE];
+    assertEquals(found, ["key", "d", "stream", "47688"], `${size} bytes of the new header`);
+    if (PREVIOUS_CHUNK_ID === undefined) unreadable++;
+  }
+  assert(unreadable > 10, `${unreadable}`);
 });
 
 Deno.test("repairedHeader() leaves alone what is whole, and what is damaged otherwise", () => {

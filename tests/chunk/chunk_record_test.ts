@@ -1,8 +1,15 @@
 import { assert, assertEquals } from "@std/assert";
-import { type ChunkRecord, describeChunk, isChunk } from "../../src/chunk/chunk_record.ts";
+import {
+  type ChunkRecord,
+  describeChunk,
+  isChunk,
+  soundAfterDamage,
+} from "../../src/chunk/chunk_record.ts";
 import { formatChunkName, formatPartName } from "../../src/chunk/chunk_name.ts";
 import { formatUtc, TEST_COMMENT } from "../../src/chunk/chunk_tags.ts";
-import { OggPageReader } from "../../src/chunk/ogg.ts";
+import { encodePage, OggPageReader } from "../../src/chunk/ogg.ts";
+import { encodeOpusTags } from "../../src/chunk/opus.ts";
+import { concatBytes } from "../../src/system/concat_bytes.ts";
 import { makeStreamPages } from "../fixtures/ogg_stream.ts";
 import { makeSecondChunk } from "../fixtures/second_chunk.ts";
 import { chunkAt } from "../fixtures/temp_spool.ts";
@@ -93,6 +100,23 @@ Deno.test("the time of a chunk is that of its tags or its name, whichever was ta
   }
 });
 
+Deno.test("a chunk whose header was repaired with its id alone is a stream of its own, at the time in its name", () => {
+  const name = chunkAt(NOON);
+  const repaired = makeSecondChunk({ CHUNK_ID: name.key });
+  const { deviceId, chunkId, streamId, streamSample, startUnixUs, isTimeSure, samples } = described(
+    formatChunkName(name),
+    repaired,
+  );
+  assertEquals([deviceId, chunkId, streamId, streamSample], ["", name.key, name.key, 0]);
+  assertEquals([startUnixUs, isTimeSure, samples], [name.startUnixUs, true, 48_000]);
+  // Other files with such a tag are those of other programs.
+  for (
+    const [file, tags] of [["a.ogg", {}], [formatChunkName(name), { DEVICE_ID: "d" }]] as const
+  ) {
+    assert(!isChunk(describeChunk(file, makeSecondChunk({ CHUNK_ID: name.key, ...tags }))));
+  }
+});
+
 Deno.test("a clock that was not right does not say since when nothing older was waiting", () => {
   const WAITING_FROM = "2026-06-15T11:00:00.000000Z";
   const waitingFromUs = (tags: Record<string, string>) =>
@@ -109,10 +133,45 @@ Deno.test("a damaged chunk and one that is cut off are told apart", () => {
   const last = pages.at(-1)?.offset ?? 0;
   const damaged = bytes.slice();
   damaged[last + 40] = (damaged[last + 40] ?? 0) ^ 1;
-  const damage = `is damaged from byte ${last} of ${bytes.length} on`;
+  const damage = `is damaged at byte ${last} of ${bytes.length}`;
   assertEquals(described("a.ogg", damaged).damage, damage);
   const cutOff = "is cut off: its last page is missing";
   assertEquals(described("a.ogg", bytes.subarray(0, last)).damage, cutOff);
+});
+
+Deno.test("what a damaged file holds after its damage is described, too, with the hole between", () => {
+  const packets = Array.from({ length: 50 }, (_, index) => new Uint8Array([0x08, index]));
+  const [head, , ...pages] = makeStreamPages(packets, { perPage: 5, trimSamples: 100 });
+  const tags = { ...PLACE, CHUNK_ID: "k", START: formatUtc(NOON * 1000), CLOCK: "synchronized" };
+  const tagsPage = encodePage({
+    ...{ flags: 0, granulePosition: 0, serial: 7, sequence: 1 },
+    packets: [encodeOpusTags("test", tags)],
+  });
+  const after = (...damaged: number[]) => {
+    const bytes = concatBytes([head ?? tagsPage, tagsPage, ...pages].map((page, at) => {
+      const copy = page.slice();
+      if (damaged.includes(at - 2)) copy[40] = (copy[40] ?? 0) ^ 1;
+      return copy;
+    }));
+    const first = described("a.ogg", bytes);
+    const rest = soundAfterDamage(first, bytes);
+    for (const part of rest) {
+      const { fileSample = 0 } = part;
+      assertEquals(part.streamSample, first.streamSample + fileSample);
+      assertEquals(part.startUnixUs, NOON * 1000 + Math.round(fileSample / 0.048));
+      assertEquals([part.chunkId, part.previousChunkId, part.gapBeforeMs], ["k", "k", 0]);
+    }
+    return [first, ...rest].map(({ fileSample = 0, samples, damage }) => {
+      const [from, to] = [fileSample, fileSample + samples].map((at) => (at + 312) / 960);
+      return `${from}-${to}${damage === null ? "" : " damaged"}`;
+    });
+  };
+  const [start, end] = [312 / 960, 50 - 100 / 960];
+  assertEquals(after(), [`${start}-${end}`]);
+  assertEquals(after(4), [`${start}-20 damaged`, `25-${end}`]);
+  assertEquals(after(4, 7), [`${start}-20 damaged`, "25-35 damaged", `40-${end}`]);
+  assertEquals(after(4, 9), [`${start}-20 damaged`, "25-45 damaged"]);
+  assertEquals(after(9), [`${start}-45 damaged`]);
 });
 
 Deno.test("a file that is not a chunk is described as what it is", () => {

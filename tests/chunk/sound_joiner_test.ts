@@ -18,7 +18,12 @@ function joinedAround(hole: number): OpusPacket[] {
   const packets = Array.from({ length: 50 }, () => makePacket(40, random));
   const chunk = join(...makeStreamPages(packets));
   const joiner = new SoundJoiner({ serial: 1, vendor: "test", comments: {} });
-  const part = { fromSample: 0, toSample: 50 * 960 - 312, isJoined: false };
+  const part = {
+    fromSample: 0,
+    toSample: 50 * 960 - 312,
+    isJoined: false,
+    continuesPreroll: false,
+  };
   const pages = [
     ...joiner.add(chunk, part),
     ...joiner.silence(hole, HEAD),
@@ -60,7 +65,12 @@ Deno.test("a page of joined sound holds a second, and less where its packets are
     const packets = Array.from({ length: 90 }, () => makePacket(packetBytes, random));
     const chunk = join(...makeStreamPages(packets));
     const joiner = new SoundJoiner({ serial: 1, vendor: "test", comments: {} });
-    const part = { fromSample: 0, toSample: 90 * 960 - 312, isJoined: false };
+    const part = {
+      fromSample: 0,
+      toSample: 90 * 960 - 312,
+      isJoined: false,
+      continuesPreroll: false,
+    };
     const pages = [...joiner.add(chunk, part), ...joiner.end()].slice(1);
     const counts = pages.map((page) => {
       const [found] = new OggPageReader().push(page);
@@ -100,6 +110,7 @@ Deno.test("a part that begins and ends with a packet has the packets in it, thos
     fromSample: from * 960 - 312,
     toSample: to * 960 - 312,
     isJoined: false,
+    continuesPreroll: false,
   });
   const joiner = new SoundJoiner({ serial: 1, vendor: "test", comments: {} });
   const pages = [
@@ -115,8 +126,18 @@ Deno.test("a part that begins and ends with a packet has the packets in it, thos
 Deno.test("a file without a header, and a part without packets, add nothing", () => {
   const chunk = numberedChunk();
   const joiner = new SoundJoiner({ serial: 1, vendor: "test", comments: {} });
-  const whole = { fromSample: 0, toSample: 60 * 960 - 312, isJoined: false };
-  const beyond = { fromSample: 200 * 960, toSample: 201 * 960, isJoined: false };
+  const whole = {
+    fromSample: 0,
+    toSample: 60 * 960 - 312,
+    isJoined: false,
+    continuesPreroll: false,
+  };
+  const beyond = {
+    fromSample: 200 * 960,
+    toSample: 201 * 960,
+    isJoined: false,
+    continuesPreroll: false,
+  };
   assertEquals([...joiner.end()], []);
   assertEquals([...joiner.add(new Uint8Array(100), whole)], []);
   assertEquals([...joiner.add(chunk, beyond)], []);
@@ -134,9 +155,60 @@ Deno.test("a stream that begins with silence is heard from its first sample on",
   assertEquals(numbers, Array(5).fill("-"));
 });
 
-Deno.test("the end is cut to the sample, within the last packet, however the silence was rounded", () => {
+Deno.test("the pre-roll of a part is heard in place of silence, as much of it as there is, if it was heard there", () => {
   const chunk = numberedChunk();
-  const part = { isJoined: false, fromSample: 0, toSample: 50 * 960 + 1 - 312 };
+  const part = (from: number, to: number) => ({
+    fromSample: from * 960 - 312,
+    toSample: to * 960 - 312,
+    isJoined: false,
+    continuesPreroll: true,
+  });
+  const numbers = (from: number, to: number) =>
+    Array.from({ length: to - from }, (_, index) => from + index);
+  const joinedAfter = (hole: number, more: { continuesPreroll?: boolean } = {}) => {
+    const joiner = new SoundJoiner({ serial: 1, vendor: "test", comments: {} });
+    const pages = [
+      ...joiner.add(chunk, part(0, 2)),
+      ...joiner.silence(hole, HEAD),
+      ...joiner.add(chunk, { ...part(55, 57), ...more }),
+      ...joiner.end(),
+    ];
+    const { samples, numbers } = numbersOf(pages);
+    assertEquals(samples, 4 * 960 + hole, `${hole}`);
+    assertEquals(joiner.samples, samples);
+    return numbers.slice(2);
+  };
+  const silence = (packets: number) => Array(packets).fill("-");
+  assertEquals(joinedAfter(100 * 960), [...silence(52), ...numbers(7, 57)]);
+  assertEquals(joinedAfter(48 * 960), numbers(7, 57));
+  assertEquals(joinedAfter(5 * 960 + 480), ["-", ...numbers(50, 57)]);
+  assertEquals(joinedAfter(480), ["-", 55, 56]);
+  assertEquals(joinedAfter(0), [55, 56]);
+  assertEquals(joinedAfter(5 * 960, { continuesPreroll: false }), [...silence(5), 55, 56]);
+});
+
+Deno.test("streams that join without missing sound lose none of it, and the length is that of the file", () => {
+  const chunk = numberedChunk();
+  const joiner = new SoundJoiner({ serial: 1, vendor: "test", comments: {} });
+  const pages: Uint8Array[] = [];
+  // Ten packets each, of the last of which 500 samples are padding.
+  const part = { isJoined: false, continuesPreroll: false, fromSample: 0, toSample: 9600 - 812 };
+  for (let count = 0; count < 12; count++) pages.push(...joiner.add(chunk, part));
+  pages.push(...joiner.end());
+  const { samples, trimSamples } = numbersOf(pages);
+  assertEquals(trimSamples, 500);
+  assertEquals(samples, 12 * 9600 - 812);
+  assertEquals(joiner.samples, samples);
+});
+
+Deno.test("the end is cut to the sample, within the padding of the last packet, however the silence was rounded", () => {
+  const chunk = numberedChunk();
+  const part = {
+    isJoined: false,
+    continuesPreroll: false,
+    fromSample: 0,
+    toSample: 50 * 960 + 1 - 312,
+  };
   for (let hole = 6000; hole < 6120; hole += 7) {
     const joiner = new SoundJoiner({ serial: 1, vendor: "test", comments: {} });
     const pages = [
@@ -146,7 +218,8 @@ Deno.test("the end is cut to the sample, within the last packet, however the sil
       ...joiner.end(),
     ];
     const { samples, trimSamples } = numbersOf(pages);
-    const offset = samples - joiner.samples;
+    assertEquals(joiner.samples, samples, `${hole}`);
+    const offset = samples - (2 * part.toSample + hole);
     assert(Math.abs(offset) <= 60, `${hole}: ${offset}`);
     assert(trimSamples < 960, `${hole}: ${trimSamples} of the last packet are cut off`);
     assert(offset === 0 || trimSamples === 959, `${hole}: ${trimSamples}`);

@@ -62,6 +62,21 @@ Deno.test("starts that had no right time follow each other as the chain says, wh
   assertEquals(order([unsure("x", "y", 60), unsure("y", "x", 30)]), "y gap x", "nothing is lost");
 });
 
+Deno.test("starts that had no right time, whose chain has a hole, stand before the one that names them", () => {
+  const more = { isTimeSure: false, gapCause: "machine_restarted" };
+  const chunks = [
+    minute("a", NOON_S),
+    // Between them one did not come.
+    minute("c", 60, { ...more, previousChunkId: "b" }),
+    minute("d", 30, { ...more, previousChunkId: "c" }),
+    minute("e", NOON_S + 600, { previousChunkId: "d", gapCause: "machine_restarted" }),
+    minute("f", NOON_S + 660, { previousChunkId: "e", gapBeforeMs: 0 }),
+  ];
+  const expected = "a not_come gap c gap d gap e f";
+  assertEquals(order(chunks), expected);
+  assertEquals(order(chunks.toReversed()), expected);
+});
+
 Deno.test("a start with a right time, and one that names no chunk, have their place by their times", () => {
   const [first, last] = [minute("a", NOON_S), minute("b", NOON_S + 300)];
   const named = minute("c", NOON_S + 120, { previousChunkId: "b" });

@@ -153,9 +153,10 @@ Deno.test("missing sound becomes silence, and what follows is where it was heard
     const stream = files["all.ogg"]?.[0];
     assertEquals(stream?.samples, 60 * SECOND - 312 + Math.round(0.701 * SECOND));
     const sound = stream?.packets.filter((packet) => packet !== "-");
-    // Chunks of 250 packets; the third did not come.
-    assertEquals(sound, [...numbers(0, 500), ...numbers(750, 3000)]);
-    assertEquals(stream?.packets.slice(500, 750), Array(250).fill("-"));
+    // Chunks of 250 packets; the third did not come, but its last 960 ms are the pre-roll of the fourth. The pre-roll of
+    // the chunk after the overrun was heard before it, and is there once.
+    assertEquals(sound, [...numbers(0, 500), ...numbers(702, 3000)]);
+    assertEquals(stream?.packets.slice(500, 702), Array(202).fill("-"));
     assert(said.includes("5.000 s missing: recorded, and has not come yet"), said);
     assert(said.includes("0.701 s missing: nothing was recorded: overrun"), said);
   });
@@ -353,6 +354,70 @@ Deno.test("what cannot be joined is left out and named; what is damaged is used 
     const stream = files["all.ogg"]?.[0];
     assertEquals(stream?.samples, 11 * SECOND - 312, "what follows is where it was");
     assertEquals(stream?.packets.at(-1), 549);
+  });
+});
+
+Deno.test("of a chunk that is damaged in the middle only the damaged pages are missing", async () => {
+  await withTill(async (till, folder) => {
+    till.start();
+    till.hear(16);
+    till.stop();
+    const bytes = till.chunks[1]?.bytes ?? new Uint8Array(0);
+    const whole = bytes.slice();
+    const pages = [...new OggPageReader().push(bytes)].filter((found) => found.kind === "page");
+    // The fifth page of sound and the eighth.
+    for (const { offset, byteLength } of [pages[6], pages[9]].flatMap((page) => page ?? [])) {
+      bytes[offset + byteLength - 1] = (bytes[offset + byteLength - 1] ?? 0) ^ 1;
+    }
+    await till.deliver(folder);
+    const { said, files } = await joined(folder);
+    const stream = files["all.ogg"]?.[0];
+    assertEquals(stream?.samples, 16 * SECOND - 312);
+    const missing = numbers(0, 800).filter((number) => !stream?.packets.includes(number));
+    assertEquals(missing.length, 40);
+    // All that is there is where it was.
+    const wrong = stream?.packets.flatMap((packet, at) =>
+      packet === "-" ? [] : packet === at ? [] : [`${packet} at ${at}`]
+    );
+    assertEquals(wrong, []);
+    assertEquals(said.match(/0.400 s missing: the file before it is damaged/g)?.length, 2);
+    // A whole copy has everything.
+    await Deno.mkdir(join(folder, "again"));
+    await Deno.writeFile(join(folder, "again/b.ogg"), whole);
+    const both = await joined(folder);
+    assertEquals(both.files["all.ogg"]?.[0]?.packets, numbers(0, 800));
+  });
+});
+
+Deno.test("a chunk that is changed, renamed or deleted while it is joined ends the join, which leaves nothing behind", async () => {
+  await withTill(async (till, folder) => {
+    till.start();
+    till.hear(11);
+    till.stop();
+    const name = till.chunks[2]?.name;
+    assert(name !== undefined);
+    const file = join(folder, "chunks", formatChunkName(name));
+    const output = join(folder, "all.ogg");
+    const cases: [() => void, string][] = [
+      [() => Deno.removeSync(file), "was renamed or deleted"],
+      [() => Deno.writeFileSync(file, till.chunks[0]?.bytes ?? new Uint8Array(0)), "has changed"],
+    ];
+    for (const [happens, what] of cases) {
+      await till.deliver(join(folder, "chunks"));
+      const said: string[] = [];
+      let written = 0;
+      const code = await runJoin({
+        ...{ paths: [join(folder, "chunks")], output, zone: "UTC", gaps: "silence" },
+        ...{ from: undefined, to: undefined, device: undefined },
+        print: (text) => said.push(text),
+        progress: (text) => text.startsWith("written") && written++ === 0 && happens(),
+      });
+      assertEquals(code, 1);
+      assertEquals(said, [
+        `Cannot write ${output}: ${file} ${what} meanwhile: try again`,
+      ]);
+      assertEquals([...Deno.readDirSync(folder)].map(({ name }) => name), ["chunks"]);
+    }
   });
 });
 

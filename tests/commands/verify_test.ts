@@ -178,7 +178,7 @@ Deno.test("a flipped bit is named with its file, and what the file lost with it"
     assertEquals(code, 1);
     assertEquals(fileFaults.length, 1);
     assertEquals(fileFaults[0].file, file);
-    assert(/^is damaged from byte \d+ of \d+ on$/.test(fileFaults[0].reason), fileFaults[0].reason);
+    assert(/^is damaged at byte \d+ of \d+$/.test(fileFaults[0].reason), fileFaults[0].reason);
     assertEquals(missing.map(([, why]: string[]) => why), ["damaged"]);
   });
 });
@@ -238,7 +238,7 @@ const PLANTED: Record<string, {
   "a flipped bit": {
     happens: (till) => till.hear(23),
     flipped: 1,
-    missing: [[3.4, "damaged", null]],
+    missing: [[0.4, "damaged", null]],
   },
 };
 
@@ -526,6 +526,34 @@ Deno.test("chunks of an older release are placed by their names, and do not say 
     assertEquals(unnamed.fileFaults.map(({ reason }: { reason: string }) => reason), [
       ...Array(4).fill("tells no time, neither in a tag START nor in its name"),
     ]);
+  });
+});
+
+Deno.test("a chunk of which only the id could be read is one of the device in whose folder it is", async () => {
+  await withFolder(async (folder) => {
+    const other = "aaaaaaaa-0000-4000-8000-000000000000";
+    for (const deviceId of [ids.deviceId, other]) {
+      const till = new SimulatedTill({ deviceId });
+      till.start();
+      till.hear(8);
+      till.stop();
+      const { name, bytes } = till.chunks[1] ?? { name: null, bytes: new Uint8Array(0) };
+      if (deviceId === other) bytes.set(withTags(bytes, { CHUNK_ID: name?.key ?? "" }) ?? []);
+      await till.deliver(join(folder, deviceId));
+    }
+    const { code, devices } = await verdict(folder);
+    assertEquals(code, 0);
+    const found = devices.map((device: { device_id: string; chunks: number; seconds: number }) => [
+      device.device_id,
+      device.chunks,
+      device.seconds,
+    ]);
+    assertEquals(found, [ids.deviceId, other].map((id) => [id, 2, 8 - 312 / 48_000]));
+    // Or of the only device there is.
+    const flat = join(folder, "flat");
+    await Deno.rename(join(folder, other), flat);
+    const { code: alone, devices: [device] } = await verdict(flat);
+    assertEquals([alone, device.device_id, device.chunks], [0, other, 2]);
   });
 });
 

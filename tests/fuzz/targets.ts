@@ -7,7 +7,7 @@ import { Causes, parseLine } from "../../src/capture/causes.ts";
 import { ChannelMeter } from "../../src/capture/channel_meter.ts";
 import { LevelMeter } from "../../src/capture/level_meter.ts";
 import { cutToLastPage, readChunkHeader } from "../../src/chunk/chunk_file.ts";
-import { describeChunk, isChunk } from "../../src/chunk/chunk_record.ts";
+import { describeChunk, isChunk, soundAfterDamage } from "../../src/chunk/chunk_record.ts";
 import { parseUtc } from "../../src/chunk/chunk_tags.ts";
 import { SoundJoiner } from "../../src/chunk/sound_joiner.ts";
 import { layOut } from "../../src/chunk/sound_line.ts";
@@ -43,7 +43,7 @@ import {
   parsePartName,
 } from "../../src/chunk/chunk_name.ts";
 import { OggPageReader } from "../../src/chunk/ogg.ts";
-import { OpusStreamReader } from "../../src/chunk/opus.ts";
+import { OpusStreamReader, parseOpusHead } from "../../src/chunk/opus.ts";
 import { ConfigError, loadConfig } from "../../src/config/config.ts";
 import { parseEnvironmentFile } from "../../src/config/environment_file.ts";
 import { parseSoundSystem, parseUsbSockets } from "../../src/microphone/sound_listing.ts";
@@ -309,13 +309,26 @@ export const TARGETS: readonly Target[] = [
       const whole = cutToLastPage(input);
       assertEquals(whole?.samples, found.samples);
       const later = { ...found, chunkId: "c", streamSample: found.streamSample + 50_000 };
-      const { items } = layOut([found, later]);
-      assert(items.length <= 6, `${items.length}`);
+      const parts = [found, ...soundAfterDamage(found, input)];
+      for (const [index, { fileSample = 0, samples }] of parts.entries()) {
+        assert(samples > 0);
+        const next = parts[index + 1]?.fileSample ?? Infinity;
+        assert(next >= fileSample + samples, `${next} ${fileSample} ${samples}`);
+      }
+      const { items } = layOut([...parts, later]);
+      assert(items.length <= 6 * parts.length, `${items.length}`);
       for (const { samples } of items) assert(samples >= 0, `${samples}`);
       const joiner = new SoundJoiner({ serial: 1, vendor: "fuzz", comments: {} });
-      const part = { fromSample: 0, toSample: found.samples, isJoined: false };
-      const pages = [...joiner.add(whole?.bytes ?? input, part), ...joiner.end()];
-      assertEquals(joiner.samples, found.samples);
+      const pages = parts.flatMap(({ fileSample = 0, samples }) => {
+        const place = { fromSample: fileSample, toSample: fileSample + samples };
+        return [...joiner.add(input, { ...place, isJoined: false, continuesPreroll: true })];
+      });
+      pages.push(...joiner.end());
+      const [last] = new OggPageReader().push(pages.at(-1) ?? input);
+      const [head] = new OggPageReader().push(pages[0] ?? input);
+      assert(last?.kind === "page" && head?.kind === "page");
+      const preSkip = parseOpusHead(head.body)?.preSkip ?? 0;
+      assertEquals(last.granulePosition - preSkip, joiner.samples);
       assert(pages.reduce((sum, page) => sum + page.length, 0) <= 2 * input.length + 65_536);
     },
   },

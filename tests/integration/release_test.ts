@@ -4,55 +4,18 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path/join";
 import manifest from "../../deno.json" with { type: "json" };
-import { runtime } from "../fixtures/binaries.ts";
-import { Document } from "../fixtures/documents.ts";
 import { run } from "../fixtures/command.ts";
+import { Document } from "../fixtures/documents.ts";
+import { makeReleaseSource } from "../fixtures/release.ts";
 
-const ROOT = new URL("../..", import.meta.url).pathname;
 const TARGET = "x86_64-unknown-linux-gnu";
-const SOURCES = [
-  ...["main.ts", "src", "deno.json", "deno.lock", ".ci", ".gitignore", "LICENSE"],
-  ...["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "docs", "packaging"],
-  ...["recorder-agent.service", "config.yaml.example", ".env.example"],
-];
 
 Deno.test("a release is made from a commit, names it, can be verified, and is reproducible", async () => {
   const dir = await Deno.makeTempDir({ prefix: "release-test-" });
   try {
-    const denort = join(dir, "denort");
-    await Deno.mkdir(denort);
-    await Deno.symlink(await runtime("x64"), join(denort, `denort-${TARGET}`));
-    const source = join(dir, "source");
-    await Deno.mkdir(source);
-    await run("cp", ["-r", ...SOURCES.map((name) => join(ROOT, name)), source]);
-    const key = join(dir, "key");
-    await run("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", key]);
-    const signers = join(source, ".ci/release_signers");
-    const publicKey = await Deno.readTextFile(`${key}.pub`);
-    await Deno.writeTextFile(
-      signers,
-      `releases namespaces="recorder-agent-release" ${publicKey}`,
-      { append: true },
-    );
-    // The runtime of the tests stands for one of Deno, which cannot be fetched everywhere.
-    const runtimes = join(source, ".ci/runtimes");
-    const known = await Deno.readTextFile(runtimes);
-    await Deno.writeTextFile(runtimes, known.replaceAll(", tests", ", Deno"));
-    const git = (...args: string[]) =>
-      run("git", ["-C", source, "-c", "user.name=t", "-c", "user.email=t@localhost", ...args]);
-    await git("init", "--quiet");
-    await git("add", "--all");
-    await git("commit", "--quiet", "--message", "all of it");
-    const commit = new TextDecoder().decode((await git("rev-parse", "HEAD")).stdout).slice(0, 12);
-
-    // npx adds the Deno that made the runtime to the PATH; the script calls it.
-    const release = (from = source, env: Record<string, string> = {}) =>
-      run("npx", ["-y", "-p", "deno@2.7.11", join(from, ".ci/release"), TARGET], {
-        env: {
-          ...{ DENORT_DIR: denort, DENO_TLS_CA_STORE: "mozilla,system", RELEASE_KEY: key },
-          ...env,
-        },
-      });
+    const { source, key, runtimes, release } = await makeReleaseSource(dir, "x64");
+    const git = await run("git", ["-C", source, "rev-parse", "HEAD"]);
+    const commit = new TextDecoder().decode(git.stdout).slice(0, 12);
     await release();
     const dist = join(source, "dist");
     const name = `recorder-agent-${manifest.version}-x86_64`;
@@ -131,7 +94,7 @@ Deno.test("a release is made from a commit, names it, can be verified, and is re
       run("git", ["-C", clone, "-c", "user.name=t", "-c", "user.email=t@localhost", ...args]);
     const cases = [
       ["# none", "", /must be one of \.ci\/runtimes.*\n {2}[0-9a-f]{64}\n[^]*commit this line/],
-      [known, key, /Cannot sign a release as its runtime must be Deno's own/],
+      [runtimes, key, /Cannot sign a release as its runtime must be Deno's own/],
     ] as const;
     for (const [text, RELEASE_KEY, message] of cases) {
       await Deno.writeTextFile(join(clone, ".ci/runtimes"), text);

@@ -79,10 +79,6 @@ const GROUPS: readonly Group[] = [
     faults: [["src/capture/stream_cutter.ts", "#chunkStart = 0;", "0", "1"]],
   },
   {
-    why: "without a packet the surplus is 0, and no length below 0 is trimmed either way",
-    faults: [["src/chunk/sound_joiner.ts", "#lastSamples = 0;", "0", "1"]],
-  },
-  {
     why: "all that hold a packet have begun the stream",
     faults: [["src/chunk/sound_joiner.ts", "if (writer === null) return;", "return;", ";"]],
   },
@@ -161,20 +157,6 @@ const GROUPS: readonly Group[] = [
       ],
       ["src/chunk/ogg.ts", "flags: header[5] ?? 0,", "0", "1"],
       ["src/chunk/opus.ts", "const samples = (frameSamples ?? 0) * frames;", "0", "1"],
-      [
-        "src/chunk/sound_line.ts",
-        "groups.sort((a, b) => (a.placed[0]?.startUnixUs ?? 0) - (b.placed[0]?.startUnixUs ?? 0));",
-        "0",
-        "1",
-        2,
-      ],
-      [
-        "src/chunk/sound_line.ts",
-        "groups.sort((a, b) => (a.placed[0]?.startUnixUs ?? 0) - (b.placed[0]?.startUnixUs ?? 0));",
-        "0",
-        "1",
-        4,
-      ],
       [
         "src/capture/level_meter.ts",
         "floorDbfs: decibels(Math.sqrt(quietest[Math.floor(bins.length / 10)] ?? 0) / 32768),",

@@ -3,16 +3,32 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path/join";
 import { formatChunkName } from "../../src/chunk/chunk_name.ts";
-import { coverageOf, missingUs } from "../../src/receive/day_coverage.ts";
+import { coverageOf, missingHoles, missingUs } from "../../src/receive/day_coverage.ts";
 import { FolderOverview, MAX_AGE_MS } from "../../src/receive/folder_overview.ts";
+import type { Overview, Till } from "../../src/receive/overview.ts";
 import { HoleCauses } from "../../src/receive/hole_causes.ts";
-import { renderTills } from "../../src/receive/pages.ts";
+import { formatReceiverMetrics, renderTills } from "../../src/receive/pages.ts";
 import { findGrant, parseTokens } from "../../src/receive/token_file.ts";
 import { ids, makeChunk, makeName } from "../fixtures/chunks.ts";
 import { Document } from "../fixtures/documents.ts";
 import { startReceiver, TOKEN } from "../fixtures/receive_rig.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
 import { SimulatedTill } from "../fixtures/simulated_till.ts";
+
+const LOOKED = Date.UTC(2026, 10, 23, 13);
+
+function overviewOf(tills: readonly Till[], changes: Partial<Overview> = {}): Overview {
+  return { tills, isCut: false, unseen: 0, lookedUnixMs: LOOKED, ...changes };
+}
+
+Deno.test("the page says how old it is, and what could not be looked at", () => {
+  const page = (minutes: number, changes: Partial<Overview> = {}) =>
+    renderTills(overviewOf([], changes), LOOKED + minutes * 60_000);
+  assertMatch(page(15), /<p class=""><small>as the store was at 2026-11-23T13:00:00Z/);
+  assertMatch(page(16), /<p class="late"><small>as the store was at 2026-11-23T13:00:00Z/);
+  assert(!page(0).includes("could not be looked at"));
+  assertMatch(page(0, { unseen: 3 }), /3 tills or groups of tills could not be looked at yet/);
+});
 
 Deno.test("a day is complete if each chunk begins where one ends; holes and overlaps are found in any order", () => {
   const span = (startUnixUs: number, durationUs: number) => ({ startUnixUs, durationUs });
@@ -52,6 +68,7 @@ Deno.test("the page has each till with its last chunk and what is missing; the m
   assertMatch(metrics, /^recorder_receiver_uploads_total\{status="401"\} 1$/m);
   assertMatch(metrics, /^recorder_receiver_chunks_stored_total 3$/m);
   assertMatch(metrics, /^recorder_receiver_day_missing_seconds\{.*device_id="9f.*"\} 60$/m);
+  assertMatch(metrics, /^recorder_receiver_looked_seconds 1795424410$/m);
   assertMatch(metrics, /^recorder_receiver_last_chunk_end_seconds\{.*\} 1795421040\.25$/m);
   const listed = new Document("docs/reference/receive.md").text.matchAll(
     /`(recorder_receiver_\w+)/g,
@@ -101,8 +118,95 @@ Deno.test("the longest holes of a day have their causes, as far as the chunks ar
   assertEquals(causes, [[5, ["will not come"]], [30, ["microphone_missing"]], [5, [
     "not received yet",
   ]]]);
-  const text = renderTills({ tills, isCut: false }, Date.UTC(2026, 10, 23, 13));
+  const text = renderTills(overviewOf(tills), Date.UTC(2026, 10, 23, 13));
   assertMatch(text, /\(0:00:30\.\d+\) microphone_missing<br>/);
+  await Deno.remove(dir, { recursive: true });
+});
+
+Deno.test("time outside the schedule and pauses are shown with their cause, and not counted as missing", async () => {
+  const till = new SimulatedTill();
+  for (const cause of ["outside_schedule", "paused", "microphone_missing"] as const) {
+    till.start(cause);
+    till.hear(11);
+    till.stop();
+    till.pass(30_000);
+  }
+  till.start("outside_schedule");
+  till.hear(11);
+  till.stop();
+  const dir = await Deno.makeTempDir({ prefix: "schedule-" });
+  await till.deliver(
+    join(dir, ids.pointId, ids.registerId, ids.deviceId, "2026-11-23"),
+    () => true,
+  );
+  const clock = new SimulatedClock(Date.UTC(2026, 10, 23, 13));
+  const { tills } = await new FolderOverview(dir, clock).read();
+  const [coverage] = tills.map(({ coverage }) => coverage);
+  assert(coverage);
+  const causes = coverage.holes.map(({ why }) => why);
+  assertEquals(causes, [["paused"], ["microphone_missing"], ["outside_schedule"]]);
+  assertEquals(missingHoles(coverage).length, 1);
+  assertEquals(Math.round(missingUs(coverage) / 1e6), 30);
+  const text = renderTills(overviewOf(tills), Date.UTC(2026, 10, 23, 13));
+  assertMatch(text, /0:00:30\.\d+ in 1<br><small>.* paused<br>.* outside_schedule<br>/);
+  const counts = { answers: new Map(), stored: 0, repeated: 0, storedBytes: 0, connections: 0 };
+  assertMatch(formatReceiverMetrics(overviewOf(tills), counts), /day_holes\{.*\} 1$/m);
+  const wanted = tills.map((one) => ({
+    ...one,
+    coverage: { ...coverage, holes: coverage.holes.filter(({ why }) => why?.[0] === "paused") },
+  }));
+  const page = renderTills(overviewOf(wanted), Date.UTC(2026, 10, 23, 13));
+  assertMatch(page, />nothing<br><small>.* paused<br>/);
+  await Deno.remove(dir, { recursive: true });
+});
+
+Deno.test("a chunk with a time in the future hides no till that has stopped, and is shown if there is no other", async () => {
+  const nowMs = Date.now() + 60_000; // the folders have been at rest
+  const dayOf = (unixMs: number) => new Date(unixMs).toISOString().slice(0, 10);
+  const clock = new SimulatedClock(nowMs);
+  const dir = await Deno.makeTempDir({ prefix: "future-" });
+  const device = join(dir, ids.pointId, ids.registerId, ids.deviceId);
+  const put = async (unixMs: number) => {
+    const name = { ...makeName(), startUnixUs: unixMs * 1000, durationUs: 60e6 };
+    const day = join(device, dayOf(unixMs));
+    await Deno.mkdir(day, { recursive: true });
+    await Deno.writeTextFile(join(day, formatChunkName(name)), "");
+  };
+  const overview = new FolderOverview(dir, clock);
+  const look = async () => {
+    await clock.advance(MAX_AGE_MS);
+    const { tills } = await overview.read();
+    const found = tills.map(({ day, coverage, hasFuture }) => [day, coverage.chunks, hasFuture]);
+    return { tills, found };
+  };
+  const [hour, day] = [3_600_000, 86_400_000];
+  await put(nowMs + 400 * day);
+  assertEquals((await look()).found, [[dayOf(nowMs + 400 * day), 1, true]], "there is no other");
+  await Deno.mkdir(join(device, dayOf(nowMs + 500 * day)));
+  await put(nowMs - 3 * day);
+  assertEquals((await look()).found, [[dayOf(nowMs - 3 * day), 1, true]]);
+  await Deno.remove(join(device, dayOf(nowMs + 400 * day)), { recursive: true });
+  assertEquals(
+    (await look()).found,
+    [[dayOf(nowMs - 3 * day), 1, false]],
+    "an empty folder has no chunk",
+  );
+  await put(nowMs + 2 * hour);
+  const { tills, found } = await look();
+  assertEquals(found, [[dayOf(nowMs - 3 * day), 1, true]]);
+  const text = renderTills(overviewOf(tills), nowMs);
+  assertMatch(
+    text,
+    /<td class="n late">[\d:]+<br><small>71 h ago.*\n?.*others are in the future/,
+  );
+  const counts = { answers: new Map(), stored: 0, repeated: 0, storedBytes: 0, connections: 0 };
+  assertMatch(formatReceiverMetrics(overviewOf(tills), counts), /future_chunks\{.*\} 1$/m);
+  await clock.advance(hour + 60_000);
+  assertEquals(
+    (await look()).found,
+    [[dayOf(nowMs + 2 * hour), 1, false]],
+    "an hour ahead is a clock",
+  );
   await Deno.remove(dir, { recursive: true });
 });
 
@@ -128,8 +232,8 @@ Deno.test("a cause that is hostile text is shown as text, and files that say not
   });
   const explained = await causes.explain(coverage, files);
   assertEquals(explained.holes.map(({ why }) => why), [[tag], []]);
-  const till = { ...ids, day: "2026-11-23", coverage: explained };
-  const text = renderTills({ tills: [till], isCut: false }, Date.UTC(2026, 10, 23, 13));
+  const till = { ...ids, day: "2026-11-23", coverage: explained, hasFuture: false };
+  const text = renderTills(overviewOf([till]), Date.UTC(2026, 10, 23, 13));
   assert(!text.includes("<script"));
   assert(text.includes("&lt;script&gt;alert"));
 });

@@ -18,6 +18,7 @@ import { BUCKET, S3Double } from "../fixtures/s3_double.ts";
 import { BODY_IDLE_MS } from "../../src/system/connection_life.ts";
 import { ids, makeChunk, makeName } from "../fixtures/chunks.ts";
 import { readAll, startReceiver, TOKEN } from "../fixtures/receive_rig.ts";
+import { settled } from "../fixtures/settled.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
 
 const { connections: MAX_CONNECTIONS, headMs: HEAD_MS, idleMs: IDLE_MS } = RECEIVER_LIMITS;
@@ -213,7 +214,7 @@ Deno.test("a reader that takes no page has a few at a time, and tills deliver me
     assertMatch(refused, /^HTTP\/1.1 429 [^]*retry-after: 5\r\n/);
   }, { minTimeout: 5, maxAttempts: 10, multiplier: 1 });
   assertEquals((await rig.upload()).status, 200);
-  overview.resolve({ tills: [], isCut: false });
+  overview.resolve({ tills: [], isCut: false, unseen: 0, lookedUnixMs: 0 });
   for (const reader of readers) assertMatch(await readAll(reader), /^HTTP\/1.1 200 /);
   assertMatch(await readAll(await get("/", "connection: close\r\n")), /^HTTP\/1.1 200 /);
 });
@@ -411,6 +412,57 @@ Deno.test("a client that is refused gets its answer even while it sends a large 
   const said = await reading;
   assertMatch(said, /^HTTP\/1.1 401 /);
   assert(!said.includes("(reset)"));
+});
+
+Deno.test("an upload at which the receiver fails is counted, too", async () => {
+  await using rig = await startReceiver({
+    wrap: () => ({ begin: () => Promise.reject(new TypeError("a fault of the program")) }),
+  });
+  assertEquals((await rig.upload()).status, 500);
+  const headers = { authorization: `Bearer ${TOKEN}` };
+  const metrics = await (await fetch(`http://127.0.0.1:${rig.port}/metrics`, { headers })).text();
+  assertMatch(metrics, /^recorder_receiver_uploads_total\{status="500"\} 1$/m);
+});
+
+Deno.test("uploads whose body is too large or too slow are counted and logged with their sender", async () => {
+  const clock = new SimulatedClock(Date.UTC(2026, 10, 23));
+  await using rig = await startReceiver({ clock, maxBodyBytes: 20_000 });
+  const form = `${POST}${AUTH}content-type: multipart/form-data; boundary=b\r\n`;
+  const begun = `--b\r\nX: ${"y".repeat(100)}`;
+  const announced = await rig.connect(`${form}content-length: 20001\r\n\r\n`);
+  assertMatch(await readAll(announced), /^HTTP\/1.1 413 /);
+  const sent = await rig.connect(`${form}transfer-encoding: chunked\r\n\r\nffff\r\n`);
+  assertMatch(await readAll(sent), /^HTTP\/1.1 413 /);
+  const malformed = await rig.connect(`${form}transfer-encoding: chunked\r\n\r\nxyz\r\n`);
+  assertMatch(await readAll(malformed), /^HTTP\/1.1 400 /);
+  const coded = await rig.connect(`${form}transfer-encoding: gzip, chunked\r\n\r\n`);
+  assertMatch(await readAll(coded), /^HTTP\/1.1 501 /);
+  const slow = await rig.connect(`${form}content-length: 9000\r\n\r\n${begun}`);
+  const answer = readAll(slow);
+  await retry(() => assertEquals(clock.sleepers, 1), {
+    ...{ minTimeout: 5, maxAttempts: 100, multiplier: 1 },
+  });
+  let isOver = false;
+  answer.finally(() => isOver = true);
+  while (!isOver) {
+    await clock.advance(10_000);
+    await settled();
+  }
+  assertMatch(await answer, /^HTTP\/1.1 408 /);
+  const headers = { authorization: `Bearer ${TOKEN}` };
+  const metrics = await (await fetch(`http://127.0.0.1:${rig.port}/metrics`, { headers })).text();
+  const counted = [
+    ...metrics.matchAll(/^recorder_receiver_uploads_total\{status="(\d+)"\} (\d+)$/gm),
+  ];
+  assertEquals(counted.map(([, status, count]) => `${status}: ${count}`), [
+    ...["400: 1", "408: 1", "413: 2", "501: 1"],
+  ]);
+  const lines = rig.lines.filter(({ message }) =>
+    String(message).startsWith("Refused an upload: ")
+  );
+  assertEquals(lines.map(({ status, peer }) => [status, peer]), [
+    ...[413, 413, 400, 501, 408].map((status) => [status, "127.0.0.1"]),
+  ]);
 });
 
 Deno.test("heads, idle connections and bodies that do not move have their time", async () => {

@@ -10,23 +10,24 @@
 
 import { delay } from "@std/async/delay";
 import { join } from "@std/path/join";
-import { run } from "../fixtures/command.ts";
-import { type Behaviour, IngestServer, type ReceivedChunk } from "../fixtures/ingest_server.ts";
+import { type Behaviour, IngestServer } from "../fixtures/ingest_server.ts";
 import { cutToLastPage, samplesToUs } from "../../src/chunk/chunk_file.ts";
-import type { Provisional } from "../../src/chunk/chunk_name.ts";
+import { namesOf, RELEASES, unpackRelease } from "./sources.ts";
 import {
-  type Names,
+  faultOf,
+  gapLines,
+  keyIn,
   type Owed,
   type Place,
   putChunks,
   putParts,
+  putRefused,
   putRest,
+  putUnsure,
   sampleOf,
 } from "./stock.ts";
 
 const SOURCE = new URL("../..", import.meta.url).pathname;
-/** The commit of each release: the last one of 0.1.0, and that which made 0.2.0. */
-const RELEASES: Readonly<Record<string, string>> = { "0.1.0": "f5381e0^", "0.2.0": "f5381e0" };
 const NOW = "this source";
 /** Each program takes over from the one before it. A downgrade goes one release back. */
 const CHAINS: readonly (readonly string[])[] = [
@@ -54,21 +55,10 @@ const REFUSAL: Behaviour = { kind: "status", status: 422, body: '{"error":"the s
 const LIMIT_MS = 600_000;
 
 const dir = await Deno.makeTempDir({ prefix: "releases-" });
-const OTHER_BOOT = "00c0ffee";
 const bootId = (await Deno.readTextFile("/proc/sys/kernel/random/boot_id")).slice(0, 8);
 
 /** The folder with the source of a release. */
 const sourceOf = (name: string) => name in RELEASES ? join(dir, name) : SOURCE;
-
-/** What makes and reads names in that release. */
-const namesOf = async (name: string): Promise<Names> =>
-  await import(`file://${join(sourceOf(name), "src/chunk/chunk_name.ts")}`);
-
-async function unpack(name: string, commit: string): Promise<void> {
-  const path = sourceOf(name);
-  await Deno.mkdir(path);
-  await run("sh", ["-c", `git -C ${SOURCE} archive ${commit} | tar -x -C ${path}`]);
-}
 
 /** The names of the files in a directory of a spool, in order. */
 async function list(spool: string, sub: string): Promise<string[]> {
@@ -79,9 +69,6 @@ async function list(spool: string, sub: string): Promise<string[]> {
     throw error;
   }
 }
-
-/** The key of a chunk in its file name, whatever its state is. */
-const keyIn = (file: string) => /_([0-9a-f]{8}-[0-9a-f-]{27})/.exec(file)?.[1] ?? file;
 
 async function until(what: string, isSo: () => Promise<boolean> | boolean): Promise<void> {
   const endMs = performance.now() + LIMIT_MS;
@@ -216,18 +203,13 @@ health_port: 0
           await this.#isRecording();
       }));
     await this.#oweWhatIsThere(program);
-    const place = await sampleOf(this.#spool, await namesOf(program));
+    const place = await sampleOf(this.#spool, await namesOf(sourceOf(program)));
     this.#place = place;
     const seconds = place.name.durationUs / 1e6;
     const beforeS = WAITING * seconds + 100;
     this.#owe(await putChunks(place, "outbox", WAITING, { beforeS }));
     await putChunks(place, "uploaded", UPLOADED, { beforeS: 40_000 });
-    const gaps = Array.from({ length: GAPS }, (_, index) => {
-      const startMs = place.name.startUnixUs / 1000 - (GAPS - index) * 100_000;
-      const [start, end] = [startMs, startMs + 5000].map((ms) => new Date(ms).toISOString());
-      return JSON.stringify({ start, end, ms: 5000, cause: "microphone_missing" });
-    });
-    await Deno.writeTextFile(join(this.#spool, "gaps.jsonl"), gaps.join("\n") + "\n", {
+    await Deno.writeTextFile(join(this.#spool, "gaps.jsonl"), gapLines(place, GAPS), {
       append: true,
     });
     await this.#configure(this.#ingest.url);
@@ -235,7 +217,7 @@ health_port: 0
 
   /** What a program records itself must arrive as well, up to the last page before it was killed. */
   async #oweWhatIsThere(program: string): Promise<void> {
-    const { parseChunkName, parsePartName } = await namesOf(program);
+    const { parseChunkName, parsePartName } = await namesOf(sourceOf(program));
     const { recording, outbox } = await this.#state();
     for (const file of outbox) {
       const name = parseChunkName(file);
@@ -257,7 +239,7 @@ health_port: 0
   async #deliverSome(program: string): Promise<void> {
     const before = await this.#state();
     const rejected = new Set(before.rejected);
-    const { parseChunkName } = await namesOf(program);
+    const { parseChunkName } = await namesOf(sourceOf(program));
     const waiting = before.outbox.filter((file) => parseChunkName(file)?.provisional === undefined);
     const refused = Array.from({ length: REFUSED }, (_, at) => keyIn(waiting[at * 20 + 10] ?? ""));
     for (const key of refused) this.#ingest.byKey.set(key, REFUSAL);
@@ -295,24 +277,11 @@ health_port: 0
     const rejected = join(this.#spool, "rejected");
     const written = (await list(this.#spool, "rejected")).find((file) => file.endsWith(".json"));
     const reason = await Deno.readTextFile(join(rejected, written ?? ""));
-    const refused = await putChunks(place, "rejected", REJECTED, { beforeS: 50_000 });
-    for (const { name } of refused) {
-      const path = join(rejected, `${place.names.formatChunkName(name)}.reason.json`);
-      await Deno.writeTextFile(path, reason.replaceAll(keyIn(written ?? ""), name.key), {
-        mode: 0o600,
-      });
-    }
-    this.#owe([...refused, ...await putParts(place, PARTS, 60_000)]);
-    const seenUnixS = Math.floor(Date.now() / 1000) - 3600;
-    const provisional: ((index: number) => Provisional)[] = [
-      (index) => ({ bootId, startBootUs: (60 + index * 2) * 1e6, seenUnixS: null }),
-      (index) => ({ bootId: OTHER_BOOT, startBootUs: index * 2e6, seenUnixS: null }),
-      (index) => ({ bootId: OTHER_BOOT, startBootUs: index * 2e6, seenUnixS }),
-    ];
-    for (const suffix of provisional) {
-      const options = { beforeS: 20_000, provisional: suffix };
-      this.#owe(await putChunks(place, "outbox", PROVISIONAL, options));
-    }
+    this.#owe([
+      ...await putRefused(place, REJECTED, { beforeS: 50_000, reason, key: keyIn(written ?? "") }),
+      ...await putParts(place, PARTS, 60_000),
+      ...await putUnsure(place, PROVISIONAL, { bootId, beforeS: 20_000 }),
+    ]);
     await putRest(place, new Uint8Array(0));
     this.#rests = [await putRest(place, new TextEncoder().encode("This is not sound. ".repeat(9)))];
   }
@@ -358,7 +327,7 @@ health_port: 0
       `rejected/ has ${after.rejected}, and must have ${rest}`,
       after.rejected.join() === rest.join(),
     );
-    const { parseChunkName } = await namesOf(program);
+    const { parseChunkName } = await namesOf(sourceOf(program));
     const kept = new Set(after.uploaded.map((file) => parseChunkName(file)?.key));
     for (const key of this.#owed.keys()) {
       this.#expect(`uploaded/ does not have ${key}`, kept.has(key));
@@ -408,7 +377,7 @@ health_port: 0
     const arrived = new Map(chunks.map((chunk) => [chunk.key, chunk]));
     this.#expect("a chunk was accepted twice", arrived.size === chunks.length);
     for (const owed of this.#owed.values()) {
-      const fault = faultOf(owed, arrived.get(owed.name.key));
+      const fault = faultOf(owed, arrived.get(owed.name.key), bootId);
       if (fault !== null) this.#faults.push(`${owed.name.key} ${fault}`);
     }
     this.#faults.push(...violations);
@@ -418,26 +387,9 @@ health_port: 0
   }
 }
 
-function faultOf({ name, bytes, isTimeRight }: Owed, chunk?: ReceivedChunk): string | null {
-  if (chunk === undefined) return "did not arrive";
-  const { start_ts, end_ts } = chunk.fields;
-  const startUs = Math.round(Number(start_ts) * 1e6);
-  const lengthUs = Math.round(Number(end_ts) * 1e6) - startUs;
-  if (Math.abs(lengthUs - name.durationUs) > 1) return `has a length of ${lengthUs} µs`;
-  const isUnsure = chunk.headers["x-clock-synchronized"] === "false";
-  if (isUnsure !== (name.provisional !== undefined && name.provisional.bootId !== bootId)) {
-    return `arrives ${isUnsure ? "as not synchronized" : "as if its clock had been right"}`;
-  }
-  if (!isTimeRight) return null;
-  if (Math.abs(startUs - name.startUnixUs) > 1) return `starts at ${start_ts}`;
-  const isWhole = chunk.bytes.length === bytes.length &&
-    bytes.every((byte, at) => byte === chunk.bytes[at]);
-  return isWhole ? null : "has other bytes";
-}
-
 let failed = 0;
 try {
-  for (const [name, commit] of Object.entries(RELEASES)) await unpack(name, commit);
+  for (const name of Object.keys(RELEASES)) await unpackRelease(name, sourceOf(name));
   await Promise.all(CHAINS.map(async (programs) => {
     await using ingest = await IngestServer.start();
     const chain = new Chain(programs, await Deno.makeTempDir({ dir }), ingest);

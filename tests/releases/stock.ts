@@ -1,5 +1,6 @@
 // The chunks that fill a spool for tests/releases: copies of one that a release has recorded, each with an id of its
-// own, under names that the release itself makes. It writes files; what must become of them, run.ts decides.
+// own, under names that the release itself makes. It writes files, and compares what became of them with what was owed; what is owed
+// when, those who run the releases decide.
 
 import { join } from "@std/path/join";
 import {
@@ -10,6 +11,10 @@ import {
 } from "../../src/chunk/chunk_file.ts";
 import type { ChunkDir, ChunkName, PartName, Provisional } from "../../src/chunk/chunk_name.ts";
 import { concatBytes } from "../../src/system/concat_bytes.ts";
+import type { ReceivedChunk } from "../fixtures/ingest_server.ts";
+
+/** The boot of chunks that an earlier boot has left. */
+const OTHER_BOOT = "00c0ffee";
 
 /** What makes and reads the names of a release. */
 export interface Names {
@@ -68,6 +73,78 @@ export async function putChunks(
     owed.push({ name, bytes, isTimeRight: provisional === undefined });
   }
   return owed;
+}
+
+/**
+ * Puts waiting chunks of a clock that was not set: `count` of this boot, of another one, and of one that a
+ * right clock has seen.
+ */
+export async function putUnsure(
+  place: Place,
+  count: number,
+  { bootId, beforeS }: { bootId: string; beforeS: number },
+): Promise<Owed[]> {
+  const seenUnixS = Math.floor(Date.now() / 1000) - 3600;
+  const kinds: ((index: number) => Provisional)[] = [
+    (index) => ({ bootId, startBootUs: (60 + index * 2) * 1e6, seenUnixS: null }),
+    (index) => ({ bootId: OTHER_BOOT, startBootUs: index * 2e6, seenUnixS: null }),
+    (index) => ({ bootId: OTHER_BOOT, startBootUs: index * 2e6, seenUnixS }),
+  ];
+  const owed = [];
+  for (const provisional of kinds) {
+    owed.push(...await putChunks(place, "outbox", count, { beforeS, provisional }));
+  }
+  return owed;
+}
+
+/** Puts refused chunks. Each has the reason that the release has written itself for the chunk with the id `key`. */
+export async function putRefused(
+  place: Place,
+  count: number,
+  { beforeS, reason, key }: { beforeS: number; reason: string; key: string },
+): Promise<Owed[]> {
+  const refused = await putChunks(place, "rejected", count, { beforeS });
+  for (const { name } of refused) {
+    const path = join(place.spool, "rejected", `${place.names.formatChunkName(name)}.reason.json`);
+    await put(path, new TextEncoder().encode(reason.replaceAll(key, name.key)));
+  }
+  return refused;
+}
+
+/** Declared gaps before the copied chunk, as lines of gaps.jsonl. */
+export function gapLines({ name }: Place, count: number): string {
+  return Array.from({ length: count }, (_, index) => {
+    const startMs = name.startUnixUs / 1000 - (count - index) * 100_000;
+    const [start, end] = [startMs, startMs + 5000].map((ms) => new Date(ms).toISOString());
+    return `${JSON.stringify({ start, end, ms: 5000, cause: "microphone_missing" })}\n`;
+  }).join("");
+}
+
+/** The key of a chunk in its file name, whatever its state is. */
+export function keyIn(file: string): string {
+  return /_([0-9a-f]{8}-[0-9a-f-]{27})/.exec(file)?.[1] ?? file;
+}
+
+/** What is wrong with the chunk that arrived for this one; null if nothing is. `bootId` is that of its machine. */
+export function faultOf(
+  { name, bytes, isTimeRight }: Owed,
+  chunk: ReceivedChunk | undefined,
+  bootId: string,
+): string | null {
+  if (chunk === undefined) return "did not arrive";
+  const { start_ts, end_ts } = chunk.fields;
+  const startUs = Math.round(Number(start_ts) * 1e6);
+  const lengthUs = Math.round(Number(end_ts) * 1e6) - startUs;
+  if (Math.abs(lengthUs - name.durationUs) > 1) return `has a length of ${lengthUs} µs`;
+  const isUnsure = chunk.headers["x-clock-synchronized"] === "false";
+  if (isUnsure !== (name.provisional !== undefined && name.provisional.bootId !== bootId)) {
+    return `arrives ${isUnsure ? "as not synchronized" : "as if its clock had been right"}`;
+  }
+  if (!isTimeRight) return null;
+  if (Math.abs(startUs - name.startUnixUs) > 1) return `starts at ${start_ts}`;
+  const isWhole = chunk.bytes.length === bytes.length &&
+    bytes.every((byte, at) => byte === chunk.bytes[at]);
+  return isWhole ? null : "has other bytes";
 }
 
 /** Puts recordings that were cut off in the middle of a page, each elsewhere, behind their first sound. */

@@ -256,6 +256,26 @@ Deno.test("chunks that were evicted before the disk failed are counted", async (
   assertEquals(status.report(spool).chunks_lost_total, 1);
 });
 
+Deno.test("chunks that were found before the folder could not be listed are evicted and counted", async () => {
+  using captured = capturedLog();
+  using rig = new Rig();
+  const { spool } = await rig.spool(NOON - DAY_MS, NOON);
+  const clock = new SimulatedClock(NOON);
+  const status = new Status({ ...ids, version: "1" }, clock);
+  const limits = { ...LIMITS, maxSpoolBytes: 1 };
+  const janitor = new Janitor(spool, limits, { clock, status, log: captured.log });
+  Object.assign(spool, { freeBytes: () => Promise.resolve(1e9) });
+  let listings = 0;
+  const { oldest } = spool;
+  spool.oldest = (...args) => {
+    if (args[0] === "outbox" && ++listings >= 2) throw new Error("Input/output error");
+    return oldest.apply(spool, args);
+  };
+  await rig.run(() => janitor.makeRoom().catch(() => {}));
+  assertEquals(rig.files("outbox").length, 1);
+  assertEquals(status.report(spool).chunks_lost_total, 1);
+});
+
 Deno.test("a size that could not be read is counted when it can be read", async () => {
   using rig = new Rig();
   await rig.spool(NOON);

@@ -66,6 +66,7 @@ function everyWording(): Diagnosis[] {
     diskFailing: problems.diskFailing(error),
     janitorFailed: problems.janitorFailed("a.ogg: Permission denied"),
     clockNotSynchronized: problems.clockNotSynchronized("2026-11-29 22:10"),
+    timeZoneRules: problems.timeZoneRules("Asia/Almaty", "+06:00", "+05:00"),
     healthPortUnavailable: problems.healthPortUnavailable(8042, error),
     metricsPushFailing: problems.metricsPushFailing("the receiver answered 401"),
     configNotApplied: problems.configNotApplied(

@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { deadline, systemClock } from "../../src/system/clock.ts";
+import { clockThroughSleep, deadline, systemClock } from "../../src/system/clock.ts";
 
 /** A signal that counts its listeners. */
 function countedSignal() {
@@ -24,6 +24,58 @@ Deno.test("systemClock returns the time in milliseconds, and its monotonic clock
   await systemClock.sleep(20);
   const tookMs = systemClock.monotonicMs() - startMs;
   assert(tookMs >= 19 && tookMs < 1000, `${tookMs} ms`);
+});
+
+Deno.test("the monotonic clock includes sleep, exactly, and neither steps nor drifts of the system clock", () => {
+  const now = { unix: 1.78e12, awake: 500.5, boot: 90_000_700 };
+  const read = clockThroughSleep({
+    unixMs: () => now.unix,
+    awakeMs: () => now.awake,
+    uptimeS: () => Math.floor(now.boot / 1000),
+  });
+  const pass = (ms: number, clocks: readonly (keyof typeof now)[]) => {
+    for (const clock of clocks) now[clock] += ms;
+  };
+  const sleep = (ms: number) => pass(ms, ["unix", "boot"]);
+  const work = (hours: number) => {
+    for (let n = 0; n < hours * 3600; n++) {
+      pass(1003.7, ["unix", "awake", "boot"]);
+      pass(0.1, ["unix"]);
+      const beforeMs = read();
+      assert(Math.abs(beforeMs - startMs - (now.boot - startBoot)) < 1000);
+    }
+  };
+  const [startMs, startBoot] = [read(), now.boot];
+  const error = () => read() - startMs - (now.boot - startBoot);
+  work(3);
+  assertEquals(Math.round(error()), 0);
+  for (const ms of [3_600_000, 7_000, 86_400_000]) {
+    sleep(ms);
+    assert(Math.abs(error()) < 0.001, `${ms} ms`);
+    work(0.1);
+    assert(Math.abs(error()) < 0.001, `${ms} ms, and later`);
+  }
+  pass(3_600_000, ["unix"]); // the clock is set
+  assert(Math.abs(error()) < 0.001);
+  pass(-7_200_000, ["unix"]);
+  work(0.1);
+  assert(Math.abs(error()) < 0.001);
+  sleep(3_600_000);
+  pass(60_000, ["unix"]); // both at once: the uptime is exact to a second
+  assert(Math.abs(error()) < 1000, `${error()}`);
+});
+
+Deno.test("without an uptime the monotonic clock is that of the time awake", () => {
+  let awakeMs = 500;
+  const read = clockThroughSleep({
+    unixMs: () => 1.78e12,
+    awakeMs: () => awakeMs,
+    uptimeS: () => 0,
+  });
+  for (let n = 0; n < 100; n++) {
+    awakeMs += 60_000;
+    assertEquals(read(), awakeMs);
+  }
 });
 
 Deno.test("sleep() resolves at once on abort, and leaves no listener behind", async () => {

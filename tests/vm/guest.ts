@@ -217,10 +217,10 @@ function qemuCommand(options: GuestOptions, sshPort: number): string[] {
     ...["mitigations=off", "panic=-1", "systemd.show_status=0"],
     `vm.clock=${(clock.unixMs / 1000).toFixed(3)},${synced}`,
   ];
-  // restrict: only the forwarded addresses are reachable.
+  // restrict: only the forwarded addresses are reachable. What socat says would reach the guest as an answer.
   const network = [
     ...["user", "id=net0", "restrict=on", `hostfwd=tcp:127.0.0.1:${sshPort}-:22`],
-    `guestfwd=tcp:${INGEST_ADDRESS}-cmd:socat - TCP:127.0.0.1:${ingestPort}`,
+    `guestfwd=tcp:${INGEST_ADDRESS}-cmd:socat -lf/dev/null - TCP:127.0.0.1:${ingestPort}`,
   ];
   return [
     // One processor with 500 million instructions per second of guest time, however long they take

@@ -66,8 +66,8 @@ export class Rig implements AsyncDisposable {
     return rig;
   }
 
-  /** A guest with a new disk, on which the program is installed; the present one, if any, ends. */
-  async renew(): Promise<void> {
+  /** A guest with a new disk, on which this file of the share is installed; the present one, if any, ends. */
+  async renew(program = "recorder-agent"): Promise<void> {
     if (this.#running !== null) await this.switchOff("cut");
     const { folder } = this.#options;
     const [disk, image] = [join(folder, "disk.qcow2"), join(folder, "rootfs.ext4")];
@@ -75,7 +75,11 @@ export class Rig implements AsyncDisposable {
     const { microphone, service } = await this.boot();
     await microphone.atBoot(true);
     await microphone.plug();
-    await service.install();
+    await service.install(program);
+  }
+
+  get arch(): Arch {
+    return this.#options.arch;
   }
 
   /** Folder that the guest has at /share. */

@@ -17,6 +17,7 @@ import { encryptedScenarios } from "./scenarios/encrypted.ts";
 import { hostScenarios } from "./scenarios/host.ts";
 import { microphoneScenarios } from "./scenarios/microphone.ts";
 import { packageScenarios } from "./scenarios/package.ts";
+import { releaseScenarios } from "./scenarios/release.ts";
 import { sandboxScenarios } from "./scenarios/sandbox.ts";
 import { serviceScenarios } from "./scenarios/service.ts";
 import { settingsScenarios } from "./scenarios/settings.ts";
@@ -33,6 +34,8 @@ const SCENARIOS: readonly Scenario[] = [
   ...costScenarios,
   // They change how the program was installed, so they are the last ones.
   ...packageScenarios,
+  // It has a disk of its own.
+  ...releaseScenarios,
 ];
 
 interface Row extends Finding {

@@ -8,7 +8,7 @@ import { type Guest, INGEST_ADDRESS } from "./guest.ts";
 export const UNIT = "recorder-agent.service";
 export const TOKEN = "token-of-the-vm-rig";
 export const CHUNK_SECONDS = 10;
-const SPOOL = "/var/lib/recorder-agent/spool";
+export const SPOOL = "/var/lib/recorder-agent/spool";
 const INGEST_PORT = INGEST_ADDRESS.split(":")[1];
 
 const CONFIG: Readonly<Record<string, string | number>> = {
@@ -41,10 +41,10 @@ export class Service {
   }
 
   /**
-   * Installs the program of the shared folder with its own command, as a technician would. The
+   * Installs this program of the shared folder with its own command, as a technician would. The
    * service writes every line of its log, including repeats.
    */
-  async install(): Promise<void> {
+  async install(program: string): Promise<void> {
     const settings = Object.entries(CONFIG).filter(([key]) => key !== "ingest_token")
       .map(([key, value]) => `--set '${key}=${value}'`);
     await this.#guest.run([
@@ -53,7 +53,7 @@ export class Service {
       "install -m 644 ca.pem /etc/recorder-agent",
       "printf '[Service]\\nExecStart=\\nExecStart=/usr/local/bin/recorder-agent --log-level DEBUG\\n' " +
       "> /etc/systemd/system/recorder-agent.service.d/rig.conf",
-      `RA_INGEST_TOKEN=${TOKEN} ./recorder-agent install ${settings.join(" ")}`,
+      `RA_INGEST_TOKEN=${TOKEN} ./${program} install ${settings.join(" ")}`,
       "sync",
     ].join("\n"));
   }

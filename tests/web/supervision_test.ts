@@ -171,6 +171,21 @@ Deno.test("READY is sent after 10 s without a microphone, and STATUS says what i
   ]);
 });
 
+Deno.test("STATUS names silence before any other problem of the sound, and a hint last", async () => {
+  await using setup = start();
+  const { status, told, clock } = setup;
+  status.schedule(true);
+  status.recording("USB Mic");
+  status.setProblem("microphone_too_quiet", "Hint");
+  status.setProblem("microphone_stand_in", "Another one");
+  setup.run();
+  await clock.advance(60_000);
+  assertMatch(told.at(-1) ?? "", /; microphone_stand_in: Another one \(and 1 more\)$/);
+  status.setProblem("microphone_silent", "Nothing");
+  await clock.advance(10_000);
+  assertMatch(told.at(-1) ?? "", /; microphone_silent: Nothing \(and 2 more\)$/);
+});
+
 Deno.test("STATUS is sent when it has changed, and only then", async () => {
   await using setup = start();
   const { clock, status, outbox, told } = setup;

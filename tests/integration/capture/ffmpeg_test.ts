@@ -109,13 +109,19 @@ Deno.test("sound and levels of an ffmpeg that ran only briefly are read to the e
   await Deno.remove(dir, { recursive: true });
 });
 
-Deno.test("without a socket there are no levels, but the sound is recorded", async () => {
+Deno.test("without a socket there are no levels, which is reported, but the sound is recorded", async () => {
+  const reasons: string[] = [];
   const ffmpeg = Ffmpeg.start(
     TONE,
-    { ...OPTIONS, socketDir: "/nonexistent" },
+    {
+      ...OPTIONS,
+      socketDir: "/nonexistent",
+      onNoSocket: (error) => reasons.push(`${error}`),
+    },
     () => {},
   );
   assertEquals(ffmpeg.levels, null);
+  assertStringIncludes(reasons[0] ?? "", "No such file");
   let stopped: Promise<boolean> | undefined;
   const packets = await countPackets(ffmpeg, () => {
     stopped ??= ffmpeg.stop(systemClock);

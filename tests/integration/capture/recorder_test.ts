@@ -1,12 +1,12 @@
 // The recorder with a real ffmpeg: a microphone that is lost, a stand-in, a microphone that hangs, and one
 // that a driver blocks. tests/capture tests what follows from each in simulated time.
 
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { type Microphone, singleMicrophone } from "../../../src/microphone/microphones.ts";
 import { systemClock } from "../../../src/system/clock.ts";
 import { withFakePrograms } from "../../fixtures/fake_programs.ts";
 import { PulseMicrophone } from "../../fixtures/pulse_microphone.ts";
-import { recorderRig, TONE } from "../../fixtures/recorder_rig.ts";
+import { recorderOptions, recorderRig, TONE } from "../../fixtures/recorder_rig.ts";
 import { SimulatedClock } from "../../fixtures/simulated_clock.ts";
 import { Sockets, until } from "../../fixtures/sockets.ts";
 
@@ -26,7 +26,8 @@ Deno.test("after a loss the next ffmpeg delivers sound again, and the gap is in 
   await using rig = await recorderRig(systemClock);
   const microphones = new Sockets();
   microphones.microphone = short("usb");
-  const recorder = rig.recorder({ microphones });
+  const stream = { ...recorderOptions().stream, socketDir: "/nonexistent" };
+  const recorder = rig.recorder({ microphones, stream });
   const stop = new AbortController();
   const running = recorder.run(stop.signal);
   await until("is lost", () => rig.status.hasProblem("microphone_lost"));
@@ -37,6 +38,9 @@ Deno.test("after a loss the next ffmpeg delivers sound again, and the gap is in 
   stop.abort();
   await running;
   assertEquals(microphones.remembered, ["usb", "usb"]);
+  const unmeasured = rig.lines.filter(({ message }) => message.startsWith("Levels cannot be"));
+  assertEquals(unmeasured.length, 1, "not again for each ffmpeg");
+  assertStringIncludes(`${unmeasured[0]?.error}`, "No such file");
   const { gapUs, scheduledUs, recordedUs, openUs } = recorder.balance();
   assertEquals([scheduledUs, openUs], [recordedUs + gapUs, 0]);
 });

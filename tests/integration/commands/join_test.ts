@@ -19,6 +19,13 @@ async function decoded(path: string, decoder: typeof DECODERS[number]): Promise<
   return new Uint8Array(await crypto.subtle.digest("SHA-256", stdout.slice())).toHex();
 }
 
+/** The samples of a mono file at 48 kHz. */
+async function samplesOf(path: string): Promise<Int16Array> {
+  const pcm = ["-f", "s16le", "-ac", "1", "-"];
+  const { stdout } = await run("ffmpeg", ["-nostdin", "-v", "error", "-i", path, ...pcm]);
+  return new Int16Array(stdout.slice().buffer);
+}
+
 /** Joins the chunks in a folder. Returns what a person reads. */
 async function joinTo(output: string, chunks: string): Promise<string> {
   const said: string[] = [];
@@ -70,18 +77,30 @@ Deno.test("chunks with missing sound become a WAV file of the right length, sile
   try {
     const wav = join(folder, "speech.wav");
     await makeSpeech(wav, 20);
-    const { till } = await recordedTill(wav);
+    const { till, uncut: stream } = await recordedTill(wav);
     const chunks = join(folder, "chunks");
     await till.deliver(chunks, (index) => index !== 2);
+    const uncut = join(folder, "uncut.ogg");
+    await Deno.writeFile(uncut, stream);
     const output = join(folder, "all.wav");
     const said = await joinTo(output, chunks);
     assert(said.includes("5.000 s missing"), said);
-    const pcm = ["-f", "s16le", "-ac", "1", "-"];
-    const heard = await run("ffmpeg", ["-nostdin", "-v", "error", "-i", output, ...pcm]);
-    const samples = new Int16Array(heard.stdout.slice().buffer);
+    const samples = await samplesOf(output);
     assertEquals(samples.length, 20 * 48_000);
-    const silent = samples.subarray(10.1 * 48_000, 14.9 * 48_000);
+    const silent = samples.subarray(10.1 * 48_000, 13.9 * 48_000);
     assert(silent.every((sample) => Math.abs(sample) <= 1), "silence");
+    // What follows is the sound of the uncut stream from its first sample on, and so is the pre-roll, when the decoder
+    // has warmed up.
+    const whole = await samplesOf(uncut);
+    for (const fromS of [14.5, 15]) {
+      const [from, to] = [fromS * 48_000, (fromS + 0.5) * 48_000];
+      const errors = samples.subarray(from, to).map((sample, at) =>
+        sample - (whole[from + at] ?? 0)
+      );
+      const most = errors.reduce((most, error) => Math.max(most, Math.abs(error)), 0);
+      assert(most <= 20, `${fromS} s: ${most}`);
+      assert(whole.subarray(from, to).some((sample) => Math.abs(sample) > 2000), "speech");
+    }
     // A relative name with a time in it is not a protocol of ffmpeg.
     const args = ["run", "-A", join(import.meta.dirname ?? "", "../../../main.ts"), "join", chunks];
     const command = new Deno.Command(Deno.execPath(), {
@@ -95,6 +114,7 @@ Deno.test("chunks with missing sound become a WAV file of the right length, sile
       "chunks",
       "speech.wav",
       "till-12:00.wav",
+      "uncut.ogg",
     ]);
   } finally {
     await Deno.remove(folder, { recursive: true });
