@@ -394,20 +394,12 @@ Deno.test("one that is lost three times soon after its first sound is passed ove
   assertEquals(state.pass, null);
 });
 
-Deno.test("losses soon after the first sound are counted for each of them, and giving way is none", () => {
-  let state = lives(lives(INITIAL_STATE, OWN, NOW, 1_000), OWN, NOW, 1_000);
+Deno.test("losses soon after the first sound are counted for each of the two", () => {
+  const state = lives(lives(INITIAL_STATE, OWN, NOW, 1_000), OWN, NOW, 1_000);
   assertEquals(isDying(state), false);
-  assertEquals(isDying(lives(state, TWIN, NOW, 1_000)), false, "another one");
   assertEquals(isDying(lives(state, OWN, NOW, 1_000)), true);
-  state = stateOf(ACTIVITIES["searching"], { trust: "replaced" });
-  for (let n = 0; n < 3; n++) {
-    state = after(
-      { ...state, activity: { ...ACTIVITIES["standing_in"], heardMs: NOW - 1_000 } },
-      [EVENTS["found own"], NOW],
-      [EVENTS["ended"], NOW],
-    );
-  }
-  assertEquals(isDying(state), false);
+  const other = lives({ ...state, trust: "replaced" }, TWIN, NOW, 1_000);
+  assertEquals([other.brief, isDying(other)], [{ rank: 1, count: 1 }, false]);
 });
 
 Deno.test("if the other one is lost three times soon after its first sound, the last one is due", () => {
