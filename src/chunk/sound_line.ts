@@ -14,6 +14,8 @@ export interface Piece {
   readonly kind: "piece";
   readonly chunk: ChunkRecord;
   readonly startUnixUs: number;
+  /** Whether that time is one of a right clock: its own, or that of another chunk of its stream. */
+  readonly isTimeSure: boolean;
   /** Audible samples at its start that the piece before it holds. */
   readonly skipSamples: number;
   /** Audible samples of this piece. */
@@ -116,6 +118,7 @@ export function layOut(chunks: readonly ChunkRecord[]): SoundLine {
       kind: "piece",
       chunk,
       startUnixUs,
+      isTimeSure: isSure,
       skipSamples: overlap,
       samples,
       isJoined,

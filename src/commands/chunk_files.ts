@@ -196,6 +196,9 @@ export function seconds(samples: number): string {
   return (samples / OPUS_RATE).toFixed(3);
 }
 
+/** Said if a time is used that was not right. */
+export const UNSURE_TIMES = "some times are those of a clock that was not synchronized";
+
 /** That the time is another one from here on: a clock was set, or drifted. */
 export function timeDiffers(us: number): string {
   const direction = us > 0 ? "later" : "earlier";

@@ -1,18 +1,17 @@
 // Joins received chunks into one Ogg/Opus file without decoding them, or into a WAV file, and reports what is
 // missing. It holds one chunk in memory at a time.
 
-import { samplesToUs } from "../chunk/chunk_file.ts";
 import type { ChunkRecord } from "../chunk/chunk_record.ts";
 import { formatUtc } from "../chunk/chunk_tags.ts";
 import { OPUS_RATE } from "../chunk/opus.ts";
 import { SoundJoiner } from "../chunk/sound_joiner.ts";
-import { DIFFERENCE_US, type Hole, layOut, type Piece } from "../chunk/sound_line.ts";
+import { layOut } from "../chunk/sound_line.ts";
 import { messageOf } from "../system/error_text.ts";
 import { beginningKept, isMissing, spawnBound } from "../system/child.ts";
 import { ffmpegProgram } from "../system/programs.ts";
 import { exists, ifThere, writeAll } from "../system/disk.ts";
 import { VERSION } from "../system/version.ts";
-import type { CommandLine, GapMode } from "./command_line.ts";
+import type { CommandLine } from "./command_line.ts";
 import {
   byDevice,
   ChunksError,
@@ -25,9 +24,11 @@ import {
   secondsOf,
   shown,
   timeDiffers,
+  UNSURE_TIMES,
   WallClock,
   whyMissing,
 } from "./chunk_files.ts";
+import { atGaps, clip, continuesPreroll, type Part, type Run } from "./join_runs.ts";
 import { printText } from "./terminal.ts";
 
 /** One wrong time in one chunk must not fill the disk with the silence of years. */
@@ -43,24 +44,6 @@ export interface JoinOptions extends Pick<CommandLine, Given> {
   /** Receives the progress; default: standard error, if that is a terminal. */
   readonly progress?: (text: string) => void;
 }
-
-/** What is written between two gaps. */
-interface Run {
-  readonly startUnixUs: number;
-  readonly parts: Part[];
-}
-
-/** Where the position in a run does not tell the time any more, but from here on another one. */
-interface Difference {
-  readonly startUnixUs: number;
-  /** Samples of the run before it. */
-  readonly atSample: number;
-  readonly byUs: number;
-}
-
-type Part =
-  | { readonly piece: Piece; readonly fromSample: number; readonly toSample: number }
-  | { readonly silence: number };
 
 /**
  * Returns the exit code: 0 if the file was written, whatever is missing in it; 1 if it cannot be; 2 if an
@@ -120,6 +103,8 @@ async function joinChunks(
       `- ${wall.format(startUnixUs)}  at ${seconds(atSample)} s of the sound: ${timeDiffers(byUs)}`,
     );
   }
+  const isUnsure = (part: Part) => "piece" in part && !part.piece.isTimeSure;
+  if (runs.some(({ parts }) => parts.some(isUnsure))) print(`- ${UNSURE_TIMES}`);
   const outputs = options.gaps === "split" && runs.length > 1
     ? inFilesOfTheirOwn(options.output, runs)
     : [{ path: options.output, runs }];
@@ -158,63 +143,6 @@ function ofOneDevice(chunks: readonly ChunkRecord[], wanted: string | undefined)
     );
   }
   return first;
-}
-
-/** Only what lies within the wanted time, in runs between which a stream ends. */
-function clip(
-  items: readonly (Piece | Hole)[],
-  { fromUs, toUs }: { fromUs: number; toUs: number },
-  gaps: GapMode,
-): { runs: Run[]; holes: Hole[]; differences: Difference[] } {
-  const runs: Run[] = [];
-  const holes: Hole[] = [];
-  const differences: Difference[] = [];
-  /** Of the last run: its samples, and when its first sample would have been heard by the time of the latest. */
-  let [atSample, zeroUs] = [0, 0];
-  for (const item of items) {
-    const clipped = clipItem(item, fromUs, toUs);
-    if (clipped === null) continue;
-    const { fromSample, toSample } = clipped;
-    const startUnixUs = item.startUnixUs + samplesToUs(fromSample);
-    const isNewRun = runs.length === 0 ||
-      (gaps !== "silence" && (item.kind === "hole" || !item.isJoined));
-    if (item.kind === "hole") {
-      holes.push({ ...item, startUnixUs, samples: toSample - fromSample });
-      if (gaps !== "silence") continue;
-    }
-    if (isNewRun) {
-      runs.push({ startUnixUs, parts: [] });
-      [atSample, zeroUs] = [0, startUnixUs];
-    }
-    // Small differences add up: a clock drifts.
-    const byUs = startUnixUs - zeroUs - samplesToUs(atSample);
-    if (Math.abs(byUs) > DIFFERENCE_US) {
-      differences.push({ startUnixUs, atSample, byUs });
-      zeroUs += byUs;
-    }
-    atSample += toSample - fromSample;
-    runs.at(-1)?.parts.push(
-      item.kind === "hole" ? { silence: toSample - fromSample } : {
-        piece: item,
-        fromSample: item.skipSamples + fromSample,
-        toSample: item.skipSamples + toSample,
-      },
-    );
-  }
-  return { runs, holes, differences };
-}
-
-function clipItem(
-  { startUnixUs, samples }: Piece | Hole,
-  fromUs: number,
-  toUs: number,
-): { fromSample: number; toSample: number } | null {
-  const at = (us: number) => Math.round((us - startUnixUs) * OPUS_RATE / 1e6);
-  const fromSample = Math.max(0, at(fromUs));
-  const toSample = Math.min(samples, at(toUs));
-  return fromSample < toSample || (samples === 0 && fromSample === 0 && toSample === 0)
-    ? { fromSample, toSample }
-    : null;
 }
 
 /** Returns the audible samples in the file. */
@@ -272,11 +200,11 @@ async function writeRun(
         const what = bytes === null ? "was renamed or deleted" : "has changed";
         throw new Error(`${shown(piece.chunk.file)} ${what} meanwhile: try again`);
       }
-      const { isJoined, chunk } = piece;
-      const continuesPreroll = (chunk.gapBeforeMs ?? 0) === 0;
-      const { fileSample = 0 } = chunk;
+      const { isJoined, chunk: { fileSample = 0 } } = piece;
       const place = { fromSample: fileSample + fromSample, toSample: fileSample + toSample };
-      await write(joiner.add(bytes, { ...place, isJoined, continuesPreroll }));
+      await write(
+        joiner.add(bytes, { ...place, isJoined, continuesPreroll: continuesPreroll(piece) }),
+      );
     }
     onDone(joiner.samples);
   }
@@ -284,14 +212,14 @@ async function writeRun(
   return joiner.samples;
 }
 
-/** Decodes the joined stream with ffmpeg. */
+/** Decodes the joined streams with ffmpeg. */
 async function writeWav(
   path: string,
   runs: readonly Run[],
   progress: (text: string) => void,
 ): Promise<number> {
   const ogg = streamOf(path);
-  const samples = await writeOgg(ogg, runs, progress);
+  const samples = await writeOgg(ogg, runs.flatMap(atGaps), progress);
   try {
     progress("decoding");
     const args = [

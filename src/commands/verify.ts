@@ -24,6 +24,7 @@ import {
   secondsOf,
   shown,
   timeDiffers,
+  UNSURE_TIMES,
   WallClock,
   whyMissing,
 } from "./chunk_files.ts";
@@ -158,8 +159,8 @@ function show(
   for (const unused of line.unused.filter(({ isHarmless }) => isHarmless)) {
     print(`  - ${inWords(unused)}; it is not needed`);
   }
-  if (chunks.some(({ isTimeSure }) => !isTimeSure)) {
-    print("  - some times are those of a clock that was not synchronized");
+  if (line.items.some((item) => item.kind === "piece" && !item.isTimeSure)) {
+    print(`  - ${UNSURE_TIMES}`);
   }
 }
 

@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path/join";
 import { runJoin } from "../../src/commands/join.ts";
+import { runVerify } from "../../src/commands/verify.ts";
 import type { GapMode } from "../../src/commands/command_line.ts";
 import { readChunkHeader, withTags } from "../../src/chunk/chunk_file.ts";
 import { formatChunkName } from "../../src/chunk/chunk_name.ts";
@@ -236,6 +237,28 @@ Deno.test("where the position in the file does not tell the time any more, the n
         [...told].map(([, time, position, by]) => `${time} at ${position}: ${by}`),
         expected,
       );
+    });
+  }
+});
+
+Deno.test("join and verify say if a time is not that of a right clock", async () => {
+  for (const [unsure, isSaid] of [[[0, 1, 2], true], [[0, 1], false], [[], false]] as const) {
+    await withTill(async (till, folder) => {
+      till.start();
+      till.hear(12);
+      till.stop();
+      for (const { bytes } of unsure.flatMap((index) => till.chunks[index] ?? [])) {
+        const tags = { ...readChunkHeader(bytes)?.tags, CLOCK: "unsynchronized" };
+        bytes.set(withTags(bytes, tags) ?? []);
+      }
+      await till.deliver(folder);
+      const told = "some times are those of a clock that was not synchronized";
+      const { said } = await joined(folder);
+      assertEquals(said.includes(`- ${told}\n`), isSaid, `${unsure}`);
+      const verified: string[] = [];
+      const print = (text: string) => verified.push(text);
+      await runVerify({ paths: [folder], device: undefined, zone: "UTC", json: false, print });
+      assertEquals(verified.includes(`  - ${told}`), isSaid, `${unsure}`);
     });
   }
 });

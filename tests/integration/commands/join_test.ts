@@ -3,9 +3,11 @@
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path/join";
 import { runJoin } from "../../../src/commands/join.ts";
+import { OpusStreamReader } from "../../../src/chunk/opus.ts";
 import { makeSpeech, opusinfo } from "../../fixtures/audio.ts";
 import { run } from "../../fixtures/command.ts";
 import { recordedTill } from "../../fixtures/real_till.ts";
+import { SimulatedTill } from "../../fixtures/simulated_till.ts";
 
 const DECODERS = ["opus", "opusdec", "libopus"] as const;
 
@@ -116,6 +118,47 @@ Deno.test("chunks with missing sound become a WAV file of the right length, sile
       "till-12:00.wav",
       "uncut.ogg",
     ]);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test("after a gap, a WAV file has the sound of the uncut stream from its first sample on, at its place", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "join-" });
+  try {
+    const wav = join(folder, "speech.wav");
+    await makeSpeech(wav, 12);
+    const { uncut: stream } = await recordedTill(wav);
+    const uncut = join(folder, "uncut.ogg");
+    await Deno.writeFile(uncut, stream);
+    const reader = new OpusStreamReader();
+    const packets = [...reader.push(stream), ...reader.end()]
+      .flatMap((event) => event.kind === "packet" ? [event.packet] : []);
+    const till = new SimulatedTill();
+    till.start("starting", packets);
+    till.hear(7);
+    till.overrun(700);
+    till.hear(6);
+    till.stop();
+    const chunks = join(folder, "chunks");
+    await till.deliver(chunks);
+    const said = await joinTo(join(folder, "all.wav"), chunks);
+    assert(said.includes("0.700 s missing: nothing was recorded: overrun"), said);
+    const [heard, whole] = [await samplesOf(join(folder, "all.wav")), await samplesOf(uncut)];
+    const lost = 0.7 * 48_000;
+    assertEquals(heard.length, 12 * 48_000 + lost);
+    const gapAt = heard.findIndex((sample, at) => sample !== whole[at]);
+    // ffmpeg's own decoder fades out into the silence, 2.5 ms.
+    assert(gapAt > 6 * 48_000 && gapAt < 8 * 48_000, `${gapAt}`);
+    assert(
+      heard.subarray(gapAt + 480, gapAt + lost - 480).every((sample) => Math.abs(sample) <= 1),
+    );
+    const after = heard.subarray(gapAt + lost + 480);
+    const most = after.reduce(
+      (most, sample, at) => Math.max(most, Math.abs(sample - (whole[gapAt + 480 + at] ?? 0))),
+      0,
+    );
+    assert(most <= 20, `${most}`);
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
