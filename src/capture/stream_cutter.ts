@@ -324,7 +324,8 @@ export class StreamCutter {
     });
     this.#lostSamples = lostSamples;
     this.#previousEnd = event.endSample;
-    this.#gapCause = "unknown";
+    // What is lost before a chunk without a cut of its own is found by its late arrival, too.
+    this.#gapCause = "late";
   }
 
   #utcOffsetMs(): number {

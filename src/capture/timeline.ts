@@ -51,7 +51,7 @@ const STEP_MS = 50;
  * a single packet implies.
  */
 interface LateStretch {
-  /** Monotonic time since which no packet has caught up. */
+  /** Monotonic time since which no packet has caught up, and none has waited for this process. */
   lateSinceMs: number;
   /** Monotonic time since which packets have kept pace. */
   paceSinceMs: number;
@@ -222,6 +222,8 @@ export class Timeline {
     const waitedMs = Math.max(0, soundMs - this.#pageMs);
     const recent = late?.recent.filter((packet) => packet.arrivalMs > arrivalMs - PLATEAU_MS) ?? [];
     recent.push({ start, arrivalMs });
+    // Pages that arrive together have waited for this process: it is slower than the sound, which may all be there.
+    if (late !== null && waitedMs >= this.#pageMs / 2) late.lateSinceMs = arrivalMs;
     if (late !== null && arrivalMs - late.lateSinceMs >= SLOW_MS) {
       this.#endLate(Math.min(...recent.map((packet) => packet.start)));
       return this.#cut(arrivalMs);

@@ -117,7 +117,7 @@ Deno.test("a microphone that hangs is noticed after 10 s, named, and opened agai
 });
 
 Deno.test("a microphone that delivers too little is named, and what is missing is declared as it is lost", async () => {
-  const stream = { chunkSeconds: 60, sampleRate: 48_000, bitrateKbps: 24 };
+  const stream = { chunkSeconds: 5, sampleRate: 48_000, bitrateKbps: 24 };
   await using rig = await simulatedRecorder({
     stream: { ...stream, socketDir: null, vendor: "test" },
   });
@@ -130,4 +130,6 @@ Deno.test("a microphone that delivers too little is named, and what is missing i
   await rig.stop();
   const { gapUs, recordedUs } = rig.recorder.balance();
   assert(Math.abs(gapUs / (gapUs + recordedUs) - 0.15) < 0.01, `${gapUs} of ${recordedUs}`);
+  const causes = new Set(rig.lines.flatMap(({ cause }) => cause === undefined ? [] : [cause]));
+  assertEquals(causes, new Set(["starting", "late", "stopping"]));
 });

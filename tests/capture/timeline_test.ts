@@ -310,6 +310,28 @@ Deno.test("Sound that is lost all the time is declared as it is lost, at most on
   }
 });
 
+Deno.test("A program that is slower than the sound declares almost none of the sound that waits for it", () => {
+  for (const slowness of [1.1, 1.3, 2, 3]) {
+    for (const mostPages of [4, Infinity]) {
+      const timeline = new Timeline(PAGE_MS);
+      let [readPages, nowMs] = [0, 0];
+      while (readPages < 1500) {
+        const isSlow = nowMs > 60_000 && nowMs < 120_000;
+        const pages = Math.min(mostPages, Math.floor(nowMs / PAGE_MS) - readPages);
+        if (pages === 0) {
+          nowMs = (readPages + 1) * PAGE_MS;
+          continue;
+        }
+        readPages += pages;
+        timeline.observe(readPages * PAGE_MS * 48, START_MS + nowMs);
+        nowMs += pages * PAGE_MS * (isSlow ? slowness : 0.1);
+        // A page that waited alone cannot be told from one that came late.
+        assertAlmostEquals(timeline.timeOf(0), START_MS, 800, `${slowness}, ${mostPages}`);
+      }
+    }
+  }
+});
+
 Deno.test("While sound is lost all the time, a page that is delayed as well moves no time beyond its own", () => {
   for (let delayed = 5; delayed < 40; delayed++) {
     const timeline = new Timeline(PAGE_MS);
