@@ -411,7 +411,7 @@ function lost(
   const [place, before] = [rank(microphone), state.brief];
   const times = lastedMs >= PROOF_MS ? 0 : before.rank === place ? before.count + 1 : 1;
   const next: KeeperState = { ...state, brief: { rank: place, count: times } };
-  const isAgain = times > 0 && place === 0 && state.pass !== null;
+  const isAgain = place === 0 && state.pass !== null;
   return times >= MOST_BRIEF || isAgain ? gaveNothing(next, microphone, nowMs).state : next;
 }
 

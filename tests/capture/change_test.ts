@@ -178,3 +178,24 @@ Deno.test("other settings begin again with the first way to open the microphone"
   assertEquals(setup.starts(), 3);
   await setup.stop();
 });
+
+Deno.test("a chunk says which channel was recorded, also after another one was chosen", async () => {
+  const microphones = new Sockets();
+  const source = { kind: "alsa", pcm: "stereo", channels: 2, sampleRate: 48_000 } as const;
+  microphones.plug(named("stereo", { attempts: [source] }));
+  await using setup = await rig(microphones, { audioChannel: 2 });
+  setup.run();
+  await setup.records("stereo");
+  await setup.clock.advance(2_000);
+  setup.change({ audioChannel: "mix" });
+  await setup.clock.advanceUntil("opens it again", () => setup.starts() === 2);
+  await setup.records("stereo");
+  await setup.clock.advance(2_000);
+  await setup.stop();
+  const tags = [...Deno.readDirSync(setup.spool.path("outbox", ""))].map(({ name }) => name).sort()
+    .map((name) => {
+      const bytes = Deno.readFileSync(setup.spool.path("outbox", name));
+      return /CHANNEL=([\d,/]+)/.exec(new TextDecoder("latin1").decode(bytes))?.[1];
+    });
+  assertEquals(tags, ["2/2", "1,2/2"]);
+});

@@ -8,6 +8,7 @@ import {
   COUNT_MS,
   GRACE_MS,
   INITIAL_STATE,
+  isDying,
   isSettling,
   type KeeperEvent,
   type KeeperState,
@@ -391,6 +392,14 @@ Deno.test("one that is lost three times soon after its first sound is passed ove
     state = heard;
   }
   assertEquals(state.pass, null);
+});
+
+Deno.test("losses soon after the first sound are counted for each of the two", () => {
+  const state = lives(lives(INITIAL_STATE, OWN, NOW, 1_000), OWN, NOW, 1_000);
+  assertEquals(isDying(state), false);
+  assertEquals(isDying(lives(state, OWN, NOW, 1_000)), true);
+  const other = lives({ ...state, trust: "replaced" }, TWIN, NOW, 1_000);
+  assertEquals([other.brief, isDying(other)], [{ rank: 1, count: 1 }, false]);
 });
 
 Deno.test("if the other one is lost three times soon after its first sound, the last one is due", () => {

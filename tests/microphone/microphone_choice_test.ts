@@ -6,6 +6,7 @@ import {
   audioDeviceTexts,
   type Choice,
   chooseMicrophone,
+  choosePcm,
   describePresent,
   deviceOfPcm,
   identify,
@@ -431,4 +432,28 @@ Deno.test("a microphone is the same in its socket, unless its name, model or ser
     assertEquals(isSame(nowhere, { ...nowhere, ...change }), false, JSON.stringify(change));
     assertEquals(isSame({ ...nowhere, ...change }, nowhere), false, JSON.stringify(change));
   }
+});
+
+Deno.test("what a PCM names is expected, unless it named one in another socket when it was recorded last", async () => {
+  const { devices } = await twins();
+  const [other, own] = devices;
+  assert(other !== undefined && own !== undefined);
+  const isExpected = (known: Parameters<typeof choosePcm>[2], all = devices) =>
+    choosePcm("plughw:1,0", all, known)?.isExpected;
+  const pcm = "plughw:1,0";
+  assertEquals(isExpected({ last: null }), true);
+  assertEquals(isExpected({ last: identify(own), pcm }), true);
+  assertEquals(isExpected({ last: identify(other), pcm }), false);
+  for (const before of [null, "plughw:0,0"]) {
+    assertEquals(isExpected({ last: identify(other), pcm: before }), true, "another setting");
+  }
+  const replaced = { ...identify(own), name: "an older model", vendorProduct: "0d8c:0001" };
+  assertEquals(isExpected({ last: replaced, pcm }), true, "in the same socket");
+  // Where the system does not say which socket it is, the name decides.
+  const bare = devices.map((device) => ({ ...device, usb: null }));
+  const named = (name: string) => ({ path: null, vendorProduct: null, serial: null, name });
+  assertEquals(isExpected({ last: named(own.name), pcm }, bare), true);
+  assertEquals(isExpected({ last: named("Webcam"), pcm }, bare), false);
+  assertEquals(choosePcm("plughw:7,0", devices, { last: null }), null);
+  assertEquals(choosePcm("shop_array", devices, { last: null }), null);
 });
