@@ -207,6 +207,8 @@ export async function fileSteps(
     keepStep(root, DROP_IN, dropIn === null ? null : encode(dropIn), isUpdate),
     ...own(
       keepStep(root, UNIT, unit, isUpdate),
+      // The releases before 0.3.0 have no judge: a trial without one would never end.
+      ...judgeSteps(root),
       ...request,
       programStep(`Copy the program to ${PROGRAM}`, root, executable, PROGRAM),
     ),
@@ -228,10 +230,9 @@ export async function fileSteps(
       ),
     );
   }
-  steps.push(...own(
-    fileStep(`Write the unit to ${UNIT}`, root, UNIT, () => unit, { mode: 0o644 }),
-    ...judgeSteps(root),
-  ));
+  steps.push(
+    ...own(fileStep(`Write the unit to ${UNIT}`, root, UNIT, () => unit, { mode: 0o644 })),
+  );
   if (!isSpoolOfUnit) {
     steps.push(folderStep(root, spoolDir, { mode: 0o700, owner: USER, group: USER }));
   }

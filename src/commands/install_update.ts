@@ -145,14 +145,15 @@ export async function awaitDecision(
     for (let s = 0; s < withinS && await waits(); s++) await deciding.second();
     return await isUp(SERVICE);
   };
-  if (await isPackaged(root)) await isJudged(PERHAPS_UPGRADE_S);
+  const hasPackage = await isPackaged(root);
+  if (hasPackage) await isJudged(PERHAPS_UPGRADE_S);
   let failure: string | null;
   do {
     if (!await isOpen()) return;
     // It is an error, too, if the program on trial fails and there is none before it.
     failure = await deciding.run([PROGRAMS.systemctl, "start", "--wait", SERVICE], TRIAL_MS)
       .then(() => null, messageOf);
-  } while (await isJudged(UPGRADE_S));
+  } while (await isJudged(hasPackage ? UPGRADE_S : 0));
   if (!await isOpen()) return;
   throw new Error(
     `Cannot install as the earlier update must be decided first: ${

@@ -78,10 +78,14 @@ Deno.test("install refuses to replace a program that stays on trial, and says ho
 
 Deno.test("install waits while an upgrade has stopped the judge, starts it not itself, and waits for what is on trial then", async () => {
   await using update = await updating("trial");
-  let left = 2;
-  const decide = () => --left === 0 ? update.decide() : Promise.reject(new Error("canceled"));
-  const upgrading = ["active", "inactive"] as const;
-  await update.wait(decide, [upgrading, upgrading, ["activating", "activating"]]);
+  await update.makePackaged();
+  const [judged, upgrading] = [["active", "active"], ["active", "inactive"]] as const;
+  const states = [judged, upgrading, upgrading, judged];
+  await update.wait(() => {
+    if (states.length === 1) return update.decide();
+    states.shift(); // an upgrade begins
+    return Promise.reject(new Error("canceled"));
+  }, states);
   assertEquals(update.ran, [STARTED, "a second", "a second", STARTED]);
 });
 
@@ -93,8 +97,17 @@ Deno.test("install begins no trial between the two steps of an upgrade of the pa
   assertEquals(update.ran, ["a second", "a second", STARTED]);
 });
 
+Deno.test("without a package there is no upgrade to wait for when the judge cannot be started", async () => {
+  await using update = await updating("trial");
+  const missing = () => Promise.reject(new Error("Unit not found"));
+  const error = await assertRejects(() => update.wait(missing, [["active", "inactive"]]), Error);
+  assertMatch(error.message, /must be decided first: Unit not found/);
+  assertEquals(update.ran, [STARTED]);
+});
+
 Deno.test("an upgrade that never ends, or that ends the trial, does not hold install", async () => {
   await using update = await updating("trial");
+  await update.makePackaged();
   const canceled = () => Promise.reject(new Error("canceled"));
   const error = await assertRejects(() => update.wait(canceled, [["active", "inactive"]]), Error);
   assertMatch(error.message, /must be decided first: canceled/);
@@ -142,6 +155,12 @@ const PATHS = [
   "etc/systemd/system/recorder-agent.service",
   DROP_IN,
 ];
+/** What ends a trial. */
+const JUDGE = [
+  "usr/local/lib/recorder-agent/update-trial",
+  "etc/systemd/system/recorder-agent-update.service",
+  "etc/systemd/system/multi-user.target.wants/recorder-agent-update.service",
+];
 
 /**
  * An update that also moves the spool, null is its usual place, step by step. After each, `look` gets the files before
@@ -153,6 +172,7 @@ async function updateStepwise(
     what: string,
     files: Record<"before" | "now" | "back", (string | null)[]>,
     isOnTrial: boolean,
+    hasJudge: boolean,
   ) => void,
 ) {
   await using system = await makeRoot();
@@ -169,6 +189,9 @@ async function updateStepwise(
   const place = (path: string) =>
     join(root, isLinked && path.endsWith("config.yaml") ? "data/till.yaml" : path);
   const read = (path: string) => Deno.readTextFile(path).catch(() => null);
+  const judge = JUDGE.map((path) => join(root, path));
+  // The releases before 0.3.0 have none.
+  for (const path of judge) await Deno.remove(path);
   // The unit of the release before, and what the update to that one has kept.
   await Deno.writeTextFile(join(root, "etc/systemd/system/recorder-agent.service"), "[Unit]\n");
   const kept = PATHS.slice(0, from === null ? 3 : 4);
@@ -188,7 +211,8 @@ async function updateStepwise(
     // packaging/update/update-trial
     const back = now.map((text, at) => old[at] === "" ? null : old[at] ?? text);
     const isOnTrial = await read(join(root, "var/lib/recorder-agent-update/trial")) !== null;
-    look(what, { before, now, back }, isOnTrial);
+    const found = await Promise.all(judge.map((path) => Deno.lstat(path).catch(() => null)));
+    look(what, { before, now, back }, isOnTrial, !found.includes(null));
   }
 }
 
@@ -213,6 +237,16 @@ Deno.test("a power cut in an update is followed by a trial, with what was accept
     assert(replaced >= PATHS.length, name);
     assertEquals(last, PATHS, `${name}: all of them are replaced`);
   }
+});
+
+Deno.test("a power cut in the first update from a release without a judge leaves no trial without one", async () => {
+  let looks = 0;
+  await updateStepwise({ from: null, to: null }, (what, _files, isOnTrial, hasJudge) => {
+    if (!isOnTrial) return;
+    looks++;
+    assert(hasJudge, what);
+  });
+  assert(looks > 2);
 });
 
 Deno.test("an update that leaves the drop-in alone keeps none, not even that of an earlier one", async () => {
