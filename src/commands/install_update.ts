@@ -32,8 +32,8 @@ const WANTS = `/etc/systemd/system/multi-user.target.wants/${SERVICE}`;
 const TRIAL = `${UPDATE_DIR}/trial`;
 /** The files of an update that is not decided yet. */
 const OPEN = [TRIAL, `${UPDATE_DIR}/rolling-back`];
-/** The script decides within 15 minutes. */
-const TRIAL_MS = 20 * 60_000;
+/** The script waits for the lock for up to 5 minutes, and decides within 15. */
+const TRIAL_MS = 21 * 60_000;
 /** An upgrade of the package that has stopped the judge starts it again within this time. */
 const UPGRADE_S = 600;
 /** A judge that is not there at first may have been stopped by an upgrade, or be missing for another reason. */
