@@ -27,7 +27,6 @@ export async function lockSystem(
   if (await takeLock(file).catch(() => true)) return file;
   file.close();
   throw new Error(
-    `Cannot ${command} as another install or uninstall must end first: it is running, or waits for answers on its ` +
-      `terminal`,
+    `Cannot ${command} as another install or uninstall must end first: try again when it has ended`,
   );
 }

@@ -164,6 +164,25 @@ export async function awaitDecision(
   );
 }
 
+/**
+ * Takes a lock for which the judge waits once no update is open; an upgrade of the package may have begun one while a
+ * person was asked.
+ * @param deciding for tests. @throws if an update is not decided, or what `lock` throws.
+ */
+export async function lockDecided(
+  root: string,
+  print: (line: string) => void,
+  lock: () => Promise<Deno.FsFile>,
+  deciding?: Deciding,
+): Promise<Deno.FsFile> {
+  while (true) {
+    const held = await lock();
+    if (!await isUndecided(root)) return held;
+    held.close();
+    await awaitDecision(root, print, deciding);
+  }
+}
+
 /** Asks for a trial, which begins with `putOnTrial`, or at the next boot if the power fails until then. */
 export function requestStep(root: string): Step {
   const text = () => new TextEncoder().encode(`to=${VERSION}\n`);

@@ -4,8 +4,9 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { join } from "@std/path/join";
 import { fileSteps } from "../../src/commands/install.ts";
-import { makePlan } from "../../src/commands/install_plan.ts";
-import { awaitDecision, putOnTrial } from "../../src/commands/install_update.ts";
+import { makePlan, readAnswers } from "../../src/commands/install_plan.ts";
+import { lockSystem } from "../../src/commands/install_lock.ts";
+import { awaitDecision, lockDecided, putOnTrial } from "../../src/commands/install_update.ts";
 import { ENV, makeRoot, SET } from "../fixtures/installed_system.ts";
 
 /** A system with one of the files of an open update, or none. */
@@ -118,6 +119,25 @@ Deno.test("an upgrade that never ends, or that ends the trial, does not hold ins
   }, [["active", "inactive"]]);
 });
 
+Deno.test("install replaces nothing of an update that begins while a person is asked, and lets its judge have the lock", async () => {
+  await using system = await makeRoot();
+  const { root } = system;
+  const dir = join(root, "var/lib/recorder-agent-update");
+  await Deno.mkdir(dir, { recursive: true });
+  await Deno.writeTextFile(join(dir, "trial"), "to=2\n");
+  const ran: string[] = [];
+  const run = async (command: readonly string[]) => {
+    ran.push(command.slice(1).join(" "));
+    using _judge = await lockSystem(root, "install");
+    await Deno.remove(join(dir, "trial"));
+  };
+  const idle = { run, stateOf: () => Promise.resolve("inactive"), second: () => Promise.resolve() };
+  const lock = () => lockSystem(root, "install");
+  using _held = await lockDecided(root, () => {}, lock, idle);
+  assertEquals(ran, [STARTED]);
+  await assertRejects(lock, Error, "must end first");
+});
+
 Deno.test("install reports success only if the new program stays, not if its trial was interrupted or it was rolled back", async () => {
   const decide = async (end: (dir: string) => Promise<void>) => {
     await using system = await makeRoot();
@@ -199,8 +219,9 @@ async function updateStepwise(
   const before = await Promise.all(PATHS.map((path) => read(place(path))));
   await Deno.writeTextFile(executable, "#!/bin/sh\necho version two\n");
   const options = { root, set: [spool(to)], env: ENV, dryRun: false, executable, ask: null };
-  const plan = await makePlan(options);
-  assert(plan !== null);
+  const settings = await readAnswers(options);
+  assert(settings !== null);
+  const plan = await makePlan(root, settings);
   const hasDropIn = from !== null;
   const facts = { hasDropIn, hasPackage: false, hasCopy: true, isUpdate: true };
   for (const { what, isDone, apply } of await fileSteps(options, facts, plan)) {
