@@ -215,6 +215,7 @@ export class Recorder {
         this.#problem.clear("outside the schedule");
         this.#lostMs = null;
         this.#delayMs = RECONNECT_MIN_MS;
+        this.#attempts = new AttemptOrder(); // a day begins with the best rate
         this.#account.scheduleEnded(this.#writer.isIdle);
         await clock.sleep(this.#nextLookMs(), signal);
         continue;
@@ -321,6 +322,7 @@ export class Recorder {
       const microphone = await keeper.find(signal);
       if (microphone === null) return end;
       const isPlugged = keeper.isSettling(this.#deps.clock.monotonicMs());
+      if (isPlugged) attempts.plugged(microphone);
       const held = this.#patience.heldFrom(microphone, isPlugged);
       if (held !== null) {
         return { diagnosis: problems.ffmpegStuck(held), soundEndMs: null, microphone };

@@ -353,7 +353,7 @@ Deno.test("Sound that waited and is worked off slowly is a stall and not a gap",
   }
 });
 
-Deno.test("A stall after a late page is no gap, however much of its sound fits into a read", () => {
+Deno.test("A stall after a late page is not a gap, however much of its sound fits into a read", () => {
   const readBytes = 16_384;
   for (const kbps of [24, 96, 192, 256, 320]) {
     const pageBytes = kbps * PAGE_MS / 8;
