@@ -231,6 +231,8 @@ export class Recorder {
         if (soundEndMs !== null) this.#account.cause = this.#reopenCause;
         continue;
       }
+      const isDying = this.#keeper.isDying && (soundEndMs ?? 0) - this.#soundSinceMs < STEADY_MS;
+      if (soundEndMs !== null && !isDying) this.#delayMs = RECONNECT_MIN_MS;
       if (diagnosis === null || hours.signal.aborted) continue;
       const isNoNews = soundEndMs === null && SETTLING.includes(diagnosis.code);
       if (isNoNews && this.#keeper.isSettling(startedMs)) {
@@ -245,8 +247,6 @@ export class Recorder {
         this.#keeper.gaveNothing(microphone);
         this.#attempts.failed(microphone, diagnosis.code);
       }
-      const isDying = this.#keeper.isDying && (soundEndMs ?? 0) - this.#soundSinceMs < STEADY_MS;
-      if (soundEndMs !== null && !isDying) this.#delayMs = RECONNECT_MIN_MS;
       if (diagnosis.code === problems.stalled.code) {
         status.microphoneStalled();
         if (soundEndMs !== null) continue; // the stall was long enough a wait
