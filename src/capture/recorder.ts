@@ -27,7 +27,7 @@ import type { GapCause, LedgerBalance } from "../status/ledger.ts";
 import { NoMicrophoneError } from "../microphone/microphone_choice.ts";
 import { type Mixer, mixerOf } from "../microphone/mixer.ts";
 import { MicrophoneKeeper } from "../microphone/microphone_keeper.ts";
-import type { Microphone, Microphones } from "../microphone/microphones.ts";
+import { keyOf, type Microphone, type Microphones } from "../microphone/microphones.ts";
 import { MicrophonePatience } from "./microphone_patience.ts";
 import { OPUS_RATE } from "../chunk/opus.ts";
 import { PaceWatch } from "./pace_watch.ts";
@@ -243,6 +243,7 @@ export class Recorder {
       if (this.#writer.isIdle) this.#account.pauseIsOver(); // the chunk before it is accounted for
       this.#account.cause = diagnosis.code;
       this.#problem.set(diagnosis);
+      if (diagnosis.code === problems.missing.code) this.#pace.gone();
       if (soundEndMs === null && microphone !== undefined) {
         this.#keeper.gaveNothing(microphone);
         this.#attempts.failed(microphone, diagnosis.code);
@@ -386,7 +387,7 @@ export class Recorder {
     const startedMs = clock.monotonicMs();
     const options = () => this.#options;
     status.counters.captureStarts++;
-    this.#pace.begin(source.kind === "alsa" ? source.sampleRate : OPUS_RATE);
+    this.#pace.begin(keyOf(microphone), source.kind === "alsa" ? source.sampleRate : OPUS_RATE);
     const end = await recordStream(
       source,
       {
