@@ -135,7 +135,8 @@ export class Queue {
   }
 
   get #isRejectedDue(): boolean {
-    return this.#blame.state === "working" && this.#spool.tally.rejected.files > 0 &&
+    return this.#blame.state === "working" &&
+      this.#spool.tally.rejected.files > this.#unfiled.refused &&
       this.#rejected.isDue(this.#clock.monotonicMs());
   }
 
