@@ -449,12 +449,15 @@ export class Spool {
     const { watch } = this.#folders.rejected;
     const path = this.path("rejected", fileName);
     await watch.change(() => writeReason(path, reason));
-    if (await this.#move("outbox", fileName, "rejected")) {
-      await this.#syncMove("outbox", "rejected").catch(() => {}); // it has been moved; see #syncMove
-      return true;
+    let isMoved = false;
+    try {
+      isMoved = await this.#move("outbox", fileName, "rejected");
+    } finally {
+      if (!isMoved) await watch.change(() => removeIfThere(reasonPath(path))).catch(() => {});
     }
-    await watch.change(() => removeIfThere(reasonPath(path))).catch(() => {});
-    return false;
+    // See #syncMove: it has been moved.
+    if (isMoved) await this.#syncMove("outbox", "rejected").catch(() => {});
+    return isMoved;
   }
 
   /** Moves a file that is not a recording from recording/ to rejected/, with its reason beside it. */

@@ -40,6 +40,11 @@ export class Unfiled {
     return this.#chunks.values().filter(({ dir }) => dir === "outbox").toArray().length;
   }
 
+  /** How many of them are in rejected/. */
+  get refused(): number {
+    return this.size - this.waiting;
+  }
+
   has(key: string): boolean {
     return this.#chunks.has(key);
   }

@@ -30,6 +30,7 @@ async function startQueue(waiting: number[], refused: number[]) {
     temp,
     time,
     blame,
+    unfiled,
     queue,
     next,
     minute,
@@ -103,4 +104,22 @@ Deno.test("the first refusal starts the first interval, later ones do not", asyn
   assertEquals(await next(), null);
   time.nowMs += HOUR_MS;
   assertEquals([(await next())?.dir, minute(null)], ["rejected", null]);
+});
+
+Deno.test("refused chunks that were accepted and cannot be filed leave the waiting ones to be sent together", async () => {
+  await using setup = await startQueue([10, 11, 12], [0, 1]);
+  const { time, unfiled, queue, next, minute } = setup;
+  time.nowMs += HOUR_MS;
+  for (const expected of [0, 1]) {
+    const refused = await next();
+    assertEquals(minute(refused), expected);
+    if (refused === null) continue;
+    unfiled.add(refused, new Error("Read-only file system"), time.nowMs);
+    queue.triedAgain(refused.name, "accepted");
+    assertEquals(minute(await next()), 10);
+  }
+  const oldest = await next();
+  assertEquals(minute(oldest), 10);
+  setup.temp.spool.sending.add(oldest?.name.key ?? "");
+  assertEquals(minute(await queue.behind(oldest === null ? [] : [oldest])), 11);
 });
