@@ -142,6 +142,7 @@ export class Recorder {
     this.#writer = new ChunkWriter(deps.spool, options.syncIntervalMs, {
       ...deps,
       onSealed: (chunk) => this.#account.recorded(chunk),
+      onLost: (chunk) => this.#account.lost(chunk),
     });
   }
 
@@ -215,7 +216,7 @@ export class Recorder {
         this.#problem.clear("outside the schedule");
         this.#lostMs = null;
         this.#delayMs = RECONNECT_MIN_MS;
-        this.#account.scheduleEnded(this.#writer.isIdle);
+        this.#account.scheduleEnded(this.#writer.settle());
         await clock.sleep(this.#nextLookMs(), signal);
         continue;
       }
@@ -237,7 +238,7 @@ export class Recorder {
         continue;
       }
       this.#lostMs ??= clock.monotonicMs();
-      if (this.#writer.isIdle) this.#account.pauseIsOver(); // the chunk before it is accounted for
+      if (this.#writer.settle()) this.#account.pauseIsOver(); // the chunk before it is accounted for
       this.#account.cause = diagnosis.code;
       this.#problem.set(diagnosis);
       if (soundEndMs === null && microphone !== undefined) {
@@ -274,7 +275,7 @@ export class Recorder {
       this.#account.resumed();
       return false;
     }
-    this.#account.paused(this.#problem.isLasting && this.#writer.isIdle);
+    this.#account.paused(this.#problem.isLasting && this.#writer.settle());
     this.#problem.clear("recording is paused");
     this.#delayMs = RECONNECT_MIN_MS;
     this.#lostMs ??= clock.monotonicMs();
