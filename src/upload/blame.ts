@@ -22,9 +22,10 @@
 //   any        -- the settings are wrong --> holding, without a suspect
 //
 // What happens to a chunk that is to blame depends on its last failure. If it was refused, or cannot be
-// read, it goes to rejected/; if the disk does not let it, it is passed over. If the server failed on it, it is passed over: it stays in outbox/ and is
-// tried at intervals. A size limit (413) concerns all chunks of that size: it is held against a chunk only
-// if one that is at least as large was accepted. If only smaller ones were, the chunk is passed over.
+// read, it goes to rejected/. If the server failed on it, or the disk does not let it be moved there, it is
+// passed over: it stays in outbox/ and is tried at intervals. A size limit (413) concerns all chunks of that
+// size: it is held against a chunk only if one that is at least as large was accepted. If only smaller ones
+// were, the chunk is passed over.
 
 import { type ChunkName, compareChunkNames } from "../chunk/chunk_name.ts";
 import { Interval } from "./interval.ts";
