@@ -143,7 +143,7 @@ export type KeeperEvent =
   /** The microphone that was opened gives sound. */
   | { readonly kind: "heard" }
   /** The microphone that was opened is closed: it was lost, or its end was asked for. */
-  | { readonly kind: "ended"; readonly isAsked?: boolean }
+  | { readonly kind: "ended"; readonly isAsked: boolean }
   /** This one was tried and gave no sound. Comes after `ended`. */
   | { readonly kind: "gave_nothing"; readonly microphone: Microphone }
   /** The answer to `count`: this stand-in has been recorded for `totalMs` in total. */
@@ -202,7 +202,7 @@ export function step(state: KeeperState, event: KeeperEvent, nowMs: number): Ste
     case "heard":
       return heard(state, nowMs);
     case "ended":
-      return ended(state, nowMs, event.isAsked === true);
+      return ended(state, nowMs, event.isAsked);
     case "gave_nothing":
       return gaveNothing(state, event.microphone, nowMs);
     case "counted":
