@@ -223,7 +223,7 @@ export class ChunkWriter {
     const agoMs = this.#deps.clock.monotonicMs() - this.#syncedMs;
     const beyond = (part.sizeBytes + bytes.length) % BLOCK_BYTES;
     const fillsBlock = beyond < bytes.length && this.#syncIntervalMs > EARLY_SYNC_MS;
-    // While a sync is under way, no other is requested: the next page tries again. So does one that failed.
+    // While a sync is under way, no other is requested: the next page tries again, as after a sync that failed.
     const isSyncing = this.#syncs.isBusy ||
       this.#syncs.waiting.some((sync) => sync.kind === "sync" && sync.part === part);
     const isDue = !isSyncing &&
