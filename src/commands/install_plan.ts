@@ -10,7 +10,7 @@ import { ENVIRONMENT_PATH, STATE_DIR } from "../config/places.ts";
 import { TOKEN_KEYS } from "../config/token.ts";
 import { refuseTransports } from "../config/transport.ts";
 import { applySettings } from "./config_edit.ts";
-import { dropInOf } from "./install_drop_in.ts";
+import { folderOf } from "./install_drop_in.ts";
 import { idOf } from "./install_files.ts";
 import { CONFIG, DROP_IN, TOKEN, USER } from "./install_places.ts";
 import { contentsOf, pathIn } from "./install_root.ts";
@@ -122,7 +122,7 @@ async function planSpool(
   const refusal = isSpoolOfUnit
     ? null
     : await refuseSpool(spoolDir, contentsOf(root, spoolDir), user) ??
-      await refuseMissing(root, spoolDir, user);
+      await refuseMissing(root, config.spoolDir, spoolDir, user);
   if (refusal === null) return { spoolDir, isSpoolOfUnit };
   const [named, real] = [quote(config.spoolDir), quote(spoolDir)];
   throw new Error(
@@ -136,11 +136,14 @@ async function planSpool(
  */
 async function refuseMissing(
   root: string,
+  named: string,
   spoolDir: string,
   user: number | null,
 ): Promise<string | null> {
-  const dropIn = await readNamedText(contentsOf(root, DROP_IN)).catch(() => null);
-  if (user === null || dropIn !== dropInOf(spoolDir)) return null;
+  const dropIn = await readNamedText(contentsOf(root, DROP_IN)).catch(() => "");
+  const before = folderOf(dropIn);
+  // The releases before 0.3.0 wrote it as the configuration names it.
+  if (user === null || (before !== spoolDir && before !== named)) return null;
   const target = contentsOf(root, spoolDir);
   if ((await lookAt(target)).kind === "spool") return null;
   // Without a start of the service since then, it is empty.
