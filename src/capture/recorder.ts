@@ -142,6 +142,7 @@ export class Recorder {
     this.#writer = new ChunkWriter(deps.spool, options.syncIntervalMs, {
       ...deps,
       onSealed: (chunk) => this.#account.recorded(chunk),
+      onLost: (chunk) => this.#account.lost(chunk),
     });
   }
 
@@ -216,7 +217,7 @@ export class Recorder {
         this.#lostMs = null;
         this.#delayMs = RECONNECT_MIN_MS;
         this.#attempts = new AttemptOrder(); // a day begins with the best rate
-        this.#account.scheduleEnded(this.#writer.isIdle);
+        this.#account.scheduleEnded(this.#writer.settle());
         await clock.sleep(this.#nextLookMs(), signal);
         continue;
       }
@@ -240,7 +241,7 @@ export class Recorder {
         continue;
       }
       this.#lostMs ??= clock.monotonicMs();
-      if (this.#writer.isIdle) this.#account.pauseIsOver(); // the chunk before it is accounted for
+      if (this.#writer.settle()) this.#account.pauseIsOver(); // the chunk before it is accounted for
       this.#account.cause = diagnosis.code;
       this.#problem.set(diagnosis);
       if (diagnosis.code === problems.missing.code) this.#pace.gone();
@@ -276,7 +277,7 @@ export class Recorder {
       this.#account.resumed();
       return false;
     }
-    this.#account.paused(this.#problem.isLasting && this.#writer.isIdle);
+    this.#account.paused(this.#problem.isLasting && this.#writer.settle());
     this.#problem.clear("recording is paused");
     this.#delayMs = RECONNECT_MIN_MS;
     this.#lostMs ??= clock.monotonicMs();

@@ -78,6 +78,13 @@ export class Spool {
   readonly tally: Readonly<Record<ChunkDir, Tally>>;
   /** Keys of chunks that are being sent or filed: their names must not change meanwhile. */
   readonly sending = new Set<string>();
+  /** Keys of undelivered chunks that are about to be deleted: none of them is sent or renamed. */
+  readonly deleting = new Set<string>();
+  /** Chunks that the server has accepted and that are still undelivered by their directory, by key. */
+  readonly accepted = new Map<
+    string,
+    { readonly dir: "outbox" | "rejected"; readonly name: ChunkName }
+  >();
   /** False: a chunk is deleted at the moment of delivery, and never comes into uploaded/. */
   keepsDelivered = true;
   /** Delivered chunks that were deleted. */
@@ -331,8 +338,8 @@ export class Spool {
   }
 
   /**
-   * Changes the time in the name of a chunk; its key stays. False: the chunk is being sent. A chunk that
-   * is gone is skipped.
+   * Changes the time in the name of a chunk; its key stays. False: the chunk is being sent or deleted. A
+   * chunk that is gone is skipped.
    */
   async rename(dir: ChunkDir, fileName: string, name: ChunkName): Promise<boolean> {
     const folder = this.#folders[dir];
@@ -346,7 +353,7 @@ export class Spool {
       if (dir === "rejected") await folder.watch.change(() => copyReason(from, to));
       const isFree = await folder.watch.change(() => {
         // Nothing starts to send the chunk between this check and the rename: there is no await.
-        if (this.sending.has(oldName.key)) return false;
+        if (this.sending.has(oldName.key) || this.deleting.has(oldName.key)) return false;
         Deno.renameSync(from, to);
         folder.left(fileName, oldName, size);
         folder.came(newName, name, size);
@@ -449,12 +456,15 @@ export class Spool {
     const { watch } = this.#folders.rejected;
     const path = this.path("rejected", fileName);
     await watch.change(() => writeReason(path, reason));
-    if (await this.#move("outbox", fileName, "rejected")) {
-      await this.#syncMove("outbox", "rejected").catch(() => {}); // it has been moved; see #syncMove
-      return true;
+    let isMoved = false;
+    try {
+      isMoved = await this.#move("outbox", fileName, "rejected");
+    } finally {
+      if (!isMoved) await watch.change(() => removeIfThere(reasonPath(path))).catch(() => {});
     }
-    await watch.change(() => removeIfThere(reasonPath(path))).catch(() => {});
-    return false;
+    // See #syncMove: it has been moved.
+    if (isMoved) await this.#syncMove("outbox", "rejected").catch(() => {});
+    return isMoved;
   }
 
   /** Moves a file that is not a recording from recording/ to rejected/, with its reason beside it. */

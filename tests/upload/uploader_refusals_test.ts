@@ -8,6 +8,7 @@ import {
   assertMatch,
   assertStringIncludes,
 } from "@std/assert";
+import { Janitor } from "../../src/spool/janitor.ts";
 import { systemClock } from "../../src/system/clock.ts";
 import { Status } from "../../src/status/status.ts";
 import { Uploader } from "../../src/upload/uploader.ts";
@@ -15,7 +16,7 @@ import { ids, makeName } from "../fixtures/chunks.ts";
 import type { Behaviour } from "../fixtures/ingest_server.ts";
 import { REQUEST_ROUNDS, settled } from "../fixtures/settled.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
-import { capturedLog, TempSpool, until } from "../fixtures/temp_spool.ts";
+import { capturedLog, LIMITS, TempSpool, until } from "../fixtures/temp_spool.ts";
 import { TOKEN, UploadRig } from "../fixtures/upload_rig.ts";
 
 const START_MS = Date.UTC(2026, 10, 23, 9);
@@ -243,28 +244,128 @@ Deno.test("an accepted chunk that cannot be moved to uploaded/ stays, and is mov
   assertEquals(rig.said("WARNING").length, 2);
 });
 
-for (const what of ["refused", "not a recording"]) {
-  Deno.test(`a chunk that is ${what} and cannot be moved to rejected/ holds up no other`, async () => {
-    const rig = await UploadRig.start([0, 1, 2, 3]);
-    await using _ = rig;
+Deno.test("an accepted chunk that cannot be moved and that the janitor deletes is delivered, and the problem ends", async () => {
+  const clock = new SimulatedClock(START_MS);
+  await using rig = await UploadRig.start([], { clock, retryMaxMs: 300_000 });
+  const { spool } = rig.temp;
+  const [{ log }, { markUploaded }] = [capturedLog(), spool];
+  spool.markUploaded = () => Promise.reject(new Error("No space left on device (os error 28)"));
+  await rig.put(0);
+  await until(() => rig.problems.includes("spool_failed") && clock.sleepers === 1);
+  const limits = { ...LIMITS, maxSpoolBytes: 0 };
+  await new Janitor(spool, limits, { clock, status: rig.status, log }).makeRoom();
+  assertEquals(rig.temp.files("outbox"), []);
+  const { uploaded_total, chunks_lost_total, gaps_total } = rig.report;
+  assertEquals([uploaded_total, chunks_lost_total, gaps_total], [1, 0, 0]);
+  spool.markUploaded = markUploaded;
+  await rig.put(1);
+  await rig.delivered(2);
+  assertEquals([rig.server.requests.length, rig.problems], [2, []]);
+});
+
+Deno.test("a chunk that the janitor reserves just after it was chosen is not sent, and stays known", async () => {
+  await using rig = await UploadRig.start();
+  const { spool } = rig.temp;
+  const { oldest } = spool;
+  const reserved: string[] = [];
+  spool.oldest = async (...args) => {
+    const name = await oldest.apply(spool, args);
+    if (name === null || reserved.length > 0) return name;
+    reserved.push(name.key);
+    spool.deleting.add(name.key);
+    return name;
+  };
+  await rig.put(0);
+  await until(() => reserved.length > 0);
+  await rig.put(1);
+  await rig.delivered(1);
+  assertEquals(rig.server.chunks.some(({ key }) => reserved.includes(key)), false);
+  spool.deleting.clear();
+  await rig.put(2);
+  await rig.delivered(3);
+});
+
+Deno.test("an accepted chunk that cannot be moved is not sent again after the settings were changed", async () => {
+  const clock = new SimulatedClock(START_MS);
+  await using rig = await UploadRig.start([], { clock, retryMaxMs: 300_000 });
+  const { spool } = rig.temp;
+  const [{ log }, { markUploaded }] = [capturedLog(), spool];
+  spool.markUploaded = () => Promise.reject(new Error("No space left on device (os error 28)"));
+  await rig.put(0);
+  await until(() => rig.problems.includes("spool_failed") && clock.sleepers === 1);
+  await rig.stop();
+  spool.markUploaded = markUploaded;
+  const client = { upload: () => Promise.reject(new Error("it is sent again")) };
+  const options = { retryMinMs: 1, retryMaxMs: 300_000 };
+  const stop = new AbortController();
+  const uploader = new Uploader(spool, client, options, { clock, status: rig.status, log });
+  const running = uploader.run(stop.signal);
+  await rig.delivered(1);
+  assertEquals([rig.temp.files("uploaded").length, uploader.idle], [1, true]);
+  stop.abort();
+  await running;
+});
+
+for (const what of ["refused", "not recordings"]) {
+  Deno.test(`chunks that are ${what} and cannot be moved to rejected/ hold up no other, and one is tried every retry_max_s`, async () => {
+    const clock = new SimulatedClock(START_MS);
+    const minutes = [0, 1, 2, 3, 4];
+    await using rig = await UploadRig.start(minutes, { clock, retryMaxMs: 300_000 });
     const { spool } = rig.temp;
     const { reject } = spool;
-    const bad = rig.refuse(0, { kind: "status", status: 422 });
-    if (what !== "refused") await Deno.truncate(spool.path("outbox", bad), 200 * 1024 * 1024);
-    spool.reject = () => Promise.reject(new Error("Structure needs cleaning (os error 117)"));
-    await rig.delivered(3);
-    await rig.put(4);
-    await rig.delivered(4);
-    assertEquals(rig.temp.files("outbox"), [bad]);
-    await until(() => rig.problems.join() === "chunks_passed_over");
-    spool.reject = reject;
-    for (let minute = 5; !rig.temp.files("rejected").includes(bad); minute++) {
-      await rig.put(minute);
-      await rig.delivered(minute);
+    const bad = [0, 1].map((index) => rig.refuse(index, { kind: "status", status: 422 }));
+    if (what !== "refused") {
+      for (const name of bad) await Deno.truncate(spool.path("outbox", name), 200 * 1024 * 1024);
     }
+    let tries = 0;
+    spool.reject = () => {
+      tries++;
+      return Promise.reject(new Error("Structure needs cleaning (os error 117)"));
+    };
+    await rig.delivered(3);
+    await until(() => tries >= 2 && clock.sleepers === 1);
+    const requests = rig.server.requests.length;
+    for (let hour = 1; hour <= 4; hour++) {
+      assertEquals([rig.temp.files("outbox"), rig.problems], [bad, ["spool_failed"]]);
+      const { message = "" } = rig.report.problems[0] ?? {};
+      assertMatch(message, /^2 chunks cannot be moved to rejected\/: Structure needs cleaning/);
+      assertEquals([tries, rig.uploader.idle], [hour + 1, true]);
+      for (let minute = 1; minute <= 5; minute++) {
+        await clock.advance(60_000);
+        await until(() => clock.sleepers === 1); // an attempt has ended
+      }
+    }
+    assertEquals(rig.server.requests.length - requests, what === "refused" ? 4 : 0);
+    await rig.put(5);
+    await rig.delivered(4);
+
+    spool.reject = reject;
+    await clock.advance(300_000);
     await until(() => rig.problems.join() === "chunks_rejected");
+    assertEquals(rig.temp.files("rejected").filter((name) => name.endsWith(".ogg")), bad);
   });
 }
+
+Deno.test("a chunk that cannot be moved is never sent in place of another that fails", async () => {
+  const clock = new SimulatedClock(START_MS);
+  await using rig = await UploadRig.start([0, 1], { clock, retryMinMs: 1000, retryMaxMs: 300_000 });
+  const { spool } = rig.temp;
+  const [bad = ""] = rig.temp.files("outbox");
+  await Deno.truncate(spool.path("outbox", bad), 200 * 1024 * 1024);
+  let tries = 0;
+  spool.reject = () => {
+    tries++;
+    return Promise.reject(new Error("Structure needs cleaning (os error 117)"));
+  };
+  await rig.delivered(1);
+  rig.server.behaviour = { kind: "status", status: 500 };
+  await rig.put(2);
+  while (rig.server.requests.length < 20) {
+    await clock.advance(10_000);
+    await until(() => clock.sleepers === 1);
+  }
+  assertEquals(tries, 1);
+});
 
 Deno.test("if many accepted chunks cannot be moved, it is the disk: no more is sent until one is moved", async () => {
   const clock = new SimulatedClock(START_MS);
