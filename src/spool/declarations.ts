@@ -1,17 +1,21 @@
 // Declares in gaps.jsonl what the janitor deletes undelivered, before it is deleted and a few chunks at a time, so
-// that nothing is missing without a declaration. After a power cut in between, a chunk can be declared and still
-// be there: the next start does not declare it again. While gaps.jsonl cannot be written, as on a full disk, the
-// janitor deletes one chunk at a time, and what it has deleted is declared as soon as possible. It deletes nothing.
+// that nothing is missing without a declaration. From before the declaration until after the deletion the chunks
+// are reserved: none of them is sent, so that nothing is declared and then delivered. The exceptions:
+// - While gaps.jsonl cannot be written, as on a full disk, the janitor deletes one chunk at a time, and what it has
+//   deleted is declared as soon as possible.
+// - A chunk that the disk does not delete stays declared, is sent when its turn comes, and is not declared again by
+//   this run.
+// - A chunk that was declared just before a power cut is still there after it. The next start does not declare it
+//   again, unless the janitor could keep it at first: then it may be sent.
+// It deletes nothing.
 
 import { repeating } from "../system/held_lines.ts";
 import type { Logger } from "../system/log.ts";
-import { CHUNK_DIRS, type ChunkDir, type ChunkName } from "../chunk/chunk_name.ts";
+import { sizeOf } from "../system/disk.ts";
+import { CHUNK_DIRS, type ChunkDir, type ChunkName, formatChunkName } from "../chunk/chunk_name.ts";
 import type { GapRecord } from "../status/gap_log.ts";
 import { isDelivered } from "./retention.ts";
 import type { Spool } from "./spool.ts";
-
-/** Up to this many chunks share a line in gaps.jsonl, and its sync. */
-const MOST_AT_ONCE = 16;
 
 /** A chunk that is to be deleted. */
 export interface Doomed {
@@ -21,8 +25,10 @@ export interface Doomed {
 
 export type Cause = "evicted" | "expired";
 
+type SpoolPart = Pick<Spool, "gaps" | "sending" | "deleting" | "accepted" | "path">;
+
 export class Declarations {
-  readonly #spool: Pick<Spool, "gaps" | "sending">;
+  readonly #spool: SpoolPart;
   readonly #log: Logger;
   /** Keys of chunks that are declared and not deleted yet. */
   readonly #declared = new Set<string>();
@@ -30,31 +36,40 @@ export class Declarations {
   #before: readonly GapRecord[] | null = null;
   #isWorking = true;
 
-  constructor(spool: Pick<Spool, "gaps" | "sending">, log: Logger) {
+  constructor(spool: SpoolPart, log: Logger) {
     this.#spool = spool;
     this.#log = log;
   }
 
-  /** How many chunks may be declared, or deleted after that, together: fewer if they could not be declared. */
-  get mostAtOnce(): number {
-    return this.#isWorking ? MOST_AT_ONCE : 1;
-  }
-
   /**
-   * Declares undelivered chunks as missing, the oldest first: of each folder one gap, from the first chunk to the
-   * last. A failure is logged, and those gaps are written with the next ones.
+   * Reserves chunks and declares the undelivered ones as missing, the oldest first: of each folder one gap, from
+   * the first chunk to the last. What the server has accepted is not missing. A failure is logged, and those gaps
+   * are written with the next ones. Returns the chunks that may be deleted, up to `release`: not those that are
+   * being sent.
    */
-  async declare(doomed: readonly Doomed[], cause: Cause): Promise<void> {
+  async declare(doomed: readonly Doomed[], cause: Cause): Promise<Doomed[]> {
+    const free = doomed.filter(({ dir, name }) =>
+      isDelivered(dir) || !this.#spool.sending.has(name.key)
+    );
+    // Nothing begins to be sent between that check and the reservation: there is no await.
+    for (const { dir, name } of free) if (!isDelivered(dir)) this.#spool.deleting.add(name.key);
     // What cannot be synced is declared again.
     this.#before ??= (await this.#spool.gaps.syncedLast().catch(() => [])).filter(isDeletion);
     const records: GapRecord[] = [];
     for (const dir of CHUNK_DIRS.filter((dir) => !isDelivered(dir))) {
-      const names = doomed.filter((chunk) => chunk.dir === dir).map(({ name }) => name)
-        .filter((name) => !this.#isDeclared(name) && !this.#spool.sending.has(name.key));
-      for (const { key } of names) this.#declared.add(key);
+      const names: ChunkName[] = [];
+      for (const chunk of free) {
+        if (chunk.dir === dir && await this.#isMissingSoon(chunk)) names.push(chunk.name);
+      }
       records.push(...gapOf(names, cause));
     }
     await this.#append(records.sort((a, b) => a.start < b.start ? -1 : 1));
+    return free;
+  }
+
+  /** Tries again to write what could not be written, if there is something. */
+  async retry(): Promise<void> {
+    if (!this.#isWorking) await this.#append([]);
   }
 
   /** This chunk has been deleted. */
@@ -62,7 +77,15 @@ export class Declarations {
     this.#declared.delete(key);
   }
 
-  /** A pass is over. @param isComplete what the last run has declared last is deleted, if it was still there. */
+  /** What is reserved may be sent again, if it is still there. */
+  release(): void {
+    this.#spool.deleting.clear();
+  }
+
+  /**
+   * A pass is over.
+   * @param isComplete everything that must be deleted is deleted: what earlier runs have declared, too.
+   */
   async passed(isComplete: boolean): Promise<void> {
     if (isComplete) this.#before = [];
     await this.#append([]);
@@ -79,9 +102,14 @@ export class Declarations {
     }
   }
 
-  #isDeclared(name: ChunkName): boolean {
-    return this.#declared.has(name.key) ||
-      this.#before?.some((gap) => includes(gap, name)) === true;
+  /** Whether the deletion of a chunk must be declared: it counts as declared from here on. */
+  async #isMissingSoon({ dir, name }: Doomed): Promise<boolean> {
+    if (this.#declared.has(name.key) || this.#spool.accepted.has(name.key)) return false;
+    // It may have been delivered since it was chosen. If the disk does not say so, it may still be deleted.
+    const size = await sizeOf(this.#spool.path(dir, formatChunkName(name))).catch(() => 0);
+    if (size === null) return false;
+    this.#declared.add(name.key);
+    return this.#before?.some((gap) => includes(gap, name)) !== true;
   }
 }
 

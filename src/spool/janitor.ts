@@ -1,6 +1,7 @@
 // Keeps the spool within its limits: every five minutes, and at once when something would not fit.
 // Undelivered chunks that it removes are counted and logged as lost. It decides nothing itself
-// (retention.ts does) and touches no file that is being recorded.
+// (retention.ts does) and touches no file that is being recorded or sent. The module is long because expiry
+// and eviction share how chunks are deleted, and what of a failing disk ends a pass.
 //
 // It does not list a folder that only this program has changed. Names are in the order of time, so it
 // looks for expired chunks from the oldest on, up to the first chunk that has not expired. A chunk that
@@ -52,6 +53,9 @@ const STEP_MS = 60_000;
 const DISBELIEF_MS = 86_400_000;
 /** After this many files that cannot be deleted a pass gives up: the disk is the problem. */
 const MAX_STUCK = 10;
+/** Up to this many chunks are deleted together: those of a folder share a line in gaps.jsonl, and its sync. */
+const MOST_AT_ONCE = 16;
+
 export class Janitor {
   readonly #spool: Spool;
   readonly #clock: Clock;
@@ -118,9 +122,14 @@ export class Janitor {
   async #pass(expire: boolean): Promise<void> {
     this.#stuck = [];
     await this.#attempt(() => this.#spool.ensureDirectories());
-    if (expire) await this.#attempt(() => this.removeExpired());
+    let isExpiryDone = false;
+    if (expire) {
+      await this.#attempt(async () => {
+        isExpiryDone = await this.removeExpired();
+      });
+    }
     await this.#attempt(() => this.makeRoom());
-    await this.#declarations.passed(expire);
+    await this.#declarations.passed(isExpiryDone && this.#stuck.length === 0);
     this.#reportDeliveredDeletions(false);
     const [stuck] = this.#stuck;
     if (stuck === undefined) this.#failure.clear();
@@ -144,13 +153,16 @@ export class Janitor {
     }
   }
 
-  /** Corrects the tally. Removes expired chunks, delivered or not, if the clock can be trusted. */
-  async removeExpired(): Promise<void> {
+  /**
+   * Corrects the tally. Removes expired chunks, delivered or not, if the clock can be trusted. Returns whether it
+   * can.
+   */
+  async removeExpired(): Promise<boolean> {
     const isTrusted = this.#isClockTrusted() && !this.#wasStepped();
     const unixMs = this.#clock.unixMs();
     await this.#recount(COUNT_ALL_MS);
     await this.#attempt(() => this.#spool.countSizes(CHUNK_DIRS, this.#signal));
-    if (!isTrusted) return;
+    if (!isTrusted) return false;
     for (const dir of CHUNK_DIRS) {
       const losses = new Deletions();
       const isOld = (name: ChunkName) => isExpired(name, dir, unixMs, this.#limits);
@@ -158,6 +170,7 @@ export class Janitor {
       this.#report(dir, losses, "expired");
     }
     await this.#removeStrays(keptSinceMs("rejected", unixMs, this.#limits));
+    return true;
   }
 
   async #removeOld(
@@ -193,10 +206,9 @@ export class Janitor {
     const stays: ChunkName[] = [];
     const rest = names.map((name) => ({ dir, name }));
     while (rest.length > 0 && this.#stuck.length < MAX_STUCK) {
-      await this.#declarations.declare(rest.slice(0, this.#declarations.mostAtOnce), "expired");
-      for (const { name } of rest.splice(0, this.#declarations.mostAtOnce)) {
-        if (await this.#remove(dir, name, losses) === null) stays.push(name);
-      }
+      const batch = rest.splice(0, MOST_AT_ONCE);
+      const { left } = await this.#removeTogether(batch, "expired", () => losses);
+      stays.push(...left.map(({ name }) => name));
     }
     return stays;
   }
@@ -240,11 +252,10 @@ export class Janitor {
           if (excessBytes(first, now, this.#limits) <= 0) break;
           const batch = await this.#evictedTogether(dirs, now, stays);
           if (batch.length === 0) break;
-          await this.#declarations.declare(batch, "evicted");
-          for (const { dir, name } of batch.slice(0, this.#declarations.mostAtOnce)) {
-            const bytes = await this.#remove(dir, name, losses.get(dir) ?? new Deletions());
-            freeBytes += bytes ?? 0;
-            if (bytes !== null) continue;
+          const lossesIn = (dir: ChunkDir) => losses.get(dir) ?? new Deletions();
+          const { bytes, left } = await this.#removeTogether(batch, "evicted", lossesIn);
+          freeBytes += bytes;
+          for (const { dir, name } of left) {
             stays.add(name.key);
             await this.#recountIfTooMuch(dir); // it was gone already: others may be gone, too
           }
@@ -276,7 +287,7 @@ export class Janitor {
     const [first] = dirs;
     const batch: Doomed[] = [];
     const passed = new Set(stays);
-    for (let bytes = 0; first !== undefined && batch.length < this.#declarations.mostAtOnce;) {
+    for (let bytes = 0; first !== undefined && batch.length < MOST_AT_ONCE;) {
       const now = { totalBytes: totalBytes - bytes, freeBytes: freeBytes + bytes };
       if (excessBytes(first, now, this.#limits) <= 0) break;
       const next = await this.#oldestOf(dirs, passed).catch((error) => {
@@ -319,6 +330,29 @@ export class Janitor {
     if (isAll) this.#allCountedMs = nowMs;
   }
 
+  /**
+   * Declares chunks and removes them, except those that are being sent. Returns the bytes that became free, and the
+   * chunks that are still there, or were gone already.
+   */
+  async #removeTogether(
+    batch: readonly Doomed[],
+    cause: Cause,
+    lossesIn: (dir: ChunkDir) => Deletions,
+  ): Promise<{ bytes: number; left: Doomed[] }> {
+    const sizes = new Map<Doomed, number>();
+    try {
+      for (const chunk of await this.#declarations.declare(batch, cause)) {
+        const size = await this.#remove(chunk.dir, chunk.name, lossesIn(chunk.dir));
+        if (size !== null) sizes.set(chunk, size);
+        await this.#declarations.retry(); // that may have made room for the declaration
+      }
+    } finally {
+      this.#declarations.release();
+    }
+    const bytes = sizes.values().reduce((sum, size) => sum + size, 0);
+    return { bytes, left: batch.filter((chunk) => !sizes.has(chunk)) };
+  }
+
   /** Returns the bytes that became free; null: the chunk is still there, or was gone already. */
   async #remove(dir: ChunkDir, name: ChunkName, losses: Deletions): Promise<number | null> {
     if (this.#stuck.length >= MAX_STUCK) return null;
@@ -329,8 +363,14 @@ export class Janitor {
     } catch (error) {
       this.#stuck.push(`${fileName}: ${error}`);
     }
-    if (size !== null && !isDelivered(dir)) losses.add(name, size);
-    if (size !== null) this.#declarations.deleted(name);
+    if (size === null) return null;
+    this.#declarations.deleted(name);
+    if (isDelivered(dir)) return size;
+    if (this.#spool.accepted.delete(name.key)) {
+      // The server has it, and only its move to uploaded/ failed.
+      this.#status.uploaded(name.durationUs, dir === "rejected");
+      this.#spool.deliveredDeletions.add(name, size);
+    } else losses.add(name, size);
     return size;
   }
 

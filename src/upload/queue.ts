@@ -1,6 +1,6 @@
 // Chooses the chunk that is sent next: the oldest one in outbox/, unless blame.ts names another; now and
 // then one from rejected/, because the server may have changed its mind. It looks into the spool, and
-// neither sends nor moves anything.
+// neither sends nor moves anything. A chunk that the janitor is about to delete is not there for it.
 //
 // Refused chunks are tried one at a time, the oldest first and then those after it, an hour after the start
 // or the first refusal, then after 2, 4 ... 24 h. When one is accepted, the next follows at once, in turn
@@ -59,9 +59,9 @@ export class Queue {
   async next(): Promise<Chosen | { readonly waitMs: number } | null> {
     const probe = this.#probe;
     this.#probe = null;
-    if (probe !== null) return probe;
+    if (probe !== null && this.#isToSend(probe.name)) return probe;
     const due = this.#blame.due(this.#clock.monotonicMs());
-    if (due !== null) {
+    if (due !== null && !this.#spool.deleting.has(due)) {
       const name = await this.#spool.waitingWithKey(due);
       if (name !== null) return choose("outbox", name);
       this.#blame.forget(due); // the janitor has removed it
@@ -97,7 +97,7 @@ export class Queue {
   /** Chooses a chunk that is sent next, in place of the suspect. False: there is none. */
   async planProbe(): Promise<boolean> {
     const mayProbe = (name: ChunkName) =>
-      this.#blame.mayProbe(name) && !this.#unfiled.has(name.key) && this.#deferMs(name) === 0;
+      this.#blame.mayProbe(name) && this.#isToSend(name) && this.#deferMs(name) === 0;
     let name = await this.#spool.oldest("outbox", mayProbe);
     if (name === null) {
       this.#blame.probesEnded();
@@ -111,8 +111,13 @@ export class Queue {
   }
 
   /** Whether nothing but the chunks before it keeps a chunk waiting. */
-  #isInTurn({ key }: ChunkName): boolean {
-    return !this.#blame.passedOver.has(key) && !this.#unfiled.has(key);
+  #isInTurn(name: ChunkName): boolean {
+    return !this.#blame.passedOver.has(name.key) && this.#isToSend(name);
+  }
+
+  /** Whether the server has not accepted a chunk yet, and the janitor is not about to delete it. */
+  #isToSend({ key }: ChunkName): boolean {
+    return !this.#unfiled.has(key) && !this.#spool.deleting.has(key);
   }
 
   /** A chunk went to rejected/, where there were none: the first try is an interval from now. */
@@ -143,7 +148,7 @@ export class Queue {
   async #nextRejected(): Promise<Chosen | null> {
     if (!this.#isRejectedDue) return null;
     const to = this.#rejectedTo;
-    const isToSend = ({ key }: ChunkName) => !this.#unfiled.has(key);
+    const isToSend = (name: ChunkName) => this.#isToSend(name);
     const isNext = (name: ChunkName) =>
       isToSend(name) && (to === null || compareChunkNames(name, to) > 0);
     const name = await this.#spool.oldest("rejected", isNext) ??

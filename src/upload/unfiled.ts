@@ -1,6 +1,7 @@
 // Chunks that the server has accepted and that could not be moved out of their directory, as with a damaged
 // entry of it. They are not sent again while the program runs, only filed again from time to time; the next
-// start no longer knows them and sends them once more, under the same key. It knows names, and touches no file.
+// start no longer knows them and sends them once more, under the same key. The janitor may delete one of them:
+// that counts as no loss. It knows names, and touches no file.
 
 import type { ChunkName } from "../chunk/chunk_name.ts";
 
@@ -14,15 +15,20 @@ export interface Accepted {
 }
 
 export class Unfiled {
-  readonly #chunks = new Map<string, Accepted>();
+  readonly #chunks: Map<string, Accepted>;
   readonly #intervalMs: number;
-  #dueMs = Infinity;
+  #dueMs: number;
   /** The last error of the disk. */
   error: unknown = null;
 
-  /** @param intervalMs between two attempts to file them. */
-  constructor(intervalMs: number) {
+  /**
+   * @param intervalMs between two attempts to file them.
+   * @param chunks all of them, by key; an earlier uploader may have left some.
+   */
+  constructor(intervalMs: number, chunks: Map<string, Accepted>) {
     this.#intervalMs = intervalMs;
+    this.#chunks = chunks;
+    this.#dueMs = chunks.size > 0 ? -Infinity : Infinity;
   }
 
   /** Whether nothing more may be sent until one of them is filed. */

@@ -107,7 +107,7 @@ export class Uploader {
     this.#options = options;
     const { concurrency = 1, timeoutMs = 30_000, deferMs = () => 0 } = options;
     const blame = this.#blame = new Blame(options.retryMaxMs);
-    const unfiled = this.#unfiled = new Unfiled(options.retryMaxMs);
+    const unfiled = this.#unfiled = new Unfiled(options.retryMaxMs, spool.accepted);
     this.#queue = new Queue({ spool, blame, unfiled, clock: deps.clock }, deferMs);
     this.#report = new DeliveryReport({ ...deps, spool }, options.maxSpoolBytes ?? Infinity);
     this.#window = new SendWindow(concurrency, timeoutMs * SLOW_PART);
@@ -233,9 +233,10 @@ export class Uploader {
     }
   }
 
-  /** Reads a chunk and starts its request. */
+  /** Reads a chunk and starts its request, unless the janitor is about to delete it. */
   async #begin(chosen: Chosen, round: Round): Promise<void> {
     const { dir, fileName, name } = chosen;
+    if (this.#spool.deleting.has(name.key)) return;
     this.#spool.sending.add(name.key);
     this.#pace.begun(this.#clock.monotonicMs());
     const waiting = this.#spool.tally.outbox.files - this.#unfiled.waiting;

@@ -541,9 +541,9 @@ export class Oracle {
    * Checks the order when the uploader starts to send a chunk. Consider the older chunks that have waited
    * since time last advanced. Either all of them are in flight or have just been accepted, and the limit of
    * requests in flight is kept. Or the oldest has failed eight times in this run, or was refused twice, and
-   * all others before this one failed at least once, except those that wait for clock sync. The order of acceptance follows: a chunk
-   * arrives later than that only if it appeared, or got its final name, after a newer one was sent, or if
-   * the server failed on it.
+   * all others before this one failed at least once, except those that wait for clock sync. The order of
+   * acceptance follows: a chunk arrives later than that only if it appeared, or got its final name, after a
+   * newer one was sent, or if the server failed on it.
    */
   #sends(path: string): void {
     const fileName = path.slice(path.lastIndexOf("/") + 1);

@@ -1,11 +1,12 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path/join";
-import { type ChunkDir, parseChunkName } from "../../src/chunk/chunk_name.ts";
+import { type ChunkDir, type ChunkName, parseChunkName } from "../../src/chunk/chunk_name.ts";
 import { Janitor } from "../../src/spool/janitor.ts";
 import type { RetentionLimits } from "../../src/spool/retention.ts";
 import { Spool } from "../../src/spool/spool.ts";
 import { readLastGaps } from "../../src/status/gap_log.ts";
 import { Status } from "../../src/status/status.ts";
+import { Uploader } from "../../src/upload/uploader.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
 import {
   byHand,
@@ -22,14 +23,14 @@ const DAY_MS = 86_400_000;
 const IDENTITY = { pointId: "p", registerId: "r", deviceId: "d", version: "0" };
 
 /** A janitor at noon, on a disk with as much free space as the test says. */
-async function janitorAtNoon(limits: Partial<RetentionLimits> = {}) {
+async function janitorAtNoon(limits: Partial<RetentionLimits> = {}, isClockTrusted = () => true) {
   const temp = await TempSpool.open();
   const clock = new SimulatedClock(NOON);
   const status = new Status(IDENTITY, clock);
   const captured = capturedLog();
   const disk = { freeBytes: 1e12 };
   temp.spool.freeBytes = () => Promise.resolve(disk.freeBytes);
-  const deps = { clock, status, log: captured.log };
+  const deps = { clock, status, log: captured.log, isClockTrusted };
   return {
     temp,
     spool: temp.spool,
@@ -129,7 +130,7 @@ Deno.test("a gaps.jsonl that cannot be written is a warning, and what is deleted
   assertEquals(setup.report().chunks_lost_total, 2);
   assertEquals(setup.messages("ERROR").length, 1);
   const [{ file, error } = {}, ...others] = setup.messages("WARNING");
-  assertEquals([file, others.length], ["gaps.jsonl", 1]); // one a chunk; the log holds repeats back
+  assertEquals([file, others.length], ["gaps.jsonl", 2]); // one more than chunks; the log holds repeats back
   assertMatch(String(error), /is not a regular file/);
 });
 
@@ -208,6 +209,176 @@ Deno.test("while gaps.jsonl cannot be written, what is deleted is declared as so
   assertEquals(gaps.reduce((sum, { ms }) => sum + ms, 0), removed * 60_000);
   assertEquals(attemptsAt.slice(0, 4), [1, 2, 3, 4], "one at a time while that cannot be written");
   assertEquals(setup.messages("WARNING").length, 3);
+});
+
+Deno.test("what is deleted while gaps.jsonl cannot be written is declared, down to the last chunk, when it can", async () => {
+  for (const failures of [1, 5, 16, 17]) {
+    await using setup = await janitorAtNoon();
+    const { temp, spool, janitor } = setup;
+    await setup.aged("outbox", Array.from({ length: 40 }, (_, index) => 9 - index / 1440));
+    await Deno.mkdir(join(temp.dir, "gaps.jsonl"));
+    const { append } = spool.gaps;
+    let attempts = 0;
+    spool.gaps.append = async (...gaps) => {
+      if (++attempts === failures + 1) await Deno.remove(join(temp.dir, "gaps.jsonl"));
+      await append.call(spool.gaps, ...gaps);
+    };
+    const attemptsAt: number[] = [];
+    const { remove } = spool;
+    spool.remove = (dir, fileName) => {
+      attemptsAt.push(attempts);
+      return remove.call(spool, dir, fileName);
+    };
+    await janitor.removeExpired();
+    const gaps = await readLastGaps(temp.dir);
+    assertEquals([temp.files("outbox").length, attemptsAt.length], [0, 40]);
+    assertEquals(gaps.reduce((sum, { ms }) => sum + ms, 0), 40 * 60_000, `${failures} failures`);
+    const alone = new Set(attemptsAt.slice(0, failures));
+    assertEquals(alone.size, failures, "one at a time while that cannot be written");
+  }
+});
+
+for (const cause of ["evicted", "expired"]) {
+  Deno.test(`a chunk whose upload fails while others are declared as ${cause} stays, and is not declared`, async () => {
+    await using setup = await janitorAtNoon(cause === "evicted" ? { maxSpoolBytes: 250 } : {});
+    const { temp, spool, janitor } = setup;
+    const [sent = ""] = await setup.aged("outbox", [9, 8.9, 8.8]);
+    spool.sending.add(parseChunkName(sent)?.key ?? "");
+    const { append } = spool.gaps;
+    spool.gaps.append = async (...gaps) => {
+      await append.call(spool.gaps, ...gaps);
+      spool.sending.clear();
+    };
+    await (cause === "evicted" ? janitor.makeRoom() : janitor.removeExpired());
+    const isDeclared = (await readLastGaps(temp.dir))
+      .some(({ start }) => Date.parse(start) === (parseChunkName(sent)?.startUnixUs ?? 0) / 1000);
+    assertEquals([chunksIn(spool, "outbox").includes(sent), isDeclared], [true, false]);
+    assertEquals(setup.report().chunks_lost_total, 2);
+  });
+
+  Deno.test(`no chunk is sent while it is declared as ${cause}, and the one after it is`, async () => {
+    await using setup = await janitorAtNoon(cause === "evicted" ? { maxSpoolBytes: 150 } : {});
+    const { temp, spool, clock, janitor, status, log } = setup;
+    const days = cause === "evicted" ? [3, 2.9] : [9, 8.9];
+    const doomed = await setup.aged("outbox", days, 150);
+    const [kept = ""] = await setup.aged("outbox", [1], 20);
+    const sent: string[] = [];
+    const client = {
+      upload: ({ key }: ChunkName) => {
+        sent.push(key);
+        return Promise.resolve({ kind: "delivered" as const, chunkId: "1" });
+      },
+    };
+    const uploader = new Uploader(spool, client, { retryMinMs: 1, retryMaxMs: 1 }, {
+      clock,
+      status,
+      log,
+    });
+    const stop = new AbortController();
+    let running: Promise<void> | null = null;
+    const { append } = spool.gaps;
+    spool.gaps.append = async (...gaps) => {
+      running ??= uploader.run(stop.signal);
+      await until(() => sent.length > 0 && spool.sending.size === 0);
+      await append.call(spool.gaps, ...gaps);
+    };
+    await (cause === "evicted" ? janitor.makeRoom() : janitor.removeExpired());
+    assertEquals(sent, [parseChunkName(kept)?.key]);
+    assertEquals(chunksIn(spool, "outbox"), []);
+    assertEquals(setup.report().chunks_lost_total, doomed.length);
+    const gaps = await readLastGaps(temp.dir);
+    assertEquals(gaps.reduce((sum, { ms }) => sum + ms, 0), 120_000);
+    stop.abort();
+    await running;
+  });
+}
+
+Deno.test("a chunk that was delivered after it was chosen is neither declared nor counted as lost", async () => {
+  await using setup = await janitorAtNoon({ maxSpoolBytes: 250 });
+  const { temp, spool, janitor } = setup;
+  const [oldest = ""] = await setup.aged("outbox", [3, 2, 1]);
+  const { oldest: find } = spool;
+  spool.oldest = async (...args) => {
+    const name = await find.apply(spool, args);
+    if (args[0] === "outbox" && chunksIn(spool, "outbox").includes(oldest)) {
+      await spool.markUploaded(oldest);
+    }
+    return name;
+  };
+  await janitor.makeRoom();
+  assertEquals(chunksIn(spool, "uploaded"), [oldest]);
+  const declaredMs = (await readLastGaps(temp.dir)).reduce((sum, { ms }) => sum + ms, 0);
+  assertEquals(declaredMs, setup.report().chunks_lost_total * 60_000);
+});
+
+Deno.test("a chunk that cannot be deleted may be sent again, and one that is being deleted keeps its name", async () => {
+  await using setup = await janitorAtNoon();
+  const { spool, janitor } = setup;
+  const [old = ""] = await setup.aged("outbox", [9]);
+  const name = parseChunkName(old);
+  assert(name !== null);
+  let isRenamed: boolean | null = null;
+  spool.remove = async () => {
+    isRenamed = await spool.rename("outbox", old, { ...name, startUnixUs: name.startUnixUs + 1e6 });
+    throw new Error("Structure needs cleaning (os error 117)");
+  };
+  await janitor.removeExpired();
+  assertEquals([isRenamed, chunksIn(spool, "outbox")], [false, [old]]);
+  assertEquals([...spool.deleting], []);
+});
+
+Deno.test("a chunk that the server has accepted is deleted without a loss if it could not be moved", async () => {
+  for (const [dir, cause] of [["outbox", "evicted"], ["rejected", "expired"]] as const) {
+    await using setup = await janitorAtNoon(cause === "evicted" ? { maxSpoolBytes: 150 } : {});
+    const { spool, temp, janitor, status } = setup;
+    const accepted = await setup.aged(dir, [9]);
+    const [lost] = await setup.aged(dir, [8]);
+    status.carriedOver(
+      dir === "outbox" ? 120e6 : 0,
+      dir === "rejected" ? 120e6 : 0,
+    );
+    for (const name of accepted.map(parseChunkName)) {
+      if (name !== null) spool.accepted.set(name.key, { dir, name });
+    }
+    await (cause === "evicted" ? janitor.makeRoom() : janitor.removeExpired());
+    assertEquals([chunksIn(spool, dir), [...spool.accepted]], [[], []]);
+    const { chunks_lost_total, ledger } = setup.report();
+    assertEquals(
+      [chunks_lost_total, ledger.delivered_s, ledger.lost_s, ledger.unaccounted_s],
+      [1, 60, 60, 0],
+    );
+    const starts = (await readLastGaps(temp.dir)).map(({ start }) => Date.parse(start) * 1000);
+    assertEquals(starts, [parseChunkName(lost ?? "")?.startUnixUs]);
+    assertEquals(spool.deliveredDeletions.chunks, 1);
+  }
+});
+
+Deno.test("what was declared before a power cut is not declared again when the clock is right later, or the disk", async () => {
+  for (const kind of ["clock", "disk"]) {
+    let isRight = kind !== "clock";
+    await using setup = await janitorAtNoon({}, () => isRight);
+    const { temp, spool, clock, janitor } = setup;
+    const [old = ""] = await setup.aged("outbox", [9]);
+    const { startUnixUs = 0, durationUs = 0 } = parseChunkName(old) ?? {};
+    await spool.gaps.append({
+      start: new Date(startUnixUs / 1000).toISOString(),
+      end: new Date((startUnixUs + durationUs) / 1000).toISOString(),
+      ms: durationUs / 1000,
+      cause: "expired",
+    });
+    const { remove } = spool;
+    if (kind === "disk") spool.remove = () => Promise.reject(new Error("Input/output error"));
+    const stop = new AbortController();
+    const running = janitor.run(stop.signal);
+    await until(() => clock.sleepers === 1);
+    isRight = true;
+    spool.remove = remove;
+    await clock.advance(300_000);
+    await until(() => chunksIn(spool, "outbox").length === 0 && clock.sleepers === 1);
+    stop.abort();
+    await running;
+    assertEquals((await readLastGaps(temp.dir)).length, 1, kind);
+  }
 });
 
 Deno.test("max_waiting_days keeps waiting chunks for a longer or a shorter time", async () => {
@@ -429,7 +600,7 @@ Deno.test("space is made before anything else after the start, and expiry waits 
   const { janitor, spool, clock } = setup;
   const did: string[] = [];
   janitor.makeRoom = () => Promise.resolve(void did.push("room"));
-  janitor.removeExpired = () => Promise.resolve(void did.push("expiry"));
+  janitor.removeExpired = () => Promise.resolve(did.push("expiry") > 0);
   const stop = new AbortController();
   const running = janitor.run(stop.signal);
   const didAfter = async (count: number) => {

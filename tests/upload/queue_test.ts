@@ -19,7 +19,7 @@ async function startQueue(waiting: number[], refused: number[]) {
   const time = { nowMs: 1000 };
   const clock = { monotonicMs: () => time.nowMs };
   const blame = new Blame(300_000);
-  const unfiled = new Unfiled(300_000);
+  const unfiled = new Unfiled(300_000, temp.spool.accepted);
   const queue = new Queue({ spool: temp.spool, blame, unfiled, clock }, () => 0);
   const next = async (): Promise<Chosen | null> => {
     const chosen = await queue.next();
@@ -122,4 +122,32 @@ Deno.test("refused chunks that were accepted and cannot be filed leave the waiti
   assertEquals(minute(oldest), 10);
   setup.temp.spool.sending.add(oldest?.name.key ?? "");
   assertEquals(minute(await queue.behind(oldest === null ? [] : [oldest])), 11);
+});
+
+Deno.test("a chunk that the janitor is about to delete is not chosen, whatever its turn", async () => {
+  await using setup = await startQueue([10, 11], [0]);
+  const { temp, time, blame, queue, next, minute } = setup;
+  const { deleting } = temp.spool;
+  const oldest = await next();
+  if (oldest === null) throw new Error("nothing waits");
+  const nextWithout = async (...names: { key: string }[]) => {
+    for (const { key } of names) deleting.add(key);
+    const chosen = await next();
+    deleting.clear();
+    return minute(chosen);
+  };
+  assertEquals(await nextWithout(oldest.name), 11, "the oldest");
+  deleting.add(oldest.name.key);
+  assertEquals(minute(await queue.behind([])), 11, "the one behind others");
+  deleting.clear();
+  time.nowMs += HOUR_MS;
+  const [refused] = await temp.spool.recount("rejected");
+  if (refused === undefined) throw new Error("no chunk is refused");
+  assertEquals(await nextWithout(refused), 10, "a refused one");
+  assertEquals(await queue.planProbe(), true);
+  assertEquals(await nextWithout(oldest.name, refused), 11, "the one in place of a suspect");
+  blame.passOver(oldest, time.nowMs, new Error("Structure needs cleaning"));
+  time.nowMs += HOUR_MS;
+  assertEquals(await nextWithout(oldest.name, refused), 11, "one that is passed over, and due");
+  assertEquals(await nextWithout(refused), 10, "it was not forgotten");
 });

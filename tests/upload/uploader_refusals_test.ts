@@ -8,6 +8,7 @@ import {
   assertMatch,
   assertStringIncludes,
 } from "@std/assert";
+import { Janitor } from "../../src/spool/janitor.ts";
 import { systemClock } from "../../src/system/clock.ts";
 import { Status } from "../../src/status/status.ts";
 import { Uploader } from "../../src/upload/uploader.ts";
@@ -15,7 +16,7 @@ import { ids, makeName } from "../fixtures/chunks.ts";
 import type { Behaviour } from "../fixtures/ingest_server.ts";
 import { REQUEST_ROUNDS, settled } from "../fixtures/settled.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
-import { capturedLog, TempSpool, until } from "../fixtures/temp_spool.ts";
+import { capturedLog, LIMITS, TempSpool, until } from "../fixtures/temp_spool.ts";
 import { TOKEN, UploadRig } from "../fixtures/upload_rig.ts";
 
 const START_MS = Date.UTC(2026, 10, 23, 9);
@@ -241,6 +242,68 @@ Deno.test("an accepted chunk that cannot be moved to uploaded/ stays, and is mov
   assertEquals(rig.server.requests.length, 1);
   assertEquals([rig.problems, rig.temp.files("uploaded").length], [[], 1]);
   assertEquals(rig.said("WARNING").length, 2);
+});
+
+Deno.test("an accepted chunk that cannot be moved and that the janitor deletes is delivered, and the problem ends", async () => {
+  const clock = new SimulatedClock(START_MS);
+  await using rig = await UploadRig.start([], { clock, retryMaxMs: 300_000 });
+  const { spool } = rig.temp;
+  const [{ log }, { markUploaded }] = [capturedLog(), spool];
+  spool.markUploaded = () => Promise.reject(new Error("No space left on device (os error 28)"));
+  await rig.put(0);
+  await until(() => rig.problems.includes("spool_failed") && clock.sleepers === 1);
+  const limits = { ...LIMITS, maxSpoolBytes: 0 };
+  await new Janitor(spool, limits, { clock, status: rig.status, log }).makeRoom();
+  assertEquals(rig.temp.files("outbox"), []);
+  const { uploaded_total, chunks_lost_total, gaps_total } = rig.report;
+  assertEquals([uploaded_total, chunks_lost_total, gaps_total], [1, 0, 0]);
+  spool.markUploaded = markUploaded;
+  await rig.put(1);
+  await rig.delivered(2);
+  assertEquals([rig.server.requests.length, rig.problems], [2, []]);
+});
+
+Deno.test("a chunk that the janitor reserves just after it was chosen is not sent, and stays known", async () => {
+  await using rig = await UploadRig.start();
+  const { spool } = rig.temp;
+  const { oldest } = spool;
+  const reserved: string[] = [];
+  spool.oldest = async (...args) => {
+    const name = await oldest.apply(spool, args);
+    if (name === null || reserved.length > 0) return name;
+    reserved.push(name.key);
+    spool.deleting.add(name.key);
+    return name;
+  };
+  await rig.put(0);
+  await until(() => reserved.length > 0);
+  await rig.put(1);
+  await rig.delivered(1);
+  assertEquals(rig.server.chunks.some(({ key }) => reserved.includes(key)), false);
+  spool.deleting.clear();
+  await rig.put(2);
+  await rig.delivered(3);
+});
+
+Deno.test("an accepted chunk that cannot be moved is not sent again after the settings were changed", async () => {
+  const clock = new SimulatedClock(START_MS);
+  await using rig = await UploadRig.start([], { clock, retryMaxMs: 300_000 });
+  const { spool } = rig.temp;
+  const [{ log }, { markUploaded }] = [capturedLog(), spool];
+  spool.markUploaded = () => Promise.reject(new Error("No space left on device (os error 28)"));
+  await rig.put(0);
+  await until(() => rig.problems.includes("spool_failed") && clock.sleepers === 1);
+  await rig.stop();
+  spool.markUploaded = markUploaded;
+  const client = { upload: () => Promise.reject(new Error("it is sent again")) };
+  const options = { retryMinMs: 1, retryMaxMs: 300_000 };
+  const stop = new AbortController();
+  const uploader = new Uploader(spool, client, options, { clock, status: rig.status, log });
+  const running = uploader.run(stop.signal);
+  await rig.delivered(1);
+  assertEquals([rig.temp.files("uploaded").length, uploader.idle], [1, true]);
+  stop.abort();
+  await running;
 });
 
 for (const what of ["refused", "not recordings"]) {
