@@ -8,7 +8,7 @@ import type { ClockSync } from "../system/clock_sync.ts";
 import { type MachineZone, readMachineZone } from "../system/machine_zone.ts";
 
 const DAY_MS = 86_400_000;
-/** A clock that is not right is compared when it is; a difference is compared again. */
+/** A clock that is not right is compared when it is; a new difference is compared once more. */
 const SOON_MS = 600_000;
 
 export interface TimeZoneDeps {
@@ -30,8 +30,9 @@ export async function watchTimeZone(deps: TimeZoneDeps, signal: AbortSignal): Pr
     // The two are not read at one moment: the time may have been changed in between.
     if (differs && differed) problem.set(problems.timeZoneRules(machine.zone, own, machine.offset));
     if (!differs) problem.clear();
+    const isNew = differs && !differed;
     differed = differs;
-    await clock.sleep(differs || !clockSync.isTrusted ? SOON_MS : DAY_MS, signal);
+    await clock.sleep(isNew || !clockSync.isTrusted ? SOON_MS : DAY_MS, signal);
   }
 }
 

@@ -106,6 +106,13 @@ export class Account {
     this.#declare(this.#ledger.record(times.startMs, times.endMs), gapCause);
   }
 
+  /** A chunk was complete, and its file is deleted or cannot be sealed. */
+  lost({ times, gapCause }: SealedChunk): void {
+    this.#declareBefore();
+    this.#declare(this.#ledger.gapUntil(times.startMs), gapCause);
+    this.#declare(this.#ledger.gapUntil(times.endMs), problems.diskFailing.code);
+  }
+
   /** Sound arrives. */
   soundArrived(): void {
     this.#pausedUntilMs = null;

@@ -3,11 +3,13 @@
 //
 //   best first    --- another one gives sound ------> best first, and that one is the best
 //                 --- two attempts without sound ---> another rate
+//                 --- a plug, if it gave sound -----> best first, and the first one that is listed is the best
 //   another rate  --- it gives sound ---------------> best first, and this one is the best
 //                 --- two attempts without sound ---> best first; the rate after this one is next
 //
 // At first, the first one that is listed is the best. Other rates are for a device that offers a rate and does not
-// deliver at it. The best one comes again and again, because a bad cable or port says nothing about rates.
+// deliver at it. The best one comes again and again, because a bad cable or port says nothing about rates. For the
+// same reason a rate that gave sound by chance is not kept over a plug, nor over a night.
 
 import type { CaptureSource } from "../microphone/capture_attempts.ts";
 import { keyOf, type Microphone } from "../microphone/microphones.ts";
@@ -50,6 +52,11 @@ export class AttemptOrder {
     if (!WITHOUT_SOUND.includes(code)) return;
     const { best, failures } = this.#stateOf(microphone);
     this.#states.set(keyOf(microphone), { best, failures: failures + 1 });
+  }
+
+  /** It, or something else, has just been plugged in. A device that is gone with each failure must not start over. */
+  plugged(microphone: Microphone): void {
+    if (this.#stateOf(microphone).failures === 0) this.#states.delete(keyOf(microphone));
   }
 
   #stateOf(microphone: Microphone): State {

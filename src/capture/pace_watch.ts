@@ -3,7 +3,7 @@
 // and reports the problem; it changes no time: that is timeline.ts.
 //
 //   in pace --five minutes in a row beyond 0.2 %, in one direction--> out of pace (the problem)
-//   out of pace --five minutes in a row within 0.2 %--> in pace
+//   out of pace --five minutes in a row within 0.2 %, or the microphone is gone--> in pace
 
 import type { ProblemReport } from "../status/problem_report.ts";
 import { problems } from "../status/problems.ts";
@@ -17,6 +17,7 @@ const TOLERANCE = 0.002;
 
 export class PaceWatch {
   readonly #problem: Pick<ProblemReport, "set" | "clear" | "isLasting">;
+  #microphone = "";
   #reportedHz = 0;
   #minute: { endMs: number; earliest: number } | null = null;
   /** Of the minute before. */
@@ -28,10 +29,20 @@ export class PaceWatch {
     this.#problem = problem;
   }
 
-  /** Call this before the sound of a stream. @param reportedHz the rate at which its source is opened. */
-  begin(reportedHz: number): void {
+  /**
+   * Call this before the sound of a stream.
+   * @param microphone identifies it. @param reportedHz the rate at which its source is opened.
+   */
+  begin(microphone: string, reportedHz: number): void {
+    if (microphone !== this.#microphone) this.#problem.clear("another microphone is recorded");
+    this.#microphone = microphone;
     this.#reportedHz = reportedHz;
     [this.#minute, this.#earliest, this.#shares] = [null, null, []];
+  }
+
+  /** Call this when there is no microphone. */
+  gone(): void {
+    this.#problem.clear("the microphone is gone");
   }
 
   /** Call this when packets arrived up to this position of the stream, at 48 kHz. */

@@ -27,7 +27,7 @@ import type { GapCause, LedgerBalance } from "../status/ledger.ts";
 import { NoMicrophoneError } from "../microphone/microphone_choice.ts";
 import { type Mixer, mixerOf } from "../microphone/mixer.ts";
 import { MicrophoneKeeper } from "../microphone/microphone_keeper.ts";
-import type { Microphone, Microphones } from "../microphone/microphones.ts";
+import { keyOf, type Microphone, type Microphones } from "../microphone/microphones.ts";
 import { MicrophonePatience } from "./microphone_patience.ts";
 import { OPUS_RATE } from "../chunk/opus.ts";
 import { PaceWatch } from "./pace_watch.ts";
@@ -142,6 +142,7 @@ export class Recorder {
     this.#writer = new ChunkWriter(deps.spool, options.syncIntervalMs, {
       ...deps,
       onSealed: (chunk) => this.#account.recorded(chunk),
+      onLost: (chunk) => this.#account.lost(chunk),
     });
   }
 
@@ -215,7 +216,8 @@ export class Recorder {
         this.#problem.clear("outside the schedule");
         this.#lostMs = null;
         this.#delayMs = RECONNECT_MIN_MS;
-        this.#account.scheduleEnded(this.#writer.isIdle);
+        this.#attempts = new AttemptOrder(); // a day begins with the best rate
+        this.#account.scheduleEnded(this.#writer.settle());
         await clock.sleep(this.#nextLookMs(), signal);
         continue;
       }
@@ -230,6 +232,8 @@ export class Recorder {
         if (soundEndMs !== null) this.#account.cause = this.#reopenCause;
         continue;
       }
+      const isDying = this.#keeper.isDying && (soundEndMs ?? 0) - this.#soundSinceMs < STEADY_MS;
+      if (soundEndMs !== null && !isDying) this.#delayMs = RECONNECT_MIN_MS;
       if (diagnosis === null || hours.signal.aborted) continue;
       const isNoNews = soundEndMs === null && SETTLING.includes(diagnosis.code);
       if (isNoNews && this.#keeper.isSettling(startedMs)) {
@@ -237,15 +241,14 @@ export class Recorder {
         continue;
       }
       this.#lostMs ??= clock.monotonicMs();
-      if (this.#writer.isIdle) this.#account.pauseIsOver(); // the chunk before it is accounted for
+      if (this.#writer.settle()) this.#account.pauseIsOver(); // the chunk before it is accounted for
       this.#account.cause = diagnosis.code;
       this.#problem.set(diagnosis);
+      if (diagnosis.code === problems.missing.code) this.#pace.gone();
       if (soundEndMs === null && microphone !== undefined) {
         this.#keeper.gaveNothing(microphone);
         this.#attempts.failed(microphone, diagnosis.code);
       }
-      const isDying = this.#keeper.isDying && (soundEndMs ?? 0) - this.#soundSinceMs < STEADY_MS;
-      if (soundEndMs !== null && !isDying) this.#delayMs = RECONNECT_MIN_MS;
       if (diagnosis.code === problems.stalled.code) {
         status.microphoneStalled();
         if (soundEndMs !== null) continue; // the stall was long enough a wait
@@ -274,7 +277,7 @@ export class Recorder {
       this.#account.resumed();
       return false;
     }
-    this.#account.paused(this.#problem.isLasting && this.#writer.isIdle);
+    this.#account.paused(this.#problem.isLasting && this.#writer.settle());
     this.#problem.clear("recording is paused");
     this.#delayMs = RECONNECT_MIN_MS;
     this.#lostMs ??= clock.monotonicMs();
@@ -321,6 +324,7 @@ export class Recorder {
       const microphone = await keeper.find(signal);
       if (microphone === null) return end;
       const isPlugged = keeper.isSettling(this.#deps.clock.monotonicMs());
+      if (isPlugged) attempts.plugged(microphone);
       const held = this.#patience.heldFrom(microphone, isPlugged);
       if (held !== null) {
         return { diagnosis: problems.ffmpegStuck(held), soundEndMs: null, microphone };
@@ -384,7 +388,7 @@ export class Recorder {
     const startedMs = clock.monotonicMs();
     const options = () => this.#options;
     status.counters.captureStarts++;
-    this.#pace.begin(source.kind === "alsa" ? source.sampleRate : OPUS_RATE);
+    this.#pace.begin(keyOf(microphone), source.kind === "alsa" ? source.sampleRate : OPUS_RATE);
     const end = await recordStream(
       source,
       {

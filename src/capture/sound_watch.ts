@@ -56,6 +56,8 @@ export class SoundWatch {
   #deadCount = 0;
   #clippedCount = 0;
   #tooLoudCount = 0;
+  /** What is named: it may change from one to the other. */
+  #overdriven: "microphone" | "recording" | null = null;
   #quietCount = 0;
   /** Since the account was at 0. */
   #withoutSpeech = { hours: 0, peakDbfs: -Infinity };
@@ -88,10 +90,18 @@ export class SoundWatch {
 
   #checkClipping(): void {
     const most = Math.max(this.#clippedCount, this.#tooLoudCount);
-    if (most === 0) this.#clipped.clear();
-    if (most < CLIPPED_AT || this.#clipped.isLasting) return;
-    const isMicrophone = this.#clippedCount > CLIPPED_AT / 2;
-    this.#clipped.set(isMicrophone ? problems.clipping() : problems.gainTooHigh());
+    if (most === 0) {
+      this.#clipped.clear();
+      this.#overdriven = null;
+    }
+    if (most < CLIPPED_AT) return;
+    const before = this.#overdriven;
+    if (this.#clippedCount > CLIPPED_AT / 2) this.#overdriven = "microphone";
+    else if (before === null || this.#clippedCount === 0) this.#overdriven = "recording";
+    if (this.#overdriven === before) return;
+    this.#clipped.set(
+      this.#overdriven === "microphone" ? problems.clipping() : problems.gainTooHigh(),
+    );
   }
 
   #listenForSpeech({ peakDbfs }: SoundLevels): void {

@@ -43,6 +43,11 @@ const PACE_MS = 60;
 const SLOW_MS = 5_000;
 /** Then the sound is cut this often, and two times at once; what is lost in between is declared with a cut. */
 const CUT_EVERY_MS = 10_000;
+/**
+ * A longer pause in a late stretch is a stall, after which sound may catch up. Pages of a microphone that delivers an
+ * eighth of its sound follow each other sooner.
+ */
+const STALL_MS = SLOW_MS - PLATEAU_MS;
 /** A smaller change of the system clock is not a step: the two clocks are read one after the other. */
 const STEP_MS = 50;
 
@@ -220,10 +225,13 @@ export class Timeline {
   #observeLate(start: number, arrivalMs: number, soundMs: number): "late" | null {
     const late = this.#late;
     const waitedMs = Math.max(0, soundMs - this.#pageMs);
+    const pauseMs = arrivalMs - (late?.recent.at(-1)?.arrivalMs ?? arrivalMs);
     const recent = late?.recent.filter((packet) => packet.arrivalMs > arrivalMs - PLATEAU_MS) ?? [];
     recent.push({ start, arrivalMs });
     // Pages that arrive together have waited for this process: it is slower than the sound, which may all be there.
-    if (late !== null && waitedMs >= this.#pageMs / 2) late.lateSinceMs = arrivalMs;
+    // The first page after a stall may come alone, because at a high bitrate a read has no room for the next one.
+    const hasWaited = waitedMs >= this.#pageMs / 2 || pauseMs > STALL_MS;
+    if (late !== null && hasWaited) late.lateSinceMs = arrivalMs;
     if (late !== null && arrivalMs - late.lateSinceMs >= SLOW_MS) {
       this.#endLate(Math.min(...recent.map((packet) => packet.start)));
       return this.#cut(arrivalMs);

@@ -22,6 +22,7 @@ import {
   awaitDecision,
   judgeSteps,
   keepStep,
+  lockDecided,
   packagedJudgeStep,
   removeJudgeSteps,
   requestStep,
@@ -29,7 +30,7 @@ import {
 import { dropInOf } from "./install_drop_in.ts";
 import { idOf } from "./install_files.ts";
 import { lockSystem } from "./install_lock.ts";
-import { makePlan, type Plan, type PlanOptions, readAsset } from "./install_plan.ts";
+import { makePlan, type Plan, type PlanOptions, readAnswers, readAsset } from "./install_plan.ts";
 import { contentsOf, linkedAccounts, under } from "./install_root.ts";
 import { wipeStep } from "./install_take.ts";
 import {
@@ -78,18 +79,21 @@ export async function runInstall(options: InstallOptions): Promise<number> {
   }
 }
 
-/** Writes everything; no other installation does so meanwhile. Null: the person gave up. */
+/** Writes everything; meanwhile no other installation does so, and no update is open. Null: the person gave up. */
 async function write(
   options: InstallOptions,
   isLive: boolean,
   print: (line: string) => void,
 ): Promise<{ healthPort: number; start: Start } | null> {
   const { root, dryRun, take } = options;
-  // The judge waits for the lock.
-  if (isLive && !dryRun) await awaitDecision(root, print);
-  using _lock = await lockSystem(root, "install");
-  const plan = await makePlan(options);
-  if (plan === null) return null;
+  const waits = isLive && !dryRun;
+  if (waits) await awaitDecision(root, print);
+  // A person may take hours to answer, and a judge waits for the lock.
+  const settings = await readAnswers(options);
+  if (settings === null) return null;
+  const lock = () => lockSystem(root, "install");
+  using _lock = await (waits ? lockDecided(root, print, lock) : lock());
+  const plan = await makePlan(root, settings);
   const { healthPort } = plan;
   if (isLive) await checkPort(healthPort);
   print(
@@ -207,6 +211,8 @@ export async function fileSteps(
     keepStep(root, DROP_IN, dropIn === null ? null : encode(dropIn), isUpdate),
     ...own(
       keepStep(root, UNIT, unit, isUpdate),
+      // The releases before 0.3.0 have no judge: a trial without one would never end.
+      ...judgeSteps(root),
       ...request,
       programStep(`Copy the program to ${PROGRAM}`, root, executable, PROGRAM),
     ),
@@ -228,10 +234,9 @@ export async function fileSteps(
       ),
     );
   }
-  steps.push(...own(
-    fileStep(`Write the unit to ${UNIT}`, root, UNIT, () => unit, { mode: 0o644 }),
-    ...judgeSteps(root),
-  ));
+  steps.push(
+    ...own(fileStep(`Write the unit to ${UNIT}`, root, UNIT, () => unit, { mode: 0o644 })),
+  );
   if (!isSpoolOfUnit) {
     steps.push(folderStep(root, spoolDir, { mode: 0o700, owner: USER, group: USER }));
   }

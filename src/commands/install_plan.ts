@@ -10,7 +10,7 @@ import { ENVIRONMENT_PATH, STATE_DIR } from "../config/places.ts";
 import { TOKEN_KEYS } from "../config/token.ts";
 import { refuseTransports } from "../config/transport.ts";
 import { applySettings } from "./config_edit.ts";
-import { dropInOf } from "./install_drop_in.ts";
+import { folderOf } from "./install_drop_in.ts";
 import { idOf } from "./install_files.ts";
 import { CONFIG, DROP_IN, TOKEN, USER } from "./install_places.ts";
 import { contentsOf, pathIn } from "./install_root.ts";
@@ -51,21 +51,16 @@ export interface Plan {
   readonly healthPort: number;
 }
 
-/**
- * Everything that will be written, checked in the same way as the service checks it. Null: the person gave
- * up.
- */
-export async function makePlan(options: PlanOptions): Promise<Plan | null> {
+/** The settings that are given, with the answers of the person to what is missing. Null: the person gave up. */
+export async function readAnswers(options: PlanOptions): Promise<Settings | null> {
   const { root, take, ask = take === undefined ? askOnTerminal() : null } = options;
-  const [configPath, tokenPath] = [contentsOf(root, CONFIG), contentsOf(root, TOKEN)];
-  const before = await exists(configPath) ? await readNamedText(configPath) : null;
   const taken = take === undefined ? [] : await readTaken(take);
   const settings = new Map([...taken, ...readSettings(options.set, options.env)]);
-  const variables = await readVariables(root);
-  refuseOverridden(settings, variables);
-  const hasToken = await exists(tokenPath) || before !== null;
-  // If a configuration exists, loadConfig reports below what is missing in it.
-  const known = (key: string) => key === TOKEN_KEY ? hasToken : before !== null;
+  refuseOverridden(settings, await readVariables(root));
+  const hasConfig = await exists(contentsOf(root, CONFIG));
+  const hasToken = await exists(contentsOf(root, TOKEN)) || hasConfig;
+  // If a configuration exists, loadConfig reports what is missing in it.
+  const known = (key: string) => key === TOKEN_KEY ? hasToken : hasConfig;
   if (take !== undefined) {
     const ids = await boardIds(root, missingKeys(settings, known));
     for (const [key, id] of ids) settings.set(key, id);
@@ -84,6 +79,15 @@ export async function makePlan(options: PlanOptions): Promise<Plan | null> {
     if (answers === null) return null;
     for (const [key, value] of answers) settings.set(key, value);
   }
+  return settings;
+}
+
+/** Everything that will be written, checked in the same way as the service checks it. */
+export async function makePlan(root: string, settings: Settings): Promise<Plan> {
+  const path = contentsOf(root, CONFIG);
+  const before = await exists(path) ? await readNamedText(path) : null;
+  const variables = await readVariables(root);
+  refuseOverridden(settings, variables);
   const token = settings.get(TOKEN_KEY) ?? null;
   const configText = applySettings(
     before ?? await readAsset("config.yaml.example", placeholderKeys()),
@@ -118,7 +122,7 @@ async function planSpool(
   const refusal = isSpoolOfUnit
     ? null
     : await refuseSpool(spoolDir, contentsOf(root, spoolDir), user) ??
-      await refuseMissing(root, spoolDir, user);
+      await refuseMissing(root, config.spoolDir, spoolDir, user);
   if (refusal === null) return { spoolDir, isSpoolOfUnit };
   const [named, real] = [quote(config.spoolDir), quote(spoolDir)];
   throw new Error(
@@ -132,11 +136,14 @@ async function planSpool(
  */
 async function refuseMissing(
   root: string,
+  named: string,
   spoolDir: string,
   user: number | null,
 ): Promise<string | null> {
-  const dropIn = await readNamedText(contentsOf(root, DROP_IN)).catch(() => null);
-  if (user === null || dropIn !== dropInOf(spoolDir)) return null;
+  const dropIn = await readNamedText(contentsOf(root, DROP_IN)).catch(() => "");
+  const before = folderOf(dropIn);
+  // The releases before 0.3.0 wrote it as the configuration names it.
+  if (user === null || (before !== spoolDir && before !== named)) return null;
   const target = contentsOf(root, spoolDir);
   if ((await lookAt(target)).kind === "spool") return null;
   // Without a start of the service since then, it is empty.

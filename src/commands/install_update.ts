@@ -32,8 +32,8 @@ const WANTS = `/etc/systemd/system/multi-user.target.wants/${SERVICE}`;
 const TRIAL = `${UPDATE_DIR}/trial`;
 /** The files of an update that is not decided yet. */
 const OPEN = [TRIAL, `${UPDATE_DIR}/rolling-back`];
-/** The script decides within 15 minutes. */
-const TRIAL_MS = 20 * 60_000;
+/** The script waits for the lock for up to 5 minutes, and decides within 15. */
+const TRIAL_MS = 21 * 60_000;
 /** An upgrade of the package that has stopped the judge starts it again within this time. */
 const UPGRADE_S = 600;
 /** A judge that is not there at first may have been stopped by an upgrade, or be missing for another reason. */
@@ -145,14 +145,15 @@ export async function awaitDecision(
     for (let s = 0; s < withinS && await waits(); s++) await deciding.second();
     return await isUp(SERVICE);
   };
-  if (await isPackaged(root)) await isJudged(PERHAPS_UPGRADE_S);
+  const hasPackage = await isPackaged(root);
+  if (hasPackage) await isJudged(PERHAPS_UPGRADE_S);
   let failure: string | null;
   do {
     if (!await isOpen()) return;
     // It is an error, too, if the program on trial fails and there is none before it.
     failure = await deciding.run([PROGRAMS.systemctl, "start", "--wait", SERVICE], TRIAL_MS)
       .then(() => null, messageOf);
-  } while (await isJudged(UPGRADE_S));
+  } while (await isJudged(hasPackage ? UPGRADE_S : 0));
   if (!await isOpen()) return;
   throw new Error(
     `Cannot install as the earlier update must be decided first: ${
@@ -161,6 +162,25 @@ export async function awaitDecision(
       `Start it (sudo systemctl start recorder-agent recorder-agent-update) and try again; or accept that update as it is: ` +
       `sudo rm ${TRIAL}`,
   );
+}
+
+/**
+ * Takes a lock for which the judge waits once no update is open; an upgrade of the package may have begun one while a
+ * person was asked.
+ * @param deciding for tests. @throws if an update is not decided, or what `lock` throws.
+ */
+export async function lockDecided(
+  root: string,
+  print: (line: string) => void,
+  lock: () => Promise<Deno.FsFile>,
+  deciding?: Deciding,
+): Promise<Deno.FsFile> {
+  while (true) {
+    const held = await lock();
+    if (!await isUndecided(root)) return held;
+    held.close();
+    await awaitDecision(root, print, deciding);
+  }
 }
 
 /** Asks for a trial, which begins with `putOnTrial`, or at the next boot if the power fails until then. */

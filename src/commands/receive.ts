@@ -164,5 +164,9 @@ function readTls({ tlsCert: cert, tlsKey: key }: ReceiveOptions): CertificateFil
 /** A server that anybody can reach starts no programs and reads no environment. From source, it could. */
 async function dropPermissions(): Promise<void> {
   if (!Deno.build.standalone) return;
-  for (const name of ["run", "env", "sys", "ffi"] as const) await Deno.permissions.revoke({ name });
+  for (const name of ["run", "env", "ffi"] as const) await Deno.permissions.revoke({ name });
+  // The clock reads the uptime.
+  for (const kind of ["statfs", "uid"] as const) {
+    await Deno.permissions.revoke({ name: "sys", kind });
+  }
 }

@@ -1,12 +1,14 @@
-// Writes the output of the chunker to the spool, one step after the other, apart from reading the
-// microphone: a slow disk never blocks the stream. A step that fails (disk full, disk broken) is tried
-// again until it succeeds; the steps after it wait in memory. It does not decide where a chunk is cut or
-// when it starts.
+// Writes the output of the chunker to the spool, apart from reading the microphone: a slow disk never blocks the
+// stream. A step that fails (disk full, disk broken) is tried again until it succeeds. It does not decide where a
+// chunk is cut or when it starts.
 //
 // Writing is one lane, syncing and sealing another: written data survives the end of the program at once,
-// and must not wait for a card that takes a second to sync. A chunk that cannot be sealed is passed by those
-// after it, which are delivered and synced meanwhile; its owner hears of them in their order all the same, as
-// what is missing before a chunk is known only when the one before it is sealed.
+// and must not wait for a card that takes a second to sync. Writes go one after the other: those after one that
+// fails wait in memory. A chunk that cannot be sealed is passed by those after it, which are synced and delivered
+// meanwhile. Its owner hears of them in their order all the same, as what is missing before a chunk is known only
+// when the one before it is sealed. But it waits for no chunk that is stuck: when some were sealed after it, or
+// when nothing else is left to write, the owner hears that it is lost. If it is sealed later, it was declared and
+// is delivered.
 
 import type { ChunkTimes } from "../chunk/chunk_times.ts";
 import type { SoundLevels } from "../status/levels.ts";
@@ -30,8 +32,8 @@ const BLOCK_BYTES = 4096;
 const EARLY_SYNC_MS = 1200;
 /** A requested sync has begun after this time: bytes that are written later are not part of it. */
 const SYNC_BEGINS_MS = 25;
-/** A chunk that cannot be sealed counts as missing when more than this were sealed after it. */
-const MAX_BEHIND = 1000;
+/** A chunk that cannot be sealed counts as lost when this many were sealed after it. */
+const MAX_BEHIND = 10;
 /** When the service stops, the writer waits no longer than this for writes that fail. */
 const LAST_TRIES_MS = 2000;
 
@@ -80,6 +82,8 @@ export interface ChunkWriterDeps {
   readonly log: Logger;
   /** Called for every chunk that has become visible in outbox/, in the order of the chunks. */
   readonly onSealed?: (chunk: SealedChunk) => void;
+  /** Called instead for one whose file was deleted or cannot be sealed, in the same order. */
+  readonly onLost?: (chunk: SealedChunk) => void;
 }
 
 export class ChunkWriter {
@@ -133,12 +137,24 @@ export class ChunkWriter {
     return this.#writes.waiting.length === 0 && this.#syncs.waiting.length === 0;
   }
 
+  /**
+   * Whether everything that was pushed has been written, and every chunk is sealed or stuck. The owner then has
+   * heard of all of them.
+   */
+  settle(): boolean {
+    const isStuck = this.#writes.waiting.length === 0 && this.#syncs.isStuck;
+    if (!this.isIdle && !isStuck) return false;
+    this.#tellSealed(true);
+    return true;
+  }
+
   /** True when writes have failed for so long that no more can be held in memory. */
   get isFull(): boolean {
     return this.#pendingBytes > MAX_PENDING_BYTES;
   }
 
   push(step: WriteStep): void {
+    if (step.kind === "open") this.#spool.roomWanted.ring(); // the janitor makes room for a whole chunk
     const sizeBytes = step.kind === "discard" ? 0 : step.bytes.length;
     this.#pendingBytes += sizeBytes;
     this.#writes.push({ step, sizeBytes, sinceMs: this.#deps.clock.monotonicMs() });
@@ -172,7 +188,6 @@ export class ChunkWriter {
   async #write(step: WriteStep, sinceMs: number): Promise<void> {
     switch (step.kind) {
       case "open":
-        this.#spool.roomWanted.ring(); // the janitor makes room for a whole chunk
         this.#part ??= await this.#spool.create(step.name);
         await this.#part.append(step.bytes);
         this.#syncedMs = this.#pageMs = sinceMs;
@@ -208,7 +223,7 @@ export class ChunkWriter {
     const agoMs = this.#deps.clock.monotonicMs() - this.#syncedMs;
     const beyond = (part.sizeBytes + bytes.length) % BLOCK_BYTES;
     const fillsBlock = beyond < bytes.length && this.#syncIntervalMs > EARLY_SYNC_MS;
-    // While a sync is under way, no other is requested: the next page tries again. So does one that failed.
+    // While a sync is under way, no other is requested: the next page tries again, as after a sync that failed.
     const isSyncing = this.#syncs.isBusy ||
       this.#syncs.waiting.some((sync) => sync.kind === "sync" && sync.part === part);
     const isDue = !isSyncing &&
@@ -235,13 +250,16 @@ export class ChunkWriter {
     this.#tellSealed(false);
   }
 
-  /** Tells the owner in order which chunks are sealed. @param isLast those that are not will not be. */
+  /** Tells the owner in order which chunks are sealed or lost. @param isLast those that are not sealed are lost. */
   #tellSealed(isLast: boolean): void {
     while (this.#closed.length > 0) {
       const isStuck = this.#closed[0]?.end === null;
-      if (isStuck && !isLast && this.#closed.length <= MAX_BEHIND) return;
+      if (
+        isStuck && !isLast && this.#closed.filter(({ end }) => end !== null).length < MAX_BEHIND
+      ) return;
       const closed = this.#closed.shift();
       if (closed?.end === "sealed") this.#deps.onSealed?.(closed.step);
+      else if (closed !== undefined) this.#deps.onLost?.(closed.step);
     }
   }
 
@@ -295,8 +313,8 @@ export class ChunkWriter {
   }
 
   #failed(error: unknown): void {
-    this.#spool.roomWanted.ring();
     const isFull = /ENOSPC|No space left|os error 28/.test(String(error));
+    if (isFull) this.#spool.roomWanted.ring();
     this.#problem.set(isFull ? problems.diskFull() : problems.diskFailing(error));
   }
 

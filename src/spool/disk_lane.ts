@@ -1,12 +1,18 @@
 // Work for the disk, one piece after the other. A piece that fails (disk full, disk broken) is tried again
 // until it succeeds. In a strict lane the pieces after it wait. In another lane they pass it, because it may be
-// the only one that fails: a damaged directory entry must not stop everything else. Its owner knows what the
-// work is.
+// the only one that fails: a damaged directory entry must not stop everything else. A piece that was passed is
+// tried less and less often, because a try may write much. When a new piece has failed and another one then
+// succeeds, the disk works again, and all that were passed are tried at once, in their order and before the new
+// ones. Its owner knows what the work is.
 
 import type { Clock } from "../system/clock.ts";
 import { Wakeup } from "../system/wakeup.ts";
 
 const TRY_AGAIN_MS = 1000;
+/** Pieces that were passed are tried again at least this often, one of them each time. */
+const TRY_PASSED_MS = 60_000;
+/** Pieces that were passed are stuck when the wait between two tries is this long: 15 s after the first. */
+const STUCK_MS = 16_000;
 
 export interface DiskLaneOptions<T> {
   /** May be called again with the same piece after it has failed. */
@@ -20,12 +26,20 @@ export interface DiskLaneOptions<T> {
   readonly clock: Clock;
 }
 
+interface Piece<T> {
+  readonly work: T;
+  /** In the order in which they were pushed. */
+  readonly number: number;
+  hasFailed: boolean;
+}
+
 export class DiskLane<T> {
   readonly #options: DiskLaneOptions<T>;
   /** Pieces that were not tried yet, or are being worked on; in a strict lane all. */
-  readonly #queue: T[] = [];
+  readonly #queue: Piece<T>[] = [];
   /** Pieces that have failed and were passed, the one that is tried next first. */
-  readonly #failed: T[] = [];
+  readonly #failed: Piece<T>[] = [];
+  #pushes = 0;
   readonly #pushed = new Wakeup();
   readonly #never = new AbortController().signal;
   #working: Promise<void> = Promise.resolve();
@@ -33,6 +47,9 @@ export class DiskLane<T> {
   #isFailing = false;
   /** When a piece that has failed may be tried again. */
   #againMs = -Infinity;
+  #delayMs = TRY_AGAIN_MS;
+  /** Whether a new piece has failed, and no piece has succeeded since then. */
+  #hasNewFailed = false;
   #giveUpMs = Infinity;
 
   constructor(options: DiskLaneOptions<T>) {
@@ -41,7 +58,7 @@ export class DiskLane<T> {
 
   /** The pieces that are not done yet. */
   get waiting(): readonly T[] {
-    return [...this.#queue, ...this.#failed];
+    return [...this.#queue, ...this.#failed].map(({ work }) => work);
   }
 
   /** Whether pieces wait that have not failed and been passed. */
@@ -49,12 +66,17 @@ export class DiskLane<T> {
     return this.#queue.length > 0;
   }
 
+  /** Whether nothing waits but pieces that were tried for a while and failed. */
+  get isStuck(): boolean {
+    return !this.isBusy && this.#failed.length > 0 && this.#delayMs >= STUCK_MS;
+  }
+
   get isFailing(): boolean {
     return this.#isFailing;
   }
 
-  push(piece: T): void {
-    this.#queue.push(piece);
+  push(work: T): void {
+    this.#queue.push({ work, number: this.#pushes++, hasFailed: false });
     if (this.#isWorking) this.#pushed.ring();
     else this.#working = this.#work();
   }
@@ -62,6 +84,9 @@ export class DiskLane<T> {
   /** Resolves when no piece waits any longer, or when the current piece ends after `giveUpMs` (monotonic). */
   async finish(giveUpMs: number): Promise<void> {
     this.#giveUpMs = giveUpMs;
+    this.#delayMs = TRY_AGAIN_MS;
+    this.#againMs = -Infinity;
+    this.#pushed.ring();
     await this.#working;
   }
 
@@ -71,7 +96,8 @@ export class DiskLane<T> {
     while (clock.monotonicMs() < this.#giveUpMs) {
       const isNew = this.#queue.length > 0 && (!this.#options.isStrict || !this.#isFailing);
       const pieces = this.#queue.length > 0 ? this.#queue : this.#failed;
-      const waitMs = isNew ? 0 : this.#againMs - clock.monotonicMs();
+      const untilMs = Math.min(this.#againMs, this.#giveUpMs);
+      const waitMs = isNew ? 0 : untilMs - clock.monotonicMs();
       if (pieces.length === 0) break;
       if (waitMs > 0) await this.#pushed.wait(clock, waitMs, this.#never);
       else if (!await this.#apply(pieces)) break;
@@ -80,26 +106,51 @@ export class DiskLane<T> {
   }
 
   /** Works on the first of these pieces. False: it failed, and there is no time for it any more. */
-  async #apply(pieces: T[]): Promise<boolean> {
+  async #apply(pieces: Piece<T>[]): Promise<boolean> {
     const { apply, isStrict, onDone, onTrouble, clock } = this.#options;
-    const [piece] = pieces as [T];
+    const [piece] = pieces as [Piece<T>];
     try {
-      await apply(piece);
+      await apply(piece.work);
     } catch (error) {
       const nowMs = clock.monotonicMs();
       if (nowMs >= this.#giveUpMs) return false;
       this.#isFailing = true;
-      this.#againMs = nowMs + TRY_AGAIN_MS;
-      if (!isStrict) this.#failed.push(...pieces.splice(0, 1));
+      if (isStrict) this.#againMs = nowMs + TRY_AGAIN_MS;
+      else this.#pass(pieces, nowMs);
       onTrouble(error);
       return true;
     }
     pieces.shift();
-    onDone?.(piece);
-    if (this.#isFailing && this.#failed.length === 0) {
+    onDone?.(piece.work);
+    if (this.#hasNewFailed) this.#tryPassed();
+    if (this.#isFailing && this.#failed.length === 0 && !this.#queue.some((one) => one.hasFailed)) {
       this.#isFailing = false;
+      this.#delayMs = TRY_AGAIN_MS;
       onTrouble(null);
     }
     return true;
+  }
+
+  /** The first of these pieces has failed: the others pass it. */
+  #pass(pieces: Piece<T>[], nowMs: number): void {
+    for (const piece of pieces.splice(0, 1)) {
+      if (piece.hasFailed) {
+        this.#delayMs = Math.min(TRY_PASSED_MS, this.#delayMs * 2);
+        this.#againMs = nowMs + this.#delayMs;
+      } else { // Those that were passed before it wait no longer for it.
+        this.#againMs = Math.max(this.#againMs, nowMs + TRY_AGAIN_MS);
+        this.#hasNewFailed = true;
+      }
+      piece.hasFailed = true;
+      this.#failed.push(piece);
+    }
+  }
+
+  /** Pieces that were passed are tried again before the others. */
+  #tryPassed(): void {
+    this.#hasNewFailed = false;
+    this.#delayMs = TRY_AGAIN_MS;
+    this.#againMs = -Infinity;
+    this.#queue.unshift(...this.#failed.splice(0).sort((a, b) => a.number - b.number));
   }
 }

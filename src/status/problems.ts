@@ -405,6 +405,12 @@ export const problems = {
       "after a restart they are sent once more, and the server knows them",
   })),
 
+  /** They are to blame, and stay in outbox/. */
+  chunksUnmoved: define("spool_failed", (count: number, error: unknown) => ({
+    message: `${chunks(count)} cannot be moved to rejected/: ${messageOf(error)}`,
+    fix: "Check the disk of spool_dir for errors (sudo dmesg) and for read-only mode (mount)",
+  })),
+
   diskLow: define("disk_low", (freeMb: number) => ({
     message: `${freeMb} MB are free on the disk of spool_dir, and no delivered chunk is left to ` +
       "delete",

@@ -30,12 +30,15 @@ const LEAST_SLEEP_MS = 2_000;
 
 /** Returns a function that reads a monotonic clock that continues while the machine sleeps, ms. */
 export function clockThroughSleep({ unixMs, awakeMs, uptimeS }: RawClocks): () => number {
-  const zeroMs = uptimeS() * 1000 - awakeMs();
+  // In this order here and in the other one below: a process that is stopped in between has not slept.
+  const beganMs = awakeMs();
+  const zeroMs = uptimeS() * 1000 - beganMs;
   let sleptMs = 0;
   let offsetMs = unixMs() - awakeMs();
   return () => {
+    const upMs = uptimeS() * 1000;
     const nowMs = awakeMs();
-    const aheadMs = uptimeS() * 1000 - nowMs - zeroMs - sleptMs;
+    const aheadMs = upMs - nowMs - zeroMs - sleptMs;
     const stepMs = unixMs() - nowMs - offsetMs;
     offsetMs += stepMs;
     if (aheadMs >= LEAST_SLEEP_MS) {

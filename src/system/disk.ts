@@ -17,7 +17,7 @@ const REWRITE_BYTES = 65_536;
 
 /**
  * Writes a file over itself, so that the next sync of it writes everything. After a sync that failed, Linux
- * takes what it could not write for written: it is still read, and a sync that succeeds later does not write it.
+ * counts what it could not write as written: it is still read, and a sync that succeeds later does not write it.
  */
 export async function rewrite(path: string): Promise<void> {
   using file = await Deno.open(path, { read: true, write: true });

@@ -22,9 +22,10 @@
 //   any        -- the settings are wrong --> holding, without a suspect
 //
 // What happens to a chunk that is to blame depends on its last failure. If it was refused, or cannot be
-// read, it goes to rejected/; if the disk does not let it, it is passed over. If the server failed on it, it is passed over: it stays in outbox/ and is
-// tried at intervals. A size limit (413) concerns all chunks of that size: it is held against a chunk only
-// if one that is at least as large was accepted. If only smaller ones were, the chunk is passed over.
+// read, it goes to rejected/. If the server failed on it, it is passed over: it stays in outbox/ and is tried
+// at intervals. So is one that cannot be moved to rejected/; it stays to blame, and is never sent in place of
+// a suspect. A size limit (413) concerns all chunks of that size: it is held against a chunk only if one that
+// is at least as large was accepted. If only smaller ones were, the chunk is passed over.
 
 import { type ChunkName, compareChunkNames } from "../chunk/chunk_name.ts";
 import { Interval } from "./interval.ts";
@@ -59,6 +60,15 @@ export type Judgement =
   | "pass over"
   /** The chunk stays passed over. It delays no other chunk. */
   | "stays passed over";
+
+/** Why a chunk is passed over. */
+export type PassedOver =
+  /** The server fails on it. */
+  | { readonly by: "server" }
+  /** It is too large. */
+  | { readonly by: "size"; readonly sizeBytes: number }
+  /** It cannot be moved to rejected/. */
+  | { readonly by: "disk"; readonly error: unknown };
 
 /** A chunk that was sent. */
 export interface Sent {
@@ -96,8 +106,8 @@ export class Blame {
   #state: State = { name: "working" };
   /** The last chunk that failed as a probe since a chunk was accepted: the next probe is one after it. */
   #probedTo: ChunkName | null = null;
-  /** By key: the size of the chunk if it was too large, else null. The first one is tried again next. */
-  readonly #passedOver = new Map<string, number | null>();
+  /** By key. The first one is tried again next. */
+  readonly #passedOver = new Map<string, PassedOver>();
   readonly #again: Interval;
 
   /** @param intervalMs between two attempts with any of the chunks that are passed over. */
@@ -120,8 +130,8 @@ export class Blame {
     return state.name !== "working" && state.suspect?.key === key ? state.suspect.attempts : 0;
   }
 
-  /** By key, the chunks that are passed over, the one that is tried next first; the size if it was too large. */
-  get passedOver(): ReadonlyMap<string, number | null> {
+  /** By key, the chunks that are passed over, the one that is tried next first. */
+  get passedOver(): ReadonlyMap<string, PassedOver> {
     return this.#passedOver;
   }
 
@@ -163,8 +173,12 @@ export class Blame {
     const { key } = name;
     const isStill = failure === "failed" || failure === "too large";
     const state = this.#state;
-    if (this.#passedOver.delete(key) && isStill) {
-      this.#passedOver.set(key, sizeIf(failure, sizeBytes)); // behind the others
+    const why = this.#passedOver.get(key);
+    this.#passedOver.delete(key);
+    const isUnmoved = why?.by === "disk";
+    if (isUnmoved && failure !== "failed") return "reject";
+    if (why !== undefined && isStill) {
+      this.#passedOver.set(key, isUnmoved ? why : causeOf(failure, sizeBytes)); // behind the others
       this.#again.failed(nowMs, waitMs);
       if (state.name !== "probing") return "stays passed over";
       this.#hold(state.suspect);
@@ -207,7 +221,7 @@ export class Blame {
     const { key } = name;
     // Whatever made the server fail on it may be over for the others, too.
     const isRelated = this.#passedOver.delete(key) ||
-      [...this.#passedOver.values()].some((bytes) => bytes !== null && bytes <= sizeBytes);
+      [...this.#passedOver.values()].some((why) => why.by === "size" && why.sizeBytes <= sizeBytes);
     if (isRelated) this.#again.accepted(nowMs);
     const state = this.#state;
     const isOther = state.name !== "working" && state.suspect?.key !== key;
@@ -236,12 +250,13 @@ export class Blame {
   /**
    * This chunk cannot be moved to rejected/: it is passed over, although the server would refuse it again.
    * False: too many are passed over.
+   * @param error of the disk.
    */
-  passOver({ name }: Pick<Sent, "name">, nowMs: number): boolean {
+  passOver({ name }: Pick<Sent, "name">, nowMs: number, error: unknown): boolean {
     if (this.#passedOver.size >= MAX_PASSED_OVER) return false;
     this.forget(name.key);
-    if (this.#passedOver.size === 0) this.#again.begin(nowMs);
-    this.#passedOver.set(name.key, null);
+    this.#again.begin(nowMs); // also if others are passed over: one of them may be due
+    this.#passedOver.set(name.key, { by: "disk", error });
     return true;
   }
 
@@ -271,7 +286,7 @@ export class Blame {
       return "wait";
     }
     if (this.#passedOver.size === 0) this.#again.begin(nowMs);
-    this.#passedOver.set(suspect.key, sizeIf(failure, sizeBytes));
+    this.#passedOver.set(suspect.key, causeOf(failure, sizeBytes));
     this.#state = { name: "working" };
     return "pass over";
   }
@@ -282,6 +297,6 @@ export class Blame {
   }
 }
 
-function sizeIf(failure: Failure, sizeBytes: number): number | null {
-  return failure === "too large" ? sizeBytes : null;
+function causeOf(failure: Failure, sizeBytes: number): PassedOver {
+  return failure === "too large" ? { by: "size", sizeBytes } : { by: "server" };
 }

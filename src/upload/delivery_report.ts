@@ -7,6 +7,7 @@ import type { Spool } from "../spool/spool.ts";
 import { ProblemReport } from "../status/problem_report.ts";
 import { type Diagnosis, problems } from "../status/problems.ts";
 import type { Status } from "../status/status.ts";
+import type { PassedOver } from "./blame.ts";
 import type { Rates } from "./line_rate.ts";
 
 export interface DeliveryReportDeps {
@@ -20,10 +21,13 @@ export class DeliveryReport {
   readonly #deps: DeliveryReportDeps;
   readonly #outage: ProblemReport;
   readonly #passedOver: ProblemReport;
-  readonly #unfiled: ProblemReport;
+  readonly #disk: ProblemReport;
   readonly #rejected: ProblemReport;
   readonly #tooSlow: ProblemReport;
   readonly #maxSpoolBytes: number;
+  /** Accepted chunks that cannot be filed, and refused ones that cannot be moved: one problem. */
+  #unfiled: Diagnosis | null = null;
+  #unmoved: Diagnosis | null = null;
   /** How many rejected chunks were told last. */
   #toldRejected = 0;
 
@@ -33,7 +37,7 @@ export class DeliveryReport {
     this.#maxSpoolBytes = maxSpoolBytes;
     this.#outage = new ProblemReport({ ...deps, countField: "failed_attempts" });
     this.#passedOver = new ProblemReport(deps);
-    this.#unfiled = new ProblemReport(deps);
+    this.#disk = new ProblemReport(deps);
     this.#rejected = new ProblemReport(deps);
     this.#tooSlow = new ProblemReport(deps);
   }
@@ -45,7 +49,7 @@ export class DeliveryReport {
 
   /** Ends what only the present settings have shown. The chunks in rejected/ stay. */
   withdraw(why: string): void {
-    for (const problem of [this.#outage, this.#passedOver, this.#unfiled, this.#tooSlow]) {
+    for (const problem of [this.#outage, this.#passedOver, this.#disk, this.#tooSlow]) {
       problem.clear(why);
     }
   }
@@ -55,28 +59,37 @@ export class DeliveryReport {
     this.#outage.set(diagnosis, retryInMs);
   }
 
-  /** The server accepted a chunk: the server works, and so does the disk. */
+  /** The server accepted a chunk: nothing keeps all chunks waiting any longer. */
   accepted(): void {
     this.#outage.clear();
   }
 
-  /**
-   * @param passedOver the chunks that are passed over now, the next to be tried first: by key, the size if
-   * a chunk was too large.
-   */
-  tellPassedOver(passedOver: ReadonlyMap<string, number | null>): void {
-    const [key] = passedOver.keys();
-    const sizes = [...passedOver.values()].filter((bytes) => bytes !== null);
-    const { size } = passedOver;
-    if (key === undefined) this.#passedOver.clear();
-    else if (sizes.length < size) this.#passedOver.set(problems.chunksPassedOver(size, key));
-    else this.#passedOver.set(problems.chunksTooLarge(size, Math.min(...sizes)));
+  /** @param passedOver by key, the chunks that are passed over now, the next to be tried first. */
+  tellPassedOver(passedOver: ReadonlyMap<string, PassedOver>): void {
+    const causes = [...passedOver.values()];
+    const errors = causes.flatMap((why) => why.by === "disk" ? [why.error] : []);
+    const sizes = causes.flatMap((why) => why.by === "size" ? [why.sizeBytes] : []);
+    const [key] = passedOver.entries().find(([, { by }]) => by === "server") ?? [];
+    const count = causes.length - errors.length;
+    if (count === 0) this.#passedOver.clear();
+    else if (key !== undefined) this.#passedOver.set(problems.chunksPassedOver(count, key));
+    else this.#passedOver.set(problems.chunksTooLarge(count, Math.min(...sizes)));
+    this.#unmoved = errors.length === 0
+      ? null
+      : problems.chunksUnmoved(errors.length, errors.at(-1));
+    this.#tellDisk();
   }
 
   /** A problem while accepted chunks cannot be filed. @param error the last of the disk */
   tellUnfiled(chunks: number, error: unknown): void {
-    if (chunks === 0) this.#unfiled.clear();
-    else this.#unfiled.set(problems.chunksUnfiled(chunks, error));
+    this.#unfiled = chunks === 0 ? null : problems.chunksUnfiled(chunks, error);
+    this.#tellDisk();
+  }
+
+  #tellDisk(): void {
+    const diagnosis = this.#unfiled ?? this.#unmoved;
+    if (diagnosis === null) this.#disk.clear();
+    else this.#disk.set(diagnosis);
   }
 
   /** A problem while there are rejected chunks, including those of an earlier run. */

@@ -101,7 +101,8 @@ export class Queue {
     let name = await this.#spool.oldest("outbox", mayProbe);
     if (name === null) {
       this.#blame.probesEnded();
-      const [key] = this.#blame.passedOver.keys();
+      const passedOver = this.#blame.passedOver.entries();
+      const [key] = passedOver.find(([, { by }]) => by !== "disk") ?? [];
       if (key !== undefined) name = await this.#spool.waitingWithKey(key);
       name ??= await this.#spool.oldest("outbox", mayProbe);
     }
@@ -139,7 +140,8 @@ export class Queue {
   }
 
   get #isRejectedDue(): boolean {
-    return this.#blame.state === "working" && this.#spool.tally.rejected.files > 0 &&
+    return this.#blame.state === "working" &&
+      this.#spool.tally.rejected.files > this.#unfiled.refused &&
       this.#rejected.isDue(this.#clock.monotonicMs());
   }
 

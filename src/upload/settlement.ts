@@ -198,7 +198,7 @@ export class Settlement {
       isMoved = await spool.reject(fileName, { ...reason, key: name.key });
     } catch (error) {
       // The others need not wait for a damaged directory entry.
-      if (!blame.passOver(attempt, clock.monotonicMs())) throw error;
+      if (!blame.passOver(attempt, clock.monotonicMs(), error)) throw error;
       const problem = "A chunk cannot be moved to rejected/: it is passed over.";
       log.error(problem, { chunk: fileName, ...reason, error: String(error) });
     }

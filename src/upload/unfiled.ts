@@ -1,7 +1,7 @@
 // Chunks that the server has accepted and that could not be moved out of their directory, as with a damaged
 // entry of it. They are not sent again while the program runs, only filed again from time to time; the next
 // start no longer knows them and sends them once more, under the same key. The janitor may delete one of them:
-// that is no loss. It knows names, and touches no file.
+// that counts as no loss. It knows names, and touches no file.
 
 import type { ChunkName } from "../chunk/chunk_name.ts";
 
@@ -44,6 +44,11 @@ export class Unfiled {
   /** How many of them are in outbox/. */
   get waiting(): number {
     return this.#chunks.values().filter(({ dir }) => dir === "outbox").toArray().length;
+  }
+
+  /** How many of them are in rejected/. */
+  get refused(): number {
+    return this.size - this.waiting;
   }
 
   has(key: string): boolean {

@@ -55,3 +55,15 @@ Deno.test("what no other rate can help against changes nothing, nor does one rat
   for (let n = 0; n < 2; n++) order.failed(pcm, "microphone_lost");
   assertEquals(order.of(pcm), [...pcm.attempts]);
 });
+
+Deno.test("after a plug the first one that is listed comes first again, unless attempts have just failed", () => {
+  const order = new AttemptOrder();
+  order.gaveSound(MICROPHONE, AT_16);
+  order.plugged(MICROPHONE);
+  assertEquals(order.of(MICROPHONE), [...MICROPHONE.attempts]);
+  for (let n = 0; n < 2; n++) {
+    order.failed(MICROPHONE, "microphone_lost");
+    order.plugged(MICROPHONE); // it resets itself when it is opened at a rate at which it does not deliver
+  }
+  assertEquals(spell(order.of(MICROPHONE)[0]), "hw 44100");
+});

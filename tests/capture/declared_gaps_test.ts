@@ -1,7 +1,10 @@
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path/join";
-import { noMicrophone, recorderRig } from "../fixtures/recorder_rig.ts";
+import { noMicrophone, recorderOptions, recorderRig } from "../fixtures/recorder_rig.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
+import { simulatedRecorder } from "../fixtures/simulated_recorder.ts";
+import { named } from "../fixtures/sockets.ts";
+import { systemClock } from "../../src/system/clock.ts";
 
 const NOON = Date.UTC(2026, 5, 15, 12);
 
@@ -60,4 +63,50 @@ Deno.test("a moment without sound at the start is declared, but without a warnin
   await ended;
   const lines = rig.lines.filter(({ message }) => message === "Sound is missing.");
   assertEquals(lines.map(({ level, ms }) => [level, ms]), [["INFO", 1500]]);
+});
+
+Deno.test("a chunk that cannot be sealed costs itself and not the rest of the day, whatever ends the recording", async () => {
+  for (const end of ["schedule", "pause", "stop"] as const) {
+    let pausedMs = 0;
+    const hours = { startMinute: 12 * 60, endMinute: 12 * 60 + (end === "schedule" ? 2 : 60) };
+    const options = { schedule: hours, stream: { ...recorderOptions().stream, chunkSeconds: 20 } };
+    await using till = await simulatedRecorder(options, { pausedForMs: () => pausedMs });
+    const { spool, clock } = till;
+    const create = spool.create.bind(spool);
+    let parts = 0;
+    spool.create = async (name) => {
+      const part = await create(name);
+      if (parts++ === 1) part.seal = () => Promise.reject(new Error("Input/output error"));
+      return part;
+    };
+    till.microphones.plug(named("usb"));
+    till.run();
+    await till.records("usb");
+    while (clock.unixMs() < NOON + 115_000) {
+      await clock.advance(1000);
+      await systemClock.sleep(1); // the disk is real
+    }
+    if (end === "pause") {
+      pausedMs = 3_600_000;
+      till.recorder.pauseChanged();
+    }
+    const declared = () => till.lines.filter(({ message }) => message === "Sound is missing.");
+    const long = () => declared().filter(({ ms }) => Number(ms) > 5000);
+    if (end !== "stop") {
+      for (let tries = 0; tries < 100 && long().length === 0; tries++) {
+        await clock.advance(1000);
+        await systemClock.sleep(5);
+      }
+    }
+    if (end === "schedule") assertEquals(long().map(({ cause }) => cause), ["disk_failing"], end);
+    let hasEnded = false;
+    const ended = till.stop().finally(() => hasEnded = true);
+    while (!hasEnded) {
+      await clock.advance(500);
+      await systemClock.sleep(1);
+    }
+    await ended;
+    const all = long().map(({ cause, ms }) => [cause, Math.round(Number(ms) / 1000)]);
+    assertEquals(all.filter(([cause]) => cause !== "paused"), [["disk_failing", 20]], end);
+  }
 });

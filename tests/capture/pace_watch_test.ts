@@ -22,7 +22,7 @@ function watch(reportedHz = 48_000) {
   });
   const random = seededRandom(7);
   let [position, nowMs] = [0, 1_000_000];
-  pace.begin(reportedHz);
+  pace.begin("usb", reportedHz);
   return {
     said,
     pace,
@@ -35,9 +35,9 @@ function watch(reportedHz = 48_000) {
       }
     },
     lose: (ms: number) => void (nowMs += ms),
-    open(reportedHz: number) {
+    open(reportedHz: number, microphone = "usb") {
       position = 0;
-      pace.begin(reportedHz);
+      pace.begin(microphone, reportedHz);
     },
   };
 }
@@ -99,4 +99,18 @@ Deno.test("sound that is lost all the time is named, too", () => {
     lose(30);
   }
   assertEquals(said.length, 1);
+});
+
+Deno.test("the problem ends when its microphone is gone or another one is recorded, however short its streams", () => {
+  const { hear, open, said, pace } = watch();
+  hear(10, 0.9);
+  open(48_000);
+  hear(3, 0.9);
+  assertEquals(said.length, 1);
+  open(48_000, "another");
+  assertEquals(said.slice(1), ["resolved"]);
+  hear(10, 0.9);
+  assertEquals(said.length, 3);
+  pace.gone();
+  assertEquals(said.slice(3), ["resolved"]);
 });

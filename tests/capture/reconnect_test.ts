@@ -205,6 +205,40 @@ Deno.test("a device that does not deliver at a rate that it offers is recorded a
   }
 });
 
+Deno.test("a rate that gave sound by chance is left after a plug, and at the next hours of the schedule", async () => {
+  const attempts = ([48_000, 16_000] as const).map((sampleRate) => (
+    { kind: "alsa", pcm: `at ${sampleRate}`, channels: 1, sampleRate } as const
+  ));
+  const usb = named("usb", { attempts });
+  for (const event of ["a plug", "a night"]) {
+    await using rig = await simulatedRecorder({
+      schedule: { startMinute: 11 * 60, endMinute: 13 * 60 },
+    });
+    const { clock, microphones, ffmpegs, starts } = rig;
+    const fails = { kind: "fails", diagnosis: problems.failed("Input/output error", "") } as const;
+    ffmpegs.behave("at 48000", fails); // a bad hub
+    ffmpegs.behave("at 16000", { kind: "plays", forMs: 15_000 });
+    microphones.microphone = usb;
+    rig.run();
+    await rig.records("usb");
+    ffmpegs.behave("at 48000", { kind: "plays" });
+    const before = starts();
+    if (event === "a plug") {
+      await rig.says("microphone_lost");
+      microphones.plug(usb);
+    } else {
+      clock.step(10 * 3_600_000);
+      await clock.advance(6_000);
+      clock.step(14 * 3_600_000);
+    }
+    await clock.advanceUntil("opens it", () => starts() > before);
+    await rig.records("usb");
+    await rig.stop();
+    const said = rig.lines.filter(({ message }) => message === "Recording.");
+    assertEquals(said.map(({ sample_rate }) => sample_rate), [16_000, undefined], event);
+  }
+});
+
 Deno.test("a format that the hardware lacks is requested once, not with each channel count", async () => {
   const attempts = (["hw", "hw", "hw", "plughw"] as const).map((pcm, index) => (
     { kind: "alsa", pcm, channels: index + 1, sampleRate: 48_000 } as const

@@ -127,6 +127,10 @@ Deno.test("a microphone that delivers too little is named, and what is missing i
   await rig.clock.advance(600_000);
   assertEquals(rig.codes(), ["microphone_rate"]);
   assertEquals(rig.report().recording, true);
+  rig.microphones.plug(null);
+  rig.ffmpegs.release();
+  await rig.says("microphone_missing");
+  assertEquals(rig.codes(), ["microphone_missing"]);
   await rig.stop();
   const { gapUs, recordedUs } = rig.recorder.balance();
   assert(Math.abs(gapUs / (gapUs + recordedUs) - 0.15) < 0.01, `${gapUs} of ${recordedUs}`);

@@ -139,6 +139,23 @@ Deno.test("a last microphone that is back and gives no sound gives way to its st
   assertEquals(microphones.remembered, ["own"]);
 });
 
+Deno.test("what a stand-in has waited for delays nothing after its sound", async () => {
+  await using rig = await simulatedRecorder();
+  const { clock, microphones, ffmpegs } = rig;
+  ffmpegs.behave("twin", { kind: "fails", diagnosis: problems.busy("twin", []) });
+  microphones.microphone = TWIN;
+  rig.run();
+  await clock.advance(400_000); // it is tried every minute now
+  ffmpegs.behave("twin", { kind: "plays" });
+  await rig.records("twin");
+  ffmpegs.behave("own", DEAD);
+  [microphones.microphone, microphones.second] = [OWN, TWIN]; // at the next look
+  await rig.says("microphone_missing");
+  const tookMs = await rig.records("twin");
+  assert(tookMs < 5_000, `${tookMs} ms`);
+  await rig.stop();
+});
+
 Deno.test("a last microphone that always dies soon after its first sound gives way to another one", async () => {
   await using rig = await simulatedRecorder();
   const { microphones } = rig;

@@ -353,8 +353,30 @@ Deno.test("Sound that waited and is worked off slowly is a stall and not a gap",
   }
 });
 
+Deno.test("A stall after a late page is not a gap, however much of its sound fits into a read", () => {
+  const readBytes = 16_384;
+  for (const kbps of [24, 96, 192, 256, 320]) {
+    const pageBytes = kbps * PAGE_MS / 8;
+    for (let phase = 0; phase < 30; phase++) {
+      const timeline = new Timeline(PAGE_MS);
+      for (let page = 1; page <= 125; page++) {
+        timeline.observe(page * PAGE_MS * 48, START_MS + page * PAGE_MS + (page === 125 ? 300 : 0));
+      }
+      // The rest of a page waits to be read with the next one.
+      let readPages = 125;
+      for (let bytes = pageBytes * phase / 30; readPages < 143; bytes += readBytes) {
+        const pages = Math.min(143, 125 + Math.floor(bytes / pageBytes));
+        if (pages === readPages) continue;
+        readPages = pages;
+        timeline.observe(pages * PAGE_MS * 48, START_MS + 125 * PAGE_MS + 7200);
+        assertEquals(timeline.timeOf(0), START_MS, `${kbps} kbit/s, phase ${phase}`);
+      }
+    }
+  }
+});
+
 Deno.test("A microphone that runs slower than it says has true times, however slow it is", () => {
-  for (const ratio of [0.98, 0.92, 0.85, 0.5, 1 / 3]) {
+  for (const ratio of [0.98, 0.92, 0.85, 0.5, 1 / 3, 1 / 6]) {
     const recording = new Recording({ driftPpm: (1 / ratio - 1) * 1e6 });
     const chunks = recording.record(600_000).end();
     const endUnixUs = chunks.at(-1)?.times.endUnixUs ?? 0;

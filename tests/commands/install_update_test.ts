@@ -4,8 +4,9 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { join } from "@std/path/join";
 import { fileSteps } from "../../src/commands/install.ts";
-import { makePlan } from "../../src/commands/install_plan.ts";
-import { awaitDecision, putOnTrial } from "../../src/commands/install_update.ts";
+import { makePlan, readAnswers } from "../../src/commands/install_plan.ts";
+import { lockSystem } from "../../src/commands/install_lock.ts";
+import { awaitDecision, lockDecided, putOnTrial } from "../../src/commands/install_update.ts";
 import { ENV, makeRoot, SET } from "../fixtures/installed_system.ts";
 
 /** A system with one of the files of an open update, or none. */
@@ -78,10 +79,14 @@ Deno.test("install refuses to replace a program that stays on trial, and says ho
 
 Deno.test("install waits while an upgrade has stopped the judge, starts it not itself, and waits for what is on trial then", async () => {
   await using update = await updating("trial");
-  let left = 2;
-  const decide = () => --left === 0 ? update.decide() : Promise.reject(new Error("canceled"));
-  const upgrading = ["active", "inactive"] as const;
-  await update.wait(decide, [upgrading, upgrading, ["activating", "activating"]]);
+  await update.makePackaged();
+  const [judged, upgrading] = [["active", "active"], ["active", "inactive"]] as const;
+  const states = [judged, upgrading, upgrading, judged];
+  await update.wait(() => {
+    if (states.length === 1) return update.decide();
+    states.shift(); // an upgrade begins
+    return Promise.reject(new Error("canceled"));
+  }, states);
   assertEquals(update.ran, [STARTED, "a second", "a second", STARTED]);
 });
 
@@ -93,8 +98,17 @@ Deno.test("install begins no trial between the two steps of an upgrade of the pa
   assertEquals(update.ran, ["a second", "a second", STARTED]);
 });
 
+Deno.test("without a package there is no upgrade to wait for when the judge cannot be started", async () => {
+  await using update = await updating("trial");
+  const missing = () => Promise.reject(new Error("Unit not found"));
+  const error = await assertRejects(() => update.wait(missing, [["active", "inactive"]]), Error);
+  assertMatch(error.message, /must be decided first: Unit not found/);
+  assertEquals(update.ran, [STARTED]);
+});
+
 Deno.test("an upgrade that never ends, or that ends the trial, does not hold install", async () => {
   await using update = await updating("trial");
+  await update.makePackaged();
   const canceled = () => Promise.reject(new Error("canceled"));
   const error = await assertRejects(() => update.wait(canceled, [["active", "inactive"]]), Error);
   assertMatch(error.message, /must be decided first: canceled/);
@@ -103,6 +117,25 @@ Deno.test("an upgrade that never ends, or that ends the trial, does not hold ins
     await update.decide();
     throw new Error("canceled");
   }, [["active", "inactive"]]);
+});
+
+Deno.test("install replaces nothing of an update that begins while a person is asked, and lets its judge have the lock", async () => {
+  await using system = await makeRoot();
+  const { root } = system;
+  const dir = join(root, "var/lib/recorder-agent-update");
+  await Deno.mkdir(dir, { recursive: true });
+  await Deno.writeTextFile(join(dir, "trial"), "to=2\n");
+  const ran: string[] = [];
+  const run = async (command: readonly string[]) => {
+    ran.push(command.slice(1).join(" "));
+    using _judge = await lockSystem(root, "install");
+    await Deno.remove(join(dir, "trial"));
+  };
+  const idle = { run, stateOf: () => Promise.resolve("inactive"), second: () => Promise.resolve() };
+  const lock = () => lockSystem(root, "install");
+  using _held = await lockDecided(root, () => {}, lock, idle);
+  assertEquals(ran, [STARTED]);
+  await assertRejects(lock, Error, "must end first");
 });
 
 Deno.test("install reports success only if the new program stays, not if its trial was interrupted or it was rolled back", async () => {
@@ -142,6 +175,12 @@ const PATHS = [
   "etc/systemd/system/recorder-agent.service",
   DROP_IN,
 ];
+/** What ends a trial. */
+const JUDGE = [
+  "usr/local/lib/recorder-agent/update-trial",
+  "etc/systemd/system/recorder-agent-update.service",
+  "etc/systemd/system/multi-user.target.wants/recorder-agent-update.service",
+];
 
 /**
  * An update that also moves the spool, null is its usual place, step by step. After each, `look` gets the files before
@@ -153,6 +192,7 @@ async function updateStepwise(
     what: string,
     files: Record<"before" | "now" | "back", (string | null)[]>,
     isOnTrial: boolean,
+    hasJudge: boolean,
   ) => void,
 ) {
   await using system = await makeRoot();
@@ -169,6 +209,9 @@ async function updateStepwise(
   const place = (path: string) =>
     join(root, isLinked && path.endsWith("config.yaml") ? "data/till.yaml" : path);
   const read = (path: string) => Deno.readTextFile(path).catch(() => null);
+  const judge = JUDGE.map((path) => join(root, path));
+  // The releases before 0.3.0 have none.
+  for (const path of judge) await Deno.remove(path);
   // The unit of the release before, and what the update to that one has kept.
   await Deno.writeTextFile(join(root, "etc/systemd/system/recorder-agent.service"), "[Unit]\n");
   const kept = PATHS.slice(0, from === null ? 3 : 4);
@@ -176,8 +219,9 @@ async function updateStepwise(
   const before = await Promise.all(PATHS.map((path) => read(place(path))));
   await Deno.writeTextFile(executable, "#!/bin/sh\necho version two\n");
   const options = { root, set: [spool(to)], env: ENV, dryRun: false, executable, ask: null };
-  const plan = await makePlan(options);
-  assert(plan !== null);
+  const settings = await readAnswers(options);
+  assert(settings !== null);
+  const plan = await makePlan(root, settings);
   const hasDropIn = from !== null;
   const facts = { hasDropIn, hasPackage: false, hasCopy: true, isUpdate: true };
   for (const { what, isDone, apply } of await fileSteps(options, facts, plan)) {
@@ -188,7 +232,8 @@ async function updateStepwise(
     // packaging/update/update-trial
     const back = now.map((text, at) => old[at] === "" ? null : old[at] ?? text);
     const isOnTrial = await read(join(root, "var/lib/recorder-agent-update/trial")) !== null;
-    look(what, { before, now, back }, isOnTrial);
+    const found = await Promise.all(judge.map((path) => Deno.lstat(path).catch(() => null)));
+    look(what, { before, now, back }, isOnTrial, !found.includes(null));
   }
 }
 
@@ -213,6 +258,16 @@ Deno.test("a power cut in an update is followed by a trial, with what was accept
     assert(replaced >= PATHS.length, name);
     assertEquals(last, PATHS, `${name}: all of them are replaced`);
   }
+});
+
+Deno.test("a power cut in the first update from a release without a judge leaves no trial without one", async () => {
+  let looks = 0;
+  await updateStepwise({ from: null, to: null }, (what, _files, isOnTrial, hasJudge) => {
+    if (!isOnTrial) return;
+    looks++;
+    assert(hasJudge, what);
+  });
+  assert(looks > 2);
 });
 
 Deno.test("an update that leaves the drop-in alone keeps none, not even that of an earlier one", async () => {

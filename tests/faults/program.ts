@@ -14,7 +14,7 @@ import type { ChunkName } from "../../src/chunk/chunk_name.ts";
 import { Janitor } from "../../src/spool/janitor.ts";
 import { recoverRecordings } from "../../src/spool/recovery.ts";
 import type { RetentionLimits } from "../../src/spool/retention.ts";
-import { retimeEarlier } from "../../src/agent/true_time.ts";
+import { retimeEarlier } from "../../src/agent/follow_clock.ts";
 import { writeBootTime } from "../../src/spool/boot_time.ts";
 import { retimeChunks } from "../../src/spool/retiming.ts";
 import { readTrueTime } from "../../src/spool/true_time.ts";

@@ -12,6 +12,7 @@ import { join } from "@std/path/join";
 import { formatChunkName } from "../../src/chunk/chunk_name.ts";
 import { type Binaries, buildBinaries } from "../fixtures/binaries.ts";
 import { run as command } from "../fixtures/command.ts";
+import { ReceiverProcess } from "../fixtures/receiver_process.ts";
 import { chunkAt } from "../fixtures/temp_spool.ts";
 
 interface Outcome {
@@ -67,6 +68,23 @@ async function checkBinary(t: Deno.TestContext, command: readonly string[]): Pro
     assertEquals(code, 2);
     assertStringIncludes(stderr, "RA_CHUNK_SECOND");
     assertNotMatch(stderr, /NotCapable/);
+  });
+
+  await t.step("receive answers with the permissions that it keeps", async () => {
+    const dir = await Deno.makeTempDir();
+    try {
+      const options = { dir: join(dir, "received"), token: "a-token-for-tests", program: command };
+      await using receiver = await ReceiverProcess.start(options);
+      for (const path of ["/api/v1/chunks", "/metrics"]) {
+        const authorization = "Bearer a-token-for-tests";
+        const response = await fetch(await receiver.url + path, { headers: { authorization } });
+        await response.body?.cancel();
+        assert([200, 405].includes(response.status), `${path}: ${response.status}`);
+      }
+      assertEquals(await receiver.end("SIGTERM"), 0);
+    } finally {
+      await Deno.remove(dir, { recursive: true });
+    }
   });
 
   await t.step("demo delivers every chunk and misses no sample", async () => {

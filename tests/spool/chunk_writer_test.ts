@@ -299,8 +299,10 @@ Deno.test("pages and the next chunk are written while the disk is slow to sync a
 Deno.test("a failing disk is reported once and tried every second, and nothing is lost", async () => {
   await using setup = await writerAtNoon();
   const { temp, clock, writer, lines } = setup;
-  let rings = 0;
+  let [rings, tries] = [0, 0];
   setup.spool.roomWanted.ring = () => rings++;
+  const create = setup.spool.create.bind(setup.spool);
+  setup.spool.create = (name) => (tries++, create(name));
   const recording = join(temp.dir, "recording");
   await Deno.remove(recording);
   await Deno.writeTextFile(recording, "in the way");
@@ -310,7 +312,8 @@ Deno.test("a failing disk is reported once and tried every second, and nothing i
     await until(() => clock.sleepers === 1);
     await clock.advance(1000);
   }
-  assert(rings > 5);
+  assert(tries > 5);
+  assertEquals(rings, 2, "once for each chunk: more room would not help");
   assertEquals(setup.sealed(), []);
   assertEquals(lines.map(({ level, code }) => [level, code]), [["ERROR", "disk_failing"]]);
   assertMatch(
@@ -371,6 +374,104 @@ Deno.test("a chunk that cannot be sealed or synced is passed by the others, and 
   await Promise.all([writer.finish(), setup.writer.finish()]);
 });
 
+/** A writer whose seals of these chunks fail, by number. The owner is told lost ones as negative numbers. */
+function sealingWriter(setup: Awaited<ReturnType<typeof writerAtNoon>>) {
+  const { clock, status, spool, temp } = setup;
+  const told: number[] = [];
+  const tries: number[] = [];
+  const bad = { is: (_number: number) => false };
+  const number = ({ times }: { times: { startMs: number } }) => (times.startMs - NOON) / 1000;
+  const captured = capturedLog();
+  let parts = 0;
+  interceptParts(temp, (part) => {
+    const seal = part.seal.bind(part);
+    const at = parts++;
+    part.seal = (name) => {
+      tries.push(at);
+      return bad.is(at) ? Promise.reject(new Error("Input/output error (os error 5)")) : seal(name);
+    };
+  });
+  const writer = new ChunkWriter(spool, 5000, {
+    ...{ clock, status, log: captured.log },
+    onSealed: (chunk) => told.push(number(chunk)),
+    onLost: (chunk) => told.push(-number(chunk)),
+  });
+  return {
+    ...{ writer, told, tries, bad },
+    async [Symbol.asyncDispose]() {
+      let hasEnded = false;
+      const ended = Promise.all([writer.finish(), setup.writer.finish()]).then(() =>
+        hasEnded = true
+      );
+      await until(() => hasEnded || clock.sleepers > 0);
+      if (!hasEnded) await clock.advance(3000);
+      await ended;
+      captured[Symbol.dispose]();
+    },
+  };
+}
+
+Deno.test("while no chunk can be sealed, none counts as lost, and later all are told in their order", async () => {
+  await using setup = await writerAtNoon();
+  await using rig = sealingWriter(setup);
+  const { writer, told, tries, bad } = rig;
+  bad.is = () => true;
+  for (let chunk = 1; chunk <= 60; chunk++) {
+    pushAll(writer, chunkSteps(chunk, [bytes(chunk)]));
+    await until(() => tries.includes(chunk - 1));
+    await setup.clock.advance(1000);
+  }
+  assertEquals(told, []);
+  bad.is = () => false;
+  for (let chunk = 61; chunk <= 80; chunk++) pushAll(writer, chunkSteps(chunk, [bytes(chunk)]));
+  await until(() => told.length === 80); // no time has to pass
+  assertEquals(told, Array.from({ length: 80 }, (_, at) => at + 1));
+});
+
+Deno.test("a chunk that alone cannot be sealed counts as lost when ten were sealed after it", async () => {
+  await using setup = await writerAtNoon();
+  await using rig = sealingWriter(setup);
+  const { writer, told, bad } = rig;
+  bad.is = (number) => number === 0;
+  for (let chunk = 1; chunk <= 10; chunk++) {
+    pushAll(writer, chunkSteps(chunk, [bytes(chunk)]));
+    await until(() => setup.sealed().length === chunk - 1);
+  }
+  assertEquals(told, []);
+  pushAll(writer, chunkSteps(11, [bytes(11)]), chunkSteps(12, [bytes(12)]));
+  await until(() => told.length === 12);
+  assertEquals(told, [-1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
+  bad.is = () => false;
+  await setup.until(() => setup.sealed().length === 12);
+  assertEquals(told.length, 12);
+});
+
+Deno.test("a chunk that cannot be sealed is settled a quarter of a minute later, and is tried less and less often", async () => {
+  await using setup = await writerAtNoon();
+  await using rig = sealingWriter(setup);
+  const { writer, told, tries, bad } = rig;
+  bad.is = (number) => number === 0;
+  pushAll(writer, chunkSteps(1, [bytes(1)]), chunkSteps(2, [bytes(2)]));
+  await until(() => setup.sealed().length === 1);
+  const pass = async (seconds: number) => {
+    for (let second = 0; second < seconds; second++) {
+      await until(() => setup.clock.sleepers > 0);
+      await setup.clock.advance(1000);
+    }
+  };
+  await pass(10);
+  assertEquals([writer.settle(), told], [false, []]);
+  await pass(10);
+  assertEquals([writer.settle(), told], [true, [-1, 2]]);
+  const before = tries.length;
+  assert(before >= 5, `${before} tries`);
+  await pass(600);
+  assert(tries.length >= before + 9 && tries.length <= before + 12, `${tries.length} tries`);
+  bad.is = () => false;
+  await setup.until(() => writer.isIdle);
+  assertEquals([setup.sealed().length, setup.problems()], [2, []]);
+});
+
 Deno.test("at the end, the chunks behind one that cannot be sealed are told, and that one can be recovered", async () => {
   await using setup = await writerAtNoon();
   const { temp, clock, status, spool } = setup;
@@ -398,6 +499,8 @@ Deno.test("at the end, the chunks behind one that cannot be sealed are told, and
 Deno.test("a full disk is reported as full", async () => {
   await using setup = await writerAtNoon();
   let isFull = true;
+  let rings = 0;
+  setup.spool.roomWanted.ring = () => rings++;
   interceptParts(setup.temp, (part) => {
     const { append } = part;
     part.append = async (page) => {
@@ -413,6 +516,7 @@ Deno.test("a full disk is reported as full", async () => {
     problem?.message,
     inOneLine(problems.diskFull()),
   );
+  assertEquals(rings, 2, "for the chunk, and for the write that failed");
   isFull = false;
   await setup.until(() => setup.problems().length === 0);
   await setup.writer.finish();

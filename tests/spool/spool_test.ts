@@ -204,6 +204,14 @@ Deno.test("oldest() is always the oldest of 500 chunks with 50 held names, whate
   assertEquals([spool.tally.outbox.files, spool.tally.outbox.bytes], [0, 0]);
 });
 
+Deno.test("a chunk that cannot be moved to rejected/ leaves no reason there", async () => {
+  await using temp = await TempSpool.open();
+  const name = await temp.store("outbox", chunkAt(NOON));
+  await Deno.mkdir(join(temp.spool.path("rejected", name), "in the way"), { recursive: true });
+  await assertRejects(() => temp.spool.reject(name, { reason: "test" }));
+  assertEquals([temp.files("outbox"), temp.files("rejected")], [[name], [name]]);
+});
+
 Deno.test("reject() leaves the reason beside the chunk, and remove() takes both", async () => {
   await using temp = await TempSpool.open();
   const name = await temp.store("rejected", chunkAt(NOON));

@@ -61,6 +61,7 @@ function everyWording(): Diagnosis[] {
     chunksRejected: problems.chunksRejected(1, "/spool/rejected/"),
     spoolFailed: problems.spoolFailed(error),
     chunksUnfiled: problems.chunksUnfiled(2, error),
+    chunksUnmoved: problems.chunksUnmoved(2, error),
     diskLow: problems.diskLow(12),
     diskFull: problems.diskFull(),
     diskFailing: problems.diskFailing(error),

@@ -65,6 +65,25 @@ Deno.test("the monotonic clock includes sleep, exactly, and neither steps nor dr
   assert(Math.abs(error()) < 1000, `${error()}`);
 });
 
+Deno.test("a process that was stopped between its looks at two clocks has not slept", () => {
+  const now = { awake: 500, boot: 90_000_000 };
+  let stopMs = 0;
+  const stopped = <T>(read: () => T): T => {
+    now.awake += stopMs;
+    now.boot += stopMs;
+    return read();
+  };
+  const read = clockThroughSleep({
+    unixMs: () => 1.78e12 + now.boot,
+    awakeMs: () => stopped(() => now.awake),
+    uptimeS: () => stopped(() => Math.floor(now.boot / 1000)),
+  });
+  stopMs = 60_000;
+  assertEquals(read(), now.awake);
+  stopMs = 0;
+  assertEquals(read(), now.awake);
+});
+
 Deno.test("without an uptime the monotonic clock is that of the time awake", () => {
   let awakeMs = 500;
   const read = clockThroughSleep({

@@ -235,7 +235,8 @@ Deno.test("a size limit is held against a chunk only if one that is at least as 
     fail(blame, "a", 2, "too large");
     blame.accepted(chunk("b", Number(acceptedBytes)), 0);
     assertEquals(fail(blame, "a", 1, "too large"), [expected as Judgement]);
-    assertEquals(blame.passedOver.get("a"), expected === "reject" ? undefined : 100);
+    const why = expected === "reject" ? undefined : { by: "size" as const, sizeBytes: 100 };
+    assertEquals(blame.passedOver.get("a"), why);
   }
 });
 
@@ -269,7 +270,7 @@ Deno.test("one of their size concerns chunks that are too large, also beside oth
   fail(blame, "a", 2, "too large");
   blame.accepted(chunk("b", 10), 0);
   assertEquals(fail(blame, "a", 1, "too large"), ["pass over"]);
-  assertEquals([...blame.passedOver], [["x", null], ["a", 100]]);
+  assertEquals(blame.passedOver.values().map(({ by }) => by).toArray(), ["server", "size"]);
   blame.accepted(chunk("c", 99), 0);
   assertEquals(blame.due(0), null);
   blame.accepted(chunk("d", 100), 0);
@@ -352,6 +353,23 @@ Deno.test("a chunk passed over that is refused is in doubt like any other", () =
   assertEquals([blame.passedOver.size, blame.suspect], [0, "a"]);
   blame.accepted(chunk("b"), 0);
   assertEquals(fail(blame, "a", 1, "refused"), ["reject"]);
+});
+
+Deno.test("chunks that cannot be moved are tried in turn, one per interval, and stay to blame", () => {
+  const blame = new Blame(100);
+  for (const key of ["a", "b"]) assert(blame.passOver(chunk(key), 0, "EIO"));
+  const tried: string[] = [];
+  for (let nowMs = 0; nowMs < 500; nowMs += 10) {
+    const key = blame.due(nowMs);
+    if (key === null) continue;
+    tried.push(`${key} ${nowMs}`);
+    const failure = nowMs === 300 ? "failed" : nowMs === 400 ? "too large" : "refused";
+    const judgement = blame.failed(chunk(key), failure, nowMs);
+    assertEquals(judgement, failure === "failed" ? "stays passed over" : "reject");
+    if (judgement === "reject") assert(blame.passOver(chunk(key), nowMs, "EIO"));
+    assertEquals([blame.state, blame.passedOver.get(key)?.by], ["working", "disk"]);
+  }
+  assertEquals(tried, ["a 100", "b 200", "a 300", "b 400"]);
 });
 
 Deno.test("at most a hundred chunks are passed over: beyond that, the server is at fault", () => {

@@ -30,6 +30,7 @@ async function startQueue(waiting: number[], refused: number[]) {
     temp,
     time,
     blame,
+    unfiled,
     queue,
     next,
     minute,
@@ -105,6 +106,24 @@ Deno.test("the first refusal starts the first interval, later ones do not", asyn
   assertEquals([(await next())?.dir, minute(null)], ["rejected", null]);
 });
 
+Deno.test("refused chunks that were accepted and cannot be filed leave the waiting ones to be sent together", async () => {
+  await using setup = await startQueue([10, 11, 12], [0, 1]);
+  const { time, unfiled, queue, next, minute } = setup;
+  time.nowMs += HOUR_MS;
+  for (const expected of [0, 1]) {
+    const refused = await next();
+    assertEquals(minute(refused), expected);
+    if (refused === null) continue;
+    unfiled.add(refused, new Error("Read-only file system"), time.nowMs);
+    queue.triedAgain(refused.name, "accepted");
+    assertEquals(minute(await next()), 10);
+  }
+  const oldest = await next();
+  assertEquals(minute(oldest), 10);
+  setup.temp.spool.sending.add(oldest?.name.key ?? "");
+  assertEquals(minute(await queue.behind(oldest === null ? [] : [oldest])), 11);
+});
+
 Deno.test("a chunk that the janitor is about to delete is not chosen, whatever its turn", async () => {
   await using setup = await startQueue([10, 11], [0]);
   const { temp, time, blame, queue, next, minute } = setup;
@@ -127,7 +146,7 @@ Deno.test("a chunk that the janitor is about to delete is not chosen, whatever i
   assertEquals(await nextWithout(refused), 10, "a refused one");
   assertEquals(await queue.planProbe(), true);
   assertEquals(await nextWithout(oldest.name, refused), 11, "the one in place of a suspect");
-  blame.passOver(oldest, time.nowMs);
+  blame.passOver(oldest, time.nowMs, new Error("Structure needs cleaning"));
   time.nowMs += HOUR_MS;
   assertEquals(await nextWithout(oldest.name, refused), 11, "one that is passed over, and due");
   assertEquals(await nextWithout(refused), 10, "it was not forgotten");

@@ -306,28 +306,66 @@ Deno.test("an accepted chunk that cannot be moved is not sent again after the se
   await running;
 });
 
-for (const what of ["refused", "not a recording"]) {
-  Deno.test(`a chunk that is ${what} and cannot be moved to rejected/ holds up no other`, async () => {
-    const rig = await UploadRig.start([0, 1, 2, 3]);
-    await using _ = rig;
+for (const what of ["refused", "not recordings"]) {
+  Deno.test(`chunks that are ${what} and cannot be moved to rejected/ hold up no other, and one is tried every retry_max_s`, async () => {
+    const clock = new SimulatedClock(START_MS);
+    const minutes = [0, 1, 2, 3, 4];
+    await using rig = await UploadRig.start(minutes, { clock, retryMaxMs: 300_000 });
     const { spool } = rig.temp;
     const { reject } = spool;
-    const bad = rig.refuse(0, { kind: "status", status: 422 });
-    if (what !== "refused") await Deno.truncate(spool.path("outbox", bad), 200 * 1024 * 1024);
-    spool.reject = () => Promise.reject(new Error("Structure needs cleaning (os error 117)"));
-    await rig.delivered(3);
-    await rig.put(4);
-    await rig.delivered(4);
-    assertEquals(rig.temp.files("outbox"), [bad]);
-    await until(() => rig.problems.join() === "chunks_passed_over");
-    spool.reject = reject;
-    for (let minute = 5; !rig.temp.files("rejected").includes(bad); minute++) {
-      await rig.put(minute);
-      await rig.delivered(minute);
+    const bad = [0, 1].map((index) => rig.refuse(index, { kind: "status", status: 422 }));
+    if (what !== "refused") {
+      for (const name of bad) await Deno.truncate(spool.path("outbox", name), 200 * 1024 * 1024);
     }
+    let tries = 0;
+    spool.reject = () => {
+      tries++;
+      return Promise.reject(new Error("Structure needs cleaning (os error 117)"));
+    };
+    await rig.delivered(3);
+    await until(() => tries >= 2 && clock.sleepers === 1);
+    const requests = rig.server.requests.length;
+    for (let hour = 1; hour <= 4; hour++) {
+      assertEquals([rig.temp.files("outbox"), rig.problems], [bad, ["spool_failed"]]);
+      const { message = "" } = rig.report.problems[0] ?? {};
+      assertMatch(message, /^2 chunks cannot be moved to rejected\/: Structure needs cleaning/);
+      assertEquals([tries, rig.uploader.idle], [hour + 1, true]);
+      for (let minute = 1; minute <= 5; minute++) {
+        await clock.advance(60_000);
+        await until(() => clock.sleepers === 1); // an attempt has ended
+      }
+    }
+    assertEquals(rig.server.requests.length - requests, what === "refused" ? 4 : 0);
+    await rig.put(5);
+    await rig.delivered(4);
+
+    spool.reject = reject;
+    await clock.advance(300_000);
     await until(() => rig.problems.join() === "chunks_rejected");
+    assertEquals(rig.temp.files("rejected").filter((name) => name.endsWith(".ogg")), bad);
   });
 }
+
+Deno.test("a chunk that cannot be moved is never sent in place of another that fails", async () => {
+  const clock = new SimulatedClock(START_MS);
+  await using rig = await UploadRig.start([0, 1], { clock, retryMinMs: 1000, retryMaxMs: 300_000 });
+  const { spool } = rig.temp;
+  const [bad = ""] = rig.temp.files("outbox");
+  await Deno.truncate(spool.path("outbox", bad), 200 * 1024 * 1024);
+  let tries = 0;
+  spool.reject = () => {
+    tries++;
+    return Promise.reject(new Error("Structure needs cleaning (os error 117)"));
+  };
+  await rig.delivered(1);
+  rig.server.behaviour = { kind: "status", status: 500 };
+  await rig.put(2);
+  while (rig.server.requests.length < 20) {
+    await clock.advance(10_000);
+    await until(() => clock.sleepers === 1);
+  }
+  assertEquals(tries, 1);
+});
 
 Deno.test("if many accepted chunks cannot be moved, it is the disk: no more is sent until one is moved", async () => {
   const clock = new SimulatedClock(START_MS);
@@ -359,4 +397,26 @@ Deno.test("an outbox that cannot be listed is a problem, and is read again after
   await clock.advance(300_000);
   await rig.delivered(1);
   assertEquals(rig.problems, []);
+});
+
+Deno.test("a chunk that cannot be filed begins a problem after the outage of the disk that its delivery ends", async () => {
+  const clock = new SimulatedClock(START_MS);
+  await using rig = await UploadRig.start([], { clock, retryMaxMs: 300_000 });
+  const { spool } = rig.temp;
+  const outbox = spool.path("outbox", "");
+  await Deno.remove(outbox);
+  spool.sealed.ring();
+  await until(() => rig.problems.includes("spool_failed") && clock.sleepers === 1);
+  spool.markUploaded = () => Promise.reject(new Error("Read-only file system"));
+  await Deno.mkdir(outbox);
+  await rig.put(0);
+  await clock.advance(300_000);
+  await until(() => rig.server.chunks.length === 1 && clock.sleepers === 1);
+  assertEquals(rig.problems, ["spool_failed"]);
+  const told = rig.said("WARNING").map((line) => line.split(/:| after/)[0]);
+  assertEquals(told, [
+    "Chunks cannot be read, listed or moved",
+    "Resolved",
+    "1 chunk cannot be moved",
+  ]);
 });

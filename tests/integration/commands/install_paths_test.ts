@@ -6,6 +6,7 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
+import { existsSync } from "node:fs";
 import { dirname } from "node:path";
 import { join } from "@std/path/join";
 import { quoteForUnit } from "../../../src/commands/install_drop_in.ts";
@@ -120,6 +121,29 @@ Deno.test("the folder of an earlier installation is not created on the card whil
     await Deno.remove(mounted, ANY);
     await makeSpool(system.root, spool);
     assertEquals(await system.install({ set }), 0, system.said());
+  }
+});
+
+Deno.test("a disk of a till of 0.2.0 that is not mounted is noticed, too, whatever the name of the folder", async () => {
+  for (
+    const spool of ["/mnt/disk/spool", "/mnt/disk/a spool", '/mnt/disk/100% "b" \\', "/srv/link"]
+  ) {
+    await using system = await makeRoot();
+    await Deno.mkdir(join(system.root, "srv"));
+    await Deno.symlink("/mnt/disk/linked", join(system.root, "srv/link"));
+    await Deno.mkdir(join(system.root, "mnt/disk"), ANY);
+    assertEquals(await system.install({ set: [...SET, `spool_dir=${spool}`] }), 0, system.said());
+    const update = { set: ["chunk_seconds=30"], env: {} };
+    await Deno.remove(join(system.root, "mnt/disk"), ANY);
+    assertEquals(await system.install(update), 1, `${spool} of this release`);
+    await write(
+      system.root,
+      "/etc/systemd/system/recorder-agent.service.d/spool.conf",
+      `[Service]\nReadWritePaths=${spool.replaceAll("%", "%%")}\n`,
+    );
+    assertEquals(await system.install(update), 1, spool);
+    assertMatch(system.said(), /its disk must be mounted/);
+    assert(!existsSync(join(system.root, "mnt/disk")));
   }
 });
 

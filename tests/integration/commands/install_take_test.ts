@@ -11,7 +11,7 @@ import { join } from "@std/path/join";
 import { wipeStep } from "../../../src/commands/install_take.ts";
 import { loadConfig } from "../../../src/config/config.ts";
 import { fileSteps } from "../../../src/commands/install.ts";
-import { makePlan } from "../../../src/commands/install_plan.ts";
+import { makePlan, readAnswers } from "../../../src/commands/install_plan.ts";
 import { carryOut } from "../../../src/commands/install_steps.ts";
 import { makeRoot } from "../../fixtures/installed_system.ts";
 
@@ -97,9 +97,9 @@ Deno.test("a file that is taken again at every boot, as its card cannot be writt
   const facts = { hasDropIn: false, hasPackage: false, hasCopy: false, isUpdate: false };
   const boot = async () => {
     const options = { root, set: [], env: {}, dryRun: false, executable, take: board.take };
-    const plan = await makePlan(options);
-    assert(plan !== null);
-    const steps = await fileSteps(options, facts, plan);
+    const settings = await readAnswers(options);
+    assert(settings !== null);
+    const steps = await fileSteps(options, facts, await makePlan(root, settings));
     return await carryOut(steps, { dryRun: false, print: () => {} });
   };
   assertEquals([await boot(), await boot(), await boot()], [true, false, false]);

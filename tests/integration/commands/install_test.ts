@@ -257,10 +257,13 @@ Deno.test("two commands do not change a system at the same time", async () => {
 Deno.test("on a terminal install asks for missing settings and offers new UUIDs", async () => {
   await using system = await makeRoot();
   const asked: string[] = [];
-  const ask: Ask = (question, { suggestion, secret }) => {
+  const ask: Ask = async (question, { suggestion, secret }) => {
     asked.push(`${question.split(",")[0]}${secret ? " hidden" : ""}`);
-    if (question.startsWith("ingest_token")) return Promise.resolve("typed-token");
-    return Promise.resolve(suggestion ?? "https://ingest.example.com");
+    // A judge of an update, say, need not wait for the person.
+    using other = await Deno.open(system.root, { read: true });
+    assert(await other.tryLock(true), "the lock is held while a person is asked");
+    if (question.startsWith("ingest_token")) return "typed-token";
+    return suggestion ?? "https://ingest.example.com";
   };
   const set = SET.slice(0, 1);
   const env = { RA_CHUNK_SECONDS: "20" };

@@ -1,13 +1,14 @@
 // The script that decides about a new program, run by a shell in which systemctl shows a life that is written
 // down here and sleep passes the time: nothing waits, and nothing outside a temporary folder is touched.
 
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertMatch } from "@std/assert";
 import { existsSync } from "node:fs";
 import { dirname, relative } from "node:path";
 import { join } from "@std/path/join";
 import type { Problem } from "../../../src/status/history.ts";
 import type { HealthReport } from "../../../src/status/status.ts";
 import { Supervision } from "../../../src/web/supervision.ts";
+import { LOCK, lockSystem } from "../../../src/commands/install_lock.ts";
 import { until } from "../../fixtures/sockets.ts";
 import { SimulatedClock } from "../../fixtures/simulated_clock.ts";
 
@@ -54,6 +55,8 @@ interface Trial {
   readonly cutAt?: number;
   /** Whether an installation has the lock; it ends the trial, as it fails, before it releases it. */
   readonly isLocked?: boolean;
+  /** Whether something holds the lock forever; time passes. */
+  readonly isLockedForever?: boolean;
   /** Whether nothing can be written into a file. */
   readonly isDiskFull?: boolean;
 }
@@ -67,6 +70,7 @@ async function judge(
     left = { trial: "to=0.9.9\n" },
     cutAt = 0,
     isLocked = false,
+    isLockedForever = false,
     isDiskFull = false,
   }: Trial,
 ) {
@@ -107,6 +111,7 @@ ${is === null ? "return 1" : ""}
 sleep() { now=$((now + $1)); }
 sync() { :; }
 ${isDiskFull ? "printf() { false; }" : ""}
+${isLockedForever ? `flock() { echo "$*" > ${root}/flocked; return 1; }` : ""}
 change() { changes=$((changes + 1)); if [ $changes = ${cutAt} ]; then exit 99; fi; }
 mv() { change; command mv "$@"; }
 rm() { change; command rm "$@"; }
@@ -121,6 +126,8 @@ esac
     };
     const read = async (path: string) =>
       await Deno.readTextFile(join(root, path)).catch(() => null);
+    const modeOf = async (path: string) =>
+      ((await Deno.stat(join(root, path)).catch(() => null))?.mode ?? 0) & 0o777;
     const isOpen = async () =>
       await read(`${DIR}/trial`) !== null || await read(`${DIR}/rolling-back`) !== null;
     const run = async (world: string) => {
@@ -133,8 +140,7 @@ esac
     };
     /** The script is at the lock, or has ended, before the trial goes and the lock is released. */
     const runLocked = async (world: string) => {
-      const lock = await Deno.open(join(root, "run"));
-      await lock.lock(true);
+      const lock = await lockSystem("/", "install", join(root, LOCK));
       let hasEnded = false;
       const result = run(`${world}
 flock() { : > ${root}/reached; command flock "$@"; }`).finally(() => hasEnded = true);
@@ -171,6 +177,9 @@ flock() { : > ${root}/reached; command flock "$@"; }`).finally(() => hasEnded = 
       ),
       note: await read(`${DIR}/rolled-back`),
       isOpen: await isOpen(),
+      flocked: await read("flocked"),
+      lockMode: await modeOf(LOCK),
+      noteMode: await modeOf(`${DIR}/rolled-back`),
       restarts: (await read("asked"))?.match(/^restart /gm)?.length ?? 0,
       asked: await read("asked"),
     };
@@ -412,6 +421,21 @@ Deno.test("nothing is judged while an installation replaces files, and nothing a
   const life = [OLD(), STARTS, runs(1, "NOT recording")];
   const { asked, program, code } = await judge({ life, isLocked: true });
   assertEquals([asked, program, code], [null, "new program", 0]);
+});
+
+Deno.test("no user but root can hold the lock and so block the way back, also if the judge makes its file", async () => {
+  const life = [OLD(), STARTS, runs(1, "NOT recording")];
+  const { lockMode, noteMode } = await judge({ life });
+  assertEquals(lockMode, 0o600);
+  assertEquals(noteMode, 0o644, "the service reads it");
+  assertEquals((await judge({ life, isLocked: true })).lockMode, 0o600);
+});
+
+Deno.test("an installation that hangs delays the decision about what is on trial, and does not prevent it", async () => {
+  const life = [OLD(), STARTS, runs(1, "NOT recording")];
+  const { flocked, program, isOpen } = await judge({ life, isLockedForever: true });
+  assertMatch(flocked ?? "", /^--timeout 300 --shared \S+install\.lock true\n$/);
+  assertEquals([program, isOpen], ["old program", false]);
 });
 
 Deno.test("a service that somebody stops stays stopped, and its trial stays open", async () => {
