@@ -17,7 +17,7 @@ import { type ConfigSource, Reload } from "./agent/reload.ts";
 import { startReporting } from "./agent/reporting.ts";
 import { Settings } from "./agent/settings.ts";
 import { watchTimeZone } from "./agent/time_zone.ts";
-import { followClock, retimeEarlier } from "./agent/true_time.ts";
+import { followClock, retimeEarlier } from "./agent/follow_clock.ts";
 import { declaredEnds } from "./capture/before_start.ts";
 import { Recorder } from "./capture/recorder.ts";
 import type { Config } from "./config/config.ts";

@@ -1,7 +1,7 @@
 // deno-lint-ignore-file no-console -- a test runner talks to a person
 // Runs the system tests: each file is a process of its own, and several run at a time, because they mostly
-// wait for real programs; a few run alone. What a file prints appears as a whole when it has ended. A file ends with its own
-// summary; `.ci/count` adds them up.
+// wait for real programs; a few run alone. What a file prints appears as a whole when it has ended. A file ends
+// with its own summary; `.ci/count` adds them up.
 //
 // `tests/system.ts [--jobs N] [FILE …]`; without files, everything in tests/integration.
 

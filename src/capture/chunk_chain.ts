@@ -103,7 +103,7 @@ export class ChunkChain {
   causeBefore(cause: string, startMs: number, gapMs: number | null): string {
     let longest = this.#causeOfEnds(cause, startMs, gapMs);
     let most = (gapMs ?? Infinity) - this.#partsMs.values().reduce((sum, ms) => sum + ms, 0);
-    if (longest === "outside_schedule") most = 0; // a night hides nothing
+    if (longest === "outside_schedule") most = 0; // a night is expected: any other part is the cause
     for (const [part, ms] of this.#partsMs) if (ms > most) [longest, most] = [part, ms];
     return longest;
   }

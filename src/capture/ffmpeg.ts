@@ -114,8 +114,10 @@ export class Ffmpeg {
     const { sound, levels, raw, channels } = sockets;
     try {
       const paths = {
-        ...{ sound: sound?.path, levels: levels?.path },
-        ...{ raw: raw?.path, channels: channels?.path },
+        sound: sound?.path,
+        levels: levels?.path,
+        raw: raw?.path,
+        channels: channels?.path,
       };
       this.#child = spawnFfmpeg(ffmpegArguments(source, options, paths), {
         stdout: sound ? "null" : "piped",
@@ -232,11 +234,7 @@ function levelMeter(options: CaptureOptions): LevelMeter {
 
 /** Measures the sound of the microphone, of which no chunk is made. */
 function rawMeter({ sampleRate, onRawLevels }: CaptureOptions): LevelMeter {
-  const meter = new LevelMeter(sampleRate, (levels) => {
-    meter.take(Infinity);
-    onRawLevels?.(levels);
-  });
-  return meter;
+  return new LevelMeter(sampleRate, onRawLevels, { isTaken: false });
 }
 
 /** Null if there is only one channel, or nobody wants to know. */

@@ -34,16 +34,23 @@ export class LevelMeter {
   #sum = 0;
   #squares = 0;
   #clipped = 0;
+  readonly #isTaken: boolean;
   readonly #onLevels: (levels: SoundLevels) => void;
   #live: Bin[] = [];
 
   /**
    * @param sampleRate of the samples pushed, Hz; a multiple of 50.
    * @param onLevels is called with the level of each LIVE_BINS bins as soon as they are full.
+   * @param options.isTaken false if `take()` is never called: then nothing is kept for it.
    */
-  constructor(sampleRate: number, onLevels: (levels: SoundLevels) => void = () => {}) {
+  constructor(
+    sampleRate: number,
+    onLevels: (levels: SoundLevels) => void = () => {},
+    { isTaken = true }: { readonly isTaken?: boolean } = {},
+  ) {
     this.#binLength = sampleRate / 50;
     this.#onLevels = onLevels;
+    this.#isTaken = isTaken;
   }
 
   /** Adds the next bytes of the stream; they may be split anywhere. */
@@ -124,7 +131,7 @@ export class LevelMeter {
     };
     [this.#filled, this.#sum, this.#squares, this.#clipped] = [0, 0, 0, 0];
     [this.#highest, this.#lowest] = [-32768, 32767];
-    this.#bins.push(bin);
+    if (this.#isTaken) this.#bins.push(bin);
     if (this.#live.push(bin) < LIVE_BINS) return;
     this.#onLevels(this.#levelsOf(this.#live));
     this.#live = [];

@@ -112,7 +112,7 @@ export class MixerKeeper {
     this.#working = null;
   }
 
-  /** Sets it once more after a while; never later, because then somebody means another level. */
+  /** Sets it once more after a while, and not again: a level that differs later was set by a person. */
   async #setAgain(microphone: Microphone, signal: AbortSignal): Promise<void> {
     const { volume, agc } = this.#setting();
     if (volume === null && agc === null) return;

@@ -68,7 +68,10 @@ const JOIN_US = 50_000;
 /** Times that are compared were rounded, and a clock drifts: no chunk is as short as this. */
 const ROUNDING_US = 20_000;
 
-/** Times that differ from the line by more than this are told: less can be rounding, drift or a clock that is adjusted. */
+/**
+ * Times that differ from the line by more than this are told: less can be rounding, drift or a clock that is
+ * adjusted.
+ */
 export const DIFFERENCE_US = 1e6;
 
 /** The chunks of one device in order, with what is missing between them. */

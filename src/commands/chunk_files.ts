@@ -117,7 +117,10 @@ async function walk(dir: string, found: Found): Promise<void> {
   }
 }
 
-/** The sums of the files that were found, by their paths. They are read line by line: a file of sums may be of any size. */
+/**
+ * The sums of the files that were found, by their paths. They are read line by line: a file of sums may be of any
+ * size.
+ */
 async function readSums({ files, sumFiles }: Found): Promise<Map<string, string>> {
   const wanted = new Set(files);
   const sums = new Map<string, string>();

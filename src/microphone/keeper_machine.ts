@@ -57,7 +57,7 @@ export const SUCCESSION_MS = 8 * 3_600_000;
 export const COUNT_MS = 600_000;
 /** The last one is trusted again when it gave sound for this long. */
 export const PROOF_MS = 60_000;
-/** Who is lost this often in a row, each time sooner than PROOF_MS, is as good as one without sound. */
+/** A microphone that is lost this often in a row, each time before PROOF_MS, counts as one without sound. */
 export const MOST_BRIEF = 3;
 /** The last one is passed over for 1, 2, 4 ... 60 min; after a plug for at most 5 min. */
 export const PASS_MIN_MS = 60_000;
@@ -143,7 +143,7 @@ export type KeeperEvent =
   /** The microphone that was opened gives sound. */
   | { readonly kind: "heard" }
   /** The microphone that was opened is closed: it was lost, or its end was asked for. */
-  | { readonly kind: "ended"; readonly isAsked?: boolean }
+  | { readonly kind: "ended"; readonly isAsked: boolean }
   /** This one was tried and gave no sound. Comes after `ended`. */
   | { readonly kind: "gave_nothing"; readonly microphone: Microphone }
   /** The answer to `count`: this stand-in has been recorded for `totalMs` in total. */
@@ -202,7 +202,7 @@ export function step(state: KeeperState, event: KeeperEvent, nowMs: number): Ste
     case "heard":
       return heard(state, nowMs);
     case "ended":
-      return ended(state, nowMs, event.isAsked === true);
+      return ended(state, nowMs, event.isAsked);
     case "gave_nothing":
       return gaveNothing(state, event.microphone, nowMs);
     case "counted":

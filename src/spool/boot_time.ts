@@ -1,6 +1,6 @@
 // Remembers on the disk when the boot began whose clock became right last: `boot_time.json`. A power cut may come
 // before a chunk of that boot has its true time in its name; then the next start gives it. Only what this program
-// wrote is believed: anything else is as good as no file.
+// wrote is believed: anything else counts as a missing file.
 
 import { join } from "@std/path/join";
 import { formatUtc, parseUtc } from "../chunk/chunk_tags.ts";

@@ -1,13 +1,21 @@
 // Finds the chunk that was recorded last, among names in any order: the next one continues after it. Names
 // of this boot that are provisional come first, because their times by a wrong clock say little; then the
-// recording that came into outbox/ last; then the latest start. Pure.
+// recording that began last of those of this run; then one that the start had to finish and whose time is
+// provisional; then the latest start. Pure.
+//
+// Of chunks with true times the one with the latest start counts, also if the start had to finish another one. A
+// chunk that could not be sealed stays in recording/ for hours while later ones are delivered: to continue after
+// it would declare those as missing. The other case is a synchronized clock that was set back before a power
+// cut. It is rarer, and costs less: nothing is declared between the two, and the tag of the next chunk gives no
+// length for the gap.
 
 import type { ChunkName } from "../chunk/chunk_name.ts";
 
 export class LatestChunk {
   /** Of those with a true time, that with the latest start. */
   #listed: ChunkName | null = null;
-  #admitted: ChunkName | null = null;
+  #admitted: { readonly name: ChunkName; readonly number: number } | null = null;
+  #recovered: ChunkName | null = null;
   /** By boot id, the provisional name with the latest time since boot. */
   readonly #ofBoot = new Map<string, ChunkName>();
 
@@ -17,18 +25,25 @@ export class LatestChunk {
     else if (name.startUnixUs > (this.#listed?.startUnixUs ?? -Infinity)) this.#listed = name;
   }
 
+  /** A chunk that the start had to finish; they come in the order of their names. */
+  recovered(name: ChunkName): void {
+    this.listed(name);
+    if (name.provisional !== undefined) this.#recovered = name;
+  }
+
   /**
-   * A chunk that came into outbox/ from recording/; they come in the order in which they were recorded,
-   * whatever the clock says.
+   * A chunk of this run that came into outbox/, in any order.
+   * @param number of the chunk in this run, by its beginning.
    */
-  admitted(name: ChunkName): void {
-    this.#admitted = name;
+  admitted(name: ChunkName, number: number): void {
     this.#noteBoot(name);
+    if (number > (this.#admitted?.number ?? -Infinity)) this.#admitted = { name, number };
   }
 
   /** A chunk has another time in its name. */
   renamed(name: ChunkName): void {
-    if (this.#admitted?.key === name.key) this.#admitted = name;
+    if (this.#admitted?.name.key === name.key) this.#admitted = { ...this.#admitted, name };
+    if (this.#recovered?.key === name.key) this.#recovered = null;
     for (const [bootId, { key }] of this.#ofBoot) {
       if (key === name.key) this.#ofBoot.delete(bootId);
     }
@@ -42,12 +57,16 @@ export class LatestChunk {
 
   /** The chunk that was recorded last as far as names tell; null if there is none. */
   find(bootId: string): ChunkName | null {
-    return this.#ofBoot.get(bootId) ?? this.#admitted ?? this.#latestStart();
+    return this.#ofBoot.get(bootId) ?? this.#last();
   }
 
-  /** Whether this chunk is the one that came last into outbox/, or was there last at the start. */
+  /** Whether this chunk is the last one of this run, or was the last one at the start. */
   isLatest({ key }: ChunkName): boolean {
-    return (this.#admitted ?? this.#latestStart())?.key === key;
+    return this.#last()?.key === key;
+  }
+
+  #last(): ChunkName | null {
+    return this.#admitted?.name ?? this.#recovered ?? this.#latestStart();
   }
 
   #latestStart(): ChunkName | null {

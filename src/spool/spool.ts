@@ -42,7 +42,7 @@ import { DeliveredDeletions } from "./deletions.ts";
 import { Folder } from "./folder.ts";
 import { LatestChunk } from "./latest_chunk.ts";
 import { SYSTEM_TIMING, type WatchTiming } from "./folder_watch.ts";
-import { PartFile } from "./part_file.ts";
+import { type Outbox, PartFile } from "./part_file.ts";
 import { copyReason, reasonPath, removeOldReason, writeReason } from "./reason_file.ts";
 import { lockSpool, SpoolLockedError } from "./spool_lock.ts";
 import { retimed } from "./true_time.ts";
@@ -98,6 +98,7 @@ export class Spool {
   /** When the boot began whose clock became right last, as an earlier run wrote it; null if none did. */
   readonly bootTime: BootTime | null;
   readonly #latest = new LatestChunk();
+  #created = 0;
   readonly #lock: Deno.FsFile;
   readonly #folders: Readonly<Record<ChunkDir, Folder>>;
   #lastTurn: Promise<unknown> = Promise.resolve();
@@ -310,14 +311,24 @@ export class Spool {
   async create(name: PartName): Promise<PartFile> {
     const path = this.path("recording", formatPartName(name));
     const file = await Deno.open(path, { createNew: true, write: true, mode: PRIVATE_FILE });
-    return new PartFile(this, file, path);
+    const number = ++this.#created;
+    const outbox: Outbox = {
+      admit: (fromPath, name) => this.admit(fromPath, name, number),
+      syncAdmitted: () => this.syncAdmitted(),
+    };
+    return new PartFile(outbox, file, path);
   }
 
   /**
    * Moves a finished, synced file into outbox/ and rings `sealed`; `syncAdmitted` makes that durable.
+   * @param number of the chunk in this run, by its beginning; null: an earlier run recorded it.
    * @throws {Deno.errors.NotFound} if the file is gone.
    */
-  async admit(fromPath: string, name: ChunkName): Promise<string> {
+  async admit(
+    fromPath: string,
+    name: ChunkName,
+    number: number | null = null,
+  ): Promise<string> {
     const fileName = formatChunkName(name);
     const { size } = await Deno.lstat(fromPath);
     const { outbox } = this.#folders;
@@ -331,7 +342,8 @@ export class Spool {
     } finally {
       outbox.arrivalEnds(fileName);
     }
-    this.#latest.admitted(name);
+    if (number === null) this.#latest.recovered(name);
+    else this.#latest.admitted(name, number);
     this.sealed.ring();
     if (name.provisional !== undefined) this.provisional.ring();
     return fileName;

@@ -49,7 +49,7 @@ export function isNormalEdge({ ms, cause }: Pick<GapRecord, "ms" | "cause">): bo
 export class GapLog {
   readonly #path: string;
   readonly #held: GapRecord[] = [];
-  #lastWrite: Promise<void> = Promise.resolve();
+  #lastChange: Promise<unknown> = Promise.resolve();
 
   constructor(spoolDir: string) {
     this.#path = join(spoolDir, FILE);
@@ -62,24 +62,31 @@ export class GapLog {
   append(...gaps: GapRecord[]): Promise<void> {
     this.#held.push(...gaps);
     this.#held.splice(0, this.#held.length - MAX_HELD);
-    const written = this.#lastWrite.then(async () => {
+    return this.#inTurn(async () => {
       const gaps = [...this.#held];
       if (gaps.length > 0) await appendTo(this.#path, gaps);
       for (const gap of gaps) this.#forget(gap);
     });
-    this.#lastWrite = written.catch(() => {});
-    return written;
   }
 
   /** The last gaps, which survive a power cut then: an earlier run may have ended before it had synced them. */
-  async syncedLast(): Promise<GapRecord[]> {
-    const gaps = await readLastGaps(join(this.#path, ".."));
-    if (gaps.length === 0) return [];
-    await rewrite(this.#path);
-    using file = await Deno.open(this.#path, { read: true });
-    await file.syncData();
-    await syncDirectory(join(this.#path, ".."));
-    return gaps;
+  syncedLast(): Promise<GapRecord[]> {
+    return this.#inTurn(async () => {
+      const gaps = await readLastGaps(join(this.#path, ".."));
+      if (gaps.length === 0) return [];
+      await rewrite(this.#path);
+      using file = await Deno.open(this.#path, { read: true });
+      await file.syncData();
+      await syncDirectory(join(this.#path, ".."));
+      return gaps;
+    });
+  }
+
+  /** What changes the file goes one after the other. */
+  #inTurn<T>(change: () => Promise<T>): Promise<T> {
+    const done = this.#lastChange.then(change);
+    this.#lastChange = done.catch(() => {});
+    return done;
   }
 
   #forget(gap: GapRecord): void {

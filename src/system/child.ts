@@ -1,6 +1,7 @@
 // Starts other programs. Short ones (grep, find, timedatectl) have a time limit, so that a program that
 // hangs in a broken driver or on a dead bus cannot block the service. Long-running ones (ffmpeg, udevadm)
-// never outlive the service. Their messages are never translated. The module does not know what a program is for, or how to end it.
+// never outlive the service. Their messages are never translated. The module does not know what a program is
+// for, or how to end it.
 
 import { bytesOf } from "./byte_stream.ts";
 import { concatBytes } from "./concat_bytes.ts";
@@ -111,7 +112,10 @@ async function outputOfChild(child: Deno.ChildProcess) {
   return { success, signal, stdout, stderr };
 }
 
-/** The first megabyte of what a program writes, as text. It is read to its end, so that the program is never blocked. */
+/**
+ * The first megabyte of what a program writes, as text. It is read to its end, so that the program is never
+ * blocked.
+ */
 export async function beginningKept(
   stream: ReadableStream<Uint8Array<ArrayBuffer>>,
 ): Promise<string> {

@@ -1,7 +1,7 @@
 // The HTTP/1.1 client of one server, for everything that talks to it. It keeps connections that were just
 // used, closes them after a failure or an answer 5xx (the server may have moved), and makes a new one at
-// once, without an error, when the server closed an idle one just as a request went out. It never retries
-// anything else, and does not know what an answer means.
+// once, without an error, when the server closed an idle one just as a request went out, or had sent bytes
+// over it that answer nothing. It never retries anything else, and does not know what an answer means.
 
 import { type Clock, deadline, systemClock } from "./clock.ts";
 import { messageOf } from "./error_text.ts";

@@ -59,7 +59,7 @@ export class DeliveryReport {
     this.#outage.set(diagnosis, retryInMs);
   }
 
-  /** The server accepted a chunk: the server works, and so does the disk. */
+  /** The server accepted a chunk: nothing keeps all chunks waiting any longer. */
   accepted(): void {
     this.#outage.clear();
   }

@@ -77,8 +77,8 @@ export class IngestClient implements Disposable {
   readonly #http: HttpClient;
   readonly #clock: Clock;
   readonly #patience = new LinePatience();
-  /** A read of the token that did not end in time. */
-  #stuckToken: Promise<string> | null = null;
+  /** While the token is being read: never twice at a time. */
+  #readingToken: Promise<string> | null = null;
   /** Resolves when the latest request has been handed to the network. */
   #handedOver: Promise<void> = Promise.resolve();
 
@@ -112,7 +112,7 @@ export class IngestClient implements Disposable {
       signal.throwIfAborted();
       return await this.#attempt(name, file, { before, handOver }, signal);
     } finally {
-      handOver(); // also if no request was made
+      before.then(handOver); // also if no request was made: the next one waits for those before it
       file.close();
     }
   }
@@ -173,18 +173,15 @@ export class IngestClient implements Disposable {
       : { ...verdict, reason: hide(verdict.reason) };
   }
 
-  /** Reading a pipe, or from a mount that hangs, may never end: nothing else is read until it does. */
+  /** Reading a pipe, or from a mount that hangs, may never end. */
   async #readToken(signal: AbortSignal): Promise<string> {
     const { timeoutMs, readToken } = this.#options;
     using limit = deadline(timeoutMs, signal);
-    const reading = this.#stuckToken ?? readToken();
+    this.#readingToken ??= readToken().finally(() => this.#readingToken = null);
     try {
-      return await untilAborted(reading, limit.signal);
+      return await untilAborted(this.#readingToken, limit.signal);
     } catch (error) {
       if (error !== limit.signal.reason) throw error;
-      const free = () => this.#stuckToken = null;
-      this.#stuckToken = reading;
-      reading.then(free, free);
       throw new Error(`the token cannot be read: ${messageOf(error)}`);
     }
   }

@@ -319,7 +319,6 @@ export class Uploader {
       // The server has it: it is not sent again because of the disk.
       this.#unfiled.add(flight, error, nowMs);
     }
-    this.#tellUnfiled();
     this.#window.accepted(tookMs, isConnecting, nowMs);
     this.#pace.accepted();
     this.#line.delivered(sizeBytes, name.durationUs / 1000, nowMs);
@@ -327,8 +326,9 @@ export class Uploader {
     if (isRejected) this.#queue.triedAgain(name, "accepted");
     this.#blame.accepted(flight, nowMs);
     this.#backoff.reset();
+    this.#report.accepted(); // first: the others may report the same code
+    this.#tellUnfiled();
     this.#report.tellPassedOver(this.#blame.passedOver);
-    this.#report.accepted();
     this.#log.info("Delivered.", {
       chunk: fileName,
       chunk_id: outcome.chunkId,

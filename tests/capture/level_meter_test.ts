@@ -101,6 +101,13 @@ Deno.test("LevelMeter reports the level of every 100 ms as soon as it has arrive
   assertAlmostEquals(meter.take(SECOND)?.peakDbfs ?? 0, -6, 0.15);
 });
 
+Deno.test("LevelMeter keeps nothing for a take() that is never called", () => {
+  let told = 0;
+  const meter = new LevelMeter(RATE, () => told++, { isTaken: false });
+  meter.push(sine(0.5, 1));
+  assertEquals([told, meter.take(SECOND)], [10, null]);
+});
+
 /** Samples with these values, one after the other, repeated for a second. */
 function samples(...values: readonly number[]): Uint8Array {
   return new Uint8Array(

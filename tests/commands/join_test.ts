@@ -154,8 +154,8 @@ Deno.test("missing sound becomes silence, and what follows is where it was heard
     const stream = files["all.ogg"]?.[0];
     assertEquals(stream?.samples, 60 * SECOND - 312 + Math.round(0.701 * SECOND));
     const sound = stream?.packets.filter((packet) => packet !== "-");
-    // Chunks of 250 packets; the third did not come, but its last 960 ms are the pre-roll of the fourth. The pre-roll of
-    // the chunk after the overrun was heard before it, and is there once.
+    // Chunks of 250 packets; the third did not come, but its last 960 ms are the pre-roll of the fourth. The
+    // pre-roll of the chunk after the overrun was heard before it, and is there once.
     assertEquals(sound, [...numbers(0, 500), ...numbers(702, 3000)]);
     assertEquals(stream?.packets.slice(500, 702), Array(202).fill("-"));
     assert(said.includes("5.000 s missing: recorded, and has not come yet"), said);

@@ -41,6 +41,11 @@ export class Exchanges {
     }
   }
 
+  /** Work of the disk that takes so long that requests are sent and answered meanwhile. */
+  pause(signal: AbortSignal): Promise<void> {
+    return this.#turn(this.#toLand, Promise.resolve(), signal);
+  }
+
   /** The next request is sent, or an answer lands. Does nothing if there is neither. */
   async step(): Promise<void> {
     if (this.isEmpty) return;

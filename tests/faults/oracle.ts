@@ -35,7 +35,12 @@ const STEPPED_US = 1e6;
 /** Chunks of unsure time that lie this close are one sound, and must join when they get their true time. */
 const JOIN_US = 5_000;
 
+/** After this many chunks that it cannot delete the janitor gives up, with the others declared. */
+const MAX_STUCK = 10;
+
 const REASON = ".reason.json";
+/** Causes of gaps that are deleted chunks. */
+const DELETIONS = ["evicted", "expired"];
 
 /** A result that the oracle does not accept. */
 export class Violation extends Error {}
@@ -96,6 +101,8 @@ export interface Outcome {
 
 export class Oracle {
   readonly packets = new Packets();
+  /** Keys of chunks that the program is about to delete. */
+  deleting: ReadonlySet<string> = new Set();
   readonly #disk: FaultDisk;
   readonly #server: IngestServer;
   readonly #sealed = new Set<string>();
@@ -107,8 +114,14 @@ export class Oracle {
   #removals: Removal[] = [];
   /** Removals of this run of the program. */
   #removedInRun: Removal[] = [];
-  /** Whether gaps.jsonl could not be written in this run. */
+  /** Whether the last attempt of this run to write gaps.jsonl failed: what it held is not declared yet. */
   #isUndeclarable = false;
+  /** What this run has declared as deleted, written or held. */
+  #declaredInRun: GapRecord[] = [];
+  /** Names of the chunks that this run sent. */
+  readonly #sentAs = new Map<string, ChunkName>();
+  /** Keys of chunks that the disk may not have let the program delete in this run. */
+  readonly #undeletable = new Set<string>();
   /** Attempts of this run of the program without delivery, by key. */
   #failures = new Map<string, Failures>();
   /** Deleted, and restored by a power cut: perhaps without its reason file. */
@@ -146,17 +159,20 @@ export class Oracle {
     this.#disk = disk;
     this.#server = server;
     disk.onCall = (call, path) => {
-      if (call === "read" && path.startsWith(join(disk.dir, "outbox"))) this.#sends(path);
+      if (call !== "read") return;
+      const name = parseChunkName(path.slice(path.lastIndexOf("/") + 1));
+      if (name !== null) this.#sentAs.set(name.key, name);
+      if (path.startsWith(join(disk.dir, "outbox"))) this.#sends(path);
     };
     disk.onRemoved = (path, content) => this.#removed(path, content);
     disk.onFault = (path, call, isDamaged) => {
       // What cannot be renamed, deleted or read is there all the same.
       if (!isDamaged || call === "sync") this.packets.diskFailed();
-      if (path === this.#gapsPath || path === disk.dir) this.#isUndeclarable = true;
       if (path.endsWith(REASON)) this.#unwritable.add(keyOfReason(path));
       const fileName = path.slice(path.lastIndexOf("/") + 1);
       const key = parseChunkName(fileName)?.key;
       if (key === undefined) return;
+      this.#undeletable.add(key);
       if (this.#inFlight.has(key)) this.#failed(key, 0, 0);
       else this.#mayHaveFailed(key);
     };
@@ -236,6 +252,9 @@ export class Oracle {
     this.#acceptedInRun.clear();
     this.#removedInRun = [];
     this.#isUndeclarable = false;
+    this.#declaredInRun = [];
+    this.#sentAs.clear();
+    this.#undeletable.clear();
     this.#failures = new Map();
     this.#untold = this.#disk.injected["EIO look"] ?? 0;
     this.packets.started();
@@ -246,6 +265,16 @@ export class Oracle {
     this.#waiting = new Set(this.#list("outbox"));
     this.#refused = new Set(this.#list("rejected").map((name) => parseChunkName(name)?.key ?? ""));
     this.packets.recovered(this.#list("recording").length === 0);
+  }
+
+  /** Records that the program writes gaps to gaps.jsonl, before it does. */
+  declares(gaps: readonly GapRecord[]): void {
+    this.#declaredInRun.push(...gaps.filter(({ cause }) => DELETIONS.includes(cause)));
+  }
+
+  /** Records the result: what could not be written before is written, too, or nothing is. */
+  declared(isWritten: boolean): void {
+    this.#isUndeclarable = !isWritten;
   }
 
   /** Records that everything from the chunker has been written. */
@@ -362,6 +391,7 @@ export class Oracle {
   check(stop: Stop): void {
     this.#differences();
     this.#checkDeclared();
+    this.#checkDelivered();
     this.#removals = [];
     this.#readAccepted();
     const places = this.#places();
@@ -410,6 +440,25 @@ export class Oracle {
     }
   }
 
+  /** Asserts that nothing was declared as deleted and delivered in one run, unless the disk did not let it go. */
+  #checkDelivered(): void {
+    if (this.#undeletable.size >= MAX_STUCK) return;
+    for (const { start, end } of this.#declaredInRun) {
+      const [startMs, endMs] = [Date.parse(start), Date.parse(end)];
+      for (const key of this.#acceptedInRun) {
+        const name = this.#sentAs.get(key);
+        if (name === undefined || this.#undeletable.has(key)) continue;
+        const isFirst = Math.floor(name.startUnixUs / 1000) === startMs;
+        const isLast = Math.floor((name.startUnixUs + name.durationUs) / 1000) === endMs;
+        this.#must(
+          !isFirst && !isLast,
+          () =>
+            `${formatChunkName(name)} was delivered, and is declared as deleted: ${start}, ${end}`,
+        );
+      }
+    }
+  }
+
   #readDeletions(): GapRecord[] {
     try {
       return Deno.readTextFileSync(this.#gapsPath).split("\n").flatMap((line) => {
@@ -418,7 +467,7 @@ export class Oracle {
         } catch {
           return []; // torn
         }
-      }).filter(({ cause }) => cause === "evicted" || cause === "expired");
+      }).filter(({ cause }) => DELETIONS.includes(cause));
     } catch (error) {
       if (error instanceof Deno.errors.NotFound) return [];
       throw error;
@@ -541,9 +590,9 @@ export class Oracle {
    * Checks the order when the uploader starts to send a chunk. Consider the older chunks that have waited
    * since time last advanced. Either all of them are in flight or have just been accepted, and the limit of
    * requests in flight is kept. Or the oldest has failed eight times in this run, or was refused twice, and
-   * all others before this one failed at least once, except those that wait for clock sync. The order of acceptance follows: a chunk
-   * arrives later than that only if it appeared, or got its final name, after a newer one was sent, or if
-   * the server failed on it.
+   * all others before this one failed at least once, except those that wait for clock sync. A chunk that is about
+   * to be deleted does not count. The order of acceptance follows: a chunk arrives later than that only if it
+   * appeared, or got its final name, after a newer one was sent, or if the server failed on it.
    */
   #sends(path: string): void {
     const fileName = path.slice(path.lastIndexOf("/") + 1);
@@ -557,7 +606,7 @@ export class Oracle {
     );
     const older = waiting.filter((name) => this.#waiting.has(name)).map(parseChunkName)
       .filter((name) => name !== null)
-      .filter((name) => formatChunkName(name) < fileName)
+      .filter((name) => formatChunkName(name) < fileName && !this.deleting.has(name.key))
       .filter(({ key }) => !this.#acceptedInRun.has(key) || this.#inFlight.has(key));
     const ahead = older.filter(({ key }) => this.#inFlight.has(key));
     this.#must(
@@ -590,6 +639,8 @@ export class Oracle {
     const name = parseChunkName(fileName);
     if (name === null || dir === "uploaded") return;
     this.#soundOf.set(name.key, readSound(content)?.packets ?? []);
+    // What the server has accepted is not lost, wherever it is.
+    if (this.#acceptedInRun.has(name.key)) return;
     const seconds = name.durationUs / 1e6;
     const removal = { dir, key: name.key, name, bytes: content.length, seconds };
     this.#removals.push(removal);

@@ -14,7 +14,7 @@ import type { ChunkName } from "../../src/chunk/chunk_name.ts";
 import { Janitor } from "../../src/spool/janitor.ts";
 import { recoverRecordings } from "../../src/spool/recovery.ts";
 import type { RetentionLimits } from "../../src/spool/retention.ts";
-import { retimeEarlier } from "../../src/agent/true_time.ts";
+import { retimeEarlier } from "../../src/agent/follow_clock.ts";
 import { writeBootTime } from "../../src/spool/boot_time.ts";
 import { retimeChunks } from "../../src/spool/retiming.ts";
 import { readTrueTime } from "../../src/spool/true_time.ts";
@@ -132,6 +132,8 @@ export class Program {
     const { limits } = this.#options;
     const spool = await Spool.open(disk.dir, undefined, NO_TIMING);
     Object.assign(spool, { freeBytes: () => Promise.resolve(Math.min(disk.freeBytes, 1e12)) });
+    oracle.deleting = spool.deleting;
+    this.#followGaps(spool);
     await recoverRecordings(spool, this.#log);
     await retimeEarlier(spool, this.#log);
     oracle.recovered();
@@ -170,6 +172,25 @@ export class Program {
       clock.worker(),
       (workerClock, signal) => this.#followClock(spool, workerClock, signal),
     );
+  }
+
+  /** Informs the oracle of what is declared. Chunks are sent and answered while deletions are written. */
+  #followGaps({ gaps }: Spool): void {
+    const { oracle } = this.#world;
+    const { append } = gaps;
+    gaps.append = async (...records) => {
+      oracle.declares(records);
+      if (records.some(({ cause }) => cause === "evicted" || cause === "expired")) {
+        await this.#exchanges.pause(this.#stop.signal);
+      }
+      try {
+        await append.call(gaps, ...records);
+        oracle.declared(true);
+      } catch (error) {
+        oracle.declared(false);
+        throw error;
+      }
+    };
   }
 
   #work(

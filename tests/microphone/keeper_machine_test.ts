@@ -71,7 +71,7 @@ const EVENTS = {
   "plugged": { kind: "plugged" },
   "time_passed": { kind: "time_passed" },
   "heard": { kind: "heard" },
-  "ended": { kind: "ended" },
+  "ended": { kind: "ended", isAsked: false },
   "gave_nothing own": { kind: "gave_nothing", microphone: OWN },
   "gave_nothing twin": { kind: "gave_nothing", microphone: TWIN },
   "counted little": { kind: "counted", microphone: TWIN, totalMs: SUCCESSION_MS - 1 },
@@ -473,7 +473,7 @@ Deno.test("a stand-in is counted every 10 min and at its end, without a gap", ()
   };
   const endMs = NOW + 2.5 * COUNT_MS;
   for (let ms = NOW + 60_000; ms < endMs; ms += 60_000) take({ kind: "time_passed" }, ms);
-  take({ kind: "ended" }, endMs);
+  take({ kind: "ended", isAsked: false }, endMs);
   assertEquals(counted, [COUNT_MS, COUNT_MS, COUNT_MS / 2]);
 });
 
@@ -521,7 +521,7 @@ Deno.test("random tills: the last one is taken back when it works again, and tru
     assertEquals(till.recorded, "own", `seed ${seed}`);
     assertEquals(till.state.activity.name, "recording", `seed ${seed}`);
     till.run(PROOF_MS);
-    const { trust, pass } = step(till.state, { kind: "ended" }, till.nowMs).state;
+    const { trust, pass } = step(till.state, { kind: "ended", isAsked: false }, till.nowMs).state;
     assertEquals([trust, pass], ["trusted", null], `seed ${seed}`);
   }
   assert(passedOver > 20, `passed over in ${passedOver} tills only`);

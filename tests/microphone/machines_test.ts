@@ -1,5 +1,5 @@
-// The zoo of machines: what is recorded on each, why, and what `recorder-agent devices` prints. New hardware is one row.
-// tests/fixtures/zoo.ts has the zoo of what a microphone does once it is opened.
+// The zoo of machines: what is recorded on each, why, and what `recorder-agent devices` prints. New hardware is
+// one row. tests/fixtures/zoo.ts has the zoo of what a microphone does once it is opened.
 
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { runDevices } from "../../src/commands/devices.ts";

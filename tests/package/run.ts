@@ -1,8 +1,8 @@
 // deno-lint-ignore-file no-console -- a person runs this
 // Runs every command of docs/how-to/debian-package.md, except those that need a running systemd or another machine,
-// in a Debian 12 and 13 of their own, with a package of this source: installed, upgraded, removed and purged as a file,
-// and installed from a signed repository; and holds what stays. The playbook runs in Debian 12. live.ts has what needs
-// a running systemd, tests/vm/scenarios/package.ts what needs a machine.
+// in a Debian 12 and 13 of their own, with a package of this source: installed, upgraded, removed and purged as a
+// file, and installed from a signed repository; and holds what stays. The playbook runs in Debian 12. live.ts has
+// what needs a running systemd, tests/vm/scenarios/package.ts what needs a machine.
 //
 // `deno task test:package [DIR]`, as root; DIR keeps the systems that debootstrap installs there, so that the next
 // run does not do it again. Nothing outside DIR changes: the mounts are those of a private namespace.
@@ -206,8 +206,7 @@ ansible-playbook --inventory tills.ini packaging/ansible/tills.yml -e '{"setting
 echo "=="; cat taken
 echo "=="; left
 touch refuses
-ansible-playbook --inventory tills.ini packaging/ansible/tills.yml -e '{"settings": {"chunk_seconds": 20}}' ||
-  echo refused
+ansible-playbook --inventory tills.ini packaging/ansible/tills.yml -e '{"settings": {"chunk_seconds": 20}}' || echo refused
 left
 `;
   const output = await inSystem(place, script);

@@ -1,6 +1,6 @@
 // The chunks that fill a spool for tests/releases: copies of one that a release has recorded, each with an id of its
-// own, under names that the release itself makes. It writes files, and compares what became of them with what was owed; what is owed
-// when, those who run the releases decide.
+// own, under names that the release itself makes. It writes files, and compares what became of them with what
+// was owed; what is owed when, those who run the releases decide.
 
 import { join } from "@std/path/join";
 import {

@@ -97,6 +97,19 @@ Deno.test("the next start knows the last deleted chunk though an earlier one was
   assertEquals((await temp.reopen()).latest("0a1b2c3d")?.key, back.key);
 });
 
+Deno.test("the next start knows the last deleted chunk though an earlier one was sealed after it", async () => {
+  await using temp = await TempSpool.open();
+  const { spool } = temp;
+  spool.keepsDelivered = false;
+  const [stuck, last] = [chunkAt(NOON), chunkAt(NOON + 60_000)];
+  const parts = [await spool.create(stuck), await spool.create(last)];
+  for (const part of parts) await part.append(new Uint8Array(10));
+  await parts[1]?.seal(last);
+  await parts[0]?.seal(stuck);
+  for (const name of [last, stuck]) await spool.markUploaded(formatChunkName(name));
+  assertEquals((await temp.reopen()).latest("boot")?.key, last.key);
+});
+
 Deno.test("only the deletion of a delivered chunk is counted as one", async () => {
   await using temp = await TempSpool.open();
   const { spool } = temp;

@@ -55,6 +55,20 @@ async function recovered(files: Record<string, Uint8Array>) {
   };
 }
 
+Deno.test("the next chunk continues after the last one, not after an earlier one that could not be sealed", async () => {
+  const [stuck, last] = [chunkAt(NOON), chunkAt(NOON + 3_600_000)];
+  await using result = await recovered({ [formatPartName(stuck)]: concat(makePages()) });
+  assertEquals(result.spool.latest("boot")?.key, stuck.key);
+  await Deno.rename(
+    result.spool.path("outbox", chunksIn(result.spool, "outbox")[0] ?? ""),
+    result.spool.path("recording", formatPartName(stuck)),
+  );
+  await result.temp.store("outbox", last);
+  const spool = await result.temp.reopen();
+  assertEquals(await recoverRecordings(spool, result.log), 1);
+  assertEquals(spool.latest("boot")?.key, last.key);
+});
+
 Deno.test("a recording cut off at any byte is cut to its last whole page, finished and delivered", async () => {
   const pages = makePages();
   const whole = concat(pages);

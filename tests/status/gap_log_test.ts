@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
+import { delay } from "@std/async/delay";
 import { join } from "@std/path/join";
 import { GapLog, readLastGaps } from "../../src/status/gap_log.ts";
 
@@ -99,5 +100,36 @@ Deno.test("gaps that are declared at once are kept one after the other, also whi
   const log = new GapLog(dir);
   await Promise.all([10, 11, 12, 13].map((ms) => log.append(gap(ms))));
   assertEquals((await readLastGaps(dir)).slice(-4).map(({ ms }) => ms), [10, 11, 12, 13]);
+  await Deno.remove(dir, { recursive: true });
+});
+
+Deno.test("the last gaps are made durable between two appends, never during one that fails and is taken back", async () => {
+  const dir = await Deno.makeTempDir();
+  const log = new GapLog(dir);
+  await log.append(gap(1));
+  const { prototype } = Deno.FsFile;
+  const { syncData } = prototype;
+  const [failing, release] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  let syncs = 0;
+  let last: Promise<unknown>;
+  try {
+    prototype.syncData = async function () {
+      if (syncs++ > 0) return await syncData.call(this);
+      failing.resolve();
+      await release.promise;
+      throw new Error("Input/output error (os error 5)");
+    };
+    const appended = assertRejects(() => log.append(gap(2)), Error, "Input/output");
+    await failing.promise; // the line is in the file
+    last = log.syncedLast();
+    await delay(20); // time to go wrong in
+    release.resolve();
+    await appended;
+    assertEquals(await last, [gap(1)]);
+    await log.append();
+  } finally {
+    prototype.syncData = syncData;
+  }
+  assertEquals((await readLastGaps(dir)).map(({ ms }) => ms), [1, 2]);
   await Deno.remove(dir, { recursive: true });
 });

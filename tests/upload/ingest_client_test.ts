@@ -12,7 +12,7 @@ import { delay } from "@std/async/delay";
 import { retry } from "@std/async/retry";
 import { IngestClient, type IngestClientOptions } from "../../src/upload/ingest_client.ts";
 import { PUBLIC_TLS } from "../fixtures/public_tls.ts";
-import { inMemory } from "../../src/upload/upload_file.ts";
+import { FileFailure, inMemory, type UploadFile } from "../../src/upload/upload_file.ts";
 import type { Verdict } from "../../src/upload/verdict.ts";
 import { temporaryCertificates } from "../fixtures/certificates.ts";
 import { ids, makeChunk, makeName } from "../fixtures/chunks.ts";
@@ -147,23 +147,36 @@ Deno.test("timestamps are sent as ISO 8601 in UTC if the configuration asks for 
 
 Deno.test("several chunks are sent in the order of the calls, even if the first one has to wait", async () => {
   await using server = await IngestServer.start({ token: TOKEN });
-  let asked = 0;
-  const readToken = async () => {
-    const waitMs = 40 - 10 * asked++;
-    await delay(waitMs);
-    if (waitMs === 30) throw new Error("no token");
-    return TOKEN;
-  };
-  using client = makeClient(server.url, { readToken, concurrency: 4 });
+  using client = makeClient(server.url, { concurrency: 4 });
   assertEquals((await client.upload(makeName(), inMemory(makeChunk()), never)).kind, "delivered");
-  const names = [0, 1, 2].map(makeName);
+  /** A file whose hash is known after as long as this. */
+  const slow = (waitMs: number, error?: Error): UploadFile => {
+    const file = inMemory(makeChunk());
+    const sha256 = async (signal: AbortSignal) => {
+      await delay(waitMs);
+      if (error !== undefined) throw error;
+      return file.sha256(signal);
+    };
+    return { ...file, sha256 };
+  };
   const stop = new AbortController();
-  const stopped = client.upload(makeName(), inMemory(makeChunk()), stop.signal).catch(() =>
-    "stopped"
-  );
+  const stopped = client.upload(makeName(), slow(30), stop.signal).catch(() => "stopped");
   stop.abort();
-  await Promise.all(names.map((name) => client.upload(name, inMemory(makeChunk()), never)));
-  assertEquals(await stopped, "stopped");
+  const names = [0, 1, 2].map(makeName);
+  const [first = makeName(), ...others] = names;
+  const verdicts = await Promise.all([
+    client.upload(first, slow(40), never),
+    client.upload(makeName(), slow(30, new FileFailure("cannot be read")), never),
+    ...others.map((name, index) => client.upload(name, slow(20 - 10 * index), never)),
+  ]);
+  const kinds = verdicts.map(({ kind }) => kind);
+  assertEquals([await stopped, ...kinds], [
+    "stopped",
+    "delivered",
+    "retry",
+    "delivered",
+    "delivered",
+  ]);
   assertEquals(server.requests.slice(1).map(({ key }) => key), names.map(({ key }) => key));
 });
 
@@ -371,10 +384,12 @@ Deno.test("a token that cannot be read in time is a failure of the configuration
   using client = makeClient(server.url, { readToken, timeoutMs: 100 });
   const upload = (signal = never) => client.upload(makeName(), inMemory(makeChunk()), signal);
   for (let attempt = 0; attempt < 2; attempt++) {
-    assertEquals(await upload(), {
-      kind: "misconfigured",
-      reason: "the token cannot be read: timed out after 0.1 s",
-    });
+    for (const verdict of await Promise.all([upload(), upload()])) {
+      assertEquals(verdict, {
+        kind: "misconfigured",
+        reason: "the token cannot be read: timed out after 0.1 s",
+      });
+    }
   }
   const own = new AbortController();
   const stopped = upload(own.signal);

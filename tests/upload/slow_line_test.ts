@@ -1,5 +1,5 @@
-// A chunk over a line that is slower than its size suggests (cases: 200 kB over 40 kbit/s, 2 MB over 200 kbit/s), in proportion: the
-// limits are those of the defaults divided by 40, and the line is 40 times as fast.
+// A chunk over a line that is slower than its size suggests (cases: 200 kB over 40 kbit/s, 2 MB over 200 kbit/s),
+// in proportion: the limits are those of the defaults divided by 40, and the line is 40 times as fast.
 
 import { assert, assertEquals } from "@std/assert";
 import { delay } from "@std/async/delay";

@@ -398,3 +398,25 @@ Deno.test("an outbox that cannot be listed is a problem, and is read again after
   await rig.delivered(1);
   assertEquals(rig.problems, []);
 });
+
+Deno.test("a chunk that cannot be filed begins a problem after the outage of the disk that its delivery ends", async () => {
+  const clock = new SimulatedClock(START_MS);
+  await using rig = await UploadRig.start([], { clock, retryMaxMs: 300_000 });
+  const { spool } = rig.temp;
+  const outbox = spool.path("outbox", "");
+  await Deno.remove(outbox);
+  spool.sealed.ring();
+  await until(() => rig.problems.includes("spool_failed") && clock.sleepers === 1);
+  spool.markUploaded = () => Promise.reject(new Error("Read-only file system"));
+  await Deno.mkdir(outbox);
+  await rig.put(0);
+  await clock.advance(300_000);
+  await until(() => rig.server.chunks.length === 1 && clock.sleepers === 1);
+  assertEquals(rig.problems, ["spool_failed"]);
+  const told = rig.said("WARNING").map((line) => line.split(/:| after/)[0]);
+  assertEquals(told, [
+    "Chunks cannot be read, listed or moved",
+    "Resolved",
+    "1 chunk cannot be moved",
+  ]);
+});

@@ -1,5 +1,6 @@
-// What the server must have got at the end of a scenario in which one program takes over from another: each chunk once,
-// whole, under its own time, and no sound missing but at the takeovers. It only compares; the scenario says what is owed.
+// What the server must have got at the end of a scenario in which one program takes over from another: each chunk
+// once, whole, under its own time, and no sound missing but at the takeovers. It only compares; the scenario says
+// what is owed.
 
 import type { ReceivedChunk } from "../fixtures/ingest_server.ts";
 import { faultOf, keyIn, type Names, type Owed } from "../releases/stock.ts";

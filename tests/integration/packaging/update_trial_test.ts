@@ -423,7 +423,7 @@ Deno.test("nothing is judged while an installation replaces files, and nothing a
   assertEquals([asked, program, code], [null, "new program", 0]);
 });
 
-Deno.test("no user but root can hold the lock and so block the way back, also if another one has made its file", async () => {
+Deno.test("no user but root can hold the lock and so block the way back, also if the judge makes its file", async () => {
   const life = [OLD(), STARTS, runs(1, "NOT recording")];
   const { lockMode, noteMode } = await judge({ life });
   assertEquals(lockMode, 0o600);

@@ -2,7 +2,7 @@
 
 import { assertEquals } from "@std/assert";
 import { join } from "@std/path/join";
-import { followClock, retimeEarlier } from "../../src/agent/true_time.ts";
+import { followClock, retimeEarlier } from "../../src/agent/follow_clock.ts";
 import { missingBefore } from "../../src/capture/before_start.ts";
 import {
   type ChunkName,
@@ -16,7 +16,7 @@ import { ClockSync } from "../../src/system/clock_sync.ts";
 import { makePacket, makeStreamPages } from "../fixtures/ogg_stream.ts";
 import { seededRandom } from "../fixtures/random.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
-import { capturedLog, chunkAt, chunksIn, TempSpool } from "../fixtures/temp_spool.ts";
+import { capturedLog, chunkAt, chunksIn, TempSpool, until } from "../fixtures/temp_spool.ts";
 
 const NOON = Date.UTC(2026, 5, 15, 12);
 const HOUR = 3_600_000;
@@ -102,6 +102,52 @@ Deno.test("a deleted chunk without its true time is not later than those that ha
   const next = chunkAt(NOON);
   await temp.store("outbox", next);
   assertEquals((await temp.reopen()).latest(BOOT.id)?.key, next.key);
+});
+
+Deno.test("a chunk that cannot be renamed at the start gets its true time later, though the machine has booted again", async () => {
+  using captured = capturedLog();
+  await using temp = await TempSpool.open();
+  await becomesRight(temp, captured.log);
+  const chunk = provisional(20_000);
+  await temp.store("outbox", chunk);
+  const spool = await temp.reopen();
+  const path = join(temp.dir, "boot_time.json");
+  const kept = () => JSON.parse(Deno.readTextFileSync(path)).boot_id;
+  const [renameSync, stop] = [Deno.renameSync, new AbortController()];
+  const clock = new SimulatedClock(NOON + HOUR);
+  const ids = { pointId: "", registerId: "", deviceId: "", version: "" };
+  let failures = 0;
+  try {
+    Deno.renameSync = () => {
+      failures++;
+      throw new Error("Structure needs cleaning (os error 117)");
+    };
+    await retimeEarlier(spool, captured.log);
+    const following = followClock({
+      ...{ clock, log: captured.log, spool, timeZone: "UTC", onTrusted: () => {} },
+      boot: { id: "bbbbbbbb", zeroMs: 20_000 },
+      status: new Status(ids, clock),
+      clockSync: new ClockSync({
+        ...{ clock, log: captured.log },
+        probe: () => Promise.resolve(true),
+      }),
+    }, stop.signal);
+    await until(() => clock.sleepers > 0);
+    assertEquals([failures, kept()], [3, BOOT.id]);
+    Deno.renameSync = renameSync;
+    await clock.advance(5000);
+    await until(() => kept() === "bbbbbbbb");
+    stop.abort();
+    await following;
+  } finally {
+    Deno.renameSync = renameSync;
+  }
+  const { provisional: _, ...name } = { ...chunk, startUnixUs: (NOON - 21_000) * 1000 };
+  assertEquals(chunksIn(spool, "outbox"), [formatChunkName(name)]);
+  const told = captured.lines.filter(({ message }) =>
+    String(message).startsWith("Chunks that waited")
+  );
+  assertEquals(told.map(({ chunks }) => chunks), [1], "nothing is told of no chunks");
 });
 
 Deno.test("what is not such a file changes nothing", async () => {
