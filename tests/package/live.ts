@@ -30,6 +30,10 @@ const RECORDS = until("Recording ");
 const untilIs = (path: string, text: string) =>
   `timeout 60 sh -c 'until grep -qx "${text}" ${path}; do sleep 0.2; done'`;
 
+/** Ends the script if the unit is that. `set -e` does not look at "! systemctl …". */
+const isNot = (what: string, unit = "recorder-agent") =>
+  `if systemctl is-${what} ${unit}; then exit 1; fi`;
+
 /** @param system a folder with a Debian. @param files a folder with the packages. */
 export async function live(system: string, files: string): Promise<void> {
   await using till = await LiveSystem.boot(system, files);
@@ -56,15 +60,19 @@ ${RECORDS}`);
 }
 
 async function updateDuringTrial(till: LiveSystem): Promise<void> {
-  const said = await till.run(`${install(SECOND)}
+  const said = await till.run(`# A user who would block updates.
+setsid setpriv --reuid=nobody flock /run sleep infinity > /dev/null 2>&1 &
+timeout 60 sh -c 'while flock --nonblock /run true; do sleep 0.2; done'
+${install(SECOND)}
 grep '^to=' ${UPDATES}/trial
-recorder-agent install --set chunk_seconds=30
+timeout 300 recorder-agent install --set chunk_seconds=30
+if setpriv --reuid=nobody flock --nonblock /run/recorder-agent-install.lock true; then exit 1; fi
 ls ${UPDATES}
 ${RECORDS}`);
   assertMatch(said, new RegExp(`to=${SECOND}\nAn earlier update is on trial. Waiting`));
   assertMatch(said, /Write the configuration[^]*Running: /);
   assert(!/^trial$/m.test(said), said);
-  console.log("✔ install waits for the end of a trial");
+  console.log("✔ install waits for the end of a trial; a user cannot block them");
 }
 
 async function replaceDuringTrial(till: LiveSystem): Promise<void> {
@@ -96,13 +104,13 @@ timeout 120 sh -c 'while [ -e ${UPDATES}/trial ]; do sleep 0.2; done'
 [ ! -e ${UPDATES}/rolled-back ]
 ${RECORDS}
 systemctl restart recorder-agent
-! systemctl is-active -q recorder-agent-update`);
+${isNot("active", "recorder-agent-update")}`);
   console.log("✔ a trial that a stop has interrupted continues at the next start");
 }
 
 async function installAgain(till: LiveSystem): Promise<void> {
   await till.run(`dpkg --remove recorder-agent
-! systemctl is-active recorder-agent
+${isNot("active")}
 ${install(THIRD)}
 ${RECORDS}
 systemctl mask recorder-agent-update
@@ -113,8 +121,8 @@ systemctl unmask recorder-agent-update
 systemctl disable recorder-agent
 systemctl stop recorder-agent
 ${install(THIRD)}
-! systemctl is-active recorder-agent
-! systemctl is-enabled recorder-agent
+${isNot("active")}
+${isNot("enabled")}
 systemctl enable --now recorder-agent
 ${RECORDS}`);
   console.log(
