@@ -29,11 +29,11 @@ async function writerAtNoon(syncIntervalMs = 5000) {
     lines: captured.lines,
     writer: new ChunkWriter(temp.spool, syncIntervalMs, deps),
     problems: () => report().problems.map(({ code }) => code),
-    /** Lets time pass, second by second, until something becomes true. */
-    async until(isTrue: () => boolean) {
-      for (let second = 0; !isTrue(); second++) {
-        assert(second < 600, `did not become true: ${isTrue}`);
-        await clock.advance(1000);
+    /** Lets time pass, second by second or in longer steps, until something becomes true. */
+    async until(isTrue: () => boolean, stepMs = 1000) {
+      for (let step = 0; !isTrue(); step++) {
+        assert(step < 600, `did not become true: ${isTrue}`);
+        await clock.advance(stepMs);
       }
     },
     /** The bytes of the sealed chunks, in order. */
@@ -567,7 +567,7 @@ Deno.test("every byte is written once, whichever step fails: before, half-way or
       for (const [index, pages] of chunks.entries()) {
         pushAll(setup.writer, chunkSteps(index, pages));
       }
-      await setup.until(() => setup.report().chunks_recorded_total === chunks.length);
+      await setup.until(() => setup.report().chunks_recorded_total === chunks.length, 60_000);
     } finally {
       Deno.rename = rename;
       Object.assign(prototype, { write, sync, syncData });
