@@ -209,7 +209,7 @@ class Schedule implements Disposable {
       "reconnect",
       "disk",
       "disk",
-      "name",
+      ...Array<"name">(this.#theme === "evictions" ? 4 : 1).fill("name"),
       "answers",
       "answers",
       "window",
@@ -314,7 +314,9 @@ class Schedule implements Disposable {
   }
 
   #breakDisk(): void {
-    const calls = this.#theme === "evictions" ? ["list", "remove"] as const : undefined;
+    const calls = this.#theme === "evictions"
+      ? ["list", "remove", "rename", "write"] as const
+      : undefined;
     this.#note(`  disk: ${breakDisk(this.#disk, this.#random, calls)}`);
   }
 
