@@ -154,7 +154,6 @@ export class ChunkWriter {
   }
 
   push(step: WriteStep): void {
-    if (step.kind === "open") this.#spool.roomWanted.ring(); // the janitor makes room for a whole chunk
     const sizeBytes = step.kind === "discard" ? 0 : step.bytes.length;
     this.#pendingBytes += sizeBytes;
     this.#writes.push({ step, sizeBytes, sinceMs: this.#deps.clock.monotonicMs() });
@@ -188,6 +187,8 @@ export class ChunkWriter {
   async #write(step: WriteStep, sinceMs: number): Promise<void> {
     switch (step.kind) {
       case "open":
+        // The janitor makes room for a whole chunk.
+        if (!this.#writes.isFailing) this.#spool.roomWanted.ring();
         this.#part ??= await this.#spool.create(step.name);
         await this.#part.append(step.bytes);
         this.#syncedMs = this.#pageMs = sinceMs;

@@ -9,7 +9,7 @@ export const GAP_CAUSES = [
   ...["starting", "stopping", "schedule_end", "outside_schedule", "paused"] as const,
   ...["settings_changed", "microphone_changed", "channel_changed"] as const,
   ...["overrun", "late", "stream_damaged", "evicted", "expired"] as const,
-  ...["machine_restarted", "program_killed", "not_running", "unknown"] as const,
+  ...["machine_restarted", "program_killed", "not_running"] as const,
 ] as const;
 
 export type GapCause = typeof GAP_CAUSES[number] | ProblemCode;

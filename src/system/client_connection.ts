@@ -20,7 +20,7 @@ export type Outgoing = AsyncIterable<Uint8Array<ArrayBuffer>>;
 export interface Reply extends Answer {
   /**
    * Whether the connection had taken the whole request when the answer came. If not, the server cannot have
-   * stored what was sent, whatever it says.
+   * stored what was sent, whatever it says. The last write is awaited only where it may say so, see `mayHave`.
    */
   readonly isRequestSent: boolean;
 }
@@ -112,9 +112,10 @@ export class Connection implements Disposable {
           if (error instanceof BodyFailure) throw error; // else what the server said tells more
         }).then(() => receiving),
       ]);
-      // The connection may still be taking the last bytes of an answer that came in time.
-      const isRequestSent = this.#offeredBytes === sizeBytes &&
-        await sending.then(() => true, () => false);
+      let isRequestSent = false;
+      const ended = sending.then(() => isRequestSent = true, () => {});
+      // The connection may still be taking the last bytes of a request that the server has.
+      if (this.#offeredBytes === sizeBytes) await (mayHave(answer.status) ? ended : oneTurn());
       isKept = answer.isReusable && isRequestSent;
       return Object.assign(answer, { isRequestSent });
     } catch (error) {
@@ -159,4 +160,14 @@ export class Connection implements Disposable {
     }
     return reader.answer;
   }
+}
+
+/** Whether the server may say that it has what was sent, now or from before (409). */
+function mayHave(status: number): boolean {
+  return status < 300 || status === 409;
+}
+
+/** A write that has ended is known after this. */
+function oneTurn(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve));
 }

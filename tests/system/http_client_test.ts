@@ -10,6 +10,7 @@ import {
 } from "@std/assert";
 import { readTlsFiles } from "../../src/config/tls_files.ts";
 import { concatBytes } from "../../src/system/concat_bytes.ts";
+import { Connection } from "../../src/system/client_connection.ts";
 import { PUBLIC_TLS } from "../fixtures/public_tls.ts";
 import { type FailureKind, TransportFailure } from "../../src/system/transport_failures.ts";
 import {
@@ -299,6 +300,43 @@ Deno.test("an answer that comes before the whole request is read, and ends the s
   const { status, body, isRequestSent } = await post(client, { text: "x".repeat(20_000_000) });
   assertEquals([status, body, isRequestSent], [413, "too large", false]);
 });
+
+for (const status of [200, 202, 409, 302, 413, 422, 503]) {
+  const waits = [200, 202, 409].includes(status);
+  const what = waits ? "waits until the request was sent" : "does not wait for the last write";
+  Deno.test(`an answer ${status} ${what}`, async () => {
+    const taken = Promise.withResolvers<number>();
+    const offered = Promise.withResolvers<void>();
+    using connection = new Connection({
+      read: async (buffer) => {
+        const bytes = new TextEncoder().encode(answer(status));
+        buffer.set(bytes);
+        await offered.promise;
+        return bytes.length;
+      },
+      write: () => {
+        offered.resolve();
+        return taken.promise;
+      },
+      close: () => taken.reject(new Deno.errors.BadResource("closed")),
+    }, 0);
+    let isReplied = false;
+    const replied = connection.exchange(bodyOf("x").pieces(new Uint8Array()), {
+      sizeBytes: 1,
+      mayWrite: (bytes) => Promise.resolve(bytes),
+      onWriting: () => {},
+      onMoved: () => {},
+      signal: never,
+    }).finally(() => isReplied = true);
+    if (waits) {
+      await settled();
+      assert(!isReplied);
+      taken.resolve(1);
+    }
+    const { isRequestSent } = await replied;
+    assertEquals([isRequestSent, connection.isClosed], [waits, !waits]);
+  });
+}
 
 Deno.test("an answer that comes behind the whole request is never taken for an early one", async () => {
   await using files = await temporaryCertificates();
