@@ -133,7 +133,8 @@ export class Program {
     const spool = await Spool.open(disk.dir, undefined, NO_TIMING);
     Object.assign(spool, { freeBytes: () => Promise.resolve(Math.min(disk.freeBytes, 1e12)) });
     oracle.deleting = spool.deleting;
-    this.#followGaps(spool);
+    const janitorClock = clock.worker();
+    this.#followGaps(spool, janitorClock);
     await recoverRecordings(spool, this.#log);
     await retimeEarlier(spool, this.#log);
     oracle.recovered();
@@ -151,7 +152,7 @@ export class Program {
       onSealed: ({ name, times }) => oracle.sealed(name.key, times),
     });
     this.#spool = spool;
-    this.#work(clock.worker(), (workerClock, signal) => {
+    this.#work(janitorClock, (workerClock, signal) => {
       const deps = { clock: workerClock, status: this.status, log: this.#log };
       const isClockTrusted = () => this.#world.clockIsTrusted;
       return new Janitor(spool, limits, { ...deps, isClockTrusted }).run(signal);
@@ -174,14 +175,19 @@ export class Program {
     );
   }
 
-  /** Informs the oracle of what is declared. Chunks are sent and answered while deletions are written. */
-  #followGaps({ gaps }: Spool): void {
-    const { oracle } = this.#world;
+  /**
+   * Informs the oracle of what is declared. While the janitor writes deletions, chunks are sent and answered, and
+   * attempts fail.
+   */
+  #followGaps({ gaps }: Spool, janitorClock: WorkerClock): void {
+    const { oracle, random } = this.#world;
+    const { signal } = this.#stop;
     const { append } = gaps;
     gaps.append = async (...records) => {
       oracle.declares(records);
       if (records.some(({ cause }) => cause === "evicted" || cause === "expired")) {
-        await this.#exchanges.pause(this.#stop.signal);
+        if (random() < 0.5) await this.#exchanges.pause(signal);
+        else await janitorClock.sleep(1, signal).catch(() => {});
       }
       try {
         await append.call(gaps, ...records);
@@ -372,7 +378,7 @@ export class Program {
     oracle.checkTally(this.#spool);
     if (this.#writer?.isIdle) {
       oracle.everythingWritten();
-      oracle.checkBooks(this.#spool, this.status);
+      if (this.#spool.deleting.size === 0) oracle.checkBooks(this.#spool, this.status);
     }
     oracle.verify();
   }

@@ -81,7 +81,6 @@ class Schedule implements Disposable {
     this.#oracle = new Oracle(this.#disk, server);
     this.#trueOffsetMs = this.#clock.offsetMs;
     this.#theme = this.#pick(["any", "any", "any", "refusals", "evictions"]);
-    const isTight = this.#theme === "evictions";
     this.#world = {
       disk: this.#disk,
       clock: this.#clock,
@@ -100,7 +99,7 @@ class Schedule implements Disposable {
       limits: {
         keepDeliveredDays: this.#pick([7, 7, 0.02]),
         maxWaitingDays: this.#pick([7, 7, 0.01]),
-        maxSpoolBytes: this.#pick(isTight ? [9000, 12_000] : [1e9, 1e9, 12_000, 40_000]),
+        maxSpoolBytes: this.#pick([1e9, 1e9, 12_000, 40_000]),
         minFreeBytes: this.#pick([0, 5000]),
         chunkBytes: 6000,
       },
@@ -209,7 +208,7 @@ class Schedule implements Disposable {
       "reconnect",
       "disk",
       "disk",
-      "name",
+      ...Array<"name">(this.#theme === "evictions" ? 4 : 1).fill("name"),
       "answers",
       "answers",
       "window",
@@ -314,13 +313,18 @@ class Schedule implements Disposable {
   }
 
   #breakDisk(): void {
-    const calls = this.#theme === "evictions" ? ["list", "remove"] as const : undefined;
+    const calls = this.#theme === "evictions"
+      ? ["list", "remove", "rename", "write"] as const
+      : undefined;
     this.#note(`  disk: ${breakDisk(this.#disk, this.#random, calls)}`);
   }
 
   #makeProgram(baseUrl: string, timeoutMs = 3000): Program {
     this.#boots++;
-    return new Program(this.#world, { ...this.#options, baseUrl, timeoutMs });
+    const limits = { ...this.#options.limits };
+    // Where the limit was reduced, several chunks must go at a time.
+    if (this.#theme === "evictions") limits.maxSpoolBytes = this.#pick([9000, 12_000, 60_000]);
+    return new Program(this.#world, { ...this.#options, limits, baseUrl, timeoutMs });
   }
 
   #drawUrl(): string {
