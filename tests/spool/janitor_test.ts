@@ -6,6 +6,7 @@ import type { RetentionLimits } from "../../src/spool/retention.ts";
 import { Spool } from "../../src/spool/spool.ts";
 import { readLastGaps } from "../../src/status/gap_log.ts";
 import { Status } from "../../src/status/status.ts";
+import type { UploadFile } from "../../src/upload/upload_file.ts";
 import { Uploader } from "../../src/upload/uploader.ts";
 import { SimulatedClock } from "../fixtures/simulated_clock.ts";
 import {
@@ -264,7 +265,8 @@ for (const cause of ["evicted", "expired"]) {
     const [kept = ""] = await setup.aged("outbox", [1], 20);
     const sent: string[] = [];
     const client = {
-      upload: ({ key }: ChunkName) => {
+      upload: ({ key }: ChunkName, file: UploadFile) => {
+        file.close();
         sent.push(key);
         return Promise.resolve({ kind: "delivered" as const, chunkId: "1" });
       },
