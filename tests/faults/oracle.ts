@@ -619,13 +619,18 @@ export class Oracle {
       waiting.some((name) =>
         name > fileName && (this.#failures.get(parseChunkName(name)?.key ?? "")?.attempts ?? 0) > 0
       );
+    const isSuspect = (key: string) => {
+      const { attempts = 0, refusals = 0 } = this.#failures.get(key) ?? {};
+      return attempts >= SUSPECT_AFTER || refusals >= SUSPECT_AFTER_REFUSALS;
+    };
+    // One that appears before the suspect, as the clock was set back, or among those that were tried in its place,
+    // has its turn after them.
+    const mayAppear = older.some(({ key }) => isSuspect(key));
     for (const [index, name] of older.entries()) {
       const { key, provisional } = name;
-      const { attempts = 0, refusals = 0 } = this.#failures.get(key) ?? {};
-      const isSuspect = attempts >= SUSPECT_AFTER || refusals >= SUSPECT_AFTER_REFUSALS;
-      // One that appears among those that were tried in place of the suspect has its turn after them.
+      const { attempts = 0 } = this.#failures.get(key) ?? {};
       const isTried = index === 0
-        ? isSuspect
+        ? isSuspect(key) || (mayAppear && isTriedBehind(formatChunkName(name)))
         : attempts > 0 || isTriedBehind(formatChunkName(name));
       this.#must(
         this.#inFlight.has(key) || isTried || (provisional !== undefined && index > 0),
