@@ -49,6 +49,8 @@ export function isNormalEdge({ ms, cause }: Pick<GapRecord, "ms" | "cause">): bo
 export class GapLog {
   readonly #path: string;
   readonly #held: GapRecord[] = [];
+  /** Whether the entry of the file in its folder survives a power cut. */
+  #isEntrySynced = false;
   #lastChange: Promise<unknown> = Promise.resolve();
 
   constructor(spoolDir: string) {
@@ -64,7 +66,7 @@ export class GapLog {
     this.#held.splice(0, this.#held.length - MAX_HELD);
     return this.#inTurn(async () => {
       const gaps = [...this.#held];
-      if (gaps.length > 0) await appendTo(this.#path, gaps);
+      if (gaps.length > 0) await this.#appendNow(gaps);
       for (const gap of gaps) this.#forget(gap);
     });
   }
@@ -89,18 +91,22 @@ export class GapLog {
     return done;
   }
 
+  async #appendNow(gaps: readonly GapRecord[]): Promise<void> {
+    const path = this.#path;
+    const info = await ifThere(Deno.lstat(path));
+    if (info?.isFile === false) throw new Error(`${path} is not a regular file`);
+    if (info === null) this.#isEntrySynced = false;
+    const size = await appendLines(path, gaps.map((gap) => JSON.stringify(gap)));
+    // Also for a file that is there: what created it may have failed before it came to this.
+    if (!this.#isEntrySynced) await syncDirectory(join(path, ".."));
+    this.#isEntrySynced = true;
+    if (size > MAX_BYTES) await writeWhole(path, await readFrom(path, size - KEPT_BYTES));
+  }
+
   #forget(gap: GapRecord): void {
     const at = this.#held.indexOf(gap);
     if (at >= 0) this.#held.splice(at, 1); // else it was dropped meanwhile
   }
-}
-
-async function appendTo(path: string, gaps: readonly GapRecord[]): Promise<void> {
-  const info = await ifThere(Deno.lstat(path));
-  if (info?.isFile === false) throw new Error(`${path} is not a regular file`);
-  const size = await appendLines(path, gaps.map((gap) => JSON.stringify(gap)));
-  if (info === null) await syncDirectory(join(path, ".."));
-  if (size > MAX_BYTES) await writeWhole(path, await readFrom(path, size - KEPT_BYTES));
 }
 
 /** Returns the new size. Nothing is appended if that fails. */

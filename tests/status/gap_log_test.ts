@@ -70,6 +70,33 @@ Deno.test("a gap is synced before it counts as declared, and one that could not 
   await Deno.remove(dir, { recursive: true });
 });
 
+Deno.test("the entry of a new file is synced, also if the first gap could not be written", async () => {
+  const dir = await Deno.makeTempDir();
+  const log = new GapLog(dir);
+  const { prototype } = Deno.FsFile;
+  const { sync, syncData } = prototype;
+  let folders = 0;
+  try {
+    prototype.sync = async function () {
+      if (this.statSync().isDirectory) folders++;
+      await sync.call(this);
+    };
+    prototype.syncData = () => Promise.reject(new Error("Input/output error (os error 5)"));
+    await assertRejects(() => log.append(gap(1)), Error, "Input/output");
+    prototype.syncData = syncData;
+    await log.append(gap(2));
+    assertEquals(folders, 1);
+    await log.append(gap(3));
+    assertEquals(folders, 1, "once is enough");
+    await Deno.remove(join(dir, "gaps.jsonl"));
+    await log.append(gap(4));
+    assertEquals(folders, 2);
+  } finally {
+    Object.assign(prototype, { sync, syncData });
+  }
+  await Deno.remove(dir, { recursive: true });
+});
+
 Deno.test("the last gaps are read, whatever the file looks like", async () => {
   const dir = await Deno.makeTempDir();
   assertEquals(await readLastGaps(dir), []);
