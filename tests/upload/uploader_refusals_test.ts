@@ -244,20 +244,29 @@ Deno.test("an accepted chunk that cannot be moved to uploaded/ stays, and is mov
   assertEquals(rig.said("WARNING").length, 2);
 });
 
-Deno.test("an accepted chunk that cannot be moved and that the janitor deletes is delivered, and the problem ends", async () => {
+/** A chunk that the server has, on a disk that does not let it be moved to uploaded/. */
+async function acceptedAndStuck() {
   const clock = new SimulatedClock(START_MS);
-  await using rig = await UploadRig.start([], { clock, retryMaxMs: 300_000 });
+  const rig = await UploadRig.start([], { clock, retryMaxMs: 300_000 });
   const { spool } = rig.temp;
-  const [{ log }, { markUploaded }] = [capturedLog(), spool];
+  const { markUploaded } = spool;
   spool.markUploaded = () => Promise.reject(new Error("No space left on device (os error 28)"));
   await rig.put(0);
   await until(() => rig.problems.includes("spool_failed") && clock.sleepers === 1);
+  const repair = () => void (spool.markUploaded = markUploaded);
+  return { rig, clock, repair, ...capturedLog() };
+}
+
+Deno.test("an accepted chunk that cannot be moved and that the janitor deletes is delivered, and the problem ends", async () => {
+  const { rig, clock, log, repair } = await acceptedAndStuck();
+  await using _ = rig;
+  const { spool } = rig.temp;
   const limits = { ...LIMITS, maxSpoolBytes: 0 };
   await new Janitor(spool, limits, { clock, status: rig.status, log }).makeRoom();
   assertEquals(rig.temp.files("outbox"), []);
   const { uploaded_total, chunks_lost_total, gaps_total } = rig.report;
   assertEquals([uploaded_total, chunks_lost_total, gaps_total], [1, 0, 0]);
-  spool.markUploaded = markUploaded;
+  repair();
   await rig.put(1);
   await rig.delivered(2);
   assertEquals([rig.server.requests.length, rig.problems], [2, []]);
@@ -286,15 +295,11 @@ Deno.test("a chunk that the janitor reserves just after it was chosen is not sen
 });
 
 Deno.test("an accepted chunk that cannot be moved is not sent again after the settings were changed", async () => {
-  const clock = new SimulatedClock(START_MS);
-  await using rig = await UploadRig.start([], { clock, retryMaxMs: 300_000 });
+  const { rig, clock, log, repair } = await acceptedAndStuck();
+  await using _ = rig;
   const { spool } = rig.temp;
-  const [{ log }, { markUploaded }] = [capturedLog(), spool];
-  spool.markUploaded = () => Promise.reject(new Error("No space left on device (os error 28)"));
-  await rig.put(0);
-  await until(() => rig.problems.includes("spool_failed") && clock.sleepers === 1);
   await rig.stop();
-  spool.markUploaded = markUploaded;
+  repair();
   const client = { upload: () => Promise.reject(new Error("it is sent again")) };
   const options = { retryMinMs: 1, retryMaxMs: 300_000 };
   const stop = new AbortController();
