@@ -626,10 +626,16 @@ export class Oracle {
     // One that appears before the suspect, as the clock was set back, or among those that were tried in its place,
     // has its turn after them.
     const mayAppear = older.some(({ key }) => isSuspect(key));
+    // A suspect that has been deleted, or is being deleted: the chunk in its place had been chosen before.
+    const isSuspectGone = [...this.#waiting].filter((name) => name < fileName).map(parseChunkName)
+      .some((name) =>
+        name !== null && isSuspect(name.key) && !this.#acceptedInRun.has(name.key) &&
+        !older.some(({ key }) => key === name.key)
+      );
     for (const [index, name] of older.entries()) {
       const { key, provisional } = name;
       const { attempts = 0 } = this.#failures.get(key) ?? {};
-      const isTried = index === 0
+      const isTried = index === 0 && !isSuspectGone
         ? isSuspect(key) || (mayAppear && isTriedBehind(formatChunkName(name)))
         : attempts > 0 || isTriedBehind(formatChunkName(name));
       this.#must(
