@@ -4,7 +4,8 @@
 //
 //   on time --a packet is late--> late --a packet is on time, it was a stall--> on time
 //                                 late --packets keep the pace for 2 s, or none
-//                                        catches up for 5 s: it is a gap-------> on time, later
+//                                        catches up for 5 s, or for 90 s in all
+//                                        if sound waited: it is a gap----------> on time, later
 //
 // Sound that is always lost, or a microphone that is slower than it says, goes through this again and again: its
 // times follow, with at most one cut in ten seconds.
@@ -44,10 +45,15 @@ const SLOW_MS = 5_000;
 /** Then the sound is cut this often, and two times at once; what is lost in between is declared with a cut. */
 const CUT_EVERY_MS = 10_000;
 /**
- * A longer pause in a late stretch is a stall, after which sound may catch up. Pages of a microphone that delivers an
- * eighth of its sound follow each other sooner.
+ * A longer pause in a late stretch is a stall, after which sound may catch up. Pages of a microphone that delivers a
+ * seventh of its sound follow each other sooner.
  */
 const STALL_MS = SLOW_MS - PLATEAU_MS;
+/**
+ * A stretch in which nothing has caught up for this long is a gap, even if sound waited meanwhile: no more than a
+ * minute of it can.
+ */
+const MOST_WAITING_MS = 90_000;
 /** A smaller change of the system clock is not a step: the two clocks are read one after the other. */
 const STEP_MS = 50;
 
@@ -58,6 +64,8 @@ const STEP_MS = 50;
 interface LateStretch {
   /** Monotonic time since which no packet has caught up, and none has waited for this process. */
   lateSinceMs: number;
+  /** Monotonic time since which no packet has caught up. */
+  behindSinceMs: number;
   /** Monotonic time since which packets have kept pace. */
   paceSinceMs: number;
   /** The packets of the last PLATEAU_MS. */
@@ -231,14 +239,21 @@ export class Timeline {
     // Pages that arrive together have waited for this process: it is slower than the sound, which may all be there.
     // The first page after a stall may come alone, because at a high bitrate a read has no room for the next one.
     const hasWaited = waitedMs >= this.#pageMs / 2 || pauseMs > STALL_MS;
-    if (late !== null && hasWaited) late.lateSinceMs = arrivalMs;
-    if (late !== null && arrivalMs - late.lateSinceMs >= SLOW_MS) {
+    // But where ALSA has reported a loss, not all of it is there.
+    if (late !== null && hasWaited && arrivalMs >= this.#expectUntilMs) {
+      late.lateSinceMs = arrivalMs;
+    }
+    if (
+      late !== null &&
+      (arrivalMs - late.lateSinceMs >= SLOW_MS || arrivalMs - late.behindSinceMs >= MOST_WAITING_MS)
+    ) {
       this.#endLate(Math.min(...recent.map((packet) => packet.start)));
       return this.#cut(arrivalMs);
     }
     if (late === null || start - late.earliest > LATE_MS) {
       this.#late = {
         lateSinceMs: late?.lateSinceMs ?? arrivalMs,
+        behindSinceMs: late?.behindSinceMs ?? arrivalMs,
         paceSinceMs: arrivalMs,
         recent,
         paceStart: start,
@@ -256,7 +271,7 @@ export class Timeline {
     late.earliest = Math.min(late.earliest, start);
     if (start < late.paceStart - PACE_MS) {
       // Still catching up: delayed sound arrives faster than it was heard.
-      late.lateSinceMs = late.paceSinceMs = arrivalMs;
+      late.lateSinceMs = late.behindSinceMs = late.paceSinceMs = arrivalMs;
       late.paceStart = start;
     }
     if (arrivalMs - late.paceSinceMs >= PLATEAU_MS) {

@@ -332,6 +332,33 @@ Deno.test("A program that is slower than the sound declares almost none of the s
   }
 });
 
+Deno.test("While sound is lost all the time, the times follow although some of it waits as well", () => {
+  // Lost sound, ms, how often, whether ALSA reports it; how much of every 4 s the program does not read.
+  for (
+    const { lostMs, everyMs, isReported, waitMs, mostMs } of [
+      { lostMs: 300, everyMs: 1500, isReported: true, waitMs: 700, mostMs: 2_500 },
+      { lostMs: 1000, everyMs: 2000, isReported: true, waitMs: 700, mostMs: 5_000 },
+      { lostMs: 300, everyMs: 1500, isReported: false, waitMs: 700, mostMs: 40_000 },
+      { lostMs: 4000, everyMs: 2000, isReported: false, waitMs: 0, mostMs: 100_000 },
+    ]
+  ) {
+    const timeline = new Timeline(PAGE_MS);
+    let [heardMs, worstMs, lossMs] = [START_MS, 0, START_MS + 40_000];
+    for (let page = 1; heardMs < START_MS + 1_800_000; page++) {
+      heardMs += PAGE_MS;
+      if (heardMs >= lossMs) {
+        heardMs += lostMs;
+        lossMs = heardMs + everyMs;
+        if (isReported) timeline.expectGap(heardMs);
+      }
+      if (heardMs % 4000 < waitMs) continue;
+      timeline.observe(page * PAGE_MS * 48, heardMs);
+      worstMs = Math.max(worstMs, heardMs - timeline.timeOf(page * PAGE_MS * 48));
+    }
+    assertLessOrEqual(worstMs, mostMs, `${lostMs} of ${everyMs}, ${isReported}`);
+  }
+});
+
 Deno.test("While sound is lost all the time, a page that is delayed as well moves no time beyond its own", () => {
   for (let delayed = 5; delayed < 40; delayed++) {
     const timeline = new Timeline(PAGE_MS);
