@@ -121,6 +121,7 @@ export class ChunkWriter {
     this.#syncs = new DiskLane({
       apply: (step) => this.#sync(step),
       isStrict: false,
+      isUrgent: ({ kind }) => kind === "sync", // what it covers would be lost in a power cut
       onTrouble,
       clock,
     });

@@ -11,14 +11,18 @@ import { Wakeup } from "../system/wakeup.ts";
 const TRY_AGAIN_MS = 1000;
 /** Pieces that were passed are tried again at least this often, one of them each time. */
 const TRY_PASSED_MS = 60_000;
-/** Pieces that were passed are stuck when the wait between two tries is this long: 15 s after the first. */
-const STUCK_MS = 16_000;
+/** An urgent one that is alone: perhaps the whole disk failed, and nothing else would show that it works again. */
+const TRY_URGENT_MS = 8_000;
+/** Pieces that were passed are stuck when they have failed for this long. */
+const STUCK_MS = 15_000;
 
 export interface DiskLaneOptions<T> {
   /** May be called again with the same piece after it has failed. */
   readonly apply: (piece: T) => Promise<void>;
   /** Whether no piece may be done before one that was pushed earlier. */
   readonly isStrict: boolean;
+  /** Whether a piece that was passed, and is the only one, is tried every few seconds. */
+  readonly isUrgent?: (piece: T) => boolean;
   /** Called for every piece that is done. */
   readonly onDone?: (piece: T) => void;
   /** Called with the error each time a piece fails, and with null when no piece fails any longer. */
@@ -30,7 +34,8 @@ interface Piece<T> {
   readonly work: T;
   /** In the order in which they were pushed. */
   readonly number: number;
-  hasFailed: boolean;
+  /** Since when it has failed, monotonic; null: it has not. */
+  failedMs: number | null;
 }
 
 export class DiskLane<T> {
@@ -68,7 +73,9 @@ export class DiskLane<T> {
 
   /** Whether nothing waits but pieces that were tried for a while and failed. */
   get isStuck(): boolean {
-    return !this.isBusy && this.#failed.length > 0 && this.#delayMs >= STUCK_MS;
+    const sinceMs = this.#options.clock.monotonicMs() - STUCK_MS;
+    return !this.isBusy && this.#failed.length > 0 &&
+      this.#failed.every(({ failedMs }) => failedMs !== null && failedMs <= sinceMs);
   }
 
   get isFailing(): boolean {
@@ -76,7 +83,7 @@ export class DiskLane<T> {
   }
 
   push(work: T): void {
-    this.#queue.push({ work, number: this.#pushes++, hasFailed: false });
+    this.#queue.push({ work, number: this.#pushes++, failedMs: null });
     if (this.#isWorking) this.#pushed.ring();
     else this.#working = this.#work();
   }
@@ -123,7 +130,10 @@ export class DiskLane<T> {
     pieces.shift();
     onDone?.(piece.work);
     if (this.#hasNewFailed) this.#tryPassed();
-    if (this.#isFailing && this.#failed.length === 0 && !this.#queue.some((one) => one.hasFailed)) {
+    if (
+      this.#isFailing && this.#failed.length === 0 &&
+      this.#queue.every((one) => one.failedMs === null)
+    ) {
       this.#isFailing = false;
       this.#delayMs = TRY_AGAIN_MS;
       onTrouble(null);
@@ -134,14 +144,16 @@ export class DiskLane<T> {
   /** The first of these pieces has failed: the others pass it. */
   #pass(pieces: Piece<T>[], nowMs: number): void {
     for (const piece of pieces.splice(0, 1)) {
-      if (piece.hasFailed) {
-        this.#delayMs = Math.min(TRY_PASSED_MS, this.#delayMs * 2);
+      if (piece.failedMs !== null) {
+        const isUrgent = this.#failed.length === 0 && this.#options.isUrgent?.(piece.work) === true;
+        const mostMs = isUrgent ? TRY_URGENT_MS : TRY_PASSED_MS;
+        this.#delayMs = Math.min(mostMs, this.#delayMs * 2);
         this.#againMs = nowMs + this.#delayMs;
       } else { // Those that were passed before it wait no longer for it.
         this.#againMs = Math.max(this.#againMs, nowMs + TRY_AGAIN_MS);
         this.#hasNewFailed = true;
       }
-      piece.hasFailed = true;
+      piece.failedMs ??= nowMs;
       this.#failed.push(piece);
     }
   }

@@ -776,3 +776,37 @@ Deno.test("a sync that fails is a problem, is tried again, and ends the problem 
   await writer.finish();
   assertEquals(setup.sealed(), [[1, 2, 3]]);
 });
+
+Deno.test("after 40 s in which no sync succeeds the next one is no more than 8 s away, with nothing else to write", async () => {
+  await using setup = await writerAtNoon(1300);
+  const { writer, clock } = setup;
+  let isBroken = true;
+  let syncs = 0;
+  interceptParts(setup.temp, (part) => {
+    const { sync } = part;
+    part.sync = () => {
+      if (isBroken) return Promise.reject(new Error("Input/output error (os error 5)"));
+      syncs++;
+      return sync.call(part);
+    };
+  });
+  const [open, append, close] = chunkSteps(0, [bytes(1), bytes(2), bytes(3)]);
+  assert(open && append && close);
+  writer.push(open);
+  writer.push(append);
+  await until(() => setup.problems().includes("disk_failing"));
+  for (let second = 0; second < 40; second++) {
+    await until(() => clock.sleepers > 0);
+    await clock.advance(1000);
+  }
+  isBroken = false;
+  for (let second = 0; second < 8; second++) {
+    await until(() => syncs > 0 || clock.sleepers > 0);
+    if (syncs === 0) await clock.advance(1000);
+  }
+  await until(() => syncs > 0 || clock.sleepers > 0);
+  assertEquals(syncs, 1);
+  writer.push(close);
+  await writer.finish();
+  assertEquals(setup.sealed(), [[1, 2, 3]]);
+});
