@@ -115,11 +115,12 @@ export class Declarations {
 
 /** @param names in order. */
 function gapOf(names: readonly ChunkName[], cause: Cause): GapRecord[] {
-  const [first, last] = [names[0], names.at(-1)];
-  if (first === undefined || last === undefined) return [];
+  const [first] = names;
+  if (first === undefined) return [];
   return [{
     start: new Date(startMs(first)).toISOString(),
-    end: new Date(endMs(last)).toISOString(),
+    // Of chunks that overlap, as the clock was set back, the first may end last.
+    end: new Date(Math.max(...names.map(endMs))).toISOString(),
     ms: Math.round(names.reduce((sum, { durationUs }) => sum + durationUs, 0) / 1000),
     cause,
   }];

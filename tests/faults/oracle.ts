@@ -625,7 +625,8 @@ export class Oracle {
     };
     // One that appears before the suspect, as the clock was set back, or among those that were tried in its place,
     // has its turn after them.
-    const mayAppear = older.some(({ key }) => isSuspect(key));
+    const own = parseChunkName(fileName)?.key ?? "";
+    const mayAppear = isSuspect(own) || older.some(({ key }) => isSuspect(key));
     // A suspect that has been deleted, or is being deleted: the chunk in its place had been chosen before.
     const isSuspectGone = [...this.#waiting].filter((name) => name < fileName).map(parseChunkName)
       .some((name) =>

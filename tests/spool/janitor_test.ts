@@ -123,6 +123,17 @@ Deno.test("what is deleted undelivered is declared in gaps.jsonl: one gap for ea
   );
 });
 
+Deno.test("of deleted chunks that overlap, the gap contains the one that ends last", async () => {
+  await using setup = await janitorAtNoon();
+  const { janitor, temp } = setup;
+  const startMs = NOON - 20 * DAY_MS;
+  await temp.store("outbox", chunkAt(startMs, 60));
+  await temp.store("outbox", chunkAt(startMs + 1000, 10)); // the clock was set back in between
+  await janitor.removeExpired();
+  const { start, end } = JSON.parse(await Deno.readTextFile(join(temp.dir, "gaps.jsonl")));
+  assertEquals([Date.parse(start), Date.parse(end)], [startMs, startMs + 60_000]);
+});
+
 Deno.test("a gaps.jsonl that cannot be written is a warning, and what is deleted is still counted", async () => {
   await using setup = await janitorAtNoon();
   await Deno.mkdir(join(setup.temp.dir, "gaps.jsonl"));
