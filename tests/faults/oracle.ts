@@ -450,8 +450,11 @@ export class Oracle {
       for (const key of this.#acceptedInRun) {
         const name = this.#sentAs.get(key);
         if (name === undefined || this.#undeletable.has(key)) continue;
-        const isFirst = Math.floor(name.startUnixUs / 1000) === startMs;
-        const isLast = Math.floor((name.startUnixUs + name.durationUs) / 1000) === endMs;
+        // Of chunks that overlap, another one may begin or end there.
+        const isFirst = startOf(name) === startMs &&
+          !this.#removedInRun.some(({ name }) => startOf(name) === startMs);
+        const isLast = endOf(name) === endMs &&
+          !this.#removedInRun.some(({ name }) => endOf(name) === endMs);
         this.#must(
           !isFirst && !isLast,
           () =>
@@ -689,4 +692,13 @@ export class Oracle {
 function keyOfReason(path: string): string {
   const fileName = path.slice(path.lastIndexOf("/") + 1, -REASON.length);
   return parseChunkName(fileName)?.key ?? fileName;
+}
+
+/** Whole Unix milliseconds, as in gaps.jsonl. */
+function startOf({ startUnixUs }: ChunkName): number {
+  return Math.floor(startUnixUs / 1000);
+}
+
+function endOf({ startUnixUs, durationUs }: ChunkName): number {
+  return Math.floor((startUnixUs + durationUs) / 1000);
 }

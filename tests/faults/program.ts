@@ -68,8 +68,8 @@ const READ_PACKETS = 20;
 
 /** Event loop turns without a call of the disk, after which only the network or time can cause the next. */
 const REST_TURNS = 2;
-/** A step that takes longer than this in real time is stuck. */
-const STUCK_MS = 10_000;
+/** A step that takes longer than this in real time is stuck. An attempt takes up to 3 s and the length of a chunk. */
+const STUCK_MS = 30_000;
 
 export class Program {
   readonly process = new DiskProcess();
