@@ -334,8 +334,11 @@ export class Oracle {
     this.#removals = this.#removals.filter((removal) => counted?.includes(removal) !== true);
   }
 
-  /** Asserts, while the program is idle, that its tally agrees with the folder. */
-  checkTally(spool: Spool): void {
+  /**
+   * Asserts, while the program is idle, that its tally agrees with the folder.
+   * @param isStopped a stop ends the counting of sizes.
+   */
+  checkTally(spool: Spool, isStopped = false): void {
     for (const key of this.#landed) this.#inFlight.delete(key);
     this.#landed.clear();
     this.#must(
@@ -351,7 +354,7 @@ export class Oracle {
       // A size that could not be read counts as 0 until the directory is counted again, and all do so until
       // the first pass of the janitor is over.
       const isTold = (this.#disk.injected["EIO look"] ?? 0) === this.#untold &&
-        spool.deleting.size === 0;
+        spool.deleting.size === 0 && !isStopped;
       this.#must(
         files === names.length && (tallied === bytes || !isTold),
         () => `${dir}/ has ${names.length} chunks, ${bytes} bytes; the tally: ${files}, ${tallied}`,

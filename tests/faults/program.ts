@@ -398,7 +398,7 @@ export class Program {
     this.#stop.abort();
     await Promise.race([Promise.all(this.#workers.map(({ ended }) => ended)), this.process.died]);
     if (!this.isAlive || this.#spool === null) return false;
-    oracle.checkTally(this.#spool);
+    oracle.checkTally(this.#spool, true);
     if (this.#writer?.isIdle) oracle.checkBooks(this.#spool, this.status);
     this.#spool.close();
     this.process.kill();
