@@ -81,8 +81,8 @@ async function wrongClock(offsetMs: number, config: Record<string, unknown>) {
 
 for (const [what, offsetMs] of [["past", -TWO_WEEKS], ["future", TWO_WEEKS]] as const) {
   Deno.test(`a clock two weeks in the ${what}: chunks wait for clock sync, and none is lost`, async () => {
-    await using agent = await wrongClock(offsetMs, {});
     const startedMs = Date.now();
+    await using agent = await wrongClock(offsetMs, {});
     while (agent.outbox().length < 3) await systemClock.sleep(50);
     assertEquals(agent.ingest.chunks.length, 0, "no chunk is sent with a wrong time");
     agent.setRight();

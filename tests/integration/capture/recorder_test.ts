@@ -22,6 +22,11 @@ function short(name: string, more: Partial<Microphone> = {}): Microphone {
   return tone(name, { attempts: [{ kind: "lavfi", graph }], ...more });
 }
 
+/** Whether a gap has been declared with this cause: others may follow it on a busy machine. */
+function declares(lines: readonly Record<string, unknown>[], cause: string): boolean {
+  return lines.some((line) => line["message"] === "Sound is missing." && line["cause"] === cause);
+}
+
 Deno.test("after a loss the next ffmpeg delivers sound again, and the gap is in the ledger", async () => {
   await using rig = await recorderRig(systemClock);
   const microphones = new Sockets();
@@ -34,7 +39,7 @@ Deno.test("after a loss the next ffmpeg delivers sound again, and the gap is in 
   microphones.plug(tone("usb"));
   await until("records again", () => rig.report().recording);
   assertEquals([rig.report().problems, rig.status.counters.captureStarts], [[], 2]);
-  await until("declares", () => rig.report().last_gap?.cause === "microphone_lost");
+  await until("declares", () => declares(rig.lines, "microphone_lost"));
   stop.abort();
   await running;
   assertEquals(microphones.remembered, ["usb", "usb"]);
@@ -57,7 +62,7 @@ Deno.test("a stand-in is replaced by the last microphone, with one ffmpeg after 
   microphones.plug(tone("own"));
   await until("changes", () => rig.report().recording && rig.report().microphone === "own");
   assertEquals(rig.report().problems, []);
-  await until("declares", () => rig.report().last_gap?.cause === "microphone_changed");
+  await until("declares", () => declares(rig.lines, "microphone_changed"));
   stop.abort();
   await running;
   assertEquals(microphones.remembered, ["own"]);
