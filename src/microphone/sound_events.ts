@@ -110,7 +110,8 @@ export class SoundEvents {
       let heading = "";
       const decoder = new TextDecoder();
       for await (const bytes of readAll(reader)) {
-        if (!this.#isWatching) heading = (heading + decoder.decode(bytes)).slice(-MAX_HEADING);
+        // The first events may come together with it.
+        if (!this.#isWatching) heading = (heading + decoder.decode(bytes)).slice(0, MAX_HEADING);
         this.#isWatching ||= LISTENING.test(heading);
         if (this.#isWatching) this.#report();
       }

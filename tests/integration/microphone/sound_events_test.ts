@@ -92,6 +92,14 @@ Deno.test("half a heading is not a helper that listens: what the kernel reports 
   await Deno.remove(dir, { recursive: true });
 });
 
+Deno.test("a helper that prints many events together with its heading is one that listens", async () => {
+  const event = "KERNEL[38.652189] add /devices/platform/vhci_hcd.0/usb1/1-1/sound/card1 (sound)\n";
+  const dir = await Deno.makeTempDir();
+  await Deno.writeTextFile(`${dir}/printed`, HEADING + event.repeat(40)); // more than a line buffer
+  await withHelper(`cat ${dir}/printed; exec sleep 60`, watched);
+  await Deno.remove(dir, { recursive: true });
+});
+
 Deno.test("when the helper ends, a wait ends at once, and then at intervals", async () => {
   const dir = await Deno.makeTempDir();
   const script = `HEADING; until [ -e ${dir}/go ]; do sleep 0.01; done`;
