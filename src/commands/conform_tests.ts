@@ -1,5 +1,6 @@
 // The tests of `recorder-agent conform`: what each sends to a server, and what its answers mean for a till that
-// does the same (docs/reference/protocol.md). Nothing is sent or printed here. A table of tests.
+// does the same (docs/reference/protocol.md). Nothing is sent or printed here. The module is long because it is
+// one table: every test of the command is an entry.
 
 import { messageOf } from "../system/error_text.ts";
 import {
