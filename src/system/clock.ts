@@ -27,6 +27,8 @@ export interface RawClocks {
 
 /** The uptime has whole seconds: less than this is not sleep. */
 const LEAST_SLEEP_MS = 2_000;
+/** The system clock shows a sleep at once. Until it does, the uptime is read only this often: that is a system call. */
+const UPTIME_EVERY_MS = 1_000;
 
 /** Returns a function that reads a monotonic clock that continues while the machine sleeps, ms. */
 export function clockThroughSleep({ unixMs, awakeMs, uptimeS }: RawClocks): () => number {
@@ -34,10 +36,14 @@ export function clockThroughSleep({ unixMs, awakeMs, uptimeS }: RawClocks): () =
   const beganMs = awakeMs();
   const zeroMs = uptimeS() * 1000 - beganMs;
   let sleptMs = 0;
+  let readMs = -Infinity;
   let offsetMs = unixMs() - awakeMs();
   return () => {
+    const quickMs = awakeMs();
+    const isInStep = Math.abs(unixMs() - quickMs - offsetMs) < LEAST_SLEEP_MS / 2;
+    if (isInStep && quickMs - readMs < UPTIME_EVERY_MS) return quickMs + sleptMs;
     const upMs = uptimeS() * 1000;
-    const nowMs = awakeMs();
+    const nowMs = readMs = awakeMs();
     const aheadMs = upMs - nowMs - zeroMs - sleptMs;
     const stepMs = unixMs() - nowMs - offsetMs;
     offsetMs += stepMs;

@@ -25,12 +25,16 @@ export async function pairWith<Own extends Transport, Accepted extends Deno.Conn
   }
 }
 
-/** As `pairWith`, of a TCP connection. */
+/** As `pairWith`, of a TCP connection. What its own end writes in several parts is not held back. */
 export async function loopbackPair<Accepted extends Deno.Conn>(
   inside: Deno.Listener<Accepted, Deno.NetAddr>,
   signal: AbortSignal,
 ): Promise<[own: Deno.TcpConn, accepted: Accepted]> {
-  const connect = (port: number) => Deno.connect({ hostname: LOOPBACK, port });
+  const connect = async (port: number) => {
+    const own = await Deno.connect({ hostname: LOOPBACK, port });
+    own.setNoDelay();
+    return own;
+  };
   const portOf = ({ localAddr }: Deno.TcpConn) => (localAddr as Deno.NetAddr).port;
   return await pairWith(inside, connect, portOf, signal);
 }

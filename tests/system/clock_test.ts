@@ -65,6 +65,38 @@ Deno.test("the monotonic clock includes sleep, exactly, and neither steps nor dr
   assert(Math.abs(error()) < 1000, `${error()}`);
 });
 
+Deno.test("the uptime is read once a second, and at once after a sleep or a step of the system clock", () => {
+  const now = { unix: 1.78e12, awake: 500, boot: 90_000_000 };
+  let reads = 0;
+  const read = clockThroughSleep({
+    unixMs: () => now.unix,
+    awakeMs: () => now.awake,
+    uptimeS: () => {
+      reads++;
+      return Math.floor(now.boot / 1000);
+    },
+  });
+  const pass = (ms: number, clocks: readonly (keyof typeof now)[]) => {
+    for (const clock of clocks) now[clock] += ms;
+  };
+  const startMs = read();
+  reads = 0;
+  for (let n = 0; n < 1000; n++) {
+    pass(10, ["unix", "awake", "boot"]);
+    read();
+  }
+  assertEquals(reads, 10);
+  pass(10, ["unix", "awake", "boot"]);
+  for (const ms of [5_000, 3_600_000]) {
+    pass(ms, ["unix", "boot"]);
+    read();
+  }
+  assertEquals([reads, read() - startMs], [12, 10_010 + 5_000 + 3_600_000]);
+  pass(-60_000, ["unix"]);
+  read();
+  assertEquals([reads, read() - startMs], [13, 10_010 + 5_000 + 3_600_000]);
+});
+
 Deno.test("a process that was stopped between its looks at two clocks has not slept", () => {
   const now = { awake: 500, boot: 90_000_000 };
   let stopMs = 0;
