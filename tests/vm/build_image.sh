@@ -31,10 +31,11 @@ say() { echo "$(date +%T) $*"; }
 register_arm64() {
   [ "$arch" = arm64 ] && [ "$host_arch" != arm64 ] || return 0
   misc=/proc/sys/fs/binfmt_misc
-  [ -e $misc/register ] || mount -t binfmt_misc binfmt_misc $misc
+  # Another image may be built at this moment: what it has done in between fails here, and is as good.
+  [ -e $misc/register ] || mount -t binfmt_misc binfmt_misc $misc || [ -e $misc/register ]
   [ -e $misc/qemu-aarch64 ] || printf '%s' \
     ':qemu-aarch64:M::\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00:\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:/usr/bin/qemu-aarch64-static:F' \
-    >$misc/register
+    >$misc/register || [ -e $misc/qemu-aarch64 ]
 }
 
 install_debian() {
