@@ -14,6 +14,9 @@ const LOOK_S = 600;
 /** And the device nodes after this, which takes one `find`. */
 const NODE_LOOK_S = 60;
 
+/** `timedatectl` runs once the clock is right, at the latest after ten minutes, and then once a day. */
+const ZONE_LOOK_S = 86_400;
+
 /** A process at one moment. */
 export interface Sample extends Footprint {
   /** Seconds since its start. */
@@ -142,7 +145,11 @@ function objectionsToChildren(
   if (!startsPrograms && !records && recorded > 0) return ["it recorded, which it should not"];
   if (childrenLater === null) return [];
   const ffmpegs = records || startsPrograms ? childrenLater.get("ffmpeg") ?? 0 : 0;
-  const others = total(childrenLater) - ffmpegs;
+  const zoneLooks = Math.min(
+    childrenLater.get("timedatectl") ?? 0,
+    1 + Math.floor(seconds / ZONE_LOOK_S),
+  );
+  const others = total(childrenLater) - ffmpegs - zoneLooks;
   const looks = records ? 0 : Math.floor(seconds / LOOK_S);
   const nodeLooks = records || startsPrograms ? 0 : Math.ceil(seconds / NODE_LOOK_S);
   return others > MOST_HELPERS * (ffmpegs + looks) + nodeLooks

@@ -79,6 +79,15 @@ Deno.test("programs started at an interval are reported in a state in which noth
   assertEquals(objections(RECORDING, recording), ["recording: it started 1500 find"]);
 });
 
+Deno.test("the zone of the machine may be read once, and not at an interval", () => {
+  const asked = (times: number) => (atS: number) => ({
+    hasFfmpeg: true,
+    children: new Map([["timedatectl", atS > 600 ? times : 0]]),
+  });
+  assertEquals(objections(RECORDING, asked(1)), []);
+  assertEquals(objections(RECORDING, asked(2)), ["recording: it started 2 timedatectl"]);
+});
+
 Deno.test("a microphone that cannot be opened may cost only a few programs per attempt", () => {
   const state: State = { ...QUIET, name: "cannot-open", startsPrograms: true };
   const attempts = (helpers: number) => (atS: number) => {
