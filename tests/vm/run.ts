@@ -3,14 +3,18 @@
 // image and program if they are missing or out of date. docs/testing.md lists the requirements.
 //
 //   DEBIAN=12|13 ARCH=amd64|arm64 deno task test:vm [--list] [--only NAME[,NAME…]] [--record-sound FOLDER]
+//   deno task test:vm --write
 //
-// The scenarios run in the order of --only. The exit code is 1 if a promise does not hold.
+// The scenarios run in the order of --only. The exit code is 1 if a promise does not hold. --write runs none:
+// it writes the last result of each scenario in each guest into docs/testing.md.
 
 import { join } from "@std/path/join";
+import { writeDocument } from "../../bench/document.ts";
 import { buildBinaries } from "../fixtures/binaries.ts";
 import type { Arch } from "./guest.ts";
+import { keepResult, readResults, type Result, resultsTable, sourcesOf } from "./results.ts";
 import { Rig } from "./rig.ts";
-import { checkAfter, type Finding, Report, type Scenario } from "./scenario.ts";
+import { checkAfter, Report, type Scenario } from "./scenario.ts";
 import { recordSound } from "./record_sound.ts";
 import { costScenarios } from "./scenarios/cost.ts";
 import { encryptedScenarios } from "./scenarios/encrypted.ts";
@@ -38,13 +42,16 @@ const SCENARIOS: readonly Scenario[] = [
   ...releaseScenarios,
 ];
 
-interface Row extends Finding {
-  readonly scenario: string;
-}
+/** Images, logs and results, in a folder for each guest. */
+const FOLDER = Deno.env.get("RECORDER_VM_DIR") ?? "/tmp/recorder-agent-vm";
 
 async function main(args: readonly string[]): Promise<number> {
   if (args.includes("--list")) {
     for (const { name, what } of SCENARIOS) console.log(`${name.padEnd(16)} ${what}`);
+    return 0;
+  }
+  if (args.includes("--write")) {
+    await write();
     return 0;
   }
   const arch = Deno.env.get("ARCH") ?? "amd64";
@@ -55,11 +62,10 @@ async function main(args: readonly string[]): Promise<number> {
   if (debian !== "12" && debian !== "13") {
     throw new Error(`Cannot run as DEBIAN must be 12 or 13: current value is ${debian}`);
   }
-  const guest = `debian${debian}-${arch}`;
   const only = valueOf(args, "--only")?.split(",");
   const chosen = only?.map(scenarioOf) ?? SCENARIOS;
 
-  const folder = join(Deno.env.get("RECORDER_VM_DIR") ?? "/tmp/recorder-agent-vm", guest);
+  const folder = join(FOLDER, `debian${debian}-${arch}`);
   await buildImage(debian, arch, folder);
   await using rig = await startRig(arch, folder);
   const record = valueOf(args, "--record-sound");
@@ -67,13 +73,16 @@ async function main(args: readonly string[]): Promise<number> {
     await recordSound(rig, record);
     return 0;
   }
-  const rows: Row[] = [];
-  for (const scenario of chosen) rows.push(...await runOne(scenario, rig));
-  console.log(`\n${table(`Debian ${debian}, ${arch}`, rows)}`);
-  return rows.every(({ holds }) => holds) ? 0 : 1;
+  let allHold = true;
+  for (const scenario of chosen) {
+    const result = await runOne(scenario, rig);
+    await keepResult(folder, scenario.name, result);
+    allHold &&= result.findings.every(({ holds }) => holds);
+  }
+  return allHold ? 0 : 1;
 }
 
-async function runOne(scenario: Scenario, rig: Rig): Promise<Row[]> {
+async function runOne(scenario: Scenario, rig: Rig): Promise<Result> {
   const report = new Report();
   const [atMs, seenChunks] = [performance.now(), rig.ingest.chunks.length];
   console.log(`\n${scenario.name}: ${scenario.what}`);
@@ -90,7 +99,24 @@ async function runOne(scenario: Scenario, rig: Rig): Promise<Row[]> {
     console.log(`  ${holds ? " " : "✘"} ${what}: ${value}${limit === "" ? "" : ` (${limit})`}`);
   }
   console.log(`    (${Math.round((performance.now() - atMs) / 1000)} s)`);
-  return report.findings.map((finding) => ({ scenario: scenario.name, ...finding }));
+  const version = await rig.running.guest.try("recorder-agent --version")
+    .catch(() => "");
+  const program = /^recorder-agent (.*?)(, deno|$)/m.exec(version)?.[1] ?? "unknown";
+  const day = new Date().toISOString().slice(0, 10);
+  return { program: program.replace(" (", ", "), day, findings: report.findings };
+}
+
+/** Only guests that have results are in the table; `release` has one of its own. */
+async function write(): Promise<void> {
+  const guests = new Map<string, Readonly<Record<string, Result>>>();
+  for (const debian of ["12", "13"]) {
+    for (const arch of ["amd64", "arm64"]) {
+      const { release: _, ...results } = await readResults(join(FOLDER, `debian${debian}-${arch}`));
+      if (Object.keys(results).length > 0) guests.set(`Debian ${debian}, ${arch}`, results);
+    }
+  }
+  const table = resultsTable(SCENARIOS.map(({ name }) => name), guests);
+  await writeDocument("vm", `${sourcesOf(guests)}\n\n${table}`, "docs/testing.md");
 }
 
 async function startRig(arch: Arch, folder: string): Promise<Rig> {
@@ -120,18 +146,6 @@ async function buildImage(debian: string, arch: Arch, folder: string): Promise<v
     args: [debian, arch, folder],
   }).spawn().status;
   if (code !== 0) throw new Error(`Cannot build the image: exit ${code}; see docs/testing.md`);
-}
-
-function table(guest: string, rows: readonly Row[]): string {
-  const cells = rows.map(({ scenario, what, value, limit, holds }) => [
-    scenario,
-    what.split("\n")[0] ?? "",
-    value.replaceAll("|", "\\|"),
-    limit,
-    holds ? "✔" : "✘",
-  ]);
-  const lines = [["scenario", "measured", guest, "limit", ""], ["---", "---", "---", "---", "---"]];
-  return [...lines, ...cells].map((row) => `| ${row.join(" | ")} |`).join("\n");
 }
 
 function valueOf(args: readonly string[], option: string): string | null {
