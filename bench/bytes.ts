@@ -219,8 +219,8 @@ function tabulateBytes(
     note: `${Math.round(tookS)} s, chunks of ${CHUNK_SECONDS} s at 24 kbit/s, each program on ` +
       "its own ext4 (default options). Files: the agent's chunks with their pre-roll, or the " +
       "muxer's segments. By the process: `write_bytes`, the pages that it made dirty. By the " +
-      "device: everything that the file system wrote, including its journal. `write` includes " +
-      "sockets: the agent's TLS.",
+      "device: everything that the file system wrote, including its journal. `write` does not " +
+      "include sockets.",
     header: ["", "files, B", "by the process ÷ files", "by the device ÷ files", "`write` ÷ files"],
     rows: contestants.map(({ name }, index) => {
       const sound = grown(index, "soundBytes") ?? NaN;

@@ -37,13 +37,17 @@ export function clockThroughSleep({ unixMs, awakeMs, uptimeS }: RawClocks): () =
   const zeroMs = uptimeS() * 1000 - beganMs;
   let sleptMs = 0;
   let readMs = -Infinity;
+  let steppedMs = -Infinity;
   let offsetMs = unixMs() - awakeMs();
   return () => {
     const quickMs = awakeMs();
     const isInStep = Math.abs(unixMs() - quickMs - offsetMs) < LEAST_SLEEP_MS / 2;
-    if (isInStep && quickMs - readMs < UPTIME_EVERY_MS) return quickMs + sleptMs;
+    // The uptime shows all of a sleep a second later at most, as it has whole seconds.
+    const isSettled = isInStep && quickMs >= steppedMs + 1_000;
+    if (isSettled && quickMs < readMs + UPTIME_EVERY_MS) return quickMs + sleptMs;
     const upMs = uptimeS() * 1000;
     const nowMs = readMs = awakeMs();
+    if (!isInStep) steppedMs = nowMs;
     const aheadMs = upMs - nowMs - zeroMs - sleptMs;
     const stepMs = unixMs() - nowMs - offsetMs;
     offsetMs += stepMs;

@@ -30,13 +30,11 @@ export async function loopbackPair<Accepted extends Deno.Conn>(
   inside: Deno.Listener<Accepted, Deno.NetAddr>,
   signal: AbortSignal,
 ): Promise<[own: Deno.TcpConn, accepted: Accepted]> {
-  const connect = async (port: number) => {
-    const own = await Deno.connect({ hostname: LOOPBACK, port });
-    own.setNoDelay();
-    return own;
-  };
+  const connect = (port: number) => Deno.connect({ hostname: LOOPBACK, port });
   const portOf = ({ localAddr }: Deno.TcpConn) => (localAddr as Deno.NetAddr).port;
-  return await pairWith(inside, connect, portOf, signal);
+  const [own, accepted] = await pairWith(inside, connect, portOf, signal);
+  own.setNoDelay();
+  return [own, accepted];
 }
 
 /** The connection to `inside` that this process made from this port: other programs may connect, too. */

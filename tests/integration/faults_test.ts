@@ -40,7 +40,8 @@ Deno.test("the same seed repeats the same schedule", async () => {
   const run = async () => {
     const { report, failure } = await runSeeds({ seed: 5, seeds: 3, step: 1 }, 40);
     assertEquals(failure, null, failure ?? "");
-    return [report.chunks.sealed, report.chunks.evicted, report.boots, report.killLossMs];
+    // How many chunks were sealed before a power cut depends on how quickly the disk answers.
+    return [report.boots, report.killLossMs, report.powerCutLossMs];
   };
   assertEquals(await run(), await run());
 });

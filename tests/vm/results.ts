@@ -23,8 +23,12 @@ const pathIn = (folder: string) => join(folder, "results.json");
 
 /** Empty if the guest has none. */
 export async function readResults(folder: string): Promise<Results> {
-  const text = await Deno.readTextFile(pathIn(folder)).catch(() => "{}");
-  return JSON.parse(text);
+  try {
+    return JSON.parse(await Deno.readTextFile(pathIn(folder)));
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return {};
+    throw error;
+  }
 }
 
 /** Replaces the last result of this scenario. */
@@ -45,7 +49,10 @@ export function resultsTable(
   const rows = scenarios.flatMap((scenario) => {
     const found = columns.map((results) => results[scenario]?.findings ?? []);
     return inOrder(found.map((findings) => findings.map(nameOf))).map((name) => {
-      const cells = found.map((findings) => findings.find((finding) => nameOf(finding) === name));
+      const cells = found.map((findings) => {
+        const all = findings.filter((finding) => nameOf(finding) === name);
+        return all.find(({ holds }) => !holds) ?? all[0];
+      });
       const limit = cells.find((cell) => cell !== undefined)?.limit ?? "";
       return [scenario, name, ...cells.map(cellOf), limit];
     });

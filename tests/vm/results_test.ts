@@ -45,6 +45,7 @@ Deno.test("the table has a column for each guest, and every measurement of any o
     ["Debian 13", {
       boot: result(
         "0.3.1",
+        { ...packet, value: "2.1 s" },
         { ...packet, value: "6.0 s", holds: false },
         { what: "only here", value: `\`a|b\n${"x".repeat(200)}\`` },
         { ...yes, what: "at the end", value: "yes" },

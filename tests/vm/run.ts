@@ -1,5 +1,5 @@
 // deno-lint-ignore-file no-console -- the rig talks to a person
-// Runs the scenarios in a guest and prints the measurements of each, and a table at the end. It builds
+// Runs the scenarios in a guest and prints and keeps the measurements of each. It builds
 // image and program if they are missing or out of date. docs/testing.md lists the requirements.
 //
 //   DEBIAN=12|13 ARCH=amd64|arm64 deno task test:vm [--list] [--only NAME[,NAME…]] [--record-sound FOLDER]
@@ -115,6 +115,7 @@ async function write(): Promise<void> {
       if (Object.keys(results).length > 0) guests.set(`Debian ${debian}, ${arch}`, results);
     }
   }
+  if (guests.size === 0) throw new Error(`Cannot write as no guest in ${FOLDER} has results.json`);
   const table = resultsTable(SCENARIOS.map(({ name }) => name), guests);
   await writeDocument("vm", `${sourcesOf(guests)}\n\n${table}`, "docs/testing.md");
 }
