@@ -93,8 +93,8 @@ Deno.test("the uptime is read once a second, and at once after a sleep or a step
 });
 
 Deno.test("a sleep of 2.4 s shows when the uptime has counted it, a second later at most", () => {
-  for (let bootMs = 0; bootMs < 1000; bootMs += 50) {
-    const now = { unix: 1.78e12, awake: 500, boot: 90_000_000 + bootMs };
+  for (let calls = 1000; calls < 1100; calls += 5) {
+    const now = { unix: 1.78e12, awake: 500, boot: 90_000_000 };
     const read = clockThroughSleep({
       unixMs: () => now.unix,
       awakeMs: () => now.awake,
@@ -104,17 +104,17 @@ Deno.test("a sleep of 2.4 s shows when the uptime has counted it, a second later
       for (const clock of clocks) now[clock] += ms;
     };
     const startMs = read();
-    for (let n = 0; n < 1000; n++) {
+    for (let n = 0; n < calls; n++) {
       pass(10, ["unix", "awake", "boot"]);
       read();
     }
     pass(2_400, ["unix", "boot"]);
     let tookMs = 0;
-    while (read() - startMs < 12_400 + tookMs && tookMs < 60_000) {
+    while (read() - startMs < 10 * calls + 2_400 + tookMs && tookMs < 60_000) {
       pass(10, ["unix", "awake", "boot"]);
       tookMs += 10;
     }
-    assert(tookMs <= 1_000, `${tookMs} ms at ${bootMs}`);
+    assert(tookMs <= 1_000, `${tookMs} ms after ${calls} calls`);
   }
 });
 
