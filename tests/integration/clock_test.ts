@@ -11,6 +11,7 @@ import { type Clock, systemClock } from "../../src/system/clock.ts";
 import { loadConfig } from "../../src/config/config.ts";
 import { IDS } from "../fixtures/agent_process.ts";
 import { IngestServer } from "../fixtures/ingest_server.ts";
+import { SINE } from "../fixtures/recorder_rig.ts";
 
 const TWO_WEEKS = 14 * 86_400_000;
 
@@ -50,7 +51,7 @@ async function wrongClock(offsetMs: number, config: Record<string, unknown>) {
     microphone: {
       name: "tone",
       reason: "a test",
-      attempts: [{ kind: "lavfi", graph: "sine=440:sample_rate=48000" }],
+      attempts: [{ kind: "lavfi", graph: SINE }],
     },
   }, stop.signal);
   const { healthPort } = await Promise.race([

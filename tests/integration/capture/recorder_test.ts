@@ -18,7 +18,7 @@ function tone(name: string, more: Partial<Microphone> = {}): Microphone {
 
 /** It is lost after a second of sound. */
 function short(name: string, more: Partial<Microphone> = {}): Microphone {
-  const graph = "sine=440:sample_rate=48000:duration=1";
+  const graph = "sine=440:sample_rate=48000:duration=1,arealtime";
   return tone(name, { attempts: [{ kind: "lavfi", graph }], ...more });
 }
 
