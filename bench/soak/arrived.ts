@@ -1,6 +1,6 @@
 // deno-lint-ignore-file no-console -- a benchmark talks to a person
 // Judges what a soak left behind: the sealed chunks must be exactly those that arrived or wait, once each
-// and without a hole. It prints a line of figures for each of its two checks.
+// and without a hole that they do not declare. It prints a line of figures for each of its two checks.
 
 import { join } from "@std/path/join";
 import { cutToLastPage, readChunkHeader } from "../../src/chunk/chunk_file.ts";
@@ -8,6 +8,8 @@ import { parseChunkName } from "../../src/chunk/chunk_name.ts";
 import type { IngestServer, ReceivedChunk } from "../../tests/fixtures/ingest_server.ts";
 import { objectionTo } from "../../tests/kill/strict_chunk.ts";
 
+/** Of the sample numbers, and of a gap in ms, which is rounded. */
+const SAMPLES_PER_MS = 48;
 /** Chunks of two streams may overlap by the error in the estimated start of a stream, seconds. */
 const MOST_OVERLAP_S = 0.1;
 
@@ -81,10 +83,13 @@ function judgeKeys({ outbox, server, spoolDir }: Left): string[] {
     .map(([what, which]) => `${which.length} chunks ${what}: ${which[0]}`);
 }
 
-/** Every file must be complete, and every sample of a stream must be there once. */
-function judgeStreams(chunks: readonly ReceivedChunk[]): string[] {
+/** What the judgement of the streams needs of a chunk. */
+type Arrived = Pick<ReceivedChunk, "key" | "bytes" | "fields">;
+
+/** Every file must be complete, and every sample of a stream must be there once, or be declared as missing. */
+export function judgeStreams(chunks: readonly Arrived[]): string[] {
   const wrong: string[] = [];
-  const streams = new Map<string, { from: number; to: number }[]>();
+  const streams = new Map<string, { from: number; to: number; declared: number }[]>();
   const times: { startS: number; endS: number }[] = [];
   for (const { key, bytes, fields } of chunks) {
     const objection = objectionTo(bytes);
@@ -93,25 +98,30 @@ function judgeStreams(chunks: readonly ReceivedChunk[]): string[] {
     const from = Number(tags["STREAM_SAMPLE"]);
     const id = tags["STREAM_ID"] ?? "";
     const to = from + (cutToLastPage(bytes)?.samples ?? NaN);
-    streams.set(id, [...streams.get(id) ?? [], { from, to }]);
+    const declared = Number(tags["GAP_BEFORE_MS"] ?? 0) * SAMPLES_PER_MS;
+    streams.set(id, [...streams.get(id) ?? [], { from, to, declared }]);
     times.push({ startS: Number(fields["start_ts"]), endS: Number(fields["end_ts"]) });
   }
-  let [missing, doubled] = [0, 0];
+  let [missing, undeclared, doubled] = [0, 0, 0];
   for (const pieces of streams.values()) {
     pieces.sort((a, b) => a.from - b.from);
-    for (const [at, { from }] of pieces.entries()) {
-      const before = at === 0 ? from : pieces[at - 1]?.to ?? from;
-      missing += Math.max(0, from - before);
-      doubled += Math.max(0, before - from);
+    for (const [at, { from, declared }] of pieces.entries()) {
+      const hole = at === 0 ? 0 : from - (pieces[at - 1]?.to ?? from);
+      missing += Math.max(0, hole);
+      doubled += Math.max(0, -hole);
+      if (hole > 0 && Math.abs(hole - declared) > SAMPLES_PER_MS) undeclared += hole;
     }
   }
   times.sort((a, b) => a.startS - b.startS);
   const overlapS = Math.max(0, ...times.slice(1).map((t, i) => (times[i]?.endS ?? 0) - t.startS));
   console.log(
-    `${streams.size} streams: ${missing} samples missing inside them, ${doubled} duplicated; ` +
+    `${streams.size} streams: ${missing} samples missing inside them, ${undeclared} of these undeclared, ` +
+      `${doubled} duplicated; ` +
       `chunks overlap by ${(overlapS * 1000).toFixed(1)} ms at most`,
   );
-  if (missing > 0) wrong.push(`${missing} samples are missing inside streams`);
+  if (undeclared > 0) {
+    wrong.push(`${undeclared} samples are missing inside streams and not declared`);
+  }
   if (doubled > 0) wrong.push(`${doubled} samples arrived twice`);
   if (overlapS > MOST_OVERLAP_S) wrong.push(`Chunks overlap by ${overlapS} s`);
   return wrong;
