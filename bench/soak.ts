@@ -7,7 +7,7 @@
 //
 // `bench/soak.ts [--hours N] [--seed S] [--every MINUTES] [--binary PROGRAM]`. A line goes to stdout every
 // 10 min. The exit code is 1 if the ledger does not balance, if a chunk was lost, arrived under two keys or
-// has a hole that it does not declare, if the server reports a violation of the protocol, or if descriptors
+// has a hole inside a stream that is not declared, if the server reports a violation of the protocol, or if descriptors
 // or memory grow. The seed determines when faults happen; what the program does at that moment depends on
 // the machine.
 

@@ -1,15 +1,18 @@
 // deno-lint-ignore-file no-console -- a benchmark talks to a person
 // Judges what a soak left behind: the sealed chunks must be exactly those that arrived or wait, once each
-// and without a hole that they do not declare. It prints a line of figures for each of its two checks.
+// and without a hole inside a stream that they do not declare. It prints a line of figures for each of its two checks.
 
 import { join } from "@std/path/join";
 import { cutToLastPage, readChunkHeader } from "../../src/chunk/chunk_file.ts";
 import { parseChunkName } from "../../src/chunk/chunk_name.ts";
+import { parseChunkTags } from "../../src/chunk/chunk_tags.ts";
 import type { IngestServer, ReceivedChunk } from "../../tests/fixtures/ingest_server.ts";
 import { objectionTo } from "../../tests/kill/strict_chunk.ts";
 
-/** Of the sample numbers, and of a gap in ms, which is rounded. */
+/** Sample numbers count at 48 kHz. */
 const SAMPLES_PER_MS = 48;
+/** A declared gap is rounded to a millisecond, the sample numbers are not; samples. */
+const MOST_ROUNDING = SAMPLES_PER_MS / 2;
 /** Chunks of two streams may overlap by the error in the estimated start of a stream, seconds. */
 const MOST_OVERLAP_S = 0.1;
 
@@ -94,22 +97,28 @@ export function judgeStreams(chunks: readonly Arrived[]): string[] {
   for (const { key, bytes, fields } of chunks) {
     const objection = objectionTo(bytes);
     if (objection !== null) wrong.push(`${key}: ${objection}`);
-    const tags = readChunkHeader(bytes)?.tags ?? {};
-    const from = Number(tags["STREAM_SAMPLE"]);
-    const id = tags["STREAM_ID"] ?? "";
-    const to = from + (cutToLastPage(bytes)?.samples ?? NaN);
-    const declared = Number(tags["GAP_BEFORE_MS"] ?? 0) * SAMPLES_PER_MS;
-    streams.set(id, [...streams.get(id) ?? [], { from, to, declared }]);
     times.push({ startS: Number(fields["start_ts"]), endS: Number(fields["end_ts"]) });
+    const place = parseChunkTags(readChunkHeader(bytes)?.tags ?? {});
+    const samples = cutToLastPage(bytes)?.samples;
+    if (place.streamId === null || place.streamSample === null || samples === undefined) {
+      wrong.push(`${key}: its place in its stream cannot be read`);
+      continue;
+    }
+    const from = place.streamSample;
+    const declared = place.gapCause === null ? 0 : (place.gapBeforeMs ?? 0) * SAMPLES_PER_MS;
+    const pieces = streams.get(place.streamId) ?? [];
+    streams.set(place.streamId, [...pieces, { from, to: from + samples, declared }]);
   }
-  let [missing, undeclared, doubled] = [0, 0, 0];
+  let [missing, undeclared, invented, doubled] = [0, 0, 0, 0];
   for (const pieces of streams.values()) {
     pieces.sort((a, b) => a.from - b.from);
     for (const [at, { from, declared }] of pieces.entries()) {
-      const hole = at === 0 ? 0 : from - (pieces[at - 1]?.to ?? from);
+      const hole = from - (pieces[at - 1]?.to ?? 0);
+      const gap = at === 0 ? 0 : declared; // that of the first one is not inside the stream
       missing += Math.max(0, hole);
       doubled += Math.max(0, -hole);
-      if (hole > 0 && Math.abs(hole - declared) > SAMPLES_PER_MS) undeclared += hole;
+      if (hole <= 0) invented += gap;
+      else if (gap === 0 || Math.abs(hole - gap) > MOST_ROUNDING) undeclared += hole;
     }
   }
   times.sort((a, b) => a.startS - b.startS);
@@ -121,6 +130,9 @@ export function judgeStreams(chunks: readonly Arrived[]): string[] {
   );
   if (undeclared > 0) {
     wrong.push(`${undeclared} samples are missing inside streams and not declared`);
+  }
+  if (invented > 0) {
+    wrong.push(`${invented} samples are declared as missing inside streams, and are not`);
   }
   if (doubled > 0) wrong.push(`${doubled} samples arrived twice`);
   if (overlapS > MOST_OVERLAP_S) wrong.push(`Chunks overlap by ${overlapS} s`);
