@@ -5,7 +5,7 @@
 //   DEBIAN=12|13 ARCH=amd64|arm64 deno task test:vm [--list] [--only NAME[,NAME…]] [--record-sound FOLDER]
 //   deno task test:vm --write
 //
-// The scenarios run in the order of --only. The exit code is 1 if a promise does not hold. --write runs none:
+// The scenarios run in the order of --only, each after the one that it needs. The exit code is 1 if a promise does not hold. --write runs none:
 // it writes the last result of each scenario in each guest into docs/testing.md.
 
 import { join } from "@std/path/join";
@@ -14,7 +14,7 @@ import { buildBinaries } from "../fixtures/binaries.ts";
 import type { Arch } from "./guest.ts";
 import { keepResult, readResults, type Result, resultsTable, sourcesOf } from "./results.ts";
 import { Rig } from "./rig.ts";
-import { checkAfter, Report, type Scenario } from "./scenario.ts";
+import { checkAfter, chooseScenarios, Report, type Scenario } from "./scenario.ts";
 import { recordSound } from "./record_sound.ts";
 import { costScenarios } from "./scenarios/cost.ts";
 import { encryptedScenarios } from "./scenarios/encrypted.ts";
@@ -63,7 +63,7 @@ async function main(args: readonly string[]): Promise<number> {
     throw new Error(`Cannot run as DEBIAN must be 12 or 13: current value is ${debian}`);
   }
   const only = valueOf(args, "--only")?.split(",");
-  const chosen = only?.map(scenarioOf) ?? SCENARIOS;
+  const chosen = only === undefined ? SCENARIOS : chooseScenarios(SCENARIOS, only);
 
   const folder = join(FOLDER, `debian${debian}-${arch}`);
   await buildImage(debian, arch, folder);
@@ -126,12 +126,6 @@ async function startRig(arch: Arch, folder: string): Promise<Rig> {
   await using binaries = await buildBinaries();
   const binary = arch === "amd64" ? binaries.x64 : binaries.arm64;
   return await Rig.start({ arch, folder, binary });
-}
-
-function scenarioOf(name: string): Scenario {
-  const scenario = SCENARIOS.find((known) => known.name === name);
-  if (scenario === undefined) throw new Error(`Cannot run ${name} as --list does not have it`);
-  return scenario;
 }
 
 /** Builds it again if its sources are newer. */

@@ -8,7 +8,26 @@ export interface Scenario {
   readonly name: string;
   /** A sentence for `--list`. */
   readonly what: string;
+  /** The scenario that leaves the guest as this one must find it. */
+  readonly after?: string;
   readonly run: (rig: Rig, report: Report) => Promise<void>;
+}
+
+/**
+ * The scenarios of these names in this order, each after the one that it needs; each once.
+ *
+ * @throws {Error} Names a scenario that does not exist.
+ */
+export function chooseScenarios(all: readonly Scenario[], names: readonly string[]): Scenario[] {
+  const chosen = new Set<Scenario>();
+  const choose = (name: string) => {
+    const scenario = all.find((known) => known.name === name);
+    if (scenario === undefined) throw new Error(`Cannot run ${name} as --list does not have it`);
+    if (scenario.after !== undefined) choose(scenario.after);
+    chosen.add(scenario);
+  };
+  for (const name of names) choose(name);
+  return [...chosen];
 }
 
 /** A line of the summary table. */

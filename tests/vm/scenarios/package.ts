@@ -186,7 +186,17 @@ async function firstBoot(rig: Rig, report: Report): Promise<void> {
 
 export const packageScenarios: readonly Scenario[] = [
   { name: "takeover", what: "the Debian package takes over from a copied program", run: takeover },
-  { name: "update", what: "a new package in mid-chunk", run: update },
-  { name: "rollback", what: "packages whose program exits, or does not record", run: rollback },
-  { name: "first-boot", what: "a file with settings on the boot partition", run: firstBoot },
+  { name: "update", what: "a new package in mid-chunk", after: "takeover", run: update },
+  {
+    name: "rollback",
+    what: "packages whose program exits, or does not record",
+    after: "takeover",
+    run: rollback,
+  },
+  {
+    name: "first-boot",
+    what: "a file with settings on the boot partition",
+    after: "takeover",
+    run: firstBoot,
+  },
 ];
