@@ -520,3 +520,17 @@ Deno.test("A short chunk keeps half of its length when the start turns out to be
   assertEquals(next.startUnixUs, short.endUnixUs);
   assertAlmostEquals(next.endMs, START_MS + 1480, 1);
 });
+
+Deno.test("A short chunk keeps half of its length when the system clock is set back by less than a step", () => {
+  const timeline = new Timeline(PAGE_MS);
+  const samples = (ms: number) => ms * 48;
+  for (const ms of [400, 800, 1200]) timeline.observe(samples(ms), START_MS + ms);
+  const first = timeline.seal(0, samples(1000), OFFSET_MS);
+  const short = timeline.seal(samples(1000), samples(1040), OFFSET_MS - 45);
+  assertEquals(short.startUnixUs, first.endUnixUs);
+  assertEquals(short.endUnixUs - short.startUnixUs, 20_000);
+  // The next chunk takes over the rest of the correction, and still joins.
+  const next = timeline.seal(samples(1040), samples(1200), OFFSET_MS - 45);
+  assertEquals(next.startUnixUs, short.endUnixUs);
+  assertEquals(next.endUnixUs, unixUs(START_MS + 1200 - 45));
+});
