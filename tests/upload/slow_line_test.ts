@@ -75,3 +75,20 @@ for (const [bytes, kbps, soundS, leastS] of CASES) {
     assertEquals(server.requests.length, 1);
   });
 }
+
+Deno.test("after a delivery over a fast line, a server that falls silent is not waited for as on a slow one", async () => {
+  await using server = await IngestServer.start({ token: TOKEN });
+  using client = new IngestClient({
+    ...{ baseUrl: server.url, ids, timestampFormat: "unix", tls: PUBLIC_TLS },
+    readToken: () => Promise.resolve(TOKEN),
+    timeoutMs: 100,
+  });
+  // 100 kB for 10 min of sound: the slowest line that carries it would take as long.
+  const upload = (minute: number) => {
+    const name = { ...makeName(minute), durationUs: 600e6 };
+    return client.upload(name, inMemory(new Uint8Array(100_000)), AbortSignal.timeout(60_000));
+  };
+  assertEquals((await upload(0)).kind, "delivered");
+  server.behaviour = { kind: "silence" };
+  assertEquals((await upload(1)).kind, "retry");
+});
