@@ -164,6 +164,23 @@ Deno.test("chunks deleted unnoticed, within a tick of the clock, do not cause wa
   assertEquals(spool.totalBytes, 300);
 });
 
+Deno.test("delivered chunks are deleted for max_spool_gb with one listing in 30 s, whatever another process changes", async () => {
+  await using rig = await rigAtNoon((dir) => put(dir, "uploaded", chunks(100)));
+  const { temp, spool, clock, listings } = rig;
+  const janitor = rig.janitorOf({ maxSpoolBytes: 10_000 });
+  await janitor.removeExpired();
+  listings.take();
+  for (let second = 0; second < 60; second++) {
+    await temp.store("outbox", chunkAt(NOON + second * 1000, 1), 100);
+    put(temp.dir, "rejected", [chunkAt(NOON + second * 1000, 1)]);
+    await janitor.makeRoom();
+    await clock.advance(1000);
+  }
+  assertEquals(listings.take().filter((dir) => dir === "rejected").length, 2);
+  assertEquals([spool.tally.outbox.files, spool.tally.rejected.files], [60, 31]);
+  assert(spool.totalBytes <= 10_000, `${spool.totalBytes} bytes`);
+});
+
 Deno.test("before undelivered chunks are deleted for max_spool_gb everything was counted within an hour", async () => {
   await using rig = await rigAtNoon((dir) => put(dir, "outbox", chunks(10)));
   const { spool, clock } = rig;

@@ -205,6 +205,18 @@ Deno.test("oldest() is always the oldest of 500 chunks with 50 held names, whate
   assertEquals([spool.tally.outbox.files, spool.tally.outbox.bytes], [0, 0]);
 });
 
+Deno.test("a waiting chunk is found by its key, whether its name is held or not", async () => {
+  const names = Array.from({ length: 60 }, (_, second) => chunkAt(NOON + second * 1000));
+  const fileNames = names.map(formatChunkName);
+  await using temp = await TempSpool.open((dir) => putByHand(dir, "outbox", fileNames), 10);
+  const { spool } = temp;
+  for (const name of [names[0], names[40], names[59]]) {
+    assert(name !== undefined);
+    assertEquals(await spool.waitingWithKey(name.key), name);
+  }
+  assertEquals(await spool.waitingWithKey(chunkAt(NOON).key), null);
+});
+
 Deno.test("a chunk that cannot be moved to rejected/ leaves no reason there", async () => {
   await using temp = await TempSpool.open();
   const name = await temp.store("outbox", chunkAt(NOON));
