@@ -94,6 +94,12 @@ Deno.test("files that are not chunks are skipped in every directory, and not cou
   assertEquals([temp.spool.tally.outbox.files, temp.spool.tally.outbox.bytes], [1, 10]);
 });
 
+Deno.test("a chunk that is alone and lasts 0 µs by its name is counted with its size", async () => {
+  const name = formatChunkName(chunkAt(NOON, 0));
+  await using temp = await TempSpool.open((dir) => putByHand(dir, "outbox", [name]));
+  assertEquals(temp.spool.tally.outbox, { files: 1, bytes: 10, durationUs: 0 });
+});
+
 Deno.test("the tally and the oldest are right after every one of 300 random operations", async () => {
   await using temp = await TempSpool.open();
   const random = seededRandom(2);
