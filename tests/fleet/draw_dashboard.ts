@@ -75,7 +75,7 @@ const STYLE = new Html(`body{margin:0;background:#eceef1;font:12px/1.35 sans-ser
 h1{font-size:16px;margin:0;padding:9px}small{font-weight:normal;color:#6a737d;margin-left:6px}
 section{position:absolute;box-sizing:border-box;background:#fff;border:1px solid #d5d9de;overflow:hidden;padding:4px 8px}
 h2{font-size:12px;margin:0;white-space:nowrap;height:20px;overflow:hidden;text-overflow:ellipsis}div{display:flex;flex-wrap:wrap;gap:0 12px}
-.stat{height:80%;white-space:nowrap;align-items:center;justify-content:center;font-weight:bold}
+.stat{height:80%;align-items:center;justify-content:center;font-weight:bold}
 i{width:14px;height:4px;display:inline-block;margin:0 4px 3px 0}svg{display:block}text{font-size:11px}
 table{border-collapse:collapse;width:100%}th{color:#2a6fdb}
 th,td{text-align:left;padding:0;height:${
@@ -159,7 +159,7 @@ const PANELS: Readonly<Record<string, (shown: Shown) => Html>> = {
     if (value === undefined || more.length > 0) throw new Error("a stat shows one value");
     const text = format(value, shown);
     const sizePx = Math.min(shown.heightPx * 0.6, shown.widthPx / text.length * 1.4);
-    return markup`<div class="stat" style="font-size:${sizePx}px;color:${
+    return markup`<div class="stat" style="white-space:nowrap;font-size:${sizePx}px;color:${
       colorOf(value, shown)
     }">${text}</div>`;
   },

@@ -35,7 +35,7 @@ interface Group {
 const GROUPS: readonly Group[] = [
   {
     why:
-      "the first listing sets it, before anything reads it: without chunks their length differs, else their number",
+      "the first listing replaces it: in an empty folder the length differs, in any other the number does",
     faults: [[
       "src/spool/folder.ts",
       "readonly tally: Tally = { files: 0, bytes: 0, durationUs: 0 };",

@@ -164,7 +164,7 @@ Deno.test("chunks deleted unnoticed, within a tick of the clock, do not cause wa
   assertEquals(spool.totalBytes, 300);
 });
 
-Deno.test("delivered chunks are deleted for max_spool_gb with one listing in 30 s, whatever another process changes", async () => {
+Deno.test("delivered chunks are deleted for max_spool_gb with one listing of rejected/ in 30 s, although another process adds to it", async () => {
   await using rig = await rigAtNoon((dir) => put(dir, "uploaded", chunks(100)));
   const { temp, spool, clock, listings } = rig;
   const janitor = rig.janitorOf({ maxSpoolBytes: 10_000 });
@@ -177,7 +177,7 @@ Deno.test("delivered chunks are deleted for max_spool_gb with one listing in 30 
     await clock.advance(1000);
   }
   assertEquals(listings.take().filter((dir) => dir === "rejected").length, 2);
-  assertEquals([spool.tally.outbox.files, spool.tally.rejected.files], [60, 31]);
+  assertEquals([spool.tally.outbox.files, spool.tally.rejected.files], [60, 31]); // seconds 0 to 30
   assert(spool.totalBytes <= 10_000, `${spool.totalBytes} bytes`);
 });
 

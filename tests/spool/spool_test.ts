@@ -94,7 +94,7 @@ Deno.test("files that are not chunks are skipped in every directory, and not cou
   assertEquals([temp.spool.tally.outbox.files, temp.spool.tally.outbox.bytes], [1, 10]);
 });
 
-Deno.test("a chunk that is alone and lasts 0 µs by its name is counted with its size", async () => {
+Deno.test("a single chunk whose name says 0 µs is counted with its size", async () => {
   const name = formatChunkName(chunkAt(NOON, 0));
   await using temp = await TempSpool.open((dir) => putByHand(dir, "outbox", [name]));
   assertEquals(temp.spool.tally.outbox, { files: 1, bytes: 10, durationUs: 0 });
@@ -221,6 +221,15 @@ Deno.test("a waiting chunk is found by its key, whether its name is held or not"
     assertEquals(await spool.waitingWithKey(name.key), name);
   }
   assertEquals(await spool.waitingWithKey(chunkAt(NOON).key), null);
+});
+
+Deno.test("a file that is not a chunk is never filed as delivered, and stays", async () => {
+  await using temp = await TempSpool.open((dir) => putByHand(dir, "outbox", ["notes.txt"]));
+  for (const keepsDelivered of [true, false]) {
+    temp.spool.keepsDelivered = keepsDelivered;
+    assertEquals(await temp.spool.markUploaded("notes.txt"), false);
+    assertEquals([temp.files("outbox"), temp.files("uploaded")], [["notes.txt"], []]);
+  }
 });
 
 Deno.test("a chunk that cannot be moved to rejected/ leaves no reason there", async () => {

@@ -66,9 +66,13 @@ export class Rig implements AsyncDisposable {
     return rig;
   }
 
+  /** How many disks the guest has had: what ran on an earlier one has left nothing. */
+  disks = 0;
+
   /** A guest with a new disk, on which this file of the share is installed; the present one, if any, ends. */
   async renew(program = "recorder-agent"): Promise<void> {
     if (this.#running !== null) await this.switchOff("cut");
+    this.disks++;
     const { folder } = this.#options;
     const [disk, image] = [join(folder, "disk.qcow2"), join(folder, "rootfs.ext4")];
     await run("qemu-img", ["create", "-q", "-f", "qcow2", "-F", "raw", "-b", image, disk]);

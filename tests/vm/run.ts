@@ -5,8 +5,9 @@
 //   DEBIAN=12|13 ARCH=amd64|arm64 deno task test:vm [--list] [--only NAME[,NAME…]] [--record-sound FOLDER]
 //   deno task test:vm --write
 //
-// The scenarios run in the order of --only, each after the one that it needs. The exit code is 1 if a promise does not hold. --write runs none:
-// it writes the last result of each scenario in each guest into docs/testing.md.
+// The scenarios run in the order of --only, each once, and after the one that it needs. The exit code is 1 if
+// a promise does not hold, or a scenario could not run. --write runs none: it writes the last result of each
+// scenario in each guest into docs/testing.md.
 
 import { join } from "@std/path/join";
 import { writeDocument } from "../../bench/document.ts";
@@ -27,7 +28,7 @@ import { serviceScenarios } from "./scenarios/service.ts";
 import { settingsScenarios } from "./scenarios/settings.ts";
 import { startScenarios } from "./scenarios/start.ts";
 
-const SCENARIOS: readonly Scenario[] = [
+export const SCENARIOS: readonly Scenario[] = [
   ...startScenarios,
   ...microphoneScenarios,
   ...hostScenarios,
@@ -47,7 +48,9 @@ const FOLDER = Deno.env.get("RECORDER_VM_DIR") ?? "/tmp/recorder-agent-vm";
 
 async function main(args: readonly string[]): Promise<number> {
   if (args.includes("--list")) {
-    for (const { name, what } of SCENARIOS) console.log(`${name.padEnd(16)} ${what}`);
+    for (const { name, what, after } of SCENARIOS) {
+      console.log(`${name.padEnd(16)} ${what}${after === undefined ? "" : ` (after ${after})`}`);
+    }
     return 0;
   }
   if (args.includes("--write")) {
@@ -63,7 +66,7 @@ async function main(args: readonly string[]): Promise<number> {
     throw new Error(`Cannot run as DEBIAN must be 12 or 13: current value is ${debian}`);
   }
   const only = valueOf(args, "--only")?.split(",");
-  const chosen = only === undefined ? SCENARIOS : chooseScenarios(SCENARIOS, only);
+  const chosen = chooseScenarios(SCENARIOS, only ?? SCENARIOS.map(({ name }) => name));
 
   const folder = join(FOLDER, `debian${debian}-${arch}`);
   await buildImage(debian, arch, folder);
@@ -74,10 +77,19 @@ async function main(args: readonly string[]): Promise<number> {
     return 0;
   }
   let allHold = true;
+  /** The scenarios that succeeded, each with its disk. */
+  const succeeded = new Map<string, number>();
   for (const scenario of chosen) {
+    const { name, after } = scenario;
+    if (after !== undefined && succeeded.get(after) !== rig.disks) {
+      console.log(`\n${name}: not run, as ${after} has not succeeded on this disk`);
+      allHold = false;
+      continue;
+    }
     const result = await runOne(scenario, rig);
-    await keepResult(folder, scenario.name, result);
-    allHold &&= result.findings.every(({ holds }) => holds);
+    await keepResult(folder, name, result);
+    if (result.findings.every(({ holds }) => holds)) succeeded.set(name, rig.disks);
+    else allHold = false;
   }
   return allHold ? 0 : 1;
 }

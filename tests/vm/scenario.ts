@@ -8,26 +8,23 @@ export interface Scenario {
   readonly name: string;
   /** A sentence for `--list`. */
   readonly what: string;
-  /** The scenario that leaves the guest as this one must find it. */
+  /** The name of the scenario that must run before this one: it prepares the guest. */
   readonly after?: string;
   readonly run: (rig: Rig, report: Report) => Promise<void>;
 }
 
 /**
- * The scenarios of these names in this order, each after the one that it needs; each once.
+ * The scenarios of these names, in this order. A scenario that another one needs comes before it. None comes twice.
  *
- * @throws {Error} Names a scenario that does not exist.
+ * @throws {Error} if no scenario has one of the names.
  */
 export function chooseScenarios(all: readonly Scenario[], names: readonly string[]): Scenario[] {
-  const chosen = new Set<Scenario>();
-  const choose = (name: string) => {
+  const withNeeded = (name: string): Scenario[] => {
     const scenario = all.find((known) => known.name === name);
     if (scenario === undefined) throw new Error(`Cannot run ${name} as --list does not have it`);
-    if (scenario.after !== undefined) choose(scenario.after);
-    chosen.add(scenario);
+    return [...scenario.after === undefined ? [] : withNeeded(scenario.after), scenario];
   };
-  for (const name of names) choose(name);
-  return [...chosen];
+  return [...new Set(names.flatMap(withNeeded))];
 }
 
 /** A line of the summary table. */

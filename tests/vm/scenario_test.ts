@@ -1,6 +1,7 @@
-// Tests the choice of scenarios.
+// Which scenarios run, and in which order.
 
-import { assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { SCENARIOS } from "./run.ts";
 import { chooseScenarios, type Scenario } from "./scenario.ts";
 
 const run = () => Promise.resolve();
@@ -26,6 +27,14 @@ Deno.test("a scenario runs after the one that it needs, which runs once", () => 
   assertEquals(chosen("rollback", "takeover"), ["takeover", "rollback"]);
 });
 
-Deno.test("a scenario that does not exist is named", () => {
+Deno.test("an unknown name is an error that says the name", () => {
   assertThrows(() => chosen("boot", "reboots"), Error, "Cannot run reboots");
+});
+
+Deno.test("the names of the scenarios are unique, and each that needs another one stands behind it", () => {
+  const names = SCENARIOS.map(({ name }) => name);
+  assertEquals(new Set(names).size, names.length);
+  for (const [at, { name, after }] of SCENARIOS.entries()) {
+    assert(after === undefined || names.slice(0, at).includes(after), `${name} needs ${after}`);
+  }
 });
