@@ -37,6 +37,7 @@ export class Rig implements AsyncDisposable {
   readonly #options: RigOptions;
   readonly #log: Deno.FsFile;
   #running: Running | null = null;
+  #disks = 0;
 
   private constructor(options: RigOptions, ingest: IngestServer, log: Deno.FsFile) {
     this.#options = options;
@@ -66,13 +67,10 @@ export class Rig implements AsyncDisposable {
     return rig;
   }
 
-  /** How many disks the guest has had: what ran on an earlier one has left nothing. */
-  disks = 0;
-
   /** A guest with a new disk, on which this file of the share is installed; the present one, if any, ends. */
   async renew(program = "recorder-agent"): Promise<void> {
     if (this.#running !== null) await this.switchOff("cut");
-    this.disks++;
+    this.#disks++;
     const { folder } = this.#options;
     const [disk, image] = [join(folder, "disk.qcow2"), join(folder, "rootfs.ext4")];
     await run("qemu-img", ["create", "-q", "-f", "qcow2", "-F", "raw", "-b", image, disk]);
@@ -80,6 +78,11 @@ export class Rig implements AsyncDisposable {
     await microphone.atBoot(true);
     await microphone.plug();
     await service.install(program);
+  }
+
+  /** How many disks the guest has had: nothing is left of what ran on an earlier one. */
+  get disks(): number {
+    return this.#disks;
   }
 
   get arch(): Arch {

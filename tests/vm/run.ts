@@ -6,8 +6,8 @@
 //   deno task test:vm --write
 //
 // The scenarios run in the order of --only, each once, and after the one that it needs. The exit code is 1 if
-// a promise does not hold, or a scenario could not run. --write runs none: it writes the last result of each
-// scenario in each guest into docs/testing.md.
+// a promise does not hold, or a scenario could not run; that one keeps its older result. --write runs none: it
+// writes the last result of each scenario in each guest into docs/testing.md.
 
 import { join } from "@std/path/join";
 import { writeDocument } from "../../bench/document.ts";
